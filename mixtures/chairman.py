@@ -8,7 +8,7 @@ the shares at its two ends, in units of 1 / U (:data:`SHARE_UNITS`, sums exactly
 Let x be what i has had. It may be served from the first t with P_i(t) >= x + d on and must be by the
 first t with P_i(t) >= x + 1 - d, with d = 1 / (2k - 2) for k sources. Serving whoever must first keeps every
 source, after every window, within 1 - d of P_i (R. Tijdeman, The chairman assignment problem, Discrete
-Mathematics 32, 1980). Numerators stay below 2^62, so no comparison is rounded.
+Mathematics 32, 1980). Numerators stay below 2^58, so no comparison is rounded.
 
 A constant mix has the period U: after U windows source i has had exactly A_i, and the pattern starts again.
 """
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from artifacts.jit import kernel
 
-SHARE_UNITS = 1 << 20
+SHARE_UNITS = 1 << 18
 LONGEST_RAMP = SHARE_UNITS
 _MILESTONE = 1 << 12
 
@@ -114,7 +114,17 @@ def _pattern(start: Shares, end: Shares, horizon: int, windows: int) -> _Pattern
 @kernel
 def first_reaching(start: int, end: int, horizon: int, level: int, low: int) -> int:
     """The first t from ``low`` on with 2 h A t + (B - A) t^2 >= level; horizon + 1 when there is none."""
-    high = horizon + 1
+    if start == end:
+        if start == 0:
+            return low if level <= 0 else horizon + 1
+        return min(max(low, -(-level // (2 * horizon * start))), horizon + 1)
+    stride = 1
+    high = low
+    while high <= horizon and 2 * horizon * start * high + (end - start) * high * high < level:
+        low = high + 1  # the answer is not far: gallop, then bisect
+        high += stride
+        stride *= 2
+    high = min(high, horizon + 1)
     while low < high:
         middle = (low + high) // 2
         if 2 * horizon * start * middle + (end - start) * middle * middle >= level:
@@ -126,7 +136,11 @@ def first_reaching(start: int, end: int, horizon: int, level: int, low: int) -> 
 
 @kernel
 def assign(start: NDArray[np.int64], end: NDArray[np.int64], horizon: int, windows: int) -> NDArray[np.int16]:
-    """Source of each of the first ``windows`` windows, (windows,); shares (sources,) in units of 1 / SHARE_UNITS."""
+    """Source of each of the first ``windows`` windows, (windows,); shares (sources,) in units of 1 / SHARE_UNITS.
+
+    Sources wait in a list per window of their release (``head``, ``behind``); the ``free`` ones that may be served now are a heap
+    of deadline * 2^15 + source.
+    """
     sources = len(start)
     unit = 2 * horizon * SHARE_UNITS
     taking_part = 0
@@ -135,20 +149,59 @@ def assign(start: NDArray[np.int64], end: NDArray[np.int64], horizon: int, windo
             taking_part += 1
     slack = unit // max(2 * taking_part - 2, 2)
     served = np.zeros(sources, np.int64)
-    release = np.empty(sources, np.int64)
     deadline = np.empty(sources, np.int64)
+    head = np.full(windows + 2, -1, np.int16)
+    behind = np.full(sources, -1, np.int16)
     for source in range(sources):
-        release[source] = first_reaching(start[source], end[source], horizon, slack, 0)
         deadline[source] = first_reaching(start[source], end[source], horizon, unit - slack, 0)
+        release = max(first_reaching(start[source], end[source], horizon, slack, 0), 1)
+        if release <= windows:
+            behind[source], head[release] = head[release], source
     out = np.empty(windows, np.int16)
+    heap = np.empty(sources, np.int64)
+    free = 0
     for window in range(windows):
-        chosen = -1
-        for source in range(sources):
-            if release[source] <= window + 1 and (chosen < 0 or deadline[source] < deadline[chosen]):
-                chosen = source
+        coming = head[window + 1]
+        while coming >= 0:
+            _push(heap, free, deadline[coming] << 15 | np.int64(coming))
+            free += 1
+            coming = behind[coming]
+        chosen = heap[0] & 0x7FFF
+        free -= 1
+        _pop(heap, free)
         out[window] = chosen
         served[chosen] += 1
         level = served[chosen] * unit
-        release[chosen] = first_reaching(start[chosen], end[chosen], horizon, level + slack, release[chosen])
+        release = max(first_reaching(start[chosen], end[chosen], horizon, level + slack, window), window + 2)
         deadline[chosen] = first_reaching(start[chosen], end[chosen], horizon, level + unit - slack, deadline[chosen])
+        if release <= windows:
+            behind[chosen], head[release] = head[release], chosen
     return out
+
+
+@kernel
+def _push(heap: NDArray[np.int64], size: int, key: int) -> None:
+    """Add to a binary heap of ``size`` keys, the least at the front."""
+    place = size
+    while place > 0 and heap[(place - 1) >> 1] > key:
+        heap[place] = heap[(place - 1) >> 1]
+        place = (place - 1) >> 1
+    heap[place] = key
+
+
+@kernel
+def _pop(heap: NDArray[np.int64], size: int) -> None:
+    """Take the front away; ``size`` keys are left."""
+    key = heap[size]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= key:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = key

@@ -1,6 +1,6 @@
-"""Between sources: which source each window of the run comes from, and how much each has shown.
+"""Between sources: which source each window of a context comes from, and how much each has shown.
 
-Windows of the run are numbered from 0 over all steps. Inside a segment :mod:`mixtures.chairman` keeps every
+Windows of a context are numbered from 0 at its first step. Inside a segment :mod:`mixtures.chairman` keeps every
 source within one window of its planned share after every window, counted from the segment's start; at a
 segment's start the plan holds exact counts. So any window is reached without walking there.
 """
@@ -14,88 +14,122 @@ from artifacts.errors import UserError
 from mixtures.plan_format import Plan, Segment
 
 
-def sources_of(plan: Plan, first_window: int, last_window: int) -> NDArray[np.int32]:
-    """Source index of windows first to last - 1, (last - first,).
-
-    Raises: UserError outside the plan.
-    """
-    _check_range(plan, first_window, last_window)
+def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int64]:
+    """Source index of windows first to last - 1 of the context of that number, (last - first,)."""
+    context = plan.contexts[number]
+    batch = context.batch_windows
     pieces = []
-    for segment in plan.segments:
-        start, stop = segment.first_step * plan.batch_windows, segment.last_step * plan.batch_windows
-        low, high = max(first_window, start), min(last_window, stop)
+    for segment in segments_of(plan, number):
+        start, stop = ((step - context.first_step) * batch for step in (segment.first_step, segment.last_step))
+        low, high = max(first, start), min(last, stop)
         if low < high:
-            pieces.append(segment.mix(plan.batch_windows).sequence(low - start, high - start).astype(np.int32))
-    return np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+            pieces.append(segment.mix(batch).sequence(low - start, high - start))
+    joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces) if pieces else np.empty(0, np.int64)
+    return joined.astype(np.int64)
 
 
-def counts_before(plan: Plan, window: int) -> NDArray[np.int64]:
-    """Windows each source has shown before a window of the run, (sources,), exact.
+def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
+    """Windows each source has shown before a window of a step, since the step's context began, (sources,), exact.
 
+    For the step behind a context's last these are counts of the next context, all 0; see :func:`counts_at_end`.
     Raises: UserError outside the plan.
     """
-    _check_range(plan, 0, window)
-    segment = plan.segment_at(window // plan.batch_windows)
-    return _padded(plan, np.array(segment.cursors, np.int64)) + _padded(plan, _within(plan, segment, window))
+    segment = plan.segment_at(step)
+    batch = plan.context_at(step)[1].batch_windows
+    return _counts(plan, segment, (step - segment.first_step) * batch + window)
 
 
-def due_before(plan: Plan, window: int) -> NDArray[np.float64]:
+def counts_at_end(plan: Plan, number: int, step: int | None = None) -> NDArray[np.int64]:
+    """Windows each source has shown in a context when it ends, or before ``step`` where that comes first, (sources,)."""
+    end = context_end(plan, number)
+    step = end if step is None else min(step, end)
+    context = plan.contexts[number]
+    if step <= context.first_step:
+        return np.zeros(len(plan.sources), np.int64)
+    segment = plan.segment_at(step - 1)
+    return _counts(plan, segment, (step - segment.first_step) * context.batch_windows)
+
+
+def due_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.float64]:
     """What :func:`counts_before` would be with fractions of windows, from the segment's start on."""
-    segment = plan.segment_at(window // plan.batch_windows)
-    due = segment.mix(plan.batch_windows).due(window - segment.first_step * plan.batch_windows)
+    segment = plan.segment_at(step)
+    batch = plan.context_at(step)[1].batch_windows
+    due = segment.mix(batch).due((step - segment.first_step) * batch + window)
     out = np.zeros(len(plan.sources))
     out[: len(due)] = due + np.array(segment.cursors)
     return out
 
 
-def numbers_of(plan: Plan, first_window: int, last_window: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """For windows first to last - 1 of the run: the source, and which window of that source it is, from 0."""
-    sources = sources_of(plan, first_window, last_window)
+def numbers_of(plan: Plan, step: int, first: int = 0, last: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For windows first to last - 1 of a step: the source, and which window of that source in this context it is, from 0."""
+    number, context = plan.context_at(step)
+    last = context.batch_windows if last is None else last
+    begin = (step - context.first_step) * context.batch_windows
+    sources = sources_of(plan, number, begin + first, begin + last)
+    counts = counts_before(plan, step, first)
     order = np.argsort(sources, kind="stable")
-    counts = np.bincount(sources, minlength=len(plan.sources))
-    rank = np.arange(len(sources)) - np.repeat(np.cumsum(counts) - counts, counts)
+    totals = np.bincount(sources, minlength=len(counts))
+    rank = np.arange(len(sources)) - np.repeat(np.cumsum(totals) - totals, totals)
     numbers = np.empty(len(sources), np.int64)
-    numbers[order] = rank + counts_before(plan, first_window)[sources[order]]
+    numbers[order] = rank + counts[sources[order]]
     return sources, numbers
 
 
-def window_of(plan: Plan, source: int, number: int) -> int | None:
-    """The window of the run that is a source's window ``number``; None when the plan ends before."""
-    end = counts_before(plan, plan.steps * plan.batch_windows)
-    if not 0 <= number < end[source]:
+def step_of(plan: Plan, number: int, source: int, shown: int) -> tuple[int, int] | None:
+    """(step, window of the step) that shows a source's window ``shown`` of a context; None when the context ends before."""
+    if not 0 <= shown < counts_at_end(plan, number)[source]:
         return None
-    reached = [segment for segment in plan.segments if source < len(segment.cursors) and segment.cursors[source] <= number]
+    context = plan.contexts[number]
+    reached = [part for part in segments_of(plan, number) if source < len(part.cursors) and part.cursors[source] <= shown]
     segment = reached[-1]
-    place = segment.mix(plan.batch_windows).place_of(source, number - segment.cursors[source])
-    return segment.first_step * plan.batch_windows + place
+    place = segment.mix(context.batch_windows).place_of(source, shown - segment.cursors[source])
+    return segment.first_step + place // context.batch_windows, place % context.batch_windows
+
+
+def segments_of(plan: Plan, number: int) -> list[Segment]:
+    """The segments of a context."""
+    first, end = plan.contexts[number].first_step, context_end(plan, number)
+    return [segment for segment in plan.segments if first <= segment.first_step < end]
+
+
+def context_end(plan: Plan, number: int) -> int:
+    """The step behind a context's last."""
+    return plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
+
+
+def tokens_shown(plan: Plan, step: int) -> NDArray[np.int64]:
+    """Tokens of the windows each source has shown before ``step``, padding included, (sources,)."""
+    shown = np.zeros(len(plan.sources), np.int64)
+    for number, context in enumerate(plan.contexts):
+        shown += counts_at_end(plan, number, step) * context.sequence_length
+    return shown
 
 
 def check_cursors(plan: Plan) -> None:
     """Compare every segment's cursors with the counts they stand for. Raises: UserError where they differ."""
-    expected = np.zeros(len(plan.sources), np.int64)
-    for segment in plan.segments:
-        found = _padded(plan, np.array(segment.cursors, np.int64))
-        if (found != expected).any():
-            raise UserError(
-                "the plan's counts do not follow from its segments",
-                field=f"segments.{segment.name}.cursors",
-                found=found.tolist(),
-                allowed=[expected.tolist()],
-                fix="plans are never edited; restore it, or append a segment",
-            )
-        expected = expected + _padded(plan, segment.mix(plan.batch_windows).counts(segment.steps * plan.batch_windows))
+    for number in range(len(plan.contexts)):
+        batch = plan.contexts[number].batch_windows
+        expected = np.zeros(len(plan.sources), np.int64)
+        for segment in segments_of(plan, number):
+            found = _padded(plan, np.array(segment.cursors, np.int64))
+            if (found != expected).any():
+                raise UserError(
+                    "the plan's counts do not follow from its segments",
+                    field=f"segments.{segment.name}.cursors",
+                    found=found.tolist(),
+                    allowed=[expected.tolist()],
+                    fix="plans are never edited; restore it, or append a segment",
+                )
+            expected = expected + _padded(plan, segment.mix(batch).counts(segment.steps * batch))
 
 
-def _within(plan: Plan, segment: Segment, window: int) -> NDArray[np.int64]:
-    return segment.mix(plan.batch_windows).counts(window - segment.first_step * plan.batch_windows)
+def _counts(plan: Plan, segment: Segment, windows: int) -> NDArray[np.int64]:
+    batch = plan.context_at(segment.first_step)[1].batch_windows
+    return _padded(plan, np.array(segment.cursors, np.int64) + segment.mix(batch).counts(windows))
 
 
 def _padded(plan: Plan, counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Zeros for the sources that were pinned after a segment."""
+    if len(counts) == len(plan.sources):
+        return counts
     return np.concatenate([counts, np.zeros(len(plan.sources) - len(counts), np.int64)])
-
-
-def _check_range(plan: Plan, first: int, last: int) -> None:
-    windows = plan.steps * plan.batch_windows
-    if not 0 <= first <= last <= windows:
-        raise UserError("outside the plan", field="window", found=f"{first} to {last}", allowed=[f"0 to {windows}"])

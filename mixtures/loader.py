@@ -2,62 +2,94 @@
 
     loader = Loader(plan, {"web-en": "shards/web-en", ...}, rank=0, world_size=1)
     batch = loader.batch(step)                      # numpy arrays; state is the step, nothing else
+    for batch in loader.batches(step, plan.steps):  # the same, read ahead by a thread
+        ...
 
-A window of T tokens at place s of its source's stream reads places s to s + T. Targets are the next tokens
-of the stream. Documents are cut at the windows' borders and follow one another without padding.
+The window of T tokens at place s of a source's stream has the tokens s to s + T - 1 as *targets*: over an epoch every token is predicted
+once. The input of a target is the token before it in the stream. Documents are cut at the windows' borders and follow one another
+without padding; in a source of whole documents a window is cut from none, and ends with padding.
 
-**BOS.** A document ends with EOS. As a *target* EOS is needed: it ends the document. As an *input* it is not: what
-follows belongs to another document. So where the input would be a document's last token the loader puts BOS and
-counts it to the next document, which is then predicted from its first token on:
+**BOS.** A document ends with EOS. As a target EOS is needed: it ends the document. As an input it is not: what follows belongs to another
+document. So the input of a document's first token is BOS:
 
     stream      a   b   EOS c   d   EOS
-    inputs      a   b   BOS c   d   ...
-    targets     b   EOS c   d   EOS
-    positions   0   1   0   1   2
-    documents   0   0   1   1   1
+    inputs      BOS a   b   BOS c   d
+    targets     a   b   EOS c   d   EOS
+    positions   0   1   2   0   1   2
+    documents   0   0   0   1   1   1
 
-Nothing is replaced that a model could learn from, no place is added, and windows keep their length. A document
-whose first token is the first of a window has its BOS in the window that ends there; the stream's first token is never
-a target. Without BOS (``plan.bos`` false) the document's last token stays as input and its target, in another document,
-has weight 0.
+Without BOS (``plan.bos`` false) the input there is the EOS of the document before, to which the place belongs, and its target has
+weight 0.
 
 Legend: B windows, T tokens of a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from mixtures.interleave import check_cursors, numbers_of
+from mixtures.batch_table import BatchTable
+from mixtures.fill import fill_batch
+from mixtures.interleave import check_cursors
 from mixtures.plan_format import Plan
-from mixtures.stream import SourceStream, Window
+from mixtures.read_ahead import read_ahead
+from mixtures.stream import SourceStream
+from mixtures.windows import Windows
+
+Folders = Mapping[str, Path | str]
 
 
 @dataclass(frozen=True)
 class Batch:
     """B windows, a rank's share of a step (or all of it).
 
-    ``tokens`` and ``targets`` (B, T) int64. ``weights`` (B, T) float32: 1 where the loss on the target counts, 0 for
-    targets of another document than the input's, outside the trainable spans, or taken down. ``positions`` (B, T)
-    int64 from 0 in every document. ``documents`` (B, T) int32: number of the document in its window, for masks.
-    ``lengths`` (documents + 1,) int32: borders of the documents in the B * T tokens one behind the other, for attention
-    over packed sequences. ``source`` (B,) int32 index into ``plan.sources``. ``start`` (B,) int64 place in the source's stream.
+    ``tokens`` and ``targets`` (B, T) int32. ``weights`` (B, T) float32: 1 where the loss on the target counts, 0 in padding, outside
+    the trainable spans, for what was taken down, and (without BOS) for a document's first token. ``positions`` (B, T) int32 from
+    0 in every document. ``documents`` (B, T) int32: number of the document in its window, for masks. ``lengths``
+    (documents + 1,) int32: borders of the documents in the B * T tokens one behind the other, for attention over packed sequences.
+    ``source`` (B,) int32 index into ``plan.sources``. ``pieces`` (n, 5) int64: row, place in it, source, first target's place
+    in the source's stream, tokens.
     """
 
-    tokens: NDArray[np.int64]
-    targets: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    targets: NDArray[np.int32]
     weights: NDArray[np.float32]
-    positions: NDArray[np.int64]
+    positions: NDArray[np.int32]
     documents: NDArray[np.int32]
     lengths: NDArray[np.int32]
     source: NDArray[np.int32]
-    start: NDArray[np.int64]
+    pieces: NDArray[np.int64]
+
+    def rows(self, first: int, last: int) -> Batch:
+        """Windows first to last - 1, as views: a micro-batch."""
+        length = self.tokens.shape[1]
+        begin, end = np.searchsorted(self.lengths, [first * length, last * length])
+        low, high = np.searchsorted(self.pieces[:, 0], [first, last])
+        pieces = self.pieces[low:high] - np.array([first, 0, 0, 0, 0])
+        columns = (self.tokens, self.targets, self.weights, self.positions, self.documents)
+        return Batch(*(column[first:last] for column in columns), self.lengths[begin : end + 1] - first * length, self.source[first:last], pieces)
+
+
+class Buffer:
+    """Room for a batch of at most ``tokens`` places, used again and again.
+
+    ``pinned``: in page-locked memory, from which a GPU copies without waiting (needs torch with CUDA).
+    """
+
+    def __init__(self, tokens: int, pinned: bool = False) -> None:
+        def room(places: int, dtype: Any) -> NDArray[Any]:
+            return _pinned(places, dtype) if pinned else np.empty(places, dtype)
+
+        self.tokens, self.targets, self.positions, self.documents = (room(tokens, np.int32) for _ in range(4))
+        self.weights: NDArray[np.float32] = room(tokens, np.float32)
+        self.borders: NDArray[np.int32] = room(tokens + 1, np.int32)
 
 
 class Loader:
@@ -68,78 +100,74 @@ class Loader:
     itself, or when there are more ranks than windows in a batch.
     """
 
-    def __init__(self, plan: Plan, folders: Mapping[str, Path | str], rank: int = 0, world_size: int = 1) -> None:
-        if not (1 <= world_size <= plan.batch_windows and 0 <= rank < world_size):
+    def __init__(self, plan: Plan, folders: Folders, rank: int = 0, world_size: int = 1) -> None:
+        least = min(context.batch_windows for context in plan.contexts)
+        if not (1 <= world_size <= least and 0 <= rank < world_size):
             raise UserError(
                 "every rank needs at least a window of each batch",
                 field="world_size",
                 found=f"rank {rank} of {world_size}",
-                allowed=[f"up to {plan.batch_windows} ranks"],
+                allowed=[f"up to {least} ranks"],
             )
-        for name in plan.names:
-            if name not in folders:
-                raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
         check_cursors(plan)
         self.plan = plan
-        self.first = rank * plan.batch_windows // world_size
-        self.last = (rank + 1) * plan.batch_windows // world_size
-        self.streams = tuple(SourceStream(source, folders[source.name]) for source in plan.sources)
+        self.rank, self.world_size = rank, world_size
+        self.streams = open_streams(plan, folders)
+        self.windows = Windows(plan, self.streams)
+        self._table = BatchTable(self.streams)
 
-    def batch(self, step: int) -> Batch:
-        """This rank's windows of a step, steps from 0. Raises: UserError outside the plan."""
+    def slice_of(self, step: int) -> tuple[int, int]:
+        """First and last + 1 of this rank's windows of a step."""
+        windows = self.plan.context_at(step)[1].batch_windows
+        return self.rank * windows // self.world_size, (self.rank + 1) * windows // self.world_size
+
+    def batch(self, step: int, into: Buffer | None = None) -> Batch:
+        """This rank's windows of a step, steps from 0; written to ``into`` where given. Raises: UserError outside the plan."""
         if not 0 <= step < self.plan.steps:
             raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.plan.steps - 1}"])
-        begin = step * self.plan.batch_windows
-        source, start = places_of(self.plan, begin + self.first, begin + self.last)
-        return self.gather(source, start)
+        source, pieces = self.windows.of_step(step, *self.slice_of(step))
+        return self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
 
-    def gather(self, source: NDArray[np.int32], start: NDArray[np.int64]) -> Batch:
-        """Windows at given places of the sources' streams, (B,) each: what :meth:`batch` is made of."""
-        rows, length = len(source), self.plan.sequence_length
-        tokens = np.empty((rows, length + 1), np.int64)
-        starts = np.empty((rows, length + 1), np.bool_)
-        target = np.empty((rows, length + 1), np.float32)
-        for row in range(rows):
-            self.streams[source[row]].fill(int(start[row]), Window(tokens[row], starts[row], target[row]))
-        return _batch(self.plan, tokens, starts, target, source, start)
+    def batches(self, first: int, last: int, ahead: int = 2, pinned: bool = False) -> Iterator[Batch]:
+        """Batches of steps first to last - 1, read by a thread up to ``ahead`` steps ahead.
+
+        A batch is valid until the next one is asked for: its memory is used again.
+        """
+        most = max((context.batch_windows * context.sequence_length for context in self.plan.contexts), default=0)
+        share = -(-most // self.world_size) + max(context.sequence_length for context in self.plan.contexts)
+        buffers = [Buffer(share, pinned) for _ in range(ahead + 2)]
+        return read_ahead(range(first, last), lambda step, buffer: self.batch(step, buffer), buffers)
+
+    def gather(self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None = None) -> Batch:
+        """Rows of ``length`` places made of pieces, (n, 5) by row and place: what :meth:`batch` is made of."""
+        rows = len(source)
+        room = rows * length
+        buffer = into or Buffer(room)
+        self._table.open(pieces)
+        table, columns = self._table, (buffer.tokens, buffer.targets, buffer.weights, buffer.positions, buffer.documents)
+        flat = [column[:room] for column in columns]
+        bos = self.plan.bos_id if self.plan.bos else -1
+        eos = self.plan.sources[0].eos_id
+        documents = fill_batch(
+            pieces, table.parts, table.part_starts, table.part_rows, table.rows, eos, length, bos, *flat, buffer.borders
+        )
+        tokens, targets, weights, positions, numbers = (column.reshape(rows, length) for column in flat)
+        return Batch(tokens, targets, weights, positions, numbers, buffer.borders[: documents + 1], source.astype(np.int32), pieces)
 
 
-def places_of(plan: Plan, first_window: int, last_window: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Source index and place in the source's stream of windows first to last - 1 of the run."""
-    source, number = numbers_of(plan, first_window, last_window)
-    _, window = plan.orders.shown(source, number)
-    return source, window * plan.sequence_length
+def open_streams(plan: Plan, folders: Folders) -> tuple[SourceStream, ...]:
+    """The streams of a plan's sources, by its order. Raises: UserError when a folder is missing or holds other shards."""
+    for name in plan.names:
+        if name not in folders:
+            raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
+    return tuple(SourceStream(source, folders[source.name]) for source in plan.sources)
 
 
-def _batch(
-    plan: Plan,
-    tokens: NDArray[np.int64],
-    starts: NDArray[np.bool_],
-    target: NDArray[np.float32],
-    source: NDArray[np.int32],
-    start: NDArray[np.int64],
-) -> Batch:
-    """From T + 1 places of each window, (B, T + 1), to inputs and targets."""
-    length = plan.sequence_length
-    ends = starts[:, 1:]  # the input is its document's last token
-    weights = np.ascontiguousarray(target[:, 1:])
-    if plan.bos:
-        inputs = np.where(ends, plan.bos_id, tokens[:, :length])
-        begins = ends.copy()
-    else:
-        inputs = np.ascontiguousarray(tokens[:, :length])
-        begins = starts[:, :length].copy()
-        weights[ends] = 0
-    begins[:, 0] = True
-    place = np.arange(length)
-    opened = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
-    return Batch(
-        tokens=inputs,
-        targets=np.ascontiguousarray(tokens[:, 1:]),
-        weights=weights,
-        positions=place - opened,
-        documents=np.cumsum(begins, axis=1, dtype=np.int32) - np.int32(1),
-        lengths=np.append(np.flatnonzero(begins), begins.size).astype(np.int32),
-        source=source,
-        start=start,
-    )
+def _pinned(places: int, dtype: Any) -> NDArray[Any]:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("pinned memory needs a CUDA device", field="pinned", found=True, fix="leave it out on a machine without one")
+    kind = {np.int32: torch.int32, np.float32: torch.float32}[dtype]
+    room: NDArray[Any] = torch.empty(places, dtype=kind, pin_memory=True).numpy()
+    return room

@@ -11,25 +11,22 @@ batch depends on is in the plan, so a batch is a function of (plan, step): see :
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from artifacts.errors import UserError
-from artifacts.keyed_hash import hash_key
 from mixtures.caps import check_caps
 from mixtures.chairman import LONGEST_RAMP, Shares
-from mixtures.interleave import counts_before
-from mixtures.order import OPEN_BLOCKS, block_windows
-from mixtures.plan_format import Ancestor, PinnedPart, PinnedSource, Plan, Segment
-from mixtures.shares import between, shares_of
+from mixtures.contexts import continued, first_context, next_context
+from mixtures.interleave import counts_at_end
+from mixtures.pinning import Sources, check_one_tokenizer, pin
+from mixtures.plan_format import Ancestor, Context, PinnedSource, Plan, Segment
+from mixtures.shares import between, fill_of, shares_of
 from mixtures.spec import MixtureSpec, Phase
-from tokenizer.shards import ShardSource
 
-__all__ = ["Plan", "Segment", "ShareRow", "append_segment", "branch", "common_steps", "freeze", "table"]
-
-Sources = Mapping[str, ShardSource]
+__all__ = ["Plan", "Segment", "append_segment", "branch", "common_steps", "freeze"]
 
 
 def freeze(
@@ -42,23 +39,18 @@ def freeze(
     Raises: UserError when a source has no shards or less than a window, when tokenizers differ, when batches are
     not whole windows, or when a cap on epochs is exceeded.
     """
-    _check_batch(sequence_length, batch_tokens)
-    facts: dict[str, Any] = {
-        "seed": seed,
-        "sequence_length": sequence_length,
-        "batch_windows": batch_tokens // sequence_length,
-        "bos": bos,
-        "bos_id": bos_id,
-        "max_epochs": dict(spec.max_epochs),
-    }
-    pinned = _pinned(spec.sources, sources, (), sequence_length, seed)
-    return _extended(facts, pinned, (), spec.phases)
+    facts: dict[str, Any] = {"seed": seed, "bos": bos, "bos_id": bos_id, "max_epochs": dict(spec.max_epochs)}
+    draft = _Draft(facts, sources, dict(spec.packing))
+    draft.pin(spec.sources)
+    for phase in spec.phases:
+        draft.add(phase, spec.phases, sequence_length, batch_tokens)
+    return draft.plan()
 
 
 def append_segment(plan: Plan, phase: Phase, at_step: int, sources: Sources | None = None) -> Plan:
     """A plan that agrees with this one before ``at_step`` and shows one more phase from there on.
 
-    ``sources``: shards of sources the plan does not know yet.
+    ``sources``: shards of sources the plan does not know yet, and of all when the phase has another window length.
     Raises: UserError as :func:`freeze`, and when ``at_step`` is outside the plan.
     """
     return branch(plan, at_step, [phase], sources)
@@ -70,12 +62,15 @@ def branch(plan: Plan, step: int, phases: Sequence[Phase], sources: Sources | No
     Raises: UserError as :func:`append_segment`.
     """
     past = _cut(plan, step)
-    names = sorted({name for phase in phases for name, weight in phase.weights.items() if weight > 0})
-    pinned = _pinned(names, sources or {}, plan.sources, plan.sequence_length, plan.seed)
     history = (*(ancestor for ancestor in plan.history if ancestor.steps <= step), Ancestor(hash=plan.hash, steps=step))
     shortened = tuple(Ancestor(hash=ancestor.hash, steps=step) for ancestor in plan.history if ancestor.steps > step)
-    facts = plan.model_dump(exclude={"sources", "segments", "history"})
-    return _extended({**facts, "history": shortened + history}, pinned, past, phases)
+    facts = {**plan.model_dump(include={"seed", "bos", "bos_id", "max_epochs"}), "history": shortened + history}
+    draft = _Draft(facts, sources or {}, {}, plan.sources, tuple(c for c in plan.contexts if c.first_step < step), past)
+    draft.pin(sorted({name for phase in phases for name, weight in phase.weights.items() if weight > 0}))
+    last = plan.context_at(max(step - 1, 0))[1]
+    for phase in phases:
+        draft.add(phase, phases, last.sequence_length, last.batch_tokens)
+    return draft.plan()
 
 
 def common_steps(one: Plan, other: Plan) -> int:
@@ -83,8 +78,7 @@ def common_steps(one: Plan, other: Plan) -> int:
 
     A plan frozen from a recipe with more tokens agrees with the shorter one to its end.
     """
-    same = ("sequence_length", "batch_windows", "bos", "bos_id")
-    if any(getattr(one, name) != getattr(other, name) for name in same):
+    if (one.bos, one.bos_id) != (other.bos, other.bos_id):
         return 0
     steps = 0
     for first, second in zip(one.segments, other.segments, strict=False):
@@ -94,93 +88,84 @@ def common_steps(one: Plan, other: Plan) -> int:
     return steps
 
 
-@dataclass(frozen=True)
-class ShareRow:
-    """A source in a phase (or, phase None, in the whole run).
+@dataclass
+class _Draft:
+    """A plan in the making: pinned sources, contexts and segments so far."""
 
-    ``weight``: what the phase says (in the run: the share of what was asked); ``asked_tokens``: what the recipe's
-    numbers come to; ``tokens``: what is planned; ``available``: tokens of one epoch; ``epochs``: planned over available.
-    """
+    facts: dict[str, Any]
+    sources: Sources
+    packing: dict[str, Any]
+    pinned: tuple[PinnedSource, ...] = ()
+    contexts: tuple[Context, ...] = ()
+    segments: tuple[Segment, ...] = ()
 
-    phase: str | None
-    source: str
-    weight: float
-    asked_tokens: float
-    tokens: int
-    available: int
-    epochs: float
+    def plan(self) -> Plan:
+        """Raises: UserError when nothing was added."""
+        if not self.segments:
+            raise UserError("a plan has at least one phase", field="mixture.phases", found="none")
+        return Plan(**self.facts, sources=self.pinned, contexts=self.contexts, segments=self.segments)
 
+    def pin(self, names: Sequence[str]) -> None:
+        """Pin the sources that are not yet, behind the others."""
+        known = {source.name for source in self.pinned}
+        for name in names:
+            if name in known:
+                continue
+            if name not in self.sources:
+                allowed = sorted({*self.sources, *known})
+                raise UserError("a source without shards", field="mixture.phases.weights", found=name, allowed=allowed)
+            seed: int = self.facts["seed"]
+            self.pinned = (*self.pinned, pin(name, self.sources[name], self.packing.get(name), seed))
+            check_one_tokenizer(self.pinned, self.sources)
 
-def table(plan: Plan) -> list[ShareRow]:
-    """What each phase takes from each source, then the same over the run."""
-    rows: list[ShareRow] = []
-    totals: dict[str, list[float]] = {name: [0.0, 0] for name in plan.names}
-    for name in dict.fromkeys(segment.name for segment in plan.segments):
-        segments = [segment for segment in plan.segments if segment.name == name]
-        for index, source in enumerate(plan.sources):
-            taking = [segment for segment in segments if index < len(segment.start)]
-            mixes = [(segment, segment.mix(plan.batch_windows)) for segment in taking]
-            windows = sum(int(mix.counts(segment.steps * plan.batch_windows)[index]) for segment, mix in mixes)
-            asked = sum(_mean_share(segment, index, source.name) * segment.asked_tokens for segment in taking)
-            if windows or asked:
-                weight = taking[-1].weights.get(source.name, 0.0)
-                rows.append(_row(plan, name, source, weight, asked, windows))
-                totals[source.name][0] += asked
-                totals[source.name][1] += windows
-    asked_in_all = sum(asked for asked, _ in totals.values()) or 1.0
-    for source in plan.sources:
-        asked, total_windows = totals[source.name]
-        rows.append(_row(plan, None, source, asked / asked_in_all, asked, int(total_windows)))
-    return rows
+    def add(self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int) -> None:
+        """Add a phase in the context it asks for; each segment begins with the counts the ones before it end with."""
+        self._enter(phase, phases, sequence_length, batch_tokens)
+        segments = _segments(phase, self.contexts[-1], self.pinned, self.segments)
+        first = len(self.segments)
+        for segment in segments:
+            cursors = [0] * len(self.pinned)
+            if self.contexts[-1].first_step < segment.first_step:
+                cursors = counts_at_end(self.plan(), len(self.contexts) - 1).tolist()
+            self.segments = (*self.segments, segment.model_copy(update={"cursors": tuple(cursors)}))
+        check_caps(self.plan(), first, phase)
+
+    def _enter(self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int) -> None:
+        """The context of a phase: the last one where windows and batches stay, else a new one."""
+        now = self.contexts[-1] if self.contexts else None
+        length = phase.sequence_length or (now.sequence_length if now else sequence_length)
+        tokens = phase.batch_tokens or (now.batch_tokens if now else batch_tokens)
+        check_batch(length, tokens)
+        longest = max([length, *(other.sequence_length or 0 for other in phases)])
+        if now is None:
+            self.contexts = (first_context(self.pinned, self.sources, length, tokens // length, longest),)
+        else:
+            self.contexts = continued(self.contexts, self.pinned, self.sources, longest)
+            if (length, tokens) != (now.sequence_length, now.batch_tokens):
+                self.contexts = (*self.contexts, next_context(self.plan(), self.sources, length, tokens // length, longest))
+        _check_windows(phase, self.contexts[-1], self.pinned, self.sources)
 
 
 def _shown(plan: Plan, segment: Segment) -> tuple[Any, ...]:
     """Everything the windows of a segment depend on but its length."""
-    columns = zip(plan.sources, segment.start, segment.end, segment.cursors, strict=False)
-    return segment.first_step, segment.ramp_steps, [column for column in columns if column[1] or column[2]]
+    context = plan.context_at(segment.first_step)[1]
+    columns = zip(plan.sources, context.sources, segment.start, segment.end, segment.cursors, strict=False)
+    shape = (context.first_step, context.sequence_length, context.batch_windows)
+    return segment.first_step, segment.ramp_steps, shape, [column for column in columns if column[2] or column[3]]
 
 
-def _row(plan: Plan, phase: str | None, source: PinnedSource, weight: float, asked: float, windows: int) -> ShareRow:
-    available = source.windows * plan.sequence_length
-    return ShareRow(phase, source.name, weight, asked, windows * plan.sequence_length, available, windows / source.windows)
-
-
-def _mean_share(segment: Segment, index: int, name: str) -> float:
-    """A source's share over the segment; of a cut ramp, over the part that is shown."""
-    if not segment.ramp_steps:
-        return segment.weights.get(name, 0.0) / sum(segment.weights.values())
-    done = segment.steps / segment.ramp_steps
-    return (segment.start[index] + (segment.end[index] - segment.start[index]) * done / 2) / sum(segment.start)
-
-
-def _extended(facts: dict[str, Any], pinned: tuple[PinnedSource, ...], past: tuple[Segment, ...], phases: Sequence[Phase]) -> Plan:
-    """Add phases one by one; each begins with the counts the ones before it end with."""
-    if not past and not phases:
-        raise UserError("a plan has at least one phase", field="mixture.phases", found="none")
-    plan: Plan | None = Plan(**facts, sources=pinned, segments=past) if past else None
-    for phase in phases:
-        segments = _segments(phase, facts, pinned, past)
-        for segment in segments:
-            cursors = counts_before(plan, plan.steps * plan.batch_windows).tolist() if plan is not None else [0] * len(pinned)
-            past = (*past, segment.model_copy(update={"cursors": tuple(cursors)}))
-            plan = Plan(**facts, sources=pinned, segments=past)
-        assert plan is not None
-        check_caps(plan, len(past) - len(segments), phase)
-    assert plan is not None
-    return plan
-
-
-def _segments(phase: Phase, facts: dict[str, Any], pinned: tuple[PinnedSource, ...], past: tuple[Segment, ...]) -> list[Segment]:
-    """A phase as its ramp, in pieces of at most 2^20 windows, and its constant rest; cursors are not known yet."""
+def _segments(phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], past: tuple[Segment, ...]) -> list[Segment]:
+    """A phase as its ramp, in pieces of at most 2^18 windows, and its constant rest; cursors are not known yet."""
     names = [source.name for source in pinned]
-    shares = shares_of(phase.weights, names, f"mixture.phases.{phase.name}.weights")
-    batch_tokens = facts["batch_windows"] * facts["sequence_length"]
+    fills = {source.name: fill_of(source, own, context.sequence_length) for source, own in zip(pinned, context.sources, strict=True)}
+    shares = shares_of(phase.weights, names, f"mixture.phases.{phase.name}.weights", fills)
+    batch_tokens = context.batch_tokens
     steps = -(-phase.tokens // batch_tokens)
     ramp = -(-phase.ramp_tokens // batch_tokens)
     if ramp and not past:
         raise UserError("nothing to ramp from", field=f"mixture.phases.{phase.name}.ramp_tokens", found=phase.ramp_tokens, allowed=[0])
     before = _last_shares(past[-1], len(names)) if past else shares
-    longest = LONGEST_RAMP // facts["batch_windows"]
+    longest = LONGEST_RAMP // context.batch_windows
     first = past[-1].last_step if past else 0
     segments: list[Segment] = []
     for done in [*range(0, ramp, longest), ramp]:
@@ -219,65 +204,13 @@ def _cut(plan: Plan, step: int) -> tuple[Segment, ...]:
     kept = [segment for segment in plan.segments if segment.first_step < step]
     if kept and kept[-1].last_step > step:
         steps = step - kept[-1].first_step
-        asked = min(kept[-1].asked_tokens, steps * plan.batch_tokens)
+        asked = min(kept[-1].asked_tokens, steps * plan.context_at(kept[-1].first_step)[1].batch_tokens)
         kept[-1] = kept[-1].model_copy(update={"steps": steps, "asked_tokens": asked})
     return tuple(kept)
 
 
-def _pinned(
-    names: Sequence[str], sources: Sources, known: tuple[PinnedSource, ...], sequence_length: int, seed: int
-) -> tuple[PinnedSource, ...]:
-    """The known sources and, behind them, the new ones."""
-    pinned = list(known)
-    for name in names:
-        if name in {source.name for source in known}:
-            continue
-        if name not in sources:
-            raise UserError(
-                "a source without shards", field="mixture.phases.weights", found=name, allowed=sorted({*sources, *(s.name for s in known)})
-            )
-        pinned.append(_pin(name, sources[name], sequence_length, seed))
-        first, last = pinned[0], pinned[-1]
-        if (last.tokenizer_hash, last.eos_id) != (first.tokenizer_hash, first.eos_id):
-            raise UserError(
-                f"{first.name} and {last.name} were encoded with different tokenizers",
-                file=sources[name].folder,
-                field="tokenizer_hash",
-                found=last.tokenizer_hash,
-                allowed=[first.tokenizer_hash],
-                fix="build all shards of a run with one tokenizer",
-            )
-    return tuple(pinned)
-
-
-def _pin(name: str, source: ShardSource, sequence_length: int, seed: int) -> PinnedSource:
-    manifest = source.manifest
-    windows = manifest.tokens // sequence_length
-    if windows == 0:
-        raise UserError(
-            f"{name} has less than one window of tokens",
-            file=source.folder,
-            found=f"{manifest.tokens} tokens",
-            allowed=[f"at least {sequence_length}, the sequence length"],
-            fix="give it more documents, or leave it out of the mixture",
-        )
-    parts = (PinnedPart(file=part.file, rows=part.rows, tokens=part.tokens, checksum=part.checksum) for part in manifest.parts)
-    return PinnedSource(
-        name=name,
-        tokenizer_hash=manifest.tokenizer_hash,
-        dtype=manifest.dtype,
-        vocab_size=manifest.vocab_size,
-        eos_id=manifest.eos_id,
-        tokens=manifest.tokens,
-        windows=windows,
-        block_windows=block_windows(windows, sequence_length),
-        open_blocks=OPEN_BLOCKS,
-        key=f"{hash_key(seed, 'order/' + name):016x}",
-        parts=tuple(parts),
-    )
-
-
-def _check_batch(sequence_length: int, batch_tokens: int) -> None:
+def check_batch(sequence_length: int, batch_tokens: int) -> None:
+    """Raises: UserError when a batch is not a whole number of windows, or too many."""
     if sequence_length < 1 or batch_tokens < sequence_length or batch_tokens % sequence_length:
         nearest = max(1, round(batch_tokens / max(1, sequence_length))) * max(1, sequence_length)
         raise UserError(
@@ -290,3 +223,16 @@ def _check_batch(sequence_length: int, batch_tokens: int) -> None:
         raise UserError(
             "too many windows in a batch", field="train.batch_tokens", found=batch_tokens // sequence_length, allowed=[LONGEST_RAMP]
         )
+
+
+def _check_windows(phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], sources: Sources) -> None:
+    """Every source that a phase shows has a window in its context."""
+    for source, own in zip(pinned, context.sources, strict=True):
+        if phase.weights.get(source.name, 0) > 0 and own.windows == 0:
+            raise UserError(
+                f"{source.name} has less than one window of tokens",
+                file=sources[source.name].folder if source.name in sources else None,
+                found=f"{source.tokens} tokens",
+                allowed=[f"at least {context.sequence_length}, the sequence length"],
+                fix="give it more documents, use shorter windows, or leave it out of the mixture",
+            )

@@ -1,4 +1,4 @@
-"""Shares in whole units: weights of a recipe as integers that sum to 2^20, exactly."""
+"""Shares in whole units: weights of a recipe as integers that sum to 2^18, exactly."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from fractions import Fraction
 
 from artifacts.errors import UserError
 from mixtures.chairman import SHARE_UNITS, Shares
+from mixtures.plan_format import PinnedSource, SourceContext
 
 
-def shares_of(weights: Mapping[str, float], names: Sequence[str], field: str) -> Shares:
-    """The weights of a phase in units, by the order of ``names``; a source without a weight has 0.
+def shares_of(weights: Mapping[str, float], names: Sequence[str], field: str, fills: Mapping[str, float] | None = None) -> Shares:
+    """The weights of a phase, shares of tokens, as shares of windows in units, by the order of ``names``; no weight is 0.
 
+    ``fills``: what part of a source's windows is tokens, where it is not all: such a source gets more windows for its tokens.
     Raises: UserError when a weight is above 0 and below one unit.
     """
     for name, weight in weights.items():
@@ -19,7 +21,12 @@ def shares_of(weights: Mapping[str, float], names: Sequence[str], field: str) ->
             raise UserError(
                 "a weight too small to plan with", field=f"{field}.{name}", found=weight, allowed=["0", f"at least 1/{SHARE_UNITS}"]
             )
-    return apportioned([Fraction(weights.get(name, 0.0)) for name in names])
+    return apportioned([Fraction(weights.get(name, 0.0)) / Fraction((fills or {}).get(name, 1.0)) for name in names])
+
+
+def fill_of(pinned: PinnedSource, own: SourceContext, window: int) -> float:
+    """What part of a source's windows is tokens: 1 for a stream, less where whole documents leave padding."""
+    return pinned.tokens / (own.windows * window) if pinned.packing == "documents" and own.windows else 1.0
 
 
 def between(start: Shares, end: Shares, part: Fraction) -> Shares:

@@ -10,7 +10,7 @@ instruction data into the decay phase this way). :mod:`mixtures.plan` turns the 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,7 @@ class Phase(BaseModel):
     ``tokens`` are rounded up to whole batches when planned. ``decay`` marks where the learning-rate
     schedule's decay starts. ``max_epochs`` caps how often this phase may go through a source.
     ``ramp_tokens`` of the phase's tokens move linearly from the previous phase's weights to these.
+    ``sequence_length`` and ``batch_tokens`` are tokens of a window and of a step from this phase on; None keeps what was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,8 @@ class Phase(BaseModel):
     decay: bool = False
     max_epochs: dict[Name, Epochs] = {}
     ramp_tokens: int = Field(default=0, ge=0)
+    sequence_length: int | None = Field(default=None, ge=1, le=1 << 24)
+    batch_tokens: int | None = Field(default=None, ge=1, le=1 << 40)
 
     @model_validator(mode="after")
     def _shares_make_a_whole(self) -> Phase:
@@ -63,12 +66,17 @@ class Phase(BaseModel):
 
 
 class MixtureSpec(BaseModel):
-    """The ``mixture`` part of a recipe: phases in order, and caps over the whole run."""
+    """The ``mixture`` part of a recipe: phases in order, and caps over the whole run.
+
+    ``packing`` by source: ``stream`` (documents one behind the other, cut into windows) or ``documents`` (whole documents in each window);
+    a source that is not named is packed by documents when it has targets marked, as conversations have, and else is a stream.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phases: tuple[Phase, ...] = Field(min_length=1)
     max_epochs: dict[Name, Epochs] = {}
+    packing: dict[Name, Literal["stream", "documents"]] = {}
 
     @model_validator(mode="after")
     def _phases_fit_together(self) -> MixtureSpec:
@@ -83,7 +91,11 @@ class MixtureSpec(BaseModel):
                 found=self.phases[0].ramp_tokens,
                 allowed=[0],
             )
-        _refuse_unknown(self.max_epochs, {name: 0 for phase in self.phases for name in phase.weights}, "mixture.max_epochs")
+        known = {name: 0.0 for phase in self.phases for name in phase.weights}
+        _refuse_unknown(self.max_epochs, known, "mixture.max_epochs")
+        for name in self.packing:
+            if name not in known:
+                raise UserError("a packing for a source that has no weight", field="mixture.packing", found=name, allowed=sorted(known))
         return self
 
     @property

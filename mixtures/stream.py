@@ -1,52 +1,67 @@
 """A source's parts, one behind the other, as one stream of tokens with its documents' borders.
 
-Reading is by place in the stream. Nothing is held in memory but the maps of the parts asked for; which
-document a token belongs to is found by bisection in the mapped offsets.
+Nothing is held in memory but maps of the record batches asked for. Which document a token belongs to is found by bisection in the
+mapped offsets. Where parts lie is :mod:`mixtures.part_files`' business; here they are record batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from mixtures.part_files import PartFiles, part_files
 from mixtures.plan_format import PinnedSource
-from tokenizer.shards import PartTokens, ShardSource, open_source, token_batch
+from tokenizer.shards import ShardSource, token_batch
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Neighbouring tokens inside one record batch: stream places ``start`` on, batch tokens ``low`` to ``high`` - 1.
+class StreamBatch:
+    """A record batch, mapped: ``start`` is the place of its first token in the stream, ``first_row`` its first row in the part.
 
-    ``first_row`` and ``last_row``: the documents of the batch that these tokens belong to, last exclusive.
+    ``values`` (t,) ids; ``offsets`` (rows + 1,) int64 borders of the documents in them. Spans are of target tokens, relative to the
+    document: ``span_offsets`` (rows + 1,) int64 into ``span_starts`` and ``span_ends``, uint32, or None where all tokens are targets.
+    ``removed`` (rows,) uint8, or None where no document was taken down.
     """
 
     part: int
-    batch: int
     start: int
-    low: int
-    high: int
     first_row: int
-    last_row: int
+    record: pa.RecordBatch
+    values: NDArray[np.uint16 | np.uint32]
+    offsets: Ints
+    span_offsets: Ints | None
+    span_starts: NDArray[np.uint32] | None
+    span_ends: NDArray[np.uint32] | None
+    removed: NDArray[np.uint8] | None
+
+    @property
+    def rows(self) -> int:
+        return len(self.offsets) - 1
+
+    def addresses(self) -> tuple[int, ...]:
+        """Where the kernel finds values, item bytes, offsets, span offsets, starts, ends and removed rows; 0 where there are none."""
+        spans = (_address(array) for array in (self.span_offsets, self.span_starts, self.span_ends, self.removed))
+        return (_address(self.values), self.values.itemsize, _address(self.offsets), *spans)
 
 
-@dataclass
-class Window:
-    """Room for n neighbouring places of a stream, mostly views of a batch's row.
+@dataclass(frozen=True)
+class StreamDocument:
+    """A document of the stream: tokens ``start`` to ``stop`` - 1, in row ``row`` of part ``part``."""
 
-    ``tokens`` (n,) int64; ``starts`` (n,) bool: the token is the first of its document; ``target`` (n,) float32: 1
-    where a loss on this token counts, 0 elsewhere.
-    """
-
-    tokens: NDArray[np.int64]
-    starts: NDArray[np.bool_]
-    target: NDArray[np.float32]
+    id: str
+    part: int
+    row: int
+    start: int
+    stop: int
 
 
 class SourceStream:
@@ -55,137 +70,132 @@ class SourceStream:
     Raises: UserError when the folder does not hold what the plan pins.
     """
 
-    def __init__(self, pinned: PinnedSource, folder: Path | str) -> None:
+    def __init__(self, pinned: PinnedSource, folder: Path | str, files: PartFiles | None = None) -> None:
         self.pinned = pinned
-        self.source = open_source(folder, pinned.tokenizer_hash)
-        _check_pins(pinned, self.source)
-        self.starts = np.cumsum([0, *(part.tokens for part in pinned.parts)], dtype=np.int64)
+        self.files = part_files(folder, pinned.tokenizer_hash) if files is None else files
+        _check_pins(pinned, self.files.source)
+        self.starts = np.zeros(len(pinned.parts) + 1, np.int64)
+        np.cumsum([part.tokens for part in pinned.parts], out=self.starts[1:])
         self.tokens = int(self.starts[-1])
-        self._parts: dict[int, _Part] = {}
-        self._removed = _removed_rows(pinned, self.source)
+        self._removed = _removed_rows(pinned, self.files.source)
+        self._layouts: dict[int, tuple[Ints, Ints]] = {}
+        self._open: dict[tuple[int, int], StreamBatch] = {}
 
-    def part(self, number: int) -> _Part:
-        """One part, mapped. Raises: UserError when the file is missing or not what the manifest says."""
-        if number not in self._parts:
-            part, wanted = _Part(self.source.table(number)), self.pinned.parts[number]
-            if len(part.tokens) != wanted.tokens:
+    def part_at(self, place: int) -> int:
+        """The part that holds a place of the stream."""
+        return int(np.searchsorted(self.starts, place, "right")) - 1
+
+    def layout(self, part: int) -> tuple[Ints, Ints]:
+        """(place of each record batch of a part in the stream, with the end; first row of each in the part, with the end).
+
+        Raises: UserError when the part does not hold as many tokens as the plan pins.
+        """
+        if part not in self._layouts:
+            rows, tokens = self.files.batches(part)
+            if int(tokens.sum()) != self.pinned.parts[part].tokens:
                 raise UserError(
                     "another number of tokens than in the manifest",
-                    file=self.source.folder / wanted.file,
-                    found=len(part.tokens),
-                    allowed=[wanted.tokens],
+                    file=self.files.path(part),
+                    found=int(tokens.sum()),
+                    allowed=[self.pinned.parts[part].tokens],
                     fix="run `windtunnel shards verify`",
                 )
-            self._parts[number] = part
-        return self._parts[number]
+            begin = int(self.starts[part])
+            self._layouts[part] = np.concatenate([[begin], begin + np.cumsum(tokens)]), np.concatenate([[0], np.cumsum(rows)])
+        return self._layouts[part]
 
-    def pieces(self, start: int, stop: int) -> Iterator[Piece]:
-        """The stream's places start to stop - 1, record batch by record batch."""
-        number = int(np.searchsorted(self.starts, start, "right")) - 1
+    def batch(self, part: int, number: int) -> StreamBatch:
+        """A record batch of a part, mapped. Raises: UserError when the file is missing, damaged, or not what the manifest says."""
+        found = self._open.get((part, number))
+        if found is None:
+            starts, rows = self.layout(part)
+            record = self.files.record(part, number)
+            removed = self._removed.get(part)
+            found = _stream_batch(part, int(starts[number]), int(rows[number]), record, removed)
+            if found.rows != rows[number + 1] - rows[number] or len(found.values) != starts[number + 1] - starts[number]:
+                raise UserError(
+                    "a record batch is not what the part's index says", file=self.files.path(part), fix="run `windtunnel shards verify`"
+                )
+            self._open[part, number] = found
+        return found
+
+    def close(self, part: int, number: int) -> None:
+        """Let go of a record batch."""
+        self._open.pop((part, number), None)
+
+    def batch_at(self, place: int) -> StreamBatch:
+        """The record batch that holds a place of the stream."""
+        part = self.part_at(place)
+        return self.batch(part, self.number_at(part, place))
+
+    def number_at(self, part: int, place: int) -> int:
+        """Which record batch of a part holds a place of the stream."""
+        return int(np.searchsorted(self.layout(part)[0], place, "right")) - 1
+
+    def batches(self, start: int, stop: int) -> Iterator[StreamBatch]:
+        """The record batches that hold the places start to stop - 1."""
         while start < stop:
-            begin = int(self.starts[number])
-            part_stop = min(stop, int(self.starts[number + 1]))
-            if start < part_stop:
-                yield from self.part(number).pieces(number, begin, start - begin, part_stop - begin)
-            start = max(start, part_stop)
-            number += 1
+            batch = self.batch_at(start)
+            yield batch
+            start = batch.start + len(batch.values)
 
-    def fill(self, start: int, window: Window) -> None:
-        """Read a window's places from ``start`` on; places behind the stream's end are EOS, start a document and have no loss."""
-        there = min(len(window.tokens), self.tokens - start)
-        window.starts[:] = False
-        window.target[:] = 1
-        window.tokens[there:] = self.pinned.eos_id
-        window.starts[there:] = True
-        window.target[there:] = 0
-        for piece in self.pieces(start, start + there):
-            self._fill(piece, piece.start - start, window)
+    def documents(self, start: int, stop: int) -> Iterator[StreamDocument]:
+        """The documents that have tokens among the places start to stop - 1."""
+        for batch in self.batches(start, stop):
+            ids = batch.record.column("id")
+            low, high = max(start, batch.start) - batch.start, min(stop, batch.start + len(batch.values)) - batch.start
+            first = int(np.searchsorted(batch.offsets, low, "right")) - 1
+            for row in range(first, int(np.searchsorted(batch.offsets, high, "left"))):
+                begin, end = int(batch.offsets[row]), int(batch.offsets[row + 1])
+                yield StreamDocument(ids[row].as_py().hex(), batch.part, batch.first_row + row, batch.start + begin, batch.start + end)
 
-    def _fill(self, piece: Piece, place: int, window: Window) -> None:
-        part = self.part(piece.part)
-        batch = part.tokens.batches[piece.batch]
-        end = place + piece.high - piece.low
-        window.tokens[place:end] = batch.values[piece.low : piece.high]
-        borders = batch.offsets[piece.first_row : piece.last_row]
-        borders = borders[borders >= piece.low] - piece.low
-        window.starts[place + borders] = True
-        if self.source.manifest.parts[piece.part].trainable_tokens != self.pinned.parts[piece.part].tokens:
-            window.target[place:end] = part.targets(piece)
-        if piece.part in self._removed:
-            self._hide(piece, place, window)
-
-    def _hide(self, piece: Piece, place: int, window: Window) -> None:
-        """Documents that were taken down keep their length, show EOS only, and have no loss."""
-        part = self.part(piece.part)
-        first = int(part.first_rows[piece.batch])
-        offsets = part.tokens.batches[piece.batch].offsets
-        removed = self._removed[piece.part]
-        low, high = np.searchsorted(removed, [first + piece.first_row, first + piece.last_row])
-        for row in removed[low:high] - first:
-            begin, end = max(int(offsets[row]), piece.low), min(int(offsets[row + 1]), piece.high)
-            window.tokens[place + begin - piece.low : place + end - piece.low] = self.pinned.eos_id
-            window.target[place + begin - piece.low : place + end - piece.low] = 0
+    def borders(self, start: int, stop: int) -> Ints:
+        """Where documents begin among the places start to stop - 1, and behind them the end of the last that does."""
+        found = [np.empty(0, np.int64)]
+        end = start
+        for batch in self.batches(start, min(stop, self.tokens)):
+            first, last = np.searchsorted(batch.offsets[:-1], [start - batch.start, stop - batch.start], "left")
+            if first < last:
+                found.append(batch.offsets[first:last] + batch.start)
+                end = batch.start + int(batch.offsets[last])
+        return np.append(np.concatenate(found), end)
 
 
-class _Part:
-    """A mapped part: its tokens, and its target spans when somebody asks."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-        self.tokens = PartTokens(tuple(token_batch(chunk) for chunk in table.column("tokens").chunks))
-        self.first_rows = np.cumsum([0, *(len(batch.offsets) - 1 for batch in self.tokens.batches)], dtype=np.int64)
-
-    def pieces(self, number: int, begin: int, start: int, stop: int) -> Iterator[Piece]:
-        """Tokens start to stop - 1 of the part, whose first token is at ``begin`` of the stream."""
-        batch = int(np.searchsorted(self.tokens.starts, start, "right")) - 1
-        while start < stop:
-            first = int(self.tokens.starts[batch])
-            end = min(stop, int(self.tokens.starts[batch + 1]))
-            if start < end:
-                offsets = self.tokens.batches[batch].offsets
-                rows = np.searchsorted(offsets, [start - first, end - first - 1], "right")
-                yield Piece(number, batch, begin + start, start - first, end - first, int(rows[0]) - 1, int(rows[1]))
-            start = end
-            batch += 1
-
-    @cached_property
-    def spans(self) -> tuple[_Spans, ...]:
-        """Target spans, a value per record batch."""
-        return tuple(_Spans.of(chunk) for chunk in self.table.column("trainable").chunks)
-
-    def targets(self, piece: Piece) -> NDArray[np.float32]:
-        """1 for target tokens, 0 for others, (high - low,)."""
-        spans = self.spans[piece.batch]
-        offsets = self.tokens.batches[piece.batch].offsets[piece.first_row : piece.last_row + 1]
-        first, last = int(spans.offsets[piece.first_row]), int(spans.offsets[piece.last_row])
-        counts = np.diff(spans.offsets[piece.first_row : piece.last_row + 1])
-        origin = np.repeat(offsets[:-1], counts)  # int64, so that the spans' uint32 widen
-        whole = spans.null[piece.first_row : piece.last_row]
-        begins = np.concatenate([origin + spans.start[first:last], offsets[:-1][whole]])
-        ends = np.concatenate([origin + spans.end[first:last], offsets[1:][whole]])
-        change = np.zeros(piece.high - piece.low + 1, np.int64)
-        np.add.at(change, np.clip(begins, piece.low, piece.high) - piece.low, 1)
-        np.add.at(change, np.clip(ends, piece.low, piece.high) - piece.low, -1)
-        return (np.cumsum(change[:-1]) > 0).astype(np.float32)
+def _stream_batch(part: int, start: int, first_row: int, record: pa.RecordBatch, removed: Ints | None) -> StreamBatch:
+    held = token_batch(record.column("tokens"))
+    spans = _spans(record.column("trainable"), np.diff(held.offsets))
+    rows = None if removed is None else removed[(removed >= first_row) & (removed < first_row + record.num_rows)] - first_row
+    mask = None
+    if rows is not None and len(rows):
+        mask = np.zeros(record.num_rows, np.uint8)
+        mask[rows] = 1
+    return StreamBatch(part, start, first_row, record, held.values, np.ascontiguousarray(held.offsets), *spans, mask)
 
 
-@dataclass(frozen=True)
-class _Spans:
-    """Spans of r documents: ``start`` and ``end`` in tokens of the document, ``offsets`` (r + 1,), ``null`` (r,) all tokens are targets."""
+def _spans(column: pa.ListArray, lengths: Ints) -> tuple[Any, Any, Any]:
+    """Target spans with a document without spans as one span over all of it; Nones where that holds for all documents."""
+    if column.null_count == len(column):
+        return None, None, None
+    null = column.is_null().to_numpy(zero_copy_only=False)
+    offsets = column.offsets.to_numpy().astype(np.int64)
+    counts = np.where(null, 1, np.diff(offsets))
+    out = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=out[1:])
+    starts, ends = np.zeros(out[-1], np.uint32), np.zeros(out[-1], np.uint32)
+    ends[out[:-1][null]] = lengths[null]
+    kept = np.repeat(~null, counts)
+    first, last = int(offsets[0]), int(offsets[-1])
+    own = np.repeat(~null, np.diff(offsets))
+    for name, target in (("start", starts), ("end", ends)):
+        target[kept] = column.values.field(name).to_numpy(zero_copy_only=False)[first:last][own]
+    return out, starts, ends
 
-    start: NDArray[np.uint32]
-    end: NDArray[np.uint32]
-    offsets: NDArray[np.int32]
-    null: NDArray[np.bool_]
 
-    @classmethod
-    def of(cls, column: pa.ListArray) -> _Spans:
-        spans = column.values
-        start, end = (spans.field(name).to_numpy(zero_copy_only=False) for name in ("start", "end"))
-        return cls(start, end, column.offsets.to_numpy(), column.is_null().to_numpy(zero_copy_only=False))
+def _address(array: NDArray[Any] | None) -> int:
+    return 0 if array is None else int(array.ctypes.data)
 
 
-def _removed_rows(pinned: PinnedSource, source: ShardSource) -> dict[int, NDArray[np.int64]]:
+def _removed_rows(pinned: PinnedSource, source: ShardSource) -> dict[int, Ints]:
     """Rows with a tombstone, ascending, by the number of their part."""
     numbers = {part.file: number for number, part in enumerate(pinned.parts)}
     rows: dict[int, set[int]] = {}

@@ -1,30 +1,28 @@
-"""Which documents a step showed, when a document was shown, and how far each source has come."""
+"""Which documents a step shows, when a document is shown, and what a take-down touches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from artifacts.errors import UserError
-from mixtures.interleave import counts_before, window_of
-from mixtures.loader import places_of
+from mixtures.find_document import Found, find_document
+from mixtures.interleave import counts_at_end, step_of
+from mixtures.loader import Folders, open_streams
+from mixtures.order import SourceOrder
 from mixtures.plan_format import Plan
 from mixtures.stream import SourceStream
-
-Folders = Mapping[str, Path | str]
+from mixtures.windows import Windows
 
 
 @dataclass(frozen=True)
 class ShownSpan:
-    """A stretch of one document among the T places of a window.
+    """A stretch of one document in a window of a step.
 
-    ``window`` counts over the run, ``place`` in the window; ``part`` is a file name and ``row`` the document's row in it;
-    tokens ``start`` to ``stop`` - 1 of the document (its last, EOS, becomes the next document's BOS as an input).
+    ``window`` counts in the step, ``place`` in the window; ``part`` is a file name and ``row`` the document's row in it. Tokens ``start``
+    to ``stop`` - 1 of the document are the window's targets from that place on.
     """
 
     step: int
@@ -39,99 +37,146 @@ class ShownSpan:
 
 
 @dataclass(frozen=True)
-class SourceProgress:
-    """What a source has shown: tokens, and over the tokens of an epoch."""
+class Exposure:
+    """What a document has to do with a run: where it lies, the steps that show it, the first of them and how many tokens in all."""
 
+    id: str
     source: str
+    part: str
+    row: int
+    steps: tuple[int, ...]
     tokens: int
-    epochs: float
+
+
+class Tracer:
+    """Answers questions about a plan; opens the shards it needs once.
+
+    ``folders``: each source's folder. Raises: UserError when a folder is missing or holds other shards.
+    """
+
+    def __init__(self, plan: Plan, folders: Folders) -> None:
+        self.plan = plan
+        self.streams = open_streams(plan, folders)
+        self.windows = Windows(plan, self.streams)
+
+    def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[ShownSpan]:
+        """Every document of a step's batch, window by window; of one rank's share of it where there are several.
+
+        Raises: UserError when the step is outside the plan.
+        """
+        if not 0 <= step < self.plan.steps:
+            raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.plan.steps - 1}"])
+        batch = self.plan.context_at(step)[1].batch_windows
+        first, last = rank * batch // world_size, (rank + 1) * batch // world_size
+        _, pieces = self.windows.of_step(step, first, last)
+        spans: list[ShownSpan] = []
+        for row, place, source, start, tokens in pieces.tolist():
+            spans += _spans(self.streams[source], step, first + row, place, start, tokens)
+        return spans
+
+    def document(self, document: str) -> list[ShownSpan]:
+        """Every time a document was or will be shown, by step and window; empty when the plan does not reach it.
+
+        ``document``: 32 hex digits. Raises: UserError when no source of the plan holds it.
+        """
+        found = find_document(self.streams, document)
+        spans: list[ShownSpan] = []
+        for number in range(len(self.plan.contexts)):
+            spans += self._in_context(number, found)
+        return sorted(spans, key=lambda span: (span.step, span.window, span.place))
+
+    def exposures(self, documents: Iterable[str], until_step: int | None = None) -> Iterator[Exposure]:
+        """What steps before ``until_step`` (default all) have shown of each document."""
+        last = self.plan.steps if until_step is None else until_step
+        for document in documents:
+            found = find_document(self.streams, document)
+            spans = [span for span in self.document(document) if span.step < last]
+            steps = tuple(dict.fromkeys(span.step for span in spans))
+            stream = self.streams[found.source]
+            part = stream.pinned.parts[found.part].file
+            yield Exposure(document, stream.pinned.name, part, found.row, steps, sum(span.stop - span.start for span in spans))
+
+    def _in_context(self, number: int, found: Found) -> Iterator[ShownSpan]:
+        count = int(counts_at_end(self.plan, number)[found.source])
+        stream = self.streams[found.source]
+        for shown in self._numbers(number, found, count):
+            place = step_of(self.plan, number, found.source, shown)
+            assert place is not None
+            for at, start, tokens in self.windows.parts(number, found.source, shown):
+                if start < found.stop and found.start < start + tokens:
+                    spans = _spans(stream, place[0], place[1], at, start, tokens)
+                    yield from (span for span in spans if (span.part, span.row) == (stream.pinned.parts[found.part].file, found.row))
+
+    def _numbers(self, number: int, found: Found, count: int) -> Iterator[int]:
+        """The source's windows of a context, below ``count``, that may show a document."""
+        order = self.windows.orders(number)[found.source]
+        if count == 0:
+            return
+        cut = list(self._cut_windows(order, found))
+        first = max(order.context.epoch, 0)
+        for epoch in range(first, order.place_of(count - 1)[0] + 1 if count > order.head + order.left_rows else first + 1):
+            for window in cut:
+                shown = order.number(epoch, window) if epoch >= 0 else None
+                if shown is not None and shown < count:
+                    yield shown
+        for shown in self._left_rows(number, found, order):
+            if shown < count:
+                yield shown
+
+    def _cut_windows(self, order: SourceOrder, found: Found) -> Iterator[int]:
+        """The windows, numbered through the source, that hold tokens of a document."""
+        if not order.windows:
+            return
+        if not order.packed:
+            last = min((found.stop - 1) // order.window + 1, order.windows)
+            yield from range(found.start // order.window, last)
+            return
+        block = found.start // order.context.block_tokens
+        packing, base = self.windows.packing(order, found.source, block)
+        inside = np.flatnonzero((packing.start + base >= found.start) & (packing.start + base < found.stop))
+        for window in np.unique(np.searchsorted(packing.first, inside, "right") - 1).tolist():
+            yield order.context.packed[block] + window
+
+    def _left_rows(self, number: int, found: Found, order: SourceOrder) -> Iterator[int]:
+        """Rows made of left windows that hold tokens of a document, as numbers of the context."""
+        length = self.plan.contexts[number].sequence_length
+        row = order.head
+        for left in order.context.left:
+            unit = self.plan.contexts[left.context].sequence_length
+            hit = {shown for shown in self._numbers(left.context, found, left.last) if shown >= left.first}
+            rows = {place // length for shown in hit for place in _edges((shown - left.first) * unit, unit, length)}
+            yield from (row + each for each in sorted(rows))
+            row += -(-(left.last - left.first) * unit // length)
+
+
+def _edges(start: int, tokens: int, length: int) -> Iterator[int]:
+    """A place in every row of ``length`` places that tokens from ``start`` on touch."""
+    yield from range(start, start + tokens, length)
+    yield start + tokens - 1
 
 
 def trace_step(plan: Plan, step: int, folders: Folders) -> list[ShownSpan]:
-    """Every document of a step's global batch, window by window.
-
-    Raises: UserError when the step is outside the plan or a folder holds other shards.
-    """
-    if not 0 <= step < plan.steps:
-        raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {plan.steps - 1}"])
-    first = step * plan.batch_windows
-    sources, starts = places_of(plan, first, first + plan.batch_windows)
-    streams = {index: _stream(plan, index, folders) for index in np.unique(sources).tolist()}
-    spans: list[ShownSpan] = []
-    for window, (source, start) in enumerate(zip(sources.tolist(), starts.tolist(), strict=True), first):
-        spans += _spans(plan, streams[source], window, start)
-    return spans
+    """Every document of a step's global batch; see :meth:`Tracer.step`."""
+    return Tracer(plan, folders).step(step)
 
 
 def trace_document(plan: Plan, folders: Folders, document: str) -> list[ShownSpan]:
-    """Every time a document was or will be shown, by window; empty when the plan does not reach it.
-
-    ``document``: 32 hex digits. Raises: UserError when no source of the plan holds it.
-    """
-    index, stream, part, row = _find(plan, folders, document)
-    low = int(stream.starts[part] + stream.part(part).tokens.offsets[row])
-    high = low + len(stream.part(part).tokens.document(row))
-    pinned, length = plan.sources[index], plan.sequence_length
-    shown = int(counts_before(plan, plan.steps * plan.batch_windows)[index])
-    spans: list[ShownSpan] = []
-    windows = np.arange(low // length, min((high - 1) // length + 1, pinned.windows))
-    for epoch in range(-(-shown // pinned.windows)):
-        numbers = plan.orders.number(np.full(len(windows), index), np.full(len(windows), epoch), windows)
-        for number, start in zip(numbers.tolist(), (windows * length).tolist(), strict=True):
-            window = window_of(plan, index, number)
-            if window is not None:
-                spans += [span for span in _spans(plan, stream, window, start) if span.id == document]
-    return sorted(spans, key=lambda span: (span.window, span.place))
+    """Every time a document is shown; see :meth:`Tracer.document`."""
+    return Tracer(plan, folders).document(document)
 
 
-def realised(plan: Plan, step: int) -> list[SourceProgress]:
-    """What each source has shown after ``step`` steps. Raises: UserError outside the plan."""
-    plan.segment_at(step)
-    counts = counts_before(plan, step * plan.batch_windows).tolist()
-    return [
-        SourceProgress(source.name, windows * plan.sequence_length, windows / source.windows)
-        for source, windows in zip(plan.sources, counts, strict=True)
-    ]
-
-
-def _spans(plan: Plan, stream: SourceStream, window: int, start: int) -> Iterator[ShownSpan]:
-    for piece in stream.pieces(start, start + plan.sequence_length):
-        part = stream.part(piece.part)
-        offsets = part.tokens.batches[piece.batch].offsets
-        ids = part.table.column("id").chunk(piece.batch)
-        for row in range(piece.first_row, piece.last_row):
-            begin, end = int(offsets[row]), int(offsets[row + 1])
-            low, high = max(begin, piece.low), min(end, piece.high)
+def _spans(stream: SourceStream, step: int, window: int, place: int, start: int, tokens: int) -> Iterator[ShownSpan]:
+    for document in stream.documents(start, start + tokens):
+        low, high = max(document.start, start), min(document.stop, start + tokens)
+        if low < high:
             yield ShownSpan(
-                step=window // plan.batch_windows,
+                step=step,
                 window=window,
-                place=piece.start - start + low - piece.low,
+                place=place + low - start,
                 source=stream.pinned.name,
-                id=ids[row].as_py().hex(),
-                part=stream.pinned.parts[piece.part].file,
-                row=int(part.first_rows[piece.batch]) + row,
-                start=low - begin,
-                stop=high - begin,
+                id=document.id,
+                part=stream.pinned.parts[document.part].file,
+                row=document.row,
+                start=low - document.start,
+                stop=high - document.start,
             )
-
-
-def _find(plan: Plan, folders: Folders, document: str) -> tuple[int, SourceStream, int, int]:
-    """(source index, its stream, part, row) of a document."""
-    try:
-        value = pa.scalar(bytes.fromhex(document), pa.binary(16))
-    except (ValueError, pa.ArrowInvalid):
-        raise UserError("an id is 32 hex digits", field="id", found=document) from None
-    for index in range(len(plan.sources)):
-        stream = _stream(plan, index, folders)
-        for part in range(len(stream.pinned.parts)):
-            row = pc.index(stream.part(part).table.column("id"), value).as_py()
-            if row >= 0:
-                return index, stream, part, row
-    raise UserError("no source of the plan holds this document", field="id", found=document, fix="ask `windtunnel corpus explain` why")
-
-
-def _stream(plan: Plan, index: int, folders: Folders) -> SourceStream:
-    name = plan.sources[index].name
-    if name not in folders:
-        raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
-    return SourceStream(plan.sources[index], folders[name])
