@@ -36,7 +36,7 @@ from tokenizer.train import TrainConfig, train_model
 
 TOKENIZER_VERSION = 1
 ENCODE_VERSION = 1
-SHARDS_VERSION = 1
+SHARDS_VERSION = 2
 MODEL = "tokenizer.model"
 TRAIN, VALIDATION = "train", "validation"
 

@@ -30,6 +30,7 @@ from pipelines.stages import STAGES
 from pipelines.stages.base import MeasureStep, StageSettings
 from pipelines.stages.language import MEMBERS
 from pipelines.starter.write import write_starter
+from tokenizer.part_index import PartIndex
 from tokenizer.shard_format import encoded_schema, shard_schema
 from tokenizer.shard_manifest import PartRecord, SourceManifest, Tombstone
 from trainer.checkpoint import CheckpointState, FileRecord, Stretch
@@ -156,7 +157,8 @@ def test_every_format_version_is_in_the_table_of_versions() -> None:
 @pytest.mark.parametrize(
     ("heading", "model"),
     [
-        *(("source.json: `source/1`", model) for model in (SourceManifest, PartRecord, Tombstone)),
+        *(("source.json: `source/2`", model) for model in (SourceManifest, PartRecord, Tombstone)),
+        ("Index of a part: `part/1`", PartIndex),
         *(("plan.json: `plan/1`", model) for model in (Plan, PinnedSource, PinnedPart, Segment, Ancestor)),
         *(("Checkpoints: `checkpoint/1`", model) for model in (CheckpointState, Stretch, FileRecord)),
     ],

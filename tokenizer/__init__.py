@@ -27,7 +27,8 @@ A run from text to a window of tokens::
 
 Other rooms: :mod:`~tokenizer.sample` (which documents train it), :mod:`~tokenizer.chat`
 (conversations, marks, target spans), :mod:`~tokenizer.shard_plan` (the shuffle),
-:mod:`~tokenizer.shard_manifest`, :mod:`~tokenizer.verify` (is a source sound, and where not),
+:mod:`~tokenizer.shard_manifest`, :mod:`~tokenizer.part_index` and :mod:`~tokenizer.record_batch` (a part
+read in ranges of bytes, as from an object store), :mod:`~tokenizer.verify` (is a source sound, and where not),
 :mod:`~tokenizer.report` (bytes per token and the like).
 
 Three promises, each with its tests: ``decode(encode(x)) == x`` for every Unicode text; text never

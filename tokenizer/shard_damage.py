@@ -10,25 +10,28 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
+from tokenizer.checksummed_file import BLOCK_BYTES
+from tokenizer.part_index import PartIndex
 from tokenizer.shard_manifest import PartRecord
 
 ByteRange = tuple[int, int]
 
 
-def damaged_ranges(path: Path, record: PartRecord) -> tuple[list[ByteRange], str]:
-    """Byte ranges [start, stop) whose blocks differ from the manifest, adjacent ones joined, and the file's checksum.
+def damaged_ranges(path: Path, record: PartRecord, index: PartIndex | None) -> tuple[list[ByteRange], str]:
+    """Byte ranges [start, stop) whose blocks differ from the part's index, adjacent ones joined, and the file's checksum.
 
-    Blocks missing from the file, or beyond what the manifest knows, count as damaged.
+    Blocks missing from the file, or beyond what the index knows, count as damaged. Without an index no range is known.
     """
     whole = xxhash.xxh3_128()
     bad: list[ByteRange] = []
-    size = record.block_bytes
+    size = BLOCK_BYTES if index is None else index.block_bytes
+    known = () if index is None else index.blocks
     with path.open("rb") as file:
         number = 0
-        while (block := file.read(size)) or number < len(record.blocks):
+        while (block := file.read(size)) or number < len(known):
             whole.update(block)
-            expected = record.blocks[number] if number < len(record.blocks) else None
-            if not block or xxhash.xxh3_64_hexdigest(block) != expected:
+            expected = known[number] if number < len(known) else None
+            if index is not None and (not block or xxhash.xxh3_64_hexdigest(block) != expected):
                 start = number * size
                 stop = min(start + size, max(record.bytes, start + len(block)))
                 if bad and bad[-1][1] == start:
@@ -43,9 +46,9 @@ class PartLayout:
     """The byte places of a mapped part's columns. Raises ArrowInvalid or OSError when it does not open."""
 
     def __init__(self, path: Path) -> None:
-        mapped = pa.memory_map(str(path)).read_buffer()
-        reader = pa.ipc.open_file(pa.BufferReader(mapped))
-        self.base = mapped.address
+        self.mapped = pa.memory_map(str(path)).read_buffer()
+        reader = pa.ipc.open_file(pa.BufferReader(self.mapped))
+        self.base = self.mapped.address
         self.schema = reader.schema
         self.batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
 

@@ -7,6 +7,7 @@ spans are written in one form, and nothing names a time or a machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,74 +15,32 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.jit import kernel
+from tokenizer.checksummed_file import ChecksummedFile
+from tokenizer.part_index import BatchRange, PartIndex
 from tokenizer.shard_format import SPAN, TRAINABLE, encoded_schema, shard_schema
-from tokenizer.shard_manifest import BLOCK_BYTES, MANIFEST_NAME, PartRecord, SourceManifest
+from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, SourceManifest
 from tokenizer.shard_plan import PART_TOKENS, Part, plan_parts
 from tokenizer.shards import map_table, token_batch
 
-BATCH_TOKENS = 1 << 24
+BATCH_TOKENS = 1 << 21  # whole batches that hold 16 Mi tokens anywhere in a part are at most an eighth longer than these
 BATCH_ROWS = 1 << 20
+
+
+OpenFile = Callable[[Path], AbstractContextManager[IO[bytes]]]
 
 
 @dataclass(frozen=True)
 class Written:
-    """What went into a file: documents, tokens, target tokens."""
+    """What went into a file: documents, tokens, target tokens; of a part also where its record batches lie."""
 
     rows: int
     tokens: int
     trainable_tokens: int
-
-
-class ChecksummedFile:
-    """A binary file that hashes what passes through: whole (xxh3_128) and in blocks (xxh3_64)."""
-
-    def __init__(self, file: IO[bytes], block_bytes: int = BLOCK_BYTES) -> None:
-        self.file = file
-        self.block_bytes = block_bytes
-        self.bytes = 0
-        self.closed = False
-        self._whole = xxhash.xxh3_128()
-        self._block = xxhash.xxh3_64()
-        self._blocks: list[str] = []
-
-    def write(self, data: Any) -> int:
-        """Write and hash; returns the bytes written."""
-        view = memoryview(data).cast("B")
-        self.file.write(view)
-        self._whole.update(view)
-        done = 0
-        while done < len(view):
-            room = self.block_bytes - self.bytes % self.block_bytes
-            piece = view[done : done + room]
-            self._block.update(piece)
-            self.bytes += len(piece)
-            done += len(piece)
-            if self.bytes % self.block_bytes == 0:
-                self._end_block()
-        return len(view)
-
-    def flush(self) -> None:
-        """Hand on what the file below holds back."""
-        self.file.flush()
-
-    def close(self) -> None:
-        """Stop accepting data; the file below stays open and belongs to the caller."""
-        self.closed = True
-
-    def digests(self) -> tuple[str, tuple[str, ...]]:
-        """Hex checksum of all bytes, and of each block, the last one partial."""
-        if self.bytes % self.block_bytes:
-            return self._whole.hexdigest(), (*self._blocks, self._block.hexdigest())
-        return self._whole.hexdigest(), tuple(self._blocks)
-
-    def _end_block(self) -> None:
-        self._blocks.append(self._block.hexdigest())
-        self._block.reset()
+    batches: tuple[BatchRange, ...] = ()
 
 
 EncodedColumns = tuple[pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray, pa.LargeListArray, pa.ListArray | None]
@@ -124,7 +83,7 @@ def trainable_tokens(trainable: pa.ListArray, lengths: NDArray[np.int64]) -> int
 
 
 def write_part(
-    out: IO[bytes] | ChecksummedFile,
+    out: ChecksummedFile,
     chunks: Sequence[pa.Table],
     part: Part,
     token_type: pa.DataType,
@@ -133,18 +92,53 @@ def write_part(
 ) -> Written:
     """Gather a part's documents from mapped chunks and write them, one record batch after another.
 
-    Memory: one record batch (``batch_tokens`` tokens or one longer document) and the part's row numbers.
+    Memory: one record batch (``batch_tokens`` tokens, 2 Mi unless told otherwise, or one longer document)
+    and the part's row numbers.
     """
     gatherer = _Gatherer(chunks, token_type)
     lengths = gatherer.lengths(part.chunk, part.row)
     schema = shard_schema(token_type)
     targets = 0
+    places: list[BatchRange] = []
     with pa.ipc.new_file(_sink(out), schema) as writer:
         for first, last in _batch_bounds(lengths, batch_tokens, batch_rows):
             batch = gatherer.batch(part.chunk[first:last], part.row[first:last], lengths[first:last], schema)
             targets += trainable_tokens(batch.column("trainable"), lengths[first:last])
             writer.write_batch(batch)
-    return Written(len(lengths), int(lengths.sum()), targets)
+            length = pa.ipc.get_record_batch_size(batch)  # the message just written, which ends where the file ends now
+            places.append(BatchRange(out.bytes - length, length, last - first, int(lengths[first:last].sum())))
+    return Written(len(lengths), int(lengths.sum()), targets, tuple(places))
+
+
+def add_part(
+    folder: Path,
+    name: str,
+    append: int,
+    chunks: Sequence[pa.Table],
+    part: Part,
+    token_type: pa.DataType,
+    open_file: OpenFile,
+    batch_rows: int = BATCH_ROWS,
+) -> PartRecord:
+    """Write a part file and then its index beside it; returns what the manifest says of them."""
+    with open_file(folder / name) as file:
+        sink = ChecksummedFile(file)
+        written = write_part(sink, chunks, part, token_type, batch_rows=batch_rows)
+    checksum, blocks = sink.digests()
+    index = PartIndex(block_bytes=sink.block_bytes, blocks=blocks, batches=written.batches)
+    record = PartRecord(
+        file=name,
+        append=append,
+        rows=written.rows,
+        tokens=written.tokens,
+        trainable_tokens=written.trainable_tokens,
+        bytes=sink.bytes,
+        checksum=checksum,
+        index_checksum=index.checksum,
+    )
+    with open_file(folder / record.index_file) as file:
+        file.write(index.to_json())
+    return record
 
 
 def write_source(
@@ -152,13 +146,15 @@ def write_source(
     encoded: Sequence[Path],
     manifest: SourceManifest,
     part_tokens: int = PART_TOKENS,
-    open_file: Callable[[Path], IO[bytes]] = lambda path: path.open("wb"),
+    open_file: OpenFile = lambda path: path.open("wb"),
     wanted: Callable[[pa.FixedSizeBinaryArray], NDArray[np.bool_]] | None = None,
+    batch_rows: int = BATCH_ROWS,
 ) -> SourceManifest:
-    """Append the documents of encoded chunks to a source: new parts, then the manifest.
+    """Append the documents of encoded chunks to a source: new parts, each with its index, then the manifest.
 
     ``manifest`` is the source's present manifest, without parts for a new source; ids that the
     source holds already are refused. ``wanted`` says of ids (n,) which documents to take, default all.
+    ``batch_rows``: most documents of a record batch.
     """
     chunks = [map_table(path, "encoded") for path in encoded]
     present = [map_table(folder / part.file, "shard").column("id") for part in manifest.parts]
@@ -170,23 +166,7 @@ def write_source(
     records: list[PartRecord] = []
     for part in plan_parts(columns, int(manifest.shuffle_key, 16), part_tokens, masks):
         name = f"part-{len(manifest.parts) + len(records):05d}.arrow"
-        with open_file(folder / name) as file:
-            sink = ChecksummedFile(file)
-            written = write_part(sink, chunks, part, token_type)
-        checksum, blocks = sink.digests()
-        records.append(
-            PartRecord(
-                file=name,
-                append=append,
-                rows=written.rows,
-                tokens=written.tokens,
-                trainable_tokens=written.trainable_tokens,
-                bytes=sink.bytes,
-                checksum=checksum,
-                block_bytes=sink.block_bytes,
-                blocks=blocks,
-            )
-        )
+        records.append(add_part(folder, name, append, chunks, part, token_type, open_file, batch_rows))
     grown = manifest.with_parts(records)
     with open_file(folder / MANIFEST_NAME) as file:
         file.write(grown.to_json())

@@ -6,7 +6,8 @@
 
 A part is a sequence of record batches; a window inside one batch is a view of the mapped file, one
 across a border is copied. Reading needs numpy, pyarrow and pydantic only. Any Arrow reader opens a
-part without this package. Writing is :mod:`tokenizer.shard_writer`, checking :mod:`tokenizer.verify`.
+part without this package. Ranges of bytes instead of mapped files: :mod:`tokenizer.part_index` and
+:mod:`tokenizer.record_batch`. Writing is :mod:`tokenizer.shard_writer`, checking :mod:`tokenizer.verify`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.schemas import check_format
+from tokenizer.part_index import PartIndex, read_part_index
 from tokenizer.shard_format import TOKEN_TYPES
 from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest
 
@@ -90,6 +92,10 @@ class ShardSource:
         if not 0 <= number < len(self.manifest.parts):
             raise UserError("no such part", file=self.folder, found=number, allowed=[f"below {len(self.manifest.parts)}"])
         return self.manifest.parts[number]
+
+    def index(self, number: int) -> PartIndex:
+        """The index of one part: its record batches and block checksums. Raises: UserError as :func:`read_part_index`."""
+        return read_part_index(self.folder, self.part(number))
 
     def table(self, number: int) -> pa.Table:
         """A part as a memory-mapped table.

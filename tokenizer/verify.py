@@ -1,9 +1,9 @@
 """Check a source against its manifest and its own rules, and say where it is broken.
 
-Every part: present, of the right size, every block's checksum (damage is named to within its block,
-with the documents in it), the Arrow structure, counts, EOS at each document's end, ids inside the
-vocabulary, spans inside their documents. The whole source: ids unique, order by keyed hash within
-each append, tombstones that name documents it holds.
+Every part: present, of the right size, its index the one the manifest names and true of the file, every
+block's checksum (damage is named to within its block, with the documents in it), the Arrow structure,
+counts, EOS at each document's end, ids inside the vocabulary, spans inside their documents. The whole
+source: ids unique, order by keyed hash within each append, tombstones that name documents it holds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from artifacts.errors import UserError
 from artifacts.ids import as_words
 from artifacts.keyed_hash import keyed_hash
 from tokenizer.encode import Tokenizer
+from tokenizer.part_index import PartIndex, read_part_index
+from tokenizer.record_batch import decode_batch, rows_with_bad_spans, unreadable
 from tokenizer.shard_damage import PartLayout, damaged_ranges
 from tokenizer.shard_format import TOKEN_TYPES, shard_schema
 from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest
@@ -27,7 +29,7 @@ from tokenizer.shards import checked_format, token_batch
 
 MOST_IDS = 16
 KINDS = (
-    "tokenizer", "missing", "size", "damaged", "checksum", "unreadable", "format", "structure", "count",
+    "tokenizer", "missing", "size", "index", "damaged", "checksum", "unreadable", "format", "structure", "count",
     "eos", "token", "span", "duplicate", "order", "tombstone",
 )  # fmt: skip
 
@@ -88,20 +90,52 @@ def _part_findings(
     size = path.stat().st_size
     if size != record.bytes:
         findings.append(Finding("size", record.file, f"{size} bytes, not {record.bytes}"))
-    ranges, checksum = damaged_ranges(path, record)
     layout, problem = _opened(path, manifest)
+    index, wrong = _index(path, record)
+    findings += wrong
+    ranges, checksum = damaged_ranges(path, record, index)
     for damaged in ranges:
         touched = layout.documents(damaged) if layout else np.empty(0, "V16")
         message = f"bytes {damaged[0]} to {damaged[1] - 1} are not what was written"
         findings.append(_with_ids("damaged", record.file, message, touched, damaged))
     if not ranges and checksum != record.checksum:
         findings.append(Finding("checksum", record.file, f"the file's checksum is {checksum}, not {record.checksum}"))
+    if layout is not None and index is not None and not ranges and size == record.bytes:
+        findings += _range_findings(layout, index, record)
     if problem:
         findings.append(Finding(problem[0], record.file, problem[1]))
     if layout is None:
         return findings, None
     findings += _content_findings(layout.batches, record, manifest)
     return findings, pa.concat_arrays([batch.column("id") for batch in layout.batches] or [pa.array([], pa.binary(16))])
+
+
+def _index(path: Path, record: PartRecord) -> tuple[PartIndex | None, list[Finding]]:
+    """The part's index, or None and why it cannot be used."""
+    try:
+        return read_part_index(path.parent, record), []
+    except UserError as error:
+        found = "" if error.found is None else f" ({error.found})"
+        return None, [Finding("index", record.index_file, f"{error.message}{found}")]
+
+
+def _range_findings(layout: PartLayout, index: PartIndex, record: PartRecord) -> list[Finding]:
+    """Whether each recorded range is the record batch the file's own footer names in its place."""
+    if len(index.batches) != len(layout.batches):
+        return [Finding("index", record.index_file, f"{len(index.batches)} record batches, not the {len(layout.batches)} of the part")]
+    wrong = []
+    for number, (place, batch) in enumerate(zip(index.batches, layout.batches, strict=True)):
+        try:
+            found = decode_batch(layout.mapped.slice(place.offset, place.bytes), layout.schema)
+        except pa.ArrowException:
+            wrong.append(number)
+            continue
+        same = found.column("id").buffers()[1].address == batch.column("id").buffers()[1].address
+        if not same or unreadable(found) or (place.rows, place.tokens) != (batch.num_rows, len(token_batch(batch.column("tokens")).values)):
+            wrong.append(number)
+    if not wrong:
+        return []
+    return [Finding("index", record.index_file, f"{len(wrong)} record batches are not at their places, the first number {wrong[0]}")]
 
 
 def _opened(path: Path, manifest: SourceManifest) -> tuple[PartLayout | None, tuple[str, str] | None]:
@@ -116,13 +150,10 @@ def _opened(path: Path, manifest: SourceManifest) -> tuple[PartLayout | None, tu
             columns = layout.schema.to_string(show_schema_metadata=False)
             return None, ("format", f"columns are not those of {manifest.dtype} shards: {columns}")
         for batch in layout.batches:
-            batch.validate(full=True)
-            if any(batch.column(name).null_count for name in ("id", "text_hash", "tokens")):
-                return None, ("structure", "a null where none may be")
+            if (wrong := unreadable(batch)) is not None:
+                return None, ("structure", wrong)
     except UserError as error:
         return None, ("format", error.message)
-    except pa.ArrowException as error:
-        return None, ("structure", str(error))
     return layout, None
 
 
@@ -144,7 +175,7 @@ def _content_findings(batches: list[pa.RecordBatch], record: PartRecord, manifes
         no_eos.append(ids[~ended])
         wrong = np.flatnonzero(held.values >= manifest.vocab_size)
         outside.append(ids[np.unique(np.searchsorted(held.offsets, wrong, "right") - 1)])
-        bad_spans.append(ids[_rows_with_bad_spans(batch.column("trainable"), lengths)])
+        bad_spans.append(ids[rows_with_bad_spans(batch.column("trainable"), lengths)])
     findings = [
         Finding("count", record.file, f"{found} {name}, not {stated}")
         for name, found, stated in (
@@ -164,19 +195,6 @@ def _content_findings(batches: list[pa.RecordBatch], record: PartRecord, manifes
         if len(broken):
             findings.append(_with_ids(kind, record.file, f"{len(broken)} {message}", broken))
     return findings
-
-
-def _rows_with_bad_spans(spans: pa.ListArray, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows whose spans are not ascending, apart, nonempty and inside the document."""
-    ends_of_rows = spans.offsets.to_numpy().astype(np.int64)
-    starts = spans.values.field("start").to_numpy().astype(np.int64)
-    ends = spans.values.field("end").to_numpy().astype(np.int64)
-    owner = np.searchsorted(ends_of_rows, np.arange(len(starts)), "right") - 1
-    inside = (owner >= 0) & (owner < len(lengths))
-    starts, ends, owner = starts[inside], ends[inside], owner[inside]
-    bad = (starts >= ends) | (ends > lengths[owner])
-    bad[1:] |= (owner[1:] == owner[:-1]) & (starts[1:] < ends[:-1])
-    return np.unique(owner[bad])
 
 
 def _order_findings(manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray | None]) -> list[Finding]:

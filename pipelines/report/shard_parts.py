@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.paths import Store
-from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, SourceManifest
+from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, parse_manifest
 
 PARTS = 24  # shown of one source
 
@@ -30,7 +30,8 @@ def read_shards(store: Store, record: dict[str, Any]) -> list[SourceShards]:
     """Shards of all sources that have any, by name."""
     found = []
     for source, facts in sorted(record["shards"].items()):
-        manifest = SourceManifest.model_validate_json(store.read(f"{facts['folder']}/{MANIFEST_NAME}"))
+        name = f"{facts['folder']}/{MANIFEST_NAME}"
+        manifest = parse_manifest(store.read(name), store.full(name))
         found.append(
             SourceShards(
                 source=source,

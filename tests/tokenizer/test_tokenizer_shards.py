@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from artifacts.ids import binary16, document_ids, native_key
 from artifacts.keyed_hash import keyed_order
+from tokenizer.checksummed_file import ChecksummedFile
+from tokenizer.part_index import PartIndex
 from tokenizer.shard_format import TRAINABLE
 from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, read_manifest
 from tokenizer.shard_plan import plan_parts
-from tokenizer.shard_writer import ChecksummedFile, write_encoded, write_part, write_source
+from tokenizer.shard_writer import write_encoded, write_part, write_source
 from tokenizer.shards import inspect, map_table, open_source
 
 EOS = 2
@@ -163,13 +165,15 @@ def test_windows_across_record_batches_equal_the_joined_documents(
     token_type = pa.uint16() if dtype == "uint16" else pa.uint32()
     documents = some_documents(40)
     chunk = map_table(write_chunk(tmp_path / "chunk", 0, documents, token_type), "encoded")
-    counts = np.array([len(ids) for ids, _ in documents])
-    [plan] = plan_parts([(chunk["id"].combine_chunks(), counts)], 0xFF, 1 << 20)
+    lengths = np.array([len(ids) for ids, _ in documents])
+    [plan] = plan_parts([(chunk["id"].combine_chunks(), lengths)], 0xFF, 1 << 20)
     with (tmp_path / "part-00000.arrow").open("wb") as out:
         sink = ChecksummedFile(out)
         written = write_part(sink, [chunk], plan, token_type, batch_tokens, batch_rows)
     checksum, blocks = sink.digests()
-    facts = {"file": "part-00000.arrow", "append": 0, "bytes": sink.bytes, "checksum": checksum, "blocks": blocks, **vars(written)}
+    index = PartIndex(block_bytes=sink.block_bytes, blocks=blocks, batches=written.batches)
+    counts = {name: value for name, value in vars(written).items() if name != "batches"}
+    facts = {"file": "part-00000.arrow", "append": 0, "bytes": sink.bytes, "checksum": checksum, "index_checksum": index.checksum, **counts}
     record = {**empty_manifest(dtype).model_dump(), "parts": [facts]}
     (tmp_path / MANIFEST_NAME).write_bytes(SourceManifest.model_validate(record).to_json())
     part = open_source(tmp_path).tokens(0)
@@ -270,7 +274,8 @@ def test_a_damaged_chunk_is_refused_before_its_offsets_are_followed(tmp_path: Pa
         ("[" * 100_000, "not JSON"),
         ("[]", "cannot read"),
         ('{"format": "source/9"}', "source/9"),
-        ('{"format": "source/1"}', "damaged"),
+        ('{"format": "source/1", "parts": []}', "cannot read(.|\n)*source/1(.|\n)*rebuild the shards with this release"),
+        ('{"format": "source/2"}', "damaged"),
     ],
 )
 def test_a_bad_manifest_is_a_user_error(tmp_path: Path, text: str, message: str) -> None:

@@ -12,11 +12,13 @@ import pytest
 import xxhash
 
 from artifacts.ids import document_ids, native_key
+from tokenizer.checksummed_file import ChecksummedFile
 from tokenizer.encode import Tokenizer
+from tokenizer.part_index import BatchRange, PartIndex
 from tokenizer.shard_format import TRAINABLE, shard_schema
 from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, read_manifest
 from tokenizer.shard_plan import plan_parts
-from tokenizer.shard_writer import ChecksummedFile, write_encoded, write_part
+from tokenizer.shard_writer import write_encoded, write_part
 from tokenizer.shards import map_table
 from tokenizer.verify import Finding, verify
 
@@ -40,8 +42,10 @@ def build(folder: Path, documents: int = 80, part_tokens: int = 600) -> SourceMa
             sink = ChecksummedFile(out, BLOCK)
             written = write_part(sink, [chunk], part, pa.uint16(), batch_rows=16)
         checksum, blocks = sink.digests()
-        facts = {"file": name, "append": 0, "bytes": sink.bytes, "checksum": checksum, "block_bytes": BLOCK, "blocks": blocks}
-        records.append({**facts, **vars(written)})
+        index = PartIndex(block_bytes=BLOCK, blocks=blocks, batches=written.batches)
+        (folder / name).with_suffix(".json").write_bytes(index.to_json())
+        facts = {"file": name, "append": 0, "bytes": sink.bytes, "checksum": checksum, "index_checksum": index.checksum}
+        records.append({**facts, **{key: value for key, value in vars(written).items() if key != "batches"}})
     facts = {"source": "web", "tokenizer_hash": "ab" * 16, "dtype": "uint16", "vocab_size": VOCABULARY, "eos_id": EOS, "shuffle_key": KEY}
     manifest = SourceManifest.model_validate({**facts, "parts": records})
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
@@ -63,15 +67,22 @@ def rewrite(folder: Path, number: int, columns: dict[str, Any] | None = None, sc
     schema = schema or shard_schema(pa.uint16())
     held = {name: table[name].to_pylist() for name in table.column_names} | (columns or {})
     changed = pa.table({field.name: pa.array(held[field.name], field.type) for field in schema}, schema=schema)
-    with pa.ipc.new_file(path, schema) as writer:
-        writer.write_table(changed)
+    batch = changed.combine_chunks().to_batches()[0]
+    tokens = sum(len(row) for row in held["tokens"])
+    with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_batch(batch)
+        size = pa.ipc.get_record_batch_size(batch)
+        place = BatchRange(file.tell() - size, size, facts.get("rows", changed.num_rows), facts.get("tokens", tokens))
     raw = path.read_bytes()
+    blocks = tuple(xxhash.xxh3_64_hexdigest(raw[start : start + BLOCK]) for start in range(0, len(raw), BLOCK))
+    index = PartIndex(block_bytes=BLOCK, blocks=blocks, batches=(place,))
+    path.with_suffix(".json").write_bytes(index.to_json())
     record |= {
         "bytes": len(raw),
         "checksum": xxhash.xxh3_128_hexdigest(raw),
-        "blocks": [xxhash.xxh3_64_hexdigest(raw[start : start + BLOCK]) for start in range(0, len(raw), BLOCK)],
+        "index_checksum": index.checksum,
         "rows": changed.num_rows,
-        "tokens": sum(len(row) for row in held["tokens"]),
+        "tokens": tokens,
         "trainable_tokens": sum(
             sum(span["end"] - span["start"] for span in spans) if spans is not None else len(row)
             for row, spans in zip(held["tokens"], held["trainable"], strict=True)
@@ -237,7 +248,7 @@ def test_an_id_in_two_parts_is_a_duplicate(source: Path) -> None:
 
 def test_counts_that_differ_from_the_manifest_are_found(source: Path) -> None:
     rewrite(source, 0, rows=5, tokens=6, trainable_tokens=7)
-    assert kinds(verify(source)) == ["count", "count", "count"]
+    assert kinds(verify(source)) == ["index", "count", "count", "count"]
 
 
 def test_a_wrong_whole_checksum_is_found(source: Path) -> None:

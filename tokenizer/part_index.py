@@ -1,0 +1,136 @@
+"""The index of one part: where its record batches lie in the file, and checksums of its blocks.
+
+``part-00000.json`` beside ``part-00000.arrow``, canonical JSON (sorted keys, no spaces, one line end),
+written right after the part and before the manifest, which holds its checksum. A reader of an object
+store asks for the index once and then for exactly the byte ranges it needs::
+
+    index = read_part_index(folder, source.part(0))
+    place = index.batches[3]
+    batch = open_batch(mapped.slice(place.offset, place.bytes), schema)     # tokenizer.record_batch
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from artifacts.errors import UserError
+from tokenizer.shard_manifest import PartRecord
+
+INDEX_FORMAT = "part/1"
+_MAX_INDEX_BYTES = 1 << 26
+_FIX = "restore it or rebuild the source"
+_Count = Annotated[int, Field(ge=0)]
+_Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class BatchRange(NamedTuple):
+    """One Arrow record batch: its IPC message (metadata and body) at ``offset`` in the file, and what it holds."""
+
+    offset: _Count  # bytes from the start of the file
+    bytes: _Count
+    rows: _Count
+    tokens: _Count
+
+
+class PartIndex(BaseModel):
+    """What only readers of this part need. ``blocks`` are xxh3_64 of every ``block_bytes`` of the file, 16 hex digits each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal["part/1"] = "part/1"
+    block_bytes: int = Field(ge=1)
+    blocks: tuple[_Hex64, ...]
+    batches: tuple[BatchRange, ...]
+
+    @cached_property
+    def token_starts(self) -> NDArray[np.int64]:
+        """Token offset in the part of each record batch and the end, (batches + 1,)."""
+        return np.cumsum([0, *(place.tokens for place in self.batches)], dtype=np.int64)
+
+    @cached_property
+    def row_starts(self) -> NDArray[np.int64]:
+        """Row in the part of each record batch's first document and the end, (batches + 1,)."""
+        return np.cumsum([0, *(place.rows for place in self.batches)], dtype=np.int64)
+
+    @property
+    def checksum(self) -> str:
+        """xxh3_128 of the index's bytes, 32 hex digits."""
+        return xxhash.xxh3_128_hexdigest(self.to_json())
+
+    def to_json(self) -> bytes:
+        """Canonical bytes: sorted keys, no spaces, one line end."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def read_part_index(place: Path | str | bytes, part: PartRecord) -> PartIndex:
+    """The index of a part, checked against what the manifest says of the part.
+
+    ``place``: the source's folder, or the bytes of the index where the caller fetched them.
+    Raises: UserError naming the index when it is missing, is not the one the manifest names, or does not fit the part.
+    """
+    if isinstance(place, bytes):
+        path: Path | str = part.index_file
+        raw = place
+    else:
+        path = Path(place) / part.index_file
+        raw = _read(path)
+    if len(raw) > _MAX_INDEX_BYTES:
+        raise UserError("the index is too large to be one", file=path, found=f"{len(raw)} bytes", fix=_FIX)
+    found = xxhash.xxh3_128_hexdigest(raw)
+    if found != part.index_checksum:
+        message, allowed = "the index of a part is not what was written", [part.index_checksum]
+        raise UserError(message, file=path, field="index_checksum", found=found, allowed=allowed, fix=_FIX)
+    index = _parsed(raw, path)
+    _check_fits(index, part, path)
+    return index
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_INDEX_BYTES + 1)
+    except OSError as error:
+        raise UserError("the index of a part is missing", file=path, found=error.strerror, fix=_FIX) from None
+
+
+def _parsed(raw: bytes, path: Path | str) -> PartIndex:
+    try:
+        return PartIndex.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(step) for step in first["loc"]) or None
+        found = first["input"] if field else None
+        allowed = [INDEX_FORMAT] if field == "format" else None
+        raise UserError(f"the index is damaged: {first['msg']}", file=path, field=field, found=found, allowed=allowed, fix=_FIX) from None
+
+
+def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
+    """Ranges in order and inside the file, counts as in the manifest. Raises: UserError."""
+    end = 0
+    for number, place in enumerate(index.batches):
+        if place.offset < end or place.bytes == 0 or place.offset + place.bytes > part.bytes:
+            raise UserError(
+                "a record batch does not lie behind the one before and inside the part",
+                file=path,
+                field=f"batches.{number}",
+                found=list(place),
+                allowed=[f"bytes {end} to {part.bytes}"],
+                fix=_FIX,
+            )
+        end = place.offset + place.bytes
+    for field, found, stated in (
+        ("rows", sum(place.rows for place in index.batches), part.rows),
+        ("tokens", sum(place.tokens for place in index.batches), part.tokens),
+        ("blocks", len(index.blocks), -(-part.bytes // index.block_bytes)),
+    ):
+        if found != stated:
+            message = f"the index has other {field} than the manifest"
+            raise UserError(message, file=path, field=field, found=found, allowed=[stated], fix=_FIX)
