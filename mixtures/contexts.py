@@ -10,6 +10,7 @@ from __future__ import annotations
 from artifacts.errors import UserError
 from mixtures.interleave import counts_at_end
 from mixtures.order import SourceOrder, source_orders
+from mixtures.part_files import PartFiles
 from mixtures.pinning import Sources, cut
 from mixtures.plan_format import Context, Left, PinnedSource, Plan, SourceContext
 from tokenizer.shards import ShardSource
@@ -55,7 +56,7 @@ def _absent(pinned: PinnedSource, length: int) -> SourceContext:
     return SourceContext(block_tokens=length, windows=0, packed=(0, 0) if pinned.packing == "documents" else ())
 
 
-def _opened(pinned: PinnedSource, sources: Sources) -> ShardSource | None:
+def _opened(pinned: PinnedSource, sources: Sources) -> ShardSource | PartFiles | None:
     if pinned.packing == "documents" and pinned.name not in sources:
         raise UserError(
             f"the lengths of the documents of {pinned.name} decide how they are packed, and its shards were not given",

@@ -128,6 +128,9 @@ def fill_batch(
                 while left > 0 and low < entry[TOKENS]:
                     begin = offsets[text]
                     run = min(offsets[text + 1] - low, left)
+                    if run == 0:  # a document without a token
+                        text += 1
+                        continue
                     opens = low == begin
                     if opens and bos < 0:  # the input is the EOS of the document before, to which this place belongs
                         if not inside:
@@ -139,8 +142,8 @@ def fill_batch(
                         positions[at] = positions[at - 1] + 1 if inside else 0
                         weights[at] = 0
                         at, low, left, run, opens, inside = at + 1, low + 1, left - 1, run - 1, False, True
-                        if run == 0:
-                            text += 1
+                        if run == 0:  # the next place has this EOS as its input and begins another document
+                            text, inside = text + 1, False
                             continue
                     document += 1
                     borders[count] = at

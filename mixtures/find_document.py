@@ -38,8 +38,8 @@ def find_document(streams: Sequence[SourceStream], document: str) -> Found:
     except (ValueError, pa.ArrowInvalid):
         raise UserError("an id is 32 hex digits", field="id", found=document) from None
     for index, stream in enumerate(streams):
-        key = int(stream.files.source.manifest.shuffle_key, 16)
-        records = stream.files.source.manifest.parts[: len(stream.pinned.parts)]
+        key = int(stream.files.manifest.shuffle_key, 16)
+        records = stream.files.manifest.parts[: len(stream.pinned.parts)]
         for append in dict.fromkeys(part.append for part in records):
             parts = [number for number, part in enumerate(records) if part.append == append and part.rows]
             found = _bisect(stream, parts, _order_key(wanted, key), key)

@@ -38,6 +38,7 @@ from artifacts.errors import UserError
 from mixtures.batch_table import BatchTable
 from mixtures.fill import fill_batch
 from mixtures.interleave import check_cursors
+from mixtures.part_files import part_files
 from mixtures.plan_format import Plan
 from mixtures.read_ahead import read_ahead
 from mixtures.stream import SourceStream
@@ -160,7 +161,7 @@ def open_streams(plan: Plan, folders: Folders) -> tuple[SourceStream, ...]:
     for name in plan.names:
         if name not in folders:
             raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
-    return tuple(SourceStream(source, folders[source.name]) for source in plan.sources)
+    return tuple(SourceStream(source, part_files(folders[source.name], source.tokenizer_hash)) for source in plan.sources)
 
 
 def _pinned(places: int, dtype: Any) -> NDArray[Any]:

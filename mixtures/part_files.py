@@ -1,8 +1,8 @@
 """Where a source's parts lie: on a local disk, mapped, or on an object store, behind a bounded local cache.
 
-    files = part_files("shards/web-en", tokenizer_hash)
-    rows, tokens = files.batches(0)          # record batches of part 0
-    record = files.record(0, 5)              # the sixth, zero-copy
+    files = part_files("shards/web-en", tokenizer_hash)          # or s3://bucket/shards/web-en
+    index = files.index(0)                                       # record batches of part 0
+    record = files.record(0, 5)                                  # the sixth, zero-copy
 """
 
 from __future__ import annotations
@@ -10,30 +10,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from artifacts.errors import UserError
+from tokenizer.part_index import PartIndex
+from tokenizer.record_batch import open_batch
+from tokenizer.shard_format import TOKEN_TYPES, shard_schema
+from tokenizer.shard_manifest import SourceManifest
 from tokenizer.shards import ShardSource, open_source
-
-Ints = NDArray[np.int64]
 
 
 class PartFiles(Protocol):
     """Record batches of a source's parts, by part and number."""
 
-    source: ShardSource
+    manifest: SourceManifest
+
+    @property
+    def where(self) -> str:
+        """Folder or URL of the source, for messages."""
+        ...
 
     def path(self, part: int) -> str:
         """Path or URL of a part, for messages."""
         ...
 
-    def batches(self, part: int) -> tuple[Ints, Ints]:
-        """(rows, tokens) of each record batch of a part."""
+    def index(self, part: int) -> PartIndex:
+        """Where the record batches of a part lie. Raises: UserError as :func:`tokenizer.part_index.read_part_index`."""
         ...
 
     def record(self, part: int, number: int) -> pa.RecordBatch:
-        """A record batch. Raises: UserError when it cannot be read or is not sound."""
+        """A record batch, checked. Raises: UserError when it cannot be read or is not sound."""
+        ...
+
+    def release(self, part: int, number: int) -> None:
+        """The record batch is no longer held."""
         ...
 
 
@@ -42,25 +52,66 @@ class LocalParts:
 
     def __init__(self, source: ShardSource) -> None:
         self.source = source
-        self._tables: dict[int, pa.Table] = {}
+        self.manifest = source.manifest
+        self.schema = shard_schema(TOKEN_TYPES[source.manifest.dtype])
+        self._maps: dict[int, pa.Buffer] = {}
+        self._indexes: dict[int, PartIndex] = {}
+
+    @property
+    def where(self) -> str:
+        return str(self.source.folder)
 
     def path(self, part: int) -> str:
-        return str(self.source.folder / self.source.part(part).file)
+        return str(self.source.folder / self.manifest.parts[part].file)
 
-    def batches(self, part: int) -> tuple[Ints, Ints]:
-        chunks = self._table(part).column("tokens").chunks
-        tokens = [chunk.offsets[-1].as_py() - chunk.offsets[0].as_py() for chunk in chunks]
-        return np.array([len(chunk) for chunk in chunks], np.int64), np.array(tokens, np.int64)
+    def index(self, part: int) -> PartIndex:
+        if part not in self._indexes:
+            self._indexes[part] = self.source.index(part)
+        return self._indexes[part]
 
     def record(self, part: int, number: int) -> pa.RecordBatch:
-        return self._table(part).to_batches()[number]
+        place = self.index(part).batches[number]
+        return open_batch(self._map(part).slice(place.offset, place.bytes), self.schema, self.path(part))
 
-    def _table(self, part: int) -> pa.Table:
-        if part not in self._tables:
-            self._tables[part] = self.source.table(part)
-        return self._tables[part]
+    def release(self, part: int, number: int) -> None:
+        """Nothing to do: what is mapped is the page cache's."""
+
+    def _map(self, part: int) -> pa.Buffer:
+        if part not in self._maps:
+            path = self.path(part)
+            try:
+                mapped = pa.memory_map(path).read_buffer()
+            except OSError as error:
+                raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
+            check_length(mapped.size, self.manifest.parts[part].bytes, path)
+            self._maps[part] = mapped
+        return self._maps[part]
+
+
+def check_length(found: int, stated: int, path: str) -> None:
+    """Raises: UserError when a part is not as long as the manifest says."""
+    if found != stated:
+        raise UserError(
+            "a part is not as long as the manifest says",
+            file=path,
+            found=f"{found} bytes",
+            allowed=[f"{stated} bytes"],
+            fix="run `windtunnel shards verify`, then restore the part",
+        )
 
 
 def part_files(folder: Path | str, tokenizer_hash: str | None = None) -> PartFiles:
-    """The files of a source's folder. Raises: UserError as :func:`tokenizer.shards.open_source`."""
+    """The files of a source's folder or URL.
+
+    Raises: UserError when it is no source, or was encoded with another tokenizer.
+    """
+    if "://" in str(folder):
+        from mixtures.remote_parts import open_remote
+
+        return open_remote(str(folder), tokenizer_hash)
     return LocalParts(open_source(folder, tokenizer_hash))
+
+
+def files_of(source: ShardSource | PartFiles) -> PartFiles:
+    """The files of a source that is open already."""
+    return LocalParts(source) if isinstance(source, ShardSource) else source

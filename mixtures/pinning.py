@@ -15,22 +15,22 @@ from artifacts.errors import UserError
 from artifacts.keyed_hash import hash_key
 from mixtures.order import OPEN_BLOCKS, block_tokens
 from mixtures.packing import pack
-from mixtures.part_files import LocalParts, PartFiles
+from mixtures.part_files import PartFiles, files_of
 from mixtures.plan_format import Packing, PinnedPart, PinnedSource, SourceContext
 from mixtures.stream import SourceStream
 from tokenizer.shards import ShardSource
 
-Sources = Mapping[str, ShardSource]
+Sources = Mapping[str, ShardSource | PartFiles]
 
 
-def pin(name: str, source: ShardSource, packing: Packing | None, seed: int) -> PinnedSource:
+def pin(name: str, source: ShardSource | PartFiles, packing: Packing | None, seed: int) -> PinnedSource:
     """A source as it is now. ``packing`` None: whole documents where targets are marked, else a stream.
 
     Raises: UserError when it has no tokens.
     """
     manifest = source.manifest
     if manifest.tokens == 0:
-        raise UserError(f"{name} has no tokens", file=source.folder, fix="give it documents, or leave it out of the mixture")
+        raise UserError(f"{name} has no tokens", file=files_of(source).where, fix="give it documents, or leave it out of the mixture")
     marked = manifest.trainable_tokens < manifest.tokens
     default: Literal["documents", "stream"] = "documents" if marked else "stream"
     return PinnedSource(
@@ -54,7 +54,7 @@ def check_one_tokenizer(pinned: tuple[PinnedSource, ...], sources: Sources) -> N
         if (other.tokenizer_hash, other.eos_id) != (first.tokenizer_hash, first.eos_id):
             raise UserError(
                 f"{first.name} and {other.name} were encoded with different tokenizers",
-                file=sources[other.name].folder if other.name in sources else None,
+                file=files_of(sources[other.name]).where if other.name in sources else None,
                 field="tokenizer_hash",
                 found=other.tokenizer_hash,
                 allowed=[first.tokenizer_hash],
@@ -62,7 +62,7 @@ def check_one_tokenizer(pinned: tuple[PinnedSource, ...], sources: Sources) -> N
             )
 
 
-def cut(pinned: PinnedSource, source: ShardSource | None, window: int, block: int | None, longest: int) -> SourceContext:
+def cut(pinned: PinnedSource, source: ShardSource | PartFiles | None, window: int, block: int | None, longest: int) -> SourceContext:
     """A source cut into windows of ``window`` tokens, from its first epoch on.
 
     ``block``: tokens of a block, None to choose one that holds windows of ``longest`` tokens too. ``source`` is read for
@@ -72,7 +72,7 @@ def cut(pinned: PinnedSource, source: ShardSource | None, window: int, block: in
     if pinned.packing == "stream":
         return SourceContext(block_tokens=size, windows=pinned.tokens // window)
     assert source is not None
-    packed = packed_windows(SourceStream(pinned, source.folder, files_of(source)), size, window)
+    packed = packed_windows(SourceStream(pinned, files_of(source)), size, window)
     return SourceContext(block_tokens=size, windows=packed[-1], packed=packed)
 
 
@@ -83,7 +83,3 @@ def packed_windows(stream: SourceStream, block: int, window: int) -> tuple[int, 
         counts.append(pack(stream.borders(start, start + block), window).windows)
     return tuple(np.cumsum(counts).tolist())
 
-
-def files_of(source: ShardSource) -> PartFiles:
-    """The files of an opened source."""
-    return LocalParts(source)

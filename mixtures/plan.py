@@ -21,6 +21,7 @@ from mixtures.caps import check_caps
 from mixtures.chairman import LONGEST_RAMP, Shares
 from mixtures.contexts import continued, first_context, next_context
 from mixtures.interleave import counts_at_end
+from mixtures.part_files import files_of
 from mixtures.pinning import Sources, check_one_tokenizer, pin
 from mixtures.plan_format import Ancestor, Context, PinnedSource, Plan, Segment
 from mixtures.shares import between, fill_of, shares_of
@@ -231,7 +232,7 @@ def _check_windows(phase: Phase, context: Context, pinned: tuple[PinnedSource, .
         if phase.weights.get(source.name, 0) > 0 and own.windows == 0:
             raise UserError(
                 f"{source.name} has less than one window of tokens",
-                file=sources[source.name].folder if source.name in sources else None,
+                file=files_of(sources[source.name]).where if source.name in sources else None,
                 found=f"{source.tokens} tokens",
                 allowed=[f"at least {context.sequence_length}, the sequence length"],
                 fix="give it more documents, use shorter windows, or leave it out of the mixture",

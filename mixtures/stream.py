@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from mixtures.part_files import PartFiles, part_files
+from mixtures.part_files import PartFiles
 from mixtures.plan_format import PinnedSource
-from tokenizer.shards import ShardSource, token_batch
+from tokenizer.shard_manifest import SourceManifest
+from tokenizer.shards import token_batch
 
 Ints = NDArray[np.int64]
 
@@ -67,17 +67,17 @@ class StreamDocument:
 class SourceStream:
     """The pinned parts of a source, mapped as they are needed.
 
-    Raises: UserError when the folder does not hold what the plan pins.
+    Raises: UserError when the files are not those that the plan pins.
     """
 
-    def __init__(self, pinned: PinnedSource, folder: Path | str, files: PartFiles | None = None) -> None:
+    def __init__(self, pinned: PinnedSource, files: PartFiles) -> None:
         self.pinned = pinned
-        self.files = part_files(folder, pinned.tokenizer_hash) if files is None else files
-        _check_pins(pinned, self.files.source)
+        self.files = files
+        _check_pins(pinned, self.files)
         self.starts = np.zeros(len(pinned.parts) + 1, np.int64)
         np.cumsum([part.tokens for part in pinned.parts], out=self.starts[1:])
         self.tokens = int(self.starts[-1])
-        self._removed = _removed_rows(pinned, self.files.source)
+        self._removed = _removed_rows(pinned, self.files.manifest)
         self._layouts: dict[int, tuple[Ints, Ints]] = {}
         self._open: dict[tuple[int, int], StreamBatch] = {}
 
@@ -88,20 +88,11 @@ class SourceStream:
     def layout(self, part: int) -> tuple[Ints, Ints]:
         """(place of each record batch of a part in the stream, with the end; first row of each in the part, with the end).
 
-        Raises: UserError when the part does not hold as many tokens as the plan pins.
+        Raises: UserError when the part's index cannot be read or is not the manifest's.
         """
         if part not in self._layouts:
-            rows, tokens = self.files.batches(part)
-            if int(tokens.sum()) != self.pinned.parts[part].tokens:
-                raise UserError(
-                    "another number of tokens than in the manifest",
-                    file=self.files.path(part),
-                    found=int(tokens.sum()),
-                    allowed=[self.pinned.parts[part].tokens],
-                    fix="run `windtunnel shards verify`",
-                )
-            begin = int(self.starts[part])
-            self._layouts[part] = np.concatenate([[begin], begin + np.cumsum(tokens)]), np.concatenate([[0], np.cumsum(rows)])
+            index = self.files.index(part)
+            self._layouts[part] = index.token_starts + self.starts[part], index.row_starts
         return self._layouts[part]
 
     def batch(self, part: int, number: int) -> StreamBatch:
@@ -121,7 +112,8 @@ class SourceStream:
 
     def close(self, part: int, number: int) -> None:
         """Let go of a record batch."""
-        self._open.pop((part, number), None)
+        if self._open.pop((part, number), None) is not None:
+            self.files.release(part, number)
 
     def batch_at(self, place: int) -> StreamBatch:
         """The record batch that holds a place of the stream."""
@@ -195,28 +187,26 @@ def _address(array: NDArray[Any] | None) -> int:
     return 0 if array is None else int(array.ctypes.data)
 
 
-def _removed_rows(pinned: PinnedSource, source: ShardSource) -> dict[int, Ints]:
+def _removed_rows(pinned: PinnedSource, manifest: SourceManifest) -> dict[int, Ints]:
     """Rows with a tombstone, ascending, by the number of their part."""
     numbers = {part.file: number for number, part in enumerate(pinned.parts)}
     rows: dict[int, set[int]] = {}
-    for stone in source.manifest.tombstones:
+    for stone in manifest.tombstones:
         if stone.part in numbers:
             rows.setdefault(numbers[stone.part], set()).add(stone.row)
     return {number: np.array(sorted(found), np.int64) for number, found in rows.items()}
 
 
-def _check_pins(pinned: PinnedSource, source: ShardSource) -> None:
+def _check_pins(pinned: PinnedSource, files: PartFiles) -> None:
     """The folder holds the plan's parts, and maybe later ones."""
-    parts = source.manifest.parts
+    parts = files.manifest.parts
     if len(parts) < len(pinned.parts):
-        raise UserError(
-            f"{pinned.name} has fewer parts than the plan pins", file=source.folder, found=len(parts), allowed=[len(pinned.parts)]
-        )
-    for wanted, found in zip(pinned.parts, parts, strict=False):
+        raise UserError(f"{pinned.name} has fewer parts than the plan pins", file=files.where, found=len(parts), allowed=[len(pinned.parts)])
+    for number, (wanted, found) in enumerate(zip(pinned.parts, parts, strict=False)):
         if (wanted.file, wanted.rows, wanted.tokens, wanted.checksum) != (found.file, found.rows, found.tokens, found.checksum):
             raise UserError(
                 f"{pinned.name} is not what the plan was frozen with",
-                file=source.folder / found.file,
+                file=files.path(number),
                 field="checksum",
                 found=f"{found.file}, {found.tokens} tokens, {found.checksum}",
                 allowed=[f"{wanted.file}, {wanted.tokens} tokens, {wanted.checksum}"],

@@ -25,7 +25,7 @@ def mixture_plan(
     as_json: Json = False,
 ) -> None:
     """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
-    from mixtures.plan import table
+    from mixtures.plan_table import table
     from pipelines.recipe import load_recipe
     from pipelines.run_record import load_run
     from pipelines.training import Materials, plan_mixture

@@ -16,7 +16,7 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.paths import Store
 from mixtures.plan import Plan, freeze
-from mixtures.trace import realised
+from mixtures.accounting import realised
 from pipelines.progress import StoppedError
 from pipelines.recipe import LoadedRecipe, Recipe
 from tokenizer.encode import Tokenizer
@@ -180,7 +180,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         {"name": part.name, "decay": part.decay, "first_step": part.first_step, "last_step": part.last_step} for part in plan.segments
     ]
     progress = {part.source: {"tokens": part.tokens, "epochs": round(part.epochs, 4)} for part in realised(plan, plan.steps)}
-    return {"tokens": plan.steps * plan.batch_tokens, "segments": segments, "sources": progress}
+    return {"tokens": plan.tokens, "segments": segments, "sources": progress}
 
 
 def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dict[str, Any]]:

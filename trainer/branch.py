@@ -114,9 +114,7 @@ def branch(
 def branch_plan(start: Checkpoint, phases: Sequence[Phase], folders: Folders) -> Plan:
     """The checkpoint's plan up to its step, then ``phases``."""
     plan = plan_of(start)
-    known = set(plan.names)
-    new = {name for phase in phases for name, weight in phase.weights.items() if weight > 0 and name not in known and name in folders}
-    return plans.branch(plan, start.state.step, list(phases), {name: open_source(Path(folders[name])) for name in sorted(new)})
+    return plans.branch(plan, start.state.step, list(phases), {name: open_source(Path(folder)) for name, folder in folders.items()})
 
 
 def plan_of(checkpoint: Checkpoint) -> Plan:
@@ -158,7 +156,7 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
             raise UserError(
                 "not a name for a branch", field="mixtures", found=name, fix="use letters, digits, dots and dashes; start is taken"
             )
-    counts = {name: (plan.steps - start.state.step) * plan.batch_tokens for name, plan in branches.items()}
+    counts = {name: plan.tokens - plan.tokens_before(start.state.step) for name, plan in branches.items()}
     if len(set(counts.values())) != 1:
         raise UserError(
             "branches are compared at equal tokens",

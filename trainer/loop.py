@@ -146,7 +146,7 @@ def _steps(
         seconds = time.perf_counter() - clock
         training_seconds += seconds
         metrics.record(TRAIN, report.line())
-        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": run.plan.batch_tokens / seconds})
+        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": run.plan.context_at(run.step - 1)[1].batch_tokens / seconds})
         if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
             losses = measured.losses(run.model)
             metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
@@ -161,12 +161,12 @@ def _steps(
         if written is None or written.state.step != run.step:
             metrics.flush()
             written = run.save(store, asked=run.step in ends)
-    shown = (run.step - first) * run.plan.batch_tokens
+    shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(first)
     return TrainOutcome(
         step=run.step,
         steps=run.plan.steps,
         first_step=first,
-        tokens=run.step * run.plan.batch_tokens,
+        tokens=run.plan.tokens_before(run.step),
         loss=None if report is None else report.loss,
         seconds=time.perf_counter() - began,
         tokens_per_second=shown / training_seconds if training_seconds else 0.0,

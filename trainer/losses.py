@@ -56,7 +56,7 @@ def token_bytes(tokenizer: Tokenizer) -> NDArray[np.int64]:
 
 def by_source(
     nats: NDArray[np.float32],
-    targets: NDArray[np.int64],
+    targets: NDArray[np.integer],
     weights: NDArray[np.float32],
     source: NDArray[np.int32],
     sources: Sequence[str],

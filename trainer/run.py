@@ -106,7 +106,7 @@ class Run:
         """Make the next update. Raises: UserError when the loss or the gradient is not finite; the weights are untouched then."""
         step = self.step + 1
         batch = self.loader.batch(self.step)
-        found = batch_loss(self.model, batch, self.settings.micro_batch_windows, backward=True)
+        found = batch_loss(self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True)
         norm = self.optimizer.clip(self.settings.clip)
         lr = rate(self.schedule, step)
         if not (math.isfinite(found.loss) and math.isfinite(norm)):
@@ -120,13 +120,13 @@ class Run:
         self.optimizer.zero_grad()
         self.step = step
         losses = by_source(found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes)
-        return StepReport(step, self.plan.steps, step * self.plan.batch_tokens, found.loss, lr, norm, losses)
+        return StepReport(step, self.plan.steps, self.plan.tokens_before(step), found.loss, lr, norm, losses)
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
         """Write a checkpoint of this moment; ``asked`` as in :class:`~trainer.checkpoint.CheckpointState`."""
         state = CheckpointState(
             step=self.step,
-            tokens=self.step * self.plan.batch_tokens,
+            tokens=self.plan.tokens_before(self.step),
             plan_hash=self.plan.hash,
             history=self.history,
             schedule=self.schedule.model_dump(mode="json"),

@@ -103,9 +103,13 @@ class TrainSettings(Part):
 
     @property
     def micro_batch_windows(self) -> int:
-        """Windows per forward and backward pass, at least one."""
+        """Windows per forward and backward pass at the sequence length of the start, at least one."""
+        return self.micro_batch_rows(self.sequence_length)
+
+    def micro_batch_rows(self, length: int) -> int:
+        """Windows of ``length`` tokens per forward and backward pass, at least one."""
         tokens = min(self.micro_batch_tokens or MICRO_BATCH_TOKENS, self.batch_tokens)
-        return max(1, tokens // self.sequence_length)
+        return max(1, tokens // length)
 
     def schedule_of(self, plan: Plan) -> ScheduleSpec:
         """The schedule with the decay's start and the end that the plan fixes. Raises: UserError when warm-up reaches into the decay."""

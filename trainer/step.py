@@ -54,10 +54,10 @@ def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool, device:
 
 def forward(model: Model, batch: Batch, part: slice, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of weighted nats of some windows, a scalar, and nats of each target (b, T)."""
-    tokens, positions, documents, targets, weights = (
-        torch.from_numpy(np.ascontiguousarray(column[part])).to(device)
-        for column in (batch.tokens, batch.positions, batch.documents, batch.targets, batch.weights)
+    tokens, positions, documents, targets = (
+        torch.from_numpy(column[part]).to(device).long() for column in (batch.tokens, batch.positions, batch.documents, batch.targets)
     )
+    weights = torch.from_numpy(batch.weights[part]).to(device)
     hidden = model(tokens, positions, documents)  # (b, T, d)
     nats, _, each = model.loss(hidden, targets, weights)
     return nats, each

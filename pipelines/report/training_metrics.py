@@ -9,8 +9,9 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
-from mixtures.plan import Plan, Segment, table
-from mixtures.trace import realised
+from mixtures.accounting import realised
+from mixtures.plan import Plan, Segment
+from mixtures.plan_table import table
 from trainer.metrics import TIME, TRAIN, VALIDATION, read_series
 from trainer.model_config import ModelConfig
 from trainer.parameter_counts import count_parameters

@@ -73,17 +73,8 @@ def write_shards(
     with encoded.open("wb") as out:
         write_encoded(out, ids, ids, tokens, column)
     empty = SourceManifest(source=name, tokenizer_hash=tokenizer * 32, dtype="uint16", vocab_size=1000, eos_id=EOS, shuffle_key="0" * 16)
-    for part in write_source(folder, [encoded], empty, part_tokens).parts:
-        _cut_into_batches(folder / part.file, 7)
+    write_source(folder, [encoded], empty, part_tokens, batch_rows=7)  # large parts have several record batches, so small ones do here
     return folder
-
-
-def _cut_into_batches(path: Path, rows: int) -> None:
-    """The same table in record batches of a few documents, as large parts have them."""
-    with pa.ipc.open_file(str(path)) as file:
-        table = file.read_all()
-    with pa.ipc.new_file(str(path), table.schema) as writer:
-        writer.write_table(table, max_chunksize=rows)
 
 
 Writer = Callable[..., Path]
@@ -119,9 +110,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 
 def _some_spans(draw: np.random.Generator, tokens: int) -> list[Span] | None:
-    """No spans, null, or up to two spans in a document of ``tokens`` tokens."""
+    """Null, none, or up to two spans in a document of ``tokens`` tokens."""
     kind = int(draw.integers(0, 4))
     if kind == 0:
         return None
-    borders = sorted(draw.integers(0, tokens + 1, 2 * (kind - 1)).tolist())
+    spans = min(kind - 1, (tokens + 1) // 2)
+    borders = sorted(draw.choice(tokens + 1, 2 * spans, replace=False).tolist())
     return [(borders[place], borders[place + 1]) for place in range(0, len(borders), 2)]

@@ -24,16 +24,18 @@ STABLE = Phase(name="stable", tokens=6000, weights={"web": 0.6, "code": 0.4})
 DECAY = Phase(name="decay", tokens=6000, decay=True, weights={"web": 0.3, "chat": 0.6, "tiny": 0.1}, ramp_tokens=1000)
 
 
-def plan_of(shards: Any, *phases: Phase, length: int = 32, batch: int = 256, bos: bool = True) -> Plan:
-    spec = MixtureSpec(phases=phases or (STABLE, DECAY))
+def plan_of(shards: Any, *phases: Phase, length: int = 32, batch: int = 256, bos: bool = True, **rest: Any) -> Plan:
+    spec = MixtureSpec(phases=phases or (STABLE, DECAY), **rest)
     return freeze(spec, shards.sources, sequence_length=length, batch_tokens=batch, seed=7, bos=bos)
 
 
-def alone(folder: Path, length: int, bos: bool = True, windows: int | None = None) -> tuple[Plan, Loader]:
+def alone(folder: Path, length: int, bos: bool = True, windows: int | None = None, packing: str = "stream") -> tuple[Plan, Loader]:
     """A plan that shows one source once, a window per step."""
     source = open_source(folder)
     tokens = (windows or source.manifest.tokens // length) * length
-    spec = MixtureSpec(phases=(Phase(name="all", tokens=tokens, weights={"own": 1.0}),))
+    if packing == "documents":
+        tokens = alone(folder, length, windows=1, packing="documents*")[0].contexts[0].sources[0].windows * length
+    spec = MixtureSpec(phases=(Phase(name="all", tokens=tokens, weights={"own": 1.0}),), packing={"own": packing.strip("*")})
     plan = freeze(spec, {"own": source}, sequence_length=length, batch_tokens=length, seed=1, bos=bos)
     return plan, Loader(plan, {"own": folder})
 
@@ -50,6 +52,8 @@ def joined(parts: list[Batch]) -> dict[str, np.ndarray]:
     """Batches one behind the other; lengths as gaps."""
     out = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Batch) if field.name != "lengths"}
     out["lengths"] = np.concatenate([np.diff(part.lengths) for part in parts])
+    firsts = np.cumsum([0, *(len(part.tokens) for part in parts)])
+    out["pieces"] = np.concatenate([part.pieces + np.array([first, 0, 0, 0, 0]) for part, first in zip(parts, firsts, strict=False)])
     return out
 
 
@@ -65,23 +69,30 @@ class Naive:
                 target = not gone and (spans is None or any(span["start"] <= place < span["end"] for span in spans))
                 self.stream.append((EOS if gone else token, number, place, target))
 
-    def window(self, start: int, length: int, bos: bool) -> dict[str, list[Any]]:
+    def row(self, pieces: list[tuple[int, int]], length: int, bos: bool) -> dict[str, list[Any]]:
+        """A row of (start, tokens) pieces and padding, read token by token."""
         out: dict[str, list[Any]] = {name: [] for name in ("tokens", "targets", "weights", "positions", "documents")}
-        nothing = (EOS, -1, 0, False)
-        document = position = 0
-        for place in range(start, start + length):
-            token, number, _, _ = self.stream[place]
-            following, next_number, _, target = self.stream[place + 1] if place + 1 < len(self.stream) else nothing
-            last = number != next_number
-            new = last if bos else place > 0 and self.stream[place - 1][1] != number
-            if place > start and new:
-                document, position = document + 1, 0
-            out["tokens"].append(BOS if bos and last else token)
-            out["targets"].append(following)
-            out["weights"].append(float(target and (bos or not last)))
-            out["positions"].append(position)
-            out["documents"].append(document)
-            position += 1
+        document, position = -1, 0
+
+        def put(token: int, target: int, weight: bool, new: bool) -> None:
+            nonlocal document, position
+            document, position = (document + 1, 0) if new else (document, position + 1)
+            for name, value in zip(out, (token, target, float(weight), position, document), strict=True):
+                out[name].append(value)
+
+        for start, tokens in pieces:
+            follows = False  # the place before was another document's EOS
+            for place in range(start, start + tokens):
+                target, _, number, wanted = self.stream[place]
+                first = number == 0
+                before = self.stream[place - 1][0] if place else EOS
+                if bos:
+                    put(BOS if first else before, target, wanted, place == start or first)
+                else:
+                    put(EOS if first else before, target, wanted and not first, place == start or follows)
+                follows = first
+        while len(out["tokens"]) < length:
+            put(EOS, EOS, False, len(out["tokens"]) == sum(tokens for _, tokens in pieces))
         return out
 
 
@@ -91,30 +102,32 @@ def test_every_batch_is_a_naive_gather(shards: Any, length: int, bos: bool) -> N
     plan = plan_of(shards, length=length, batch=length * 8, bos=bos) if length > 1 else plan_of(shards, length=1, batch=40, bos=bos)
     loader = Loader(plan, shards.folders)
     naive = {name: Naive(shards.documents(name)) for name in plan.names}
+    assert {source.packing for source in plan.sources} == {"stream", "documents"}
     for step in range(0, plan.steps, 3):
         batch = loader.batch(step)
         borders = []
-        for row, (source, start) in enumerate(zip(batch.source.tolist(), batch.start.tolist(), strict=True)):
-            wanted = naive[plan.names[source]].window(start, length, bos)
+        for row, source in enumerate(batch.source.tolist()):
+            pieces = [(start, tokens) for at, _, _, start, tokens in batch.pieces.tolist() if at == row]
+            wanted = naive[plan.names[source]].row(pieces, length, bos)
             for name, values in wanted.items():
                 assert getattr(batch, name)[row].tolist() == values, (step, row, name)
             borders += [row * length + place for place in range(length) if wanted["positions"][place] == 0]
         assert batch.lengths.tolist() == [*borders, len(batch.tokens) * length]
-    assert batch.tokens.dtype == batch.targets.dtype == batch.positions.dtype == np.int64
+    assert batch.tokens.dtype == batch.targets.dtype == batch.positions.dtype == np.int32
     assert (batch.weights.dtype, batch.documents.dtype, batch.source.dtype) == (np.float32, np.int32, np.int32)
 
 
-def test_bos_takes_the_place_of_the_last_input_of_a_document(shard_writer: Any) -> None:
+def test_bos_is_the_input_of_a_documents_first_token(shard_writer: Any) -> None:
     folder = shard_writer("own", [[10, 11], [20, 21, 22], [30]])
     _, loader = alone(folder, 9, windows=1)
     tokens = [token for row in open_source(folder).table(0).to_pylist() for token in row["tokens"]]
     batch = loader.batch(0)
-    assert batch.targets[0].tolist() == [*tokens[1:], EOS]
-    assert batch.tokens[0].tolist() == [BOS if token == EOS else token for token in tokens]
-    assert batch.weights[0].tolist() == [1] * 8 + [0]
-    inner = [place for place, token in enumerate(tokens[:-1]) if token == EOS]
-    assert batch.lengths.tolist() == [0, *inner, 8, 9]
-    assert batch.positions[0].tolist()[inner[0] :][:2] == [0, 1]
+    assert batch.targets[0].tolist() == tokens
+    assert batch.tokens[0].tolist() == [BOS, *(BOS if token == EOS else token for token in tokens[:-1])]
+    assert batch.weights[0].tolist() == [1] * 9
+    begins = [0, *(place + 1 for place, token in enumerate(tokens[:-1]) if token == EOS)]
+    assert batch.lengths.tolist() == [*begins, 9]
+    assert [batch.positions[0, place] for place in begins] == [0, 0, 0]
 
 
 def test_without_bos_no_document_predicts_the_next(shard_writer: Any) -> None:
@@ -125,14 +138,36 @@ def test_without_bos_no_document_predicts_the_next(shard_writer: Any) -> None:
     assert (batch.tokens != BOS).all()
 
 
-def test_an_epoch_predicts_every_token_but_the_first_once(shard_writer: Any) -> None:
+def test_an_epoch_predicts_every_token_once(shard_writer: Any) -> None:
     documents = [list(range(10 * number + 3, 10 * number + 3 + number % 9)) for number in range(40)]
     folder = shard_writer("own", documents, part_tokens=50)
     plan, loader = alone(folder, 7)
-    places = [loader.batch(step).start[0] + 1 + np.flatnonzero(loader.batch(step).weights[0]) for step in range(plan.steps)]
-    there = open_source(folder).manifest.tokens
+    places = [loader.batch(step).pieces[0, 3] + np.flatnonzero(loader.batch(step).weights[0]) for step in range(plan.steps)]
     assert len(open_source(folder).manifest.parts) > 2
-    assert sorted(np.concatenate(places)) == list(range(1, min(plan.steps * 7 + 1, there)))
+    assert sorted(np.concatenate(places)) == list(range(plan.steps * 7))
+
+
+@pytest.mark.parametrize("window", [3, 8, 40])
+def test_an_epoch_of_whole_documents_predicts_every_token_once_and_cuts_only_long_ones(shard_writer: Any, window: int) -> None:
+    documents = [[50 + number] * (number % 17) for number in range(60)]
+    folder = shard_writer("own", documents, part_tokens=200)
+    plan, loader = alone(folder, window, packing="documents")
+    seen = np.zeros(plan.sources[0].tokens, np.int64)
+    borders = np.cumsum([0, *(len(row["tokens"]) for part in range(5) for row in rows_of(folder, part))])
+    for step in range(plan.steps):
+        batch = loader.batch(step)
+        for _, place, _, start, tokens in batch.pieces.tolist():
+            seen[start : start + tokens] += 1
+            whole = start in borders and start + tokens in borders
+            assert whole or borders[np.searchsorted(borders, start, "right") - 1] + window < borders[np.searchsorted(borders, start, "right")]
+            if start in borders:
+                assert batch.tokens[0, place] == BOS
+    assert (seen == 1).all()
+
+
+def rows_of(folder: Path, part: int) -> list[dict[str, Any]]:
+    source = open_source(folder)
+    return source.table(part).to_pylist() if part < len(source.manifest.parts) else []
 
 
 @given(st.integers(1, 8), st.integers(0, 40))
@@ -143,6 +178,24 @@ def test_any_number_of_ranks_reads_the_same_global_batch(shards: Any, world_size
     parts = joined([Loader(plan, shards.folders, rank, world_size).batch(step) for rank in range(world_size)])
     assert whole.keys() == parts.keys()
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+@given(st.integers(0, 40), st.integers(1, 8))
+@settings(max_examples=20)
+def test_micro_batches_are_the_batch_cut(shards: Any, step: int, rows: int) -> None:
+    batch = Loader(plan_of(shards), shards.folders).batch(step)
+    parts = joined([batch.rows(first, min(first + rows, 8)) for first in range(0, 8, rows)])
+    whole = joined([batch])
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+def test_reading_ahead_gives_the_same_batches(shards: Any) -> None:
+    plan = plan_of(shards)
+    loader = Loader(plan, shards.folders, 1, 3)
+    step = 5
+    for step, batch in enumerate(Loader(plan, shards.folders, 1, 3).batches(5, plan.steps), 5):
+        assert same(batch, loader.batch(step))
+    assert step == plan.steps - 1
 
 
 def test_a_batch_depends_on_nothing_read_before(shards: Any) -> None:
@@ -166,11 +219,25 @@ def test_an_edited_plan_reads_the_same_batches_up_to_the_edit(shards: Any) -> No
 
 
 def test_shares_hold_against_the_recipes_own_weights(shards: Any) -> None:
-    plan = plan_of(shards, Phase(name="one", tokens=32 * 600, weights={"web": 0.62, "code": 0.27, "chat": 0.11}), batch=32)
+    phase = Phase(name="one", tokens=32 * 600, weights={"web": 0.62, "code": 0.27, "chat": 0.11})
+    plan = plan_of(shards, phase, batch=32, packing={"chat": "stream"})
     source = np.concatenate([Loader(plan, shards.folders).batch(step).source for step in range(plan.steps)])
     for name, weight in (("web", 0.62), ("code", 0.27), ("chat", 0.11)):
         had = np.cumsum(source == plan.names.index(name))
         assert np.abs(had - weight * np.arange(1, 601)).max() < 1
+
+
+def test_whole_documents_get_more_windows_for_their_padding(shards: Any) -> None:
+    weights = {"web": 0.3, "chat": 0.7}
+    chat = plan_of(shards, Phase(name="one", tokens=32, weights={"chat": 1.0}), batch=32).contexts[0].sources[0]
+    plan = plan_of(shards, Phase(name="one", tokens=32 * round(chat.windows / 0.7), weights=weights), batch=32)
+    shown = dict.fromkeys(plan.names, 0)
+    for step in range(plan.steps):
+        for _, _, source, _, tokens in Loader(plan, shards.folders).batch(step).pieces.tolist():
+            shown[plan.names[source]] += tokens
+    padded = chat.windows * 32 - shards.sources["chat"].manifest.tokens
+    assert padded > 100
+    assert shown["chat"] / sum(shown.values()) == pytest.approx(0.7, abs=0.01)
 
 
 def test_a_document_taken_down_is_never_shown_and_keeps_its_length(shards: Any, shard_writer: Any) -> None:
@@ -187,7 +254,7 @@ def test_a_document_taken_down_is_never_shown_and_keeps_its_length(shards: Any, 
     for step in range(plan.steps):
         batch = after.batch(step)
         assert not np.isin(gone["tokens"][0], [batch.tokens, batch.targets]).any()
-        wanted = naive.window(int(batch.start[0]), 10, True)
+        wanted = naive.row([(int(batch.pieces[0, 3]), 10)], 10, True)
         assert all(getattr(batch, name)[0].tolist() == values for name, values in wanted.items())
         assert np.array_equal(batch.positions, before[step].positions)
         changed += not np.array_equal(batch.tokens, before[step].tokens)
@@ -213,7 +280,7 @@ def test_a_part_shorter_than_the_manifest_says_is_refused(shard_writer: Any) -> 
     folder, shorter = shard_writer("own", [[5, 6, 7]] * 20), shard_writer("shorter", [[5, 6]] * 20)
     plan, _ = alone(folder, 8)
     (folder / "part-00000.arrow").write_bytes((shorter / "part-00000.arrow").read_bytes())
-    with pytest.raises(UserError, match="another number of tokens"):
+    with pytest.raises(UserError, match="not as long as the manifest says"):
         Loader(plan, {"own": folder}).batch(0)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from artifacts.errors import UserError
+from mixtures.accounting import documents_shown, realised
 from mixtures.interleave import sources_of
 from mixtures.loader import Loader
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec, Phase
-from mixtures.trace import realised, trace_document, trace_step
+from mixtures.trace import Tracer, trace_document, trace_step
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,18 @@ def test_a_steps_documents_are_its_tokens(shards: Any, plan: Plan) -> None:
         batch = loader.batch(step)
         shown: list[list[int]] = [[] for _ in range(plan.batch_windows)]
         for span in trace_step(plan, step, shards.folders):
-            row = span.window - step * plan.batch_windows
             assert span.step == step
-            assert span.place == len(shown[row])
-            shown[row] += texts[span.source, span.id][span.start : span.stop]
-        stream = np.array(shown)
-        assert stream.shape == batch.tokens.shape
-        assert np.array_equal(stream[:, 1:], batch.targets[:, :-1])
-        assert np.array_equal(stream[batch.tokens != plan.bos_id], batch.tokens[batch.tokens != plan.bos_id])
+            assert span.place == len(shown[span.window])
+            shown[span.window] += texts[span.source, span.id][span.start : span.stop]
+        for row, tokens in enumerate(shown):
+            assert batch.targets[row].tolist() == tokens + [2] * (32 - len(tokens))  # whole documents may leave padding
+            assert not batch.weights[row, len(tokens) :].any()
+
+
+def test_the_ranks_of_a_step_are_its_documents_dealt_out(shards: Any, plan: Plan) -> None:
+    tracer = Tracer(plan, shards.folders)
+    whole = tracer.step(plan.steps - 3)
+    assert [span for rank in range(3) for span in tracer.step(plan.steps - 3, rank, 3)] == whole
 
 
 def test_part_and_row_lead_to_the_document(shards: Any, plan: Plan) -> None:
@@ -74,12 +79,36 @@ def test_a_document_the_plan_does_not_reach_has_no_steps(shards: Any) -> None:
 
 def test_realised_counts_what_was_shown(shards: Any, plan: Plan) -> None:
     for step in (0, 17, plan.steps):
-        sources = sources_of(plan, 0, step * plan.batch_windows)
+        sources = sources_of(plan, 0, 0, step * plan.batch_windows)
         for index, progress in enumerate(realised(plan, step)):
             assert progress.source == plan.names[index]
             assert progress.tokens == int((sources == index).sum()) * 32
-            assert progress.epochs == progress.tokens / 32 / plan.sources[index].windows
+            assert progress.epochs == progress.tokens / 32 / plan.contexts[0].sources[index].windows
     assert realised(plan, plan.steps)[plan.names.index("tiny")].epochs > 2
+
+
+def test_documents_shown_are_those_that_tracing_names(shards: Any, plan: Plan) -> None:
+    seen: dict[str, set[str]] = {name: set() for name in plan.names}
+    tracer = Tracer(plan, shards.folders)
+    for step in range(plan.steps):
+        if step % 9 == 0:
+            assert documents_shown(plan, step, shards.folders) == {name: len(ids) for name, ids in seen.items()}
+        for span in tracer.step(step):
+            seen[span.source].add(span.id)
+    assert documents_shown(plan, plan.steps, shards.folders) == {name: len(ids) for name, ids in seen.items()}
+    assert all(seen.values())
+
+
+def test_an_exposure_counts_what_was_shown_until_a_step(shards: Any, plan: Plan) -> None:
+    tracer = Tracer(plan, shards.folders)
+    half = plan.steps // 2
+    every = [span for step in range(half) for span in tracer.step(step)]
+    ids = sorted({span.id for span in every})[::7]
+    for found in tracer.exposures(ids, until_step=half):
+        own = [span for span in every if span.id == found.id]
+        assert found.steps == tuple(sorted({span.step for span in own}))
+        assert found.tokens == sum(span.stop - span.start for span in own)
+        assert (found.source, found.part, found.row) == (own[0].source, own[0].part, own[0].row)
 
 
 @pytest.mark.parametrize("document", ["", "xyz", "00" * 15, "00" * 16])
