@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from artifacts.errors import UserError
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.errors import UserError
 from mixtures.interleave import tokens_shown
 from mixtures.plan_format import Plan
 from mixtures.spec import Phase

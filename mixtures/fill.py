@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -31,14 +31,17 @@ COLUMNS = 10
 ROW, PLACE, SOURCE, FIRST, LENGTH = range(5)
 
 
-@intrinsic
-def _pointer(typingctx: Any, address: Any) -> Any:
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer_to(typingctx: Any, address: Any) -> Any:
     """An address as a pointer; whoever passes it keeps the memory mapped."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), generate
+
+
+_pointer: Any = _pointer_to
 
 
 @kernel
@@ -58,14 +61,14 @@ def batch_at(position: int, part_first: int, part_last: int, part_starts: Ints, 
     first = part_rows[low, 0]
     if first < 0:
         return -1 - low
-    part, low, high = low, first, first + part_rows[low, 1]
+    low, high = first, first + part_rows[low, 1]
     while high - low > 1:
         middle = (low + high) >> 1
         if table[middle, START] <= position:
             low = middle
         else:
             high = middle
-    return low
+    return int(low)
 
 
 @kernel
@@ -108,7 +111,8 @@ def fill_batch(
 ) -> int:
     """Fill B rows from pieces in the order of rows and places; all record batches are open.
 
-    ``eos`` ends every document. ``bos``: id that begins documents, or -1 for none: then a document's first target has EOS as its input and weight 0.
+    ``eos`` ends every document. ``bos``: id that begins documents, or -1 for none: then a document's first target has EOS as its input
+    and weight 0.
     Outputs are flat, (B * T,), ``borders`` (B * T + 1,). Returns the number of documents d; ``borders[:d + 1]`` is filled.
     """
     rows = len(tokens) // length
@@ -214,7 +218,7 @@ def _weigh(entry: Ints, text: int, begin: int, low: int, at: int, run: int, weig
     starts = carray(_pointer(entry[SPAN_STARTS]), (spans[entry[ROWS]],), np.uint32)
     ends = carray(_pointer(entry[SPAN_ENDS]), (spans[entry[ROWS]],), np.uint32)
     for span in range(spans[text], spans[text + 1]):
-        first = max(begin + np.int64(starts[span]), low)
-        last = min(begin + np.int64(ends[span]), low + run)
-        if first < last:
-            weights[at + first - low : at + last - low] = 1
+        first = begin - low + int(starts[span])
+        last = begin - low + int(ends[span])
+        if first < run and last > 0:
+            weights[at + max(first, 0) : at + min(last, run)] = 1

@@ -74,8 +74,16 @@ class Batch:
         begin, end = np.searchsorted(self.lengths, [first * length, last * length])
         low, high = np.searchsorted(self.pieces[:, 0], [first, last])
         pieces = self.pieces[low:high] - np.array([first, 0, 0, 0, 0])
-        columns = (self.tokens, self.targets, self.weights, self.positions, self.documents)
-        return Batch(*(column[first:last] for column in columns), self.lengths[begin : end + 1] - first * length, self.source[first:last], pieces)
+        return Batch(
+            tokens=self.tokens[first:last],
+            targets=self.targets[first:last],
+            weights=self.weights[first:last],
+            positions=self.positions[first:last],
+            documents=self.documents[first:last],
+            lengths=self.lengths[begin : end + 1] - np.int32(first * length),
+            source=self.source[first:last],
+            pieces=pieces,
+        )
 
 
 class Buffer:
@@ -88,8 +96,11 @@ class Buffer:
         def room(places: int, dtype: Any) -> NDArray[Any]:
             return _pinned(places, dtype) if pinned else np.empty(places, dtype)
 
-        self.tokens, self.targets, self.positions, self.documents = (room(tokens, np.int32) for _ in range(4))
+        self.tokens: NDArray[np.int32] = room(tokens, np.int32)
+        self.targets: NDArray[np.int32] = room(tokens, np.int32)
         self.weights: NDArray[np.float32] = room(tokens, np.float32)
+        self.positions: NDArray[np.int32] = room(tokens, np.int32)
+        self.documents: NDArray[np.int32] = room(tokens, np.int32)
         self.borders: NDArray[np.int32] = room(tokens + 1, np.int32)
 
 
@@ -137,23 +148,40 @@ class Loader:
         most = max((context.batch_windows * context.sequence_length for context in self.plan.contexts), default=0)
         share = -(-most // self.world_size) + max(context.sequence_length for context in self.plan.contexts)
         buffers = [Buffer(share, pinned) for _ in range(ahead + 2)]
-        return read_ahead(range(first, last), lambda step, buffer: self.batch(step, buffer), buffers)
+        return read_ahead(range(first, last), self.batch, buffers)
 
     def gather(self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None = None) -> Batch:
         """Rows of ``length`` places made of pieces, (n, 5) by row and place: what :meth:`batch` is made of."""
-        rows = len(source)
-        room = rows * length
-        buffer = into or Buffer(room)
-        self._table.open(pieces)
-        table, columns = self._table, (buffer.tokens, buffer.targets, buffer.weights, buffer.positions, buffer.documents)
-        flat = [column[:room] for column in columns]
-        bos = self.plan.bos_id if self.plan.bos else -1
-        eos = self.plan.sources[0].eos_id
+        shape, table = (len(source), length), self._table
+        buffer = into or Buffer(len(source) * length)
+        room = slice(0, len(source) * length)
+        table.open(pieces)
         documents = fill_batch(
-            pieces, table.parts, table.part_starts, table.part_rows, table.rows, eos, length, bos, *flat, buffer.borders
+            pieces,
+            table.parts,
+            table.part_starts,
+            table.part_rows,
+            table.rows,
+            self.plan.sources[0].eos_id,
+            length,
+            self.plan.bos_id if self.plan.bos else -1,
+            buffer.tokens[room],
+            buffer.targets[room],
+            buffer.weights[room],
+            buffer.positions[room],
+            buffer.documents[room],
+            buffer.borders,
         )
-        tokens, targets, weights, positions, numbers = (column.reshape(rows, length) for column in flat)
-        return Batch(tokens, targets, weights, positions, numbers, buffer.borders[: documents + 1], source.astype(np.int32), pieces)
+        return Batch(
+            tokens=buffer.tokens[room].reshape(shape),
+            targets=buffer.targets[room].reshape(shape),
+            weights=buffer.weights[room].reshape(shape),
+            positions=buffer.positions[room].reshape(shape),
+            documents=buffer.documents[room].reshape(shape),
+            lengths=buffer.borders[: documents + 1],
+            source=source.astype(np.int32),
+            pieces=pieces,
+        )
 
 
 def open_streams(plan: Plan, folders: Folders) -> tuple[SourceStream, ...]:

@@ -160,7 +160,7 @@ class SourceOrder:
         return self.context.epoch + 1 + number // self.windows, number % self.windows
 
     def shown(self, numbers: Ints) -> tuple[Ints, Ints]:
-        """(epoch, window) of each of the source's windows ``numbers``, counted in this context; (LEFT, row) where left windows make it up."""
+        """(epoch, window) of each of the source's windows ``numbers`` of this context; (LEFT, row) where left windows make it up."""
         if self.packed:
             return self._shown_packed(numbers)
         epochs, windows = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.int64)
@@ -250,7 +250,7 @@ def left_rows(contexts: tuple[Context, ...], own: SourceContext, window: int) ->
 
 
 def block_tokens(tokens: int, window: int) -> int:
-    """Tokens per block: the largest power of two of windows, of at most :data:`BLOCK_TOKENS` tokens, that leaves :data:`LEAST_BLOCKS` blocks.
+    """Tokens per block: the most that leave :data:`LEAST_BLOCKS` blocks, a power of two of windows, at most :data:`BLOCK_TOKENS`.
 
     With a window of a power of two of tokens a block is one too. At least a window.
     """
@@ -259,19 +259,19 @@ def block_tokens(tokens: int, window: int) -> int:
 
 
 @kernel
-def epoch_key(key: int, epoch: int) -> int:
+def epoch_key(key: np.uint64, epoch: int) -> np.uint64:
     """Key of an epoch's permutation of blocks."""
-    return mixed(np.uint64(key) ^ mixed(np.uint64(epoch)))
+    return mixed(key ^ mixed(np.uint64(epoch)))
 
 
 @kernel
-def group_key(key: int, group: int) -> int:
+def group_key(key: np.uint64, group: int) -> np.uint64:
     """Key of a group's permutation of windows; ``key`` is the epoch's."""
-    return mixed(np.uint64(key) + mixed(np.uint64(group)))
+    return mixed(key + mixed(np.uint64(group)))
 
 
 @kernel
-def short_position(blocks: int, key: int) -> int:
+def short_position(blocks: int, key: np.uint64) -> int:
     """Where the (maybe) short last block comes to lie in an epoch."""
     return unpermuted(blocks - 1, blocks, key)
 
@@ -319,7 +319,7 @@ def shown_windows(rows: Ints, keys: NDArray[np.uint64], source: Ints, number: In
 
 
 @kernel
-def place_of_window(row: Ints, source_key: int, epoch: int, window: int) -> int:
+def place_of_window(row: Ints, source_key: np.uint64, epoch: int, window: int) -> int:
     """Where in an epoch a window of a stream is shown."""
     key = epoch_key(source_key, epoch)
     short = short_position(row[_BLOCKS], key)

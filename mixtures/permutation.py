@@ -18,32 +18,32 @@ Ints = NDArray[np.int64]
 
 
 @kernel
-def mixed(value: int) -> int:
+def mixed(value: np.uint64) -> np.uint64:
     """64 pseudo-random bits of a uint64."""
-    state = np.uint64(value) + np.uint64(0x9E3779B97F4A7C15)
+    state = value + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
 
 
 @kernel
-def permuted(value: int, size: int, key: int) -> int:
-    """Where the permutation of ``size`` values takes ``value``; ``key`` is a uint64."""
+def permuted(value: int, size: int, key: np.uint64) -> int:
+    """Where the permutation of ``size`` values takes ``value``."""
     half = _half_bits(size)
     mask = (np.uint64(1) << half) - np.uint64(1)
     out = np.uint64(value)
     while True:
         left, right = out >> half, out & mask
         for number in range(ROUNDS):
-            salt = np.uint64(key) + np.uint64(number) * np.uint64(0xD1B54A32D192ED03)
+            salt = key + np.uint64(number) * np.uint64(0xD1B54A32D192ED03)
             left, right = right, left ^ (mixed(right ^ salt) & mask)
         out = left << half | right
         if out < np.uint64(size):
-            return np.int64(out)
+            return np.int64(out)  # type: ignore[return-value]
 
 
 @kernel
-def unpermuted(value: int, size: int, key: int) -> int:
+def unpermuted(value: int, size: int, key: np.uint64) -> int:
     """The inverse of :func:`permuted`."""
     half = _half_bits(size)
     mask = (np.uint64(1) << half) - np.uint64(1)
@@ -51,15 +51,15 @@ def unpermuted(value: int, size: int, key: int) -> int:
     while True:
         left, right = out >> half, out & mask
         for number in range(ROUNDS - 1, -1, -1):
-            salt = np.uint64(key) + np.uint64(number) * np.uint64(0xD1B54A32D192ED03)
+            salt = key + np.uint64(number) * np.uint64(0xD1B54A32D192ED03)
             left, right = right ^ (mixed(left ^ salt) & mask), left
         out = left << half | right
         if out < np.uint64(size):
-            return np.int64(out)
+            return np.int64(out)  # type: ignore[return-value]
 
 
 @kernel
-def permuted_all(size: int, key: int) -> Ints:
+def permuted_all(size: int, key: np.uint64) -> Ints:
     """The whole permutation, (size,): entry i is where it takes i."""
     out = np.empty(size, np.int64)
     for value in range(size):
@@ -68,7 +68,7 @@ def permuted_all(size: int, key: int) -> Ints:
 
 
 @kernel
-def _half_bits(size: int) -> int:
+def _half_bits(size: int) -> np.uint64:
     half = np.uint64(1)
     while (np.uint64(1) << (np.uint64(2) * half)) < np.uint64(size):
         half += np.uint64(1)

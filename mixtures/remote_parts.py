@@ -206,9 +206,9 @@ class RemoteParts:
         try:
             content: bytes = self.store.fs.cat_file(path, start=start, end=stop)
         except FileNotFoundError:
-            raise UserError("no such file in the store", file=f"{self.store.root}/{name}", fix="name a folder of shards") from None
+            raise UserError("no such file in the store", file=self.store.full(name), fix="name a folder of shards") from None
         except Exception as error:  # stores raise errors of their own, such as missing credentials
-            raise UserError(f"the store does not answer: {error}", file=f"{self.store.root}/{name}", fix="check address and rights") from error
+            raise UserError(f"the store does not answer: {error}", file=self.store.full(name), fix="check address and rights") from error
         return content
 
 

@@ -201,7 +201,8 @@ def _check_pins(pinned: PinnedSource, files: PartFiles) -> None:
     """The folder holds the plan's parts, and maybe later ones."""
     parts = files.manifest.parts
     if len(parts) < len(pinned.parts):
-        raise UserError(f"{pinned.name} has fewer parts than the plan pins", file=files.where, found=len(parts), allowed=[len(pinned.parts)])
+        fewer = f"{pinned.name} has fewer parts than the plan pins"
+        raise UserError(fewer, file=files.where, found=len(parts), allowed=[len(pinned.parts)])
     for number, (wanted, found) in enumerate(zip(pinned.parts, parts, strict=False)):
         if (wanted.file, wanted.rows, wanted.tokens, wanted.checksum) != (found.file, found.rows, found.tokens, found.checksum):
             raise UserError(

@@ -73,8 +73,8 @@ class Windows:
             return self._left(context, source, place)
         if order.packed:
             return self._packed(order, source, order.epoch_table(epoch).window_at(place))
-        epochs, windows = order.shown(np.array([number]))
-        return [(0, int(windows[0]) * order.window, order.window)]
+        window = int(order.shown(np.array([number]))[1][0])
+        return [(0, window * order.window, order.window)]
 
     def packing(self, order: SourceOrder, source: int, block: int) -> tuple[Packing, int]:
         """The windows of a block of whole documents, and where its first document begins in the stream."""

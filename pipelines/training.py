@@ -15,8 +15,8 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.paths import Store
-from mixtures.plan import Plan, freeze
 from mixtures.accounting import realised
+from mixtures.plan import Plan, freeze
 from pipelines.progress import StoppedError
 from pipelines.recipe import LoadedRecipe, Recipe
 from tokenizer.encode import Tokenizer

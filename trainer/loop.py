@@ -146,7 +146,8 @@ def _steps(
         seconds = time.perf_counter() - clock
         training_seconds += seconds
         metrics.record(TRAIN, report.line())
-        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": run.plan.context_at(run.step - 1)[1].batch_tokens / seconds})
+        shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
+        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": shown / seconds})
         if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
             losses = measured.losses(run.model)
             metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
