@@ -23,8 +23,10 @@ from mixtures.chairman import LONGEST_RAMP, Shares
 from mixtures.interleave import counts_before
 from mixtures.order import OPEN_BLOCKS, block_windows
 from mixtures.plan_format import Ancestor, PinnedPart, PinnedSource, Plan, Segment
+from mixtures.resolve import check_windows, names_of, resolve, resolve_phases
+from mixtures.rules import check_hold_out, check_min_tokens, check_reserve
 from mixtures.shares import between, shares_of
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.spec import MixtureSpec, Phase, PhaseSpec
 from tokenizer.shards import ShardSource
 
 __all__ = ["Plan", "Segment", "ShareRow", "append_segment", "branch", "common_steps", "freeze", "table"]
@@ -40,22 +42,26 @@ def freeze(
     ``sources``: opened shards by name; those without a weight are left out. ``bos``: whether documents begin with
     ``bos_id`` (see :mod:`mixtures.loader`).
     Raises: UserError when a source has no shards or less than a window, when tokenizers differ, when batches are
-    not whole windows, or when a cap on epochs is exceeded.
+    not whole windows, when a cap on epochs is exceeded, and as :func:`mixtures.resolve.resolve`.
     """
     _check_batch(sequence_length, batch_tokens)
+    available = _available(sources)
+    phases = resolve(spec, available)
+    check_windows(phases, available, sequence_length)
     facts: dict[str, Any] = {
         "seed": seed,
         "sequence_length": sequence_length,
         "batch_windows": batch_tokens // sequence_length,
         "bos": bos,
         "bos_id": bos_id,
-        "max_epochs": dict(spec.max_epochs),
+        "rules": spec.rules,
     }
-    pinned = _pinned(spec.sources, sources, (), sequence_length, seed)
-    return _extended(facts, pinned, (), spec.phases)
+    plan = _extended(facts, _pinned(names_of(phases), sources, (), sequence_length, seed), (), phases)
+    check_min_tokens(spec.min_tokens, _planned(plan), phases, sequence_length)
+    return plan
 
 
-def append_segment(plan: Plan, phase: Phase, at_step: int, sources: Sources | None = None) -> Plan:
+def append_segment(plan: Plan, phase: PhaseSpec, at_step: int, sources: Sources | None = None) -> Plan:
     """A plan that agrees with this one before ``at_step`` and shows one more phase from there on.
 
     ``sources``: shards of sources the plan does not know yet.
@@ -64,18 +70,33 @@ def append_segment(plan: Plan, phase: Phase, at_step: int, sources: Sources | No
     return branch(plan, at_step, [phase], sources)
 
 
-def branch(plan: Plan, step: int, phases: Sequence[Phase], sources: Sources | None = None) -> Plan:
+def branch(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources | None = None, name: str | None = None) -> Plan:
     """A plan that agrees with this one before ``step`` and goes on with other phases.
 
-    Raises: UserError as :func:`append_segment`.
+    Percents are of the tokens this plan was asked for in all. ``name``: of the branch, for sources reserved for it.
+    Raises: UserError as :func:`append_segment`, and for sources that the plan's rules reserve or hold out.
     """
     past = _cut(plan, step)
-    names = sorted({name for phase in phases for name, weight in phase.weights.items() if weight > 0})
-    pinned = _pinned(names, sources or {}, plan.sources, plan.sequence_length, plan.seed)
+    available = {**_available(sources or {}), **{source.name: source.tokens for source in plan.sources}}
+    phases = resolve_phases(phases, available, sum(segment.asked_tokens for segment in plan.segments))
+    check_windows(phases, available, plan.sequence_length)
+    check_hold_out(phases, plan.rules)
+    before = dict(zip(plan.names, _last_shares(past[-1], len(plan.sources)), strict=True)) if past else None
+    check_reserve(phases, plan.rules, any(segment.decay for segment in past), name, before)
+    pinned = _pinned(names_of(phases), sources or {}, plan.sources, plan.sequence_length, plan.seed)
     history = (*(ancestor for ancestor in plan.history if ancestor.steps <= step), Ancestor(hash=plan.hash, steps=step))
     shortened = tuple(Ancestor(hash=ancestor.hash, steps=step) for ancestor in plan.history if ancestor.steps > step)
     facts = plan.model_dump(exclude={"sources", "segments", "history"})
     return _extended({**facts, "history": shortened + history}, pinned, past, phases)
+
+
+def _available(sources: Sources) -> dict[str, int]:
+    return {name: source.manifest.tokens for name, source in sources.items()}
+
+
+def _planned(plan: Plan) -> dict[str, int]:
+    """Tokens of the whole plan by source."""
+    return {row.source: row.tokens for row in table(plan) if row.phase is None}
 
 
 def common_steps(one: Plan, other: Plan) -> int:

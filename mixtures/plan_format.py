@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from artifacts.errors import UserError
 from mixtures.chairman import LONGEST_RAMP, SHARE_UNITS, Mix
 from mixtures.order import SourceOrders
+from mixtures.rules import MixtureRules
 
 PLAN_FORMAT = "plan/1"
 _MAX_PLAN_BYTES = 1 << 28
@@ -113,7 +114,7 @@ class Plan(BaseModel):
     batch_windows: int = Field(ge=1, le=LONGEST_RAMP)
     bos: bool = True
     bos_id: Count = 1
-    max_epochs: dict[str, float] = {}
+    rules: MixtureRules = MixtureRules()
     sources: tuple[PinnedSource, ...] = Field(min_length=1, max_length=1 << 14)
     segments: tuple[Segment, ...] = Field(min_length=1)
     history: tuple[Ancestor, ...] = ()

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fsspec.core import split_protocol
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.bands import source_of
+from mixtures.rules import DECAY
+from mixtures.spec import MixtureSpec, PhaseSpec
 from pipelines.readers import FORMATS, Fields, Limits
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
@@ -112,10 +114,28 @@ class ShardSettings(Part):
 
 
 class Branch(Part):
-    """Another ending of the run: these phases in place of the mixture's, from the step where its decay starts."""
+    """Another ending of the run: these phases in place of the mixture's, from the step where its decay starts.
+
+    Percents are of the tokens of the run, as in the mixture; they need not sum to 100.
+    """
 
     name: Name
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    phases: Annotated[tuple[PhaseSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _errors_name_the_branch(cls, value: Any, handler: ModelWrapValidatorHandler[Branch]) -> Branch:
+        try:
+            return handler(value)
+        except UserError as error:
+            raise of_branch(error, str(value.get("name")) if isinstance(value, dict) else "") from None
+
+
+def of_branch(error: UserError, name: str) -> UserError:
+    """An error about a phase, said of a branch's phase."""
+    phases = "mixture.phases."
+    field = error.field or ""
+    return error.changed(field=f"branches.{name}.{field.removeprefix('mixture.')}") if field.startswith(phases) else error
 
 
 class Recipe(Part):
@@ -185,6 +205,17 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         except UserError as error:
             raise loaded.placed(error) from None
     return loaded
+
+
+def load_branch(path: str | os.PathLike[str]) -> Branch:
+    """Read a branch from a file with ``phases``; its name is the file's. Raises: UserError for anything that is wrong with it."""
+    file = YamlFile(Path(path))
+    try:
+        return Branch.model_validate({"name": Path(path).stem, **file.plain()})
+    except ValidationError as error:
+        raise _explained(file, Branch, error.errors()[0], ()) from None
+    except UserError as error:
+        raise _placed(file, error.changed(field=(error.field or "").removeprefix(f"branches.{Path(path).stem}."))) from None
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -285,21 +316,52 @@ def _check_names(loaded: LoadedRecipe) -> None:
     for index, (_, stage) in enumerate(loaded.stages):
         spoken += [(("corpus", "stages", index, stage.kind, "sources"), name) for name in stage.sources or ()]
     tokenizer, mixture = loaded.recipe.tokenizer, loaded.recipe.mixture
-    for index, phase in enumerate(() if mixture is None else mixture.phases):
-        spoken += [(("mixture", "phases", index, "weights", name), name) for name in phase.weights]
+    if mixture is not None:
+        spoken += _spoken_in_phases(("mixture", "phases"), mixture.phases)
+        spoken += [(("mixture", "hold_out", index), name) for index, name in enumerate(mixture.hold_out)]
+        spoken += [(("mixture", rule, name), name) for rule in ("reserve", "max_epochs", "min_tokens") for name in getattr(mixture, rule)]
+        _check_reserved_places(loaded, mixture)
     for number, branch in enumerate(loaded.recipe.branches):
-        for index, phase in enumerate(branch.phases):
-            spoken += [(("branches", number, "phases", index, "weights", name), name) for name in phase.weights]
+        spoken += _spoken_in_phases(("branches", number, "phases"), branch.phases)
     if tokenizer is not None and tokenizer.sample:
         spoken += [(("tokenizer", "sample", name), name) for name in tokenizer.sample]
     for location, name in spoken:
-        if name not in names:
+        if name not in names and (location[0] not in ("mixture", "branches") or source_of(name) not in names):
             raise loaded.file.error(location, "no such source", found=name, allowed=names, fix="name one of the corpus's sources")
+
+
+def _spoken_in_phases(place: tuple[str | int, ...], phases: Sequence[PhaseSpec]) -> list[tuple[tuple[str | int, ...], str]]:
+    """Where phases speak of which source."""
+    spoken: list[tuple[tuple[str | int, ...], str]] = []
+    for index, phase in enumerate(phases):
+        here = (*place, index)
+        spoken += [((*here, "weights", name), name) for name in phase.weights]
+        spoken += [((*here, "weights_from", number), name) for number, name in enumerate(phase.weights_from or ())]
+        spoken += [((*here, "preset", "sources", entry), name) for entry, name in (phase.preset.sources if phase.preset else {}).items()]
+    return spoken
+
+
+def _check_reserved_places(loaded: LoadedRecipe, mixture: MixtureSpec) -> None:
+    """Sources are reserved for the decay, or for a phase or branch that exists."""
+    branches = loaded.recipe.branches
+    phases = [*mixture.phases, *(phase for branch in branches for phase in branch.phases)]
+    places = dict.fromkeys([DECAY, *(phase.name for phase in phases), *(branch.name for branch in branches)])
+    for source, place in mixture.reserve.items():
+        if place not in places:
+            raise loaded.file.error(
+                ("mixture", "reserve", source),
+                "no such phase or branch to reserve a source for",
+                found=place,
+                allowed=list(places),
+                fix="name one of the above",
+            )
 
 
 def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]) -> UserError:
     """The first of pydantic's complaints in the recipe's own terms."""
     location = (*above, *error["loc"])
+    if error["type"] not in ("missing", "extra_forbidden"):
+        location = _written(file, location)  # without pydantic's names for the members of a union
     allowed: list[str] | None = None
     found: object = error["input"]
     message, fix = error["msg"], None
@@ -314,6 +376,17 @@ def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, abov
     else:
         message, fix = message[:1].lower() + message[1:], "see docs/recipes.md for what this field takes"
     return file.error(location, message, found=found, allowed=allowed, fix=fix)
+
+
+def _written(file: YamlFile, location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The part of a location that exists in the file."""
+    node: Any = file.plain()
+    for depth, part in enumerate(location):
+        inside = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int) and part < len(node)
+        if not inside:
+            return tuple(location[:depth])
+        node = node[part]
+    return tuple(location)
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
