@@ -29,13 +29,13 @@ def run_tokens(phases: Sequence[PhaseSpec], tokens: int | None) -> int:
         tokens = _implied(said, percents, phases)
     if not percents:
         if said != tokens:
-            _refuse_sum(f"phases of {said:,} tokens", f"the run's {tokens:,}", "mixture.tokens", f"write tokens: {said}")
+            _refuse_sum(f"the run's {tokens:,} tokens", f"phases of {said:,} tokens", "mixture.tokens", f"write tokens: {said}")
         return tokens
     left = tokens - said
     if abs(Fraction(100 * left, tokens) - percents) > max(PERCENT_TOLERANCE, Fraction(100 * len(phases), 2 * tokens)):
         found = f"percents that sum to {float(percents):.9g}" + (f" and phases of {said:,} tokens" if said else "")
         wanted = f"{float(Fraction(100 * left, tokens)):.9g} percent" + (f", what {said:,} of {tokens:,} tokens leave" if said else "")
-        _refuse_sum(found, wanted, "mixture.phases", _scaled(phases, percents, Fraction(100 * left, tokens)))
+        _refuse_sum(wanted, found, "mixture.phases", _scaled(phases, percents, Fraction(100 * left, tokens)))
     return tokens
 
 
@@ -88,8 +88,8 @@ def _implied(said: int, percents: Fraction, phases: Sequence[PhaseSpec]) -> int:
         )
     if percents >= 100:
         _refuse_sum(
-            f"percents that sum to {float(percents):.9g} and phases of {said:,} tokens",
             "less than 100 percent, so that the phases in tokens have a part of the run",
+            f"percents that sum to {float(percents):.9g} and phases of {said:,} tokens",
             "mixture.phases",
             _scaled(phases, percents, Fraction(100) - 1),
         )
@@ -103,5 +103,5 @@ def _scaled(phases: Sequence[PhaseSpec], percents: Fraction, wanted: Fraction) -
     return f"percents of {{{parts}}} have the same proportions"
 
 
-def _refuse_sum(found: str, wanted: str, field: str, fix: str) -> None:
-    raise UserError("the phases do not add up to the run", field=field, found=found, allowed=[wanted], fix=fix)
+def _refuse_sum(wanted: str, found: str, field: str, fix: str) -> None:
+    raise UserError(f"the phases do not add up to {wanted}", field=field, found=found, fix=fix)

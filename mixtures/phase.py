@@ -108,8 +108,7 @@ class PhaseSpec(BaseModel):
                 f"the weights leave nothing for {filler}",
                 field=f"{self.field}.weights",
                 found=f"a sum of {total:.9g}",
-                allowed=["a sum below 1"],
-                fix=f"lower the weights, or remove {filler}",
+                fix=f"lower the weights to a sum below 1, or remove {filler}",
             )
         return self
 

@@ -46,8 +46,8 @@ def freeze(
     """
     _check_batch(sequence_length, batch_tokens)
     available = _available(sources)
+    check_windows(spec.phases, available, sequence_length)
     phases = resolve(spec, available)
-    check_windows(phases, available, sequence_length)
     facts: dict[str, Any] = {
         "seed": seed,
         "sequence_length": sequence_length,
@@ -78,8 +78,8 @@ def branch(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources 
     """
     past = _cut(plan, step)
     available = {**_available(sources or {}), **{source.name: source.tokens for source in plan.sources}}
-    phases = resolve_phases(phases, available, sum(segment.asked_tokens for segment in plan.segments))
     check_windows(phases, available, plan.sequence_length)
+    phases = resolve_phases(phases, available, sum(segment.asked_tokens for segment in plan.segments))
     check_hold_out(phases, plan.rules)
     before = dict(zip(plan.names, _last_shares(past[-1], len(plan.sources)), strict=True)) if past else None
     check_reserve(phases, plan.rules, any(segment.decay for segment in past), name, before)

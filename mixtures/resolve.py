@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, fsum, inf, log
 
 from artifacts.errors import UserError
-from mixtures.bands import source_of, split, tokens_of
+from mixtures.bands import names_meant, source_of, split, tokens_of
 from mixtures.lengths import phase_tokens, run_tokens
 from mixtures.phase import Phase, PhaseSpec
 from mixtures.presets import preset_weights
@@ -34,8 +34,9 @@ def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...
     reserved or held out.
     """
     phases = resolve_phases(spec.phases, available, run_tokens(spec.phases, spec.tokens), whole=True)
-    check_hold_out(phases, spec.rules)
-    check_reserve(phases, spec.rules, decayed=False, branch=None)
+    for said in (spec.phases, phases):  # the first name the recipe's fields, the second also bands that only the shards know
+        check_hold_out(said, spec.rules)
+        check_reserve(said, spec.rules, decayed=False, branch=None)
     return phases
 
 
@@ -53,19 +54,20 @@ def shares_by_size(tokens: Mapping[str, int], temperature: float) -> dict[str, f
     return {name: power / total for name, power in powers.items()}
 
 
-def check_windows(phases: Sequence[Phase], available: Mapping[str, int], sequence_length: int) -> None:
-    """Check that every source shown has a window of tokens. Raises: UserError with the numbers."""
+def check_windows(phases: Sequence[PhaseSpec], available: Mapping[str, int], sequence_length: int) -> None:
+    """Check that every source or band that is shown has a window of tokens. Raises: UserError with the numbers."""
     for phase in phases:
-        for name, field in phase.shown.items():
-            tokens = available.get(name, sequence_length)
-            if tokens < sequence_length:
-                raise UserError(
-                    f"{name} has less than one window of tokens",
-                    field=f"{phase.field}.{field}",
-                    found=f"{tokens:,} tokens",
-                    allowed=[f"at least {sequence_length:,}, the sequence length"],
-                    fix=f"give it more documents, leave it out of the mixture, or lower train.sequence_length to {tokens:,} or less",
-                )
+        for spoken, field in phase.shown.items():
+            for name in names_meant(spoken, available):
+                if available[name] < sequence_length:
+                    raise UserError(
+                        f"{name} has less than one window of tokens",
+                        field=f"{phase.field}.{field}",
+                        found=f"{available[name]:,} tokens",
+                        allowed=[f"at least {sequence_length:,}, the sequence length"],
+                        fix="give it more documents, leave it out of the mixture, or lower "
+                        f"train.sequence_length to {available[name]:,} or less",
+                    )
 
 
 def preset_notes(phases: Sequence[PhaseSpec]) -> list[str]:

@@ -64,7 +64,6 @@ def check_hold_out(phases: Sequence[PhaseSpec], rules: MixtureRules) -> None:
                     f"{name} is held out: measured, never shown",
                     field=f"{phase.field}.{field}",
                     found=_weight(phase, name),
-                    allowed=["no weight"],
                     fix=f"take {name} out of phase {phase.name}, or out of mixture.hold_out",
                 )
 
@@ -104,7 +103,6 @@ def _refuse_reserved(name: str, field: str, reserved: tuple[str, str], phase: Ph
         f"{name} is reserved for {where}",
         field=f"{phase.field}.{field}",
         found="a ramp that still shows it" if field == "ramp_tokens" else _weight(phase, name),
-        allowed=[f"no weight outside {where}"],
         fix=f"{ramp}{mark}, or change mixture.reserve.{key}",
     )
 

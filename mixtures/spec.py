@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from artifacts.errors import UserError
 from mixtures.lengths import run_tokens
 from mixtures.phase import Epochs, Name, Phase, PhaseSpec, refuse_unknown
-from mixtures.rules import MixtureRules, check_hold_out, check_reserve
+from mixtures.rules import MixtureRules, check_hold_out
 
 __all__ = ["MixtureSpec", "Phase", "PhaseSpec"]
 
@@ -66,7 +66,6 @@ class MixtureSpec(BaseModel):
         for rule, caps in (("max_epochs", self.max_epochs), ("min_tokens", self.min_tokens)):
             refuse_unknown(dict(caps), known | (set(self.reserve) if rule == "max_epochs" else set()), f"mixture.{rule}")
         check_hold_out(self.phases, self.rules)
-        check_reserve(self.phases, self.rules, decayed=False, branch=None)
         return self
 
     @property

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
 from mixtures.bands import source_of
-from mixtures.rules import DECAY
+from mixtures.rules import DECAY, check_hold_out, check_reserve
 from mixtures.spec import MixtureSpec, PhaseSpec
 from pipelines.readers import FORMATS, Fields, Limits
 from pipelines.stages import STAGES
@@ -320,7 +320,6 @@ def _check_names(loaded: LoadedRecipe) -> None:
         spoken += _spoken_in_phases(("mixture", "phases"), mixture.phases)
         spoken += [(("mixture", "hold_out", index), name) for index, name in enumerate(mixture.hold_out)]
         spoken += [(("mixture", rule, name), name) for rule in ("reserve", "max_epochs", "min_tokens") for name in getattr(mixture, rule)]
-        _check_reserved_places(loaded, mixture)
     for number, branch in enumerate(loaded.recipe.branches):
         spoken += _spoken_in_phases(("branches", number, "phases"), branch.phases)
     if tokenizer is not None and tokenizer.sample:
@@ -328,6 +327,8 @@ def _check_names(loaded: LoadedRecipe) -> None:
     for location, name in spoken:
         if name not in names and (location[0] not in ("mixture", "branches") or source_of(name) not in names):
             raise loaded.file.error(location, "no such source", found=name, allowed=names, fix="name one of the corpus's sources")
+    if mixture is not None:
+        _check_reserve(loaded, mixture)
 
 
 def _spoken_in_phases(place: tuple[str | int, ...], phases: Sequence[PhaseSpec]) -> list[tuple[tuple[str | int, ...], str]]:
@@ -341,8 +342,8 @@ def _spoken_in_phases(place: tuple[str | int, ...], phases: Sequence[PhaseSpec])
     return spoken
 
 
-def _check_reserved_places(loaded: LoadedRecipe, mixture: MixtureSpec) -> None:
-    """Sources are reserved for the decay, or for a phase or branch that exists."""
+def _check_reserve(loaded: LoadedRecipe, mixture: MixtureSpec) -> None:
+    """Sources are reserved for the decay, or for a phase or branch that exists, and shown nowhere else."""
     branches = loaded.recipe.branches
     phases = [*mixture.phases, *(phase for branch in branches for phase in branch.phases)]
     places = dict.fromkeys([DECAY, *(phase.name for phase in phases), *(branch.name for branch in branches)])
@@ -355,6 +356,16 @@ def _check_reserved_places(loaded: LoadedRecipe, mixture: MixtureSpec) -> None:
                 allowed=list(places),
                 fix="name one of the above",
             )
+    try:
+        check_reserve(mixture.phases, mixture.rules, decayed=False, branch=None)
+    except UserError as error:
+        raise loaded.placed(error) from None
+    for branch in branches:
+        try:
+            check_hold_out(branch.phases, mixture.rules)
+            check_reserve(branch.phases, mixture.rules, decayed=False, branch=branch.name)
+        except UserError as error:
+            raise loaded.placed(of_branch(error, branch.name)) from None
 
 
 def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]) -> UserError:
