@@ -6,6 +6,7 @@ that into phases of so many tokens with a weight for every source.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import fsum
 from typing import Annotated, Literal
 
@@ -45,7 +46,7 @@ class PhaseSpec(BaseModel):
     weight of a source among its bands in proportion to factor x tokens of the band.
     """
 
-    model_config = _FROZEN
+    model_config = ConfigDict(**_FROZEN, json_schema_extra={"oneOf": [{"required": ["tokens"]}, {"required": ["percent"]}]})
 
     name: Name
     tokens: int | None = Field(default=None, gt=0, le=1 << 50)
@@ -184,17 +185,17 @@ class Phase(PhaseSpec):
         return self
 
 
-def refuse_unknown(caps: dict[str, float], known: set[str], field: str) -> None:
-    """Raises: UserError for a cap on a source that is not known, neither itself, nor its source, nor a band of it."""
+def refuse_unknown(rules: Iterable[str], known: set[str], field: str, what: str = "cap") -> None:
+    """Raises: UserError for a rule on a source that is not known, neither itself, nor its source, nor a band of it."""
     sources = {source_of(name) for name in known}
-    for name in caps:
+    for name in rules:
         if not (name in known or name in sources or source_of(name) in known):
             raise UserError(
-                "a cap on a source that has no weight here",
+                f"a {what} on a source that has no weight here",
                 field=field,
                 found=name,
                 allowed=sorted(known),
-                fix="name one of the sources above, or remove the cap",
+                fix=f"name one of the sources above, or remove the {what}",
             )
 
 

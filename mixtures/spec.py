@@ -63,8 +63,8 @@ class MixtureSpec(BaseModel):
     @model_validator(mode="after")
     def _rules_are_kept(self) -> MixtureSpec:
         known = {name for phase in self.phases for name in (*phase.weights, *phase.shown)}
-        for rule, caps in (("max_epochs", self.max_epochs), ("min_tokens", self.min_tokens)):
-            refuse_unknown(dict(caps), known | (set(self.reserve) if rule == "max_epochs" else set()), f"mixture.{rule}")
+        refuse_unknown(self.max_epochs, known | set(self.reserve), "mixture.max_epochs")  # those reserved may be a branch's
+        refuse_unknown(self.min_tokens, known, "mixture.min_tokens", "minimum")
         check_hold_out(self.phases, self.rules)
         return self
 

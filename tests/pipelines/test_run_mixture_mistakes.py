@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from artifacts.errors import UserError
+from mixtures.resolve import resolve
 from pipelines.recipe import load_branch, load_recipe, recipe_schema
 from pipelines.training import Materials, plan_branches, plan_mixture
 from tests.mixtures.conftest import write_shards
@@ -103,6 +104,24 @@ def test_the_recipe_plans_as_it_is_written(recipe: Path, materials: Materials) -
 
 def test_the_recipe_is_valid_by_the_exported_schema(recipe: Path) -> None:
     jsonschema.validate(YAML(typ="safe").load(recipe.read_text()), recipe_schema())
+
+
+def test_the_schema_wants_one_length_of_a_phase(recipe: Path) -> None:
+    for change in ("", "percent: 90\n      tokens: 9000"):
+        content = YAML(typ="safe").load(RECIPE.replace("percent: 90", change, 1))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(content, recipe_schema())
+
+
+@pytest.mark.parametrize("name", ["quickstart", "tiny"])
+def test_recipes_with_explicit_tokens_and_weights_are_planned_as_they_are_written(root: Path, name: str) -> None:
+    path = root / "recipes" / f"{name}.yaml"
+    loaded = load_recipe(path)
+    assert loaded.recipe.mixture is not None
+    available = dict.fromkeys(loaded.recipe.mixture.sources, 10**6)
+    written = YAML(typ="safe").load(path.read_text())["mixture"]["phases"]
+    for phase, asked in zip(resolve(loaded.recipe.mixture, available), written, strict=True):
+        assert (phase.tokens, phase.weights) == (asked["tokens"], asked["weights"])
 
 
 @pytest.mark.parametrize(
