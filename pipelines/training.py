@@ -19,7 +19,8 @@ from mixtures.bands import source_of
 from mixtures.plan import Plan, branch, freeze
 from mixtures.trace import realised
 from pipelines.progress import StoppedError
-from pipelines.recipe import LoadedRecipe, Recipe, of_branch
+from pipelines.recipe import LoadedRecipe, Recipe
+from pipelines.recipe_names import of_branch
 from tokenizer.encode import Tokenizer
 from tokenizer.shards import ShardSource, open_source
 
@@ -83,10 +84,11 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
 
 def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:
     """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as :func:`plan_mixture`."""
-    plans = {}
+    plans: dict[str, Plan] = {}
+    sources = materials.sources() if loaded.recipe.branches else {}
     for entry in loaded.recipe.branches:
         try:
-            plans[entry.name] = branch(plan, stable_steps(plan), entry.phases, materials.sources(), entry.name)
+            plans[entry.name] = branch(plan, stable_steps(plan), entry.phases, sources, entry.name)
         except UserError as error:
             raise loaded.placed(of_branch(error, entry.name)) from None
     return plans
