@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -37,6 +38,11 @@ class UserError(Exception):
         self.allowed = None if allowed is None else [str(value) for value in allowed]
         self.fix = fix
         super().__init__(self.render())
+
+    def changed(self, **facts: Any) -> UserError:
+        """The same error with some facts replaced; names are those of the parameters."""
+        own = {name: getattr(self, name) for name in ("message", "file", "line", "field", "found", "allowed", "fix")}
+        return UserError(**{**own, **facts})
 
     @property
     def nearest(self) -> str | None:

@@ -5,15 +5,15 @@ whole steps, and from it batches as numpy arrays. A run's state is its step and 
 
 Names to know::
 
-    from mixtures.spec import MixtureSpec                 # phases: token shares, caps, ramps
+    from mixtures.spec import MixtureSpec                 # phases: lengths, token shares, caps, ramps; rules over the run
     from mixtures.plan import Plan, freeze, branch        # shares -> steps over pinned shards
     from mixtures.loader import Loader                    # (plan, step) -> tokens, targets, weights
 
 From shards to a batch::
 
-    spec = MixtureSpec(phases=[
-        {"name": "stable", "tokens": 1_228_800, "weights": {"web-en": 0.7, "code": 0.3}},
-        {"name": "decay", "decay": True, "tokens": 307_200, "weights": {"web-en": 0.5, "sft": 0.5}},
+    spec = MixtureSpec(tokens=1_536_000, reserve={"sft": "decay"}, phases=[
+        {"name": "stable", "percent": 80, "weights_from": ["web-en", "code"], "temperature": 2},
+        {"name": "decay", "decay": True, "percent": 20, "weights": {"web-en": 0.5, "sft": 0.5}},
     ])
     folders = {name: f"shards/{name}" for name in spec.sources}
     sources = {name: open_source(folder) for name, folder in folders.items()}     # tokenizer.shards
@@ -22,8 +22,10 @@ From shards to a batch::
     batch.tokens.shape                                    # (16, 256)
     other = branch(plan, 200, [another_decay])            # same first 200 steps
 
-Other rooms: :mod:`~mixtures.plan_format` (the plan as a file), :mod:`~mixtures.shares` (weights as integers),
-:mod:`~mixtures.caps` (epochs), :mod:`~mixtures.chairman` and :mod:`~mixtures.interleave` (which source comes
+Other rooms: :mod:`~mixtures.phase`, :mod:`~mixtures.lengths`, :mod:`~mixtures.bands`, :mod:`~mixtures.presets` and
+:mod:`~mixtures.resolve` (from what a recipe says to tokens and weights), :mod:`~mixtures.rules` and :mod:`~mixtures.caps`
+(what no phase may break), :mod:`~mixtures.plan_format` (the plan as a file), :mod:`~mixtures.shares` (weights as integers),
+:mod:`~mixtures.chairman` and :mod:`~mixtures.interleave` (which source comes
 next), :mod:`~mixtures.order` (which of its windows), :mod:`~mixtures.stream` (parts as one stream of
 tokens), :mod:`~mixtures.trace` (which documents a step showed, when a document was shown).
 

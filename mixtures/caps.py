@@ -1,35 +1,58 @@
-"""Caps on epochs: refuse a plan that shows a source more often than the recipe allows."""
+"""Caps on epochs and repetitions: refuse a plan that shows a source more often than the recipe allows.
+
+Windows of an epoch are shown once each. So a source that a run goes through e times shows no document more often than e,
+rounded up, and ``max_repetitions`` caps every source at so many epochs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from mixtures.bands import rule_of
 from mixtures.interleave import tokens_shown
+from mixtures.phase import Phase
 from mixtures.plan_format import Plan
-from mixtures.spec import Phase
+
+
+@dataclass(frozen=True)
+class _Cap:
+    """A cap on a source of ``epoch`` tokens: ``tokens`` allowed, ``shown`` by the plan, of these ``before`` the phase."""
+
+    source: str
+    epoch: int
+    epochs: float
+    field: str
+    tokens: int
+    shown: int
+    before: int
+
+    @property
+    def room(self) -> int:
+        return max(0, self.tokens - self.before)
 
 
 def check_caps(plan: Plan, first_segment: int, phase: Phase) -> None:
     """Check the plan's last phase, which begins with ``first_segment``, and the run up to its end.
 
     The last epoch of a cap may be part of an epoch; within a phase the cap counts tokens shown in the phase over the
-    tokens of an epoch.
-    Raises: UserError that says which cap binds, what is wanted and available, and what would fit.
+    tokens of an epoch. Both are those of whole windows, padding included.
+    Raises: UserError that says which cap binds (the one most exceeded), what is wanted and available, and what would fit.
     """
-    end = tokens_shown(plan, plan.steps)
-    begin = tokens_shown(plan, plan.segments[first_segment].first_step)
-    available = epoch_tokens(plan)
-    for index, source in enumerate(plan.sources):
-        own, run = phase.max_epochs.get(source.name), plan.max_epochs.get(source.name)
-        wanted, epoch = int(end[index] - begin[index]), int(available[index])
-        if own is not None and wanted > allowed_tokens(epoch, own):
-            _refuse(source.name, phase, wanted, epoch, own, f"mixture.phases.{phase.name}.max_epochs.{source.name}", 0)
-        if run is not None and wanted and int(end[index]) > allowed_tokens(epoch, run):
-            _refuse(source.name, phase, int(end[index]), epoch, run, f"mixture.max_epochs.{source.name}", int(begin[index]))
+    end = tokens_shown(plan, plan.steps).tolist()
+    begin = tokens_shown(plan, plan.segments[first_segment].first_step).tolist()
+    shown = {name: (first, last) for name, first, last in zip(plan.names, begin, end, strict=True) if last > first}
+    epochs = dict(zip(plan.names, epoch_tokens(plan).tolist(), strict=True))
+    caps = [cap for name, (first, last) in shown.items() for cap in _caps_on(plan, name, epochs[name], phase, first, last)]
+    broken = [cap for cap in caps if cap.shown > cap.tokens]
+    if broken:
+        worst = max(broken, key=lambda cap: Fraction(cap.shown, max(1, cap.tokens)))
+        _refuse(worst, phase, _room(caps, set(shown)), sum(end) - sum(begin))
 
 
 def epoch_tokens(plan: Plan) -> NDArray[np.int64]:
@@ -46,16 +69,45 @@ def allowed_tokens(epoch: int, epochs: float) -> int:
     return int(Fraction(epochs) * epoch)
 
 
-def _refuse(name: str, phase: Phase, wanted: int, epoch: int, cap: float, field: str, before: int) -> None:
-    room = max(0, allowed_tokens(epoch, cap) - before)
-    weight = phase.weights.get(name, 0.0)
+def _caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: int) -> Iterator[_Cap]:
+    """The caps on a source: the phase's, the run's, and that on repetitions."""
+    in_phase = rule_of(phase.max_epochs, name)
+    if in_phase is not None:
+        field = f"{phase.field}.max_epochs.{in_phase[0]}"
+        yield _Cap(name, epoch, in_phase[1], field, allowed_tokens(epoch, in_phase[1]), end - begin, 0)
+    in_run = rule_of(plan.rules.max_epochs, name)
+    if in_run is not None:
+        yield _Cap(name, epoch, in_run[1], f"mixture.max_epochs.{in_run[0]}", allowed_tokens(epoch, in_run[1]), end, begin)
+    times = plan.rules.max_repetitions
+    if times is not None:
+        yield _Cap(name, epoch, times, "mixture.max_repetitions", times * epoch, end, begin)
+
+
+def _room(caps: list[_Cap], shown: set[str]) -> int | None:
+    """Tokens that all sources of the phase have under their caps; None where one of them has no cap."""
+    rooms: dict[str, int] = {}
+    for cap in caps:
+        rooms[cap.source] = min(cap.room, rooms.get(cap.source, cap.room))
+    return sum(rooms.values()) if set(rooms) == shown else None
+
+
+def _refuse(cap: _Cap, phase: Phase, room: int | None, wanted: int) -> None:
+    weight = phase.weights.get(cap.source, 0.0)
+    fitting = weight * cap.room / (cap.shown - cap.before)
+    if room is not None and room < wanted:
+        fix = (
+            f"no weights fit: at their caps all sources of phase {phase.name} come to {room:,} of its {wanted:,} tokens; "
+            f"shorten it to that, or raise the caps"
+        )
+    elif cap.room == 0:
+        fix = f"take {cap.source} out of phase {phase.name}: what its cap allows was shown before"
+    else:
+        fix = f"in phase {phase.name} lower the weight of {cap.source} from {weight:g} to at most {fitting:.4g}"
+    raised = f"{-(-cap.shown // cap.epoch)}" if cap.field.endswith("repetitions") else f"{cap.shown / cap.epoch + 0.0005:.3f}"
     raise UserError(
-        f"the plan goes through {name} more often than its cap allows",
-        field=field,
-        found=f"{wanted:,} tokens wanted, {epoch:,} in an epoch: {wanted / epoch:.3f} epochs",
-        allowed=[f"{cap:g} epochs, {allowed_tokens(epoch, cap):,} tokens"],
-        fix=(
-            f"in phase {phase.name} lower the weight of {name} from {weight:g} to at most {weight * room / (wanted - before):.4g}, "
-            f"or raise the cap to {wanted / epoch + 0.0005:.3f}"
-        ),
+        f"the plan goes through {cap.source} more often than its cap allows",
+        field=cap.field,
+        found=f"{cap.shown:,} tokens wanted of {cap.source}, {cap.epoch:,} in an epoch: {cap.shown / cap.epoch:.3f} epochs",
+        allowed=[f"{cap.epochs:g} epochs, {cap.tokens:,} tokens"],
+        fix=f"{fix}, or raise the cap to {raised}" if room is None or room >= wanted else fix,
     )

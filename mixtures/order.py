@@ -170,10 +170,7 @@ class SourceOrder:
 
     def number(self, epoch: int, window: int) -> int | None:
         """The inverse of :meth:`shown`: when a window is shown in an epoch; None when that was before this context began."""
-        if self.packed:
-            place = self.epoch_table(epoch).place_of(window)
-        else:
-            place = int(place_of_window(self.row, self.key, epoch, window))
+        place = self.epoch_table(epoch).place_of(window) if self.packed else int(place_of_window(self.row, self.key, epoch, window))
         if epoch < self.context.epoch:
             return None
         if epoch == self.context.epoch:

@@ -24,8 +24,11 @@ from mixtures.interleave import counts_at_end
 from mixtures.part_files import files_of
 from mixtures.pinning import Sources, check_one_tokenizer, pin
 from mixtures.plan_format import Ancestor, Context, PinnedSource, Plan, Segment
+from mixtures.plan_table import table
+from mixtures.resolve import check_windows, names_of, resolve, resolve_phases
+from mixtures.rules import check_hold_out, check_min_tokens, check_reserve
 from mixtures.shares import between, fill_of, shares_of
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.spec import MixtureSpec, Phase, PhaseSpec
 
 __all__ = ["Plan", "Segment", "append_segment", "branch", "common_steps", "freeze"]
 
@@ -38,17 +41,22 @@ def freeze(
     ``sources``: opened shards by name; those without a weight are left out. ``bos``: whether documents begin with
     ``bos_id`` (see :mod:`mixtures.loader`).
     Raises: UserError when a source has no shards or less than a window, when tokenizers differ, when batches are
-    not whole windows, or when a cap on epochs is exceeded.
+    not whole windows, when a cap on epochs is exceeded, and as :func:`mixtures.resolve.resolve`.
     """
-    facts: dict[str, Any] = {"seed": seed, "bos": bos, "bos_id": bos_id, "max_epochs": dict(spec.max_epochs)}
-    draft = _Draft(facts, sources, dict(spec.packing))
-    draft.pin(spec.sources)
-    for phase in spec.phases:
-        draft.add(phase, spec.phases, sequence_length, batch_tokens)
-    return draft.plan()
+    check_batch(sequence_length, batch_tokens)
+    available = _available(sources)
+    check_windows(spec.phases, available, sequence_length)
+    phases = resolve(spec, available)
+    draft = _Draft({"seed": seed, "bos": bos, "bos_id": bos_id, "rules": spec.rules}, sources, dict(spec.packing))
+    draft.pin(names_of(phases))
+    for phase in phases:
+        draft.add(phase, phases, sequence_length, batch_tokens)
+    plan = draft.plan()
+    check_min_tokens(spec.min_tokens, {row.source: row.tokens for row in table(plan) if row.phase is None}, phases, sequence_length)
+    return plan
 
 
-def append_segment(plan: Plan, phase: Phase, at_step: int, sources: Sources | None = None) -> Plan:
+def append_segment(plan: Plan, phase: PhaseSpec, at_step: int, sources: Sources | None = None) -> Plan:
     """A plan that agrees with this one before ``at_step`` and shows one more phase from there on.
 
     ``sources``: shards of sources the plan does not know yet, and of all when the phase has another window length.
@@ -57,21 +65,32 @@ def append_segment(plan: Plan, phase: Phase, at_step: int, sources: Sources | No
     return branch(plan, at_step, [phase], sources)
 
 
-def branch(plan: Plan, step: int, phases: Sequence[Phase], sources: Sources | None = None) -> Plan:
+def branch(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources | None = None, name: str | None = None) -> Plan:
     """A plan that agrees with this one before ``step`` and goes on with other phases.
 
-    Raises: UserError as :func:`append_segment`.
+    Percents are of the tokens this plan was asked for in all. ``name``: of the branch, for sources reserved for it.
+    Raises: UserError as :func:`append_segment`, and for sources that the plan's rules reserve or hold out.
     """
     past = _cut(plan, step)
+    last = plan.context_at(max(step - 1, 0))[1]
+    available = {**_available(sources or {}), **{source.name: source.tokens for source in plan.sources}}
+    check_windows(phases, available, last.sequence_length)
+    resolved = resolve_phases(phases, available, sum(segment.asked_tokens for segment in plan.segments))
+    check_hold_out(resolved, plan.rules)
+    before = dict(zip(plan.names, _last_shares(past[-1], len(plan.sources)), strict=True)) if past else None
+    check_reserve(resolved, plan.rules, any(segment.decay for segment in past), name, before)
     history = (*(ancestor for ancestor in plan.history if ancestor.steps <= step), Ancestor(hash=plan.hash, steps=step))
     shortened = tuple(Ancestor(hash=ancestor.hash, steps=step) for ancestor in plan.history if ancestor.steps > step)
-    facts = {**plan.model_dump(include={"seed", "bos", "bos_id", "max_epochs"}), "history": shortened + history}
+    facts = {**plan.model_dump(include={"seed", "bos", "bos_id", "rules"}), "history": shortened + history}
     draft = _Draft(facts, sources or {}, {}, plan.sources, tuple(c for c in plan.contexts if c.first_step < step), past)
-    draft.pin(sorted({name for phase in phases for name, weight in phase.weights.items() if weight > 0}))
-    last = plan.context_at(max(step - 1, 0))[1]
-    for phase in phases:
-        draft.add(phase, phases, last.sequence_length, last.batch_tokens)
+    draft.pin(names_of(resolved))
+    for phase in resolved:
+        draft.add(phase, resolved, last.sequence_length, last.batch_tokens)
     return draft.plan()
+
+
+def _available(sources: Sources) -> dict[str, int]:
+    return {name: source.manifest.tokens for name, source in sources.items()}
 
 
 def common_steps(one: Plan, other: Plan) -> int:

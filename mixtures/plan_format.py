@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from artifacts.errors import UserError
 from mixtures.chairman import LONGEST_RAMP, SHARE_UNITS, Mix
+from mixtures.rules import MixtureRules
 
 PLAN_FORMAT = "plan/2"
 _MAX_PLAN_BYTES = 1 << 28
@@ -156,7 +157,7 @@ class Plan(BaseModel):
     seed: int
     bos: bool = True
     bos_id: Count = 1
-    max_epochs: dict[str, float] = {}
+    rules: MixtureRules = MixtureRules()
     sources: tuple[PinnedSource, ...] = Field(min_length=1, max_length=1 << 14)
     contexts: tuple[Context, ...] = Field(min_length=1)
     segments: tuple[Segment, ...] = Field(min_length=1)

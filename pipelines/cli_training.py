@@ -26,12 +26,15 @@ def mixture_plan(
 ) -> None:
     """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
     from mixtures.plan_table import table
+    from mixtures.resolve import preset_notes
     from pipelines.recipe import load_recipe
     from pipelines.run_record import load_run
-    from pipelines.training import Materials, plan_mixture
+    from pipelines.training import Materials, plan_branches, plan_mixture
 
     loaded = load_recipe(recipe, overrides or ())
-    plan = plan_mixture(loaded, Materials.of(*load_run(runs, loaded.recipe.name)))
+    materials = Materials.of(*load_run(runs, loaded.recipe.name))
+    plan = plan_mixture(loaded, materials)
+    plan_branches(loaded, materials, plan)
     if as_json:
         print(plan.to_json().decode())
         return
@@ -40,6 +43,8 @@ def mixture_plan(
         for row in table(plan)
     ]
     print_table(("phase", "source", "weight", "asked", "planned", "available", "epochs"), rows)
+    for note in preset_notes(loaded.recipe.mixture.phases if loaded.recipe.mixture else ()):
+        print(note)
     print(f"\n{plan.steps:,} steps of {plan.batch_tokens:,} tokens; plan {plan.hash}")
 
 
@@ -132,21 +137,19 @@ def branch_checkpoint(
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
-    from mixtures.spec import MixtureSpec
+    from mixtures.bands import source_of
+    from pipelines.recipe import load_branch
     from pipelines.run_record import load_run
     from pipelines.training import Materials
-    from pipelines.yaml_lines import YamlFile
     from trainer.branch import branch
 
     materials = Materials.of(*load_run(runs, run))
-    specs = {path.stem: MixtureSpec.model_validate(YamlFile(path).plain()) for path in mixtures}
+    phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or Path(checkpoint).parent.parent / "branches"
-    sources = [name for spec in specs.values() for name in spec.sources]
     from trainer.checkpoint import load
 
     length = int(load(checkpoint).state.settings["sequence_length"])
-    held = materials.held_out([*sources, *materials.folders], length)
-    phases = {name: spec.phases for name, spec in specs.items()}
+    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     comparison = branch(checkpoint, phases, materials.folders, place, validation=held, on_step=_say_step)
     if as_json:
         print(json.dumps(comparison.rows()))

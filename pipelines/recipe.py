@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fsspec.core import split_protocol
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.spec import MixtureSpec, PhaseSpec
 from pipelines.readers import FORMATS, Fields, Limits
+from pipelines.recipe_names import check_names, of_branch
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
 from pipelines.yaml_lines import YamlFile, dotted
@@ -112,10 +113,21 @@ class ShardSettings(Part):
 
 
 class Branch(Part):
-    """Another ending of the run: these phases in place of the mixture's, from the step where its decay starts."""
+    """Another ending of the run: these phases in place of the mixture's, from the step where its decay starts.
+
+    Percents are of the tokens of the run, as in the mixture; they need not sum to 100.
+    """
 
     name: Name
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    phases: Annotated[tuple[PhaseSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _errors_name_the_branch(cls, value: Any, handler: ModelWrapValidatorHandler[Branch]) -> Branch:
+        try:
+            return handler(value)
+        except UserError as error:
+            raise of_branch(error, str(value.get("name")) if isinstance(value, dict) else "") from None
 
 
 class Recipe(Part):
@@ -178,13 +190,24 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     except UserError as error:  # of a part that explains itself
         raise _placed(file, error) from None
     loaded = LoadedRecipe(recipe, _stages(file, recipe), _root(file, recipe), file)
-    _check_names(loaded)
+    check_names(loaded)
     if recipe.mixture is not None and recipe.tokenizer is not None:
         try:
             recipe.model.config(recipe.tokenizer.vocab_size)
         except UserError as error:
             raise loaded.placed(error) from None
     return loaded
+
+
+def load_branch(path: str | os.PathLike[str]) -> Branch:
+    """Read a branch from a file with ``phases``; its name is the file's. Raises: UserError for anything that is wrong with it."""
+    file = YamlFile(Path(path))
+    try:
+        return Branch.model_validate({"name": Path(path).stem, **file.plain()})
+    except ValidationError as error:
+        raise _explained(file, Branch, error.errors()[0], ()) from None
+    except UserError as error:
+        raise _placed(file, error.changed(field=(error.field or "").removeprefix(f"branches.{Path(path).stem}."))) from None
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -278,28 +301,11 @@ def _unused(kind: str, names: Sequence[str]) -> str:
     return name
 
 
-def _check_names(loaded: LoadedRecipe) -> None:
-    """Sources that stages and the tokenizer's sample speak of must exist."""
-    names = [source.name for source in loaded.recipe.corpus.sources]
-    spoken: list[tuple[tuple[str | int, ...], str]] = []
-    for index, (_, stage) in enumerate(loaded.stages):
-        spoken += [(("corpus", "stages", index, stage.kind, "sources"), name) for name in stage.sources or ()]
-    tokenizer, mixture = loaded.recipe.tokenizer, loaded.recipe.mixture
-    for index, phase in enumerate(() if mixture is None else mixture.phases):
-        spoken += [(("mixture", "phases", index, "weights", name), name) for name in phase.weights]
-    for number, branch in enumerate(loaded.recipe.branches):
-        for index, phase in enumerate(branch.phases):
-            spoken += [(("branches", number, "phases", index, "weights", name), name) for name in phase.weights]
-    if tokenizer is not None and tokenizer.sample:
-        spoken += [(("tokenizer", "sample", name), name) for name in tokenizer.sample]
-    for location, name in spoken:
-        if name not in names:
-            raise loaded.file.error(location, "no such source", found=name, allowed=names, fix="name one of the corpus's sources")
-
-
 def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]) -> UserError:
     """The first of pydantic's complaints in the recipe's own terms."""
     location = (*above, *error["loc"])
+    if error["type"] not in ("missing", "extra_forbidden"):
+        location = _written(file, location)  # without pydantic's names for the members of a union
     allowed: list[str] | None = None
     found: object = error["input"]
     message, fix = error["msg"], None
@@ -314,6 +320,17 @@ def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, abov
     else:
         message, fix = message[:1].lower() + message[1:], "see docs/recipes.md for what this field takes"
     return file.error(location, message, found=found, allowed=allowed, fix=fix)
+
+
+def _written(file: YamlFile, location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The part of a location that exists in the file."""
+    node: Any = file.plain()
+    for depth, part in enumerate(location):
+        inside = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int) and part < len(node)
+        if not inside:
+            return tuple(location[:depth])
+        node = node[part]
+    return tuple(location)
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -16,9 +16,11 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.paths import Store
 from mixtures.accounting import realised
-from mixtures.plan import Plan, freeze
+from mixtures.bands import source_of
+from mixtures.plan import Plan, branch, freeze
 from pipelines.progress import StoppedError
 from pipelines.recipe import LoadedRecipe, Recipe
+from pipelines.recipe_names import of_branch
 from tokenizer.encode import Tokenizer
 from tokenizer.shards import ShardSource, open_source
 
@@ -80,6 +82,18 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
         raise loaded.placed(error) from None
 
 
+def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:
+    """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as :func:`plan_mixture`."""
+    plans: dict[str, Plan] = {}
+    sources = materials.sources() if loaded.recipe.branches else {}
+    for entry in loaded.recipe.branches:
+        try:
+            plans[entry.name] = branch(plan, stable_steps(plan), entry.phases, sources, entry.name)
+        except UserError as error:
+            raise loaded.placed(of_branch(error, entry.name)) from None
+    return plans
+
+
 def train_recipe(loaded: LoadedRecipe, store: Store, record: dict[str, Any], watch: Watch) -> bool:
     """Train what the recipe says, then its branches; fills ``record["training"]``. Returns whether any step was made.
 
@@ -87,6 +101,7 @@ def train_recipe(loaded: LoadedRecipe, store: Store, record: dict[str, Any], wat
     """
     materials = Materials.of(store, record)
     plan = plan_mixture(loaded, materials)
+    branches = plan_branches(loaded, materials, plan)
     store.write(PLAN, plan.to_json())
     recipe = loaded.recipe
     key = content_key({"plan": plan.hash, "model": recipe.model.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")})
@@ -96,9 +111,8 @@ def train_recipe(loaded: LoadedRecipe, store: Store, record: dict[str, Any], wat
     if store.exists(outcome) and store.exists(f"{folder}/checkpoints/step-{plan.steps:08d}/state.json"):
         record.update(load_json(store.read(outcome)))  # trained, measured and sampled already
         return False
-    measured = materials.held_out(
-        [*plan.names, *(name for entry in recipe.branches for phase in entry.phases for name in phase.weights)], plan.sequence_length
-    )
+    shown = [name for one in (plan, *branches.values()) for name in one.names]
+    measured = materials.held_out([*shown, *map(source_of, shown)], plan.sequence_length)
     made = _train(recipe, plan, materials, measured, Store(store.full(folder)), watch, "train")
     record["plan"] = PLAN
     record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
@@ -135,6 +149,7 @@ def _branches(
         materials.folders,
         store.full(f"{folder}/branches"),
         validation=measured,
+        names={place: name for name, place in places.items()},
         on_step=lambda name, report: watch(f"branch {name[:-9]}", report.step, report.steps, report.loss, report.lr),
     )
     if comparison.stopped_by is not None:

@@ -17,8 +17,10 @@ import typer
 from pydantic import BaseModel
 
 from artifacts import schemas
+from mixtures.phase import PhaseSpec, Preset
 from mixtures.plan_format import Ancestor, PinnedPart, PinnedSource, Plan, Segment
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.presets import PRESETS as MIXTURES
+from mixtures.spec import MixtureSpec
 from pipelines.cli import app
 from pipelines.datatrove.blocks import BLOCKS
 from pipelines.plan import plan_corpus, plan_steps
@@ -225,7 +227,8 @@ def check_fields(model: type[BaseModel], body: str) -> None:
         ("Tokenizer", TokenizerSettings),
         ("Shards", ShardSettings),
         ("Mixture", MixtureSpec),
-        ("Phase", Phase),
+        ("Phase", PhaseSpec),
+        ("Mixture preset", Preset),
         ("Branch", Branch),
         ("Model", ModelSettings),
         ("Train", TrainSettings),
@@ -260,15 +263,41 @@ def test_every_preset_is_documented_with_its_shape() -> None:
     assert {row[0]: tuple(int(cell.replace(",", "")) for cell in row[1:]) for row in rows} == shapes
 
 
+def test_every_entry_of_the_mixture_presets_is_documented_with_its_share() -> None:
+    header = ("entry", "`minicpm-stable`", "`minicpm-decay`")
+    (rows,) = tables(sections(text_of("docs/recipes.md"))["Mixture preset"], header)
+    shown = {name: {row[0]: row[column] for row in rows if row[column] != "-"} for column, name in enumerate(MIXTURES, 1)}
+    assert shown == {
+        name: {
+            entry: facts.basis if facts.percent is None else f"{facts.percent:.1f}" + (" (remainder)" if facts.basis == "remainder" else "")
+            for entry, facts in entries.items()
+        }
+        for name, entries in MIXTURES.items()
+    }
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_the_recipes_of_the_docs_are_valid_and_find_their_files(number: int, workshop: Path, tmp_path: Path) -> None:
-    recipes = fenced("docs/recipes.md", "yaml")
+    blocks = fenced("docs/recipes.md", "yaml")
+    recipes = [block for block in blocks if not re.match(r"mixture:|weights:", block)]
     assert len(recipes) == 4
     recipe = recipes[number]
     (tmp_path / "recipe.yaml").write_text(recipe)
     folder = ROOT / "examples" if "root: examples" in recipe else workshop
     loaded = load_recipe(tmp_path / "recipe.yaml", [f"corpus.root={folder}"])
     assert plan_corpus(loaded, {}).chunks
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_mixtures_of_the_docs_are_valid_parts_of_a_recipe(number: int, tmp_path: Path) -> None:
+    blocks = [block for block in fenced("docs/recipes.md", "yaml") if re.match(r"mixture:|weights:", block)]
+    assert len(blocks) == 3
+    sources = "".join(f"    - {{name: {name}, paths: [{name}.jsonl]}}\n" for name in ("web-en", "web-zh", "code", "sft"))
+    block = blocks[number]
+    if block.startswith("weights:"):  # fields of a phase
+        block = "mixture:\n  phases:\n    - name: only\n      tokens: 1000\n" + "".join(f"      {line}\n" for line in block.splitlines())
+    (tmp_path / "recipe.yaml").write_text(f"name: part\ncorpus:\n  sources:\n{sources}{block}")
+    assert load_recipe(tmp_path / "recipe.yaml").recipe.mixture
 
 
 # -- commands -----------------------------------------------------------------------------------

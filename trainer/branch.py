@@ -20,7 +20,7 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures import plan as plans
 from mixtures.plan import Plan
-from mixtures.spec import Phase
+from mixtures.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards import open_source
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, load
@@ -68,25 +68,27 @@ class Comparison:
 
 def branch(
     checkpoint: Checkpoint | str | os.PathLike[str],
-    mixtures: Mapping[str, Sequence[Phase]],
+    mixtures: Mapping[str, Sequence[PhaseSpec]],
     folders: Folders,
     output: str | os.PathLike[str],
     *,
     validation: Folders,
     settings: TrainSettings | None = None,
+    names: Mapping[str, str] | None = None,
     on_step: Callable[[str, StepReport], None] | None = None,
 ) -> Comparison:
     """Train each branch to its end and measure all on the same held-out windows; a second call goes on where one was stopped.
 
     ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders by source. ``settings``: default those of
-    the checkpoint; what concerns the past must agree with it.
+    the checkpoint; what concerns the past must agree with it. ``names``: what the mixture's rules call the branches, where that is
+    another name than that of their folder.
     Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as :func:`trainer.loop.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
     chosen = settings or TrainSettings.model_validate(start.state.settings)
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
-    branches = {name: branch_plan(start, phases, folders) for name, phases in mixtures.items()}
+    branches = {name: branch_plan(start, phases, folders, (names or {}).get(name, name)) for name, phases in mixtures.items()}
     tokens = _equal_tokens(branches, start)
     model = model_settings(ModelConfig.from_dict(start.state.model))
     measure = _measure(validation, tokenizer, chosen)
@@ -111,10 +113,11 @@ def branch(
     return Comparison(start.state.step, tokens, losses, outcomes)
 
 
-def branch_plan(start: Checkpoint, phases: Sequence[Phase], folders: Folders) -> Plan:
-    """The checkpoint's plan up to its step, then ``phases``."""
+def branch_plan(start: Checkpoint, phases: Sequence[PhaseSpec], folders: Folders, name: str | None = None) -> Plan:
+    """The checkpoint's plan up to its step, then ``phases``, those of the branch ``name``."""
     plan = plan_of(start)
-    return plans.branch(plan, start.state.step, list(phases), {name: open_source(Path(folder)) for name, folder in folders.items()})
+    opened = {source: open_source(Path(folder)) for source, folder in folders.items()}
+    return plans.branch(plan, start.state.step, list(phases), opened, name)
 
 
 def plan_of(checkpoint: Checkpoint) -> Plan:

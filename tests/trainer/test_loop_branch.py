@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
 from artifacts.errors import UserError
 from mixtures.loader import Loader
-from mixtures.spec import Phase
+from mixtures.rules import MixtureRules
+from mixtures.spec import Phase, PhaseSpec
 from tests.trainer.loop_corpus import Corpus
-from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, STABLE, plan, run, settings, traces
+from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, STABLE, WEB, plan, run, settings, traces
 from trainer.branch import START, branch, branch_plan
-from trainer.checkpoint import at_step, latest
+from trainer.checkpoint import Checkpoint, at_step, latest
 from trainer.generate import GenerateSettings, chat_prompt, continuation, generate, pick, speaker
 from trainer.losses import NOTHING, by_source, token_bytes
 from trainer.metrics import read_series
@@ -29,6 +32,22 @@ def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("branching") / "run"
     run(corpus, folder)
     return folder
+
+
+def test_a_branch_is_planned_in_percent_of_the_run_and_by_the_sizes_of_its_sources(corpus: Corpus, whole: Path) -> None:
+    phase = PhaseSpec(name="decay", decay=True, percent=100 * DECAY / (STABLE + DECAY), weights_from=("web", "chat"))
+    planned = branch_plan(at_step(whole, STABLE), [phase], corpus.folders)
+    assert planned.steps == STABLE + DECAY
+    tokens = {source.name: source.tokens for source in planned.sources}
+    assert planned.segments[-1].weights == pytest.approx({name: tokens[name] / (tokens["web"] + tokens["chat"]) for name in ("web", "chat")})
+
+
+def test_a_source_reserved_for_a_branch_needs_the_branchs_name(corpus: Corpus) -> None:
+    reserved = plan(corpus, WEB).model_copy(update={"rules": MixtureRules(reserve={"chat": "with-chat"})})
+    start = cast(Checkpoint, SimpleNamespace(read=lambda name: reserved.to_json(), state=SimpleNamespace(step=STABLE)))
+    assert "chat" in branch_plan(start, [MIXED], corpus.folders, "with-chat").names
+    with pytest.raises(UserError, match="reserved for the phase or branch with-chat"):
+        branch_plan(start, [MIXED], corpus.folders, "with-chat-1a2b3c4d")
 
 
 def test_branches_share_the_start_and_the_tokens_and_differ_in_the_mixture(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
