@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +11,25 @@ from numpy.typing import NDArray
 from mixtures.fill import COLUMNS, ROWS, START, TOKENS, VALUES, closed_batches
 from mixtures.stream import SourceStream
 
+if TYPE_CHECKING:
+    from mixtures.remote_parts import RangeCache
+
 Ints = NDArray[np.int64]
 
 
 class BatchTable:
     """Open record batches of several streams; addresses stay valid until :meth:`release`.
 
+    ``cache``: where streams of stores keep their ranges; what it lets go is released here.
     ``parts`` (sources + 1,), ``part_starts``, ``part_rows`` and ``rows`` are what :func:`mixtures.fill.batch_at` takes.
     """
 
-    def __init__(self, streams: Sequence[SourceStream]) -> None:
+    def __init__(self, streams: Sequence[SourceStream], cache: RangeCache | None = None) -> None:
         self.streams = tuple(streams)
+        self.cache = cache
+        if cache is not None:
+            sources = {id(stream.files): index for index, stream in enumerate(streams)}
+            cache.evicted = lambda parts, part, number: self.release(sources[id(parts)], part, number)
         self.parts = np.zeros(len(streams) + 1, np.int64)
         np.cumsum([len(stream.pinned.parts) for stream in streams], out=self.parts[1:])
         self.part_starts = np.concatenate([stream.starts[:-1] for stream in streams])
@@ -31,6 +40,10 @@ class BatchTable:
 
     def open(self, pieces: Ints) -> None:
         """Map every record batch that the pieces need. Raises: UserError when one cannot be read."""
+        if self.cache is not None:
+            self.cache.begin()
+            for _, _, source, start, tokens in pieces.tolist():
+                self.streams[source].touch(start, start + tokens)
         while found := closed_batches(pieces, self.parts, self.part_starts, self.part_rows, self.rows, self._needed):
             for source, place in {(int(source), int(place)) for source, place in self._needed[:found]}:
                 self._open(source, place)
@@ -47,7 +60,7 @@ class BatchTable:
         part = stream.part_at(place)
         first = self._first_row(source, part)
         number = stream.number_at(part, place)
-        batch = stream.batch(part, number)
+        batch = stream.batch(part, number, place)
         self.rows[first + number, VALUES:] = batch.addresses()
 
     def _first_row(self, source: int, part: int) -> int:

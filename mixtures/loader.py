@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ from mixtures.plan_format import Plan
 from mixtures.read_ahead import read_ahead
 from mixtures.stream import SourceStream
 from mixtures.windows import Windows
+
+if TYPE_CHECKING:
+    from mixtures.remote_parts import RangeCache
 
 Folders = Mapping[str, Path | str]
 
@@ -107,12 +110,14 @@ class Buffer:
 class Loader:
     """Reads a plan's batches from shards.
 
-    ``folders``: each pinned source's folder. ``rank`` of ``world_size``: which contiguous slice of every step's windows.
+    ``folders``: each pinned source's folder, or its URL on a store; what is read from stores lies in ``cache``. ``rank`` of ``world_size``: which contiguous slice of every step's windows.
     Raises: UserError when a folder is missing or holds other shards than the plan pins, when the plan contradicts
     itself, or when there are more ranks than windows in a batch.
     """
 
-    def __init__(self, plan: Plan, folders: Folders, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, plan: Plan, folders: Folders, rank: int = 0, world_size: int = 1, cache: RangeCache | None = None
+    ) -> None:
         least = min(context.batch_windows for context in plan.contexts)
         if not (1 <= world_size <= least and 0 <= rank < world_size):
             raise UserError(
@@ -124,9 +129,11 @@ class Loader:
         check_cursors(plan)
         self.plan = plan
         self.rank, self.world_size = rank, world_size
-        self.streams = open_streams(plan, folders)
+        remote = any("://" in str(folder) for folder in folders.values())
+        self.cache = cache or (default_cache() if remote else None)
+        self.streams = open_streams(plan, folders, self.cache)
         self.windows = Windows(plan, self.streams)
-        self._table = BatchTable(self.streams)
+        self._table = BatchTable(self.streams, self.cache)
 
     def slice_of(self, step: int) -> tuple[int, int]:
         """First and last + 1 of this rank's windows of a step."""
@@ -184,12 +191,23 @@ class Loader:
         )
 
 
-def open_streams(plan: Plan, folders: Folders) -> tuple[SourceStream, ...]:
-    """The streams of a plan's sources, by its order. Raises: UserError when a folder is missing or holds other shards."""
+def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) -> tuple[SourceStream, ...]:
+    """The streams of a plan's sources, by its order; ``cache`` is for those on stores. Raises: UserError when a folder is missing or holds other shards."""
     for name in plan.names:
         if name not in folders:
             raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
-    return tuple(SourceStream(source, part_files(folders[source.name], source.tokenizer_hash)) for source in plan.sources)
+    blocks = [max(context.sources[index].block_tokens for context in plan.contexts) for index in range(len(plan.sources))]
+    return tuple(
+        SourceStream(source, part_files(folders[source.name], source.tokenizer_hash, cache), block)
+        for source, block in zip(plan.sources, blocks, strict=True)
+    )
+
+
+def default_cache() -> RangeCache:
+    """A cache of 16 GiB in the system's temporary folder."""
+    from mixtures.remote_parts import RangeCache  # fsspec is loaded where it is needed
+
+    return RangeCache()
 
 
 def _pinned(places: int, dtype: Any) -> NDArray[Any]:

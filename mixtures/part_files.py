@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -18,6 +18,9 @@ from tokenizer.record_batch import open_batch
 from tokenizer.shard_format import TOKEN_TYPES, shard_schema
 from tokenizer.shard_manifest import SourceManifest
 from tokenizer.shards import ShardSource, open_source
+
+if TYPE_CHECKING:
+    from mixtures.remote_parts import RangeCache
 
 
 class PartFiles(Protocol):
@@ -38,8 +41,15 @@ class PartFiles(Protocol):
         """Where the record batches of a part lie. Raises: UserError as :func:`tokenizer.part_index.read_part_index`."""
         ...
 
-    def record(self, part: int, number: int) -> pa.RecordBatch:
-        """A record batch, checked. Raises: UserError when it cannot be read or is not sound."""
+    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
+        """A record batch, checked; those from ``together[0]`` to ``together[1]`` - 1 are wanted soon.
+
+        Raises: UserError when it cannot be read or is not sound.
+        """
+        ...
+
+    def touch(self, part: int, number: int) -> None:
+        """The batch that is being read uses this record batch."""
         ...
 
     def release(self, part: int, number: int) -> None:
@@ -69,9 +79,12 @@ class LocalParts:
             self._indexes[part] = self.source.index(part)
         return self._indexes[part]
 
-    def record(self, part: int, number: int) -> pa.RecordBatch:
+    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
         place = self.index(part).batches[number]
         return open_batch(self._map(part).slice(place.offset, place.bytes), self.schema, self.path(part))
+
+    def touch(self, part: int, number: int) -> None:
+        """Nothing to do, as in :meth:`release`."""
 
     def release(self, part: int, number: int) -> None:
         """Nothing to do: what is mapped is the page cache's."""
@@ -100,15 +113,15 @@ def check_length(found: int, stated: int, path: str) -> None:
         )
 
 
-def part_files(folder: Path | str, tokenizer_hash: str | None = None) -> PartFiles:
-    """The files of a source's folder or URL.
+def part_files(folder: Path | str, tokenizer_hash: str | None = None, cache: RangeCache | None = None) -> PartFiles:
+    """The files of a source's folder or URL; ``cache`` is for stores.
 
     Raises: UserError when it is no source, or was encoded with another tokenizer.
     """
     if "://" in str(folder):
-        from mixtures.remote_parts import open_remote
+        from mixtures.remote_parts import open_remote  # fsspec is loaded where it is needed
 
-        return open_remote(str(folder), tokenizer_hash)
+        return open_remote(str(folder), tokenizer_hash, cache)
     return LocalParts(open_source(folder, tokenizer_hash))
 
 

@@ -109,7 +109,7 @@ class RangeCache:
 
 
 class RemoteParts:
-    """Parts on a store. ``block_tokens`` is what is read together (:meth:`span`); ranges go into ``cache``.
+    """Parts on a store; ranges of them lie in ``cache``.
 
     Raises: UserError when there is no source.
     """
@@ -119,7 +119,6 @@ class RemoteParts:
         self.cache = cache or RangeCache()
         self.manifest = parse_manifest(self._fetch(MANIFEST_NAME), store.root + "/" + MANIFEST_NAME)
         self.schema = shard_schema(TOKEN_TYPES[self.manifest.dtype])
-        self.span: Callable[[int, int], tuple[int, int]] = lambda part, number: (number, number + 1)
         self._indexes: dict[int, PartIndex] = {}
         self._ranges: dict[int, list[CachedRange]] = {}
         if tokenizer_hash is not None and tokenizer_hash != self.manifest.tokenizer_hash:
@@ -145,8 +144,8 @@ class RemoteParts:
             self._indexes[part] = read_part_index(self._fetch(record.index_file), record)
         return self._indexes[part]
 
-    def record(self, part: int, number: int) -> pa.RecordBatch:
-        found = self._cached(part, number) or self._read(part, number)
+    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
+        found = self._cached(part, number) or self._read(part, number, *(together or (number, number + 1)))
         self.cache.touch(found)
         found.held.add(number)
         place = self.index(part).batches[number]
@@ -170,9 +169,8 @@ class RemoteParts:
     def _cached(self, part: int, number: int) -> CachedRange | None:
         return next((found for found in self._ranges.get(part, []) if found.first <= number < found.last), None)
 
-    def _read(self, part: int, number: int) -> CachedRange:
-        """Fetch the record batches of a span, less those at its ends that are there."""
-        first, last = self.span(part, number)
+    def _read(self, part: int, number: int, first: int, last: int) -> CachedRange:
+        """Fetch the record batches first to last - 1, of which ``number`` is one, less those at the ends that are there."""
         while first < number and self._cached(part, first):
             first += 1
         while last - 1 > number and self._cached(part, last - 1):

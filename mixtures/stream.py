@@ -65,13 +65,14 @@ class StreamDocument:
 
 
 class SourceStream:
-    """The pinned parts of a source, mapped as they are needed.
+    """The pinned parts of a source, mapped as they are needed. ``block_tokens``: what is best read together, 0 for nothing.
 
     Raises: UserError when the files are not those that the plan pins.
     """
 
-    def __init__(self, pinned: PinnedSource, files: PartFiles) -> None:
+    def __init__(self, pinned: PinnedSource, files: PartFiles, block_tokens: int = 0) -> None:
         self.pinned = pinned
+        self.block_tokens = block_tokens
         self.files = files
         _check_pins(pinned, self.files)
         self.starts = np.zeros(len(pinned.parts) + 1, np.int64)
@@ -95,12 +96,12 @@ class SourceStream:
             self._layouts[part] = index.token_starts + self.starts[part], index.row_starts
         return self._layouts[part]
 
-    def batch(self, part: int, number: int) -> StreamBatch:
-        """A record batch of a part, mapped. Raises: UserError when the file is missing, damaged, or not what the manifest says."""
+    def batch(self, part: int, number: int, place: int | None = None) -> StreamBatch:
+        """A record batch of a part, mapped; what lies in one block with ``place`` is wanted soon. Raises: UserError when the file is missing, damaged, or not what the manifest says."""
         found = self._open.get((part, number))
         if found is None:
             starts, rows = self.layout(part)
-            record = self.files.record(part, number)
+            record = self.files.record(part, number, self._together(part, place))
             removed = self._removed.get(part)
             found = _stream_batch(part, int(starts[number]), int(rows[number]), record, removed)
             if found.rows != rows[number + 1] - rows[number] or len(found.values) != starts[number + 1] - starts[number]:
@@ -118,11 +119,28 @@ class SourceStream:
     def batch_at(self, place: int) -> StreamBatch:
         """The record batch that holds a place of the stream."""
         part = self.part_at(place)
-        return self.batch(part, self.number_at(part, place))
+        return self.batch(part, self.number_at(part, place), place)
 
     def number_at(self, part: int, place: int) -> int:
         """Which record batch of a part holds a place of the stream."""
         return int(np.searchsorted(self.layout(part)[0], place, "right")) - 1
+
+    def touch(self, start: int, stop: int) -> None:
+        """The places start to stop - 1 are in use."""
+        while start < stop:
+            part = self.part_at(start)
+            number = self.number_at(part, start)
+            self.files.touch(part, number)
+            start = int(self.layout(part)[0][number + 1])
+
+    def _together(self, part: int, place: int | None) -> tuple[int, int] | None:
+        """The record batches of a part that have tokens of the block around a place."""
+        if place is None or not self.block_tokens:
+            return None
+        start = place // self.block_tokens * self.block_tokens
+        first = max(start, int(self.starts[part]))
+        last = min(start + self.block_tokens, int(self.starts[part + 1])) - 1
+        return self.number_at(part, first), self.number_at(part, last) + 1
 
     def batches(self, start: int, stop: int) -> Iterator[StreamBatch]:
         """The record batches that hold the places start to stop - 1."""

@@ -93,7 +93,7 @@ def _windows(name: str, folder: Path, tokenizer: Tokenizer, length: int, most: i
             fix="hold out more documents of this source, or train with shorter windows",
         )
     shown = available if most is None else min(most, available)
-    spec = MixtureSpec(phases=(Phase(name="held-out", tokens=shown * length, weights={name: 1.0}),))
+    spec = MixtureSpec(phases=(Phase(name="held-out", tokens=shown * length, weights={name: 1.0}),), packing={name: "stream"})
     plan = freeze(spec, {name: source}, sequence_length=length, batch_tokens=length, seed=SEED, bos_id=tokenizer.bos_id)
     loader = Loader(plan, {name: folder})
     return tuple(loader.batch(window) for window in range(shown))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.interleave import numbers_of
+from mixtures.loader import Loader
 from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, append_segment, branch, freeze, table
+from mixtures.plan import Plan, append_segment, branch, freeze
+from mixtures.plan_table import table
 from mixtures.spec import MixtureSpec
 
 LENGTH = 16
@@ -42,10 +43,11 @@ def test_no_source_is_repeated_more_often_than_the_run_allows(shards: Any) -> No
     chat = epoch(shards, "chat")
     phases = [phase(name, 2 * chat, {"web": 0.5, "chat": 0.5}) for name in ("one", "two")]
     plan = plan_of(shards.sources, *phases, max_repetitions=3)
-    source, number = numbers_of(plan, 0, plan.steps * plan.batch_windows)
-    _, window = plan.orders.shown(source, number)
-    for index in range(len(plan.names)):
-        assert np.bincount(window[source == index]).max() <= 3
+    loader, times = Loader(plan, shards.folders), [np.zeros(source.tokens, np.int64) for source in plan.sources]
+    for step in range(plan.steps):
+        for _, _, source, start, tokens in loader.windows.of_step(step)[1].tolist():
+            times[source][start : start + tokens] += 1
+    assert max(shown.max() for shown in times) == 2
     with pytest.raises(UserError) as raised:
         plan_of(shards.sources, *phases, max_repetitions=1)
     error = raised.value

@@ -123,7 +123,7 @@ def test_validation_takes_the_same_windows_every_time_and_all_of_them_when_asked
     named = {f"{name}-validation": folder for name, folder in corpus.held_out.items()}
     assert validate(model, named, corpus.tokenizer, sequence_length=LENGTH, windows=5) == once
     every = held_out(corpus.held_out, corpus.tokenizer, sequence_length=LENGTH, windows=None)
-    starts = sorted(int(batch.start[0]) for batch in every.batches["web"])
+    starts = sorted(int(batch.pieces[0, 3]) for batch in every.batches["web"])
     assert starts == list(range(0, len(starts) * LENGTH, LENGTH))
 
 

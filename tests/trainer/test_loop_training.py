@@ -220,7 +220,7 @@ def test_the_loss_is_that_of_the_whole_batch_computed_naively(corpus: Corpus) ->
     batch = Loader(plan(corpus), corpus.folders).batch(STABLE)
     model = fresh_model(corpus)
     found = batch_loss(model, batch, 3, backward=False)
-    tokens, positions, documents, targets = (torch.from_numpy(a) for a in (batch.tokens, batch.positions, batch.documents, batch.targets))
+    tokens, positions, documents, targets = (torch.from_numpy(a).long() for a in (batch.tokens, batch.positions, batch.documents, batch.targets))
     scores = model.logits(model(tokens, positions, documents)).double()
     nats = torch.nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").detach().numpy()
     weights = batch.weights.astype(np.float64).ravel()
