@@ -95,9 +95,10 @@ def loader_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any
     start_up = {"imports": imported - BEGUN, "plan_and_open": ready - imported, "first_batch": time.perf_counter() - ready}
     width = bytes_per_token(loader)
     if arguments.cold:
+        plan = loader.plan
         stream.close()
-        del stream
-        return cold_epoch(loader.plan, data)
+        del stream, loader  # nothing may map the shards when their pages are dropped
+        return cold_epoch(plan, data)
     read(data.files)
     for _ in range(WARM_UP_BATCHES):
         next(stream)
