@@ -17,6 +17,7 @@ BEGUN = time.perf_counter()
 import one_core  # noqa: E402  isort: skip  (sets the thread pools)
 
 import argparse  # noqa: E402
+import dataclasses  # noqa: E402
 import gc  # noqa: E402
 import json  # noqa: E402
 import resource  # noqa: E402
@@ -123,7 +124,8 @@ def cold_epoch(plan: Plan, data: TokenData) -> dict[str, Any]:
 def bytes_per_token(loader: Loader) -> float:
     """Bytes of a batch's arrays per token."""
     batch = loader.batch(0)
-    return round(sum(column.nbytes for column in vars(batch).values() if isinstance(column, np.ndarray)) / batch.tokens.size, 2)
+    columns = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    return round(sum(column.nbytes for column in columns if isinstance(column, np.ndarray)) / batch.tokens.size, 2)
 
 
 def memmap_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any]:
