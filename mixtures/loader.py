@@ -131,7 +131,7 @@ class Loader:
         self.plan = plan
         self.rank, self.world_size = rank, world_size
         remote = any("://" in str(folder) for folder in folders.values())
-        self.cache = cache or (default_cache() if remote else None)
+        self.cache = default_cache() if cache is None and remote else cache
         self.streams = open_streams(plan, folders, self.cache)
         self.windows = Windows(plan, self.streams)
         self._table = BatchTable(self.streams, self.cache)

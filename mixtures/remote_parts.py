@@ -59,6 +59,11 @@ class RangeCache:
         self._ranges: OrderedDict[int, CachedRange] = OrderedDict()
         self._busy: set[int] = set()
 
+    @property
+    def ranges(self) -> int:
+        """Ranges held."""
+        return len(self._ranges)
+
     def begin(self) -> None:
         """A new batch is being read: what earlier ones used may go."""
         self._busy.clear()
@@ -116,7 +121,7 @@ class RemoteParts:
 
     def __init__(self, store: Store, tokenizer_hash: str | None = None, cache: RangeCache | None = None) -> None:
         self.store = store
-        self.cache = cache or RangeCache()
+        self.cache = RangeCache() if cache is None else cache
         self.manifest = parse_manifest(self._fetch(MANIFEST_NAME), store.root + "/" + MANIFEST_NAME)
         self.schema = shard_schema(TOKEN_TYPES[self.manifest.dtype])
         self._indexes: dict[int, PartIndex] = {}
@@ -198,7 +203,8 @@ class RemoteParts:
         self.cache.add(found)
         return found
 
-    def _fetch(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
+    def _fetch(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Bytes of a file in one request: with a start, stores are not asked for the size first."""
         self.cache.requests += 1
         path = self.store.full(name)
         try:
