@@ -51,6 +51,7 @@ from pipelines.shard_work import (
 )
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources
 from pipelines.state import Chunk
+from pipelines.take_downs import repeat_take_downs
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 
@@ -272,6 +273,8 @@ class _Driver(PhaseRunner):
         with self._at(("shards",)):
             results = self._tasks("shards", write_shards, tasks, [sum(ref.bytes for ref in task.encoded) for task in tasks])
         self.record.content["shards"] = {result.name: {"folder": result.prefix, **result.facts} for result in results}
+        if self.store.local and (again := repeat_take_downs(self.store, [result.prefix for result in results])):
+            self.progress.note(f"{again:,} documents that were taken down are not shown by the new shards either")
         ledger = Ledger(
             "shards", units=len(results), computed=sum(result.computed for result in results), seconds=time.monotonic() - started
         )

@@ -19,7 +19,7 @@ from artifacts.ids import as_words
 from artifacts.keyed_hash import hash_key, held_out
 from artifacts.ledger import Entry
 from artifacts.paths import HashingFile, Store
-from artifacts.publish import FileRef, Publication, found_or_made, published
+from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
 from artifacts.tables import read_parquet
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.chunk_work import ChunkResult
@@ -30,7 +30,7 @@ from pipelines.state import Chunk, StepOutcome
 from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
 from tokenizer.sample import Available, weighted_sample
-from tokenizer.shard_manifest import SourceManifest
+from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest
 from tokenizer.shard_writer import EncodedColumns, write_encoded_batches, write_source
 from tokenizer.train import TrainConfig, train_model
 
@@ -222,7 +222,8 @@ class ShardResult:
 def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
     """Shuffle a source's encoded documents into parts.
 
-    The key is the source's final selection and the tokenizer: parts do not depend on chunks.
+    The key is the source's final selection and the tokenizer: parts do not depend on chunks. ``source.json`` is
+    written last and is no file of the unit's manifest, because take-downs replace it.
     """
     started = time.monotonic()
     store = Store(task.root)
@@ -257,6 +258,10 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         )
 
     prefix = f"shards/{task.name}/{content_key(inputs)}"
+    if not store.exists(f"{prefix}/{MANIFEST_NAME}"):
+        if not compute:
+            return None
+        store.delete(f"{prefix}/{MANIFEST}")
     made = found_or_made(store, prefix, inputs, make, compute)
     return None if made is None else ShardResult(task.source, task.name, prefix, made[0].facts, made[1], time.monotonic() - started)
 
@@ -271,10 +276,14 @@ def _local(store: Store, ref: FileRef, folder: Path) -> Path:
 
 
 def _files_of(unit: Publication) -> Callable[[Path], Any]:
-    """Opens the files of a source as files of a unit."""
+    """Opens the parts of a source as files of a unit, and its manifest as one beside them."""
 
     @contextlib.contextmanager
     def open_file(path: Path) -> Iterator[HashingFile]:
+        if path.name == MANIFEST_NAME:
+            with unit.store.writer(f"{unit.prefix}/{MANIFEST_NAME}") as raw:
+                yield raw
+            return
         with unit.file(path.name) as out:
             yield out.raw
 
