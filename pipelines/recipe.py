@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
 from mixtures.spec import MixtureSpec, Phase
+from pipelines.bands import Split, check_bands
 from pipelines.readers import FORMATS, Fields, Limits
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
@@ -109,6 +110,17 @@ class ShardSettings(Part):
 
     part_mtokens: Annotated[float, Field(ge=1e-6)] = Field(default=256.0, description="millions of tokens per part")
     hold_out: float = Field(default=0.0, ge=0, lt=1, description="share of each source's documents set aside as SOURCE-validation")
+    split: dict[str, Split] = Field(default={}, description="sources cut by a number into bands, each a source SOURCE/BAND of shards")
+
+    @model_validator(mode="after")
+    def _bands_fit_together(self) -> ShardSettings:
+        for source, split in self.split.items():
+            check_bands(split.bands, f"shards.split.{source}.bands")
+        return self
+
+    def sources_of(self, source: str) -> tuple[str, ...]:
+        """Names of the shard sources that a source's documents go to, held-out ones left out: itself, or its bands."""
+        return tuple(f"{source}/{band}" for band in self.split[source].bands) if source in self.split else (source,)
 
 
 class Branch(Part):
@@ -279,22 +291,30 @@ def _unused(kind: str, names: Sequence[str]) -> str:
 
 
 def _check_names(loaded: LoadedRecipe) -> None:
-    """Sources that stages and the tokenizer's sample speak of must exist."""
+    """Sources that stages, the tokenizer's sample, splits and weights speak of must exist; weights speak of bands where there are any."""
     names = [source.name for source in loaded.recipe.corpus.sources]
-    spoken: list[tuple[tuple[str | int, ...], str]] = []
+    shards = [name for source in names for name in loaded.recipe.shards.sources_of(source)]
+    spoken: list[tuple[tuple[str | int, ...], str]] = [(("shards", "split", name), name) for name in loaded.recipe.shards.split]
+    weighted: list[tuple[tuple[str | int, ...], str]] = []
     for index, (_, stage) in enumerate(loaded.stages):
         spoken += [(("corpus", "stages", index, stage.kind, "sources"), name) for name in stage.sources or ()]
     tokenizer, mixture = loaded.recipe.tokenizer, loaded.recipe.mixture
     for index, phase in enumerate(() if mixture is None else mixture.phases):
-        spoken += [(("mixture", "phases", index, "weights", name), name) for name in phase.weights]
+        weighted += [(("mixture", "phases", index, "weights", name), name) for name in phase.weights]
     for number, branch in enumerate(loaded.recipe.branches):
         for index, phase in enumerate(branch.phases):
-            spoken += [(("branches", number, "phases", index, "weights", name), name) for name in phase.weights]
+            weighted += [(("branches", number, "phases", index, "weights", name), name) for name in phase.weights]
     if tokenizer is not None and tokenizer.sample:
         spoken += [(("tokenizer", "sample", name), name) for name in tokenizer.sample]
     for location, name in spoken:
         if name not in names:
             raise loaded.file.error(location, "no such source", found=name, allowed=names, fix="name one of the corpus's sources")
+    for location, name in weighted:
+        if name not in shards:
+            message, fix = "no such source", "name one of these sources of tokens"
+            if name in loaded.recipe.shards.split:
+                message, fix = "the source is cut into bands", "give weights to its bands"
+            raise loaded.file.error(location, message, found=name, allowed=shards, fix=fix)
 
 
 def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]) -> UserError:

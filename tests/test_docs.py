@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from artifacts import schemas
 from mixtures.plan_format import Ancestor, PinnedPart, PinnedSource, Plan, Segment
 from mixtures.spec import MixtureSpec, Phase
+from pipelines.bands import Split
 from pipelines.cli import app
 from pipelines.datatrove.blocks import BLOCKS
 from pipelines.plan import plan_corpus, plan_steps
@@ -224,6 +225,7 @@ def check_fields(model: type[BaseModel], body: str) -> None:
         ("Limits of a corpus", ReadLimits),
         ("Tokenizer", TokenizerSettings),
         ("Shards", ShardSettings),
+        ("Bands", Split),
         ("Mixture", MixtureSpec),
         ("Phase", Phase),
         ("Branch", Branch),
