@@ -26,7 +26,8 @@ def number_of(steps: Sequence[Step], source: str, by: str) -> NumberOf:
 
     Raises: UserError with the columns there are and the nearest.
     """
-    if by == CLUSTER_SIZE and any(isinstance(step, CompareStep) and applies(step, source) for step in steps):
+    compared = any(isinstance(step, CompareStep) and applies(step, source) for step in steps)
+    if by == CLUSTER_SIZE and compared:
         return NumberOf(None, CLUSTER_SIZE)
     numbers: dict[str, NumberOf] = {}
     others: dict[str, str] = {}
@@ -40,7 +41,7 @@ def number_of(steps: Sequence[Step], source: str, by: str) -> NumberOf:
                     others.setdefault(name, str(field.type))
     if by in numbers:
         return numbers[by]
-    allowed = sorted({name for name in numbers if "." not in name or name == by} | {CLUSTER_SIZE})
+    allowed = sorted(({CLUSTER_SIZE} if compared else set()) | {name for name in numbers if ("." in name) == ("." in by)})
     message, fix = "no column of this name is measured for the source", "use one of these columns, or add the stage that measures it"
     if by == CLUSTER_SIZE:
         message, fix = "no stage compares the documents of this source", "add exact_dedup or minhash_dedup, or cut by another column"

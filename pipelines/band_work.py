@@ -115,19 +115,23 @@ def empty_bands(cut: SourceBands) -> list[str]:
     ]
 
 
-def ids_of_band(store: Store, table: FileRef, band: str) -> NDArray[np.bytes_]:
-    """Ids of a band's documents, (d,) of 16 bytes, ascending."""
+def ids_of_band(store: Store, table: FileRef, band: str) -> NDArray[np.uint64]:
+    """Ids of a band's documents as words (d, 2), ascending."""
     rows = read_parquet(store, table.name, "signals", ["id", "band"])
-    return _raw(_one(rows.filter(pc.equal(rows["band"], band))["id"]))
+    return as_words(_one(rows.filter(pc.equal(rows["band"], band))["id"]))
 
 
-def among(ids: pa.FixedSizeBinaryArray, sorted_ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Which of these ids (n,) are in a sorted array of ids; (n,) bool."""
-    if not len(sorted_ids):
-        return np.zeros(len(ids), np.bool_)
-    own = _raw(ids)
-    place = np.minimum(np.searchsorted(sorted_ids, own), len(sorted_ids) - 1)
-    found: NDArray[np.bool_] = sorted_ids[place] == own
+def among(ids: pa.FixedSizeBinaryArray, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of these ids (n,) are among ids given as words (d, 2), ascending; (n,) bool."""
+    own = as_words(ids)
+    found = np.zeros(len(own), np.bool_)
+    place = np.searchsorted(words[:, 0], own[:, 0])
+    open_rows = np.arange(len(own))  # whose first word may still stand at their place: ids that share it follow one another
+    while len(open_rows):
+        open_rows = open_rows[place[open_rows] < len(words)]
+        open_rows = open_rows[words[place[open_rows], 0] == own[open_rows, 0]]
+        found[open_rows] |= words[place[open_rows], 1] == own[open_rows, 1]
+        place[open_rows] += 1
     return found
 
 

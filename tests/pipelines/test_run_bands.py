@@ -208,6 +208,7 @@ def test_documents_without_a_number_need_a_band(starter: Path, tmp_path: Path) -
     ("split", "message", "field", "nearest"),
     [
         ("{web: {by: charakters, bands: {a: '>= 1', b: rest}}}", "no column of this name", "shards.split.web.by", "characters"),
+        ("{web: {by: heuristics-gopher.wordz, bands: {a: '>= 1', b: rest}}}", "no column", "shards.split.web.by", "heuristics-gopher.words"),
         ("{web: {by: language, bands: {a: '>= 1', b: rest}}}", "this column is", "shards.split.web.by", None),
         ("{instructions: {by: words, bands: {a: '>= 1', b: rest}}}", "no column of this name", "shards.split.instructions.by", None),
         ("{wep: {by: characters, bands: {a: '>= 1', b: rest}}}", "no such source", "shards.split.wep", "web"),
