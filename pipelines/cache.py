@@ -62,8 +62,7 @@ def _units(store: Store) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for area in AREAS:
         for name in store.names(area):
-            parts = name.split("/")
-            if len(parts) >= 4:
-                prefix = "/".join(parts[:3])
+            prefix, _, _ = name.rpartition("/")
+            if prefix.count("/") >= 2:  # AREA/STEP/KEY; shards of a band: AREA/SOURCE/BAND/KEY
                 sizes[prefix] = sizes.get(prefix, 0) + (store.size(name) or 0)
     return sizes

@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From raw crawl to an annealed small language model, with every document and every token accounted for.",
 )
-shards_app = typer.Typer(no_args_is_help=True, help="Look into token shards and check them.")
+shards_app = typer.Typer(no_args_is_help=True, help="Look into token shards, check them, take documents down.")
 corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
 cache_app = typer.Typer(no_args_is_help=True, help="What a run folder holds, and removing what no recipe uses any more.")
 app.add_typer(shards_app, name="shards")
@@ -192,6 +192,34 @@ def inspect(
         print(json.dumps(rows))
     else:
         print_table(tuple(rows[0]) if rows else ("source",), [tuple(row.values()) for row in rows])
+
+
+@shards_app.command()
+def remove(
+    target: Annotated[str, typer.Argument(help="name of a run, or the folder of one source's shards")],
+    ids: Annotated[Path, typer.Option(help="text file with one id a line: 32 hex digits, or SOURCE:NATIVE_ID")],
+    reason: Annotated[str, typer.Option(help="why, kept with every tombstone")],
+    ignore_missing: Annotated[bool, typer.Option("--ignore-missing", help="remove the others where some ids are unknown")] = False,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Take documents down: their tokens are never shown again; a second call changes nothing."""
+    from pipelines.run_record import load_run
+    from pipelines.take_downs import read_ids, remove_from_folder, remove_from_run
+
+    folders = _shard_folders(runs, target)
+    if folders[0][2] is None:
+        done = remove_from_folder(target, read_ids(ids, None), reason, ignore_missing)
+    else:
+        store, record = load_run(runs, target)
+        sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+        done = remove_from_run(store, record, read_ids(ids, sources), reason, ignore_missing)
+    if as_json:
+        print(json.dumps(done.__dict__))
+        return
+    for source, count in done.removed.items():
+        print(f"{source}: {count:,} taken down")
+    print(f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, {len(done.unknown):,} are in no shard")
 
 
 @cache_app.command("ls")

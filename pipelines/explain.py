@@ -14,6 +14,7 @@ from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.state import Chunk
+from tokenizer.shard_manifest import MANIFEST_NAME, parse_manifest
 
 EXCERPT = 300
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters (among them those that turn text around), line ends
@@ -77,6 +78,11 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(f"  {step}: copy of {evidence['kept_id']}, {proof}")
     for step, count in facts["stands_for"].items():
         shown.append(f"  {step}: stands for {count} removed documents")
+    if facts["shards"] is not None:
+        lies = facts["shards"]
+        shown.append(f"  tokens   {lies['source']}: {lies['part']}, row {lies['row']:,}")
+        if lies["removed"] is not None:
+            shown.append(f"           taken down: {lies['removed']}")
     return [visible(line) for line in shown]
 
 
@@ -114,7 +120,37 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
         "reason": None if selection is None else selection["reason"],
         "evidence": evidence,
         "stands_for": stands_for,
+        "shards": _shard_place(store, record, chunk.source, wanted),
     }
+
+
+def _shard_place(store: Store, record: dict[str, Any], source: str, wanted: bytes) -> dict[str, Any] | None:
+    """Where the document's tokens lie: the source of shards (with its band), part, row, and why it was taken down."""
+    for name, entry in sorted(record["shards"].items()):
+        if entry.get("source", source) != source:
+            continue
+        path = f"{entry['folder']}/{MANIFEST_NAME}"
+        manifest = parse_manifest(store.read(path), store.full(path))
+        for part in manifest.parts:
+            row = _row_of(store, f"{entry['folder']}/{part.file}", wanted)
+            if row is not None:
+                reasons = [stone.reason for stone in manifest.tombstones if (stone.part, stone.row) == (part.file, row)]
+                return {"source": name, "part": f"{entry['folder']}/{part.file}", "row": row, "removed": reasons[0] if reasons else None}
+    return None
+
+
+def _row_of(store: Store, part: str, wanted: bytes) -> int | None:
+    """Row of an id in a part, of which only the ids are read."""
+    only_ids = pa.ipc.IpcReadOptions(included_fields=[0])
+    start = 0
+    with pa.memory_map(store.full(part)) if store.local else store.open(part) as file, pa.ipc.open_file(file, options=only_ids) as reader:
+        for number in range(reader.num_record_batches):
+            ids = reader.get_batch(number).column(0)
+            place = pa.compute.index(ids, pa.scalar(wanted, pa.binary(16))).as_py()
+            if place >= 0:
+                return start + int(place)
+            start += len(ids)
+    return None
 
 
 def _row(texts: ChunkTexts, row: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import file_digest, stamp
+from pipelines.band_numbers import NumberOf, number_of
 from pipelines.chunk_work import ReadStep
 from pipelines.readers import discover, plan_chunks
 from pipelines.recipe import LoadedRecipe
@@ -34,6 +35,7 @@ class CorpusPlan:
     chunks: tuple[Chunk, ...]
     readers: dict[str, ReadStep]
     phases: tuple[Phase, ...]
+    numbers: dict[str, NumberOf]  # what each split source is cut by
     input_bytes: int  # as stored, compressed where the files are
 
 
@@ -42,7 +44,9 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
 
     Raises: UserError for an empty glob, a missing file, an unknown column, before anything is written.
     """
-    phases = tuple(_phases(plan_steps(loaded)))
+    steps = plan_steps(loaded)
+    phases = tuple(_phases(steps))
+    numbers = _numbers(loaded, steps)
     chunks: list[Chunk] = []
     readers: dict[str, ReadStep] = {}
     total = 0
@@ -60,7 +64,7 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
         for spans in plan_chunks(files, int(corpus.chunk_mib * (1 << 20))):
             marks = tuple(digests[span.url] for span in spans), tuple(stamps[span.url] for span in spans)
             chunks.append(Chunk(len(chunks), source.name, tuple(spans), *marks))
-    return CorpusPlan(tuple(chunks), readers, phases, total)
+    return CorpusPlan(tuple(chunks), readers, phases, numbers, total)
 
 
 def plan_steps(loaded: LoadedRecipe) -> list[Step]:
@@ -85,6 +89,17 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
             if isinstance(step, RewriteStep):
                 steps.append(size_step())
     return steps
+
+
+def _numbers(loaded: LoadedRecipe, steps: Sequence[Step]) -> dict[str, NumberOf]:
+    """What each split goes by. Raises: UserError with its place in the recipe."""
+    numbers = {}
+    for source, split in loaded.recipe.shards.split.items():
+        try:
+            numbers[source] = number_of(steps, source, split.by)
+        except UserError as error:
+            raise loaded.error(("shards", "split", source, "by"), error) from None
+    return numbers
 
 
 def _phases(steps: Sequence[Step]) -> list[Phase]:

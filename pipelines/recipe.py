@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
 from mixtures.spec import MixtureSpec, PhaseSpec
+from pipelines.bands import Split, check_bands
 from pipelines.readers import FORMATS, Fields, Limits
 from pipelines.recipe_names import check_names, of_branch
 from pipelines.stages import STAGES
@@ -110,6 +111,17 @@ class ShardSettings(Part):
 
     part_mtokens: Annotated[float, Field(ge=1e-6)] = Field(default=256.0, description="millions of tokens per part")
     hold_out: float = Field(default=0.0, ge=0, lt=1, description="share of each source's documents set aside as SOURCE-validation")
+    split: dict[str, Split] = Field(default={}, description="sources cut by a number into bands, each a source SOURCE/BAND of shards")
+
+    @model_validator(mode="after")
+    def _bands_fit_together(self) -> ShardSettings:
+        for source, split in self.split.items():
+            check_bands(split.bands, f"shards.split.{source}.bands")
+        return self
+
+    def sources_of(self, source: str) -> tuple[str, ...]:
+        """Names of the shard sources that a source's documents go to, held-out ones left out: itself, or its bands."""
+        return tuple(f"{source}/{band}" for band in self.split[source].bands) if source in self.split else (source,)
 
 
 class Branch(Part):

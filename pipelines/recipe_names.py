@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_names(loaded: LoadedRecipe) -> None:
     """Sources that stages, the tokenizer's sample, the mixture and the branches speak of must exist. Raises: UserError."""
     names = [source.name for source in loaded.recipe.corpus.sources]
-    spoken: list[tuple[Location, str]] = []
+    spoken: list[tuple[Location, str]] = [(("shards", "split", name), name) for name in loaded.recipe.shards.split]
     for index, (_, stage) in enumerate(loaded.stages):
         spoken += [(("corpus", "stages", index, stage.kind, "sources"), name) for name in stage.sources or ()]
     tokenizer, mixture = loaded.recipe.tokenizer, loaded.recipe.mixture
@@ -33,6 +33,12 @@ def check_names(loaded: LoadedRecipe) -> None:
     for location, name in spoken:
         if name not in names and (location[0] not in ("mixture", "branches") or source_of(name) not in names):
             raise loaded.file.error(location, "no such source", found=name, allowed=names, fix="name one of the corpus's sources")
+        bands = loaded.recipe.shards.sources_of(source_of(name))
+        if source_of(name) != name and name not in bands:
+            message, fix = "the source is not cut into bands", "add it to shards.split"
+            if source_of(name) in loaded.recipe.shards.split:
+                message, fix = "no such band", "name one of the bands above"
+            raise loaded.file.error(location, message, found=name, allowed=list(bands), fix=fix)
     if mixture is not None:
         _check_places(loaded, mixture)
         _check_rules(loaded, mixture)

@@ -21,6 +21,7 @@ from artifacts.lock import run_lock
 from artifacts.paths import Store
 from artifacts.publish import FileRef
 from artifacts.tables import read_schema
+from pipelines.band_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.chunk_work import ChunkResult, ChunkStep, ChunkTask, RemoveRowsStep, run_chunk
 from pipelines.corpus_work import (
     CompareTask,
@@ -39,18 +40,18 @@ from pipelines.progress import Progress, Silent, TrainingWatch
 from pipelines.recipe import LoadedRecipe
 from pipelines.run_record import RunRecord
 from pipelines.shard_work import (
-    TRAIN,
     VALIDATION,
     EncodeTask,
-    ShardTask,
     TokenizerTask,
     encode_chunk,
     encoded_of,
+    shard_tasks,
     train_tokenizer,
     write_shards,
 )
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources
 from pipelines.state import Chunk
+from pipelines.take_downs import repeat_take_downs
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 
@@ -150,7 +151,7 @@ class _Driver(PhaseRunner):
         if until == "tokenizer":
             return None
         self.encode(model)
-        self.shards(selection, model)
+        self.shards(selection, model, self.split(selection))
         self.record.save(self.chunks, self.ledgers, "shards")
         if until == "shards" or self.loaded.recipe.mixture is None:
             return None
@@ -260,28 +261,54 @@ class _Driver(PhaseRunner):
         self._take(results)
         self.record.content["encoded"] = _totals(results)
 
-    def shards(self, selection: tuple[FileRef, ...], model: FileRef) -> None:
-        by_source = {ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref for ref in selection}
-        settings, seed = self.loaded.recipe.shards, self.loaded.recipe.seed
+    def split(self, selection: tuple[FileRef, ...]) -> dict[str, SourceBands]:
+        """Cut the sources that the recipe cuts into bands; books every band as a source."""
+        splits = self.loaded.recipe.shards.split
+        if not splits:
+            return {}
+        evidence = tuple(FileRef.from_json(entry["file"]) for entry in self.record.content["evidence"].values())
+        own = {source: tuple(chunk for chunk in self.chunks if chunk.source == source) for source in splits}
         tasks = [
-            ShardTask(self.store.root, source, encoded_of(self.chunks, source), ref, model, settings, seed, split)
-            for source, ref in sorted(by_source.items())
-            for split in ((TRAIN, VALIDATION) if settings.hold_out else (TRAIN,))
+            BandTask(self.store.root, source, own[source], ref, self.plan.numbers[source], splits[source].pairs(), evidence)
+            for source, ref in sorted(_by_source(selection).items())
+            if source in splits
         ]
+        with self._at(("shards",)):
+            cuts = self._tasks("split", cut_source, tasks, [sum(text_bytes(chunk) for chunk in task.chunks) for task in tasks])
+        ledger = Ledger("split", units=len(cuts), computed=sum(cut.computed for cut in cuts), seconds=sum(cut.seconds for cut in cuts))
+        for cut in cuts:
+            for band, facts in cut.facts["bands"].items():
+                entry = ledger.entry(f"{cut.source}/{band}")
+                entry.entered.add(facts["documents"], facts["bytes"])
+                entry.kept.add(facts["documents"], facts["bytes"])
+        self._keep([ledger])
+        for note in (note for cut in cuts for note in empty_bands(cut)):
+            self.progress.note(note)
+        return {cut.source: cut for cut in cuts}
+
+    def shards(self, selection: tuple[FileRef, ...], model: FileRef, cuts: dict[str, SourceBands]) -> None:
+        by_source = _by_source(selection)
+        settings, seed = self.loaded.recipe.shards, self.loaded.recipe.seed
+        tasks = shard_tasks(self.store.root, self.chunks, by_source, model, settings, seed, cuts)
         started = time.monotonic()
         with self._at(("shards",)):
             results = self._tasks("shards", write_shards, tasks, [sum(ref.bytes for ref in task.encoded) for task in tasks])
-        self.record.content["shards"] = {result.name: {"folder": result.prefix, **result.facts} for result in results}
+        self.record.content["shards"] = {
+            result.name: {"folder": result.prefix, "source": result.source, "band": result.band, **result.facts} for result in results
+        }
+        if self.store.local and (again := repeat_take_downs(self.store, [result.prefix for result in results])):
+            self.progress.note(f"{again:,} documents that were taken down are not shown by the new shards either")
         ledger = Ledger(
             "shards", units=len(results), computed=sum(result.computed for result in results), seconds=time.monotonic() - started
         )
+        encoded = next(other for other in reversed(self.ledgers) if other.step == "encode")
         for source in by_source:
-            entry, size = ledger.entry(source), self.ledgers[-1].entry(source).kept.bytes
+            entry, size = ledger.entry(source), encoded.entry(source).kept.bytes
             entry.entered.add(sum(ref.rows for ref in encoded_of(self.chunks, source)), size)
             entry.kept.add(sum(result.facts["documents"] for result in results if result.source == source), size)
         self._keep([ledger], follows=True)
         for result in results:
-            if not result.facts["documents"]:
+            if not result.facts["documents"] and (result.band is None or result.name.endswith(VALIDATION)):
                 self.progress.note(f"{result.name} has no documents, so it has no shards")
 
     def _chunk_phase(self, title: str, steps: Callable[[Chunk], Sequence[ChunkStep]]) -> None:
@@ -298,6 +325,11 @@ class _Driver(PhaseRunner):
 
     def _corpus(self) -> CorpusTask:
         return CorpusTask(self.store.root, self.chunks, self.sources)
+
+
+def _by_source(selection: tuple[FileRef, ...]) -> dict[str, FileRef]:
+    """Final selections by source."""
+    return {ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref for ref in selection}
 
 
 def _documents_only(entry: Entry) -> Entry:

@@ -19,8 +19,9 @@ from artifacts.ids import as_words
 from artifacts.keyed_hash import hash_key, held_out
 from artifacts.ledger import Entry
 from artifacts.paths import HashingFile, Store
-from artifacts.publish import FileRef, Publication, found_or_made, published
+from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
 from artifacts.tables import read_parquet
+from pipelines.band_work import SourceBands, among, ids_of_band
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.chunk_work import ChunkResult
 from pipelines.corpus_view import CorpusView
@@ -30,7 +31,7 @@ from pipelines.state import Chunk, StepOutcome
 from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
 from tokenizer.sample import Available, weighted_sample
-from tokenizer.shard_manifest import SourceManifest
+from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest
 from tokenizer.shard_writer import EncodedColumns, write_encoded_batches, write_source
 from tokenizer.train import TrainConfig, train_model
 
@@ -184,6 +185,15 @@ def _encoded(texts: ChunkTexts, kept: np.ndarray, tokenizer: Tokenizer, sizes: l
 
 
 @dataclass(frozen=True)
+class Band:
+    """One band of a source: the table that gives every document its band, and a digest of this one's ids."""
+
+    name: str
+    table: FileRef
+    digest: str
+
+
+@dataclass(frozen=True)
 class ShardTask:
     root: str
     source: str
@@ -193,21 +203,30 @@ class ShardTask:
     settings: ShardSettings
     seed: int
     split: str = TRAIN
+    band: Band | None = None
 
     @property
     def name(self) -> str:
-        """Name of the shard source: that of the documents' source, with its split."""
-        return self.source if self.split == TRAIN else f"{self.source}-{self.split}"
+        """Name of the shard source and of its folder: that of the documents' source, with its band and split."""
+        source = self.source if self.band is None else f"{self.source}/{self.band.name}"
+        return source if self.split == TRAIN else f"{source}-{self.split}"
 
-    def wanted(self, ids: pa.FixedSizeBinaryArray) -> np.ndarray:
-        """Which documents belong to this split."""
-        held = held_out(ids, self.seed, self.settings.hold_out)
-        return held if self.split == VALIDATION else ~held
+    def choice(self, store: Store) -> Callable[[pa.FixedSizeBinaryArray], np.ndarray]:
+        """Says of ids (n,) which documents belong to this band and split."""
+        inside = None if self.band is None else ids_of_band(store, self.band.table, self.band.name)
+
+        def wanted(ids: pa.FixedSizeBinaryArray) -> np.ndarray:
+            held = held_out(ids, self.seed, self.settings.hold_out)
+            mask = held if self.split == VALIDATION else ~held
+            return mask if inside is None else mask & among(ids, inside)
+
+        return wanted
 
 
 @dataclass(frozen=True)
 class ShardResult:
     source: str
+    band: str | None
     name: str
     prefix: str
     facts: dict[str, Any]
@@ -222,7 +241,8 @@ class ShardResult:
 def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
     """Shuffle a source's encoded documents into parts.
 
-    The key is the source's final selection and the tokenizer: parts do not depend on chunks.
+    The key is the source's final selection and the tokenizer: parts do not depend on chunks. ``source.json`` is
+    written last and is no file of the unit's manifest, because take-downs replace it.
     """
     started = time.monotonic()
     store = Store(task.root)
@@ -234,7 +254,8 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         "source": task.source,
         "selection": task.selection.checksum,
         "tokenizer": task.model.checksum,
-        "settings": task.settings.model_dump(mode="json"),
+        "settings": task.settings.model_dump(mode="json", exclude={"split"}),  # a band is known by its documents
+        "band": None if task.band is None else [task.band.name, task.band.digest],
         "split": task.split,
         "seed": task.seed,
     }
@@ -251,14 +272,42 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         )
         with tempfile.TemporaryDirectory() as folder:
             encoded = [_local(store, ref, Path(folder)) for ref in task.encoded if ref.rows]
-            grown = write_source(Path(folder), encoded, empty, int(task.settings.part_mtokens * 1e6), _files_of(unit), task.wanted)
+            grown = write_source(Path(folder), encoded, empty, int(task.settings.part_mtokens * 1e6), _files_of(unit), task.choice(store))
         unit.facts.update(
             documents=grown.rows, tokens=grown.tokens, trainable_tokens=grown.trainable_tokens, parts=len(grown.parts), dtype=grown.dtype
         )
 
     prefix = f"shards/{task.name}/{content_key(inputs)}"
+    if not store.exists(f"{prefix}/{MANIFEST_NAME}"):
+        if not compute:
+            return None
+        store.delete(f"{prefix}/{MANIFEST}")
     made = found_or_made(store, prefix, inputs, make, compute)
-    return None if made is None else ShardResult(task.source, task.name, prefix, made[0].facts, made[1], time.monotonic() - started)
+    if made is None:
+        return None
+    band = None if task.band is None else task.band.name
+    return ShardResult(task.source, band, task.name, prefix, made[0].facts, made[1], time.monotonic() - started)
+
+
+def shard_tasks(
+    root: str,
+    chunks: Sequence[Chunk],
+    selection: dict[str, FileRef],
+    model: FileRef,
+    settings: ShardSettings,
+    seed: int,
+    cuts: dict[str, SourceBands],
+) -> list[ShardTask]:
+    """A task for every source, or for every band of a source that is cut, and for what is held out of it."""
+    tasks = []
+    for source, ref in sorted(selection.items()):
+        bands: list[Band | None] = [None]
+        if source in cuts:
+            bands = [Band(name, cuts[source].table, facts["digest"]) for name, facts in cuts[source].facts["bands"].items()]
+        for band in bands:
+            for split in (TRAIN, VALIDATION) if settings.hold_out else (TRAIN,):
+                tasks.append(ShardTask(root, source, encoded_of(chunks, source), ref, model, settings, seed, split, band))
+    return tasks
 
 
 def _local(store: Store, ref: FileRef, folder: Path) -> Path:
@@ -271,10 +320,14 @@ def _local(store: Store, ref: FileRef, folder: Path) -> Path:
 
 
 def _files_of(unit: Publication) -> Callable[[Path], Any]:
-    """Opens the files of a source as files of a unit."""
+    """Opens the parts of a source as files of a unit, and its manifest as one beside them."""
 
     @contextlib.contextmanager
     def open_file(path: Path) -> Iterator[HashingFile]:
+        if path.name == MANIFEST_NAME:
+            with unit.store.writer(f"{unit.prefix}/{MANIFEST_NAME}") as raw:
+                yield raw
+            return
         with unit.file(path.name) as out:
             yield out.raw
 

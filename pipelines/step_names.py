@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from artifacts.errors import UserError
 from pipelines.stages.base import Step
 
-RESERVED = frozenset({"all", "conversations", "encode", "encoded", "final", "read", "shards", "size", "tokenizer", "train", "unique"})
+RESERVED = frozenset(
+    {"all", "bands", "conversations", "encode", "encoded", "final", "read", "shards", "size", "split", "tokenizer", "train", "unique"}
+)
 """Names of the run's own steps and folders."""
 
 

@@ -28,6 +28,7 @@ _PLAIN_TITLES = {
     "unique keys": "look for equal keys",
     "tokenizer": "train the tokenizer",
     "encode": "encode",
+    "split": "cut sources into bands",
     "shards": "write shards",
 }
 

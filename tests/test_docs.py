@@ -21,6 +21,7 @@ from mixtures.phase import PhaseSpec, Preset
 from mixtures.plan_format import Ancestor, PinnedPart, PinnedSource, Plan, Segment
 from mixtures.presets import PRESETS as MIXTURES
 from mixtures.spec import MixtureSpec
+from pipelines.bands import Split
 from pipelines.cli import app
 from pipelines.datatrove.blocks import BLOCKS
 from pipelines.plan import plan_corpus, plan_steps
@@ -226,6 +227,7 @@ def check_fields(model: type[BaseModel], body: str) -> None:
         ("Limits of a corpus", ReadLimits),
         ("Tokenizer", TokenizerSettings),
         ("Shards", ShardSettings),
+        ("Bands", Split),
         ("Mixture", MixtureSpec),
         ("Phase", PhaseSpec),
         ("Mixture preset", Preset),

@@ -42,7 +42,7 @@ def test_a_floor_imports_only_floors_below_it(root: Path, floor: str) -> None:
         assert not above, f"{path.relative_to(root)} imports {sorted(above)}"
 
 
-@pytest.mark.parametrize("module", ["tokenizer.shards", "tokenizer.encode", "tokenizer.verify", "mixtures", "trainer"])
+@pytest.mark.parametrize("module", ["tokenizer.shards", "tokenizer.record_batch", "tokenizer.encode", "tokenizer.verify", "mixtures", "trainer"])
 def test_shard_reading_and_training_load_no_curation_library(root: Path, module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -29,6 +29,7 @@ Other rooms: :mod:`~tokenizer.sample` (which documents train it), :mod:`~tokeniz
 (conversations, marks, target spans), :mod:`~tokenizer.shard_plan` (the shuffle),
 :mod:`~tokenizer.shard_manifest`, :mod:`~tokenizer.part_index` and :mod:`~tokenizer.record_batch` (a part
 read in ranges of bytes, as from an object store), :mod:`~tokenizer.verify` (is a source sound, and where not),
+:mod:`~tokenizer.take_down` (documents that may no longer be shown),
 :mod:`~tokenizer.report` (bytes per token and the like).
 
 Three promises, each with its tests: ``decode(encode(x)) == x`` for every Unicode text; text never

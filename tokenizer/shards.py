@@ -12,6 +12,7 @@ part without this package. Ranges of bytes instead of mapped files: :mod:`tokeni
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,9 +145,11 @@ def open_source(folder: Path | str, tokenizer_hash: str | None = None) -> ShardS
 
 
 def inspect(folder: Path | str) -> list[dict[str, str | int]]:
-    """One row per part for a table: file, append, rows, tokens, trainable tokens, bytes, checksum."""
-    parts = read_manifest(folder).parts
-    return [part.model_dump(include={"file", "append", "rows", "tokens", "trainable_tokens", "bytes", "checksum"}) for part in parts]
+    """One row per part for a table: file, append, rows, tokens, trainable tokens, bytes, checksum, documents taken down."""
+    manifest = read_manifest(folder)
+    removed = Counter(stone.part for stone in manifest.tombstones)
+    shown = {"file", "append", "rows", "tokens", "trainable_tokens", "bytes", "checksum"}
+    return [{**part.model_dump(include=shown), "removed": removed[part.file]} for part in manifest.parts]
 
 
 def map_table(path: Path, name: str) -> pa.Table:

@@ -94,7 +94,7 @@ def test_batches_from_a_store_are_those_from_a_disk_with_at_most_six_requests_fo
 
 def test_a_cache_that_holds_a_part_of_the_shards_lets_go_of_what_was_used_longest_ago(local: dict[str, Path], bucket: dict[str, str]) -> None:
     plan = plan_of(local, 1_500_000)
-    cache = RangeCache(limit=12 << 20)
+    cache = RangeCache(limit=20 << 20)
     remote, disk = Loader(plan, bucket, cache=cache), Loader(plan, local)
     fetched, seen = 0, 0
     for step in (*range(0, plan.steps, 9), 0, plan.steps - 1, 1):

@@ -187,7 +187,7 @@ def test_an_error_in_a_branch_names_the_branch_and_its_line(recipe: Path, materi
     error, text = told(recipe, "          sft: 1.0", "          sft: 0.5")
     assert (error.field, text) == ("branches.sft-only.phases.decay.weights", "weights:")
     error, text = told(recipe, "          sft: 1.0", "          sft/low: 1.0", materials)
-    assert (error.field, text) == ("branches.sft-only.phases.decay.weights.sft/low", "sft/low: 1.0")
+    assert (error.field, text) == ("branches[0].phases[0].weights.sft/low", "sft/low: 1.0")
 
 
 def test_a_source_reserved_for_a_branch_is_shown_there_and_refused_in_the_others_before_anything_is_run(recipe: Path, materials: Materials) -> None:
