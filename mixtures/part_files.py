@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -93,8 +94,9 @@ class LocalParts:
         if part not in self._maps:
             path = self.path(part)
             try:
-                mapped = pa.memory_map(path).read_buffer()
-            except OSError as error:
+                with open(path, "rb") as file:  # not Arrow's own map, which asks for the whole part to be read ahead
+                    mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+            except (OSError, ValueError) as error:
                 raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
             check_length(mapped.size, self.manifest.parts[part].bytes, path)
             self._maps[part] = mapped

@@ -189,13 +189,13 @@ class RemoteParts:
         check_length(len(content), stop - start, self.path(part))
         for block in range(start // size, -(-stop // size)):
             piece = memoryview(content)[block * size - start : (block + 1) * size - start]
-            if xxhash.xxh3_64_hexdigest(piece) != index.blocks[block]:
+            if xxhash.xxh3_64_hexdigest(piece) != index.block_sum(block):
                 raise UserError(
                     f"bytes {block * size:,} to {block * size + len(piece):,} are not what was written",
                     file=self.path(part),
                     field="blocks",
                     found=xxhash.xxh3_64_hexdigest(piece),
-                    allowed=[index.blocks[block]],
+                    allowed=[str(index.block_sum(block))],
                     fix="restore the part, or rebuild the source",
                 )
         found = CachedRange(self, part, first, last, start, self.cache.map(content))

@@ -25,13 +25,12 @@ def damaged_ranges(path: Path, record: PartRecord, index: PartIndex | None) -> t
     whole = xxhash.xxh3_128()
     bad: list[ByteRange] = []
     size = BLOCK_BYTES if index is None else index.block_bytes
-    known = () if index is None else index.blocks
+    known = 0 if index is None else index.block_count
     with path.open("rb") as file:
         number = 0
-        while (block := file.read(size)) or number < len(known):
+        while (block := file.read(size)) or number < known:
             whole.update(block)
-            expected = known[number] if number < len(known) else None
-            if index is not None and (not block or xxhash.xxh3_64_hexdigest(block) != expected):
+            if index is not None and (not block or xxhash.xxh3_64_hexdigest(block) != index.block_sum(number)):
                 start = number * size
                 stop = min(start + size, max(record.bytes, start + len(block)))
                 if bad and bad[-1][1] == start:

@@ -52,7 +52,7 @@ def test_the_bytes_of_a_recorded_range_are_the_batch_that_arrow_reads(tmp_path: 
     for part in manifest.parts:
         raw = (tmp_path / part.file).read_bytes()
         index = read_part_index(tmp_path, part)
-        assert read_part_index((tmp_path / part.index_file).read_bytes(), part) == index
+        assert read_part_index((tmp_path / part.index_file).read_bytes(), part).to_json() == index.to_json()
         with pa.ipc.open_file(raw) as reader:
             assert len(index.batches) == reader.num_record_batches
             for number, place in enumerate(index.batches):
@@ -162,8 +162,8 @@ def test_ranges_in_another_order_are_refused(source: Path) -> None:
     ("change", "message"),
     [
         ({"format": "part/9"}, "part/1"),
-        ({"blocks": []}, "other blocks"),
-        ({"blocks": ["xyz"]}, "damaged"),
+        ({"blocks": ""}, "other blocks"),
+        ({"blocks": "xyz"}, "damaged"),
         ({"more": 1}, "more"),
         ({"batches": []}, "other rows"),
         ({"batches": 7}, "damaged"),
@@ -251,8 +251,8 @@ def test_any_flipped_byte_gives_a_batch_or_a_user_error(source: Path) -> None:
 
 
 def test_an_index_is_canonical_json_and_grows_with_its_part_alone() -> None:
-    index = PartIndex(block_bytes=64, blocks=("0" * 16,), batches=(BatchRange(8, 56, 1, 2),))
-    assert index.to_json() == b'{"batches":[[8,56,1,2]],"block_bytes":64,"blocks":["0000000000000000"],"format":"part/1"}\n'
+    index = PartIndex(block_bytes=64, blocks="0" * 16, batches=(BatchRange(8, 56, 1, 2),))
+    assert index.to_json() == b'{"batches":[[8,56,1,2]],"block_bytes":64,"blocks":"0000000000000000","format":"part/1"}\n'
 
 
 def test_the_manifest_takes_a_few_hundred_bytes_per_part(source: Path) -> None:
