@@ -202,7 +202,7 @@ def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) 
             raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
     blocks = [max(context.sources[index].block_tokens for context in plan.contexts) for index in range(len(plan.sources))]
     return tuple(
-        SourceStream(source, part_files(folders[source.name], source.tokenizer_hash, cache), block)
+        SourceStream(source, part_files(folders[source.name], source, cache), block)
         for source, block in zip(plan.sources, blocks, strict=True)
     )
 

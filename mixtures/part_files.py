@@ -1,6 +1,6 @@
 """Where a source's parts lie: on a local disk, mapped, or on an object store, behind a bounded local cache.
 
-    files = part_files("shards/web-en", tokenizer_hash)          # or s3://bucket/shards/web-en
+    files = part_files("shards/web-en", plan.sources[0])         # or s3://bucket/shards/web-en
     index = files.index(0)                                       # record batches of part 0
     record = files.record(0, 5)                                  # the sixth, zero-copy
 """
@@ -8,16 +8,19 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
+import xxhash
 
 from artifacts.errors import UserError
-from tokenizer.part_index import PartIndex
+from mixtures.plan_format import PinnedPart, PinnedSource
+from tokenizer.part_index import PartIndex, read_part_index
 from tokenizer.record_batch import open_batch
 from tokenizer.shard_format import TOKEN_TYPES, shard_schema
-from tokenizer.shard_manifest import SourceManifest
+from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
 from tokenizer.shards import ShardSource, open_source
 
 if TYPE_CHECKING:
@@ -27,7 +30,15 @@ if TYPE_CHECKING:
 class PartFiles(Protocol):
     """Record batches of a source's parts, by part and number."""
 
-    manifest: SourceManifest
+    @property
+    def manifest(self) -> SourceManifest:
+        """What the source holds."""
+        ...
+
+    @property
+    def as_pinned(self) -> bool:
+        """The manifest is the one that a plan pins: no part and no document has come or gone."""
+        ...
 
     @property
     def where(self) -> str:
@@ -59,25 +70,49 @@ class PartFiles(Protocol):
 
 
 class LocalParts:
-    """Parts on a local disk, mapped into memory."""
+    """Parts on a local disk, mapped into memory.
 
-    def __init__(self, source: ShardSource) -> None:
-        self.source = source
-        self.manifest = source.manifest
-        self.schema = shard_schema(TOKEN_TYPES[source.manifest.dtype])
+    ``records``: of the parts, by number. ``manifest`` is read when somebody asks for it.
+    """
+
+    def __init__(self, folder: Path, dtype: str, records: Sequence[PartRecord], manifest: SourceManifest | None = None) -> None:
+        self.folder = folder
+        self.records = records
+        self.schema = shard_schema(TOKEN_TYPES[dtype])
+        self._manifest = manifest
         self._maps: dict[int, pa.Buffer] = {}
         self._indexes: dict[int, PartIndex] = {}
 
+    @classmethod
+    def of(cls, source: ShardSource) -> LocalParts:
+        return cls(source.folder, source.manifest.dtype, source.manifest.parts, source.manifest)
+
+    @classmethod
+    def pinned(cls, folder: Path, pinned: PinnedSource) -> LocalParts:
+        """The parts a plan pins. A manifest that is still the pinned one need not be understood, and of thousands that saves seconds."""
+        raw = read_raw_manifest(folder)
+        if pinned.manifest and xxhash.xxh3_128_hexdigest(raw) == pinned.manifest:
+            return cls(folder, pinned.dtype, [_record(part) for part in pinned.parts])
+        return cls.of(open_source(folder, pinned.tokenizer_hash))
+
+    @property
+    def as_pinned(self) -> bool:
+        return self._manifest is None
+
+    @property
+    def manifest(self) -> SourceManifest:
+        return self._manifest or read_manifest(self.folder)
+
     @property
     def where(self) -> str:
-        return str(self.source.folder)
+        return str(self.folder)
 
     def path(self, part: int) -> str:
-        return str(self.source.folder / self.manifest.parts[part].file)
+        return str(self.folder / self.records[part].file)
 
     def index(self, part: int) -> PartIndex:
         if part not in self._indexes:
-            self._indexes[part] = self.source.index(part)
+            self._indexes[part] = read_part_index(self.folder, self.records[part])
         return self._indexes[part]
 
     def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
@@ -98,9 +133,13 @@ class LocalParts:
                     mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
             except (OSError, ValueError) as error:
                 raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
-            check_length(mapped.size, self.manifest.parts[part].bytes, path)
+            check_length(mapped.size, self.records[part].bytes, path)
             self._maps[part] = mapped
         return self._maps[part]
+
+
+def _record(part: PinnedPart) -> PartRecord:
+    return PartRecord.model_construct(**dict(part), append=0, trainable_tokens=part.tokens)
 
 
 def check_length(found: int, stated: int, path: str) -> None:
@@ -115,7 +154,7 @@ def check_length(found: int, stated: int, path: str) -> None:
         )
 
 
-def part_files(folder: Path | str, tokenizer_hash: str | None = None, cache: RangeCache | None = None) -> PartFiles:
+def part_files(folder: Path | str, pinned: PinnedSource, cache: RangeCache | None = None) -> PartFiles:
     """The files of a source's folder or URL; ``cache`` is for stores.
 
     Raises: UserError when it is no source, or was encoded with another tokenizer.
@@ -123,10 +162,10 @@ def part_files(folder: Path | str, tokenizer_hash: str | None = None, cache: Ran
     if "://" in str(folder):
         from mixtures.remote_parts import open_remote  # fsspec is loaded where it is needed
 
-        return open_remote(str(folder), tokenizer_hash, cache)
-    return LocalParts(open_source(folder, tokenizer_hash))
+        return open_remote(str(folder), pinned.tokenizer_hash, cache)
+    return LocalParts.pinned(Path(folder), pinned)
 
 
 def files_of(source: ShardSource | PartFiles) -> PartFiles:
     """The files of a source that is open already."""
-    return LocalParts(source) if isinstance(source, ShardSource) else source
+    return LocalParts.of(source) if isinstance(source, ShardSource) else source

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import xxhash
 
 from artifacts.errors import UserError
 from artifacts.keyed_hash import hash_key
@@ -43,7 +44,8 @@ def pin(name: str, source: ShardSource | PartFiles, packing: Packing | None, see
         open_blocks=OPEN_BLOCKS,
         key=f"{hash_key(seed, 'order/' + name):016x}",
         packing=packing or default,
-        parts=tuple(PinnedPart(file=part.file, rows=part.rows, tokens=part.tokens, checksum=part.checksum) for part in manifest.parts),
+        manifest="" if manifest.tombstones else xxhash.xxh3_128_hexdigest(manifest.to_json()),
+        parts=tuple(PinnedPart(**part.model_dump(include=set(PinnedPart.model_fields))) for part in manifest.parts),
     )
 
 

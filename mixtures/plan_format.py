@@ -39,12 +39,15 @@ class PinnedPart(BaseModel):
     file: str
     rows: Count
     tokens: Count
+    bytes: Count
     checksum: str = _HEX128
+    index_checksum: str = _HEX128
 
 
 class PinnedSource(BaseModel):
     """A source as the plan uses it; ``key`` is that of its order.
 
+    ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down; while it holds, the parts are those pinned.
     ``packing``: ``stream`` cuts windows from the tokens of all documents one behind the other, ``documents`` packs whole documents.
     """
 
@@ -59,6 +62,7 @@ class PinnedSource(BaseModel):
     open_blocks: Positive
     key: str = Field(pattern=r"^[0-9a-f]{16}$")
     packing: Packing = "stream"
+    manifest: str = Field(default="", pattern=r"^([0-9a-f]{32})?$")
     parts: tuple[PinnedPart, ...]
 
 

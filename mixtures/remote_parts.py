@@ -26,7 +26,7 @@ from mixtures.part_files import check_length
 from tokenizer.part_index import PartIndex, read_part_index
 from tokenizer.record_batch import open_batch
 from tokenizer.shard_format import TOKEN_TYPES, shard_schema
-from tokenizer.shard_manifest import MANIFEST_NAME, parse_manifest
+from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, parse_manifest
 
 CACHE_BYTES = 16 << 30
 
@@ -122,7 +122,7 @@ class RemoteParts:
     def __init__(self, store: Store, tokenizer_hash: str | None = None, cache: RangeCache | None = None) -> None:
         self.store = store
         self.cache = RangeCache() if cache is None else cache
-        self.manifest = parse_manifest(self._fetch(MANIFEST_NAME), store.root + "/" + MANIFEST_NAME)
+        self._manifest = parse_manifest(self._fetch(MANIFEST_NAME), store.root + "/" + MANIFEST_NAME)
         self.schema = shard_schema(TOKEN_TYPES[self.manifest.dtype])
         self._indexes: dict[int, PartIndex] = {}
         self._ranges: dict[int, list[CachedRange]] = {}
@@ -135,6 +135,14 @@ class RemoteParts:
                 allowed=[tokenizer_hash],
                 fix="encode the source with this tokenizer, or use the tokenizer it was encoded with",
             )
+
+    @property
+    def manifest(self) -> SourceManifest:
+        return self._manifest
+
+    @property
+    def as_pinned(self) -> bool:
+        return False
 
     @property
     def where(self) -> str:

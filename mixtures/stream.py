@@ -74,11 +74,12 @@ class SourceStream:
         self.pinned = pinned
         self.block_tokens = block_tokens
         self.files = files
-        _check_pins(pinned, self.files)
+        if not files.as_pinned:
+            _check_pins(pinned, files)
         self.starts = np.zeros(len(pinned.parts) + 1, np.int64)
         np.cumsum([part.tokens for part in pinned.parts], out=self.starts[1:])
         self.tokens = int(self.starts[-1])
-        self._removed = _removed_rows(pinned, self.files.manifest)
+        self._removed = {} if files.as_pinned else _removed_rows(pinned, files.manifest)
         self._layouts: dict[int, tuple[Ints, Ints]] = {}
         self._open: dict[tuple[int, int], StreamBatch] = {}
 

@@ -109,16 +109,20 @@ def read_manifest(folder: Path | str) -> SourceManifest:
 
     Raises: UserError when it is missing, unreadable, of another format or malformed.
     """
+    return parse_manifest(read_raw_manifest(folder), Path(folder) / MANIFEST_NAME)
+
+
+def read_raw_manifest(folder: Path | str) -> bytes:
+    """The bytes of a source's manifest. Raises: UserError when it is missing or unreadable."""
     path = Path(folder) / MANIFEST_NAME
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise UserError("the manifest is too large to be one", file=path, found=f"{path.stat().st_size} bytes")
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(
             "no readable source here", file=path, found=error.strerror, fix="name a folder that `windtunnel run` wrote"
         ) from None
-    return parse_manifest(raw, path)
 
 
 def parse_manifest(raw: bytes, path: object) -> SourceManifest:
