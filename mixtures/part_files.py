@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -72,12 +72,14 @@ class PartFiles(Protocol):
 class LocalParts:
     """Parts on a local disk, mapped into memory.
 
-    ``records``: of the parts, by number. ``manifest`` is read when somebody asks for it.
+    ``record_of``: the record of a part, by number. ``manifest`` is read when somebody asks for it.
     """
 
-    def __init__(self, folder: Path, dtype: str, records: Sequence[PartRecord], manifest: SourceManifest | None = None) -> None:
+    def __init__(
+        self, folder: Path, dtype: str, record_of: Callable[[int], PartRecord], manifest: SourceManifest | None = None
+    ) -> None:
         self.folder = folder
-        self.records = records
+        self.record_of = record_of
         self.schema = shard_schema(TOKEN_TYPES[dtype])
         self._manifest = manifest
         self._maps: dict[int, pa.Buffer] = {}
@@ -85,14 +87,14 @@ class LocalParts:
 
     @classmethod
     def of(cls, source: ShardSource) -> LocalParts:
-        return cls(source.folder, source.manifest.dtype, source.manifest.parts, source.manifest)
+        return cls(source.folder, source.manifest.dtype, source.manifest.parts.__getitem__, source.manifest)
 
     @classmethod
     def pinned(cls, folder: Path, pinned: PinnedSource) -> LocalParts:
         """The parts a plan pins. A manifest that is still the pinned one need not be understood, and of thousands that saves seconds."""
         raw = read_raw_manifest(folder)
         if pinned.manifest and xxhash.xxh3_128_hexdigest(raw) == pinned.manifest:
-            return cls(folder, pinned.dtype, [_record(part) for part in pinned.parts])
+            return cls(folder, pinned.dtype, lambda part: _record(pinned.parts[part]))
         return cls.of(open_source(folder, pinned.tokenizer_hash))
 
     @property
@@ -108,15 +110,15 @@ class LocalParts:
         return str(self.folder)
 
     def path(self, part: int) -> str:
-        return str(self.folder / self.records[part].file)
+        return str(self.folder / self.record_of(part).file)
 
     def index(self, part: int) -> PartIndex:
         if part not in self._indexes:
-            self._indexes[part] = read_part_index(self.folder, self.records[part])
+            self._indexes[part] = read_part_index(self.folder, self.record_of(part))
         return self._indexes[part]
 
     def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
-        place = self.index(part).batches[number]
+        place = self.index(part).batch(number)
         return open_batch(self._map(part).slice(place.offset, place.bytes), self.schema, self.path(part))
 
     def touch(self, part: int, number: int) -> None:
@@ -133,7 +135,7 @@ class LocalParts:
                     mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
             except (OSError, ValueError) as error:
                 raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
-            check_length(mapped.size, self.records[part].bytes, path)
+            check_length(mapped.size, self.record_of(part).bytes, path)
             self._maps[part] = mapped
         return self._maps[part]
 

@@ -161,7 +161,7 @@ class RemoteParts:
         found = self._cached(part, number) or self._read(part, number, *(together or (number, number + 1)))
         self.cache.touch(found)
         found.held.add(number)
-        place = self.index(part).batches[number]
+        place = self.index(part).batch(number)
         return open_batch(found.buffer.slice(place.offset - found.start, place.bytes), self.schema, self.path(part))
 
     def touch(self, part: int, number: int) -> None:
@@ -190,8 +190,8 @@ class RemoteParts:
             last -= 1
         index, record = self.index(part), self.manifest.parts[part]
         size = index.block_bytes
-        start = index.batches[first].offset // size * size
-        stop = min(-(-(index.batches[last - 1].offset + index.batches[last - 1].bytes) // size) * size, record.bytes)
+        end = index.batch(last - 1).offset + index.batch(last - 1).bytes
+        start, stop = index.batch(first).offset // size * size, min(-(-end // size) * size, record.bytes)
         self.cache.make_room(stop - start)
         content = self._fetch(record.file, start, stop)
         check_length(len(content), stop - start, self.path(part))

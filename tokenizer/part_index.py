@@ -5,13 +5,14 @@ written right after the part and before the manifest, which holds its checksum. 
 store asks for the index once and then for exactly the byte ranges it needs::
 
     index = read_part_index(folder, source.part(0))
-    place = index.batches[3]
+    place = index.batch(3)
     batch = open_batch(mapped.slice(place.offset, place.bytes), schema)     # tokenizer.record_batch
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -27,21 +28,21 @@ from tokenizer.shard_manifest import PartRecord
 INDEX_FORMAT = "part/1"
 _MAX_INDEX_BYTES = 1 << 26
 _FIX = "restore it or rebuild the source"
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 _DIGITS = 16  # of a block's checksum
 
 
 class BatchRange(NamedTuple):
     """One Arrow record batch: its IPC message (metadata and body) at ``offset`` in the file, and what it holds."""
 
-    offset: _Count  # bytes from the start of the file
-    bytes: _Count
-    rows: _Count
-    tokens: _Count
+    offset: int  # bytes from the start of the file
+    bytes: int
+    rows: int
+    tokens: int
 
 
 class PartIndex(BaseModel):
-    """What only readers of this part need.
+    """What only readers of this part need. ``ranges`` are offset, bytes, rows and tokens of each record batch, one behind the other.
 
     ``blocks`` are xxh3_64 of every ``block_bytes`` of the file, 16 hex digits each, one behind the other: a part has thousands, and
     one text is read a hundred times faster than thousands.
@@ -52,7 +53,7 @@ class PartIndex(BaseModel):
     format: Literal["part/1"] = "part/1"
     block_bytes: int = Field(ge=1)
     blocks: str = Field(pattern=r"^[0-9a-f]*$")
-    batches: tuple[BatchRange, ...]
+    ranges: tuple[_Count, ...]
 
     @property
     def block_count(self) -> int:
@@ -66,7 +67,21 @@ class PartIndex(BaseModel):
     @cached_property
     def columns(self) -> NDArray[np.int64]:
         """Offset, bytes, rows and tokens of the record batches, (batches, 4)."""
-        return np.array(self.batches, np.int64).reshape(-1, 4)
+        return np.array(self.ranges, np.int64).reshape(-1, 4)
+
+    @property
+    def batches(self) -> tuple[BatchRange, ...]:
+        """Where the record batches lie."""
+        return tuple(self.batch(number) for number in range(len(self.ranges) // 4))
+
+    def batch(self, number: int) -> BatchRange:
+        """Where one record batch lies."""
+        return BatchRange(*self.ranges[4 * number : 4 * number + 4])
+
+    @classmethod
+    def of(cls, block_bytes: int, blocks: Iterable[str], batches: Iterable[BatchRange]) -> PartIndex:
+        """The index of checksums and ranges."""
+        return cls(block_bytes=block_bytes, blocks="".join(blocks), ranges=tuple(number for place in batches for number in place))
 
     @cached_property
     def token_starts(self) -> NDArray[np.int64]:
@@ -132,18 +147,17 @@ def _parsed(raw: bytes, path: Path | str) -> PartIndex:
 
 def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
     """Ranges in order and inside the file, counts as in the manifest. Raises: UserError."""
-    try:
-        starts, sizes, rows, tokens = index.columns.T
-    except OverflowError:
-        raise UserError("the index is damaged: a number beyond 64 bits", file=path, field="batches", fix=_FIX) from None
+    if len(index.ranges) % 4:
+        raise UserError("the index is damaged: a range is cut", file=path, field="ranges", found=len(index.ranges), fix=_FIX)
+    starts, sizes, rows, tokens = index.columns.T
     before = np.append(0, starts[:-1] + sizes[:-1])
     wrong = np.flatnonzero((starts < before) | (sizes <= 0) | (starts + sizes > part.bytes) | (starts + sizes < starts))
     if len(wrong):
         raise UserError(
             "a record batch does not lie behind the one before and inside the part",
             file=path,
-            field=f"batches.{wrong[0]}",
-            found=list(index.batches[int(wrong[0])]),
+            field=f"ranges.{4 * wrong[0]}",
+            found=list(index.batch(int(wrong[0]))),
             allowed=[f"bytes {before[wrong[0]]} to {part.bytes}"],
             fix=_FIX,
         )

@@ -125,7 +125,7 @@ def add_part(
         sink = ChecksummedFile(file)
         written = write_part(sink, chunks, part, token_type, batch_rows=batch_rows)
     checksum, blocks = sink.digests()
-    index = PartIndex(block_bytes=sink.block_bytes, blocks="".join(blocks), batches=written.batches)
+    index = PartIndex.of(sink.block_bytes, blocks, written.batches)
     record = PartRecord(
         file=name,
         append=append,

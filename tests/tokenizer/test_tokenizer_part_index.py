@@ -130,21 +130,21 @@ def batches_of(source: Path) -> list[list[int]]:
 @pytest.mark.parametrize(
     ("column", "value", "field"),
     [
-        (0, -8, "batches"),
-        (0, 0, "batches.1"),
-        (0, 1 << 70, "batches"),
-        (1, 0, "batches.1"),
-        (1, 1 << 40, "batches.1"),
+        (0, -8, "ranges"),
+        (0, 0, "ranges.4"),
+        (0, 1 << 70, "ranges"),
+        (1, 0, "ranges.4"),
+        (1, 1 << 40, "ranges.4"),
         (2, 6, "rows"),
         (3, 1 << 41, "tokens"),
-        (3, "many", "batches.1"),
-        (3, 2.5, "batches.1"),
+        (3, "many", "ranges.7"),
+        (3, 2.5, "ranges.7"),
     ],
 )
 def test_ranges_that_cannot_be_are_refused(source: Path, column: int, value: Any, field: str) -> None:
     batches = batches_of(source)
     batches[1][column] = value
-    part = changed(source, 0, {"batches": batches})
+    part = changed(source, 0, {"ranges": [number for place in batches for number in place]})
     with pytest.raises(UserError) as raised:
         read_part_index(source, part)
     assert raised.value.file == str(source / part.index_file)
@@ -153,7 +153,7 @@ def test_ranges_that_cannot_be_are_refused(source: Path, column: int, value: Any
 
 
 def test_ranges_in_another_order_are_refused(source: Path) -> None:
-    part = changed(source, 0, {"batches": batches_of(source)[::-1]})
+    part = changed(source, 0, {"ranges": [number for place in batches_of(source)[::-1] for number in place]})
     with pytest.raises(UserError, match="does not lie behind"):
         read_part_index(source, part)
 
@@ -165,8 +165,8 @@ def test_ranges_in_another_order_are_refused(source: Path) -> None:
         ({"blocks": ""}, "other blocks"),
         ({"blocks": "xyz"}, "damaged"),
         ({"more": 1}, "more"),
-        ({"batches": []}, "other rows"),
-        ({"batches": 7}, "damaged"),
+        ({"ranges": []}, "other rows"),
+        ({"ranges": 7}, "damaged"),
         ({"block_bytes": 0}, "damaged"),
     ],
 )
@@ -186,12 +186,12 @@ def test_an_index_that_is_no_json_is_refused(source: Path) -> None:
 def test_verification_finds_ranges_that_are_in_bounds_and_yet_not_the_batches(source: Path) -> None:
     batches = batches_of(source)
     batches[0][1] -= 8
-    changed(source, 0, {"batches": batches})
+    changed(source, 0, {"ranges": [number for place in batches for number in place]})
     assert [finding.kind for finding in verify(source)] == ["index"]
     batches = batches_of(source)
     batches[0][1] += 8
     batches[1][2], batches[2][2] = batches[1][2] + 1, batches[2][2] - 1
-    changed(source, 0, {"batches": batches})
+    changed(source, 0, {"ranges": [number for place in batches for number in place]})
     [finding] = verify(source)
     assert "2 record batches are not at their places" in finding.message
 
@@ -251,8 +251,8 @@ def test_any_flipped_byte_gives_a_batch_or_a_user_error(source: Path) -> None:
 
 
 def test_an_index_is_canonical_json_and_grows_with_its_part_alone() -> None:
-    index = PartIndex(block_bytes=64, blocks="0" * 16, batches=(BatchRange(8, 56, 1, 2),))
-    assert index.to_json() == b'{"batches":[[8,56,1,2]],"block_bytes":64,"blocks":"0000000000000000","format":"part/1"}\n'
+    index = PartIndex.of(64, ["0" * 16], [BatchRange(8, 56, 1, 2)])
+    assert index.to_json() == b'{"block_bytes":64,"blocks":"0000000000000000","format":"part/1","ranges":[8,56,1,2]}\n'
 
 
 def test_the_manifest_takes_a_few_hundred_bytes_per_part(source: Path) -> None:

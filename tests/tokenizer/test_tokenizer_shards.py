@@ -171,7 +171,7 @@ def test_windows_across_record_batches_equal_the_joined_documents(
         sink = ChecksummedFile(out)
         written = write_part(sink, [chunk], plan, token_type, batch_tokens, batch_rows)
     checksum, blocks = sink.digests()
-    index = PartIndex(block_bytes=sink.block_bytes, blocks="".join(blocks), batches=written.batches)
+    index = PartIndex.of(sink.block_bytes, blocks, written.batches)
     counts = {name: value for name, value in vars(written).items() if name != "batches"}
     facts = {"file": "part-00000.arrow", "append": 0, "bytes": sink.bytes, "checksum": checksum, "index_checksum": index.checksum, **counts}
     record = {**empty_manifest(dtype).model_dump(), "parts": [facts]}

@@ -42,7 +42,7 @@ def build(folder: Path, documents: int = 80, part_tokens: int = 600) -> SourceMa
             sink = ChecksummedFile(out, BLOCK)
             written = write_part(sink, [chunk], part, pa.uint16(), batch_rows=16)
         checksum, blocks = sink.digests()
-        index = PartIndex(block_bytes=BLOCK, blocks="".join(blocks), batches=written.batches)
+        index = PartIndex.of(BLOCK, blocks, written.batches)
         (folder / name).with_suffix(".json").write_bytes(index.to_json())
         facts = {"file": name, "append": 0, "bytes": sink.bytes, "checksum": checksum, "index_checksum": index.checksum}
         records.append({**facts, **{key: value for key, value in vars(written).items() if key != "batches"}})
@@ -75,7 +75,7 @@ def rewrite(folder: Path, number: int, columns: dict[str, Any] | None = None, sc
         place = BatchRange(file.tell() - size, size, facts.get("rows", changed.num_rows), facts.get("tokens", tokens))
     raw = path.read_bytes()
     blocks = tuple(xxhash.xxh3_64_hexdigest(raw[start : start + BLOCK]) for start in range(0, len(raw), BLOCK))
-    index = PartIndex(block_bytes=BLOCK, blocks="".join(blocks), batches=(place,))
+    index = PartIndex.of(BLOCK, blocks, (place,))
     path.with_suffix(".json").write_bytes(index.to_json())
     record |= {
         "bytes": len(raw),
