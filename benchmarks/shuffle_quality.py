@@ -48,6 +48,7 @@ from scipy import stats
 from token_data import TokenData, add_options, prepare
 
 from mixtures.loader import Batch, Loader
+from mixtures.order import source_orders
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec
 from tokenizer.shard_manifest import SourceManifest
@@ -103,7 +104,7 @@ def order_statistics(keys: int, blocks: int) -> dict[str, Any]:
         epochs = [shown(plan, epoch) for epoch in range(2)]
         for name, value in tests_of(plan, *epochs).items():
             found.setdefault(name, []).append(value)
-    pinned = plan.sources[0]
+    order_of = source_orders(plan, 0)[0]
     summary = {
         name: {
             "smallest_p": float(f"{min(values):.3g}"),
@@ -112,7 +113,7 @@ def order_statistics(keys: int, blocks: int) -> dict[str, Any]:
         }
         for name, values in found.items()
     }
-    shape = {"windows": pinned.windows, "block_windows": pinned.block_windows, "open_blocks": pinned.open_blocks}
+    shape = {"windows": order_of.windows, "block_windows": order_of.block_windows, "open_blocks": order_of.pinned.open_blocks}
     return {"keys": keys, **shape, "tests": summary}
 
 
@@ -129,16 +130,17 @@ def simulated(windows: int, seed: int) -> Plan:
     spec = MixtureSpec(phases=[{"name": "stable", "tokens": 2 * windows * WINDOW, "weights": {TRAIN: 1.0}}])  # type: ignore[arg-type]
     source = ShardSource(Path(TRAIN), counted)
     plan = freeze(spec, {TRAIN: source}, sequence_length=WINDOW, batch_tokens=64 * WINDOW, seed=seed)
-    if plan.sources[0].block_windows != BLOCK_WINDOWS:
-        raise SystemExit(f"blocks have {plan.sources[0].block_windows} windows, {BLOCK_WINDOWS} expected")
+    found = source_orders(plan, 0)[0].block_windows
+    if found != BLOCK_WINDOWS:
+        raise SystemExit(f"blocks have {found} windows, {BLOCK_WINDOWS} expected")
     return plan
 
 
 def shown(plan: Plan, epoch: int) -> Ints:
     """The windows of the stream in the order of an epoch, (windows,). The one place that knows how plans tell it."""
-    windows = plan.sources[0].windows
-    numbers = np.arange(epoch * windows, (epoch + 1) * windows)
-    _, window = plan.orders.shown(np.zeros(windows, np.int32), numbers)
+    order = source_orders(plan, 0)[0]
+    windows = order.windows
+    _, window = order.shown(np.arange(epoch * windows, (epoch + 1) * windows))
     if not (np.bincount(window, minlength=windows) == 1).all():
         raise SystemExit("an epoch does not show every window once")
     return window
@@ -146,9 +148,9 @@ def shown(plan: Plan, epoch: int) -> Ints:
 
 def tests_of(plan: Plan, first: Ints, second: Ints) -> dict[str, float]:
     """A p-value per test; see the head of the file."""
-    pinned = plan.sources[0]
-    size = pinned.block_windows
-    group = size * pinned.open_blocks
+    order = source_orders(plan, 0)[0]
+    size = order.block_windows
+    group = size * order.pinned.open_blocks
     windows = len(first) // group * group
     place = np.arange(windows)
     block, offset = first[:windows] // size, first[:windows] % size
@@ -207,7 +209,7 @@ class Windows:
         return [Batch(**{name: column[row] for name, column in self.columns.items()}) for row in rows]
 
 
-ROWWISE = ("tokens", "targets", "weights", "positions", "documents", "source", "start")
+ROWWISE = ("tokens", "targets", "weights", "positions", "documents", "source")
 
 
 def read(plan: Plan, data: TokenData, steps: int) -> Windows:
@@ -215,7 +217,8 @@ def read(plan: Plan, data: TokenData, steps: int) -> Windows:
     loader = Loader(plan, data.folders)
     batches = [loader.batch(step) for step in range(steps)]
     columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ROWWISE}
-    columns["lengths"] = np.zeros(len(columns["tokens"]), np.int32)  # borders of documents: not used by this model
+    columns["lengths"] = np.zeros(len(columns["tokens"]), np.int32)  # borders of documents and pieces: not used by this model
+    columns["pieces"] = np.zeros((len(columns["tokens"]), 5), np.int64)
     return Windows(columns)
 
 
@@ -238,13 +241,13 @@ def training_losses(data: TokenData, seeds: int, steps: int, workers: int) -> di
         found = [task.result() for task in tasks]
     losses = {name: [own[name] for own in found] for name in found[0]}
     plan = planned(data, TRAIN, steps, 1)
-    pinned = plan.sources[0]
-    shape = {"windows": pinned.windows, "block_windows": pinned.block_windows, "open_blocks": pinned.open_blocks}
+    order = source_orders(plan, 0)[0]
+    shape = {"windows": order.windows, "block_windows": order.block_windows, "open_blocks": order.pinned.open_blocks}
     return {
         "steps": steps,
         "batch_tokens": BATCH * LENGTH,
         "sequence_length": LENGTH,
-        "epochs": round(steps * BATCH / pinned.windows, 2),
+        "epochs": round(steps * BATCH / order.windows, 2),
         **shape,
         "seeds": seeds,
         "held_out_loss": {name: round(float(np.mean([loss for loss, _ in pairs])), 4) for name, pairs in losses.items()},
@@ -257,9 +260,9 @@ def losses_of(data: TokenData, seed: int, steps: int) -> dict[str, tuple[float, 
     """What :func:`trained` finds for a seed, by order."""
     torch.set_num_threads(1)
     held = planned(data, HELD_OUT, HELD_OUT_STEPS, 1)
-    held_out = read(held, data, min(HELD_OUT_STEPS, held.sources[0].windows // BATCH))
+    held_out = read(held, data, min(HELD_OUT_STEPS, source_orders(held, 0)[0].windows // BATCH))
     plan = planned(data, TRAIN, steps, seed)
-    windows, epoch = read(plan, data, steps), plan.sources[0].windows
+    windows, epoch = read(plan, data, steps), source_orders(plan, 0)[0].windows
     means = windows.columns["tokens"].mean(axis=1)
     orders = {
         "planned": by_epoch(windows, epoch, lambda rows: rows),
