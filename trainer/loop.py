@@ -14,6 +14,7 @@ the signal's number. A second signal acts at once; what the last checkpoint hold
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -32,6 +33,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.determinism import deterministic
 from trainer.interrupt import StopRequest
 from trainer.metrics import TIME, TRAIN, VALIDATION, Metrics
+from trainer.precision import computing_in
 from trainer.run import Run, StepReport
 from trainer.settings import ModelSettings, TrainSettings
 from trainer.validate import HeldOut, held_out
@@ -96,6 +98,7 @@ def train(
     with (
         run_lock(Store(f"{store.root.rstrip('/')}/{checkpoint.FOLDER}")),
         deterministic(settings.threads) as threads,
+        computing_in(settings.resolved_precision),
         StopRequest() as stop,
     ):
         checkpoint.clean(store)
@@ -144,6 +147,7 @@ def _steps(
         clock = time.perf_counter()
         report = run.update()
         seconds = time.perf_counter() - clock
+        report = dataclasses.replace(report, seconds=seconds)
         training_seconds += seconds
         metrics.record(TRAIN, report.line())
         metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": run.plan.batch_tokens / seconds})
