@@ -1,7 +1,7 @@
 """A model on one page: shape, parameters, multipliers, compute and memory, as rows a table can show.
 
-for row in describe(preset("2.4B"), sequence_length=4096, micro_batch_tokens=16384):
-    print(row.section, row.name, row.shown)
+    for row in describe(preset("2.4B"), sequence_length=4096, micro_batch_tokens=16384):
+        print(row.section, row.name, row.shown)
 """
 
 from __future__ import annotations

@@ -73,11 +73,7 @@ def test_wsd_agrees_with_the_plain_formula(step: int, warmup: int, half_life: in
 
 
 @given(
-    shape=st.sampled_from(SHAPES),
-    final=st.floats(0.01, 0.9),
-    start=st.integers(0, 500),
-    steps=st.integers(1, 500),
-    warmup=st.integers(0, 50),
+    shape=st.sampled_from(SHAPES), final=st.floats(0.01, 0.9), start=st.integers(0, 500), steps=st.integers(1, 500), warmup=st.integers(0, 50)
 )
 def test_a_decay_falls_from_the_peak_to_its_final_fraction_and_stays(
     shape: DecayShape, final: float, start: int, steps: int, warmup: int
@@ -91,9 +87,7 @@ def test_a_decay_falls_from_the_peak_to_its_final_fraction_and_stays(
 
 @given(step=st.integers(1, 2000), decay_start=st.integers(100, 900))
 def test_a_stored_schedule_gives_the_same_bits(step: int, decay_start: int) -> None:
-    spec = ScheduleSpec(peak=0.0137, warmup=20, decay=DecaySpec(shape="one_minus_sqrt", final=0.03)).resolved(
-        decay_start=decay_start, end=1000
-    )
+    spec = ScheduleSpec(peak=0.0137, warmup=20, decay=DecaySpec(shape="one_minus_sqrt", final=0.03)).resolved(decay_start=decay_start, end=1000)
     assert rate(ScheduleSpec.model_validate_json(spec.model_dump_json()), step).hex() == rate(spec, step).hex()
 
 
