@@ -19,26 +19,26 @@ import os
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the windtunnel command does: steadier on shared cores
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import statistics  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-from importlib import metadata  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
-from scipy import stats  # noqa: E402
+from scipy import stats
 
-from artifacts.paths import Store  # noqa: E402
-from pipelines.console import print_table  # noqa: E402
-from pipelines.progress import Progress, TrainingWatch  # noqa: E402
-from pipelines.recipe import LoadedRecipe, load_recipe  # noqa: E402
-from pipelines.report.training_metrics import Ending, Trainings, read_trainings  # noqa: E402
-from pipelines.run import run_recipe  # noqa: E402
-from pipelines.terminal import TerminalProgress  # noqa: E402
-from pipelines.training import train_recipe  # noqa: E402
+from artifacts.paths import Store
+from pipelines.console import print_table
+from pipelines.progress import Progress, TrainingWatch
+from pipelines.recipe import LoadedRecipe, load_recipe
+from pipelines.report.training_metrics import Ending, Trainings, read_trainings
+from pipelines.run import run_recipe
+from pipelines.terminal import TerminalProgress
+from pipelines.training import train_recipe
 
 RESULT = Path(__file__).parent / "results" / "decay_comparison.json"
 WITH, WITHOUT = "with", "without"
