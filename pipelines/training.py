@@ -151,13 +151,14 @@ def train_recipe(
     outcome = f"{folder}/outcome-{content_key(asked)}.json"
     if store.exists(outcome) and store.exists(f"{folder}/checkpoints/step-{plan.steps:08d}/state.json"):
         record.update(load_json(store.read(outcome)))  # trained, measured and sampled already
-        return [Ledger(TRAIN, units=1), *(Ledger(f"{BRANCH}{entry.name}", units=1) for entry in recipe.branches)]
+        steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
+        return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     measured = materials.held_out(
         [*plan.names, *(name for entry in recipe.branches for phase in entry.phases for name in phase.weights)], plan.sequence_length
     )
     reset_peak()
     trained = _train(recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step)
-    ledgers = [_ledger(TRAIN, trained)]
+    ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
     record["branches"], record["samples"] = {}, []
@@ -224,7 +225,7 @@ def _branches(
         facts = {"folder": f"{folder}/branches/{place}", "from_step": comparison.step, "steps": outcome.steps, "tokens": outcome.tokens}
         losses = {source: loss.to_json() for source, loss in comparison.losses[place].items()}
         record["branches"][name] = {**facts, "validation": losses}
-        ledgers.append(_ledger(f"{BRANCH}{name}", outcome))
+        ledgers.append(_ledger(f"{BRANCH}{name}", outcome, folder))
     return ledgers
 
 
@@ -260,10 +261,17 @@ def _train(
     return outcome
 
 
-def _ledger(step: str, outcome: TrainOutcome) -> Ledger:
-    """What a training cost in this call; it takes no document away."""
+def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
+    """What a training cost in this call; it takes no document away. Its fingerprint is the training's key."""
     made = outcome.step > outcome.first_step
-    return Ledger(step, units=1, computed=int(made), seconds=outcome.seconds if made else 0.0, peak_bytes=peak_bytes() if made else 0)
+    return Ledger(
+        step,
+        fingerprint=Path(folder).name,
+        units=1,
+        computed=int(made),
+        seconds=outcome.seconds if made else 0.0,
+        peak_bytes=peak_bytes() if made else 0,
+    )
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -150,7 +151,8 @@ def _steps(
         report = dataclasses.replace(report, seconds=seconds)
         training_seconds += seconds
         metrics.record(TRAIN, report.line())
-        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": run.plan.batch_tokens / seconds})
+        speed, peak = run.plan.batch_tokens / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": speed, "peak_bytes": peak})
         if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
             losses = measured.losses(run.model)
             metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})

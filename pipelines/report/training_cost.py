@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.report.training_metrics import MAIN, Ending, Trainings
-from pipelines.step_names import BRANCH, TRAIN
+from pipelines.report.training_metrics import Ending, Trainings
 from trainer.compute_costs import exact_flops_per_token, flops_per_token
 
 
@@ -15,8 +14,7 @@ class TrainingCost:
     """One ending. ``seconds`` are those of its updates, whichever call made them.
 
     ``operations`` are the floating-point operations of all matrix products, attention over full windows included,
-    ``paper_operations`` 6 N D; None where the model is not known. ``peak_bytes`` is that of the process in the call that
-    made its last updates, 0 where the record does not know.
+    ``paper_operations`` 6 N D; None where the model is not known.
     """
 
     ending: Ending
@@ -25,7 +23,6 @@ class TrainingCost:
     seconds: float
     operations: int | None
     paper_operations: int | None
-    peak_bytes: int
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -40,7 +37,6 @@ def training_costs(record: dict[str, Any], trainings: Trainings | None) -> list[
     """A row per ending, the run's own first; empty where nothing was trained."""
     if trainings is None:
         return []
-    peaks = {ledger["step"]: ledger["peak_bytes"] for ledger in record["ledgers"]}
     length = record["recipe"]["train"]["sequence_length"]
     exact = None if trainings.model is None else exact_flops_per_token(trainings.model, length)
     paper = None if trainings.model is None else flops_per_token(trainings.model)
@@ -52,7 +48,6 @@ def training_costs(record: dict[str, Any], trainings: Trainings | None) -> list[
             seconds=ending.seconds,
             operations=None if exact is None else exact * ending.tokens,
             paper_operations=None if paper is None else paper * ending.tokens,
-            peak_bytes=peaks.get(TRAIN if ending.name == MAIN else f"{BRANCH}{ending.name}", 0),
         )
         for ending in trainings.endings
     ]

@@ -33,7 +33,8 @@ class Ending:
     """One training: the run itself (``main``), or a branch that left it after ``from_step`` updates.
 
     ``train`` and ``validation`` are its own lines, those of a branch begin behind ``from_step``. ``plan`` is None where it is gone.
-    ``seconds`` are those of the updates; ``checkpoints`` the steps kept, ``checkpoint_bytes`` what they take.
+    ``seconds`` are those of the updates, ``peak_bytes`` the most memory of a process that made them (0 where it was not noted);
+    ``checkpoints`` are the steps kept, ``checkpoint_bytes`` what they take.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Ending:
     train: tuple[Line, ...]
     validation: tuple[Line, ...]
     seconds: float
+    peak_bytes: int
     checkpoints: tuple[int, ...]
     checkpoint_bytes: int
 
@@ -193,6 +195,7 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
         train=series[TRAIN],
         validation=series[VALIDATION],
         seconds=sum(line["seconds"] for line in series[TIME]),
+        peak_bytes=max((line.get("peak_bytes", 0) for line in series[TIME]), default=0),
         checkpoints=tuple(steps),
         checkpoint_bytes=sum(store.size(file) or 0 for file in files),
     )
