@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from artifacts.errors import UserError
 from pipelines.console import Json, Runs, print_table
@@ -128,6 +129,34 @@ def schedule_show(
     print_table(("step", "learning rate"), [(step, repr(rate)) for step, rate in rows])
 
 
+def train(
+    recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
+    resume: Annotated[bool, typer.Option(help="go on from the latest checkpoint; --no-resume refuses where there is one")] = True,
+    until_step: Annotated[int | None, typer.Option(min=1, help="stop after so many steps, with a checkpoint")] = None,
+    runs: Runs = "runs",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value; may be repeated")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the corpus."""
+    from pipelines.recipe import load_recipe
+    from pipelines.report import write_report
+    from pipelines.terminal import TerminalProgress
+    from pipelines.terminal_outcome import print_training
+    from pipelines.terminal_training import training_json
+    from pipelines.train_run import train_run
+
+    started = time.monotonic()
+    console = Console(stderr=as_json)
+    loaded = load_recipe(recipe, overrides or ())
+    with TerminalProgress(console) as progress:
+        outcome = train_run(loaded, runs, resume=resume, until_step=until_step, progress=progress)
+    report = write_report(outcome.store, outcome.record)
+    if as_json:
+        print(json.dumps(training_json(outcome)))
+    else:
+        print_training(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
+
+
 def branch_checkpoint(
     checkpoint: Annotated[str, typer.Argument(help="folder of a stable checkpoint, under a run's folder")],
     mixtures: Annotated[list[Path], typer.Option("--mixture", help="YAML file with the phases of one ending; give it several times")],
@@ -138,8 +167,10 @@ def branch_checkpoint(
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.bands import source_of
+    from pipelines.progress import TrainingWatch, ended
     from pipelines.recipe import load_branch
     from pipelines.run_record import load_run
+    from pipelines.terminal import TerminalProgress
     from pipelines.training import Materials
     from trainer.branch import branch
 
@@ -150,7 +181,17 @@ def branch_checkpoint(
 
     length = int(load(checkpoint).state.settings["sequence_length"])
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
-    comparison = branch(checkpoint, phases, materials.folders, place, validation=held, on_step=_say_step)
+    with TerminalProgress() as progress:
+        watch = TrainingWatch(progress)
+        comparison = branch(
+            checkpoint,
+            phases,
+            materials.folders,
+            place,
+            validation=held,
+            on_step=lambda name, report: watch(f"branch {name}", report),
+        )
+    ended(*comparison.outcomes.values())
     if as_json:
         print(json.dumps(comparison.rows()))
         return
@@ -159,11 +200,6 @@ def branch_checkpoint(
         for row in comparison.rows()
     ]
     print_table(("branch", "held-out source", "nats/token", "bits/byte", "change"), rows)
-
-
-def _say_step(name: str, report: Any) -> None:
-    if report.step % 25 == 0 or report.step == report.steps:
-        print(f"{name}: step {report.step} of {report.steps}, loss {report.loss:.4f}", file=sys.stderr)
 
 
 def generate_text(
@@ -187,5 +223,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(mixture_app, name="mixture")
     app.add_typer(model_app, name="model")
     app.add_typer(schedule_app, name="schedule")
+    app.command("train")(train)
     app.command("branch")(branch_checkpoint)
     app.command("generate")(generate_text)
