@@ -110,7 +110,8 @@ class Buffer:
 class Loader:
     """Reads a plan's batches from shards.
 
-    ``folders``: each pinned source's folder, or its URL on a store; what is read from stores lies in ``cache``. ``rank`` of ``world_size``: which contiguous slice of every step's windows.
+    ``folders``: each pinned source's folder, or its URL on a store; what is read from stores lies in ``cache``.
+    ``rank`` of ``world_size``: which contiguous slice of every step's windows.
     Raises: UserError when a folder is missing or holds other shards than the plan pins, when the plan contradicts
     itself, or when there are more ranks than windows in a batch.
     """
@@ -192,7 +193,10 @@ class Loader:
 
 
 def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) -> tuple[SourceStream, ...]:
-    """The streams of a plan's sources, by its order; ``cache`` is for those on stores. Raises: UserError when a folder is missing or holds other shards."""
+    """The streams of a plan's sources, by its order; ``cache`` is for those on stores.
+
+    Raises: UserError when a folder is missing or holds other shards.
+    """
     for name in plan.names:
         if name not in folders:
             raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))

@@ -97,7 +97,10 @@ class SourceStream:
         return self._layouts[part]
 
     def batch(self, part: int, number: int, place: int | None = None) -> StreamBatch:
-        """A record batch of a part, mapped; what lies in one block with ``place`` is wanted soon. Raises: UserError when the file is missing, damaged, or not what the manifest says."""
+        """A record batch of a part, mapped; what lies in one block with ``place`` is wanted soon.
+
+        Raises: UserError when the file is missing, damaged, or not what the manifest says.
+        """
         found = self._open.get((part, number))
         if found is None:
             starts, rows = self.layout(part)
