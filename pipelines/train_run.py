@@ -14,6 +14,7 @@ from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
+from mixtures.plan_format import Plan
 from pipelines.progress import Progress, Silent, TrainingWatch
 from pipelines.recipe import LoadedRecipe
 from pipelines.run import RunOutcome
@@ -25,11 +26,17 @@ DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
 
 
 def train_run(
-    loaded: LoadedRecipe, runs: str = "runs", *, resume: bool = True, until_step: int | None = None, progress: Progress | None = None
+    loaded: LoadedRecipe,
+    runs: str = "runs",
+    *,
+    resume: bool = True,
+    until_step: int | None = None,
+    plan: Plan | None = None,
+    progress: Progress | None = None,
 ) -> RunOutcome:
     """Train to the end of the recipe, branches and samples included, or to ``until_step`` updates of its own training.
 
-    Without ``resume`` a training that has a checkpoint is refused.
+    Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of the run's.
     Raises: StoppedError after a signal; UserError when the run has no shards, or those of other settings, and as
     :func:`pipelines.training.train_recipe`.
     """
@@ -40,7 +47,8 @@ def train_run(
         )
     check_shards_are_of(loaded, record)
     with run_lock(store):
-        made = train_recipe(loaded, store, record, TrainingWatch(progress or Silent(), until_step), resume=resume, until_step=until_step)
+        watch = TrainingWatch(progress or Silent(), until_step)
+        made = train_recipe(loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan)
         record["recipe"] = loaded.resolved()
         record["reached"] = "train" if _finished(store, record) else "shards"
         _book(store, record, made)

@@ -24,6 +24,7 @@ from pipelines.memory import peak_bytes, reset_peak
 from pipelines.progress import TrainingWatch, ended
 from pipelines.recipe import LoadedRecipe, Recipe
 from pipelines.recipe_names import of_branch
+from pipelines.run_plan import PLAN, adopt, edited_plan, write_plan
 from pipelines.step_names import BRANCH, TRAIN
 from tokenizer.encode import Tokenizer
 from tokenizer.shards import ShardSource, open_source
@@ -31,7 +32,6 @@ from tokenizer.shards import ShardSource, open_source
 if TYPE_CHECKING:
     from trainer.loop import TrainOutcome
 
-PLAN = "plan.json"
 SUFFIX = "-validation"
 SAMPLE_TOKENS = 64
 
@@ -114,7 +114,8 @@ def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSourc
     for phase in phases:
         for name, field in phase.shown.items():
             if not names_meant(name, sources) and source_of(name) == name:
-                asked = f"{round(phase.weights[name] * phase.tokens):,} tokens asked of {name}" if phase.tokens and name in phase.weights else name
+                tokens = round(phase.weights.get(name, 0.0) * (phase.tokens or 0))
+                asked = f"{tokens:,} tokens asked of {name}" if tokens else name
                 raise UserError(
                     "a source without shards",
                     field=f"{phase.field}.{field}",
@@ -132,18 +133,20 @@ def train_recipe(
     *,
     resume: bool = True,
     until_step: int | None = None,
+    plan: Plan | None = None,
 ) -> list[Ledger]:
     """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger per training: time and memory.
 
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many updates; branches come
-    only behind the last one.
+    only behind the last one. ``plan``: follow this one rather than the run's, which is the recipe's or what edits made of it.
     Raises: StoppedError after a signal; UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
-    plan = plan_mixture(loaded, materials)
+    plan = plan or edited_plan(store, plan_mixture(loaded, materials))
     branches = plan_branches(loaded, materials, plan)
-    store.write(PLAN, plan.to_json())
-    recipe, folder = loaded.recipe, training_folder(loaded, plan)
+    write_plan(store, plan)
+    recipe, folder = loaded.recipe, training_folder(loaded, plan.hash)
+    adopt(store, plan, folder, lambda plan_hash: training_folder(loaded, plan_hash))
     if not resume:
         _refuse_if_begun(loaded, store, folder)
     asked = {"branches": [entry.model_dump(mode="json") for entry in recipe.branches], "prompts": list(recipe.prompts), "seed": recipe.seed}
@@ -171,10 +174,10 @@ def train_recipe(
     return ledgers
 
 
-def training_folder(loaded: LoadedRecipe, plan: Plan) -> str:
+def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
     """Where this training lies in the run: under a key of its plan and all its settings."""
     recipe = loaded.recipe
-    key = content_key({"plan": plan.hash, "model": recipe.model.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")})
+    key = content_key({"plan": plan_hash, "model": recipe.model.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")})
     return f"training/{key}"
 
 
