@@ -1,11 +1,10 @@
-"""Plain PyTorch on a frozen plan: resumable at any step, on any number of ranks.
+"""Plain PyTorch on a frozen plan, resumable at any step on any number of ranks.
 
     windtunnel mixture plan recipes/tiny.yaml --output plan.json
     python examples/plain_torch/train.py --plan plan.json --shards web-en=FOLDER code=FOLDER … --out out --until-step 6
     torchrun --nproc-per-node 4 examples/plain_torch/train.py …        # goes on where the other stopped
 
-A checkpoint is {step, plan hash} with weights and moments. ``out/tokens.log`` has a line per step: the digest of the tokens
-that all ranks consumed, in rank order. It is the same however often a run was stopped, and on however many ranks it went on.
+``out/tokens.log`` has the digest of the tokens that all ranks consumed at each step; stops and another number of ranks change nothing.
 """
 
 import argparse
@@ -50,20 +49,18 @@ def update(model, optimizer, item, stop):
     nats = nn.functional.cross_entropy(logits.transpose(1, 2), item["targets"].long(), reduction="none")  # (B, T)
     (nats * item["weights"]).sum().backward()
     sums = torch.tensor([(nats * item["weights"]).sum().item(), item["weights"].sum().item(), float(stop)])
-    for tensor in [sums, *(parameter.grad for parameter in model.parameters())]:
-        if dist.is_initialized():
-            dist.all_reduce(tensor)
+    everywhere = dist.all_reduce if dist.is_initialized() else lambda tensor: None
+    everywhere(sums)
     for parameter in model.parameters():
+        everywhere(parameter.grad)
         parameter.grad /= max(sums[1].item(), 1.0)  # a mean over the targets of the whole batch, however it is divided
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return (sums[0] / sums[1]).item(), bool(sums[2])
 
 
 def consumed(item, world_size):
-    """Digest of the tokens of all ranks, in rank order."""
-    shares = [item["tokens"].numpy().tobytes()] * world_size
+    shares = [item["tokens"].numpy().tobytes()] * world_size  # of all ranks, in rank order
     if world_size > 1:
         dist.all_gather_object(shares, shares[0])
     return xxhash.xxh3_128_hexdigest(b"".join(shares))
@@ -86,8 +83,8 @@ def load(path, model, optimizer, plan):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plan", required=True)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--plan", required=True, type=Plan.load)
     parser.add_argument("--shards", required=True, nargs="+", metavar="SOURCE=FOLDER")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--until-step", type=int)
@@ -97,15 +94,14 @@ def main():
         dist.init_process_group("gloo")
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     torch.manual_seed(1)
-    plan = Plan.load(options.plan)
-    model = Tiny(plan.sources[0].vocab_size, max(context.sequence_length for context in plan.contexts))
+    model = Tiny(options.plan.sources[0].vocab_size, max(context.sequence_length for context in options.plan.contexts))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, foreach=False)
     path, log = options.out / "checkpoint.safetensors", options.out / "tokens.log"
-    step = load(path, model, optimizer, plan) if path.exists() else 0
+    step = load(path, model, optimizer, options.plan) if path.exists() else 0
     if rank == 0:
         options.out.mkdir(parents=True, exist_ok=True)
         log.write_text("".join(log.read_text().splitlines(True)[:step]) if log.exists() else "")  # later steps are made again
-    dataset = PlanDataset(plan, dict(pair.split("=", 1) for pair in options.shards), rank, world_size)
+    dataset = PlanDataset(options.plan, dict(pair.split("=", 1) for pair in options.shards), rank, world_size)
     steps = range(step, min(options.until_step or len(dataset), len(dataset)))
     for item in DataLoader(dataset, batch_size=None, sampler=steps, num_workers=1):
         digest, (loss, stopped) = consumed(item, world_size), update(model, optimizer, item, bool(asked))
@@ -117,7 +113,7 @@ def main():
         if stopped:
             break
     if rank == 0:
-        save(path, model, optimizer, step, plan)
+        save(path, model, optimizer, step, options.plan)
 
 
 if __name__ == "__main__":
