@@ -21,7 +21,7 @@ from mixtures.plan_format import Plan
 
 
 @dataclass(frozen=True)
-class _Cap:
+class Cap:
     """A cap on a source of ``epoch`` tokens: ``tokens`` allowed, ``shown`` by the plan, of these ``before`` the phase."""
 
     source: str
@@ -36,6 +36,11 @@ class _Cap:
     def room(self) -> int:
         return max(0, self.tokens - self.before)
 
+    @property
+    def used(self) -> float:
+        """How much of what the cap allows the plan shows; 1 is all of it."""
+        return self.shown / self.tokens if self.tokens else float(self.shown > 0)
+
 
 def check_caps(plan: Plan, first_segment: int, phase: Phase) -> None:
     """Check the plan's last phase, which begins with ``first_segment``, and the run up to its end.
@@ -48,11 +53,11 @@ def check_caps(plan: Plan, first_segment: int, phase: Phase) -> None:
     begin = tokens_shown(plan, plan.segments[first_segment].first_step).tolist()
     shown = {name: (first, last) for name, first, last in zip(plan.names, begin, end, strict=True) if last > first}
     epochs = dict(zip(plan.names, epoch_tokens(plan).tolist(), strict=True))
-    caps = [cap for name, (first, last) in shown.items() for cap in _caps_on(plan, name, epochs[name], phase, first, last)]
+    caps = [cap for name, (first, last) in shown.items() for cap in caps_on(plan, name, epochs[name], phase, first, last)]
     broken = [cap for cap in caps if cap.shown > cap.tokens]
     if broken:
         worst = max(broken, key=lambda cap: Fraction(cap.shown, max(1, cap.tokens)))
-        _refuse(worst, phase, _room(caps, set(shown)), sum(end) - sum(begin))
+        refuse(worst, phase, _room(caps, set(shown)), sum(end) - sum(begin))
 
 
 def epoch_tokens(plan: Plan) -> NDArray[np.int64]:
@@ -69,21 +74,24 @@ def allowed_tokens(epoch: int, epochs: float) -> int:
     return int(Fraction(epochs) * epoch)
 
 
-def _caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: int) -> Iterator[_Cap]:
-    """The caps on a source: the phase's, the run's, and that on repetitions."""
+def caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: int) -> Iterator[Cap]:
+    """The caps on a source of ``epoch`` tokens that had shown ``begin`` tokens before a phase and ``end`` behind it.
+
+    They are the phase's, the run's, and that on repetitions.
+    """
     in_phase = rule_of(phase.max_epochs, name)
     if in_phase is not None:
         field = f"{phase.field}.max_epochs.{in_phase[0]}"
-        yield _Cap(name, epoch, in_phase[1], field, allowed_tokens(epoch, in_phase[1]), end - begin, 0)
+        yield Cap(name, epoch, in_phase[1], field, allowed_tokens(epoch, in_phase[1]), end - begin, 0)
     in_run = rule_of(plan.rules.max_epochs, name)
     if in_run is not None:
-        yield _Cap(name, epoch, in_run[1], f"mixture.max_epochs.{in_run[0]}", allowed_tokens(epoch, in_run[1]), end, begin)
+        yield Cap(name, epoch, in_run[1], f"mixture.max_epochs.{in_run[0]}", allowed_tokens(epoch, in_run[1]), end, begin)
     times = plan.rules.max_repetitions
     if times is not None:
-        yield _Cap(name, epoch, times, "mixture.max_repetitions", times * epoch, end, begin)
+        yield Cap(name, epoch, times, "mixture.max_repetitions", times * epoch, end, begin)
 
 
-def _room(caps: list[_Cap], shown: set[str]) -> int | None:
+def _room(caps: list[Cap], shown: set[str]) -> int | None:
     """Tokens that all sources of the phase have under their caps; None where one of them has no cap."""
     rooms: dict[str, int] = {}
     for cap in caps:
@@ -91,7 +99,8 @@ def _room(caps: list[_Cap], shown: set[str]) -> int | None:
     return sum(rooms.values()) if set(rooms) == shown else None
 
 
-def _refuse(cap: _Cap, phase: Phase, room: int | None, wanted: int) -> None:
+def refuse(cap: Cap, phase: Phase, room: int | None = None, wanted: int = 0) -> None:
+    """Say that a cap is exceeded in a phase of ``wanted`` tokens; ``room`` as :func:`_room`. Raises: UserError."""
     weight = phase.weights.get(cap.source, 0.0)
     fitting = weight * cap.room / (cap.shown - cap.before)
     if room is not None and room < wanted:

@@ -1,80 +1,20 @@
-"""Commands around models: plan and trace a mixture, train, branch, describe, generate."""
+"""Commands around models: train, branch, describe, generate."""
 
 from __future__ import annotations
 
 import json
-import sys
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from artifacts.errors import UserError
 from pipelines.console import Json, Runs, print_table
 
-mixture_app = typer.Typer(no_args_is_help=True, help="Plan mixtures in tokens, and ask which documents a step shows.")
 model_app = typer.Typer(no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models.")
 schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules.")
-
-
-@mixture_app.command("plan")
-def mixture_plan(
-    recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
-    runs: Runs = "runs",
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")] = None,
-    as_json: Json = False,
-) -> None:
-    """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
-    from mixtures.plan_table import table
-    from mixtures.resolve import preset_notes
-    from pipelines.recipe import load_recipe
-    from pipelines.run_record import load_run
-    from pipelines.training import Materials, plan_branches, plan_mixture
-
-    loaded = load_recipe(recipe, overrides or ())
-    materials = Materials.of(*load_run(runs, loaded.recipe.name))
-    plan = plan_mixture(loaded, materials)
-    plan_branches(loaded, materials, plan)
-    if as_json:
-        print(plan.to_json().decode())
-        return
-    rows = [
-        (row.phase or "run", row.source, f"{row.weight:.4f}", round(row.asked_tokens), row.tokens, row.available, f"{row.epochs:.3f}")
-        for row in table(plan)
-    ]
-    print_table(("phase", "source", "weight", "asked", "planned", "available", "epochs"), rows)
-    for note in preset_notes(loaded.recipe.mixture.phases if loaded.recipe.mixture else ()):
-        print(note)
-    print(f"\n{plan.steps:,} steps of {plan.batch_tokens:,} tokens; plan {plan.hash}")
-
-
-@mixture_app.command("trace")
-def mixture_trace(
-    run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
-    step: Annotated[int | None, typer.Option(help="show the documents of this step (from 0)")] = None,
-    document: Annotated[str | None, typer.Option("--doc", help="show the steps that see this document (32 hex digits)")] = None,
-    runs: Runs = "runs",
-    as_json: Json = False,
-) -> None:
-    """Which documents a step shows, or which steps show a document."""
-    from mixtures.plan import Plan
-    from mixtures.trace import trace_document, trace_step
-    from pipelines.run_record import load_run
-    from pipelines.training import PLAN, Materials
-
-    store, record = load_run(runs, run)
-    materials = Materials.of(store, record)
-    if not record.get("plan"):
-        raise UserError("this run has no plan", file=store.root, fix="add a mixture to its recipe, then windtunnel run RECIPE")
-    plan = Plan.load(store.full(PLAN))
-    if (step is None) == (document is None):
-        raise UserError("one of two questions", field="--step, --doc", fix="give --step N, or --doc ID")
-    spans = trace_step(plan, step, materials.folders) if step is not None else trace_document(plan, materials.folders, str(document))
-    if as_json:
-        print(json.dumps([span.__dict__ for span in spans]))
-        return
-    rows = [(span.step, span.window, span.place, span.source, span.id, span.part, span.row, f"{span.start}-{span.stop}") for span in spans]
-    print_table(("step", "window", "place", "source", "document", "part", "row", "tokens"), rows)
 
 
 @model_app.command("describe")
@@ -128,6 +68,37 @@ def schedule_show(
     print_table(("step", "learning rate"), [(step, repr(rate)) for step, rate in rows])
 
 
+def train(
+    recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
+    resume: Annotated[bool, typer.Option(help="go on from the latest checkpoint; --no-resume refuses where there is one")] = True,
+    until_step: Annotated[int | None, typer.Option(min=1, help="stop after so many steps, with a checkpoint")] = None,
+    runs: Runs = "runs",
+    plan: Annotated[Path | None, typer.Option(help="follow this frozen plan rather than the run's")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value; may be repeated")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the corpus."""
+    from mixtures.plan import Plan
+    from pipelines.recipe import load_recipe
+    from pipelines.report import write_report
+    from pipelines.terminal import TerminalProgress
+    from pipelines.terminal_outcome import print_training
+    from pipelines.terminal_training import training_json
+    from pipelines.train_run import train_run
+
+    started = time.monotonic()
+    console = Console(stderr=as_json)
+    loaded = load_recipe(recipe, overrides or ())
+    with TerminalProgress(console) as progress:
+        followed = None if plan is None else Plan.load(plan)
+        outcome = train_run(loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress)
+    report = write_report(outcome.store, outcome.record)
+    if as_json:
+        print(json.dumps(training_json(outcome)))
+    else:
+        print_training(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
+
+
 def branch_checkpoint(
     checkpoint: Annotated[str, typer.Argument(help="folder of a stable checkpoint, under a run's folder")],
     mixtures: Annotated[list[Path], typer.Option("--mixture", help="YAML file with the phases of one ending; give it several times")],
@@ -138,8 +109,10 @@ def branch_checkpoint(
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.bands import source_of
+    from pipelines.progress import TrainingWatch, ended
     from pipelines.recipe import load_branch
     from pipelines.run_record import load_run
+    from pipelines.terminal import TerminalProgress
     from pipelines.training import Materials
     from trainer.branch import branch
 
@@ -150,7 +123,17 @@ def branch_checkpoint(
 
     length = int(load(checkpoint).state.settings["sequence_length"])
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
-    comparison = branch(checkpoint, phases, materials.folders, place, validation=held, on_step=_say_step)
+    with TerminalProgress() as progress:
+        watch = TrainingWatch(progress)
+        comparison = branch(
+            checkpoint,
+            phases,
+            materials.folders,
+            place,
+            validation=held,
+            on_step=lambda name, report: watch(f"branch {name}", report),
+        )
+    ended(*comparison.outcomes.values())
     if as_json:
         print(json.dumps(comparison.rows()))
         return
@@ -159,11 +142,6 @@ def branch_checkpoint(
         for row in comparison.rows()
     ]
     print_table(("branch", "held-out source", "nats/token", "bits/byte", "change"), rows)
-
-
-def _say_step(name: str, report: Any) -> None:
-    if report.step % 25 == 0 or report.step == report.steps:
-        print(f"{name}: step {report.step} of {report.steps}, loss {report.loss:.4f}", file=sys.stderr)
 
 
 def generate_text(
@@ -184,8 +162,8 @@ def generate_text(
 
 def register(app: typer.Typer) -> None:
     """Hang these commands on the main application."""
-    app.add_typer(mixture_app, name="mixture")
     app.add_typer(model_app, name="model")
     app.add_typer(schedule_app, name="schedule")
+    app.command("train")(train)
     app.command("branch")(branch_checkpoint)
     app.command("generate")(generate_text)

@@ -94,7 +94,8 @@ class PhaseRunner:
 
     def _keep(self, ledgers: list[Ledger], follows: bool = False, silent: bool = False) -> None:
         for ledger in ledgers:
-            ledger.fingerprint = content_key({"step": ledger.step, "chunks": [chunk.to_json() for chunk in self.chunks]})
+            state = {"step": ledger.step, "chunks": [chunk.to_json() for chunk in self.chunks]}
+            ledger.fingerprint = ledger.fingerprint or content_key(state)
             ledger.check()
             self._not_empty(ledger)
             if follows:

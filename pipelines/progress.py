@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from artifacts.ledger import Ledger
+
+if TYPE_CHECKING:
+    from trainer.loop import TrainOutcome
+    from trainer.run import StepReport
 
 
 class Progress(Protocol):
@@ -15,6 +19,9 @@ class Progress(Protocol):
 
     def advance(self, tasks: int, size: int) -> None:
         """Tasks ended, that many bytes further."""
+
+    def stands(self, text: str) -> None:
+        """How the running phase stands now, facts separated by commas; takes the place of what was said before."""
 
     def end(self, ledgers: list[Ledger]) -> None:
         """The phase ended; these steps were completed by it."""
@@ -31,22 +38,39 @@ class StoppedError(Exception):
         self.exit_code = exit_code
 
 
+def ended(*outcomes: TrainOutcome) -> None:
+    """Raises: StoppedError when a signal ended one of these trainings."""
+    for outcome in outcomes:
+        if outcome.stopped_by is not None:
+            raise StoppedError(outcome.stopped_by, outcome.exit_code)
+
+
 class TrainingWatch:
-    """Tells a progress of training: a phase per training, its steps as tasks, and now and then loss and learning rate."""
+    """Tells a progress of training: a phase per training, its steps as tasks, and after each how it stands.
 
-    def __init__(self, progress: Progress, every: int = 25) -> None:
+    ``until_step``: where the training is to stop before its end.
+    """
+
+    def __init__(self, progress: Progress, until_step: int | None = None) -> None:
         self.progress = progress
-        self.every = every
-        self.title = ""
+        self.until_step = until_step
+        self._title: str | None = None
+        self._steps = 0
+        self._seconds = 0.0
 
-    def __call__(self, title: str, step: int, steps: int, loss: float, rate: float) -> None:
-        if title != self.title:
-            self.title = title
-            self.progress.phase(title, steps, step - 1, 0)
+    def __call__(self, title: str, report: StepReport) -> None:
+        """An update was made."""
+        last = report.steps if self.until_step is None else min(self.until_step, report.steps)
+        if title != self._title:
+            self._title, self._steps, self._seconds = title, 0, 0.0
+            self.progress.phase(title, last, report.step - 1, 0)
+        self._steps += 1
+        self._seconds += report.seconds
+        speed = report.tokens / report.step * self._steps / self._seconds if self._seconds else 0.0
         self.progress.advance(1, 0)
-        if step % self.every == 0 or step == steps:
-            self.progress.note(f"{title}: step {step:,} of {steps:,}, loss {loss:.3f}, learning rate {rate:.5f}")
-        if step == steps:
+        self.progress.stands(f"loss {report.loss:.3f}, learning rate {report.lr:.5f}, {speed:,.0f} tokens/s")
+        if report.step == last:
+            self._title = None
             self.progress.end([Ledger(title, units=1, computed=1)])
 
 
@@ -56,6 +80,8 @@ class Silent:
     def phase(self, title: str, tasks: int, found: int, size: int) -> None: ...
 
     def advance(self, tasks: int, size: int) -> None: ...
+
+    def stands(self, text: str) -> None: ...
 
     def end(self, ledgers: list[Ledger]) -> None: ...
 

@@ -222,6 +222,11 @@ def load_branch(path: str | os.PathLike[str]) -> Branch:
         raise _placed(file, error.changed(field=(error.field or "").removeprefix(f"branches.{Path(path).stem}."))) from None
 
 
+def placed_in_branch(path: str | os.PathLike[str], error: UserError) -> UserError:
+    """An error about a phase that a file with ``phases`` gave, with the file's line."""
+    return _placed(YamlFile(Path(path)), error.changed(field=(error.field or "").removeprefix("mixture.")))
+
+
 def recipe_schema() -> dict[str, Any]:
     """JSON Schema of a recipe, stages included."""
     schema = Recipe.model_json_schema()

@@ -321,7 +321,7 @@ class _Driver(PhaseRunner):
         from pipelines.training import train_recipe
 
         self.close()
-        self.computed += int(train_recipe(self.loaded, self.store, self.record.content, TrainingWatch(self.progress)))
+        self._keep(train_recipe(self.loaded, self.store, self.record.content, TrainingWatch(self.progress)), silent=True)
 
     def _corpus(self) -> CorpusTask:
         return CorpusTask(self.store.root, self.chunks, self.sources)

@@ -21,6 +21,7 @@ from pipelines.recipe import LoadedRecipe
 from pipelines.state import Chunk
 
 RECORD = "run.json"
+LEDGERS = "ledgers"
 DIGESTS = "cache/input-digests.json"
 FORMAT = "run/1"
 DISK_PER_INPUT_BYTE = 1.2  # documents, signals and shards per byte of stored input, measured on zstd-compressed corpora
@@ -79,23 +80,33 @@ class RunRecord:
             self._units.update(result.units)
 
     def write_ledger(self, number: int, ledger: Ledger) -> None:
-        name = f"ledgers/{number:02d}-{ledger.step.replace(' (measure)', '-measure')}.json"
-        self.store.write(name, json.dumps(ledger.to_json(), indent=1).encode() + b"\n")
+        write_ledger(self.store, number, ledger)
 
     def save(self, chunks: tuple[Chunk, ...], ledgers: list[Ledger], reached: str) -> None:
         self.content["reached"] = reached
         self.content["units"] = sorted(self._units if reached == self._last else self._units | self._before)
         self.content["chunks"] = [chunk.to_json() for chunk in chunks]
         self.content["ledgers"] = [ledger.to_json() for ledger in ledgers]
-        self.store.write(RECORD, json.dumps(self.content, indent=1, ensure_ascii=False).encode() + b"\n")
+        write_record(self.store, self.content)
 
     def _sweep(self) -> None:
         """Remove what a killed run left half written, and its ledgers, which this run writes anew."""
         if not self.store.local:
             return
         for name in self.store.names():
-            if name.rsplit("/", 1)[-1].startswith(".writing-") or name.startswith("ledgers/"):
+            if name.rsplit("/", 1)[-1].startswith(".writing-") or name.startswith(f"{LEDGERS}/"):
                 self.store.delete(name)
+
+
+def write_record(store: Store, content: dict[str, Any]) -> None:
+    """``run.json``, whole."""
+    store.write(RECORD, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def write_ledger(store: Store, number: int, ledger: Ledger) -> None:
+    """A step's ledger in a file of its own."""
+    step = ledger.step.replace(" (measure)", "-measure").replace(" ", "-")
+    store.write(f"{LEDGERS}/{number:02d}-{step}.json", json.dumps(ledger.to_json(), indent=1).encode() + b"\n")
 
 
 def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:

@@ -12,6 +12,14 @@ RESERVED = frozenset(
 )
 """Names of the run's own steps and folders."""
 
+TRAIN, BRANCH = "train", "branch "
+"""Steps of the training half: the run's own training, and each branch with its name behind."""
+
+
+def is_training(step: str) -> bool:
+    """Whether a ledger's step is a training."""
+    return step == TRAIN or step.startswith(BRANCH)
+
 
 def check_step_names(made: Sequence[Step], before: Sequence[Step]) -> None:
     """Refuse a stage whose steps share a name with those of earlier stages or of the run. Raises: UserError."""

@@ -37,8 +37,8 @@ class TerminalProgress:
     """Shows a run's progress on a console (standard error by default); a context manager.
 
     On a terminal the running phase has a bar, bytes per second and the time left. Elsewhere each phase
-    has a line when it starts and one when it ends, and a line every ten seconds in between. Of a training, what is
-    noted about its steps goes into these lines and makes none of its own.
+    has a line when it starts and one when it ends, and a line every ten seconds in between. A training also has one
+    after its first step, and its lines say loss, learning rate and speed.
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,15 +95,18 @@ class TerminalProgress:
         if phase is not None:
             self._finished(phase, ledgers)
 
-    def note(self, text: str) -> None:
-        """Something worth a line; how a training stands is said with its phase."""
+    def stands(self, text: str) -> None:
+        """How the running phase stands; said at once the first time, then with its other lines."""
         with self._lock:
             phase = self._phase
-            standing = None if phase is None else phase.standing(text)
-            if phase is not None and standing is not None:
-                phase.stands = standing
-        if standing is not None:
-            return
+            first = phase is not None and not phase.stands
+            if phase is not None:
+                phase.stands = text
+        if first and not self.console.is_terminal:
+            self.beat()
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
         self.console.print(Text(f"  note: {text}", style="yellow"), soft_wrap=True)
 
     # -- what it is made of ---------------------------------------------------------------------
@@ -142,7 +145,7 @@ class _Phase:
         self.started = started
         self.done_tasks = 0
         self.done_bytes = 0
-        self.stands = ""  # loss and learning rate, as last noted
+        self.stands = ""  # how it stands, as last said; of a training loss, learning rate and speed
 
     def work(self) -> str:
         todo = self.tasks - self.found
@@ -155,7 +158,8 @@ class _Phase:
 
     def sofar(self, now: float) -> str:
         if self.trains:
-            text = f"step {count(self.found + self.done_tasks)} of {count(self.tasks)} after {duration(now - self.started)}"
+            text = f"step {count(self.found + self.done_tasks)} of {count(self.tasks)}"
+            text += f" after {duration(now - self.started)}" if self.done_tasks > 1 else ""  # the clock starts when the first is done
         else:
             text = f"{count(self.done_tasks)} of {count(self.tasks - self.found)} tasks after {duration(now - self.started)}"
         left = self.seconds_left(now)
@@ -176,16 +180,17 @@ class _Phase:
         done, whole = (self.done_bytes, self.size) if self.size else (self.done_tasks - before, self.tasks - self.found - before)
         return None if done <= 0 else (now - self.started) * max(whole - done, 0) / done
 
-    def standing(self, note: str) -> str | None:
-        """Loss and learning rate, when this is a training's note on its step; None for any other note."""
-        start = f"{self.title}: step "
-        return note.partition(", ")[2] if self.trains and note.startswith(start) else None
+    @property
+    def gist(self) -> list[str]:
+        """The first and the last fact of how it stands: of a training loss and speed."""
+        facts = self.stands.split(", ") if self.stands else []
+        return facts if len(facts) < 2 else [facts[0], facts[-1]]
 
     def result(self, ledgers: list[Ledger]) -> str:
         """What the phase did: to the documents, or of a training its steps and where it stands."""
         if not self.trains:
             return _result(ledgers)
-        return ", ".join(filter(None, [f"{count(self.found + self.done_tasks)} steps", self.stands.partition(", ")[0]]))
+        return ", ".join([f"{count(self.found + self.done_tasks)} steps", *self.gist])
 
 
 class _Heart:
@@ -216,7 +221,7 @@ class _Speed(ProgressColumn):
         now = task.fields["now"]()
         left = phase.seconds_left(now)
         parts = [f"{byte_size(phase.rate(now))}/s"] if phase.done_bytes else []
-        parts += [phase.stands.partition(", ")[0]] if phase.stands else []
+        parts += phase.gist
         parts.append(duration(now - phase.started) if left is None else f"{duration(left)} left")
         return Text("   ".join(parts), style="dim")
 

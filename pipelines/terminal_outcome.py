@@ -68,11 +68,39 @@ def print_outcome(
     console.print()
     if trainings is not None:
         _held_out(console, trainings)
-    commands = _next_commands(outcome, recipe, trainings)
+    _commands(console, _next_commands(outcome, recipe, trainings))
+
+
+def _commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
     width = max([len(command) for command, _ in commands if len(command) <= _LONG_COMMAND], default=0)
     for command, purpose in commands:
         broken = f"\n{'':{width + 4}}" if len(command) > width else "  "
         console.print(Text.assemble(f"  {command:<{width}}{broken}", (purpose, "dim")), soft_wrap=True)
+
+
+def print_training(console: Console, outcome: RunOutcome, report: str, seconds: float, *, recipe: str = "RECIPE") -> None:
+    """Show what a training alone made: how far it is, where it lies, its held-out losses, next commands."""
+    trainings = read_trainings(outcome.store, outcome.record)
+    if not console.is_terminal and console.width < WIDTH:
+        console = Console(file=console.file, width=WIDTH, color_system=None)
+    console.print()
+    _line(console, "report", outcome.store.full(report))
+    for label, value in () if trainings is None else training_places(trainings):
+        _line(console, label, value)
+    _line(console, "work", _training_work(outcome, seconds))
+    console.print()
+    if trainings is not None:
+        _held_out(console, trainings)
+    _commands(console, _next_commands(outcome, recipe, trainings, go_on="train"))
+
+
+def _training_work(outcome: RunOutcome, seconds: float) -> str:
+    steps = outcome.record["training"]["steps"]
+    whole = "" if is_finished(outcome.record) else f"; the recipe has {count(steps)} steps"
+    if not outcome.computed:
+        return f"nothing was trained; everything was there ({duration(seconds)}){whole}"
+    peak = max(ledger.peak_bytes for ledger in outcome.ledgers)
+    return f"{duration(seconds)}, at most {byte_size(peak)} of memory{whole}"
 
 
 def _held_out(console: Console, trainings: Trainings) -> None:
@@ -192,7 +220,7 @@ def _work(outcome: RunOutcome, seconds: float | None) -> str:
     return f"{byte_size(total.entered_bytes)} read, {kept}, {count(outcome.computed)} units of work in {spent}"
 
 
-def _next_commands(outcome: RunOutcome, recipe: str, trainings: Trainings | None) -> list[tuple[str, str]]:
+def _next_commands(outcome: RunOutcome, recipe: str, trainings: Trainings | None, go_on: str = "run") -> list[tuple[str, str]]:
     record = outcome.record
     root = outcome.store.root
     run = shlex.quote(record["name"] if root == f"{DEFAULT_RUNS}/{record['name']}" else root)
@@ -202,7 +230,8 @@ def _next_commands(outcome: RunOutcome, recipe: str, trainings: Trainings | None
     ]
     if not is_finished(record):
         there = "training" if record["shards"] else "the tokenizer and the shards" if record["recipe"].get("tokenizer") else "the corpus"
-        commands.insert(0, (f"windtunnel run {shlex.quote(recipe)}", f"go on to {there}"))
+        there = "the end of the training" if go_on == "train" else there
+        commands.insert(0, (f"windtunnel {go_on} {shlex.quote(recipe)}", f"go on to {there}"))
     if record["shards"]:
         commands.append((f"windtunnel shards verify {run}", "check every byte of the shards"))
     if trainings is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.box import HORIZONTALS
 from rich.table import Table
 
 from pipelines.report.numerals import count, signed
-from pipelines.report.training_metrics import Ending, HeldOutLoss, Trainings
+from pipelines.report.training_metrics import Ending, HeldOutLoss, Trainings, read_trainings
 from pipelines.report.training_section import held_out_rows
+from pipelines.run import RunOutcome
 
 _GAP = 2
 
@@ -18,6 +21,30 @@ def training_places(trainings: Trainings) -> list[tuple[str, str]]:
     width = max((len(ending.name) for ending in trainings.branches), default=0)
     places += [("" if place else "branches", _said(ending, width)) for place, ending in enumerate(trainings.branches)]
     return places
+
+
+def training_json(outcome: RunOutcome) -> dict[str, Any]:
+    """What a training came to, exactly: its place and facts from ``run.json``, and how far every ending is.
+
+    ``computed``: trainings this call made steps of. ``endings``: per ending its folder, steps, tokens, last loss, last checkpoint
+    inside the run, and held-out losses by source.
+    """
+    record = outcome.record
+    trainings = read_trainings(outcome.store, record)
+    endings = {
+        ending.name: {
+            "folder": ending.folder,
+            "from_step": ending.from_step,
+            "step": ending.last_step,
+            "tokens": ending.tokens,
+            "loss": ending.last_loss,
+            "checkpoint": ending.checkpoint,
+            "held_out": {name: loss.__dict__ for name, loss in ending.held_out(ending.last_step).items()},
+        }
+        for ending in (() if trainings is None else trainings.endings)
+    }
+    facts = {name: record[name] for name in ("name", "reached", "plan", "training", "branches", "samples")}
+    return {"run": outcome.store.root, **facts, "endings": endings, "computed": outcome.computed}
 
 
 def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None:

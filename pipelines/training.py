@@ -7,27 +7,33 @@ anew beside the old one, and an unchanged one finds its checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
+from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from mixtures.accounting import realised
-from mixtures.bands import source_of
+from mixtures.bands import names_meant, source_of
 from mixtures.plan import Plan, branch, freeze
-from pipelines.progress import StoppedError
+from mixtures.spec import PhaseSpec
+from pipelines.memory import peak_bytes, reset_peak
+from pipelines.progress import TrainingWatch, ended
 from pipelines.recipe import LoadedRecipe, Recipe
 from pipelines.recipe_names import of_branch
+from pipelines.run_plan import PLAN, adopt, edited_plan, write_plan
+from pipelines.step_names import BRANCH, TRAIN
 from tokenizer.encode import Tokenizer
 from tokenizer.shards import ShardSource, open_source
 
-PLAN = "plan.json"
+if TYPE_CHECKING:
+    from trainer.loop import TrainOutcome
+
 SUFFIX = "-validation"
 SAMPLE_TOKENS = 64
-Watch = Callable[[str, int, int, float, float], None]  # title, step, steps, loss, learning rate
 
 
 @dataclass(frozen=True)
@@ -68,63 +74,125 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
         raise UserError(
             "the recipe has no mixture", file=loaded.file.path, field="mixture", fix="add mixture: {phases: [...]}; see docs/recipes.md"
         )
-    bos = materials.tokenizer.bos_id
+    sources, tokens = materials.sources(), (train.sequence_length, train.batch_tokens)
     try:
-        return freeze(
-            spec,
-            materials.sources(),
-            sequence_length=train.sequence_length,
-            batch_tokens=train.batch_tokens,
-            seed=loaded.recipe.seed,
-            bos_id=bos,
-        )
+        _check_sources(spec.phases, sources)
+        bos = materials.tokenizer.bos_id
+        plan = freeze(spec, sources, sequence_length=tokens[0], batch_tokens=tokens[1], seed=loaded.recipe.seed, bos_id=bos)
+        train.schedule_of(plan)
     except UserError as error:
         raise loaded.placed(error) from None
+    return plan
 
 
 def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:
     """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as :func:`plan_mixture`."""
     plans: dict[str, Plan] = {}
     sources = materials.sources() if loaded.recipe.branches else {}
+    start = stable_steps(plan)
     for entry in loaded.recipe.branches:
         try:
-            plans[entry.name] = branch(plan, stable_steps(plan), entry.phases, sources, entry.name)
+            _check_sources(entry.phases, sources)
+            plans[entry.name] = branch(plan, start, entry.phases, sources, entry.name)
         except UserError as error:
             raise loaded.placed(of_branch(error, entry.name)) from None
+    tokens = {name: made.tokens - made.tokens_before(start) for name, made in plans.items()}
+    if len(set(tokens.values())) > 1:
+        raise loaded.placed(
+            UserError(
+                "branches are compared at equal tokens",
+                field="branches",
+                found=", ".join(f"{name} {count:,}" for name, count in tokens.items()),
+                fix="give the phases of every branch the same tokens in all",
+            )
+        )
     return plans
 
 
-def train_recipe(loaded: LoadedRecipe, store: Store, record: dict[str, Any], watch: Watch) -> bool:
-    """Train what the recipe says, then its branches; fills ``record["training"]``. Returns whether any step was made.
+def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource]) -> None:
+    """Raises: UserError at the first source that is to be shown and has no shards, with what was asked and what there is."""
+    for phase in phases:
+        for name, field in phase.shown.items():
+            if not names_meant(name, sources) and source_of(name) == name:
+                tokens = round(phase.weights.get(name, 0.0) * (phase.tokens or 0))
+                asked = f"{tokens:,} tokens asked of {name}" if tokens else name
+                raise UserError(
+                    "a source without shards",
+                    field=f"{phase.field}.{field}",
+                    found=f"{asked}; none of its documents was kept",
+                    allowed=[f"{other} ({source.manifest.tokens:,} tokens)" for other, source in sorted(sources.items())],
+                    fix="leave it out of the mixture, or loosen the stages that drop its documents: the report shows them",
+                )
 
+
+def train_recipe(
+    loaded: LoadedRecipe,
+    store: Store,
+    record: dict[str, Any],
+    watch: TrainingWatch,
+    *,
+    resume: bool = True,
+    until_step: int | None = None,
+    plan: Plan | None = None,
+) -> list[Ledger]:
+    """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger per training: time and memory.
+
+    ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many updates; branches come
+    only behind the last one. ``plan``: follow this one rather than the run's, which is the recipe's or what edits made of it.
     Raises: StoppedError after a signal; UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
-    plan = plan_mixture(loaded, materials)
+    plan = plan or edited_plan(store, plan_mixture(loaded, materials))
     branches = plan_branches(loaded, materials, plan)
-    store.write(PLAN, plan.to_json())
-    recipe = loaded.recipe
-    key = content_key({"plan": plan.hash, "model": recipe.model.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")})
-    folder = f"training/{key}"
+    write_plan(store, plan)
+    recipe, folder = loaded.recipe, training_folder(loaded, plan.hash)
+    adopt(store, plan, folder, lambda plan_hash: training_folder(loaded, plan_hash))
+    if not resume:
+        _refuse_if_begun(loaded, store, folder)
     asked = {"branches": [entry.model_dump(mode="json") for entry in recipe.branches], "prompts": list(recipe.prompts), "seed": recipe.seed}
     outcome = f"{folder}/outcome-{content_key(asked)}.json"
     if store.exists(outcome) and store.exists(f"{folder}/checkpoints/step-{plan.steps:08d}/state.json"):
         record.update(load_json(store.read(outcome)))  # trained, measured and sampled already
-        return False
+        steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
+        return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     shown = [name for one in (plan, *branches.values()) for name in one.names]
     measured = materials.held_out([*shown, *map(source_of, shown)], plan.sequence_length)
-    made = _train(recipe, plan, materials, measured, Store(store.full(folder)), watch, "train")
+    reset_peak()
+    trained = _train(recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step)
+    ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
-    record["branches"] = {}
-    stable = stable_steps(plan)
+    record["branches"], record["samples"] = {}, []
+    if not trained.finished:
+        return ledgers
     if recipe.branches:
-        made |= _branches(recipe, plan, materials, measured, store, folder, record, watch)
+        ledgers += _branches(recipe, plan, materials, measured, store, folder, record, watch)
     if recipe.prompts:
-        record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable)
+        record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
     facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
     store.write(outcome, canonical_json(facts) + b"\n")
-    return made
+    return ledgers
+
+
+def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
+    """Where this training lies in the run: under a key of its plan and all its settings."""
+    recipe = loaded.recipe
+    key = content_key({"plan": plan_hash, "model": recipe.model.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")})
+    return f"training/{key}"
+
+
+def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
+    """Raises: UserError when this very training has a checkpoint; the same settings would only make the same bits again."""
+    from trainer.checkpoint import saved
+
+    steps = saved(Store(store.full(folder)))
+    if steps:
+        raise UserError(
+            "this training has begun already",
+            file=store.full(folder),
+            found=f"a checkpoint of step {steps[-1]:,}",
+            fix=f"windtunnel train {loaded.file.path} goes on with it, --set train.seed=N is another one; remove the folder to repeat it",
+        )
 
 
 def _branches(
@@ -135,9 +203,9 @@ def _branches(
     store: Store,
     folder: str,
     record: dict[str, Any],
-    watch: Watch,
-) -> bool:
-    """End the run in the recipe's other ways, from its last stable checkpoint; returns whether a step was made."""
+    watch: TrainingWatch,
+) -> list[Ledger]:
+    """End the run in the recipe's other ways, from its last stable checkpoint; a ledger of each."""
     from trainer.branch import branch
     from trainer.checkpoint import at_step
 
@@ -150,16 +218,17 @@ def _branches(
         store.full(f"{folder}/branches"),
         validation=measured,
         names={place: name for name, place in places.items()},
-        on_step=lambda name, report: watch(f"branch {name[:-9]}", report.step, report.steps, report.loss, report.lr),
+        on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
     )
-    if comparison.stopped_by is not None:
-        raise StoppedError(comparison.stopped_by, next(o.exit_code for o in comparison.outcomes.values() if o.stopped_by))
+    ended(*comparison.outcomes.values())
+    ledgers = []
     for name, place in places.items():
         outcome = comparison.outcomes[place]
         facts = {"folder": f"{folder}/branches/{place}", "from_step": comparison.step, "steps": outcome.steps, "tokens": outcome.tokens}
         losses = {source: loss.to_json() for source, loss in comparison.losses[place].items()}
         record["branches"][name] = {**facts, "validation": losses}
-    return any(outcome.step > outcome.first_step for outcome in comparison.outcomes.values())
+        ledgers.append(_ledger(f"{BRANCH}{name}", outcome, folder))
+    return ledgers
 
 
 def stable_steps(plan: Plan) -> int:
@@ -168,9 +237,15 @@ def stable_steps(plan: Plan) -> int:
 
 
 def _train(
-    recipe: Recipe, plan: Plan, materials: Materials, measured: dict[str, Path], output: Store, watch: Watch, title: str, start: Any = None
-) -> bool:
-    """One training, measured on the same held-out documents as the others; returns whether a step was made."""
+    recipe: Recipe,
+    plan: Plan,
+    materials: Materials,
+    measured: dict[str, Path],
+    output: Store,
+    watch: TrainingWatch,
+    until_step: int | None,
+) -> TrainOutcome:
+    """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.loop import train
 
     outcome = train(
@@ -181,12 +256,24 @@ def _train(
         output,
         materials.tokenizer,
         validation=measured,
-        start=start,
-        on_step=lambda report: watch(title, report.step, plan.steps, report.loss, report.lr),
+        until_step=until_step,
+        on_step=lambda report: watch(TRAIN, report),
     )
-    if outcome.stopped_by is not None:
-        raise StoppedError(outcome.stopped_by, outcome.exit_code)
-    return outcome.step > outcome.first_step
+    ended(outcome)
+    return outcome
+
+
+def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
+    """What a training cost in this call; it takes no document away. Its fingerprint is the training's key."""
+    made = outcome.step > outcome.first_step
+    return Ledger(
+        step,
+        fingerprint=Path(folder).name,
+        units=1,
+        computed=int(made),
+        seconds=outcome.seconds if made else 0.0,
+        peak_bytes=peak_bytes() if made else 0,
+    )
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def verify(folder: Path | str, tokenizer: Tokenizer | None = None) -> list[Findi
     findings = [] if tokenizer is None else _tokenizer_findings(manifest, tokenizer)
     ids: list[pa.FixedSizeBinaryArray | None] = []
     for record in manifest.parts:
-        found, part_ids = _part_findings(Path(folder) / record.file, record, manifest)
+        found, part_ids = part_findings(Path(folder) / record.file, record, manifest)
         findings += found
         ids.append(part_ids)
     return findings + _order_findings(manifest, ids) + _duplicate_findings(ids) + _tombstone_findings(manifest, ids)
@@ -80,7 +80,7 @@ def _tokenizer_findings(manifest: SourceManifest, tokenizer: Tokenizer) -> list[
     return [Finding("tokenizer", None, f"encoded with another tokenizer: {'; '.join(differ)}")] if differ else []
 
 
-def _part_findings(
+def part_findings(
     path: Path, record: PartRecord, manifest: SourceManifest
 ) -> tuple[list[Finding], pa.FixedSizeBinaryArray | None]:
     """What is wrong with one part, and its ids when they can be read."""

@@ -86,7 +86,7 @@ def branch(
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
-    chosen = settings or TrainSettings.model_validate(start.state.settings)
+    chosen = (settings or TrainSettings.model_validate(start.state.settings)).without_ends()
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
     branches = {name: branch_plan(start, phases, folders, (names or {}).get(name, name)) for name, phases in mixtures.items()}
     tokens = _equal_tokens(branches, start)

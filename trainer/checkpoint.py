@@ -119,6 +119,12 @@ class Checkpoint:
         """The optimizer's running means. Raises: UserError when the file is missing or damaged."""
         return self._tensors(MOMENTS)
 
+    def check(self) -> None:
+        """Read every file and compare its checksum. Raises: UserError when one is missing or damaged."""
+        for file in (WEIGHTS, MOMENTS, *sorted(self.state.files.keys() - {WEIGHTS, MOMENTS})):
+            with self._checked(file):
+                pass
+
     def read(self, file: str) -> bytes:
         """One checked file. Raises: UserError when it is missing or damaged."""
         with self._checked(file) as path:

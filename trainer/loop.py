@@ -14,7 +14,9 @@ the signal's number. A second signal acts at once; what the last checkpoint hold
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +34,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.determinism import deterministic
 from trainer.interrupt import StopRequest
 from trainer.metrics import TIME, TRAIN, VALIDATION, Metrics
+from trainer.precision import computing_in
 from trainer.run import Run, StepReport
 from trainer.settings import ModelSettings, TrainSettings
 from trainer.validate import HeldOut, held_out
@@ -96,6 +99,7 @@ def train(
     with (
         run_lock(Store(f"{store.root.rstrip('/')}/{checkpoint.FOLDER}")),
         deterministic(settings.threads) as threads,
+        computing_in(settings.resolved_precision),
         StopRequest() as stop,
     ):
         checkpoint.clean(store)
@@ -144,10 +148,12 @@ def _steps(
         clock = time.perf_counter()
         report = run.update()
         seconds = time.perf_counter() - clock
+        report = dataclasses.replace(report, seconds=seconds)
         training_seconds += seconds
         metrics.record(TRAIN, report.line())
         shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
-        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": shown / seconds})
+        speed, peak = shown / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": speed, "peak_bytes": peak})
         if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
             losses = measured.losses(run.model)
             metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})

@@ -32,7 +32,8 @@ def moment_tensors(optimizer: AdamW) -> dict[str, torch.Tensor]:
 
 
 def restore(checkpoint: Checkpoint, model: Model, optimizer: AdamW) -> None:
-    """Put weights and moments back. Raises: UserError when a file is damaged or belongs to another model."""
+    """Put weights and moments back. Raises: UserError when any file is damaged, those not read here too, or belongs to another model."""
+    checkpoint.check()
     restore_weights(checkpoint, model)
     moments = checkpoint.moments()
     names = {name.removeprefix(FIRST) for name in moments if name.startswith(FIRST)}

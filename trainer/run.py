@@ -29,7 +29,7 @@ from trainer.step import batch_loss
 
 @dataclass(frozen=True)
 class StepReport:
-    """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``grad_norm`` is before clipping."""
+    """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``grad_norm`` is before clipping, ``seconds`` what it took."""
 
     step: int
     steps: int
@@ -131,7 +131,7 @@ class Run:
             history=self.history,
             schedule=self.schedule.model_dump(mode="json"),
             model=self.model.config.as_dict(),
-            settings=self.settings.model_dump(mode="json"),
+            settings=self.settings.resolved(),
             tokenizer_hash=self.tokenizer.hash,
             seeds={"init": self.settings.seed, "plan": self.plan.seed},
             asked=asked,

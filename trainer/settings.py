@@ -4,14 +4,14 @@
     train: {sequence_length: 256, batch_tokens: 4096, schedule: {kind: wsd, peak: 0.01, warmup: 20}}
 
 Where the decay starts and where the run ends is the plan's to say: the segment marked ``decay`` and the
-last segment fix both, so the schedule and the data cannot disagree.
+last segment fix both. A schedule that says them too must say the same, so schedule and data cannot disagree.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from artifacts.errors import UserError
 from trainer.model_config import ModelConfig
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MICRO_BATCH_TOKENS = 2048
+HALF = ("bf16", "fp16", "bfloat16", "float16")
 
 
 class Part(BaseModel):
@@ -72,7 +73,8 @@ class TrainSettings(Part):
 
     ``clip`` is the joint gradient norm above which gradients are scaled down, null for never. ``micro_batch_tokens`` bounds memory
     and changes rounding only. ``checkpoint_every`` checkpoints are all kept, besides one at the end of each segment. ``validation_windows``
-    bounds what is read of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes.
+    bounds what is read of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes. ``precision`` is
+    fp32, which ``auto`` comes to on a CPU; :mod:`trainer.precision` carries it out.
     """
 
     sequence_length: Annotated[int, Field(ge=2, le=1 << 20)] = 256
@@ -91,15 +93,31 @@ class TrainSettings(Part):
     threads: Count | None = None
     tensorboard: bool = True
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _possible(cls, value: Any) -> Any:
+        """Half precisions exist, but not here: say so instead of listing words."""
+        if value in HALF:
+            raise UserError(
+                f"{value} needs a GPU, and this release trains on CPUs",
+                field="train.precision",
+                found=value,
+                allowed=["auto", "fp32"],
+                fix="leave precision out: auto trains in fp32 on this machine",
+            )
+        return value
+
     @model_validator(mode="after")
     def _agree(self) -> TrainSettings:
         if self.batch_tokens % self.sequence_length:
             near = max(1, round(self.batch_tokens / self.sequence_length)) * self.sequence_length
             raise ValueError(f"batch_tokens must be whole windows of {self.sequence_length} tokens; the nearest is {near}")
-        for name in ("decay_start", "end"):
-            if getattr(self.schedule, name) is not None:
-                raise ValueError(f"schedule.{name} comes from the mixture's phases; leave it out")
         return self
+
+    @property
+    def resolved_precision(self) -> str:
+        """What ``precision`` comes to on a CPU."""
+        return "fp32"
 
     @property
     def micro_batch_windows(self) -> int:
@@ -112,8 +130,15 @@ class TrainSettings(Part):
         return max(1, tokens // length)
 
     def schedule_of(self, plan: Plan) -> ScheduleSpec:
-        """The schedule with the decay's start and the end that the plan fixes. Raises: UserError when warm-up reaches into the decay."""
+        """The schedule with the decay's start and the end that the plan fixes.
+
+        Raises: UserError when the schedule names another start or end than the plan, or warm-up reaches into the decay.
+        """
         start = plan.decay_step
+        phase = next((segment.name for segment in plan.segments if segment.decay), None)
+        begins = "leave it out: no phase is marked decay" if phase is None else f"{start}, where phase {phase!r} begins"
+        self._check_said("decay_start", start, "the schedule's decay starts where no phase marked decay begins", begins)
+        self._check_said("end", plan.steps, "the schedule ends where the phases do not", f"{plan.steps}, where the last phase ends")
         if start is not None and self.schedule.kind == "wsd" and start < self.schedule.warmup:
             raise UserError(
                 f"the decay starts after {start} steps, before warm-up ends",
@@ -123,6 +148,26 @@ class TrainSettings(Part):
             )
         return self.schedule.resolved(decay_start=start, end=plan.steps)
 
+    def _check_said(self, name: str, planned: int | None, message: str, allowed: str) -> None:
+        said = getattr(self.schedule, name)
+        if said is not None and said != planned:
+            raise UserError(
+                message,
+                field=f"train.schedule.{name}",
+                found=f"step {said}",
+                allowed=[allowed],
+                fix="leave it out, it comes from the phases; or change the phases' tokens or their decay mark",
+            )
+
+    def without_ends(self) -> TrainSettings:
+        """The same settings for a plan with another decay or end."""
+        return self.model_copy(update={"schedule": self.schedule.resolved(decay_start=None, end=None)})
+
     def fixed(self) -> dict[str, Any]:
         """What a run cannot change once it has begun: everything that decides the past but the schedule, which is compared by its rates."""
-        return self.model_dump(mode="json", include={"sequence_length", "batch_tokens", "seed", "weight_decay", "clip", "betas", "eps"})
+        names = {"sequence_length", "batch_tokens", "seed", "weight_decay", "clip", "betas", "eps"}
+        return {**self.model_dump(mode="json", include=names), "precision": self.resolved_precision}
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings as a checkpoint records them, the precision as the one computed in."""
+        return {**self.model_dump(mode="json"), "precision": self.resolved_precision}

@@ -58,6 +58,14 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
+def operations(value: float) -> str:
+    """Floating-point operations with three digits: ``8.43 TFLOP``."""
+    for unit, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.3g} {prefix}FLOP" if value < 999.5 * unit else f"{value / unit:,.0f} {prefix}FLOP"
+    return f"{value:,.0f} FLOP"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign; the minus is a minus."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")

@@ -21,6 +21,7 @@ from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
+from pipelines.report.training_cost import training_costs
 from pipelines.report.training_section import training_section
 
 REPORT = "report.html"
@@ -52,6 +53,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             duplicates=duplicates_section(record, found),
             benchmarks=benchmark_section(record, found),
             training=training_section(record, found.trainings),
+            costs=training_costs(record, found.trainings),
             finished=is_finished(record),
             quarantined=quarantined_by_reason(record),
             found=found,
@@ -73,6 +75,7 @@ def _environment() -> Environment:
         "duration": numerals.duration,
         "ratio": numerals.ratio,
         "quantity": numerals.quantity,
+        "operations": numerals.operations,
         "signed": numerals.signed,
         "difference": numerals.difference,
         "visible": visible,

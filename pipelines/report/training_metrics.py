@@ -34,7 +34,8 @@ class Ending:
     """One training: the run itself (``main``), or a branch that left it after ``from_step`` updates.
 
     ``train`` and ``validation`` are its own lines, those of a branch begin behind ``from_step``. ``plan`` is None where it is gone.
-    ``seconds`` are those of the updates; ``checkpoints`` the steps kept, ``checkpoint_bytes`` what they take.
+    ``seconds`` are those of the updates, ``peak_bytes`` the most memory of a process that made them (0 where it was not noted);
+    ``checkpoints`` are the steps kept, ``checkpoint_bytes`` what they take.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Ending:
     train: tuple[Line, ...]
     validation: tuple[Line, ...]
     seconds: float
+    peak_bytes: int
     checkpoints: tuple[int, ...]
     checkpoint_bytes: int
 
@@ -75,12 +77,17 @@ class Ending:
 
 @dataclass(frozen=True)
 class Trainings:
-    """The trainings of a run. ``stable_steps``: updates before the decay; all of them where nothing decays."""
+    """The trainings of a run. ``stable_steps``: updates before the decay; all of them where nothing decays. ``model``: its shape, as the
+    last checkpoint says; None where that is gone."""
 
     main: Ending
     branches: tuple[Ending, ...]
     stable_steps: int
-    parameters: int | None
+    model: ModelConfig | None
+
+    @property
+    def parameters(self) -> int | None:
+        return None if self.model is None else count_parameters(self.model).total
 
     @property
     def endings(self) -> tuple[Ending, ...]:
@@ -132,7 +139,7 @@ def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
     for name, facts in record.get("branches", {}).items():
         branches.append(_ending(store, name, facts["folder"], facts["from_step"], None))
     stable = next((segment["first_step"] for segment in training["segments"] if segment["decay"]), main.last_step)
-    return Trainings(main, tuple(branches), stable, _parameters(store, main))
+    return Trainings(main, tuple(branches), stable, _model(store, main))
 
 
 def phase_shares(ending: Ending) -> Iterator[PhaseShares]:
@@ -189,6 +196,7 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
         train=series[TRAIN],
         validation=series[VALIDATION],
         seconds=sum(line["seconds"] for line in series[TIME]),
+        peak_bytes=max((line.get("peak_bytes", 0) for line in series[TIME]), default=0),
         checkpoints=tuple(steps),
         checkpoint_bytes=sum(store.size(file) or 0 for file in files),
     )
@@ -202,13 +210,13 @@ def _with_plan(store: Store, ending: Ending, name: str | None) -> Ending:
     return Ending(**{**ending.__dict__, "plan": plan})
 
 
-def _parameters(store: Store, ending: Ending) -> int | None:
-    """Parameters of the model, from what its last checkpoint says of itself."""
+def _model(store: Store, ending: Ending) -> ModelConfig | None:
+    """The shape of the model, from what its last checkpoint says of itself."""
     if ending.checkpoint is None:
         return None
     name = f"{ending.checkpoint}/state.json"
     try:
-        return count_parameters(ModelConfig.from_dict(load_json(store.read(name))["model"])).total
+        return ModelConfig.from_dict(load_json(store.read(name))["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError("the checkpoint's state is damaged", file=store.full(name), found=error, fix="restore it from a copy") from None
 

@@ -17,15 +17,19 @@ from rich.console import Console
 from pipelines.progress import TrainingWatch
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
-from pipelines.report.numerals import count, quantity, share, signed
+from pipelines.report.numerals import byte_size, count, operations, quantity, share, signed
 from pipelines.report.page import render
 from pipelines.report.recipe_stages import is_finished, last_step
 from pipelines.report.training_metrics import MAIN, Ending, Trainings, phase_shares, read_trainings
 from pipelines.report.training_section import _smoothed, training_section
 from pipelines.run import RunOutcome
+from pipelines.step_names import is_training
 from pipelines.terminal import TerminalProgress, print_outcome
 from tests.pipelines.report_corpus import IMAGE, SCRIPT, TURNED
 from tests.pipelines.test_report_page import Page
+from trainer.compute_costs import exact_flops_per_token, flops_per_token
+from trainer.presets import preset
+from trainer.run import StepReport
 
 BRANCH = "without-instructions"
 
@@ -132,18 +136,41 @@ def test_share_rows_are_on_the_page(trainings: Trainings, page: Page) -> None:
             assert any(row[:5] == cells and row[6] == share(entry.targets, entry.tokens) for row in rows), cells
 
 
-def test_cost_is_the_sum_of_the_updates(outcome: RunOutcome, trainings: Trainings, page: Page) -> None:
+def test_cost_is_the_sum_of_the_updates(outcome: RunOutcome, trainings: Trainings, html: str) -> None:
+    page = Page(html[html.index('<section id="cost">') : html.index('<section id="recipe">')])
+    model = {name: value for name, value in outcome.record["recipe"]["model"].items() if name != "preset"}
+    config = preset("tiny", **{**model, "vocab_size": outcome.record["tokenizer"]["vocab_size"]})
     for ending, facts in zip(trainings.endings, (outcome.record["training"], outcome.record["branches"][BRANCH]), strict=True):
         spent = sum(line["seconds"] for line in lines(outcome, facts["folder"], "time"))
         updates = facts["steps"] - facts.get("from_step", 0)
         tokens = updates * outcome.record["recipe"]["train"]["batch_tokens"]
         folders = sorted(Path(outcome.store.full(facts["folder"])).glob("checkpoints/step-*"))
-        row = next(row for row in page.rows if len(row) == 8 and row[0].split(" | ")[0] == ending.name and row[1] == count(updates))
+        row = next(row for row in page.rows if len(row) == 9 and row[0].split(" | ")[0] == ending.name and row[1] == count(updates))
         assert row[2] == count(tokens)
         assert row[4] == count(round(tokens / spent))
-        assert row[5] == count(len(folders))
-        assert row[7] == str(folders[-1].relative_to(outcome.store.root))
+        exact, paper = exact_flops_per_token(config, 128) * tokens, flops_per_token(config) * tokens
+        assert row[5] == f"{operations(exact)} | 6 N D: {operations(paper)}"
+        assert row[6] == operations(exact / spent)
+        assert row[7] == byte_size(max(line["peak_bytes"] for line in lines(outcome, facts["folder"], "time")))
+        assert row[8].split(" | ")[0] == count(len(folders))
+        assert str(folders[-1].relative_to(outcome.store.root)) in "".join(page.words)
         assert ending.checkpoint_bytes == sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+
+
+def test_every_training_has_a_ledger_and_its_row_beside_the_steps_of_the_corpus(outcome: RunOutcome, html: str) -> None:
+    page = Page(html[html.index('<section id="cost">') : html.index('<section id="recipe">')])
+    made = [ledger for ledger in outcome.record["ledgers"] if is_training(ledger["step"])]
+    assert [ledger["step"] for ledger in made] == ["train", f"branch {BRANCH}"]
+    for ledger in made:
+        assert (ledger["units"], ledger["computed"], ledger["sources"]) == (1, 1, {})
+        assert outcome.record["training"]["folder"] == f"training/{ledger['fingerprint']}"
+        assert page.row(ledger["step"], 5)[-1] == byte_size(ledger["peak_bytes"])
+        assert json.loads(next(Path(outcome.store.root, "ledgers").glob(f"*-{ledger['step'].replace(' ', '-')}.json")).read_text()) == ledger
+
+
+@pytest.mark.parametrize(("value", "text"), [(999, "999 FLOP"), (37.1e9, "37.1 GFLOP"), (8.4321e12, "8.43 TFLOP"), (9.9999e17, "1 EFLOP")])
+def test_operations(value: float, text: str) -> None:
+    assert operations(value) == text
 
 
 def test_every_prompt_is_shown_with_what_was_said(outcome: RunOutcome, page: Page) -> None:
@@ -348,6 +375,11 @@ def test_branches_that_do_not_fit_are_said_to_be_in_the_report(outcome: RunOutco
         assert "…" not in said(on)
 
 
+def report(step: int, steps: int, loss: float, lr: float) -> StepReport:
+    """A step of 100 tokens that took two seconds."""
+    return StepReport(step, steps, step * 100, loss, lr, 1.0, {}, seconds=2.0)
+
+
 class Clock:
     """A clock that stands until it is set."""
 
@@ -361,22 +393,33 @@ class Clock:
 def test_a_training_is_told_in_steps_without_a_line_per_note() -> None:
     clock, on = Clock(), console()
     with TerminalProgress(on, clock) as progress:
-        watch = TrainingWatch(progress, every=10)
+        watch = TrainingWatch(progress)
         for step in range(1, 31):
-            watch("train", step, 30, 8.0 - step / 10, 0.01)
+            watch("train", report(step, 30, 8.0 - step / 10, 0.01))
             clock.now += 2.0
-            if step in (1, 11):
+            if step == 11:
                 progress.beat()
         for step in range(21, 31):
-            watch("branch plain", step, 30, 5.0, 0.001)
+            watch("branch plain", report(step, 30, 5.0, 0.001))
     assert said(on).splitlines() == [
         "train: 30 steps",
-        "train: step 1 of 30 after 2.0 s",
-        "train: step 11 of 30 after 22 s, loss 7.000, learning rate 0.01000, about 42 s left",
-        "train: done in 58 s, 30 steps, loss 5.000",
+        "train: step 1 of 30, loss 7.900, learning rate 0.01000, 50 tokens/s",
+        "train: step 11 of 30 after 22 s, loss 6.900, learning rate 0.01000, 50 tokens/s, about 42 s left",
+        "train: done in 58 s, 30 steps, loss 5.000, 50 tokens/s",
         "branch plain: 10 steps (20 of 30 are there already)",
-        "branch plain: done in 0.0 s, 30 steps, loss 5.000",
+        "branch plain: step 21 of 30, loss 5.000, learning rate 0.00100, 50 tokens/s",
+        "branch plain: done in 0.0 s, 30 steps, loss 5.000, 50 tokens/s",
     ]
+
+
+def test_a_training_asked_to_stop_early_ends_with_its_line() -> None:
+    on = console()
+    with TerminalProgress(on, Clock()) as progress:
+        watch = TrainingWatch(progress, until_step=3)
+        for step in (2, 3):
+            watch("train", report(step, 30, 5.0, 0.01))
+    assert said(on).splitlines()[0] == "train: 2 steps (1 of 3 are there already)"
+    assert said(on).splitlines()[-1] == "train: done in 0.0 s, 3 steps, loss 5.000, 50 tokens/s"
 
 
 def test_other_notes_during_a_training_have_their_line() -> None:
@@ -392,7 +435,7 @@ def test_on_a_terminal_a_training_ends_in_one_line_with_its_loss() -> None:
     with TerminalProgress(on, Clock()) as progress:
         watch = TrainingWatch(progress)
         for step in range(1, 51):
-            watch("train", step, 50, 4.25, 0.01)
+            watch("train", report(step, 50, 4.25, 0.01))
     ended = [line.split() for line in said(on).splitlines() if "50 steps" in line]
-    assert [words[-7:] for words in ended] == [["train", "0.0", "s", "50", "steps,", "loss", "4.250"]]
+    assert [words[-9:] for words in ended] == [["train", "0.0", "s", "50", "steps,", "loss", "4.250,", "50", "tokens/s"]]
     assert "note:" not in said(on)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from artifacts.paths import Store
 from mixtures.loader import Loader
 from mixtures.plan import append_segment
 from mixtures.spec import Phase
-from tests.trainer import loop_runs
+from tests.trainer import dying_writes, loop_runs
 from tests.trainer.loop_corpus import Corpus, web, write_shards
 from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, MODEL, STABLE, WEB, plan, run, traces
 from trainer.checkpoint import at_step, latest, saved
@@ -107,7 +108,7 @@ def test_a_run_stopped_anywhere_and_resumed_is_bitwise_the_same(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.trainer import loop_corpus, loop_runs
+from tests.trainer import dying_writes, loop_corpus, loop_runs
 from tokenizer.encode import Tokenizer
 from trainer import checkpoint, loop
 
@@ -127,7 +128,13 @@ def dying(real, number):
         return real(*arguments)
     return call
 
-def attempt(kind, number):
+def attempt(kind, number, folder):
+    if kind in ("operation", "torn"):
+        dying_writes.Dying(number, torn=kind == "torn")
+    if kind == "count":
+        counted = dying_writes.Dying(0)
+        loop_runs.run(corpus, folder, until_step=8)
+        os._exit(counted.operations)
     def at_step(report):
         if kind in ("SIGKILL", "SIGTERM") and report.step == number:
             os.kill(os.getpid(), getattr(signal, kind))
@@ -138,16 +145,16 @@ def attempt(kind, number):
     os._exit(loop_runs.run(corpus, folder, on_step=at_step).exit_code)
 
 for where in sys.argv[3:]:
-    kind, number = where.split(":")
+    kind, number, *inside = where.split(":")
     child = os.fork()
     if child == 0:
-        attempt(kind, int(number))
+        attempt(kind, int(number), folder.joinpath(*inside))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
 def attempts(corpus: Corpus, folder: Path, root: Path, *wheres: str) -> list[int]:
-    """Exit codes of runs one after the other, each interrupted where it is said."""
+    """Exit codes of runs one after the other, each interrupted where it is said: ``KIND:NUMBER``, or ``KIND:NUMBER:FOLDER`` inside."""
     base = corpus.folders["web"].parent
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(base), str(folder), *wheres],
@@ -169,6 +176,28 @@ def test_a_run_killed_between_steps_and_inside_checkpoint_writing_is_bitwise_the
     run(corpus, tmp_path)
     assert traces(tmp_path) == traces(whole)
     assert sorted(os.listdir(tmp_path / "checkpoints")) == sorted(os.listdir(whole / "checkpoints"))
+
+
+def test_a_run_killed_at_every_file_operation_of_a_checkpoint_is_bitwise_the_same(
+    corpus: Corpus, whole: Path, tmp_path: Path, root: Path
+) -> None:
+    """The checkpoint of step 8: every other kill also leaves the file written last torn."""
+    run(corpus, tmp_path / "before", until_step=7)
+    shutil.copytree(tmp_path / "before", tmp_path / "counted")
+    (operations,) = attempts(corpus, tmp_path / "counted", root, "count:0")
+    assert operations > 10  # four files to write, five to flush, four to check, the folder
+    numbers = range(1, operations + 1)
+    for number in numbers:
+        shutil.copytree(tmp_path / "before", tmp_path / f"killed-{number}")
+    wheres = [f"{'torn' if number % 2 else 'operation'}:{number}:killed-{number}" for number in numbers]
+    assert attempts(corpus, tmp_path, root, *wheres) == [-signal.SIGKILL] * operations
+    for number in numbers:
+        folder = tmp_path / f"killed-{number}"
+        assert saved(Store(folder)) == [5, 7], "what was being written is not there"
+        assert any(name.startswith(dying_writes.WRITING) for name in os.listdir(folder / "checkpoints"))
+        run(corpus, folder)
+        assert traces(folder) == traces(whole), number
+        assert sorted(os.listdir(folder / "checkpoints")) == sorted(os.listdir(whole / "checkpoints"))
 
 
 def test_a_signal_lets_the_step_finish_and_says_so_in_the_exit_code(corpus: Corpus, whole: Path, tmp_path: Path, root: Path) -> None:

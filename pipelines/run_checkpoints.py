@@ -1,0 +1,45 @@
+"""The checkpoints of a run's trainings and their branches, and how far a plan has been trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifacts.paths import Store
+from mixtures.plan_format import Plan
+from trainer.checkpoint import PLAN, STATE, Checkpoint, load
+
+TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class RunCheckpoint:
+    """A checkpoint under a run's folder: ``path`` in it, updates made, and the hash of the plan it was made with."""
+
+    path: str
+    checkpoint: Checkpoint
+
+    @property
+    def step(self) -> int:
+        return self.checkpoint.state.step
+
+    @property
+    def plan_hash(self) -> str:
+        return self.checkpoint.state.plan_hash
+
+    def plan(self) -> Plan:
+        """The plan it carries."""
+        return Plan.model_validate_json(self.checkpoint.read(PLAN))
+
+
+def run_checkpoints(store: Store) -> list[RunCheckpoint]:
+    """Every checkpoint of a local run, by path. Raises: UserError when one is damaged."""
+    base = Path(store.base)
+    folders = sorted(path.parent for path in base.glob(f"{TRAINING}/**/checkpoints/step-*/{STATE}"))
+    return [RunCheckpoint(str(folder.relative_to(base)), load(folder)) for folder in folders]
+
+
+def trained_with(plan: Plan, checkpoints: Iterable[RunCheckpoint]) -> list[RunCheckpoint]:
+    """Those from which a training can go on with the plan, by step."""
+    return sorted((one for one in checkpoints if plan.agrees_with(one.plan_hash, one.step)), key=lambda one: (one.step, one.path))

@@ -1,0 +1,112 @@
+"""The plan a run follows: ``plan.json``. That of its recipe, or what edits made of it; former ones lie in ``plans/HASH.json``.
+
+An edit appends to the plan and names it as an ancestor. So a run whose ``plan.json`` descends from the plan that its recipe
+freezes goes on with the edited one. A training has a folder of its own under every plan; under an edited one it begins with the
+checkpoints and metrics that the former training left, up to the step from which on they differ.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from artifacts.errors import UserError
+from artifacts.fingerprints import load_json
+from artifacts.paths import Store
+from mixtures.plan_format import PLAN_FORMAT, Plan
+from trainer.checkpoint import FOLDER as CHECKPOINTS
+from trainer.checkpoint import clean, flush, folder_name, saved
+from trainer.metrics import FOLDER as METRICS
+
+PLAN = "plan.json"
+FORMER = "plans"
+_ADOPTING = ".writing-adopted-"
+
+
+def plan_of_run(store: Store) -> Plan:
+    """The run's plan. Raises: UserError when it has none, or it is damaged."""
+    if not store.exists(PLAN):
+        raise UserError("this run has no plan", file=store.root, fix="add a mixture to its recipe, then windtunnel run RECIPE")
+    return Plan.load(store.full(PLAN))
+
+
+def edited_plan(store: Store, frozen: Plan) -> Plan:
+    """The run's plan where edits made it from ``frozen``, else ``frozen``. Raises: UserError when the run's plan is damaged."""
+    if not store.exists(PLAN) or not _of_this_release(store):
+        return frozen
+    kept = Plan.load(store.full(PLAN))
+    return kept if any(ancestor.hash == frozen.hash for ancestor in kept.history) else frozen
+
+
+def write_plan(store: Store, plan: Plan) -> None:
+    """Make this the run's plan. One that is replaced is kept where an edit made it, or made this from it."""
+    if store.exists(PLAN) and _of_this_release(store):
+        before = Plan.load(store.full(PLAN))
+        if before.hash != plan.hash and (before.history or plan.history):
+            keep(store, before)
+    store.write(PLAN, plan.to_json())
+
+
+def keep(store: Store, plan: Plan) -> str:
+    """Keep a former plan; its name in the run."""
+    name = f"{FORMER}/{plan.hash}.json"
+    store.write(name, plan.to_json())
+    return name
+
+
+def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]) -> int | None:
+    """Begin an edited plan's training with what the former one left; the step adopted, None where there is nothing to adopt.
+
+    ``folder_of``: where a training with the plan of a hash lies. Checkpoints are linked, not copied. A call that was
+    killed is completed by the next.
+    """
+    here = Store(store.full(folder))
+    clean(here)
+    for ancestor in reversed(plan.history):
+        former = Store(store.full(folder_of(ancestor.hash)))
+        steps = [step for step in saved(former) if step <= ancestor.steps]
+        if not steps:
+            continue
+        if not saved(here):
+            _copy_metrics(former, here)
+        if max(saved(here), default=0) <= steps[-1]:
+            for step in steps:
+                _link(former, here, step)
+        return steps[-1]
+    return None
+
+
+def _of_this_release(store: Store) -> bool:
+    """Whether ``plan.json`` says it has this release's format; others are frozen anew, and a damaged one is not."""
+    try:
+        facts = load_json(store.read(PLAN))
+    except ValueError:
+        return True
+    return not isinstance(facts, dict) or facts.get("format") in (None, PLAN_FORMAT)
+
+
+def _copy_metrics(former: Store, here: Store) -> None:
+    """Lines behind the step adopted are cut when the training goes on."""
+    source = Path(former.full(METRICS))
+    for path in sorted(source.glob("*.jsonl")):
+        here.write(f"{METRICS}/{path.name}", path.read_bytes())
+
+
+def _link(former: Store, here: Store, step: int) -> None:
+    source, target = Path(former.full(folder_name(step))), Path(here.full(folder_name(step)))
+    if target.exists():
+        return
+    made = Path(here.full(CHECKPOINTS)) / f"{_ADOPTING}{step}"
+    shutil.copytree(source, made, copy_function=_link_or_copy)
+    os.rename(made, target)
+    flush(target.parent)
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(source, target)
+    return target

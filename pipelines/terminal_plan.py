@@ -1,0 +1,54 @@
+"""A plan on the terminal: its table, and the lines below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mixtures.caps import Cap
+from mixtures.plan_format import Plan
+from mixtures.plan_table import ShareRow
+from pipelines.report.numerals import share
+
+NEAR = 0.9  # a cap of which more is used is marked
+
+
+def plan_rows(rows: Sequence[ShareRow]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Header and rows of the table. Padding has a column where some source has it, caps where there are some."""
+    padded, capped = any(row.padding > 0 for row in rows), any(row.cap is not None for row in rows)
+    header = ["phase", "source", "weight", "asked", "planned", "available", "epochs"]
+    header += ["padding"] * padded + ["nearest cap"] * capped
+    cells = []
+    for row in rows:
+        cell: list[Any] = [row.phase or "run", row.source, f"{row.weight:.4f}", round(row.asked_tokens), row.tokens, row.available]
+        cell.append(f"{row.epochs:.3f}")
+        cell += [f"{100 * row.padding:.1f} %" if row.padding > 0 else ""] * padded
+        cell += [cap_text(row.cap)] * capped
+        cells.append(tuple(cell))
+    return tuple(header), cells
+
+
+def cap_text(cap: Cap | None) -> str:
+    """A cap's name, what it allows and how much of that is used; marked above :data:`NEAR`."""
+    if cap is None:
+        return ""
+    rule = ".".join(part for part in cap.field.split(".") if part.startswith("max_")) or cap.field
+    return f"{rule} {cap.epochs:g}: {share(cap.shown, cap.tokens)} used{' !' if cap.used > NEAR else ''}"
+
+
+def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
+    """Windows and batches where they change, caps nearly used up, and what was asked against what is planned."""
+    if len(plan.contexts) > 1 or len({context.batch_tokens for context in plan.contexts}) > 1:
+        for context in plan.contexts:
+            phase = plan.segment_at(context.first_step).name
+            yield (
+                f"from step {context.first_step:,}, phase {phase}: {context.batch_windows:,} windows of "
+                f"{context.sequence_length:,} tokens, {context.batch_tokens:,} tokens a step"
+            )
+    near = [row for row in rows if row.phase and row.cap is not None and row.cap.used > NEAR]
+    for row in near:
+        assert row.cap is not None
+        yield f"! {row.source} in {row.phase}: {row.cap.shown:,} of the {row.cap.tokens:,} tokens that {row.cap.field} allows"
+    asked = sum(segment.asked_tokens for segment in plan.segments)
+    each = f" of {plan.batch_tokens:,} tokens" if len(plan.contexts) == 1 else ""
+    yield f"{asked:,} tokens asked, {plan.tokens:,} planned in {plan.steps:,} steps{each}; plan {plan.hash}"
