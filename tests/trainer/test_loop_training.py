@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,9 +25,9 @@ from mixtures.loader import Loader
 from mixtures.plan import append_segment
 from mixtures.spec import Phase
 from tests.trainer import dying_writes, loop_runs
-from tests.trainer.loop_corpus import Corpus, web, write_shards
+from tests.trainer.loop_corpus import Corpus, make_corpus, web, write_shards
 from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, MODEL, STABLE, WEB, plan, run, traces
-from trainer.checkpoint import at_step, latest, saved
+from trainer.checkpoint import at_step, latest, save, saved
 from trainer.loop import check_plan
 from trainer.losses import by_source, token_bytes
 from trainer.metrics import read_series
@@ -314,16 +315,49 @@ def test_a_run_goes_on_with_a_longer_plan_as_if_it_had_been_so_from_the_start(co
     assert [stretch.from_step for stretch in found.state.history] == [0, 6]
 
 
-def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Corpus, tmp_path: Path) -> None:
-    run(corpus, tmp_path, until_step=8)
-    path = tmp_path / "checkpoints" / "step-00000008" / "moments.safetensors"
+@pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors", "plan.json", "tokenizer.model", "state.json"])
+def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Corpus, whole: Path, tmp_path: Path, file: str) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "step-00000012" / file
     raw = bytearray(path.read_bytes())
-    raw[-5] ^= 4
+    raw[len(raw) // 2] ^= 4
     path.write_bytes(bytes(raw))
-    with pytest.raises(UserError, match="damaged") as error:
-        run(corpus, tmp_path)
+    with pytest.raises(UserError) as error:
+        run(corpus, tmp_path / "run")
     assert error.value.file == str(path)
-    assert [line["step"] for line in read_series(tmp_path)] == list(range(1, 9))  # nothing was touched
+    assert error.value.fix
+    assert re.search(r"[0-9a-f]{32}|not JSON|format", error.value.render())
+    assert [line["step"] for line in read_series(tmp_path / "run")] == list(range(1, 13))  # nothing was touched
+
+
+def test_a_checkpoint_of_another_tokenizer_and_weights_of_another_model_are_refused(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path / "other", vocab_size=390)
+    with pytest.raises(UserError, match="trained otherwise") as error:
+        run(other, whole)
+    assert (error.value.field, error.value.found, error.value.allowed) == ("tokenizer", other.tokenizer.hash, [corpus.tokenizer.hash])
+    run(corpus, tmp_path / "wide", model=MODEL.model_copy(update={"ff": 64}), until_step=1)
+    small, wide = at_step(whole, 12), at_step(tmp_path / "wide", 1)
+    forged = save(Store(tmp_path / "forged"), small.state.model_copy(update={"files": {}}), wide.weights(), wide.moments(), {"plan.json": b"{}"})
+    with pytest.raises(UserError, match="of another model") as error:
+        run(corpus, tmp_path / "forged")
+    assert error.value.file == forged.folder
+    assert error.value.field == "layers.0.feed_forward.down.weight"
+
+
+def test_a_run_computes_in_fp32_whatever_torch_was_set_to(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        run(corpus, tmp_path, settings=loop_runs.settings(precision="fp32"))
+        assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (torch.float64, "medium")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+    assert traces(tmp_path) == traces(whole)
+    found = latest(whole)
+    assert found is not None
+    assert found.state.settings["precision"] == "fp32", "auto is recorded as what it came to"
+    assert {tensor.dtype for tensor in found.weights().values()} == {torch.float32}
 
 
 def test_a_second_trainer_and_a_second_first_run_are_refused(corpus: Corpus, whole: Path) -> None:
