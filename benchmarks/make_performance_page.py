@@ -24,8 +24,9 @@ HEAD = """# Performance
 Made by `benchmarks/make_performance_page.py` from `benchmarks/results/*.json`; do not edit. How each was measured stands in
 [benchmarks/README.md](../benchmarks/README.md).
 
-MB are millions of bytes of UTF-8 text, per second, on one core with every thread pool at 1. Each figure is the median of the
-repeats after a warm-up; reading files is in none of them. Peers ran in the same process, on the same documents or a subset of them.
+Where a section says MB, they are millions of bytes of UTF-8 text, per second, on one core with every thread pool at 1. Each such figure is
+the median of the repeats after a warm-up; reading files is in none of them. Peers ran in the same process, on the same documents or a
+subset of them.
 """
 
 PACKAGES = ("numba", "numpy", "pyarrow", "datasketch", "datatrove")
@@ -133,6 +134,41 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from start_up(result)
 
 
+def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """Two endings of one training over several seeds."""
+    runs, count = result["runs"], len(result["seeds"])
+    instructions = ", ".join(result["instruction_sources"])
+    yield from heading("Instructions in the decay", name, result)
+    yield (
+        f"Not a speed: what `{result['recipe']}` is for. A model of {result['parameters']:,} parameters sees "
+        f"{result['tokens']['stable']:,} tokens at a stable rate, then {result['tokens']['decay']:,} while it decays, once with "
+        f"{instructions} among them and once without, from the same checkpoint. {count} seeds, of initial weights and of order. Held-out "
+        "documents, the same for all, in nats per token; means over the seeds. The difference is with minus without (below 0: "
+        f"{instructions} in the decay helps), its interval Student's at {result['confidence']:.0%}, with bits per byte beside it."
+    )
+    yield ""
+    rows = []
+    for source, units in result["differences"].items():
+        means = [sum(run["held_out"][part][source]["nats"] for run in runs) / count for part in ("before", "with", "without")]
+        nats, bits = units["nats"], units["bits_per_byte"]["mean"]
+        interval = f"{nats['low']:+.3f} to {nats['high']:+.3f}"
+        rows.append((source, *(f"{mean:.3f}" for mean in means), f"{nats['mean']:+.3f}", interval, f"{bits:+.3f}"))
+    yield from table(("held-out source", "before the decay", "after, with", "after, without", "difference", "interval", "bits/byte"), rows)
+    yield from (
+        "",
+        f"Seeds of {count} in which a loss is lower at the end of the decay than at the end of the stable phase. Training losses are",
+    )
+    yield f"means over the last {result['last_steps']} steps of a phase, of other documents each time, so they are the noisier ones."
+    yield ""
+    below = result["below_the_stable_phase"]
+    names = sorted({*below["held_out"], *below["training"]})
+    cells = [
+        [below[kind].get(source, {}).get(ending) for kind in ("held_out", "training") for ending in ("with", "without")] for source in names
+    ]
+    shown = [(source, *("" if value is None else str(value) for value in row)) for source, row in zip(names, cells, strict=True)]
+    yield from table(("source", "held-out, with", "held-out, without", "training, with", "training, without"), shown)
+
+
 def any_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """A benchmark without a section of its own: every figure it recorded."""
     yield from heading(name.replace("_", " ").capitalize(), name, result)
@@ -188,7 +224,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {"signals": signals_section, "dedup_signatures": dedup_section}
+SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
+    "decay_comparison": decay_section,
+    "dedup_signatures": dedup_section,
+    "signals": signals_section,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())
