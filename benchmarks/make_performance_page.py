@@ -24,9 +24,9 @@ HEAD = """# Performance
 Made by `benchmarks/make_performance_page.py` from `benchmarks/results/*.json`; do not edit. How each was measured stands in
 [benchmarks/README.md](../benchmarks/README.md).
 
-MB are millions of bytes of UTF-8 text, per second, on one core with every thread pool at 1. Each figure is the median of the
-repeats after a warm-up; reading files is in none of them. Peers ran in the same process, on the same documents or a subset of them.
-The sections on loaders and shuffling say how they differ from this.
+Where a section says MB, they are millions of bytes of UTF-8 text, per second, on one core with every thread pool at 1. Each such figure is
+the median of the repeats after a warm-up; reading files is in none of them. Peers ran in the same process, on the same documents or a
+subset of them. The sections on loaders and shuffling say how they differ from this.
 """
 
 PACKAGES = ("numba", "numpy", "pyarrow", "datasketch", "datatrove")
@@ -148,7 +148,8 @@ STARTS = {
     "seconds_opening": "of this, opening the sources, s",
     "seconds_of_first_batch": "of this, the batch, s",
     "seconds_of_next_batch": "the next batch, s",
-    "peak_growth_bytes": "growth of peak memory, MB",
+    "memory_growth_bytes": "growth of the process's own memory, MB",
+    "peak_growth_bytes": "growth of peak memory, mapped pages of shards included, MB",
 }
 ORDER_TESTS = {
     "place_in_group": "place among the open blocks against place in its block",
@@ -271,6 +272,41 @@ def shuffle_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from table(("order", "held-out loss", "difference held out", "difference in training"), rows)
 
 
+def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """Two endings of one training over several seeds."""
+    runs, count = result["runs"], len(result["seeds"])
+    instructions = ", ".join(result["instruction_sources"])
+    yield from heading("Instructions in the decay", name, result)
+    yield (
+        f"Not a speed: what `{result['recipe']}` is for. A model of {result['parameters']:,} parameters sees "
+        f"{result['tokens']['stable']:,} tokens at a stable rate, then {result['tokens']['decay']:,} while it decays, once with "
+        f"{instructions} among them and once without, from the same checkpoint. {count} seeds, of initial weights and of order. Held-out "
+        "documents, the same for all, in nats per token; means over the seeds. The difference is with minus without (below 0: "
+        f"{instructions} in the decay helps), its interval Student's at {result['confidence']:.0%}, with bits per byte beside it."
+    )
+    yield ""
+    rows = []
+    for source, units in result["differences"].items():
+        means = [sum(run["held_out"][part][source]["nats"] for run in runs) / count for part in ("before", "with", "without")]
+        nats, bits = units["nats"], units["bits_per_byte"]["mean"]
+        interval = f"{nats['low']:+.3f} to {nats['high']:+.3f}"
+        rows.append((source, *(f"{mean:.3f}" for mean in means), f"{nats['mean']:+.3f}", interval, f"{bits:+.3f}"))
+    yield from table(("held-out source", "before the decay", "after, with", "after, without", "difference", "interval", "bits/byte"), rows)
+    yield from (
+        "",
+        f"Seeds of {count} in which a loss is lower at the end of the decay than at the end of the stable phase. Training losses are",
+    )
+    yield f"means over the last {result['last_steps']} steps of a phase, of other documents each time, so they are the noisier ones."
+    yield ""
+    below = result["below_the_stable_phase"]
+    names = sorted({*below["held_out"], *below["training"]})
+    cells = [
+        [below[kind].get(source, {}).get(ending) for kind in ("held_out", "training") for ending in ("with", "without")] for source in names
+    ]
+    shown = [(source, *("" if value is None else str(value) for value in row)) for source, row in zip(names, cells, strict=True)]
+    yield from table(("source", "held-out, with", "held-out, without", "training, with", "training, without"), shown)
+
+
 def any_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """A benchmark without a section of its own: every figure it recorded."""
     yield from heading(name.replace("_", " ").capitalize(), name, result)
@@ -333,6 +369,7 @@ SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
     "loader_cold": loader_cold_section,
     "loader_start": loader_start_section,
     "shuffle_quality": shuffle_section,
+    "decay_comparison": decay_section,
 }
 
 if __name__ == "__main__":

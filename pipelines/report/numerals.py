@@ -30,7 +30,11 @@ def byte_size(value: float) -> str:
         value /= 1000
     if unit == "bytes":
         return f"{value:,.0f} {unit}"
-    return f"{value:.2f} {unit}" if value < 9.995 else f"{value:.1f} {unit}" if value < 99.95 else f"{value:,.0f} {unit}"
+    return f"{_three_digits(value)} {unit}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
 def duration(seconds: float) -> str:
@@ -62,7 +66,7 @@ def operations(value: float) -> str:
     """Floating-point operations with three digits: ``8.43 TFLOP``."""
     for unit, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if value >= 0.9995 * unit:
-            return f"{value / unit:.3g} {prefix}FLOP" if value < 999.5 * unit else f"{value / unit:,.0f} {prefix}FLOP"
+            return f"{_three_digits(value / unit)} {prefix}FLOP"
     return f"{value:,.0f} FLOP"
 
 

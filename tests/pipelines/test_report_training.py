@@ -168,7 +168,7 @@ def test_every_training_has_a_ledger_and_its_row_beside_the_steps_of_the_corpus(
         assert json.loads(next(Path(outcome.store.root, "ledgers").glob(f"*-{ledger['step'].replace(' ', '-')}.json")).read_text()) == ledger
 
 
-@pytest.mark.parametrize(("value", "text"), [(999, "999 FLOP"), (37.1e9, "37.1 GFLOP"), (8.4321e12, "8.43 TFLOP"), (9.9999e17, "1 EFLOP")])
+@pytest.mark.parametrize(("value", "text"), [(999, "999 FLOP"), (37.1e9, "37.1 GFLOP"), (8.4321e12, "8.43 TFLOP"), (9.9999e17, "1.00 EFLOP")])
 def test_operations(value: float, text: str) -> None:
     assert operations(value) == text
 

@@ -85,6 +85,7 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(root: Pat
     while kills < KILLS:
         if kills % 3 == 2:
             kills += 1
+            shutil.rmtree(tmp_path / "tiny" / "training", ignore_errors=True)  # begun anew, so that every operation is still to come
             Victim(root, tmp_path, 1, (dice.randint(1, operations), tmp_path / "unwritten")).killed_itself()
             assert not (tmp_path / "unwritten").exists()
             assert list((tmp_path / "tiny" / "training").rglob(".writing-*"))

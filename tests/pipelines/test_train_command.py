@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from pipelines.cli import app
+from pipelines.cli_training import _mixture
+from pipelines.progress import StoppedError, ended
 from pipelines.recipe import load_recipe
 from pipelines.run import RunOutcome, run_recipe
 from pipelines.step_names import is_training
@@ -127,3 +130,19 @@ def test_sigterm_ends_with_143_after_a_checkpoint_and_the_next_call_goes_on_to_t
     assert 1 <= json.loads(checkpoint.read_text())["step"] < 25
     assert train_run(load_recipe(root / "recipes" / "tiny.yaml"), str(runs)).record["reached"] == "train"
     assert trained(runs / "tiny") == trained(tiny[0])
+
+
+def test_a_branchs_file_that_is_no_mixture_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text("# an ending\nphases: 3\n")
+    with pytest.raises(UserError, match="not a mixture") as error:
+        _mixture(file)
+    assert (error.value.file, error.value.line, error.value.field) == (str(file), 2, "phases")
+
+
+def test_a_signal_in_any_of_several_trainings_ends_the_command_with_its_code() -> None:
+    outcomes = [SimpleNamespace(stopped_by=None, exit_code=0), SimpleNamespace(stopped_by="SIGINT", exit_code=130)]
+    ended(*outcomes[:1])  # type: ignore[arg-type]
+    with pytest.raises(StoppedError) as stopped:
+        ended(*outcomes)  # type: ignore[arg-type]
+    assert stopped.value.exit_code == 130

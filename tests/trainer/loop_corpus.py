@@ -92,13 +92,14 @@ def write_shards(folder: Path, source: str, tokens: pa.LargeListArray, trainable
     return folder
 
 
-def make_corpus(folder: Path) -> Corpus:
+def make_corpus(folder: Path, vocab_size: int = 384) -> Corpus:
     """Everything under one folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     texts = {"web": web(1, 400), "code": code(2, 400)}
     chats = conversations(3, 300)
     spoken = [message["content"] for chat in chats for message in chat]
     sample = pa.array([*texts["web"], *texts["code"], *spoken], pa.large_string())
-    train([sample], TrainConfig(vocab_size=384), folder / "tokenizer.model")
+    train([sample], TrainConfig(vocab_size=vocab_size), folder / "tokenizer.model")
     tokenizer = Tokenizer.load(folder / "tokenizer.model")
 
     def texts_of(name: str, content: list[str]) -> Path:

@@ -190,7 +190,6 @@ def test_settings_of_a_recipe_say_what_is_wrong() -> None:
     assert settings(micro_batch_tokens=1).micro_batch_windows == 1
     for change, said in (
         ({"batch_tokens": 250}, "the nearest is 256"),
-        ({"schedule": {"decay_start": 5}}, "comes from the mixture"),
         ({"checkpoint": 5}, "Extra inputs"),
     ):
         with pytest.raises(ValueError, match=said):

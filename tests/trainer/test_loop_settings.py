@@ -37,6 +37,29 @@ def test_the_plan_fixes_where_the_decay_starts_and_ends(corpus: Corpus) -> None:
     assert settings().schedule_of(plan(corpus, WEB)).decay_start is None
 
 
+def test_ends_a_schedule_names_must_be_the_plans(corpus: Corpus) -> None:
+    named = settings(schedule={"peak": 0.02, "decay_start": STABLE, "end": STABLE + DECAY})
+    assert named.schedule_of(plan(corpus)) == settings(schedule={"peak": 0.02}).schedule_of(plan(corpus))
+    assert named.without_ends() == settings(schedule={"peak": 0.02})
+    for schedule, field, allowed in (
+        ({"decay_start": STABLE - 1}, "train.schedule.decay_start", f"{STABLE}, where phase 'decay' begins"),
+        ({"end": STABLE}, "train.schedule.end", f"{STABLE + DECAY}, where the last phase ends"),
+    ):
+        with pytest.raises(UserError) as error:
+            settings(schedule={"peak": 0.02, **schedule}).schedule_of(plan(corpus))
+        assert (error.value.field, error.value.allowed) == (field, [allowed])
+    with pytest.raises(UserError) as error:
+        named.schedule_of(plan(corpus, WEB))
+    assert error.value.allowed == ["leave it out: no phase is marked decay"]
+
+
+def test_auto_is_fp32_here_and_half_precision_is_refused() -> None:
+    assert (settings().precision, settings().resolved_precision, settings().fixed()["precision"]) == ("auto", "fp32", "fp32")
+    with pytest.raises(UserError, match="needs a GPU") as error:
+        settings(precision="bf16")
+    assert (error.value.field, error.value.allowed) == ("train.precision", ["auto", "fp32"])
+
+
 def test_a_warm_up_that_reaches_into_the_decay_is_refused(corpus: Corpus) -> None:
     with pytest.raises(UserError) as error:
         settings(schedule={"peak": 0.1, "warmup": STABLE + 1}).schedule_of(plan(corpus))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,10 @@ from artifacts.paths import Store
 from mixtures.loader import Loader
 from mixtures.plan import append_segment
 from mixtures.spec import Phase
-from tests.trainer import dying_writes, loop_runs
-from tests.trainer.loop_corpus import Corpus, web, write_shards
+from tests.trainer import loop_runs
+from tests.trainer.loop_corpus import Corpus, make_corpus, web, write_shards
 from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, MODEL, STABLE, WEB, plan, run, traces
-from trainer.checkpoint import at_step, latest, saved
+from trainer.checkpoint import at_step, latest, save, saved
 from trainer.loop import check_plan
 from trainer.losses import by_source, token_bytes
 from trainer.metrics import read_series
@@ -36,15 +35,6 @@ from trainer.run import StepReport
 from trainer.step import batch_loss
 
 STEPS = STABLE + DECAY
-
-
-@pytest.fixture(scope="module")
-def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never interrupted."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    outcome = run(corpus, folder)
-    assert (outcome.step, outcome.exit_code, outcome.finished, outcome.tokens) == (STEPS, 0, True, STEPS * BATCH)
-    return folder
 
 
 def fresh_model(corpus: Corpus) -> Model:
@@ -103,109 +93,6 @@ def test_a_run_stopped_anywhere_and_resumed_is_bitwise_the_same(
         run(corpus, folder, until_step=stop)
     assert traces(folder) == traces(whole)
     assert saved(Store(folder)) == saved(Store(whole))
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.trainer import dying_writes, loop_corpus, loop_runs
-from tokenizer.encode import Tokenizer
-from trainer import checkpoint, loop
-
-base, folder = Path(sys.argv[1]), Path(sys.argv[2])
-names = ("web", "code", "chat")
-corpus = loop_corpus.Corpus(
-    {name: base / name for name in names}, {name: base / f"{name}-validation" for name in names}, Tokenizer.load(base / "tokenizer.model")
-)
-
-def dying(real, number):
-    calls = 0
-    def call(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments)
-    return call
-
-def attempt(kind, number, folder):
-    if kind in ("operation", "torn"):
-        dying_writes.Dying(number, torn=kind == "torn")
-    if kind == "count":
-        counted = dying_writes.Dying(0)
-        loop_runs.run(corpus, folder, until_step=8)
-        os._exit(counted.operations)
-    def at_step(report):
-        if kind in ("SIGKILL", "SIGTERM") and report.step == number:
-            os.kill(os.getpid(), getattr(signal, kind))
-    if kind == "write":
-        checkpoint.flush = dying(checkpoint.flush, number)
-    if kind == "publish":
-        os.rename = dying(os.rename, number)
-    os._exit(loop_runs.run(corpus, folder, on_step=at_step).exit_code)
-
-for where in sys.argv[3:]:
-    kind, number, *inside = where.split(":")
-    child = os.fork()
-    if child == 0:
-        attempt(kind, int(number), folder.joinpath(*inside))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-def attempts(corpus: Corpus, folder: Path, root: Path, *wheres: str) -> list[int]:
-    """Exit codes of runs one after the other, each interrupted where it is said: ``KIND:NUMBER``, or ``KIND:NUMBER:FOLDER`` inside."""
-    base = corpus.folders["web"].parent
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(base), str(folder), *wheres],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [int(code) for code in done.stdout.split()]
-
-
-def test_a_run_killed_between_steps_and_inside_checkpoint_writing_is_bitwise_the_same(
-    corpus: Corpus, whole: Path, tmp_path: Path, root: Path
-) -> None:
-    # between steps; while the files of step 8 are written; before the folder of step 10 appears
-    assert attempts(corpus, tmp_path, root, "SIGKILL:7", "write:3", "publish:2") == [-signal.SIGKILL] * 3
-    assert saved(Store(tmp_path)) == [5, 8]
-    run(corpus, tmp_path)
-    assert traces(tmp_path) == traces(whole)
-    assert sorted(os.listdir(tmp_path / "checkpoints")) == sorted(os.listdir(whole / "checkpoints"))
-
-
-def test_a_run_killed_at_every_file_operation_of_a_checkpoint_is_bitwise_the_same(
-    corpus: Corpus, whole: Path, tmp_path: Path, root: Path
-) -> None:
-    """The checkpoint of step 8: every other kill also leaves the file written last torn."""
-    run(corpus, tmp_path / "before", until_step=7)
-    shutil.copytree(tmp_path / "before", tmp_path / "counted")
-    (operations,) = attempts(corpus, tmp_path / "counted", root, "count:0")
-    assert operations > 10  # four files to write, five to flush, four to check, the folder
-    numbers = range(1, operations + 1)
-    for number in numbers:
-        shutil.copytree(tmp_path / "before", tmp_path / f"killed-{number}")
-    wheres = [f"{'torn' if number % 2 else 'operation'}:{number}:killed-{number}" for number in numbers]
-    assert attempts(corpus, tmp_path, root, *wheres) == [-signal.SIGKILL] * operations
-    for number in numbers:
-        folder = tmp_path / f"killed-{number}"
-        assert saved(Store(folder)) == [5, 7], "what was being written is not there"
-        assert any(name.startswith(dying_writes.WRITING) for name in os.listdir(folder / "checkpoints"))
-        run(corpus, folder)
-        assert traces(folder) == traces(whole), number
-        assert sorted(os.listdir(folder / "checkpoints")) == sorted(os.listdir(whole / "checkpoints"))
-
-
-def test_a_signal_lets_the_step_finish_and_says_so_in_the_exit_code(corpus: Corpus, whole: Path, tmp_path: Path, root: Path) -> None:
-    assert attempts(corpus, tmp_path, root, "SIGTERM:6") == [128 + signal.SIGTERM]
-    assert saved(Store(tmp_path)) == [5, 6]
-    run(corpus, tmp_path)
-    assert saved(Store(tmp_path)) == [5, 8, 10, 12]  # step 6 was nobody's wish
-    assert traces(tmp_path) == traces(whole)
 
 
 def test_a_signal_inside_a_call_is_reported_and_handlers_come_back(corpus: Corpus, tmp_path: Path) -> None:
@@ -314,16 +201,49 @@ def test_a_run_goes_on_with_a_longer_plan_as_if_it_had_been_so_from_the_start(co
     assert [stretch.from_step for stretch in found.state.history] == [0, 6]
 
 
-def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Corpus, tmp_path: Path) -> None:
-    run(corpus, tmp_path, until_step=8)
-    path = tmp_path / "checkpoints" / "step-00000008" / "moments.safetensors"
+@pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors", "plan.json", "tokenizer.model", "state.json"])
+def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Corpus, whole: Path, tmp_path: Path, file: str) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "step-00000012" / file
     raw = bytearray(path.read_bytes())
-    raw[-5] ^= 4
+    raw[len(raw) // 2] ^= 4
     path.write_bytes(bytes(raw))
-    with pytest.raises(UserError, match="damaged") as error:
-        run(corpus, tmp_path)
+    with pytest.raises(UserError) as error:
+        run(corpus, tmp_path / "run")
     assert error.value.file == str(path)
-    assert [line["step"] for line in read_series(tmp_path)] == list(range(1, 9))  # nothing was touched
+    assert error.value.fix
+    assert re.search(r"[0-9a-f]{32}|not JSON|format", error.value.render())
+    assert [line["step"] for line in read_series(tmp_path / "run")] == list(range(1, 13))  # nothing was touched
+
+
+def test_a_checkpoint_of_another_tokenizer_and_weights_of_another_model_are_refused(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path / "other", vocab_size=390)
+    with pytest.raises(UserError, match="trained otherwise") as error:
+        run(other, whole)
+    assert (error.value.field, error.value.found, error.value.allowed) == ("tokenizer", other.tokenizer.hash, [corpus.tokenizer.hash])
+    run(corpus, tmp_path / "wide", model=MODEL.model_copy(update={"ff": 64}), until_step=1)
+    small, wide = at_step(whole, 12), at_step(tmp_path / "wide", 1)
+    forged = save(Store(tmp_path / "forged"), small.state.model_copy(update={"files": {}}), wide.weights(), wide.moments(), {"plan.json": b"{}"})
+    with pytest.raises(UserError, match="of another model") as error:
+        run(corpus, tmp_path / "forged")
+    assert error.value.file == forged.folder
+    assert error.value.field == "layers.0.feed_forward.down.weight"
+
+
+def test_a_run_computes_in_fp32_whatever_torch_was_set_to(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        run(corpus, tmp_path, settings=loop_runs.settings(precision="fp32"))
+        assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (torch.float64, "medium")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+    assert traces(tmp_path) == traces(whole)
+    found = latest(whole)
+    assert found is not None
+    assert found.state.settings["precision"] == "fp32", "auto is recorded as what it came to"
+    assert {tensor.dtype for tensor in found.weights().values()} == {torch.float32}
 
 
 def test_a_second_trainer_and_a_second_first_run_are_refused(corpus: Corpus, whole: Path) -> None:
