@@ -14,7 +14,7 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.find_document import Found, find_document
-from mixtures.part_files import part_files
+from mixtures.part_files import LocalParts
 from mixtures.pinning import pin
 from mixtures.plan_format import Plan
 from mixtures.stream import SourceStream
@@ -22,6 +22,7 @@ from mixtures.trace import Tracer
 from pipelines.run_checkpoints import RunCheckpoint, run_checkpoints, trained_with
 from pipelines.run_plan import PLAN, plan_of_run
 from pipelines.training import Materials
+from tokenizer.shards import open_source
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -144,5 +145,5 @@ def _planned(plan: Plan, source: str, part: int) -> bool:
 
 
 def _stream(name: str, folder: Path) -> SourceStream:
-    files = part_files(folder)
+    files = LocalParts.of(open_source(folder))
     return SourceStream(pin(name, files, "stream", 0), files)
