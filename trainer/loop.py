@@ -33,7 +33,7 @@ from trainer import checkpoint
 from trainer.checkpoint import Checkpoint
 from trainer.determinism import deterministic
 from trainer.interrupt import StopRequest
-from trainer.metrics import TIME, TRAIN, VALIDATION, Metrics
+from trainer.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
 from trainer.precision import computing_in
 from trainer.run import Run, StepReport
 from trainer.settings import ModelSettings, TrainSettings
@@ -154,7 +154,10 @@ def _steps(
         shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
         speed, peak = shown / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": speed, "peak_bytes": peak})
-        if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
+        looked = run.step % run.settings.validate_every == 0 or run.step in ends
+        if looked:
+            metrics.record(DATA, run.shown())
+        if looked and measured is not None:
             losses = measured.losses(run.model)
             metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
         asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
