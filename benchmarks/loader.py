@@ -5,7 +5,8 @@
 
 The tokens are real text in three sources (:mod:`token_data`), in windows of 4,096, read in shuffled order in batches of 8 and of 64.
 Ours gives inputs, targets, loss weights, position ids, documents and their borders; the floor copies the same windows in the same
-order from a bare memory-mapped uint16 file into one int64 array; the peers give tokens alone, which favours them.
+order from a bare memory-mapped uint16 file into one int64 array. The peers give tokens alone, which favours them; those named
+``+borders`` make from these what ours gives, in vectorised numpy: that is the comparison of like with like.
 
 Each measurement is a process of its own, pinned to the same core with every thread pool at 1; all read their files once
 before, so that the page cache holds them (``major_faults`` counts pages that were not there), and go through epoch
@@ -32,7 +33,7 @@ from typing import Any
 import xxhash
 from token_data import TokenData, add_options, prepare
 
-PEERS = ("streaming", "datasets-numpy", "datasets-torch", "dataloader")
+PEERS = ("streaming", "datasets-numpy", "datasets-torch", "dataloader", "streaming+borders", "datasets-numpy+borders", "dataloader+borders")
 PEER_FOLDER = one_core.HERE / "peers" / "loaders"
 TORCH = "torch==2.13.0"
 RUN = one_core.HERE / "loader_run.py"
@@ -92,7 +93,9 @@ def options(batch: int, arguments: argparse.Namespace, core: int) -> tuple[objec
 def peer(name: str, stream: Path, work: Path, arguments: argparse.Namespace, core: int) -> tuple[object, ...]:
     """Script and arguments of a peer."""
     place = ("--stream", stream.resolve(), "--work", (work / str(arguments.window)).resolve())
-    return (PEER_FOLDER / "measure.py", "--loader", name, *place, "--window", arguments.window, "--core", core)
+    loader, _, borders = name.partition("+")
+    wanted = ("--borders",) if borders else ()
+    return (PEER_FOLDER / "measure.py", "--loader", loader, *wanted, *place, "--window", arguments.window, "--core", core)
 
 
 def environment(work: Path) -> Path:

@@ -141,6 +141,9 @@ LOADERS = {
     "datasets-numpy": "Hugging Face datasets, shuffled rows, numpy: tokens alone",
     "datasets-torch": "Hugging Face datasets, shuffled rows, torch: tokens alone",
     "dataloader": "torch `DataLoader` over a memory map, shuffled: tokens alone",
+    "streaming+borders": "mosaicml-streaming, and what ours makes by numpy",
+    "datasets-numpy+borders": "Hugging Face datasets, numpy, and what ours makes by numpy",
+    "dataloader+borders": "torch `DataLoader`, and what ours makes by numpy",
 }
 STARTS = {
     "seconds_to_first_batch": "plan's file to first batch, s",

@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from pipelines.cli import app
-from pipelines.cli_training import _mixture
 from pipelines.progress import StoppedError, ended
-from pipelines.recipe import load_recipe
+from pipelines.recipe import load_branch, load_recipe
 from pipelines.run import RunOutcome, run_recipe
 from pipelines.step_names import is_training
 from pipelines.train_run import train_run
@@ -135,8 +134,8 @@ def test_sigterm_ends_with_143_after_a_checkpoint_and_the_next_call_goes_on_to_t
 def test_a_branchs_file_that_is_no_mixture_is_named_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "one.yaml"
     file.write_text("# an ending\nphases: 3\n")
-    with pytest.raises(UserError, match="not a mixture") as error:
-        _mixture(file)
+    with pytest.raises(UserError) as error:
+        load_branch(file)
     assert (error.value.file, error.value.line, error.value.field) == (str(file), 2, "phases")
 
 

@@ -12,7 +12,9 @@ into the folder and measures nothing. Every loader gives batches of int64 tokens
   ``with_format`` and ``iter(batch_size)``, which was as fast as slices
 - dataloader: torch's ``DataLoader`` with ``num_workers=0`` over a memory-mapped array, shuffled
 
-None makes targets, position ids, document borders or loss weights. Start-up (imports, opening with shuffling, the first
+None makes targets, position ids, document borders or loss weights. With ``--borders`` the tokens of a batch are turned into these
+by vectorised numpy, as a collator would for training on packed documents: targets, positions that restart behind each EOS, numbers of
+documents, cumulative lengths, weights. Start-up (imports, opening with shuffling, the first
 batch) is stated apart; files are read once before, so that they are in the page cache.
 """
 
@@ -26,6 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 import argparse  # noqa: E402
+import functools  # noqa: E402
 import json  # noqa: E402
 import resource  # noqa: E402
 import shutil  # noqa: E402
@@ -50,6 +53,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--borders", action="store_true")
+    parser.add_argument("--eos", type=int, default=2)
     parser.add_argument("--prepare", action="store_true")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {arguments.core})
@@ -64,10 +69,34 @@ def main() -> None:
         print(json.dumps({"packages": {name: metadata.version(name) for name in packages}}))
         return
     read([arguments.stream] if arguments.loader == "dataloader" else [path for path in sorted(folder.rglob("*")) if path.is_file()])
-    print(json.dumps(measure(open_loader(arguments, folder), arguments.seconds)))
+    borders = functools.partial(with_borders, eos=arguments.eos) if arguments.borders else None
+    print(json.dumps(measure(open_loader(arguments, folder), arguments.seconds, borders)))
 
 
-def measure(epochs: Callable[[], Iterator[Any]], seconds: float) -> dict[str, Any]:
+def with_borders(batch: Any, eos: int) -> dict[str, Any]:
+    """What training on packed documents takes, from the tokens of a batch (B, T) that end each document with ``eos``."""
+    import numpy as np
+
+    tokens = np.asarray(batch).astype(np.int32, copy=False)
+    rows, length = tokens.shape
+    targets = np.empty_like(tokens)
+    targets[:, :-1] = tokens[:, 1:]
+    targets[:, -1] = eos
+    begins = np.empty(tokens.shape, np.bool_)
+    begins[:, 0] = True
+    np.equal(tokens[:, :-1], eos, out=begins[:, 1:])
+    place = np.arange(length, dtype=np.int32)
+    return {
+        "tokens": tokens,
+        "targets": targets,
+        "weights": (tokens != eos).astype(np.float32),
+        "positions": place - np.maximum.accumulate(np.where(begins, place, 0), axis=1),
+        "documents": np.cumsum(begins, axis=1, dtype=np.int32),
+        "lengths": np.append(np.flatnonzero(begins), rows * length).astype(np.int32),
+    }
+
+
+def measure(epochs: Callable[[], Iterator[Any]], seconds: float, borders: Callable[[Any], dict[str, Any]] | None = None) -> dict[str, Any]:
     """Tokens and seconds of epoch after epoch, behind some batches of warm-up."""
     opened = time.perf_counter()
     batches = endless(epochs)
@@ -83,13 +112,16 @@ def measure(epochs: Callable[[], Iterator[Any]], seconds: float) -> dict[str, An
         rows, length = batch.shape
         tokens += rows * length
         seen += int(batch[0, 0])  # looked at, as training would
+        if borders is not None:
+            made = borders(batch)
+            seen += int(made["positions"][0, -1])
     return {
         "tokens": tokens,
         "seconds": time.perf_counter() - clock,
         "processor_seconds": time.process_time() - used,
         "major_faults": resource.getrusage(resource.RUSAGE_SELF).ru_majflt - faults,
         "start_up_seconds": {"open": opened - BEGUN, "first_batch": first - opened},
-        "bytes_per_token": batch.dtype.itemsize,
+        "bytes_per_token": batch.dtype.itemsize if borders is None else 20,
         "sum_of_first_tokens": seen,
     }
 
