@@ -20,6 +20,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,25 +145,26 @@ def _steps(
     training_seconds = 0.0
     written: Checkpoint | None = None
     report: StepReport | None = None
-    while run.step < last and stop.signal is None:
-        clock = time.perf_counter()
-        report = run.update()
-        seconds = time.perf_counter() - clock
-        report = dataclasses.replace(report, seconds=seconds)
-        training_seconds += seconds
-        metrics.record(TRAIN, report.line())
-        shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
-        speed, peak = shown / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": speed, "peak_bytes": peak})
-        if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
-            losses = measured.losses(run.model)
-            metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
-        asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
-        if asked or stop.signal is not None or run.step == last:
-            metrics.flush()
-            written = run.save(store, asked)
-        if on_step is not None:
-            on_step(report)
+    with closing(run.updates(last)) as updates:
+        while run.step < last and stop.signal is None:
+            clock = time.perf_counter()
+            report = next(updates)
+            seconds = time.perf_counter() - clock
+            report = dataclasses.replace(report, seconds=seconds)
+            training_seconds += seconds
+            metrics.record(TRAIN, report.line())
+            shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
+            speed, peak = shown / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": speed, "peak_bytes": peak})
+            if measured is not None and (run.step % run.settings.validate_every == 0 or run.step in ends):
+                losses = measured.losses(run.model)
+                metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
+            asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
+            if asked or stop.signal is not None or run.step == last:
+                metrics.flush()
+                written = run.save(store, asked)
+            if on_step is not None:
+                on_step(report)
     if written is None or written.state.step != run.step:  # nothing to do, or stopped while on_step ran
         written = checkpoint.latest(store, run.step) if run.step == first else None
         if written is None or written.state.step != run.step:
