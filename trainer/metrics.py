@@ -2,12 +2,13 @@
 
     metrics/train.jsonl         step, tokens, loss, lr, grad_norm, per source
     metrics/validation.jsonl    step, per held-out source
+    metrics/data.jsonl          step, tokens, per source of the plan what was shown so far: tokens (padding included), epochs
     metrics/time.jsonl          step, seconds, tokens per second, peak memory of the process: the one that differs from run to run
     metrics/tensorboard/        the same for TensorBoard
 
 ``step`` counts updates from 1. Losses are nats per token and bits per byte. A resumed run first cuts
 every file back to the step of its checkpoint; before a checkpoint is written the lines up to it are
-on disk. So the first two files of a run that was stopped a hundred times are byte for byte those of one that was not.
+on disk. So the files but ``time.jsonl`` of a run that was stopped a hundred times are byte for byte those of one that was not.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from artifacts.paths import Store
 FOLDER = "metrics"
 TRAIN = "train"
 VALIDATION = "validation"
+DATA = "data"
 TIME = "time"
-SERIES = (TRAIN, VALIDATION, TIME)
+SERIES = (TRAIN, VALIDATION, DATA, TIME)
 
 
 class JsonLines:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
+from mixtures.accounting import realised
 from mixtures.loader import Batch, Loader
 from mixtures.plan import Plan
 from tokenizer.encode import Tokenizer
@@ -130,6 +131,11 @@ class Run:
         self.step = step
         losses = by_source(found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes)
         return StepReport(step, self.plan.steps, self.plan.tokens_before(step), found.loss, lr, norm, losses)
+
+    def shown(self) -> dict[str, Any]:
+        """What each source has shown so far, as a line of ``metrics/data.jsonl``."""
+        sources = {part.source: {"tokens": part.tokens, "epochs": part.epochs} for part in realised(self.plan, self.step)}
+        return {"step": self.step, "tokens": self.plan.tokens_before(self.step), "sources": sources}
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
         """Write a checkpoint of this moment; ``asked`` as in :class:`~trainer.checkpoint.CheckpointState`."""

@@ -9,8 +9,8 @@
 
 import argparse
 import os
-import signal
 from pathlib import Path
+from signal import SIG_IGN, SIGTERM, signal
 
 import torch
 import torch.distributed as dist
@@ -92,7 +92,7 @@ def main():
     rank, world_size, asked = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), []
     if world_size > 1:
         dist.init_process_group("gloo")
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signal(SIGTERM, lambda number, frame: asked.append(number))  # the step is finished; processes that read ahead ignore it
     torch.manual_seed(1)
     model = Tiny(options.plan.sources[0].vocab_size, max(context.sequence_length for context in options.plan.contexts))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, foreach=False)
@@ -103,7 +103,7 @@ def main():
         log.write_text("".join(log.read_text().splitlines(True)[:step]) if log.exists() else "")  # later steps are made again
     dataset = PlanDataset(options.plan, dict(pair.split("=", 1) for pair in options.shards), rank, world_size)
     steps = range(step, min(options.until_step or len(dataset), len(dataset)))
-    for item in DataLoader(dataset, batch_size=None, sampler=steps, num_workers=1):
+    for item in DataLoader(dataset, batch_size=None, sampler=steps, num_workers=1, worker_init_fn=lambda _: signal(SIGTERM, SIG_IGN)):
         digest, (loss, stopped) = consumed(item, world_size), update(model, optimizer, item, bool(asked))
         step += 1
         if rank == 0:

@@ -13,6 +13,7 @@ from typing import Any
 from artifacts.paths import Store
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
 from pipelines.report.chunk_columns import ChunkColumns
+from pipelines.report.data_progress import PhaseEnd, phase_ends
 from pipelines.report.distributions import SourceDistributions
 from pipelines.report.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
@@ -38,6 +39,7 @@ class Findings:
     tokens: TokenUse | None = None
     shards: list[SourceShards] = field(default_factory=list)
     trainings: Trainings | None = None
+    reached: list[PhaseEnd] = field(default_factory=list)
     libraries: list[tuple[str, str]] = field(default_factory=list)
     places: Mapping[tuple[int, int], Place] = field(default_factory=dict)
     excerpts: Mapping[Place, Excerpt] = field(default_factory=dict)
@@ -70,6 +72,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
         found.tokens = token_use(store, record, chunks)
     found.shards = read_shards(store, record)
     found.trainings = read_trainings(store, record)
+    found.reached = phase_ends(store, record, found.trainings)
     return found
 
 

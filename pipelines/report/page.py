@@ -52,7 +52,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             distributions=distributions_section(funnel, found),
             duplicates=duplicates_section(record, found),
             benchmarks=benchmark_section(record, found),
-            training=training_section(record, found.trainings),
+            training=training_section(record, found.trainings, found.reached),
             costs=training_costs(record, found.trainings),
             finished=is_finished(record),
             quarantined=quarantined_by_reason(record),

@@ -61,7 +61,13 @@ class Ending:
     @property
     def tokens(self) -> int:
         """Tokens its own updates showed."""
-        return int(self.train[-1]["tokens"]) // self.last_step * (self.last_step - self.from_step) if self.train else 0
+        return int(self.train[-1]["tokens"]) - self.tokens_at(self.from_step) if self.train else 0
+
+    def tokens_at(self, step: int) -> int:
+        """Tokens shown after so many updates, by the plan; where that is gone as if all steps were alike."""
+        if self.plan is not None:
+            return self.plan.tokens_before(min(step, self.plan.steps))
+        return int(self.train[-1]["tokens"]) // self.last_step * step if self.train else 0
 
     @property
     def checkpoint(self) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.line_chart import Band, Chart, Curve, Point, line_chart, padded
 from pipelines.report.training_metrics import Ending, HeldOutLoss, Line, PhaseShares, Trainings, phase_shares, stretches
@@ -26,8 +27,8 @@ _BLANK = re.compile(r"(\s{13,}|\s+\Z)")  # a model that has learnt little says a
 Weighted = list[tuple[float, float, float]]  # tokens, loss, targets
 
 
-def training_section(record: dict[str, Any], trainings: Trainings | None) -> dict[str, Any] | None:
-    """Everything the template shows; None where nothing was trained."""
+def training_section(record: dict[str, Any], trainings: Trainings | None, reached: Sequence[PhaseEnd] = ()) -> dict[str, Any] | None:
+    """Everything the template shows; None where nothing was trained. ``reached``: what was shown by the end of each phase."""
     if trainings is None:
         return None
     main = trainings.main
@@ -40,7 +41,8 @@ def training_section(record: dict[str, Any], trainings: Trainings | None) -> dic
         "trainings": trainings,
         "model": record["recipe"]["model"]["preset"],
         "settings": record["recipe"]["train"],
-        "batch_tokens": main.train[-1]["tokens"] // main.last_step,
+        "windows": _windows(main, record["recipe"]["train"]),
+        "reached": reached,
         "window": window,
         "colours": colours,
         "phases": [(part, _bars(part, colours)) for part in phases],
@@ -98,12 +100,20 @@ def _bars(part: PhaseShares, colours: dict[str, str]) -> tuple[Markup, Markup]:
     return stacked_bar(planned, label=f"planned shares of {part.phase}"), stacked_bar(shown, label=f"realised shares of {part.phase}")
 
 
+def _windows(main: Ending, settings: dict[str, Any]) -> list[tuple[int, int]]:
+    """(tokens of a step, tokens of a window), one after another as they changed."""
+    if main.plan is None:
+        return [(settings["batch_tokens"], settings["sequence_length"])]
+    begun = [context for context in main.plan.contexts if context.first_step < max(main.last_step, 1)]
+    return [(context.batch_tokens, context.sequence_length) for context in begun]
+
+
 def _bands(ending: Ending) -> list[Band]:
     """The phases of an ending in tokens."""
     if ending.plan is None:
         return []
-    tokens = ending.plan.batch_tokens
-    return [Band(name, first * tokens, last * tokens, decay) for name, decay, first, last in stretches(ending.plan.segments)]
+    tokens = ending.plan.tokens_before
+    return [Band(name, tokens(first), tokens(last), decay) for name, decay, first, last in stretches(ending.plan.segments)]
 
 
 def _rate(main: Ending, bands: Sequence[Band]) -> Chart:
@@ -140,9 +150,9 @@ def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[s
     main = trainings.main
     if not trainings.branches or not trainings.decays:
         return {"decays": None, "decay_legend": [], "decay_sources": [], "compared": []}
-    batch = main.train[-1]["tokens"] // main.last_step
-    parting, end = trainings.stable_steps, max(ending.last_step for ending in trainings.endings)
-    span = (float(batch * max(0, parting - max(end - parting, parting // 4))), float(batch * end))
+    parting, last = trainings.stable_steps, max(ending.last_step for ending in trainings.endings)
+    end = max(ending.tokens_at(ending.last_step) for ending in trainings.endings)
+    span = (float(main.tokens_at(max(0, parting - max(last - parting, parting // 4)))), float(end))
     shared = _shared_sources(trainings)
     before = [line for line in main.train if line["step"] <= parting]
     trunk = [point for point in _smoothed(_of_sources(before, shared), window) if point[0] >= span[0]]
@@ -153,12 +163,12 @@ def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[s
         start = trunk[-1][0] if trunk else span[0]
         curves.append(Curve(ending.name, [point for point in smooth if point[0] >= start], colour, style))
     values = [value for curve in curves for _, value in curve.points]
-    chart = line_chart(curves, span, padded(values), _decay_band(bands, end * batch), label="training loss of every ending over tokens")
+    chart = line_chart(curves, span, padded(values), _decay_band(bands, end), label="training loss of every ending over tokens")
     return {
         "decays": chart,
         "compared": sorted(shared),
         "decay_legend": [(BEFORE, "before the decay"), *((colour, ending.name) for ending, colour, _ in _styled(trainings))],
-        "decay_sources": _decay_sources(trainings, span, _decay_band(bands, end * batch)),
+        "decay_sources": _decay_sources(trainings, span, _decay_band(bands, end)),
     }
 
 
@@ -173,7 +183,7 @@ def _decay_sources(trainings: Trainings, span: tuple[float, float], bands: Seque
         curves = [Curve(f"{name} before the decay", before, BEFORE, "dots")]
         for ending, colour, _ in _styled(trainings):
             own = [line for line in ending.validation if line["step"] > trainings.stable_steps]
-            curves.append(Curve(f"{name}, {ending.name}", [*before[-1:], *_held_out_points(own, name, main)], colour, "dots"))
+            curves.append(Curve(f"{name}, {ending.name}", [*before[-1:], *_held_out_points(own, name, ending)], colour, "dots"))
         curves.append(curves.pop(0))  # the last common point lies on top
         values = [value for curve in curves for _, value in curve.points]
         if values:
@@ -217,9 +227,8 @@ def _loss_range(main: Ending, curves: Sequence[Sequence[Point]]) -> tuple[float,
     return padded(later or [value for points in curves for _, value in points])
 
 
-def _held_out_points(lines: Sequence[Line], source: str, main: Ending) -> list[Point]:
-    batch = main.train[-1]["tokens"] // main.last_step
-    found = [(line["step"] * batch, line["sources"].get(source, {}).get("loss")) for line in lines]
+def _held_out_points(lines: Sequence[Line], source: str, ending: Ending) -> list[Point]:
+    found = [(ending.tokens_at(line["step"]), line["sources"].get(source, {}).get("loss")) for line in lines]
     return [(float(tokens), float(loss)) for tokens, loss in found if loss is not None]
 
 

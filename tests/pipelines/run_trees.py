@@ -19,7 +19,7 @@ def tree(run: Path) -> dict[str, str]:
 
 def trained(run: Path) -> dict[str, str]:
     """Relative path -> hash of all weights, moments, plans and step metrics of a run's trainings."""
-    names = ("weights.safetensors", "moments.safetensors", "plan.json", "train.jsonl", "validation.jsonl")
+    names = ("weights.safetensors", "moments.safetensors", "plan.json", "train.jsonl", "validation.jsonl", "data.jsonl")
     files = sorted(path for path in (run / "training").rglob("*") if path.name in names)
     return {str(path.relative_to(run)): hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() for path in files}
 

@@ -59,7 +59,7 @@ def run(corpus: Corpus, folder: Path | str, **options: Any) -> TrainOutcome:
 def traces(folder: Path) -> dict[str, bytes]:
     """What must not depend on interruptions: metrics, and the tensors of every checkpoint that was asked for."""
     store = Store(folder)
-    found = {name: store.read(f"metrics/{name}.jsonl") for name in ("train", "validation")}
+    found = {name: store.read(f"metrics/{name}.jsonl") for name in ("train", "validation", "data")}
     for step in saved(store):
         checkpoint = at_step(store, step)
         if checkpoint.state.asked:
