@@ -26,7 +26,7 @@ Legend: B windows, T tokens of a window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,7 @@ class Loader:
         source, pieces = self.windows.of_step(step, *self.slice_of(step))
         return self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
 
-    def batches(self, first: int, last: int, ahead: int = 2, pinned: bool = False) -> Iterator[Batch]:
+    def batches(self, first: int, last: int, ahead: int = 2, pinned: bool = False) -> Generator[Batch]:
         """Batches of steps first to last - 1, read by a thread up to ``ahead`` steps ahead.
 
         A batch is valid until the next one is asked for: its memory is used again.

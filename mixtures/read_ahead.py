@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -12,7 +12,7 @@ Room = TypeVar("Room")
 Result = TypeVar("Result")
 
 
-def read_ahead(items: Iterable[Item], read: Callable[[Item, Room], Result], buffers: Sequence[Room]) -> Iterator[Result]:
+def read_ahead(items: Iterable[Item], read: Callable[[Item, Room], Result], buffers: Sequence[Room]) -> Generator[Result]:
     """``read(item, buffer)`` for each item, in order, by a thread that is at most ``len(buffers) - 1`` items ahead.
 
     A result may lie in its buffer: it is the caller's until it asks for the next one. An error of ``read`` is raised in

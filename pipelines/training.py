@@ -60,10 +60,14 @@ class Materials:
     def sources(self) -> dict[str, ShardSource]:
         return {name: open_source(folder, self.tokenizer.hash) for name, folder in self.folders.items()}
 
-    def held_out(self, sources: Iterable[str], length: int) -> dict[str, Path]:
-        """Held-out shards of these sources, those that fill at least one window of ``length`` tokens."""
+    def held_out(self, sources: Iterable[str], length: int, whole: Iterable[str] = ()) -> dict[str, Path]:
+        """Held-out shards of these sources, those that fill at least one window of ``length`` tokens.
+
+        ``whole``: sources that are never shown, of which all documents are measured (a band, or all bands of a source).
+        """
         names = [f"{name}{SUFFIX}" for name in sorted(set(sources))]
         found = {name: self.validation[name] for name in names if name in self.validation}
+        found |= {name: folder for name, folder in self.folders.items() if {name, source_of(name)} & set(whole)}
         return {name: folder for name, folder in found.items() if open_source(folder).manifest.tokens > length}
 
 
@@ -156,7 +160,7 @@ def train_recipe(
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     shown = [name for one in (plan, *branches.values()) for name in one.names]
-    measured = materials.held_out([*shown, *map(source_of, shown)], plan.sequence_length)
+    measured = materials.held_out([*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out)
     reset_peak()
     trained = _train(recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step)
     ledgers = [_ledger(TRAIN, trained, folder)]

@@ -19,7 +19,8 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,28 +145,17 @@ def _steps(
     training_seconds = 0.0
     written: Checkpoint | None = None
     report: StepReport | None = None
-    while run.step < last and stop.signal is None:
-        clock = time.perf_counter()
-        report = run.update()
-        seconds = time.perf_counter() - clock
-        report = dataclasses.replace(report, seconds=seconds)
-        training_seconds += seconds
-        metrics.record(TRAIN, report.line())
-        shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
-        speed, peak = shown / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        metrics.record(TIME, {"step": run.step, "seconds": seconds, "tokens_per_second": speed, "peak_bytes": peak})
-        looked = run.step % run.settings.validate_every == 0 or run.step in ends
-        if looked:
-            metrics.record(DATA, run.shown())
-        if looked and measured is not None:
-            losses = measured.losses(run.model)
-            metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
-        asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
-        if asked or stop.signal is not None or run.step == last:
-            metrics.flush()
-            written = run.save(store, asked)
-        if on_step is not None:
-            on_step(report)
+    with closing(run.updates(last)) as updates:
+        while run.step < last and stop.signal is None:
+            report = _timed(updates)
+            training_seconds += report.seconds
+            _record(run, metrics, measured, report, looked=run.step % run.settings.validate_every == 0 or run.step in ends)
+            asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
+            if asked or stop.signal is not None or run.step == last:
+                metrics.flush()
+                written = run.save(store, asked)
+            if on_step is not None:
+                on_step(report)
     if written is None or written.state.step != run.step:  # nothing to do, or stopped while on_step ran
         written = checkpoint.latest(store, run.step) if run.step == first else None
         if written is None or written.state.step != run.step:
@@ -183,6 +173,27 @@ def _steps(
         checkpoint=written,
         stopped_by=None if stop.signal is None else stop.signal.name,
     )
+
+
+def _timed(updates: Iterator[StepReport]) -> StepReport:
+    """The next update and how long it took."""
+    clock = time.perf_counter()
+    report = next(updates)
+    return dataclasses.replace(report, seconds=time.perf_counter() - clock)
+
+
+def _record(run: Run, metrics: Metrics, measured: HeldOut | None, report: StepReport, looked: bool) -> None:
+    """A step's metrics; where ``looked``, also what was shown so far and the losses on held-out documents."""
+    metrics.record(TRAIN, report.line())
+    shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    speed = {"seconds": report.seconds, "tokens_per_second": shown / report.seconds, "peak_bytes": peak}
+    metrics.record(TIME, {"step": run.step, **speed})
+    if looked:
+        metrics.record(DATA, run.shown())
+    if looked and measured is not None:
+        losses = measured.losses(run.model)
+        metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
 
 
 def _source(store: Store, resume: bool, start: Checkpoint | None) -> tuple[Checkpoint | None, dict[str, object] | None]:

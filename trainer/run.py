@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.accounting import realised
-from mixtures.loader import Loader
+from mixtures.loader import Batch, Loader
 from mixtures.plan import Plan
 from tokenizer.encode import Tokenizer
 from trainer import checkpoint
@@ -103,10 +104,18 @@ class Run:
             history = (*history, stretch)
         return cls(plan, loader, tokenizer, settings, schedule, model, optimizer, token_bytes(tokenizer), history, step, parent)
 
-    def update(self) -> StepReport:
-        """Make the next update. Raises: UserError when the loss or the gradient is not finite; the weights are untouched then."""
+    def updates(self, last: int) -> Generator[StepReport]:
+        """Make updates until ``last`` are done; batches are read by a thread meanwhile. Raises: UserError as :meth:`update`."""
+        with closing(self.loader.batches(self.step, last)) as batches:
+            for batch in batches:
+                yield self.update(batch)
+
+    def update(self, batch: Batch) -> StepReport:
+        """Make the next update, from the batch of its step.
+
+        Raises: UserError when the loss or the gradient is not finite; the weights are untouched then.
+        """
         step = self.step + 1
-        batch = self.loader.batch(self.step)
         found = batch_loss(self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True)
         norm = self.optimizer.clip(self.settings.clip)
         lr = rate(self.schedule, step)
