@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from artifacts import schemas
 from mixtures.phase import PhaseSpec, Preset
-from mixtures.plan_format import Ancestor, PinnedPart, PinnedSource, Plan, Segment
+from mixtures.plan_format import Ancestor, Context, Left, PinnedPart, PinnedSource, Plan, Segment, SourceContext
 from mixtures.presets import PRESETS as MIXTURES
 from mixtures.spec import MixtureSpec
 from pipelines.bands import Split
@@ -162,7 +162,7 @@ def test_every_format_version_is_in_the_table_of_versions() -> None:
     [
         *(("source.json: `source/2`", model) for model in (SourceManifest, PartRecord, Tombstone)),
         ("Index of a part: `part/1`", PartIndex),
-        *(("plan.json: `plan/1`", model) for model in (Plan, PinnedSource, PinnedPart, Segment, Ancestor)),
+        *(("plan.json: `plan/2`", model) for model in (Plan, PinnedSource, PinnedPart, Context, SourceContext, Left, Segment, Ancestor)),
         *(("Checkpoints: `checkpoint/1`", model) for model in (CheckpointState, Stretch, FileRecord)),
     ],
 )
@@ -290,10 +290,10 @@ def test_the_recipes_of_the_docs_are_valid_and_find_their_files(number: int, wor
     assert plan_corpus(loaded, {}).chunks
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_the_mixtures_of_the_docs_are_valid_parts_of_a_recipe(number: int, tmp_path: Path) -> None:
     blocks = [block for block in fenced("docs/recipes.md", "yaml") if re.match(r"mixture:|weights:", block)]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     sources = "".join(f"    - {{name: {name}, paths: [{name}.jsonl]}}\n" for name in ("web-en", "web-zh", "code", "sft"))
     block = blocks[number]
     if block.startswith("weights:"):  # fields of a phase
