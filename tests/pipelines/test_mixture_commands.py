@@ -31,6 +31,7 @@ from trainer.checkpoint import latest
 from trainer.metrics import read_series
 
 TRAINED, EDITED = 12, 14
+ALONE = ["train.threads=1", "branches=[]", "prompts=[]"]  # small steps on several threads mostly wait for one another
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,16 @@ def begun(tiny: tuple[Path, RunOutcome], recipe: Path, tmp_path_factory: pytest.
     """A folder of runs in which `tiny` is trained to step 12 of 25. Nobody may change it."""
     runs = tmp_path_factory.mktemp("begun")
     shutil.copytree(tiny[0], runs / "tiny", ignore=shutil.ignore_patterns("training", "plan.json", "report.html"))
-    run_recipe(load_recipe(recipe), str(runs), until="shards")
-    train_run(load_recipe(recipe), str(runs), until_step=TRAINED)
+    train_run(load_recipe(recipe, ALONE), str(runs), until_step=TRAINED)
     return runs
+
+
+@pytest.fixture(scope="module")
+def undisturbed(begun: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same training, made in one go with the plan of the recipe."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(begun / "tiny", runs / "tiny", ignore=shutil.ignore_patterns("training", "plan.json", "report.html"))
+    return runs / "tiny" / str(train_run(load_recipe(recipe, ALONE), str(runs)).record["training"]["folder"])
 
 
 @pytest.fixture
@@ -148,7 +156,7 @@ def test_check_ends_with_1_and_names_the_block_when_a_part_is_damaged(runs: Path
 # -- edit ---------------------------------------------------------------------------------------
 
 
-def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_for_bit(tiny: tuple[Path, RunOutcome], runs: Path, recipe: Path) -> None:
+def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_for_bit(undisturbed: Path, runs: Path, recipe: Path) -> None:
     before = Plan.load(runs / "tiny" / "plan.json")
     said = json.loads(
         done("mixture", "edit", "tiny", "--runs", runs, "--at", EDITED, "--drop", "web-zh", "--lengthen", "decay=2048", "--json")
@@ -158,17 +166,17 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
     assert Plan.load(runs / "tiny" / said["former"]) == before
     assert (plan.steps, common_steps(plan, before)) == (before.steps + 2, EDITED)
 
-    outcome = train_run(load_recipe(recipe), str(runs))
+    loaded = load_recipe(recipe, ALONE)
+    outcome = train_run(loaded, str(runs))
     folder = runs / "tiny" / outcome.record["training"]["folder"]
-    whole = tiny[0] / tiny[1].record["training"]["folder"]
-    assert folder.name != whole.name
-    ours, theirs = read_series(folder), read_series(whole)
+    assert folder.name != undisturbed.name
+    ours, theirs = read_series(folder), read_series(undisturbed)
     assert len(ours) == plan.steps
     assert ours[:EDITED] == theirs[:EDITED]
     assert ours[EDITED:] != theirs[EDITED:]
     for name in ("weights.safetensors", "moments.safetensors"):
         place = f"checkpoints/step-00000010/{name}"
-        assert (folder / place).read_bytes() == (whole / place).read_bytes()
+        assert (folder / place).read_bytes() == (undisturbed / place).read_bytes()
     assert all("web-zh" not in line["sources"] for line in ours[EDITED:20])
     assert any("web-zh" in line["sources"] for line in ours[20:])
     data = read_series(folder, "data")
@@ -180,22 +188,22 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
     assert (newest.state.step, newest.state.plan_hash) == (plan.steps, plan.hash)
     assert [stretch.plan_hash for stretch in newest.state.history] == [before.hash, plan.hash]
 
-    assert train_run(load_recipe(recipe), str(runs)).computed == 0
-    assert run_recipe(load_recipe(recipe), str(runs)).record["training"]["folder"] == outcome.record["training"]["folder"]
-    back = train_run(load_recipe(recipe), str(runs), plan=before)
+    assert train_run(loaded, str(runs)).computed == 0
+    assert run_recipe(loaded, str(runs)).record["training"]["folder"] == outcome.record["training"]["folder"]
+    back = train_run(loaded, str(runs), plan=before)
     assert read_series(runs / "tiny" / back.record["training"]["folder"]) == theirs
 
 
 def test_a_second_edit_goes_on_from_where_the_first_was_trained_to(runs: Path, recipe: Path) -> None:
     done("mixture", "edit", "tiny", "--runs", runs, "--at", EDITED, "--weight", "code=0.5")
-    train_run(load_recipe(recipe), str(runs), until_step=16)
+    train_run(load_recipe(recipe, ALONE), str(runs), until_step=16)
     error = refused("mixture", "edit", "tiny", "--runs", runs, "--at", 15, "--drop", "code")
     assert "step 15" in str(error.found)
     assert "step 16" in str(error.found)
     done("mixture", "edit", "tiny", "--runs", runs, "--at-tokens", 17 * 1024, "--decay", 3072)
     plan = Plan.load(runs / "tiny" / "plan.json")
     assert (plan.decay_step, plan.steps, len(plan.history)) == (17, 20, 2)
-    outcome = train_run(load_recipe(recipe, ["branches=[]"]), str(runs))
+    outcome = train_run(load_recipe(recipe, ALONE), str(runs))
     lines = read_series(runs / "tiny" / outcome.record["training"]["folder"])
     assert [line["step"] for line in lines] == list(range(1, 21))
     assert len(list((runs / "tiny" / "plans").iterdir())) == 2
@@ -210,7 +218,7 @@ def test_an_edit_from_a_file_says_phases_as_a_recipe_does(runs: Path, recipe: Pa
     )
     said = done("mixture", "edit", "tiny", "--runs", runs, "--at", 12, "--mixture", file)
     assert "from step 12, phase longer: 8 windows of 256 tokens" in said
-    outcome = train_run(load_recipe(recipe, ["branches=[]"]), str(runs))
+    outcome = train_run(load_recipe(recipe, ALONE), str(runs))
     lines = read_series(runs / "tiny" / outcome.record["training"]["folder"])
     assert (len(lines), lines[-1]["tokens"]) == (15, 12 * 1024 + 3 * 2048)
     assert set(lines[-1]["sources"]) == {"web-en", "sft"}
