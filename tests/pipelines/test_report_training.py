@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from mixtures.accounting import documents_shown, realised
 from pipelines.progress import TrainingWatch
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
@@ -439,3 +440,19 @@ def test_on_a_terminal_a_training_ends_in_one_line_with_its_loss() -> None:
     ended = [line.split() for line in said(on).splitlines() if "50 steps" in line]
     assert [words[-9:] for words in ended] == [["train", "0.0", "s", "50", "steps,", "loss", "4.250,", "50", "tokens/s"]]
     assert "note:" not in said(on)
+
+
+def test_what_each_source_has_shown_by_the_end_of_each_phase_is_told_exactly(outcome: RunOutcome, found: Findings, trainings: Trainings, html: str) -> None:
+    folders = {name: outcome.store.full(entry["folder"]) for name, entry in outcome.record["shards"].items()}
+    assert [(end.ending, end.phase, end.step) for end in found.reached] == [("main", "stable", 20), ("main", "decay", 25), (BRANCH, "decay", 25)]
+    plans = {ending.name: ending.plan for ending in trainings.endings}
+    for end in found.reached:
+        plan = plans[end.ending]
+        assert plan is not None
+        documents = documents_shown(plan, end.step, folders)
+        wanted = [(part.source, part.tokens, part.epochs, documents[part.source]) for part in realised(plan, end.step) if part.tokens]
+        assert [(row.source, row.tokens, row.epochs, row.documents) for row in end.sources] == wanted
+        assert sum(row.tokens for row in end.sources) == plan.tokens_before(end.step)
+        assert all(0 < (row.documents or 0) <= row.available for row in end.sources)
+    assert "Shown by the end of each phase" in html
+    assert training_section(outcome.record, trainings) is not None
