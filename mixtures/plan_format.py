@@ -81,7 +81,7 @@ class SourceContext(BaseModel):
 
     Shown are first the groups of blocks from ``group`` on of ``epoch`` (-1: none, the source begins with epoch 0), then what earlier
     contexts ``left``, then whole epochs. ``windows`` are those of an epoch. ``packed``: windows in the blocks before each block, and
-    in all, for a source of whole documents; ``packed_tokens`` are the tokens in them.
+    in all, for a source of whole documents.
     """
 
     model_config = _FROZEN

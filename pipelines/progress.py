@@ -55,18 +55,17 @@ class TrainingWatch:
         self.progress = progress
         self.until_step = until_step
         self._title: str | None = None
-        self._steps = 0
+        self._before = 0
         self._seconds = 0.0
 
     def __call__(self, title: str, report: StepReport) -> None:
         """An update was made."""
         last = report.steps if self.until_step is None else min(self.until_step, report.steps)
         if title != self._title:
-            self._title, self._steps, self._seconds = title, 0, 0.0
+            self._title, self._before, self._seconds = title, report.tokens - report.step_tokens, 0.0
             self.progress.phase(title, last, report.step - 1, 0)
-        self._steps += 1
         self._seconds += report.seconds
-        speed = report.tokens / report.step * self._steps / self._seconds if self._seconds else 0.0
+        speed = (report.tokens - self._before) / self._seconds if self._seconds else 0.0
         self.progress.advance(1, 0)
         self.progress.stands(f"loss {report.loss:.3f}, learning rate {report.lr:.5f}, {speed:,.0f} tokens/s")
         if report.step == last:

@@ -31,7 +31,10 @@ from trainer.step import batch_loss
 
 @dataclass(frozen=True)
 class StepReport:
-    """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``grad_norm`` is before clipping, ``seconds`` what it took."""
+    """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of these by this step.
+
+    ``grad_norm`` is before clipping, ``seconds`` is what the step took.
+    """
 
     step: int
     steps: int
@@ -40,6 +43,7 @@ class StepReport:
     lr: float
     grad_norm: float
     sources: Mapping[str, Loss]
+    step_tokens: int = 0
     seconds: float = 0.0
 
     def line(self) -> dict[str, Any]:
@@ -130,7 +134,8 @@ class Run:
         self.optimizer.zero_grad()
         self.step = step
         losses = by_source(found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes)
-        return StepReport(step, self.plan.steps, self.plan.tokens_before(step), found.loss, lr, norm, losses)
+        tokens = self.plan.tokens_before(step)
+        return StepReport(step, self.plan.steps, tokens, found.loss, lr, norm, losses, tokens - self.plan.tokens_before(step - 1))
 
     def shown(self) -> dict[str, Any]:
         """What each source has shown so far, as a line of ``metrics/data.jsonl``."""
