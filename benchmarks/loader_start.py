@@ -7,7 +7,7 @@ The plan is simulated, its files are not: one real part (2^30 tokens of real tex
 many names as the sources have parts, in 50 folders with manifests of their own, and a plan is frozen over them: one phase, weights
 that fall from source to source, each source with as many parts as its weight asks for. Then, in a fresh process each time, behind
 the imports: read the plan, open the loader, make the batch of step 0 or of a step deep inside (default: nine tenths of the run),
-make the next batch.
+make the next batch; trace the step (opening the sources anew), and trace one document (parts count as added one by one).
 ``memory_growth_bytes`` is what the process itself holds (anonymous pages) at the first batch over that behind the imports;
 ``peak_growth_bytes`` is the growth of its peak resident size, in which the kernel also counts pages of mapped shards, and of those
 it maps up to two megabytes for every byte that is looked at. Kernels are compiled before the first run; loading them is part of
@@ -131,7 +131,7 @@ def linked_sources(folder: Path, arguments: argparse.Namespace) -> int:
             stem = f"part-{number:05d}"
             for path in beside:
                 os.link(path, folder / name / path.name.replace(Path(record.file).stem, stem, 1))
-            records.append(record.model_copy(update={"file": stem + Path(record.file).suffix}))
+            records.append(record.model_copy(update={"file": stem + Path(record.file).suffix, "append": number}))
         manifest = source.manifest.model_copy(update={"source": name, "parts": ()}).with_parts(records)
         (folder / name / MANIFEST_NAME).write_bytes(manifest.to_json())
     (folder / FOLDERS).write_text(json.dumps({name: str(folder / name) for name in names}))
@@ -166,6 +166,7 @@ def one_start(folder: Path, step: int) -> dict[str, float]:
     from artifacts.jit import start
     from mixtures.loader import Loader
     from mixtures.plan import Plan
+    from mixtures.trace import Tracer
 
     start()  # numba's own machinery, loaded with the first kernel of a process
     folders = json.loads((folder / FOLDERS).read_text())
@@ -178,13 +179,22 @@ def one_start(folder: Path, step: int) -> dict[str, float]:
     made = time.perf_counter()
     grown = status("RssAnon") - anonymous
     loader.batch(step + 1)
+    again = time.perf_counter()
+    tracer = Tracer(plan, folders)
+    spans = tracer.step(step)
+    traced = time.perf_counter()
+    tracer.document(tracer.streams[0].batch(0, 3).record.column("id")[7].as_py().hex())
+    found = time.perf_counter()
     return {
         "seconds_importing": clock - importing,
         "seconds_to_first_batch": made - clock,
         "seconds_reading_plan": read - clock,
         "seconds_opening": opened - read,
         "seconds_of_first_batch": made - opened,
-        "seconds_of_next_batch": time.perf_counter() - made,
+        "seconds_of_next_batch": again - made,
+        "seconds_tracing_a_step": traced - again,
+        "seconds_tracing_a_document": found - traced,
+        "documents_of_the_step": len(spans),
         "peak_growth_bytes": peak() - before,
         "memory_growth_bytes": grown,
         "processor_seconds_of_process": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),

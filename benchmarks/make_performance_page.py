@@ -151,6 +151,8 @@ STARTS = {
     "seconds_opening": "of this, opening the sources, s",
     "seconds_of_first_batch": "of this, the batch, s",
     "seconds_of_next_batch": "the next batch, s",
+    "seconds_tracing_a_step": "tracing the step, sources opened anew, s",
+    "seconds_tracing_a_document": "tracing a document, s",
     "memory_growth_bytes": "growth of the process's own memory, MB",
     "peak_growth_bytes": "growth of peak memory, mapped pages of shards included, MB",
 }
