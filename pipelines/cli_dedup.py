@@ -3,21 +3,105 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from artifacts.errors import UserError
 from pipelines.console import Json, print_table
 
 if TYPE_CHECKING:
     from dedup.curve import Curve
+    from pipelines.dedup_files import DedupOutcome
 
 BANDS, ROWS, VERIFY = 14, 8, 0.7  # as the stage minhash_dedup has them
 _AT = "0.3,0.4,0.5,0.6,0.7,0.75,0.8,0.85,0.9,0.95"
 
-dedup_app = typer.Typer(no_args_is_help=True, help="Deduplicate files on their own, and see what bands and rows find.")
+
+class _RunIfUnnamed(TyperGroup):
+    """A group whose command ``run`` need not be named: ``dedup PATHS`` is ``dedup run PATHS``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = not args or args[0] in self.commands or args[0] == "--help"
+        parsed: list[str] = super().parse_args(ctx, args if named else ["run", *args])
+        return parsed
+
+
+dedup_app = typer.Typer(
+    cls=_RunIfUnnamed, no_args_is_help=True, help="Deduplicate files on their own (run), and see what bands and rows find (curve)."
+)
+
+
+@dedup_app.command("run")
+def dedup_run(
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS", help="files or globs that a recipe could read, local or of a store")],
+    output: Annotated[str, typer.Option("--output", "-o", help="folder to write into, or a store's URL")],
+    ngrams: Annotated[int, typer.Option(help="words per shingle")] = 5,
+    bands: Annotated[int, typer.Option(help="bands of the signature")] = BANDS,
+    rows: Annotated[int, typer.Option(help="hash functions per band")] = ROWS,
+    verify: Annotated[float, typer.Option(help="Jaccard similarity from which a document is a copy")] = VERIFY,
+    keep: Annotated[str | None, typer.Option(help='which copy stays, as in "date desc, id"; default: the longest')] = None,
+    text_field: Annotated[str, typer.Option(help="field of a record that holds its text")] = "text",
+    id_field: Annotated[str | None, typer.Option(help="field that identifies a record; default: its path and offset")] = None,
+    format: Annotated[str, typer.Option("--format", help="of the kept documents: jsonl (zstd) or parquet")] = "jsonl",
+    workers: Annotated[int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")] = None,
+    as_json: Json = False,
+) -> None:
+    """Remove exact and near copies from files; what stays is written out, with who stands for whom. `run` may be left out."""
+    from rich.console import Console
+
+    from pipelines.dedup_files import dedup_files
+    from pipelines.terminal import TerminalProgress
+
+    with TerminalProgress(Console(stderr=True)) as progress:
+        try:
+            done = dedup_files(
+                paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep, text_field=text_field, id_field=id_field,
+                format=format, workers=workers or len(os.sched_getaffinity(0)), progress=progress,
+            )  # fmt: skip
+        except UserError as error:
+            raise error.changed(field=_option(error.field)) from None
+    if as_json:
+        print(json.dumps(done.to_json()))
+    else:
+        _print_done(done)
+
+
+def _option(field: str | None) -> str | None:
+    """The option or argument that gives a parameter."""
+    options = ("output", "ngrams", "bands", "rows", "verify", "keep", "text_field", "id_field", "format", "workers")
+    return "PATHS" if field == "paths" else f"--{field.replace('_', '-')}" if field in options else field
+
+
+def _print_done(done: DedupOutcome) -> None:
+    from pipelines.dedup_files import EVIDENCE, KEPT, LEDGER, RUN
+    from pipelines.report.numerals import byte_size, count, duration, share
+
+    def row(name: str, found: Any) -> tuple[str, str, str, str]:
+        part = share(found.documents, done.entered.documents)
+        return name, f"{count(found.documents):>12}", f"{part:>8}", f"{byte_size(found.bytes):>10}"
+
+    rows = [row("in", done.entered)]
+    rows += [row(f"not read: {reason}", found) for reason, found in sorted(done.not_read.items())]
+    rows += [row(f"removed: {reason}", found) for reason, found in sorted(done.removed.items())]
+    rows.append(row("kept", done.kept))
+    print()
+    print_table(("", f"{'documents':>12}", f"{'share':>8}", f"{'bytes':>10}"), rows)
+    print()
+    removed = sum(found.documents for found in done.removed.values())
+    speed = byte_size(done.entered.bytes / max(done.seconds, 1e-9))
+    work = f"everything was there ({duration(done.seconds)})" if not done.computed else f"{duration(done.seconds)}, {speed}/s"
+    print(f"kept      {done.output}/{KEPT} ({len(done.files)} {'file' if len(done.files) == 1 else 'files'})")
+    print(f"evidence  {done.output}/{EVIDENCE} ({count(removed)} removed, each with the document that stands for it)")
+    print(f"ledger    {done.output}/{LEDGER}")
+    print(f"run       {done.output}/{RUN}")
+    print(f"work      {work}")
+    if done.facts["comparisons_skipped"]:
+        skipped, bounded = count(done.facts["comparisons_skipped"]), count(done.facts["documents_bounded"])
+        print(f"bound     {skipped} comparisons of {bounded} documents were left out: at most 256 each")
 
 
 @dedup_app.command("curve")
