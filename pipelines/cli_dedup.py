@@ -77,6 +77,7 @@ def _option(field: str | None) -> str | None:
 
 
 def _print_done(done: DedupOutcome) -> None:
+    from dedup.verify import MAX_COMPARISONS
     from pipelines.dedup_files import EVIDENCE, KEPT, LEDGER, RUN
     from pipelines.report.numerals import byte_size, count, duration, share
 
@@ -101,7 +102,7 @@ def _print_done(done: DedupOutcome) -> None:
     print(f"work      {work}")
     if done.facts["comparisons_skipped"]:
         skipped, bounded = count(done.facts["comparisons_skipped"]), count(done.facts["documents_bounded"])
-        print(f"bound     {skipped} comparisons of {bounded} documents were left out: at most 256 each")
+        print(f"bound     {skipped} comparisons of {bounded} documents were left out, beyond {MAX_COMPARISONS} for each")
 
 
 @dedup_app.command("curve")

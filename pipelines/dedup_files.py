@@ -112,10 +112,10 @@ def dedup_files(
         outcome = run_recipe(loaded, store.root, workers=workers, until="corpus", progress=progress)
         chunks = tuple(Chunk.from_json(entry) for entry in outcome.record["chunks"])
         own_fields = dict.fromkeys(sources, fields)
-        files, written = write_kept(outcome.store, chunks, own_fields, store, KEPT, format)
+        files, written = write_kept(outcome.store, chunks, own_fields, store, KEPT, format, companions=(EVIDENCE,))
     except UserError as error:
         raise _own(error, loaded) from None
-    if written or not store.exists(EVIDENCE):
+    if not store.exists(EVIDENCE):
         write_pairs(store, EVIDENCE, removal_pairs(outcome.store, outcome.record, chunks))
     store.write(LEDGER, orjson.dumps(outcome.record["ledgers"], option=orjson.OPT_INDENT_2) + b"\n")
     names = tuple(ref.name for ref in files)

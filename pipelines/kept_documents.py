@@ -42,11 +42,20 @@ PAIRS = pa.schema(
 )  # fmt: skip
 
 
-def write_kept(run: Store, chunks: Sequence[Chunk], fields: dict[str, Fields], out: Store, prefix: str, format: str) -> Written:
+def write_kept(
+    run: Store,
+    chunks: Sequence[Chunk],
+    fields: dict[str, Fields],
+    out: Store,
+    prefix: str,
+    format: str,
+    companions: Sequence[str] = (),
+) -> Written:
     """Write the kept documents of a run's chunks into ``out`` under ``prefix``, ``SOURCE-NNNNN.jsonl.zst`` or ``.parquet``.
 
     ``fields``: per source, the names its records' fields had. A chunk that keeps nothing has no file. Returns the files and whether
-    they had to be written: what is there from the same documents and selection stays.
+    they had to be written: what is there from the same documents and selection stays. ``companions``: other files in ``out`` that speak
+    of the same selection; they go before new files come, so that none outlives its documents.
     Raises: UserError where something else than such files lies under the prefix; ValueError for an unknown format.
     """
     if format not in FORMATS:
@@ -63,6 +72,8 @@ def write_kept(run: Store, chunks: Sequence[Chunk], fields: dict[str, Fields], o
     if there is not None and content_key(there.inputs) == content_key(inputs):
         return there.files, False
     _clear(out, prefix)
+    for name in companions:
+        out.delete(name)
 
     def make(unit: Publication) -> None:
         counts: dict[str, int] = {}

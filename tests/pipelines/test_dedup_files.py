@@ -25,6 +25,7 @@ from pipelines.kept_documents import PAIRS
 from pipelines.recipe import load_recipe
 from pipelines.run import run_recipe
 from pipelines.starter.write import write_starter
+from tests.pipelines.test_readers_warc import page
 
 
 def lines_of(files: Iterator[Path]) -> list[dict[str, Any]]:
@@ -145,6 +146,30 @@ def test_another_threshold_replaces_the_kept_documents_and_does_not_read_again(f
     assert len(lines_of((output / "kept").glob("*.jsonl.zst"))) == strict.kept.documents
     assert {ledger.step for ledger in strict.run.ledgers if ledger.computed} == {"minhash_dedup"}
     assert pq.read_metadata(output / "evidence.parquet").num_rows == strict.entered.documents - strict.kept.documents
+
+
+def test_a_call_that_was_stopped_before_its_evidence_leaves_none_of_another_threshold(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = folder / "stopped"
+    loose = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=0.5)
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.dedup_files.write_pairs", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=1.0)
+    assert not (output / "evidence.parquet").exists()
+    strict = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=1.0)
+    assert strict.kept.documents > loose.kept.documents
+    assert pq.read_metadata(output / "evidence.parquet").num_rows == strict.entered.documents - strict.kept.documents
+
+
+def test_web_archives_are_deduplicated_as_well(tmp_path: Path) -> None:
+    pages = [page(prose(theme, 80)) for theme in ("a", "a", "b")]
+    (tmp_path / "crawl.warc.gz").write_bytes(b"".join(map(gzip.compress, pages)))
+    done = dedup_files([str(tmp_path / "crawl.warc.gz")], str(tmp_path / "out"))
+    assert done.kept.documents == 2
+    assert done.removed["exact_duplicate"].documents == 1
+    assert all(line["url"].startswith("http") for line in lines_of((tmp_path / "out" / "kept").glob("*.zst")))
 
 
 def test_keep_holds_for_exact_and_near_copies(tmp_path: Path) -> None:
