@@ -96,6 +96,7 @@ class Ledger:
     units: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)  # what a comparison counted on the way
 
     def entry(self, source: str) -> Entry:
         return self.sources.setdefault(source, Entry())
@@ -129,4 +130,5 @@ class Ledger:
             "computed": self.computed,
             "seconds": round(self.seconds, 3),
             "peak_bytes": self.peak_bytes,
+            "facts": self.facts,
         }

@@ -3,8 +3,8 @@
 For a text with the set S of shingles (runs of ``ngrams`` words, see :mod:`dedup.words`) the
 signature holds, for each of bands * rows random functions, the least value over S. Two texts agree
 in one place of the signature with probability J, the Jaccard similarity of their sets (Broder
-1997); they share all rows of at least one of ``bands`` bands with probability 1 - (1 - J^rows)^bands.
-Such pairs are candidates; :mod:`dedup.verify` decides on the exact J.
+1997); they share all rows of at least one of ``bands`` bands with probability 1 - (1 - J^rows)^bands
+(:mod:`dedup.curve`). Such pairs are candidates; :mod:`dedup.verify` decides on the exact J.
 
 The functions are ``a * x + b mod 2^32`` with odd a over 32-bit shingle hashes. The paper's families are
 permutations modulo a prime; in u32 a vector register holds 16 of them and the least value is what
@@ -46,8 +46,8 @@ class MinHashConfig:
     """What decides a signature.
 
     ngrams: words per shingle, 1 to 256. bands, rows: bands of the signature and functions in each; bands * rows
-    at most 4096. seed: of the functions, 0 to 2^64 - 1. Defaults as in datatrove and FineWeb: half
-    of the pairs at similarity 0.72 become candidates, 92 % of those at 0.8.
+    at most 4096. seed: of the functions, 0 to 2^64 - 1. Defaults as in datatrove and FineWeb: of the
+    pairs at similarity 0.68 half become candidates, at 0.8 92 % (:mod:`dedup.curve`).
 
     Raises: UserError naming the field.
     """
@@ -101,11 +101,6 @@ def signatures(texts: pa.LargeStringArray, config: MinHashConfig) -> NDArray[np.
 def shingle_sets(texts: pa.LargeStringArray, config: MinHashConfig, wanted: NDArray[np.bool_] | None = None) -> ShingleSets:
     """The sets that the signatures estimate, for the exact Jaccard of ``wanted`` texts (all by default)."""
     return _shingles.shingle_sets(texts, config.ngrams, wanted)
-
-
-def collision_probability(similarity: float, bands: int, rows: int) -> float:
-    """Probability that two texts of a Jaccard similarity become candidates: 1 - (1 - s^rows)^bands."""
-    return float(1.0 - (1.0 - similarity**rows) ** bands)
 
 
 def _run(

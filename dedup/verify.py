@@ -38,7 +38,8 @@ class Verdict:
     int64 rows of the table, ``similarity`` float32 exact Jaccard, ``bands_hit`` int32 groups the two share (of those looked at),
     ``cluster_size`` int64 of the removed document's candidate cluster. compared: pairs compared;
     skipped: pairs that ``max_comparisons`` left out, a pair beyond the bound of several groups
-    counted once in each.
+    counted once in each; bounded: documents at which it left out any. largest_cluster: documents in the largest candidate
+    cluster, whether or not any of them is removed (0 without documents).
     """
 
     kept: NDArray[np.bool_]
@@ -49,6 +50,8 @@ class Verdict:
     cluster_size: Rows
     compared: int
     skipped: int
+    bounded: int
+    largest_cluster: int
 
 
 def greedy_keep(
@@ -71,14 +74,17 @@ def greedy_keep(
     best, hits = np.full(documents, -1, np.int64), np.zeros(documents, np.int32)
     similarity = np.zeros(documents, np.float32)
     membership_offsets, membership = _memberships(groups, documents)
-    compared, skipped = verify_in_order(
+    compared, skipped, bounded = verify_in_order(
         order, priority, membership_offsets, membership, groups.offsets, np.zeros(len(groups.members), np.int64),
         np.zeros(len(groups), np.int64), np.full(documents, -1, np.int64), np.zeros(documents, np.int32),
         sets.offsets, sets.hashes, float(threshold), int(max_comparisons), best, similarity, hits,
     )  # fmt: skip
     removed = np.flatnonzero(best >= 0)
     sizes = cluster_sizes(groups, documents)
-    return Verdict(best < 0, removed, best[removed], similarity[removed], hits[removed], sizes[removed], int(compared), int(skipped))
+    return Verdict(
+        best < 0, removed, best[removed], similarity[removed], hits[removed], sizes[removed],
+        int(compared), int(skipped), int(bounded), int(sizes.max(initial=0)),
+    )  # fmt: skip
 
 
 def jaccard(sets: ShingleSets, left: Rows, right: Rows) -> NDArray[np.float32]:
@@ -177,11 +183,11 @@ def verify_in_order(
     order: Rows, priority: Rows, membership_offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows,
     kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32], set_offsets: Rows, hashes: Hashes, threshold: float, limit: int,
     best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
-) -> tuple[int, int]:  # fmt: skip
-    """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs compared and skipped."""
+) -> tuple[int, int, int]:  # fmt: skip
+    """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs compared, skipped, documents bounded."""
     documents = order.size
     candidates, keys, spare = np.empty(documents, np.int64), np.empty(documents, np.uint64), np.empty(documents, np.uint64)
-    compared = skipped = 0
+    compared = skipped = bounded = 0
     for place in range(documents):
         row = order[place]
         first, last = membership_offsets[row], membership_offsets[row + 1]
@@ -194,6 +200,7 @@ def verify_in_order(
             found = limit
         compared += found
         skipped += beyond
+        bounded += int(beyond > 0)
         floor = threshold
         for k in range(found):
             other = candidates[k]
@@ -207,4 +214,4 @@ def verify_in_order(
             group = membership[m]
             kept_members[group_offsets[group] + kept_counts[group]] = row
             kept_counts[group] += 1
-    return compared, skipped
+    return compared, skipped, bounded

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from artifacts.errors import UserError
 from artifacts.ledger import LedgerError
+from pipelines.cli_dedup import dedup_app
 from pipelines.cli_mixture import mixture_app
 from pipelines.cli_training import register
 from pipelines.console import Json, Runs, print_table
@@ -33,6 +34,7 @@ app.add_typer(shards_app, name="shards")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(cache_app, name="cache")
 app.add_typer(mixture_app, name="mixture")
+app.add_typer(dedup_app, name="dedup")
 register(app)
 
 

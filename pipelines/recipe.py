@@ -23,7 +23,7 @@ from pipelines.readers import FORMATS, Fields, Limits
 from pipelines.recipe_names import check_names, of_branch
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
-from pipelines.yaml_lines import YamlFile, dotted
+from pipelines.yaml_lines import GivenValues, YamlFile, dotted
 from trainer.settings import ModelSettings, TrainSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -194,7 +194,18 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
     Raises: UserError for anything that is wrong with it.
     """
-    file = YamlFile(Path(path), overrides)
+    return _loaded(YamlFile(Path(path), overrides))
+
+
+def given_recipe(values: dict[str, Any], folder: str | os.PathLike[str] = ".") -> LoadedRecipe:
+    """A recipe from plain values instead of a file; its relative paths start in ``folder``.
+
+    Raises: UserError for anything that is wrong with it, without file and line.
+    """
+    return _loaded(GivenValues(values, Path(folder)))
+
+
+def _loaded(file: YamlFile) -> LoadedRecipe:
     try:
         recipe = Recipe.model_validate(file.plain())
     except ValidationError as error:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines import band_work, chunk_work, corpus_work, shard_work
+from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work
 from pipelines.stages import base, conversations, datatrove, decontaminate, exact_dedup, heuristics, language, minhash_dedup, newlines, size
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -37,6 +37,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "unique": (chunk_work.RemoveRowsStep.version, "pipelines.chunk_work"),
         "corpus_work": (corpus_work.VERSION, "pipelines.corpus_work"),
         "bands": (band_work.BANDS_VERSION, "pipelines.band_work"),
+        "kept_documents": (kept_documents.VERSION, "pipelines.kept_documents"),
         "tokenizer": (shard_work.TOKENIZER_VERSION, "tokenizer.train"),
         "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),
         "shards": (shard_work.SHARDS_VERSION, "tokenizer.shard_writer"),

@@ -222,11 +222,13 @@ class _Driver(PhaseRunner):
             outcome = self._one(compare_corpus, CompareTask(self.store.root, self.chunks, self.sources, step))
         self.chunks = outcome.chunks
         self.progress.advance(1, 0)
-        ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), seconds=time.monotonic() - started)
+        ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), facts=outcome.facts)
+        ledger.seconds = time.monotonic() - started
         self.record.content["evidence"][step.name] = {"file": outcome.files[0].to_json(), **outcome.facts}
         self._keep([ledger], follows=True)
         if outcome.facts.get("comparisons_skipped"):
-            self.progress.note(f"{step.name}: {outcome.facts['comparisons_skipped']:,} comparisons were skipped because of max_comparisons")
+            skipped, bounded = outcome.facts["comparisons_skipped"], outcome.facts["documents_bounded"]
+            self.progress.note(f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents")
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())

@@ -96,6 +96,28 @@ class YamlFile:
             self._refuse_infinite(value, (*location, key))
 
 
+class GivenValues(YamlFile):
+    """A mapping that a program made, in the place of a file: its errors name fields, and neither file nor line.
+
+    ``folder`` is where relative paths start. Raises: UserError for a number that is not finite.
+    """
+
+    def __init__(self, values: dict[str, Any], folder: Path) -> None:
+        self.path = folder / "options"
+        self._overrides = []
+        self._tree = CommentedMap()
+        self._content = _plain(values)
+        self._refuse_infinite(self._content, ())
+
+    def line(self, location: Sequence[str | int]) -> int | None:
+        """None: there are no lines."""
+        return None
+
+    def error(self, location: Sequence[str | int], message: str, **facts: Any) -> UserError:
+        """An error about the value at a location. Facts are UserError's."""
+        return UserError(message, **{"field": dotted(location), **facts})
+
+
 def dotted(location: Sequence[str | int]) -> str:
     """A location as people write it: ``corpus.sources[2].paths``."""
     text = ""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.minhash import MinHashConfig, band_keys, collision_probability, shingle_sets, signatures
+from dedup.minhash import MinHashConfig, band_keys, shingle_sets, signatures
 from dedup.words import BLOCK
 from tests.dedup.dedup_model import column, signature_of
 
@@ -117,16 +117,6 @@ def test_estimates_are_as_good_as_datasketch() -> None:
     assert np.sqrt(np.mean((ours - 0.6) ** 2)) < 1.25 * np.sqrt(np.mean((theirs - 0.6) ** 2))
 
 
-@pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9])
-def test_pairs_become_candidates_as_often_as_the_curve_says(similarity: float) -> None:
-    pairs = 600
-    left, right = pairs_at(similarity, pairs, 100, seed=int(1000 * similarity))
-    keys = band_keys(column(left + right), MinHashConfig(ngrams=1))[0].reshape(2, pairs, 14)
-    hit = (keys[0] == keys[1]).any(axis=1).mean()
-    expected = collision_probability(similarity, 14, 8)
-    assert abs(hit - expected) < 4.5 * math.sqrt(expected * (1 - expected) / pairs) + 1e-3
-
-
 def test_datasketch_finds_candidates_at_the_same_rate() -> None:
     left, right = pairs_at(0.7, 200, 50, seed=8)
     sets = shingle_sets(column(left + right), MinHashConfig(ngrams=1))
@@ -143,14 +133,6 @@ def test_datasketch_finds_candidates_at_the_same_rate() -> None:
     keys = band_keys(column(left + right), MinHashConfig(ngrams=1))[0].reshape(2, 200, 14)
     ours = (keys[0] == keys[1]).any(axis=1).sum()
     assert abs(int(ours) - hits) < 4.5 * math.sqrt(2 * 200 * 0.565 * 0.435)
-
-
-def test_collision_probability_gives_the_published_table() -> None:
-    table = {(14, 8): (0.053, 0.211, 0.565, 0.924), (20, 13): (0.002, 0.026, 0.177, 0.677), (20, 5): (0.470, 0.802, 0.975, 1.0)}
-    for (bands, rows), expected in table.items():
-        found = [collision_probability(similarity, bands, rows) for similarity in (0.5, 0.6, 0.7, 0.8)]
-        assert found == pytest.approx(expected, abs=6e-4)
-    assert (collision_probability(0.0, 14, 8), collision_probability(1.0, 14, 8)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

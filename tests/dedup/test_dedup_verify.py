@@ -121,6 +121,8 @@ def test_a_template_removes_nothing_that_differs() -> None:
     assert bounded.kept.all()
     assert bounded.compared + bounded.skipped == 300 * 299 // 2
     assert bounded.compared == sum(min(k, 16) for k in range(300))
+    assert bounded.bounded == 300 - 17
+    assert (verdict.bounded, verdict.largest_cluster, bounded.largest_cluster) == (0, 300, 300)
 
 
 def test_under_the_bound_documents_that_share_more_bands_come_first() -> None:
@@ -175,6 +177,7 @@ def test_from_texts_to_verdict() -> None:
 def test_no_documents() -> None:
     verdict = greedy_keep(np.zeros(0, np.int64), groups_of([]), sets_of([]), 0.7)
     assert (len(verdict.kept), len(verdict.document), verdict.compared, verdict.skipped) == (0, 0, 0, 0)
+    assert (verdict.bounded, verdict.largest_cluster) == (0, 0)
 
 
 @pytest.mark.parametrize(
