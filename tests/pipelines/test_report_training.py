@@ -378,7 +378,7 @@ def test_branches_that_do_not_fit_are_said_to_be_in_the_report(outcome: RunOutco
 
 def report(step: int, steps: int, loss: float, lr: float) -> StepReport:
     """A step of 100 tokens that took two seconds."""
-    return StepReport(step, steps, step * 100, loss, lr, 1.0, {}, seconds=2.0)
+    return StepReport(step, steps, step * 100, loss, lr, 1.0, {}, step_tokens=100, seconds=2.0)
 
 
 class Clock:
