@@ -163,7 +163,8 @@ class _Draft:
             self.contexts = continued(self.contexts, self.pinned, self.sources, longest)
             if (length, tokens) != (now.sequence_length, now.batch_tokens):
                 self.contexts = (*self.contexts, next_context(self.plan(), self.sources, length, tokens // length, longest))
-        _check_windows(phase, self.contexts[-1], self.pinned, self.sources)
+        fading = _last_shares(self.segments[-1], len(self.pinned)) if phase.ramp_tokens and self.segments else ()
+        _check_windows(phase, fading, self.contexts[-1], self.pinned, self.sources)
 
 
 def _shown(plan: Plan, segment: Segment) -> tuple[Any, ...]:
@@ -245,14 +246,17 @@ def check_batch(sequence_length: int, batch_tokens: int) -> None:
         )
 
 
-def _check_windows(phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], sources: Sources) -> None:
-    """Every source that a phase shows has a window in its context."""
-    for source, own in zip(pinned, context.sources, strict=True):
-        if phase.weights.get(source.name, 0) > 0 and own.windows == 0:
+def _check_windows(phase: Phase, fading: Shares, context: Context, pinned: tuple[PinnedSource, ...], sources: Sources) -> None:
+    """Every source that a phase shows has a window in its context, those that its ramp fades out (``fading``) too."""
+    for index, (source, own) in enumerate(zip(pinned, context.sources, strict=True)):
+        weighed = phase.weights.get(source.name, 0) > 0
+        if own.windows == 0 and (weighed or (fading and fading[index])):
+            fix = "give it more documents, use shorter windows, or leave it out of the mixture"
             raise UserError(
                 f"{source.name} has less than one window of tokens",
                 file=files_of(sources[source.name]).where if source.name in sources else None,
+                field=f"{phase.field}.{'weights' if weighed else 'ramp_tokens'}",
                 found=f"{source.tokens} tokens",
                 allowed=[f"at least {context.sequence_length}, the sequence length"],
-                fix="give it more documents, use shorter windows, or leave it out of the mixture",
+                fix=fix if weighed else f"start this phase without a ramp, which still shows {source.name}, or {fix}",
             )

@@ -120,6 +120,15 @@ def test_a_source_shorter_than_a_window_is_refused(shards: Any) -> None:
         plan_of(shards, Phase(name="a", tokens=100, weights={"tiny": 1.0}), length=512, batch=512)
 
 
+def test_a_ramp_out_of_a_source_shorter_than_the_new_windows_is_refused(shards: Any) -> None:
+    before = Phase(name="a", tokens=500, weights={"tiny": 0.5, "web": 0.5})
+    longer = Phase(name="b", tokens=2000, weights={"web": 1.0}, sequence_length=128, batch_tokens=256)
+    plan_of(shards, before, longer)
+    with pytest.raises(UserError, match="tiny has less than one window") as raised:
+        plan_of(shards, before, longer.model_copy(update={"ramp_tokens": 1000}))
+    assert raised.value.field == "mixture.phases.b.ramp_tokens"
+
+
 def test_shards_of_two_tokenizers_are_refused(shards: Any, shard_writer: Any) -> None:
     from tokenizer.shards import open_source
 
