@@ -236,6 +236,17 @@ def test_a_ramp_after_a_cut_ramp_begins_where_it_was_cut(shards: Any) -> None:
     assert ramp.start == pytest.approx([*halfway, 0], abs=1)
 
 
+@pytest.mark.parametrize("name", ["tiny", "chat"])
+def test_a_branch_may_show_a_source_that_the_plan_shows_only_in_a_later_context(shards: Any, name: str) -> None:
+    longer = DECAY.model_copy(update={"weights": {"web": 1.0}, "sequence_length": 32})
+    new = Phase(name="new", tokens=640, weights={name: 0.5, "web": 0.5})
+    later = append_segment(plan_of(shards, STABLE, longer), new, 30, shards.sources)
+    early = branch(later, 5, [new], shards.sources)
+    assert early.sources[-1] == later.sources[-1]
+    assert windows(early, 0, 5) == windows(later, 0, 5)
+    assert Loader(early, shards.folders).batch(early.steps - 1).tokens.size
+
+
 def test_branches_of_equal_length_share_their_past_and_differ_after(shards: Any) -> None:
     plan = plan_of(shards, STABLE, DECAY)
     one = branch(plan, 24, [DECAY])
