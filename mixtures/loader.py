@@ -41,6 +41,7 @@ from mixtures.interleave import check_cursors
 from mixtures.part_files import part_files
 from mixtures.plan_format import Plan
 from mixtures.read_ahead import read_ahead
+from mixtures.sound_plan import check_sound
 from mixtures.stream import SourceStream
 from mixtures.windows import Windows
 
@@ -195,8 +196,9 @@ class Loader:
 def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) -> tuple[SourceStream, ...]:
     """The streams of a plan's sources, by its order; ``cache`` is for those on stores.
 
-    Raises: UserError when a folder is missing or holds other shards.
+    Raises: UserError when a folder is missing or holds other shards, and when the plan's numbers do not fit together.
     """
+    check_sound(plan)
     for name in plan.names:
         if name not in folders:
             raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))

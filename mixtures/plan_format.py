@@ -291,9 +291,13 @@ class Plan(BaseModel):
                 "no readable plan here", file=path, found=error.strerror, fix="freeze one with `windtunnel mixture plan`"
             ) from None
         try:
-            return cls.model_validate_json(raw)
+            plan = cls.model_validate_json(raw)
         except ValidationError as error:
             raise _unreadable(path, raw, error) from None
+        from mixtures.sound_plan import check_sound  # which needs the orders, and they this module
+
+        check_sound(plan, path)
+        return plan
 
     def _check(self, step: int) -> None:
         if not 0 <= step <= self.steps:

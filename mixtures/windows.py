@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.errors import UserError
 from mixtures.fill import FIRST, LENGTH, PLACE, ROW, SOURCE
 from mixtures.interleave import numbers_of
 from mixtures.order import LEFT, SourceOrder, shown_windows, source_orders
@@ -84,6 +85,16 @@ class Windows:
         if found is None:
             borders = self.streams[source].borders(block * size, (block + 1) * size)
             found = pack(borders, order.window), int(borders[0])
+            planned = order.context.packed[block + 1] - order.context.packed[block]
+            if found[0].windows != planned:
+                raise UserError(
+                    f"the documents of {order.pinned.name} do not fill the windows that the plan counts",
+                    file=self.streams[source].files.where,
+                    field="contexts.sources.packed",
+                    found=f"{found[0].windows:,} windows in block {block}",
+                    allowed=[planned],
+                    fix="plans are never edited; restore it, or freeze a new plan over these shards",
+                )
             while len(self._packings) >= _OPEN_PACKINGS:
                 self._packings.popitem(last=False)
             self._packings[key] = found

@@ -71,10 +71,20 @@ def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(shards: Any,
         lambda facts: facts["sources"].pop(),
         lambda facts: facts.pop("seed"),
         lambda facts: facts.update(extra=1),
+        lambda facts: facts["sources"][0].update(tokens=1),
+        lambda facts: facts["sources"][0].update(eos_id=1 << 20),
+        lambda facts: facts["sources"][1]["parts"][0].update(tokens=1),
+        lambda facts: facts["contexts"][0]["sources"][1].update(windows=0),
+        lambda facts: facts["contexts"][0]["sources"][2].update(windows=1 << 53),
+        lambda facts: facts["contexts"][1]["sources"][2].update(block_tokens=33),
+        lambda facts: facts["contexts"][1]["sources"][0]["packed"].__setitem__(-1, 0),
+        lambda facts: facts["contexts"][1]["sources"][0]["packed"].pop(),
+        lambda facts: facts["contexts"][1]["sources"][2]["left"][0].update(last=1 << 53),
     ],
 )
 def test_a_damaged_plan_is_refused(shards: Any, tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
-    facts = json.loads(plan_of(shards, STABLE, DECAY).to_json())
+    longer = DECAY.model_copy(update={"name": "longer", "sequence_length": 32})
+    facts = json.loads(plan_of(shards, STABLE, DECAY, longer, packing={"chat": "documents"}).to_json())
     damage(facts)
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(facts))
