@@ -145,6 +145,8 @@ def fill_batch(
                         documents[at] = document
                         positions[at] = positions[at - 1] + 1 if inside else 0
                         weights[at] = 0
+                        if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
+                            targets[at] = eos
                         at, low, left, run, opens, inside = at + 1, low + 1, left - 1, run - 1, False, True
                         if run == 0:  # the next place has this EOS as its input and begins another document
                             text, inside = text + 1, False

@@ -125,7 +125,7 @@ class Windows:
         return [(place, base + start, n) for place, start, n in zip(places, packing.start[first:last].tolist(), tokens, strict=False)]
 
     def _left(self, context: int, source: int, row: int) -> list[Part]:
-        """A row of windows that earlier contexts left, one behind the other."""
+        """A row of windows that earlier contexts left, one behind the other; what was padding between them goes to the row's end."""
         length = self.plan.contexts[context].sequence_length
         for left in self.plan.contexts[context].sources[source].left:
             unit = self.plan.contexts[left.context].sequence_length
@@ -135,12 +135,14 @@ class Windows:
             row -= rows
         begin, end = row * length, min((row + 1) * length, (left.last - left.first) * unit)
         parts: list[Part] = []
+        filled = 0
         for number in range(begin // unit, -(-end // unit)):
             for place, start, tokens in self.parts(left.context, source, left.first + number):
                 at = number * unit + place
                 low, high = max(at, begin), min(at + tokens, end)
                 if low < high:
-                    parts.append((low - begin, start + low - at, high - low))
+                    parts.append((filled, start + low - at, high - low))
+                    filled += high - low
         return parts
 
     def _columns(self, context: int) -> tuple[Ints, NDArray[np.uint64], NDArray[np.bool_]]:

@@ -261,6 +261,30 @@ def test_a_document_taken_down_is_never_shown_and_keeps_its_length(shards: Any, 
     assert changed
 
 
+def test_without_bos_a_document_taken_down_is_no_target_either(shards: Any, shard_writer: Any) -> None:
+    folder = shard_writer("own", [[100 + number] * 6 for number in range(9)])
+    own = type(shards)({"own": folder})
+    gone = own.documents("own")[3]
+    own.remove("own", gone["id"].hex())
+    plan, loader = alone(folder, 7, bos=False)
+    shown = [array for step in range(plan.steps) for array in (loader.batch(step).tokens, loader.batch(step).targets)]
+    assert not np.isin(gone["tokens"][0], shown)
+
+
+def test_pieces_say_where_what_was_left_stands_in_a_row(shards: Any, shard_writer: Any) -> None:
+    folder = shard_writer("own", [[100 + number] * 5 for number in range(24)])
+    phases = [Phase(name=str(length), tokens=160, weights={"own": 1.0}, sequence_length=length, batch_tokens=length) for length in (8, 32)]
+    spec = MixtureSpec(phases=tuple(phases), packing={"own": "documents"})
+    plan = freeze(spec, {"own": open_source(folder)}, sequence_length=8, batch_tokens=8, seed=1)
+    assert plan.contexts[1].sources[0].left
+    stream = [token for row in type(shards)({"own": folder}).documents("own") for token in row["tokens"]]
+    for batch in (Loader(plan, {"own": folder}).batch(step) for step in range(plan.steps)):
+        targets = np.full(batch.targets.shape, EOS)
+        for row, place, _, first, tokens in batch.pieces.tolist():
+            targets[row, place : place + tokens] = stream[first : first + tokens]
+        assert np.array_equal(batch.targets, targets)
+
+
 # -- refusals -----------------------------------------------------------------------------------
 
 
