@@ -25,8 +25,9 @@ PLAN_FORMAT = "plan/2"
 _MAX_PLAN_BYTES = 1 << 28
 _MOST_TOKENS = 1 << 60
 _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
-Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Positive = Annotated[int, Field(ge=1, le=1 << 53)]
+MOST = 1 << 53
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 Packing = Literal["stream", "documents"]
 
