@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mixtures.fill import COLUMNS, ROWS, START, TOKENS, VALUES, closed_batches
+from artifacts.errors import UserError
+from mixtures.fill import COLUMNS, FIRST, LENGTH, ROWS, SOURCE, START, TOKENS, VALUES, closed_batches
 from mixtures.stream import SourceStream
 
 if TYPE_CHECKING:
@@ -35,11 +36,23 @@ class BatchTable:
         self.part_starts = np.concatenate([stream.starts[:-1] for stream in streams])
         self.part_rows = np.full((int(self.parts[-1]), 2), -1, np.int64)
         self.rows = np.zeros((64, COLUMNS), np.int64)
+        self._tokens = np.array([stream.tokens for stream in streams], np.int64)
         self._used = 0
         self._needed = np.empty((256, 2), np.int64)
 
     def open(self, pieces: Ints) -> None:
-        """Map every record batch that the pieces need. Raises: UserError when one cannot be read."""
+        """Map every record batch that the pieces need. Raises: UserError when one cannot be read, or a piece lies outside its source."""
+        outside = (pieces[:, FIRST] < 0) | (pieces[:, FIRST] + pieces[:, LENGTH] > self._tokens[pieces[:, SOURCE]])
+        if outside.any():
+            source, first, tokens = pieces[int(np.argmax(outside)), SOURCE:].tolist()
+            stream = self.streams[source]
+            raise UserError(
+                f"the plan shows tokens that {stream.pinned.name} does not have",
+                file=stream.files.where,
+                found=f"tokens {first:,} to {first + tokens:,}",
+                allowed=[f"below {stream.tokens:,}"],
+                fix="restore the plan, or freeze it again",
+            )
         if self.cache is not None:
             self.cache.begin()
             for _, _, source, start, tokens in pieces.tolist():

@@ -76,6 +76,15 @@ def _removed_lengths(stream: SourceStream, part: int) -> list[int]:
     rows = sorted({stone.row for stone in stream.files.manifest.tombstones if stone.part == file})
     if not rows:
         return []
+    if rows[-1] >= stream.pinned.parts[part].rows:
+        raise UserError(
+            f"a tombstone of a row that {file} does not have",
+            file=stream.files.where,
+            field="tombstones",
+            found=rows[-1],
+            allowed=[f"below {stream.pinned.parts[part].rows}"],
+            fix="run `windtunnel shards verify`, then restore the manifest",
+        )
     _, firsts = stream.layout(part)
     lengths = []
     for row in rows:

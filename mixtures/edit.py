@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import fsum
 
 from artifacts.errors import UserError
-from mixtures.phase import Phase, PhaseSpec
+from mixtures.phase import MOST_TOKENS, Phase, PhaseSpec
 from mixtures.pinning import Sources
 from mixtures.plan import Plan, branch
 from mixtures.plan_phases import PlannedPhase, check_rules_held, planned_phases
@@ -136,8 +136,8 @@ def _whole(part: PlannedPhase) -> Phase | None:
 def _resized(phase: Phase, tokens: int, ramp: int) -> Phase:
     """The same phase in another length. Raises: UserError when that is none."""
     facts = phase.model_dump() | {"tokens": tokens, "ramp_tokens": min(ramp, tokens)}
-    if tokens < 1:
-        raise UserError("a phase has tokens", field=phase.field, found=tokens, allowed=["1 or more"])
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise UserError("not as many tokens as a phase may have", field=phase.field, found=tokens, allowed=[f"1 to {MOST_TOKENS:,}"])
     return Phase.model_validate(facts)
 
 

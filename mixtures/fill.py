@@ -100,6 +100,7 @@ def fill_batch(
     part_rows: Ints,
     table: Ints,
     eos: int,
+    vocabulary: int,
     length: int,
     bos: int,
     tokens: NDArray[np.int32],
@@ -113,10 +114,11 @@ def fill_batch(
 
     ``eos`` ends every document. ``bos``: id that begins documents, or -1 for none: then a document's first target has EOS as its input
     and weight 0.
-    Outputs are flat, (B * T,), ``borders`` (B * T + 1,). Returns the number of documents d; ``borders[:d + 1]`` is filled.
+    Outputs are flat, (B * T,), ``borders`` (B * T + 1,). Returns the number of documents d; ``borders[:d + 1]`` is filled. Returns -1 when
+    a token is not below ``vocabulary``.
     """
     rows = len(tokens) // length
-    number, count = 0, 0
+    number, count, largest = 0, 0, 0
     for row in range(rows):
         at, document = row * length, -1
         end_of_row = at + length
@@ -141,10 +143,12 @@ def fill_batch(
                             document += 1
                             borders[count] = at
                             count += 1
-                        _set(entry, low, at, 1, eos, tokens, targets)
+                        largest = max(largest, _set(entry, low, at, 1, eos, tokens, targets))
                         documents[at] = document
                         positions[at] = positions[at - 1] + 1 if inside else 0
                         weights[at] = 0
+                        if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
+                            targets[at] = eos
                         at, low, left, run, opens, inside = at + 1, low + 1, left - 1, run - 1, False, True
                         if run == 0:  # the next place has this EOS as its input and begins another document
                             text, inside = text + 1, False
@@ -153,7 +157,7 @@ def fill_batch(
                     borders[count] = at
                     count += 1
                     inside = True
-                    _set(entry, low, at, run, bos if opens else -1, tokens, targets)
+                    largest = max(largest, _set(entry, low, at, run, bos if opens else -1, tokens, targets))
                     _number(positions[at : at + run], documents[at : at + run], document)
                     _weigh(entry, text, begin, low, at, run, weights)
                     if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
@@ -172,7 +176,7 @@ def fill_batch(
             targets[at:end_of_row] = eos
             weights[at:end_of_row] = 0
     borders[count] = rows * length
-    return count
+    return count if largest < vocabulary else -1
 
 
 @kernel
@@ -184,27 +188,40 @@ def _number(positions: NDArray[np.int32], documents: NDArray[np.int32], document
 
 
 @kernel
-def _set(entry: Ints, low: int, at: int, run: int, first: int, tokens: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
-    """``run`` targets from token ``low`` of the record batch on, and their inputs; the first input is ``first`` unless that is -1."""
+def _set(entry: Ints, low: int, at: int, run: int, first: int, tokens: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
+    """``run`` targets from token ``low`` of the record batch on, and their inputs; the first input is ``first`` unless that is -1.
+
+    Returns the largest id read.
+    """
     before = 1 if first < 0 else 0
     begin, end = low - before, low + run
     if entry[BYTES] == 2:
-        _copy(carray(_pointer(entry[VALUES] + 2 * begin), (end - begin,), np.uint16), before, tokens[at : at + run], targets[at : at + run])
+        values = carray(_pointer(entry[VALUES] + 2 * begin), (end - begin,), np.uint16)
+        largest = _copy(values, before, tokens[at : at + run], targets[at : at + run])
     else:
-        _copy(carray(_pointer(entry[VALUES] + 4 * begin), (end - begin,), np.uint32), before, tokens[at : at + run], targets[at : at + run])
+        wide = carray(_pointer(entry[VALUES] + 4 * begin), (end - begin,), np.uint32)
+        largest = _copy(wide, before, tokens[at : at + run], targets[at : at + run])
     if first >= 0:
         tokens[at] = first
+    return largest
 
 
 @kernel
-def _copy(values: Any, before: int, tokens: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
-    """Targets are the last of ``values``; inputs the ones before them (without one before the first, that input is left)."""
+def _copy(values: Any, before: int, tokens: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
+    """Targets are the last of ``values``; inputs the ones before them (without one before the first, that input is left).
+
+    Returns the largest value.
+    """
     shown = values[before:]
     for place in range(len(targets)):
         targets[place] = shown[place]
     inputs = tokens[1 - before :]
     for place in range(len(inputs)):
         inputs[place] = values[place]
+    largest = values[0]
+    for place in range(1, len(values)):
+        largest = max(largest, values[place])
+    return int(largest)
 
 
 @kernel

@@ -26,6 +26,7 @@ Legend: B windows, T tokens of a window.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from mixtures.interleave import check_cursors
 from mixtures.part_files import part_files
 from mixtures.plan_format import Plan
 from mixtures.read_ahead import read_ahead
+from mixtures.sound_plan import check_sound
 from mixtures.stream import SourceStream
 from mixtures.windows import Windows
 
@@ -135,6 +137,7 @@ class Loader:
         self.streams = open_streams(plan, folders, self.cache)
         self.windows = Windows(plan, self.streams)
         self._table = BatchTable(self.streams, self.cache)
+        self._reading = threading.RLock()  # what one thread opens may let go of what the kernel of another reads
 
     def slice_of(self, step: int) -> tuple[int, int]:
         """First and last + 1 of this rank's windows of a step."""
@@ -145,8 +148,9 @@ class Loader:
         """This rank's windows of a step, steps from 0; written to ``into`` where given. Raises: UserError outside the plan."""
         if not 0 <= step < self.plan.steps:
             raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.plan.steps - 1}"])
-        source, pieces = self.windows.of_step(step, *self.slice_of(step))
-        return self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
+        with self._reading:
+            source, pieces = self.windows.of_step(step, *self.slice_of(step))
+            return self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
 
     def batches(self, first: int, last: int, ahead: int = 2, pinned: bool = False) -> Generator[Batch]:
         """Batches of steps first to last - 1, read by a thread up to ``ahead`` steps ahead.
@@ -160,6 +164,10 @@ class Loader:
 
     def gather(self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None = None) -> Batch:
         """Rows of ``length`` places made of pieces, (n, 5) by row and place: what :meth:`batch` is made of."""
+        with self._reading:
+            return self._gathered(source, pieces, length, into)
+
+    def _gathered(self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None) -> Batch:
         shape, table = (len(source), length), self._table
         buffer = into or Buffer(len(source) * length)
         room = slice(0, len(source) * length)
@@ -171,6 +179,7 @@ class Loader:
             table.part_rows,
             table.rows,
             self.plan.sources[0].eos_id,
+            self.plan.sources[0].vocab_size,
             length,
             self.plan.bos_id if self.plan.bos else -1,
             buffer.tokens[room],
@@ -180,6 +189,8 @@ class Loader:
             buffer.documents[room],
             buffer.borders,
         )
+        if documents < 0:
+            self._refuse_tokens(pieces)
         return Batch(
             tokens=buffer.tokens[room].reshape(shape),
             targets=buffer.targets[room].reshape(shape),
@@ -192,11 +203,29 @@ class Loader:
         )
 
 
+    def _refuse_tokens(self, pieces: NDArray[np.int64]) -> None:
+        """Name the part with a token that is none. Raises: UserError."""
+        vocabulary = self.plan.sources[0].vocab_size
+        for _, _, source, first, tokens in pieces.tolist():
+            stream = self.streams[source]
+            for batch in stream.batches(first, first + tokens):
+                if batch.values.max() >= vocabulary:
+                    raise UserError(
+                        "a token that is not in the vocabulary",
+                        file=stream.files.path(batch.part),
+                        field="tokens",
+                        found=int(batch.values.max()),
+                        allowed=[f"below {vocabulary}"],
+                        fix="run `windtunnel shards verify`, then restore the part",
+                    )
+
+
 def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) -> tuple[SourceStream, ...]:
     """The streams of a plan's sources, by its order; ``cache`` is for those on stores.
 
-    Raises: UserError when a folder is missing or holds other shards.
+    Raises: UserError when a folder is missing or holds other shards, and when the plan's numbers do not fit together.
     """
+    check_sound(plan)
     for name in plan.names:
         if name not in folders:
             raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))

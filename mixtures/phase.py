@@ -17,6 +17,7 @@ from mixtures.bands import SEPARATOR, source_of
 from mixtures.presets import PresetName, check_entries
 
 WEIGHT_TOLERANCE = 1e-6
+MOST_TOKENS = 1 << 50
 Name = Annotated[str, Field(min_length=1)]
 Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -51,7 +52,7 @@ class PhaseSpec(BaseModel):
     model_config = ConfigDict(**_FROZEN, json_schema_extra={"oneOf": [{"required": ["tokens"]}, {"required": ["percent"]}]})
 
     name: Name
-    tokens: int | None = Field(default=None, gt=0, le=1 << 50)
+    tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
     percent: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
     weights: dict[Name, Weight] = {}
     weights_from: tuple[Name, ...] | None = Field(default=None, min_length=1)
@@ -173,7 +174,7 @@ class PhaseSpec(BaseModel):
 class Phase(PhaseSpec):
     """A phase as a plan needs it: ``tokens``, and ``weights`` that sum to 1. Nothing is left to be resolved."""
 
-    tokens: int = Field(gt=0, le=1 << 50)
+    tokens: int = Field(gt=0, le=MOST_TOKENS)
     weights: dict[Name, Weight]
 
     @model_validator(mode="after")

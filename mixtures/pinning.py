@@ -17,7 +17,7 @@ from artifacts.keyed_hash import hash_key
 from mixtures.order import OPEN_BLOCKS, block_tokens
 from mixtures.packing import pack
 from mixtures.part_files import PartFiles, files_of
-from mixtures.plan_format import Packing, PinnedPart, PinnedSource, SourceContext
+from mixtures.plan_format import MOST, Packing, PinnedPart, PinnedSource, SourceContext
 from mixtures.stream import SourceStream
 from tokenizer.shards import ShardSource
 
@@ -27,9 +27,21 @@ Sources = Mapping[str, ShardSource | PartFiles]
 def pin(name: str, source: ShardSource | PartFiles, packing: Packing | None, seed: int) -> PinnedSource:
     """A source as it is now. ``packing`` None: whole documents where targets are marked, else a stream.
 
-    Raises: UserError when it has no tokens.
+    Raises: UserError when it has no tokens, or its manifest has counts that no plan can hold.
     """
     manifest = source.manifest
+    for part in manifest.parts:
+        counts = {field: getattr(part, field) for field in ("rows", "tokens", "bytes")}
+        for field, found in counts.items():
+            if found > MOST:
+                raise UserError(
+                    f"a count of {part.file} that is none",
+                    file=files_of(source).where,
+                    field=f"parts.{field}",
+                    found=found,
+                    allowed=[f"up to {MOST:,}"],
+                    fix="restore the manifest, or rebuild the source",
+                )
     if manifest.tokens == 0:
         raise UserError(f"{name} has no tokens", file=files_of(source).where, fix="give it documents, or leave it out of the mixture")
     marked = manifest.trainable_tokens < manifest.tokens

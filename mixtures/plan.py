@@ -11,8 +11,8 @@ batch depends on is in the plan, so a batch is a function of (plan, step): see :
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -82,7 +82,11 @@ def branch(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources 
     history = (*(ancestor for ancestor in plan.history if ancestor.steps <= step), Ancestor(hash=plan.hash, steps=step))
     shortened = tuple(Ancestor(hash=ancestor.hash, steps=step) for ancestor in plan.history if ancestor.steps > step)
     facts = {**plan.model_dump(include={"seed", "bos", "bos_id", "rules"}), "history": shortened + history}
-    draft = _Draft(facts, sources or {}, {}, plan.sources, tuple(c for c in plan.contexts if c.first_step < step), past)
+    contexts = tuple(context for context in plan.contexts if context.first_step < step)
+    known = _known(past[-1], contexts[-1]) if past else len(plan.sources)
+    contexts = tuple(context.model_copy(update={"sources": context.sources[:known]}) for context in contexts)
+    later = {source.name: source for source in plan.sources[known:]}
+    draft = _Draft(facts, sources or {}, {}, plan.sources[:known], contexts, past, later)
     draft.pin(names_of(resolved))
     for phase in resolved:
         draft.add(phase, resolved, last.sequence_length, last.batch_tokens)
@@ -110,7 +114,7 @@ def common_steps(one: Plan, other: Plan) -> int:
 
 @dataclass
 class _Draft:
-    """A plan in the making: pinned sources, contexts and segments so far."""
+    """A plan in the making: pinned sources, contexts and segments so far; ``later`` were pinned once and are not shown yet, by name."""
 
     facts: dict[str, Any]
     sources: Sources
@@ -118,6 +122,7 @@ class _Draft:
     pinned: tuple[PinnedSource, ...] = ()
     contexts: tuple[Context, ...] = ()
     segments: tuple[Segment, ...] = ()
+    later: Mapping[str, PinnedSource] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """Raises: UserError when nothing was added."""
@@ -131,11 +136,12 @@ class _Draft:
         for name in names:
             if name in known:
                 continue
-            if name not in self.sources:
-                allowed = sorted({*self.sources, *known})
+            if name not in self.sources and name not in self.later:
+                allowed = sorted({*self.sources, *known, *self.later})
                 raise UserError("a source without shards", field="mixture.phases.weights", found=name, allowed=allowed)
             seed: int = self.facts["seed"]
-            self.pinned = (*self.pinned, pin(name, self.sources[name], self.packing.get(name), seed))
+            made = self.later[name] if name in self.later else pin(name, self.sources[name], self.packing.get(name), seed)
+            self.pinned = (*self.pinned, made)
             check_one_tokenizer(self.pinned, self.sources)
 
     def add(self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int) -> None:
@@ -163,7 +169,8 @@ class _Draft:
             self.contexts = continued(self.contexts, self.pinned, self.sources, longest)
             if (length, tokens) != (now.sequence_length, now.batch_tokens):
                 self.contexts = (*self.contexts, next_context(self.plan(), self.sources, length, tokens // length, longest))
-        _check_windows(phase, self.contexts[-1], self.pinned, self.sources)
+        fading = _last_shares(self.segments[-1], len(self.pinned)) if phase.ramp_tokens and self.segments else ()
+        _check_windows(phase, fading, self.contexts[-1], self.pinned, self.sources)
 
 
 def _shown(plan: Plan, segment: Segment) -> tuple[Any, ...]:
@@ -229,6 +236,14 @@ def _cut(plan: Plan, step: int) -> tuple[Segment, ...]:
     return tuple(kept)
 
 
+def _known(last: Segment, context: Context) -> int:
+    """How many sources stand in a segment or its context; those pinned behind them have no place there yet."""
+    sources = len(context.sources)
+    while sources > len(last.start) and context.sources[sources - 1].windows == 0:
+        sources -= 1
+    return sources
+
+
 def check_batch(sequence_length: int, batch_tokens: int) -> None:
     """Raises: UserError when a batch is not a whole number of windows, or too many."""
     if sequence_length < 1 or batch_tokens < sequence_length or batch_tokens % sequence_length:
@@ -245,14 +260,17 @@ def check_batch(sequence_length: int, batch_tokens: int) -> None:
         )
 
 
-def _check_windows(phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], sources: Sources) -> None:
-    """Every source that a phase shows has a window in its context."""
-    for source, own in zip(pinned, context.sources, strict=True):
-        if phase.weights.get(source.name, 0) > 0 and own.windows == 0:
+def _check_windows(phase: Phase, fading: Shares, context: Context, pinned: tuple[PinnedSource, ...], sources: Sources) -> None:
+    """Every source that a phase shows has a window in its context, those that its ramp fades out (``fading``) too."""
+    for index, (source, own) in enumerate(zip(pinned, context.sources, strict=True)):
+        weighed = phase.weights.get(source.name, 0) > 0
+        if own.windows == 0 and (weighed or (fading and fading[index])):
+            fix = "give it more documents, use shorter windows, or leave it out of the mixture"
             raise UserError(
                 f"{source.name} has less than one window of tokens",
                 file=files_of(sources[source.name]).where if source.name in sources else None,
+                field=f"{phase.field}.{'weights' if weighed else 'ramp_tokens'}",
                 found=f"{source.tokens} tokens",
                 allowed=[f"at least {context.sequence_length}, the sequence length"],
-                fix="give it more documents, use shorter windows, or leave it out of the mixture",
+                fix=fix if weighed else f"start this phase without a ramp, which still shows {source.name}, or {fix}",
             )

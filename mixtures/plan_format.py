@@ -25,8 +25,9 @@ PLAN_FORMAT = "plan/2"
 _MAX_PLAN_BYTES = 1 << 28
 _MOST_TOKENS = 1 << 60
 _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
-Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Positive = Annotated[int, Field(ge=1, le=1 << 53)]
+MOST = 1 << 53
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 Packing = Literal["stream", "documents"]
 
@@ -291,9 +292,13 @@ class Plan(BaseModel):
                 "no readable plan here", file=path, found=error.strerror, fix="freeze one with `windtunnel mixture plan`"
             ) from None
         try:
-            return cls.model_validate_json(raw)
+            plan = cls.model_validate_json(raw)
         except ValidationError as error:
             raise _unreadable(path, raw, error) from None
+        from mixtures.sound_plan import check_sound  # which needs the orders, and they this module
+
+        check_sound(plan, path)
+        return plan
 
     def _check(self, step: int) -> None:
         if not 0 <= step <= self.steps:

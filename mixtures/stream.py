@@ -210,11 +210,11 @@ def _address(array: NDArray[Any] | None) -> int:
 
 
 def _removed_rows(pinned: PinnedSource, manifest: SourceManifest) -> dict[int, Ints]:
-    """Rows with a tombstone, ascending, by the number of their part."""
+    """Rows with a tombstone, ascending, by the number of their part; those of rows that are not there are left out."""
     numbers = {part.file: number for number, part in enumerate(pinned.parts)}
     rows: dict[int, set[int]] = {}
     for stone in manifest.tombstones:
-        if stone.part in numbers:
+        if stone.part in numbers and stone.row < pinned.parts[numbers[stone.part]].rows:
             rows.setdefault(numbers[stone.part], set()).add(stone.row)
     return {number: np.array(sorted(found), np.int64) for number, found in rows.items()}
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.errors import UserError
 from mixtures.fill import FIRST, LENGTH, PLACE, ROW, SOURCE
 from mixtures.interleave import numbers_of
 from mixtures.order import LEFT, SourceOrder, shown_windows, source_orders
@@ -84,6 +85,16 @@ class Windows:
         if found is None:
             borders = self.streams[source].borders(block * size, (block + 1) * size)
             found = pack(borders, order.window), int(borders[0])
+            planned = order.context.packed[block + 1] - order.context.packed[block]
+            if found[0].windows != planned:
+                raise UserError(
+                    f"the documents of {order.pinned.name} do not fill the windows that the plan counts",
+                    file=self.streams[source].files.where,
+                    field="contexts.sources.packed",
+                    found=f"{found[0].windows:,} windows in block {block}",
+                    allowed=[planned],
+                    fix="plans are never edited; restore it, or freeze a new plan over these shards",
+                )
             while len(self._packings) >= _OPEN_PACKINGS:
                 self._packings.popitem(last=False)
             self._packings[key] = found
@@ -114,7 +125,7 @@ class Windows:
         return [(place, base + start, n) for place, start, n in zip(places, packing.start[first:last].tolist(), tokens, strict=False)]
 
     def _left(self, context: int, source: int, row: int) -> list[Part]:
-        """A row of windows that earlier contexts left, one behind the other."""
+        """A row of windows that earlier contexts left, one behind the other; what was padding between them goes to the row's end."""
         length = self.plan.contexts[context].sequence_length
         for left in self.plan.contexts[context].sources[source].left:
             unit = self.plan.contexts[left.context].sequence_length
@@ -124,12 +135,14 @@ class Windows:
             row -= rows
         begin, end = row * length, min((row + 1) * length, (left.last - left.first) * unit)
         parts: list[Part] = []
+        filled = 0
         for number in range(begin // unit, -(-end // unit)):
             for place, start, tokens in self.parts(left.context, source, left.first + number):
                 at = number * unit + place
                 low, high = max(at, begin), min(at + tokens, end)
                 if low < high:
-                    parts.append((low - begin, start + low - at, high - low))
+                    parts.append((filled, start + low - at, high - low))
+                    filled += high - low
         return parts
 
     def _columns(self, context: int) -> tuple[Ints, NDArray[np.uint64], NDArray[np.bool_]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -218,7 +219,7 @@ def _change(lengthen: Any, drop: Any, weight: Any, decay: int | None) -> Change 
 
     if not (lengthen or drop or weight or decay):
         return None
-    more = {name: int(_number("--lengthen", text, value)) for text in lengthen for name, value in [_pair("--lengthen", text)]}
+    more = {name: _tokens("--lengthen", text, value) for text in lengthen for name, value in [_pair("--lengthen", text)]}
     weights = {name: _number("--weight", text, value) for text in weight for name, value in [_pair("--weight", text)]}
     return Change(more, tuple(drop), weights, decay)
 
@@ -235,6 +236,13 @@ def _number(option: str, text: str, value: str) -> float:
         return float(value.replace("_", ""))
     except ValueError:
         raise UserError("not a number", field=option, found=text, fix=f"write {option} NAME=NUMBER") from None
+
+
+def _tokens(option: str, text: str, value: str) -> int:
+    tokens = _number(option, text, value)
+    if not isfinite(tokens):
+        raise UserError("not a number of tokens", field=option, found=text, fix=f"write {option} NAME=TOKENS")
+    return int(tokens)
 
 
 def _ranges(steps: tuple[int, ...], most: int = 40) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
+from mixtures.check_plan import check_plan
 from mixtures.loader import Batch, Loader
 from mixtures.plan import Plan, append_segment, freeze
 from mixtures.spec import MixtureSpec, Phase
+from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
 from tokenizer.shards import open_source
+from tokenizer.take_down import Place, take_down
 
 EOS, BOS = 2, 1
 STABLE = Phase(name="stable", tokens=6000, weights={"web": 0.6, "code": 0.4})
@@ -261,6 +265,30 @@ def test_a_document_taken_down_is_never_shown_and_keeps_its_length(shards: Any, 
     assert changed
 
 
+def test_without_bos_a_document_taken_down_is_no_target_either(shards: Any, shard_writer: Any) -> None:
+    folder = shard_writer("own", [[100 + number] * 6 for number in range(9)])
+    own = type(shards)({"own": folder})
+    gone = own.documents("own")[3]
+    own.remove("own", gone["id"].hex())
+    plan, loader = alone(folder, 7, bos=False)
+    shown = [array for step in range(plan.steps) for array in (loader.batch(step).tokens, loader.batch(step).targets)]
+    assert not np.isin(gone["tokens"][0], shown)
+
+
+def test_pieces_say_where_what_was_left_stands_in_a_row(shards: Any, shard_writer: Any) -> None:
+    folder = shard_writer("own", [[100 + number] * 5 for number in range(24)])
+    phases = [Phase(name=str(length), tokens=160, weights={"own": 1.0}, sequence_length=length, batch_tokens=length) for length in (8, 32)]
+    spec = MixtureSpec(phases=tuple(phases), packing={"own": "documents"})
+    plan = freeze(spec, {"own": open_source(folder)}, sequence_length=8, batch_tokens=8, seed=1)
+    assert plan.contexts[1].sources[0].left
+    stream = [token for row in type(shards)({"own": folder}).documents("own") for token in row["tokens"]]
+    for batch in (Loader(plan, {"own": folder}).batch(step) for step in range(plan.steps)):
+        targets = np.full(batch.targets.shape, EOS)
+        for row, place, _, first, tokens in batch.pieces.tolist():
+            targets[row, place : place + tokens] = stream[first : first + tokens]
+        assert np.array_equal(batch.targets, targets)
+
+
 # -- refusals -----------------------------------------------------------------------------------
 
 
@@ -282,6 +310,60 @@ def test_a_part_shorter_than_the_manifest_says_is_refused(shard_writer: Any) -> 
     (folder / "part-00000.arrow").write_bytes((shorter / "part-00000.arrow").read_bytes())
     with pytest.raises(UserError, match="not as long as the manifest says"):
         Loader(plan, {"own": folder}).batch(0)
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_damaged_token_that_is_not_in_the_vocabulary_is_refused(shard_writer: Any, bos: bool) -> None:
+    folder = shard_writer("own", [[5, 6, 777]] * 20)
+    plan, loader = alone(folder, 8, bos=bos)
+    part = folder / plan.sources[0].parts[0].file
+    intact = part.read_bytes()
+    place = intact.index(np.array([5, 6, 777], np.uint16).tobytes()) + 4
+    part.write_bytes(intact[:place] + np.uint16(1000).tobytes() + intact[place + 2 :])
+    with pytest.raises(UserError, match="not in the vocabulary") as raised:
+        list(loader.batches(0, plan.steps))
+    assert raised.value.file == str(part)
+
+
+@pytest.mark.parametrize("beyond", [0, 1 << 70])
+def test_a_tombstone_of_a_row_that_is_not_there_is_named_and_shows_everything(shard_writer: Any, beyond: int) -> None:
+    folder = shard_writer("own", [[5, 6, 7]] * 20)
+    plan, loader = alone(folder, 8)
+    part = plan.sources[0].parts[0]
+    take_down(folder, [Place("00" * 16, part.file, part.rows + beyond)], "asked for")
+    with pytest.raises(UserError, match="tombstone") as raised:
+        check_plan(plan, {"own": folder})
+    assert raised.value.field == "tombstones"
+    assert same(Loader(plan, {"own": folder}).batch(0), loader.batch(0))
+
+
+def test_a_count_that_no_plan_can_hold_is_refused(shard_writer: Any) -> None:
+    folder = shard_writer("own", [[5, 6, 7]] * 20)
+    manifest = read_manifest(folder)
+    part = manifest.parts[0].model_copy(update={"bytes": 1 << 60})
+    (folder / MANIFEST_NAME).write_bytes(manifest.model_copy(update={"parts": (part, *manifest.parts[1:])}).to_json())
+    with pytest.raises(UserError) as raised:
+        alone(folder, 8)
+    assert raised.value.field == "parts.bytes"
+
+
+def test_two_threads_read_one_after_the_other(shard_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, loader = alone(shard_writer("own", [[5, 6, 7]] * 20), 8)
+    both, of_step, met = threading.Barrier(2), loader.windows.of_step, []
+
+    def meeting(*facts: int) -> Any:
+        try:
+            met.append(both.wait(timeout=0.1))
+        except threading.BrokenBarrierError:
+            both.reset()
+        return of_step(*facts)
+
+    monkeypatch.setattr(loader.windows, "of_step", meeting)
+    other = threading.Thread(target=loader.batch, args=(1,))
+    other.start()
+    loader.batch(0)
+    other.join()
+    assert not met
 
 
 def test_a_missing_folder_or_source_is_refused(shards: Any, tmp_path: Path) -> None:

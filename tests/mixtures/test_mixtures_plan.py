@@ -71,10 +71,20 @@ def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(shards: Any,
         lambda facts: facts["sources"].pop(),
         lambda facts: facts.pop("seed"),
         lambda facts: facts.update(extra=1),
+        lambda facts: facts["sources"][0].update(tokens=1),
+        lambda facts: facts["sources"][0].update(eos_id=1 << 20),
+        lambda facts: facts["sources"][1]["parts"][0].update(tokens=1),
+        lambda facts: facts["contexts"][0]["sources"][1].update(windows=0),
+        lambda facts: facts["contexts"][0]["sources"][2].update(windows=1 << 53),
+        lambda facts: facts["contexts"][1]["sources"][2].update(block_tokens=33),
+        lambda facts: facts["contexts"][1]["sources"][0]["packed"].__setitem__(-1, 0),
+        lambda facts: facts["contexts"][1]["sources"][0]["packed"].pop(),
+        lambda facts: facts["contexts"][1]["sources"][2]["left"][0].update(last=1 << 53),
     ],
 )
 def test_a_damaged_plan_is_refused(shards: Any, tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
-    facts = json.loads(plan_of(shards, STABLE, DECAY).to_json())
+    longer = DECAY.model_copy(update={"name": "longer", "sequence_length": 32})
+    facts = json.loads(plan_of(shards, STABLE, DECAY, longer, packing={"chat": "documents"}).to_json())
     damage(facts)
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(facts))
@@ -118,6 +128,15 @@ def test_a_source_without_shards_is_refused_with_the_nearest_name(shards: Any) -
 def test_a_source_shorter_than_a_window_is_refused(shards: Any) -> None:
     with pytest.raises(UserError, match="less than one window"):
         plan_of(shards, Phase(name="a", tokens=100, weights={"tiny": 1.0}), length=512, batch=512)
+
+
+def test_a_ramp_out_of_a_source_shorter_than_the_new_windows_is_refused(shards: Any) -> None:
+    before = Phase(name="a", tokens=500, weights={"tiny": 0.5, "web": 0.5})
+    longer = Phase(name="b", tokens=2000, weights={"web": 1.0}, sequence_length=128, batch_tokens=256)
+    plan_of(shards, before, longer)
+    with pytest.raises(UserError, match="tiny has less than one window") as raised:
+        plan_of(shards, before, longer.model_copy(update={"ramp_tokens": 1000}))
+    assert raised.value.field == "mixture.phases.b.ramp_tokens"
 
 
 def test_shards_of_two_tokenizers_are_refused(shards: Any, shard_writer: Any) -> None:
@@ -225,6 +244,17 @@ def test_a_ramp_after_a_cut_ramp_begins_where_it_was_cut(shards: Any) -> None:
     assert (cut.steps, cut.ramp_steps) == (5, 10)
     halfway = [(first + last) / 2 for first, last in zip(cut.start, cut.end, strict=True)]
     assert ramp.start == pytest.approx([*halfway, 0], abs=1)
+
+
+@pytest.mark.parametrize("name", ["tiny", "chat"])
+def test_a_branch_may_show_a_source_that_the_plan_shows_only_in_a_later_context(shards: Any, name: str) -> None:
+    longer = DECAY.model_copy(update={"weights": {"web": 1.0}, "sequence_length": 32})
+    new = Phase(name="new", tokens=640, weights={name: 0.5, "web": 0.5})
+    later = append_segment(plan_of(shards, STABLE, longer), new, 30, shards.sources)
+    early = branch(later, 5, [new], shards.sources)
+    assert early.sources[-1] == later.sources[-1]
+    assert windows(early, 0, 5) == windows(later, 0, 5)
+    assert Loader(early, shards.folders).batch(early.steps - 1).tokens.size
 
 
 def test_branches_of_equal_length_share_their_past_and_differ_after(shards: Any) -> None:
