@@ -39,7 +39,7 @@ from artifacts.errors import UserError
 from mixtures.batch_table import BatchTable
 from mixtures.fill import fill_batch
 from mixtures.interleave import check_cursors
-from mixtures.part_files import part_files
+from mixtures.open_parts import part_files
 from mixtures.plan_format import Plan
 from mixtures.read_ahead import read_ahead
 from mixtures.sound_plan import check_sound

@@ -14,9 +14,10 @@ import xxhash
 
 from artifacts.errors import UserError
 from artifacts.keyed_hash import hash_key
+from mixtures.open_parts import files_of
 from mixtures.order import OPEN_BLOCKS, block_tokens
 from mixtures.packing import pack
-from mixtures.part_files import PartFiles, files_of
+from mixtures.part_files import PartFiles
 from mixtures.plan_format import MOST, Packing, PinnedPart, PinnedSource, SourceContext
 from mixtures.stream import SourceStream
 from tokenizer.shards import ShardSource

@@ -21,7 +21,7 @@ from mixtures.caps import check_caps
 from mixtures.chairman import LONGEST_RAMP, Shares
 from mixtures.contexts import continued, first_context, next_context
 from mixtures.interleave import counts_at_end
-from mixtures.part_files import files_of
+from mixtures.open_parts import files_of
 from mixtures.pinning import Sources, check_one_tokenizer, pin
 from mixtures.plan_format import Ancestor, Context, PinnedSource, Plan, Segment
 from mixtures.plan_table import table

@@ -14,7 +14,7 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.find_document import Found, find_document
-from mixtures.part_files import LocalParts
+from mixtures.local_parts import LocalParts
 from mixtures.pinning import pin
 from mixtures.plan_format import Plan
 from mixtures.stream import SourceStream

@@ -15,6 +15,7 @@ from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec
 from tests.mixtures.conftest import Shards
 from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
+from tokenizer.shards import ShardSource
 
 Writer = Callable[..., Path]
 
@@ -28,9 +29,9 @@ def own(shard_writer: Writer) -> Shards:
     return Shards({"a": shard_writer("a", documents(60), part_tokens=150), "b": shard_writer("b", documents(40))})
 
 
-def plan(shards: Shards) -> Plan:
+def plan(shards: Shards, sources: dict[str, ShardSource] | None = None) -> Plan:
     phase: dict[str, Any] = {"name": "only", "tokens": 640, "weights": {"a": 0.5, "b": 0.5}}
-    return freeze(MixtureSpec.model_validate({"phases": [phase]}), shards.sources, sequence_length=8, batch_tokens=64, seed=3)
+    return freeze(MixtureSpec.model_validate({"phases": [phase]}), sources or shards.sources, sequence_length=8, batch_tokens=64, seed=3)
 
 
 def test_shards_as_they_were_hold_with_their_counts(own: Shards) -> None:
@@ -53,11 +54,9 @@ def test_documents_taken_down_since_are_counted_with_the_tokens_that_are_never_s
 
 
 def test_parts_added_since_are_counted_and_not_planned(own: Shards) -> None:
-    made = plan(own)
     manifest = read_manifest(own.folders["a"])
-    one = made.sources[0]
-    fewer = made.model_copy(update={"sources": (one.model_copy(update={"parts": one.parts[:-1], "tokens": one.tokens - one.parts[-1].tokens}), made.sources[1])})
-    first = check_plan(fewer, own.folders)[0]
+    before = ShardSource(own.folders["a"], manifest.model_copy(update={"parts": manifest.parts[:-1]}))
+    first = check_plan(plan(own, {**own.sources, "a": before}), own.folders)[0]
     assert (first.later_parts, first.later_tokens, first.parts) == (1, manifest.parts[-1].tokens, len(manifest.parts) - 1)
 
 

@@ -1,0 +1,94 @@
+"""Parts on a local disk, mapped into memory as they are asked for."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import xxhash
+
+from artifacts.errors import UserError
+from mixtures.part_files import check_length
+from mixtures.plan_format import PinnedPart, PinnedSource
+from tokenizer.part_index import PartIndex, read_part_index
+from tokenizer.record_batch import open_batch
+from tokenizer.shard_format import TOKEN_TYPES, shard_schema
+from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
+from tokenizer.shards import ShardSource, open_source
+
+
+class LocalParts:
+    """Parts on a local disk, mapped into memory.
+
+    ``record_of``: the record of a part, by number. ``manifest`` is read when somebody asks for it.
+    """
+
+    def __init__(
+        self, folder: Path, dtype: str, record_of: Callable[[int], PartRecord], manifest: SourceManifest | None = None
+    ) -> None:
+        self.folder = folder
+        self.record_of = record_of
+        self.schema = shard_schema(TOKEN_TYPES[dtype])
+        self._manifest = manifest
+        self._maps: dict[int, pa.Buffer] = {}
+        self._indexes: dict[int, PartIndex] = {}
+
+    @classmethod
+    def of(cls, source: ShardSource) -> LocalParts:
+        return cls(source.folder, source.manifest.dtype, source.manifest.parts.__getitem__, source.manifest)
+
+    @classmethod
+    def pinned(cls, folder: Path, pinned: PinnedSource) -> LocalParts:
+        """The parts a plan pins. A manifest that is still the pinned one need not be understood, and of thousands that saves seconds."""
+        raw = read_raw_manifest(folder)
+        if pinned.manifest and xxhash.xxh3_128_hexdigest(raw) == pinned.manifest:
+            return cls(folder, pinned.dtype, lambda part: _record(pinned.parts[part]))
+        return cls.of(open_source(folder, pinned.tokenizer_hash))
+
+    @property
+    def as_pinned(self) -> bool:
+        return self._manifest is None
+
+    @property
+    def manifest(self) -> SourceManifest:
+        return self._manifest or read_manifest(self.folder)
+
+    @property
+    def where(self) -> str:
+        return str(self.folder)
+
+    def path(self, part: int) -> str:
+        return str(self.folder / self.record_of(part).file)
+
+    def index(self, part: int) -> PartIndex:
+        if part not in self._indexes:
+            self._indexes[part] = read_part_index(self.folder, self.record_of(part))
+        return self._indexes[part]
+
+    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
+        place = self.index(part).batch(number)
+        return open_batch(self._map(part).slice(place.offset, place.bytes), self.schema, self.path(part))
+
+    def touch(self, part: int, number: int) -> None:
+        """Nothing to do, as in :meth:`release`."""
+
+    def release(self, part: int, number: int) -> None:
+        """Nothing to do: what is mapped is the page cache's."""
+
+    def _map(self, part: int) -> pa.Buffer:
+        if part not in self._maps:
+            path = self.path(part)
+            try:
+                with open(path, "rb") as file:  # not Arrow's own map, which asks for the whole part to be read ahead
+                    mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+            except (OSError, ValueError) as error:
+                raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
+            check_length(mapped.size, self.record_of(part).bytes, path)
+            self._maps[part] = mapped
+        return self._maps[part]
+
+
+def _record(part: PinnedPart) -> PartRecord:
+    return PartRecord.model_construct(**dict(part), append=0, trainable_tokens=part.tokens)
