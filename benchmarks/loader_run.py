@@ -30,7 +30,7 @@ import pyarrow as pa  # noqa: E402
 from page_cache import drop, resident  # noqa: E402
 from token_data import TokenData, load  # noqa: E402
 
-from mixtures.loader import Batch, Loader  # noqa: E402
+from mixtures.loader import Batch, Buffer, Loader  # noqa: E402
 from mixtures.plan import Plan, freeze  # noqa: E402
 from mixtures.spec import MixtureSpec  # noqa: E402
 
@@ -79,12 +79,10 @@ def opened(data: TokenData, window: int, batch: int) -> Loader:
 
 
 def batches(loader: Loader, last_step: int) -> Iterator[Batch]:
-    """Steps from 0 to ``last_step`` - 1: by the iterator that reads ahead where the loader has one, else one by one."""
-    if hasattr(loader, "batches"):
-        yield from loader.batches(0, last_step)
-    else:
-        for step in range(last_step):
-            yield loader.batch(step)
+    """Steps from 0 to ``last_step`` - 1, into one buffer; no thread reads ahead, since there is one core."""
+    buffer = Buffer(loader.plan.batch_tokens)
+    for step in range(last_step):
+        yield loader.batch(step, buffer)
 
 
 def loader_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -112,7 +110,7 @@ def cold_epoch(plan: Plan, data: TokenData) -> dict[str, Any]:
     gc.collect()
     drop(data.files)
     left = resident(data.files)
-    epoch = sum(source.windows for source in plan.sources) // plan.batch_windows
+    epoch = sum(source.windows for source in plan.contexts[0].sources) // plan.batch_windows
 
     def tokens() -> Iterator[np.ndarray]:
         for batch in batches(Loader(plan, data.folders), epoch):
@@ -170,12 +168,12 @@ def counted(stream: Iterator[np.ndarray], seconds: float) -> dict[str, Any]:
 def write_order(data: TokenData, window: int) -> dict[str, Any]:
     """Rows of the bare stream in the order in which our loader shows them, an epoch long."""
     loader = opened(data, window, 64)
-    sizes = [source.windows for source in loader.plan.sources]
+    sizes = [source.windows for source in loader.plan.contexts[0].sources]
     begins = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     rows = []
     for step in range(max(1, sum(sizes) // 64)):
         batch = loader.batch(step)
-        rows.append(begins[batch.source] + batch.start // window)
+        rows.append(begins[batch.source] + batch.pieces[:, 3] // window)  # streams: one piece a row
     np.save(order_file(data, window), np.concatenate(rows))
     return {"windows": sum(map(len, rows))}
 

@@ -32,7 +32,7 @@ class LocalParts:
         self.record_of = record_of
         self.schema = shard_schema(TOKEN_TYPES[dtype])
         self._manifest = manifest
-        self._maps: dict[int, pa.Buffer] = {}
+        self._maps: dict[int, mmap.mmap] = {}
         self._indexes: dict[int, PartIndex] = {}
 
     @classmethod
@@ -69,7 +69,10 @@ class LocalParts:
 
     def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
         place = self.index(part).batch(number)
-        return open_batch(self._map(part).slice(place.offset, place.bytes), self.schema, self.path(part))
+        mapped = self._map(part)
+        start = place.offset // mmap.PAGESIZE * mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)  # its windows are shown in no order, and soon
+        return open_batch(pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part))
 
     def touch(self, part: int, number: int) -> None:
         """Nothing to do, as in :meth:`release`."""
@@ -77,15 +80,15 @@ class LocalParts:
     def release(self, part: int, number: int) -> None:
         """Nothing to do: what is mapped is the page cache's."""
 
-    def _map(self, part: int) -> pa.Buffer:
+    def _map(self, part: int) -> mmap.mmap:
         if part not in self._maps:
             path = self.path(part)
             try:
                 with open(path, "rb") as file:  # not Arrow's own map, which asks for the whole part to be read ahead
-                    mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+                    mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
             except (OSError, ValueError) as error:
                 raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
-            check_length(mapped.size, self.record_of(part).bytes, path)
+            check_length(len(mapped), self.record_of(part).bytes, path)
             self._maps[part] = mapped
         return self._maps[part]
 
