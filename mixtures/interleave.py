@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from artifacts.jit import kernel
 from mixtures.plan_format import Plan, Segment
 
 
@@ -62,17 +63,23 @@ def due_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.float64]:
 
 def numbers_of(plan: Plan, step: int, first: int = 0, last: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For windows first to last - 1 of a step: the source, and which window of that source in this context it is, from 0."""
-    number, context = plan.context_at(step)
+    segment, context = plan.segment_at(step), plan.context_at(step)[1]
     last = context.batch_windows if last is None else last
-    begin = (step - context.first_step) * context.batch_windows
-    sources = sources_of(plan, number, begin + first, begin + last)
-    counts = counts_before(plan, step, first)
-    order = np.argsort(sources, kind="stable")
-    totals = np.bincount(sources, minlength=len(counts))
-    rank = np.arange(len(sources)) - np.repeat(np.cumsum(totals) - totals, totals)
-    numbers = np.empty(len(sources), np.int64)
-    numbers[order] = rank + counts[sources[order]]
+    begin = (step - segment.first_step) * context.batch_windows
+    sequence = segment.mix(context.batch_windows).sequence(begin + first, begin + last)
+    sources, numbers = np.empty(len(sequence), np.int64), np.empty(len(sequence), np.int64)
+    number_windows(sequence, _counts(plan, segment, begin + first), sources, numbers)
     return sources, numbers
+
+
+@kernel
+def number_windows(sequence: NDArray[np.int16], counts: NDArray[np.int64], sources: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+    """Number each source's windows in a sequence (n,), on from ``counts`` (sources,), which moves with them."""
+    for window in range(len(sequence)):
+        source = sequence[window]
+        sources[window] = source
+        numbers[window] = counts[source]
+        counts[source] += 1
 
 
 def step_of(plan: Plan, number: int, source: int, shown: int) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from artifacts.jit import kernel
 from mixtures.fill import FIRST, LENGTH, PLACE, ROW, SOURCE
 from mixtures.interleave import numbers_of
 from mixtures.order import LEFT, SourceOrder, shown_windows, source_orders
@@ -58,13 +59,9 @@ class Windows:
         epoch, window = np.empty(len(source), np.int64), np.empty(len(source), np.int64)
         shown_windows(rows, keys, source, number, epoch, window)
         pieces = np.empty((len(source), PIECE), np.int64)
-        pieces[:, ROW] = np.arange(len(source))
-        pieces[:, PLACE] = 0
-        pieces[:, SOURCE] = source
-        pieces[:, FIRST] = window * length
-        pieces[:, LENGTH] = length
-        odd = np.flatnonzero(packed[source] | (epoch == LEFT))
-        return self._with_odd(pieces, odd, context, source, number) if len(odd) else pieces
+        if not whole_windows(source, epoch, window, length, packed, pieces):
+            return pieces
+        return self._with_odd(pieces, np.flatnonzero(packed[source] | (epoch == LEFT)), context, source, number)
 
     def parts(self, context: int, source: int, number: int) -> list[Part]:
         """What one window of a source is made of."""
@@ -152,6 +149,21 @@ class Windows:
             packed = np.array([order.packed for order in orders])
             self._rows[context] = rows, np.array([order.key for order in orders], np.uint64), packed
         return self._rows[context]
+
+
+@kernel
+def whole_windows(source: Ints, epoch: Ints, window: Ints, length: int, packed: NDArray[np.bool_], pieces: Ints) -> int:
+    """A piece for each window of a stream, (n, 5); returns how many rows are of another kind, whose pieces mean nothing."""
+    odd = 0
+    for row in range(len(source)):
+        pieces[row, ROW] = row
+        pieces[row, PLACE] = 0
+        pieces[row, SOURCE] = source[row]
+        pieces[row, FIRST] = window[row] * length
+        pieces[row, LENGTH] = length
+        if packed[source[row]] or epoch[row] == LEFT:
+            odd += 1
+    return odd
 
 
 def _stream_row(order: SourceOrder) -> Ints:
