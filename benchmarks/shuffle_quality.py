@@ -127,7 +127,8 @@ def simulated(windows: int, seed: int) -> Plan:
             return windows * WINDOW
 
     counted = Counted(**manifest.model_dump())
-    spec = MixtureSpec(phases=[{"name": "stable", "tokens": 2 * windows * WINDOW, "weights": {TRAIN: 1.0}}])  # type: ignore[arg-type]
+    phase = {"name": "stable", "tokens": 2 * windows * WINDOW, "weights": {TRAIN: 1.0}}
+    spec = MixtureSpec(phases=[phase], packing={TRAIN: "stream"})  # type: ignore[list-item]
     source = ShardSource(Path(TRAIN), counted)
     plan = freeze(spec, {TRAIN: source}, sequence_length=WINDOW, batch_tokens=64 * WINDOW, seed=seed)
     found = source_orders(plan, 0)[0].block_windows
