@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from mixtures.check_plan import check_plan
 from mixtures.loader import Batch, Loader
+from mixtures.pinning import cut, pin
 from mixtures.plan import Plan, append_segment, freeze
+from mixtures.plan_format import Packing
 from mixtures.spec import MixtureSpec, Phase
 from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
 from tokenizer.shards import open_source
@@ -33,13 +35,11 @@ def plan_of(shards: Any, *phases: Phase, length: int = 32, batch: int = 256, bos
     return freeze(spec, shards.sources, sequence_length=length, batch_tokens=batch, seed=7, bos=bos)
 
 
-def alone(folder: Path, length: int, bos: bool = True, windows: int | None = None, packing: str = "stream") -> tuple[Plan, Loader]:
+def alone(folder: Path, length: int, bos: bool = True, windows: int | None = None, packing: Packing = "stream") -> tuple[Plan, Loader]:
     """A plan that shows one source once, a window per step."""
     source = open_source(folder)
-    tokens = (windows or source.manifest.tokens // length) * length
-    if packing == "documents":
-        tokens = alone(folder, length, windows=1, packing="documents*")[0].contexts[0].sources[0].windows * length
-    spec = MixtureSpec(phases=(Phase(name="all", tokens=tokens, weights={"own": 1.0}),), packing={"own": packing.strip("*")})
+    epoch = cut(pin("own", source, packing, 1), source, length, None, length).windows
+    spec = MixtureSpec(phases=(Phase(name="all", tokens=(windows or epoch) * length, weights={"own": 1.0}),), packing={"own": packing})
     plan = freeze(spec, {"own": source}, sequence_length=length, batch_tokens=length, seed=1, bos=bos)
     return plan, Loader(plan, {"own": folder})
 
