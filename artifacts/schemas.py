@@ -13,8 +13,8 @@ from artifacts.errors import UserError
 
 FORMAT_KEY = b"windtunnel.format"
 
-VERSIONS = {"documents": 1, "signals": 1, "selection": 1, "evidence": 1, "quarantine": 1, "shard": 1, "encoded": 1, "rewrite": 1}
-READABLE = {name: (version,) for name, version in VERSIONS.items()}
+VERSIONS = {"documents": 1, "signals": 1, "selection": 1, "evidence": 2, "quarantine": 1, "shard": 1, "encoded": 1, "rewrite": 1}
+READABLE = {name: (version,) for name, version in VERSIONS.items()} | {"evidence": (1, 2)}  # evidence/1 has no column cluster
 
 ID = pa.binary(16)
 TEXT_HASH = pa.binary(16)
@@ -81,6 +81,7 @@ EVIDENCE = tagged(
         pa.field("kept_id", ID, nullable=False),
         pa.field("similarity", pa.float32(), nullable=False),
         pa.field("bands_hit", pa.int32(), nullable=False),
+        pa.field("cluster", ID, nullable=False),
         pa.field("cluster_size", pa.int64(), nullable=False),
     ],
 )

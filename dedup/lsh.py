@@ -51,9 +51,10 @@ def candidate_groups(keys: Hashes, has_signature: NDArray[np.bool_]) -> Groups:
 
 def cluster_roots(groups: Groups, documents: int) -> Rows:
     """The lowest row of each row's cluster, (documents,): connected components over the groups."""
-    roots = np.arange(documents, dtype=np.int64)
-    unite(groups.offsets, groups.members, roots)
-    return roots
+    parents = np.arange(documents, dtype=np.int64)
+    unite(groups.offsets, groups.members, parents)
+    flatten(parents)
+    return parents
 
 
 def cluster_sizes(groups: Groups, documents: int) -> Rows:
@@ -64,7 +65,7 @@ def cluster_sizes(groups: Groups, documents: int) -> Rows:
 
 @kernel
 def unite(offsets: Rows, members: Rows, parents: Rows) -> None:
-    """Union-find with path halving, the lower row on top; afterwards every parent is a root."""
+    """Union-find with path halving, the lower row on top: joins the groups to the clusters that ``parents`` holds already."""
     for group in range(offsets.size - 1):
         one = members[offsets[group]]
         for k in range(offsets[group] + 1, offsets[group + 1]):
@@ -78,5 +79,10 @@ def unite(offsets: Rows, members: Rows, parents: Rows) -> None:
             low, high = min(one, other), max(one, other)
             parents[high] = low
             one = low
+
+
+@kernel
+def flatten(parents: Rows) -> None:
+    """Make every parent a root, in place."""
     for row in range(parents.size):  # parents are lower rows, so theirs are final
         parents[row] = parents[parents[row]]

@@ -25,3 +25,13 @@ def equal_runs(keys: NDArray[Any], rows: NDArray[np.int64]) -> tuple[NDArray[np.
     offsets = np.zeros((int(run[-1]) if len(run) else -1) + 2, np.int64)
     np.cumsum(np.bincount(run), out=offsets[1:])
     return offsets, members
+
+
+def least_rows(groups: NDArray[np.int64], words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Of each row's group the row with the least id, (n,). groups: (n,) the same number for rows of one group; words: (n, 2) ids."""
+    order = np.lexsort((words[:, 1], words[:, 0], groups))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = groups[order[1:]] != groups[order[:-1]]
+    least = np.empty(len(order), np.int64)
+    least[order] = order[first][np.cumsum(first) - 1]
+    return least

@@ -28,6 +28,7 @@ from artifacts.tables import open_parquet, read_parquet, read_schema, write_parq
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.memory import peak_bytes, reset_peak
 from pipelines.readers import LIBRARIES, Fields, Limits, read
+from pipelines.selections import selection_after
 from pipelines.stages.base import ChooseStep, MeasureStep, Resources, RewriteStep, applies, fingerprint
 from pipelines.state import Chunk, StepOutcome
 
@@ -295,25 +296,6 @@ class _Worker:
         return kept
 
 
-def selection_after(size: pa.Table, previous: pa.Table | None, stage: str, drop: np.ndarray, reason: pa.Array) -> pa.Table:
-    """The selection of a chunk once the rows in ``drop`` (all kept so far) are dropped by ``stage``."""
-    rows = len(size)
-    kept = np.ones(rows, np.bool_) if previous is None else previous["kept"].to_numpy()
-    stages = pa.nulls(rows, pa.string()) if previous is None else previous["stage"].combine_chunks()
-    reasons = pa.nulls(rows, pa.string()) if previous is None else previous["reason"].combine_chunks()
-    mask = pa.array(drop)
-    return pa.table(
-        [
-            size["id"],
-            size["text_hash"],
-            pa.array(kept & ~drop),
-            pc.if_else(mask, pa.scalar(stage), stages),
-            pc.if_else(mask, reason, reasons),
-        ],
-        schema=SELECTION,
-    )
-
-
 def _account(entry: Entry, batch: Any) -> None:
     """Book one batch of a reader: every record seen is a document, dropped, or quarantined."""
     entry.entered.add(batch.records + batch.blank, batch.bytes)
@@ -376,4 +358,4 @@ def _changed_rows(batch: pa.RecordBatch, texts: pa.LargeStringArray, start: int,
     return pa.RecordBatch.from_arrays([pa.array(rows + start), batch["id"].take(pa.array(rows)), new, text_hashes(new)], schema=REWRITE)
 
 
-__all__ = ["ChunkResult", "ChunkStep", "ChunkTask", "ReadStep", "RemoveRowsStep", "run_chunk", "selection_after"]
+__all__ = ["ChunkResult", "ChunkStep", "ChunkTask", "ReadStep", "RemoveRowsStep", "run_chunk"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +19,7 @@ from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.chunk_texts import ChunkTexts
-from pipelines.keep_policy import KeepPolicy
+from pipelines.keep_policy import KeepPolicy, keep_ranks
 from pipelines.state import Chunk
 
 
@@ -66,24 +65,9 @@ class CorpusView:
         return pa.concat_arrays(arrays) if arrays else pa.nulls(0, wanted)
 
     def priority(self, policy: KeepPolicy) -> NDArray[np.int64]:
-        """Rank of each row in keep order, 0 = most wanted; a permutation of 0…n-1.
-
-        The order is total: whatever the policy leaves equal is ordered by id.
-        """
-        words = as_words(self.ids)
-        frame: dict[str, Any] = {"id_high": words[:, 0], "id_low": words[:, 1], "row": np.arange(len(self), dtype=np.int64)}
-        for key in policy.keys:
-            if key.column == "id":
-                continue
-            frame[key.column] = self._policy_column(policy, key.column)
-        order = pl.DataFrame(frame).sort(
-            by=[*policy.sort_columns(), "id_high", "id_low"],
-            descending=[*policy.sort_descending(), False, False],
-            nulls_last=True,
-        )["row"]
-        rank = np.empty(len(self), np.int64)
-        rank[order.to_numpy()] = np.arange(len(self), dtype=np.int64)
-        return rank
+        """Rank of each row in keep order, 0 = most wanted; a permutation of 0…n-1."""
+        columns = {name: self._policy_column(policy, name) for name in policy.sort_columns()}
+        return keep_ranks(policy, as_words(self.ids), columns)
 
     def texts(self, rows: NDArray[np.int64]) -> pa.LargeStringArray:
         """Current texts of the given rows, which are ascending."""

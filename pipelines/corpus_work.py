@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,9 @@ from artifacts.paths import Store
 from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, publish, published
 from artifacts.schemas import EVIDENCE, QUARANTINE, SELECTION, tagged
 from artifacts.tables import iter_parquet, read_parquet, write_parquet
-from pipelines.chunk_work import selection_after
 from pipelines.corpus_view import CorpusView
-from pipelines.stages.base import CompareStep, CorpusVerdict, PrepareStep, applies, fingerprint
+from pipelines.selections import selection_after
+from pipelines.stages.base import CompareStep, CompareWhole, CorpusVerdict, PrepareStep, applies, fingerprint
 from pipelines.state import Chunk
 
 VERSION = 2  # of find_duplicates, final_selection and collect_quarantine
@@ -140,11 +140,9 @@ def _repeats(words: NDArray[np.uint64], places: NDArray[np.int64]) -> NDArray[np
 # -- comparisons --------------------------------------------------------------------------------
 
 
-def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | None:
-    """Carry out a comparison: evidence first, then the new selection of every chunk concerned."""
-    store = Store(task.root)
-    concerned = [chunk for chunk in task.chunks if applies(task.step, chunk.source)]
-    inputs = {
+def comparison_inputs(task: CompareTask) -> dict[str, Any]:
+    """What the outcome of a comparison follows from: the rule, and texts, signals and selections of the documents concerned."""
+    return {
         **fingerprint(task.step.rule),
         "sources": [source for source in task.sources if applies(task.step, source)],
         "chunks": [
@@ -153,14 +151,22 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
                 "selection": chunk.selection.checksum if chunk.selection else None,
                 "signals": {name: chunk.signals[name].checksum for name in ("size", *task.step.rule.needs) if name in chunk.signals},
             }
-            for chunk in concerned
+            for chunk in task.chunks
+            if applies(task.step, chunk.source)
         ],
     }
+
+
+def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | None:
+    """Carry out a comparison in one task: evidence first, then the new selection of every chunk concerned."""
+    store = Store(task.root)
+    concerned = [chunk for chunk in task.chunks if applies(task.step, chunk.source)]
+    inputs = comparison_inputs(task)
     key = content_key(inputs)
 
     def make(unit: Publication) -> None:
         view = CorpusView(store, concerned, tuple(inputs["sources"]))
-        verdict = task.step.rule.compare(view)
+        verdict = cast(CompareWhole, task.step.rule).compare(view)
         with publish(store, f"evidence/{task.step.name}/{key}", inputs) as evidence:
             write_parquet(evidence, "evidence.parquet", EVIDENCE, [_evidence(view, verdict)])
         entries = _write_selections(unit, task.step, view, verdict)
@@ -204,7 +210,8 @@ def _evidence(view: CorpusView, verdict: CorpusVerdict) -> pa.Table:
     words = as_words(ids)
     order = pa.array(np.lexsort((words[:, 1], words[:, 0])))
     kept = view.ids.take(pa.array(verdict.kept_row))
-    columns = [ids, kept, pa.array(verdict.similarity), pa.array(verdict.bands_hit), pa.array(verdict.cluster_size)]
+    cluster = view.ids.take(pa.array(verdict.cluster_row))
+    columns = [ids, kept, pa.array(verdict.similarity), pa.array(verdict.bands_hit), cluster, pa.array(verdict.cluster_size)]
     return pa.table([column.take(order) for column in columns], schema=EVIDENCE)
 
 

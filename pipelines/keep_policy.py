@@ -7,7 +7,13 @@ which documents arrive. Missing values lose against present ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 
@@ -68,3 +74,21 @@ def parse_keep_policy(text: str, columns: dict[str, str], field: str = "keep") -
             break
         keys.append(PolicyKey(name, words[1:] == ["desc"]))
     return KeepPolicy(text, tuple(keys), dict(columns))
+
+
+def keep_ranks(policy: KeepPolicy, words: NDArray[np.uint64], columns: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Rank of each row in keep order, 0 = most wanted: (n,), a permutation of 0 … n-1.
+
+    words: (n, 2) halves of the ids, see :func:`artifacts.ids.as_words`. columns: of the policy, numpy arrays or polars
+    series of n values. The order is total: whatever the policy leaves equal is ordered by id.
+    """
+    frame: dict[str, Any] = {"id_high": words[:, 0], "id_low": words[:, 1], "row": np.arange(len(words), dtype=np.int64)}
+    frame.update({name: columns[name] for name in policy.sort_columns()})
+    order = pl.DataFrame(frame).sort(
+        by=[*policy.sort_columns(), "id_high", "id_low"],
+        descending=[*policy.sort_descending(), False, False],
+        nulls_last=True,
+    )["row"]
+    rank = np.empty(len(words), np.int64)
+    rank[order.to_numpy()] = np.arange(len(words), dtype=np.int64)
+    return rank

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work
+from pipelines.near import candidates, decide, gather, verify
 from pipelines.stages import base, conversations, datatrove, decontaminate, exact_dedup, heuristics, language, minhash_dedup, newlines, size
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -38,6 +39,10 @@ def rules() -> dict[str, tuple[int, str]]:
         "corpus_work": (corpus_work.VERSION, "pipelines.corpus_work"),
         "bands": (band_work.BANDS_VERSION, "pipelines.band_work"),
         "kept_documents": (kept_documents.VERSION, "pipelines.kept_documents"),
+        "near.candidates": (candidates.VERSION, "pipelines.near.candidates"),
+        "near.gather": (gather.VERSION, "pipelines.near.gather"),
+        "near.verify": (verify.VERSION, "pipelines.near.verify"),
+        "near.decide": (decide.VERSION, "pipelines.near.decide"),
         "tokenizer": (shard_work.TOKENIZER_VERSION, "tokenizer.train"),
         "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),
         "shards": (shard_work.SHARDS_VERSION, "tokenizer.shard_writer"),

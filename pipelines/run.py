@@ -25,6 +25,7 @@ from pipelines.band_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.chunk_work import ChunkResult, ChunkStep, ChunkTask, RemoveRowsStep, run_chunk
 from pipelines.corpus_work import (
     CompareTask,
+    CorpusOutcome,
     CorpusTask,
     PrepareTask,
     collect_quarantine,
@@ -34,6 +35,7 @@ from pipelines.corpus_work import (
     prepare,
 )
 from pipelines.executors import Executor, executor_kind, open_executor
+from pipelines.near.compare import PHASES, compare_near
 from pipelines.phases import PhaseRunner, text_bytes
 from pipelines.plan import ChunkPhase, CorpusPlan, plan_corpus
 from pipelines.progress import Progress, Silent, TrainingWatch
@@ -50,6 +52,7 @@ from pipelines.shard_work import (
     write_shards,
 )
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources
+from pipelines.stages.minhash_dedup import MinHashCompare
 from pipelines.state import Chunk
 from pipelines.take_downs import repeat_take_downs
 
@@ -217,11 +220,10 @@ class _Driver(PhaseRunner):
 
     def compare(self, step: CompareStep) -> None:
         started = time.monotonic()
-        self.progress.phase(step.name, 1, 0, 0)
+        task = CompareTask(self.store.root, self.chunks, self.sources, step)
         with self._at(self._place_of([step.name])):
-            outcome = self._one(compare_corpus, CompareTask(self.store.root, self.chunks, self.sources, step))
+            outcome = self._near(task) if isinstance(step.rule, MinHashCompare) else self._whole(task)
         self.chunks = outcome.chunks
-        self.progress.advance(1, 0)
         ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), facts=outcome.facts)
         ledger.seconds = time.monotonic() - started
         self.record.content["evidence"][step.name] = {"file": outcome.files[0].to_json(), **outcome.facts}
@@ -229,6 +231,26 @@ class _Driver(PhaseRunner):
         if outcome.facts.get("comparisons_skipped"):
             skipped, bounded = outcome.facts["comparisons_skipped"], outcome.facts["documents_bounded"]
             self.progress.note(f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents")
+
+    def _whole(self, task: CompareTask) -> CorpusOutcome:
+        """A comparison of small columns, in one task."""
+        self.progress.phase(task.step.name, 1, 0, 0)
+        outcome: CorpusOutcome = self._one(compare_corpus, task)
+        self.progress.advance(1, 0)
+        return outcome
+
+    def _near(self, task: CompareTask) -> CorpusOutcome:
+        """A comparison of texts, in bounded parts."""
+        self.progress.phase(task.step.name, len(PHASES), 0, 0)
+
+        def begins(phase: str) -> None:
+            self.progress.stands(phase)
+            self.progress.advance(int(phase != PHASES[0]), 0)
+
+        outcome = compare_near(task, self._all, begins)
+        self.record.touch([outcome])
+        self.progress.advance(1, 0)
+        return outcome
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())

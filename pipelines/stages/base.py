@@ -89,7 +89,8 @@ class Choose(Rule, Protocol):
 class CorpusVerdict:
     """Outcome of a comparison over n rows: who stays, why the others go, and the evidence.
 
-    Evidence columns are row numbers: ``document`` was removed in favour of ``kept``.
+    Evidence columns have one value per removed row: ``document`` was removed in favour of ``kept_row``; ``cluster_row`` is the row
+    whose id names their cluster, the least of its documents.
     """
 
     kept: NDArray[np.bool_]
@@ -98,6 +99,7 @@ class CorpusVerdict:
     kept_row: NDArray[np.int64]
     similarity: NDArray[np.float32]
     bands_hit: NDArray[np.int32]
+    cluster_row: NDArray[np.int64]
     cluster_size: NDArray[np.int64]
     facts: dict[str, Any]
 
@@ -109,6 +111,10 @@ class Compare(Rule, Protocol):
     def needs(self) -> tuple[str, ...]:
         """Names of the measures whose signals it reads, besides size."""
         ...
+
+
+class CompareWhole(Compare, Protocol):
+    """A comparison of small columns, which one task holds whole; others are carried out in parts (:mod:`pipelines.near`)."""
 
     def compare(self, view: CorpusView) -> CorpusVerdict: ...
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
+from artifacts.ids import as_words
 from dedup.exact import keep_first
+from dedup.runs import least_rows
 from pipelines.corpus_view import CorpusView
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import CompareStep, CorpusVerdict, StageSettings, Step, Surroundings
@@ -31,7 +35,7 @@ class ExactCompare:
     """Groups rows by text hash; evidence has similarity 1 and no bands."""
 
     policy: KeepPolicy
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -51,6 +55,14 @@ class ExactCompare:
             kept_row=kept_row[removed],
             similarity=np.ones(len(removed), np.float32),
             bands_hit=np.zeros(len(removed), np.int32),
+            cluster_row=_least_of_cluster(view, kept_row, removed),
             cluster_size=cluster_size[removed],
             facts={"clusters": len(np.unique(kept_row[removed]))},
         )
+
+
+def _least_of_cluster(view: CorpusView, kept_row: NDArray[np.int64], removed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each removed row, the row with the least id among those with its text."""
+    rows = np.union1d(removed, kept_row[removed])
+    least = rows[least_rows(kept_row[rows], as_words(view.ids.take(pa.array(rows))))]
+    return least[np.searchsorted(rows, removed)]

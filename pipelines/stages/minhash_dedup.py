@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from dedup.lsh import candidate_groups
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
-from dedup.shingles import ShingleSets
-from dedup.verify import MAX_COMPARISONS, greedy_keep
-from pipelines.corpus_view import CorpusView
+from dedup.minhash import MinHashConfig, band_keys
+from dedup.verify import MAX_COMPARISONS
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
-from pipelines.stages.base import CompareStep, CorpusVerdict, MeasureStep, StageSettings, Step, Surroundings
+from pipelines.stages.base import CompareStep, MeasureStep, StageSettings, Step, Surroundings
 
 
 class MinHashDedupStage(StageSettings):
@@ -73,14 +69,17 @@ class BandKeysMeasure:
 
 @dataclass(frozen=True)
 class MinHashCompare:
-    """Band groups give candidates; their texts are read again and compared exactly, in keep order."""
+    """Documents that share a band key are candidates; their texts are read again and compared exactly, in keep order.
+
+    Carried out in parts, see :mod:`pipelines.near`.
+    """
 
     measure: str
     config: MinHashConfig
     threshold: float
     max_comparisons: int
     policy: KeepPolicy
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     @property
@@ -89,40 +88,3 @@ class MinHashCompare:
 
     def settings(self) -> dict[str, Any]:
         return {"verify": self.threshold, "keep": self.policy.text, "max_comparisons": self.max_comparisons, "ngrams": self.config.ngrams}
-
-    def compare(self, view: CorpusView) -> CorpusVerdict:
-        column = view.column(self.measure, "bands")
-        signed = column.is_valid().to_numpy(zero_copy_only=False)
-        keys = np.zeros((len(view), self.config.bands), np.uint64)
-        keys[signed] = column.drop_null().flatten().to_numpy().reshape(-1, self.config.bands)
-        groups = candidate_groups(keys, signed)
-        candidates = np.unique(groups.members).astype(np.int64)
-        parts = [shingle_sets(texts, self.config) for texts in view.text_parts(candidates)]
-        sets = _spread(parts, candidates, len(view))
-        verdict = greedy_keep(view.priority(self.policy), groups, sets, self.threshold, self.max_comparisons)
-        return CorpusVerdict(
-            kept=verdict.kept,
-            reason="near_duplicate",
-            document=verdict.document,
-            kept_row=verdict.kept_document,
-            similarity=verdict.similarity,
-            bands_hit=verdict.bands_hit,
-            cluster_size=verdict.cluster_size,
-            facts={
-                "candidates": len(candidates),
-                "groups": len(groups.offsets) - 1,
-                "comparisons": verdict.compared,
-                "comparisons_skipped": verdict.skipped,
-                "documents_bounded": verdict.bounded,
-                "largest_cluster": verdict.largest_cluster,
-            },
-        )
-
-
-def _spread(parts: list[ShingleSets], rows: np.ndarray, count: int) -> ShingleSets:
-    """Sets of the given rows (ascending), in parts, as sets of all rows, the others empty."""
-    lengths = np.zeros(count, np.int64)
-    if parts:
-        lengths[rows] = np.concatenate([np.diff(part.offsets) for part in parts])
-    hashes = np.concatenate([part.hashes for part in parts]) if parts else np.empty(0, np.uint64)
-    return ShingleSets(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), hashes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-AREAS = ("documents", "signals", "selection", "evidence", "quarantine", "tokenizer", "shards")
+AREAS = ("documents", "signals", "selection", "evidence", "quarantine", "tokenizer", "shards", "work")
 
 
 def tree(run: Path) -> dict[str, str]:

@@ -1,0 +1,89 @@
+"""What verification needs of the candidates of one chunk, by shard: their shingle sets above all. The one part that reads texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from artifacts.paths import Store
+from artifacts.publish import Publication
+from artifacts.tables import read_parquet
+from dedup.minhash import MinHashConfig, shingle_sets
+from pipelines.chunk_texts import ChunkTexts
+from pipelines.keep_policy import KeepPolicy
+from pipelines.near.part_files import Made, Parts, by_number, made_parts, read_parts, write_parts
+from pipelines.state import Chunk
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class GatherTask:
+    """Candidates of a chunk. ``measure`` made their keys; ``source_rank`` is that of the chunk's source."""
+
+    root: str
+    step: str
+    chunk: Chunk
+    candidates: Parts
+    measure: str
+    config: MinHashConfig
+    policy: KeepPolicy
+    source_rank: int
+
+
+def gather(task: GatherTask, compute: bool = True) -> Made | None:
+    """Parts by shard: row in the chunk, id, band keys, columns of the keep policy, shingles (sorted, unique)."""
+    signals = {name: ref.checksum for name, ref in sorted(task.chunk.signals.items()) if name in _signals_read(task)}
+    inputs = {
+        "work": "gather", "version": VERSION, "candidates": task.candidates.ref.checksum, "chunk": task.chunk.number,
+        "text": task.chunk.text_version(), "signals": signals, "algorithm": task.config.algorithm,
+        "policy": task.policy.text, "source_rank": task.source_rank,
+    }  # fmt: skip
+    store = Store(task.root)
+
+    def make(unit: Publication) -> None:
+        _, found = next(read_parts(store, task.candidates, [task.chunk.number]))
+        rows = found["row"].to_numpy().astype(np.int64)
+        columns = {"row": found["row"], **_columns(store, task, rows), "shingles": _shingles(store, task, rows)}
+        table = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+        write_parts(unit, table.schema, by_number(table, found["shard"].to_numpy()))
+
+    return made_parts(store, f"{task.step}-sets", inputs, make, compute)
+
+
+def _signals_read(task: GatherTask) -> set[str]:
+    return {"size", task.measure, *task.policy.needs()}
+
+
+def _columns(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> dict[str, pa.Array]:
+    """Id, band keys and the columns of the keep policy; null where the source was not measured."""
+    wanted = {"id": "size", "bands": task.measure, **{key.column: task.policy.measures.get(key.column) for key in task.policy.keys}}
+    columns: dict[str, pa.Array] = {}
+    for name, measure in wanted.items():
+        ref = None if measure is None else task.chunk.signals.get(measure)
+        if name == "source_rank":
+            columns[name] = pa.array(np.full(len(rows), task.source_rank, np.int64))
+        elif ref is None:
+            columns[name] = pa.nulls(len(rows))
+        else:
+            columns[name] = read_parquet(store, ref.name, "signals", [name])[name].combine_chunks().take(pa.array(rows))
+    return columns
+
+
+def _shingles(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> pa.LargeListArray:
+    """The shingle set of each row, a batch of texts in memory at a time."""
+    lengths, hashes, start = [np.zeros(1, np.int64)], [np.empty(0, np.uint64)], 0
+    for batch in ChunkTexts(store, task.chunk).batches():
+        low, high = np.searchsorted(rows, [start, start + batch.num_rows])
+        if low < high:
+            sets = shingle_sets(pc.take(batch["text"], pa.array(rows[low:high] - start)), task.config)
+            lengths.append(np.diff(sets.offsets))
+            hashes.append(sets.hashes)
+        start += batch.num_rows
+    offsets: Any = np.cumsum(np.concatenate(lengths))
+    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(hashes)))
