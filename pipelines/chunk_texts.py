@@ -6,8 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from artifacts.paths import Store
+from artifacts.schemas import check_format
 from artifacts.tables import iter_parquet, read_parquet
 from pipelines.state import Chunk
 
@@ -53,6 +57,25 @@ class ChunkTexts:
             start += batch.num_rows
 
 
+def texts_of_rows(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> Iterator[pa.LargeStringArray]:
+    """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups without any are not decoded."""
+    assert chunk.documents is not None
+    overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
+    with store.open(chunk.documents.name) as file:
+        source = pq.ParquetFile(file)
+        check_format(source.schema_arrow, "documents", store.full(chunk.documents.name))
+        start = 0
+        for group in range(source.num_row_groups):
+            end = start + source.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(rows, [start, end])
+            if low < high:
+                batch = source.read_row_group(group, ["text"], use_threads=False).combine_chunks().to_batches()[0]
+                for overlay in overlays:
+                    batch = _overlay(batch, overlay, start)
+                yield pc.take(batch["text"], pa.array(rows[low:high] - start))
+            start = end
+
+
 def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordBatch:
     """Put the rewritten rows that fall into this batch in place of the old ones."""
     rows = overlay["row"].to_numpy()
@@ -61,7 +84,7 @@ def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordB
         return batch
     indices = np.arange(batch.num_rows, dtype=np.int64)
     indices[rows[first:last] - start] = batch.num_rows + np.arange(last - first)
-    for name in ("text", "text_hash"):
+    for name in ("text", "text_hash") if "text_hash" in batch.schema.names else ("text",):
         column = batch.schema.get_field_index(name)
         replacement = overlay[name].slice(first, last - first).combine_chunks()
         merged = pa.concat_arrays([batch.column(column), replacement]).take(pa.array(indices))

@@ -12,13 +12,12 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
-from pipelines.chunk_texts import ChunkTexts
+from pipelines.chunk_texts import texts_of_rows
 from pipelines.keep_policy import KeepPolicy, keep_ranks
 from pipelines.state import Chunk
 
@@ -75,13 +74,13 @@ class CorpusView:
         return pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
 
     def text_parts(self, rows: NDArray[np.int64]) -> Iterator[pa.LargeStringArray]:
-        """The same, chunk by chunk: one chunk's texts in memory at a time."""
+        """The same in parts, a row group's texts in memory at a time."""
         for index, chunk in enumerate(self.chunks):
             low, high = np.searchsorted(rows, self.starts[index : index + 2])
             if low == high:
                 continue
             inside = np.flatnonzero(self.masks[index])[rows[low:high] - self.starts[index]]
-            yield _take_texts(ChunkTexts(self.store, chunk), inside)
+            yield from texts_of_rows(self.store, chunk, inside)
 
     def _policy_column(self, policy: KeepPolicy, name: str) -> NDArray[np.generic] | pl.Series:
         if name == "source_rank":
@@ -98,12 +97,3 @@ class CorpusView:
         mask: NDArray[np.bool_] = read_parquet(self.store, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
         return mask
 
-
-def _take_texts(texts: ChunkTexts, rows: NDArray[np.int64]) -> pa.LargeStringArray:
-    parts, start = [], 0
-    for batch in texts.batches():
-        low, high = np.searchsorted(rows, [start, start + batch.num_rows])
-        if low < high:
-            parts.append(pc.take(batch["text"], pa.array(rows[low:high] - start)))
-        start += batch.num_rows
-    return pa.concat_arrays(parts)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
 from artifacts.publish import Publication
 from artifacts.tables import read_parquet
 from dedup.minhash import MinHashConfig, shingle_sets
-from pipelines.chunk_texts import ChunkTexts
+from pipelines.chunk_texts import texts_of_rows
 from pipelines.keep_policy import KeepPolicy
 from pipelines.near.part_files import Made, Parts, by_number, made_parts, read_parts, write_parts
 from pipelines.state import Chunk
@@ -76,14 +74,11 @@ def _columns(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> dict[st
 
 
 def _shingles(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> pa.LargeListArray:
-    """The shingle set of each row, a batch of texts in memory at a time."""
-    lengths, hashes, start = [np.zeros(1, np.int64)], [np.empty(0, np.uint64)], 0
-    for batch in ChunkTexts(store, task.chunk).batches():
-        low, high = np.searchsorted(rows, [start, start + batch.num_rows])
-        if low < high:
-            sets = shingle_sets(pc.take(batch["text"], pa.array(rows[low:high] - start)), task.config)
-            lengths.append(np.diff(sets.offsets))
-            hashes.append(sets.hashes)
-        start += batch.num_rows
-    offsets: Any = np.cumsum(np.concatenate(lengths))
+    """The shingle set of each row."""
+    lengths, hashes = [np.zeros(1, np.int64)], [np.empty(0, np.uint64)]
+    for texts in texts_of_rows(store, task.chunk, rows):
+        sets = shingle_sets(texts, task.config)
+        lengths.append(np.diff(sets.offsets))
+        hashes.append(sets.hashes)
+    offsets = np.cumsum(np.concatenate(lengths))
     return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(hashes)))
