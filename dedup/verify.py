@@ -26,6 +26,8 @@ from dedup.words import START, Hashes, Rows
 
 MAX_COMPARISONS = 256
 
+JACCARD, CONTAINMENT = MEASURES = ("jaccard", "containment")
+
 _RANK_BITS = np.uint64(40)
 _ALL_BANDS = np.uint64((1 << 24) - 1)
 
@@ -35,7 +37,7 @@ class Verdict:
     """What stays, and for each removed document the evidence.
 
     kept: (n,) bool. The evidence columns have one row per removed document, by row: ``document`` and ``kept_document``
-    int64 rows of the table, ``similarity`` float32 exact Jaccard, ``bands_hit`` int32 groups the two share (of those looked at),
+    int64 rows of the table, ``similarity`` float32 exact, ``bands_hit`` int32 groups the two share (of those looked at),
     ``cluster_size`` int64 of the removed document's candidate cluster. compared: pairs compared;
     skipped: pairs that ``max_comparisons`` left out, a pair beyond the bound of several groups
     counted once in each; bounded: documents at which it left out any. largest_cluster: documents in the largest candidate
@@ -55,19 +57,21 @@ class Verdict:
 
 
 def greedy_keep(
-    priority: Rows, groups: Groups, sets: ShingleSets, threshold: float, max_comparisons: int = MAX_COMPARISONS
+    priority: Rows, groups: Groups, sets: ShingleSets, threshold: float, max_comparisons: int = MAX_COMPARISONS, measure: str = JACCARD
 ) -> Verdict:
     """Verify candidates greedily in keep order.
 
     priority: (n,) a permutation of 0 .. n - 1, 0 = most wanted. groups: of rows of the same table.
-    sets: n sets, empty for rows outside all groups. threshold: Jaccard similarity, above 0 up to 1.
+    sets: n sets, empty for rows outside all groups. threshold: of the similarity, above 0 up to 1. measure: which similarity,
+    "jaccard", or "containment": the share of a document's shingles that the kept one has too, so that an excerpt
+    of a longer document counts as its copy, and never the longer one as a copy of the excerpt.
     max_comparisons: for each document at most so many kept members of each of its groups are
     looked at, most wanted first, and of them so many are compared, those sharing most bands first.
 
-    Raises: UserError for a threshold or bound out of range; ValueError when the columns do not fit together.
+    Raises: UserError for a threshold or bound out of range, or another measure; ValueError when the columns do not fit together.
     """
     priority = np.ascontiguousarray(priority, np.int64)
-    _check(priority, groups, sets, threshold, max_comparisons)
+    _check(priority, groups, sets, threshold, max_comparisons, measure)
     documents = len(priority)
     order = np.empty(documents, np.int64)
     order[priority] = np.arange(documents)
@@ -77,7 +81,7 @@ def greedy_keep(
     compared, skipped, bounded = verify_in_order(
         order, priority, membership_offsets, membership, groups.offsets, np.zeros(len(groups.members), np.int64),
         np.zeros(len(groups), np.int64), np.full(documents, -1, np.int64), np.zeros(documents, np.int32),
-        sets.offsets, sets.hashes, float(threshold), int(max_comparisons), best, similarity, hits,
+        sets.offsets, sets.hashes, measure == CONTAINMENT, float(threshold), int(max_comparisons), best, similarity, hits,
     )  # fmt: skip
     removed = np.flatnonzero(best >= 0)
     sizes = cluster_sizes(groups, documents)
@@ -94,7 +98,9 @@ def jaccard(sets: ShingleSets, left: Rows, right: Rows) -> NDArray[np.float32]:
     return similarity
 
 
-def _check(priority: Rows, groups: Groups, sets: ShingleSets, threshold: float, max_comparisons: int) -> None:
+def _check(priority: Rows, groups: Groups, sets: ShingleSets, threshold: float, max_comparisons: int, measure: str) -> None:
+    if measure not in MEASURES:
+        raise UserError("verification: no such measure of similarity", field="measure", found=measure, allowed=MEASURES)
     if not 0.0 < threshold <= 1.0:
         fix = "give a number above 0, up to 1"
         raise UserError("verification: the similarity threshold is out of range", field="verify", found=threshold, fix=fix)
@@ -119,20 +125,23 @@ def _memberships(groups: Groups, documents: int) -> tuple[Rows, Rows]:
 
 
 @kernel
-def bounded_jaccard(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, floor: float) -> float:
-    """Jaccard similarity of two sorted sets, or -1 as soon as it cannot reach ``floor``."""
-    total = (i_end - i) + (j_end - j)
+def bounded_similarity(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, contained: bool, floor: float) -> float:
+    """Jaccard similarity of two sorted sets, or the share of the first that is in the second; -1 once it cannot reach ``floor``."""
+    first = i_end - i
+    total = first + (j_end - j)
     common = 0
     while i < i_end and j < j_end:
         reachable = common + min(i_end - i, j_end - j)
-        if reachable < floor * (total - reachable) * 0.999999:  # far below rounding; the exact test is the caller's
+        whole = first if contained else total - reachable
+        if reachable < floor * whole * 0.999999:  # far below rounding; the exact test is the caller's
             return -1.0
         for _ in range(min(64, min(i_end - i, j_end - j))):  # every step moves one or both: no bound is passed
             one, other = hashes[i], hashes[j]
             common += int(one == other)
             i += int(one <= other)
             j += int(other <= one)
-    return common / (total - common) if total > 0 else 0.0
+    whole = first if contained else total - common
+    return common / whole if whole > 0 else 0.0
 
 
 @kernel
@@ -140,7 +149,7 @@ def compare_pairs(set_offsets: Rows, hashes: Hashes, left: Rows, right: Rows, si
     """Jaccard similarity of each pair of rows."""
     for k in range(left.size):
         i, j = left[k], right[k]
-        similarity[k] = bounded_jaccard(hashes, set_offsets[i], set_offsets[i + 1], set_offsets[j], set_offsets[j + 1], 0.0)
+        similarity[k] = bounded_similarity(hashes, set_offsets[i], set_offsets[i + 1], set_offsets[j], set_offsets[j + 1], False, 0.0)
 
 
 @kernel
@@ -181,8 +190,8 @@ def most_shared_first(
 @kernel
 def verify_in_order(
     order: Rows, priority: Rows, membership_offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows,
-    kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32], set_offsets: Rows, hashes: Hashes, threshold: float, limit: int,
-    best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
+    kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32], set_offsets: Rows, hashes: Hashes, contained: bool,
+    threshold: float, limit: int, best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
     """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs compared, skipped, documents bounded."""
     documents = order.size
@@ -204,7 +213,9 @@ def verify_in_order(
         floor = threshold
         for k in range(found):
             other = candidates[k]
-            value = bounded_jaccard(hashes, set_offsets[row], set_offsets[row + 1], set_offsets[other], set_offsets[other + 1], floor)
+            value = bounded_similarity(
+                hashes, set_offsets[row], set_offsets[row + 1], set_offsets[other], set_offsets[other + 1], contained, floor
+            )
             if value > floor or (value >= floor and (best[row] < 0 or priority[other] < priority[best[row]])):
                 best[row], floor = other, value
         if best[row] >= 0:

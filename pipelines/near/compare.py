@@ -124,7 +124,7 @@ class _Comparison:
                 files[shard].append((number, made.parts))
         rule = self.rule
         return [
-            VerifyTask(self.root, self.step, shard, tuple(found), rule.policy, rule.threshold, rule.max_comparisons)
+            VerifyTask(self.root, self.step, shard, tuple(found), rule.policy, rule.threshold, rule.max_comparisons, rule.similarity)
             for shard, found in files.items()
         ]
 

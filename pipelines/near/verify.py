@@ -51,13 +51,15 @@ class VerifyTask:
     policy: KeepPolicy
     threshold: float
     max_comparisons: int
+    similarity: str
 
 
 def verify(task: VerifyTask, compute: bool = True) -> Made | None:
     """Parts by chunk: the rows that go, each with its evidence."""
     inputs = {
         "work": "verify", "version": VERSION, "shard": task.shard, "policy": task.policy.text, "threshold": task.threshold,
-        "max_comparisons": task.max_comparisons, "files": [[number, parts.ref.checksum] for number, parts in task.files],
+        "max_comparisons": task.max_comparisons, "similarity": task.similarity,
+        "files": [[number, parts.ref.checksum] for number, parts in task.files],
     }  # fmt: skip
     store = Store(task.root)
 
@@ -69,7 +71,8 @@ def verify(task: VerifyTask, compute: bool = True) -> Made | None:
         groups = candidate_groups(keys, np.ones(len(table), np.bool_))
         columns = {key.column: pl.Series(table[key.column]) for key in task.policy.keys}
         with _held(sets_of) as sets:
-            verdict = greedy_keep(keep_ranks(task.policy, words, columns), groups, sets, task.threshold, task.max_comparisons)
+            ranks = keep_ranks(task.policy, words, columns)
+            verdict = greedy_keep(ranks, groups, sets, task.threshold, task.max_comparisons, task.similarity)
         unit.facts.update(comparisons=verdict.compared, comparisons_skipped=verdict.skipped, documents_bounded=verdict.bounded)
         names = least_rows(cluster_roots(groups, len(table)), words)
         ids, gone = table["id"].combine_chunks(), pa.array(verdict.document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -27,7 +27,10 @@ class MinHashDedupStage(StageSettings):
     bands: int = Field(default=14, ge=1, le=256)
     rows: int = Field(default=8, ge=1, le=64)
     seed: int = Field(default=1, ge=0)
-    verify: float = Field(default=0.7, gt=0, le=1, description="Jaccard similarity from which a document counts as a copy")
+    verify: float = Field(default=0.7, gt=0, le=1, description="similarity from which a document counts as a copy")
+    similarity: Literal["jaccard", "containment"] = Field(
+        default="jaccard", description="of the sets of shingles; containment: the share of a document's that the kept one has too"
+    )
     keep: str = Field(default="characters desc, source_rank, id", description="which copy stays: columns in order of importance")
     max_comparisons: int = Field(
         default=MAX_COMPARISONS, ge=1, le=1 << 31, description="at most this many exact comparisons per document; reported when it binds"
@@ -38,7 +41,7 @@ class MinHashDedupStage(StageSettings):
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),
-            CompareStep(name, MinHashCompare(name, config, self.verify, self.max_comparisons, policy), self.sources),
+            CompareStep(name, MinHashCompare(name, config, self.verify, self.similarity, self.max_comparisons, policy), self.sources),
         ]
 
 
@@ -77,6 +80,7 @@ class MinHashCompare:
     measure: str
     config: MinHashConfig
     threshold: float
+    similarity: str
     max_comparisons: int
     policy: KeepPolicy
     version: ClassVar[int] = 3
@@ -87,4 +91,10 @@ class MinHashCompare:
         return tuple(sorted({self.measure, *self.policy.needs()}))
 
     def settings(self) -> dict[str, Any]:
-        return {"verify": self.threshold, "keep": self.policy.text, "max_comparisons": self.max_comparisons, "ngrams": self.config.ngrams}
+        return {
+            "verify": self.threshold,
+            "similarity": self.similarity,
+            "keep": self.policy.text,
+            "max_comparisons": self.max_comparisons,
+            "ngrams": self.config.ngrams,
+        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -88,6 +88,10 @@ def jaccard_of(one: frozenset[int], other: frozenset[int]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
+def containment_of(one: frozenset[int], other: frozenset[int]) -> float:
+    return len(one & other) / len(one) if one else 0.0
+
+
 def components(groups: Sequence[Sequence[int]], documents: int) -> list[set[int]]:
     """The cluster of each document."""
     clusters = [{d} for d in range(documents)]
@@ -99,7 +103,12 @@ def components(groups: Sequence[Sequence[int]], documents: int) -> list[set[int]
 
 
 def greedy_of(
-    priority: Sequence[int], groups: Sequence[Sequence[int]], sets: Sequence[frozenset[int]], threshold: float, limit: int
+    priority: Sequence[int],
+    groups: Sequence[Sequence[int]],
+    sets: Sequence[frozenset[int]],
+    threshold: float,
+    limit: int,
+    measure: Callable[[frozenset[int], frozenset[int]], float] = jaccard_of,
 ) -> tuple[dict[int, tuple[int, float, int]], int]:
     """Removed document -> (kept document, similarity, bands); and how many pairs were compared."""
     kept_of: dict[int, list[int]] = defaultdict(list)
@@ -112,7 +121,7 @@ def greedy_of(
                 shared[kept] += 1
         looked_at = sorted(shared, key=lambda d: (-shared[d], priority[d]))[:limit]
         compared += len(looked_at)
-        matches = [(-jaccard_of(sets[document], sets[d]), priority[d], d) for d in looked_at]
+        matches = [(-measure(sets[document], sets[d]), priority[d], d) for d in looked_at]
         matches = [match for match in matches if -match[0] >= threshold]
         if matches:
             similarity, _, kept = min(matches)

@@ -12,7 +12,9 @@ from dedup.lsh import Groups, candidate_groups
 from dedup.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.verify import Verdict, greedy_keep, jaccard
-from tests.dedup.dedup_model import column, components, greedy_of, jaccard_of
+from tests.dedup.dedup_model import column, components, containment_of, greedy_of, jaccard_of
+
+MEASURES = {"jaccard": jaccard_of, "containment": containment_of}
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Case:
     sets: list[frozenset[int]]
     threshold: float
     limit: int
+    measure: str = "jaccard"
 
 
 @st.composite
@@ -34,6 +37,7 @@ def cases(draw: st.DrawFn) -> Case:
         sets=[draw(values) for _ in range(documents)],
         threshold=draw(st.sampled_from([0.01, 0.3, 0.5, 2 / 3, 0.7, 1.0])),
         limit=draw(st.sampled_from([1, 2, 3, 100])),
+        measure=draw(st.sampled_from(["jaccard", "containment"])),
     )
 
 
@@ -48,14 +52,14 @@ def groups_of(groups: list[list[int]]) -> Groups:
 
 
 def judged(case: Case) -> Verdict:
-    return greedy_keep(np.array(case.priority), groups_of(case.groups), sets_of(case.sets), case.threshold, case.limit)
+    return greedy_keep(np.array(case.priority), groups_of(case.groups), sets_of(case.sets), case.threshold, case.limit, case.measure)
 
 
 @given(cases())
 @settings(max_examples=400, deadline=None)
 def test_the_verdict_is_that_of_the_plain_model(case: Case) -> None:
     verdict = judged(case)
-    removed, compared = greedy_of(case.priority, case.groups, case.sets, case.threshold, case.limit)
+    removed, compared = greedy_of(case.priority, case.groups, case.sets, case.threshold, case.limit, MEASURES[case.measure])
     clusters = components(case.groups, len(case.priority))
     assert verdict.kept.tolist() == [d not in removed for d in range(len(case.priority))]
     evidence = zip(verdict.document, verdict.kept_document, verdict.similarity, verdict.bands_hit, verdict.cluster_size, strict=True)
@@ -75,6 +79,7 @@ def test_the_order_of_rows_and_groups_changes_nothing(case: Case, data: st.DataO
         sets=[case.sets[d] for d in document],
         threshold=case.threshold,
         limit=case.limit,
+        measure=case.measure,
     )
     one, other = judged(case), judged(moved)
     assert other.kept[place].tolist() == one.kept.tolist()
@@ -98,7 +103,7 @@ def test_every_removed_document_resembles_a_kept_one(case: Case) -> None:
     for document, kept in zip(verdict.document.tolist(), verdict.kept_document.tolist(), strict=True):
         assert verdict.kept[kept]
         assert case.priority[kept] < case.priority[document]
-        assert jaccard_of(case.sets[document], case.sets[kept]) >= case.threshold
+        assert MEASURES[case.measure](case.sets[document], case.sets[kept]) >= case.threshold
 
 
 def test_a_chain_loses_only_what_resembles_a_kept_link() -> None:
@@ -158,6 +163,26 @@ def test_the_early_end_of_a_comparison_never_loses_a_pair_at_the_threshold(one: 
         assert judged(Case([0, 1], [[0, 1]], sets, similarity, 10)).kept.tolist() == [True, False]
     if similarity < 1:
         assert judged(Case([0, 1], [[0, 1]], sets, float(np.nextafter(similarity, 2)), 10)).kept.all()
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 700))
+@settings(max_examples=60, deadline=None)
+def test_the_early_end_never_loses_a_document_that_another_contains(one: int, other: int, start: int) -> None:
+    sets = [frozenset(range(one)), frozenset(range(start, start + other))]
+    share = containment_of(sets[1], sets[0])
+    if share > 0:
+        assert judged(Case([0, 1], [[0, 1]], sets, share, 10, "containment")).kept.tolist() == [True, False]
+    if share < 1:
+        assert judged(Case([0, 1], [[0, 1]], sets, float(np.nextafter(share, 2)), 10, "containment")).kept.all()
+
+
+def test_an_excerpt_is_a_copy_by_containment_and_never_the_whole_of_the_excerpt() -> None:
+    sets = [frozenset(range(100)), frozenset(range(20))]
+    whole_first = judged(Case([0, 1], [[0, 1]], sets, 0.9, 10, "containment"))
+    assert whole_first.kept.tolist() == [True, False]
+    assert whole_first.similarity.tolist() == [1.0]
+    assert judged(Case([1, 0], [[0, 1]], sets, 0.9, 10, "containment")).kept.all()
+    assert judged(Case([0, 1], [[0, 1]], sets, 0.9, 10, "jaccard")).kept.all()
 
 
 def test_from_texts_to_verdict() -> None:
