@@ -225,7 +225,7 @@ def load_kernels() -> None:
     from dedup.partitions import deal_clusters
     from dedup.verify import greedy_keep
     from pipelines.near import compare  # noqa: F401
-    from pipelines.near.candidates import largest_cluster
+    from pipelines.near.candidates import cluster_rows
 
     texts = pa.array(["a b c d e f g h i j k l m n o p"] * 2, pa.large_string())
     config = MinHashConfig()
@@ -233,7 +233,7 @@ def load_kernels() -> None:
     groups = candidate_groups(keys, signed)
     greedy_keep(np.arange(2), groups, shingle_sets(texts, config), 0.7)
     deal_clusters(np.zeros(2, np.int64), np.ones(2, np.bool_), np.ones(2, np.int64), 1)
-    largest_cluster(np.zeros(2, np.int64))
+    cluster_rows(np.zeros(2, np.int64))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work
-from pipelines.near import candidates, decide, gather, verify
+from pipelines.near import candidates, decide, gather, rounds, verify
 from pipelines.stages import base, conversations, datatrove, decontaminate, exact_dedup, heuristics, language, minhash_dedup, newlines, size
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -42,6 +42,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "near.candidates": (candidates.VERSION, "pipelines.near.candidates"),
         "near.gather": (gather.VERSION, "pipelines.near.gather"),
         "near.verify": (verify.VERSION, "pipelines.near.verify"),
+        "near.rounds": (rounds.VERSION, "pipelines.near.rounds"),
         "near.decide": (decide.VERSION, "pipelines.near.decide"),
         "tokenizer": (shard_work.TOKENIZER_VERSION, "tokenizer.train"),
         "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),

@@ -50,12 +50,16 @@ class GroupTask:
 
 @dataclass(frozen=True)
 class ClusterTask:
-    """Candidates and the shard of each. ``chunks``: number, first row and size signals of every chunk; ``rows`` in all."""
+    """Candidates and the shard of each. ``chunks``: number, first row and size signals of every chunk; ``rows`` in all.
+
+    A cluster of more than ``large`` documents is said to be large, and so is its shard.
+    """
 
     root: str
     step: str
     rows: int
     shard_bytes: int
+    large: int
     chunks: tuple[tuple[int, int, FileRef], ...]
     groups: tuple[Parts, ...]
 
@@ -105,7 +109,7 @@ def group(task: GroupTask, compute: bool = True) -> Made | None:
 def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
     """Parts by chunk: the rows that are candidates, each with its shard."""
     inputs = {
-        "work": "cluster", "version": VERSION, "shard_bytes": task.shard_bytes,
+        "work": "cluster", "version": VERSION, "shard_bytes": task.shard_bytes, "large": task.large,
         "groups": [parts.ref.checksum for parts in task.groups],
         "chunks": [[number, first_row, size.checksum] for number, first_row, size in task.chunks],
     }  # fmt: skip
@@ -119,9 +123,11 @@ def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
                 unite(offsets, members, parents)
                 is_candidate[members] = True
         flatten(parents)
-        unit.facts.update(candidates=int(is_candidate.sum()), largest_cluster=int(largest_cluster(parents)))
+        sizes = cluster_rows(parents)
         weight = _candidate_bytes(store, task, is_candidate)
         shard, unit.facts["shards"] = deal_clusters(parents, is_candidate, weight, task.shard_bytes)
+        unit.facts.update(candidates=int(is_candidate.sum()), largest_cluster=int(sizes.max(initial=0)))
+        unit.facts["large_shards"] = np.unique(shard[sizes > task.large]).tolist()
         write_parts(unit, _CANDIDATES, _by_chunk(task, shard))
 
     store = Store(task.root)
@@ -159,11 +165,9 @@ def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:
 
 
 @kernel
-def largest_cluster(roots: NDArray[np.int64]) -> int:
-    """Documents in the largest cluster; 0 without documents. roots: (n,) lowest row of each row's cluster."""
+def cluster_rows(roots: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Rows of each cluster, at its root, (n,); 0 elsewhere. roots: (n,) lowest row of each row's cluster."""
     sizes = np.zeros(roots.size, np.int32)
-    largest = 0
     for row in range(roots.size):
         sizes[roots[row]] += 1
-        largest = max(largest, sizes[roots[row]])
-    return largest
+    return sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from operator import itemgetter
 
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Entry
@@ -12,6 +12,7 @@ from pipelines.corpus_work import CompareTask, CorpusOutcome, comparison_inputs
 from pipelines.near.candidates import ClusterTask, GroupTask, ScatterTask, cluster, group, scatter
 from pipelines.near.decide import ChooseTask, Chosen, EvidenceFile, EvidenceTask, choose, evidence
 from pipelines.near.gather import GatherTask, gather
+from pipelines.near.in_rounds import COUNTS, CarryOut, verify_in_rounds
 from pipelines.near.part_files import Made, Parts
 from pipelines.near.verify import VerifyTask, verify
 from pipelines.stages.base import applies
@@ -19,14 +20,8 @@ from pipelines.stages.minhash_dedup import MinHashCompare
 
 PARTITION_KEYS = 1 << 22  # keys that one grouping task holds: about 40 bytes each
 SHARD_BYTES = 64 << 20  # text bytes of the candidates of a shard: about as many bytes of shingles, twice
-COUNTS = ("comparisons", "comparisons_skipped", "documents_bounded")
+LARGE_CLUSTER = 4096  # documents above which a cluster is verified in rounds
 PHASES = ("sort the keys", "group equal keys", "join clusters", "gather candidates", "compare", "write")
-
-
-class CarryOut(Protocol):
-    """Has tasks made where their units are not there; results in the order of the tasks."""
-
-    def __call__(self, function: Callable[[Any, bool], Any], tasks: Sequence[Any]) -> list[Any]: ...
 
 
 def compare_near(task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]) -> CorpusOutcome:
@@ -83,18 +78,21 @@ class _Comparison:
         self.begins(PHASES[3])
         gathered = self.carry_out(gather, self._gather_tasks(candidates))
         self.begins(PHASES[4])
-        removed = self.carry_out(verify, self._verify_tasks(gathered, candidates))
+        removed = self._verified(self._verify_tasks(gathered, candidates), set(candidates.facts["large_shards"]))
         self.begins(PHASES[5])
         facts = {name: candidates.facts[name] for name in ("candidates", "largest_cluster")}
         facts["groups"] = sum(made.facts["groups"] for made in grouped)
         facts |= {name: sum(made.facts[name] for made in removed) for name in COUNTS}
         removals = tuple(made.parts for made in removed)
         kept = self.carry_out(evidence, [EvidenceTask(self.root, self.step, self.key, self.inputs, removals, facts)])[0]
-        of_chunk = {
-            number: tuple(parts for parts in removals if number in parts.numbers) for number in {chunk.number for chunk in self.chunks}
-        }
-        tasks = [ChooseTask(self.root, self.step, self.key, chunk, of_chunk[chunk.number]) for chunk in self.chunks]
-        return kept, self.carry_out(choose, tasks)
+        return kept, self.carry_out(choose, self._choose_tasks(removals))
+
+    def _verified(self, tasks: Sequence[VerifyTask], large: set[int]) -> list[Made]:
+        """Removals of every shard; those with a large cluster in rounds."""
+        at_once = [task for task in tasks if task.shard not in large]
+        in_rounds = [task for task in tasks if task.shard in large]
+        found = [*self.carry_out(verify, at_once), *verify_in_rounds(in_rounds, self.carry_out)]
+        return [made for _, made in sorted(zip((task.shard for task in (*at_once, *in_rounds)), found, strict=True), key=itemgetter(0))]
 
     def _group_tasks(self, scattered: Sequence[Made], prefixes: int) -> list[GroupTask]:
         files = tuple((made.parts, first) for made, first in zip(scattered, self.first_rows, strict=True))
@@ -107,7 +105,7 @@ class _Comparison:
 
     def _cluster_task(self, grouped: Sequence[Made]) -> ClusterTask:
         sizes = tuple((chunk.number, first, chunk.signals["size"]) for chunk, first in zip(self.chunks, self.first_rows, strict=True))
-        return ClusterTask(self.root, self.step, self.rows, SHARD_BYTES, sizes, tuple(made.parts for made in grouped))
+        return ClusterTask(self.root, self.step, self.rows, SHARD_BYTES, LARGE_CLUSTER, sizes, tuple(made.parts for made in grouped))
 
     def _gather_tasks(self, candidates: Made) -> list[GatherTask]:
         rule, parts = self.rule, candidates.parts

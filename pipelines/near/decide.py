@@ -16,7 +16,7 @@ from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.schemas import EVIDENCE, SELECTION
 from artifacts.tables import read_parquet, write_parquet
 from pipelines.near.part_files import Parts, read_parts
-from pipelines.near.verify import REMOVALS
+from pipelines.near.shard import REMOVALS
 from pipelines.selections import selection_after
 from pipelines.state import Chunk
 

@@ -66,7 +66,7 @@ def read_parts(store: Store, parts: Parts, numbers: Iterable[int] | None = None)
     wanted = set(parts.numbers if numbers is None else numbers)
     if wanted.isdisjoint(parts.numbers):
         return
-    with _opened(store, parts.ref.name) as source:
+    with opened(store, parts.ref.name) as source:
         reader = pa.ipc.open_file(source)
         for place, number in enumerate(parts.numbers):
             if number in wanted:
@@ -83,7 +83,8 @@ def by_number(table: pa.RecordBatch, numbers: NDArray[Any]) -> Iterator[tuple[in
 
 
 @contextlib.contextmanager
-def _opened(store: Store, name: str) -> Iterator[pa.NativeFile]:
+def opened(store: Store, name: str) -> Iterator[pa.NativeFile]:
+    """A file to read from: mapped where it is local, so that what is read is not copied."""
     if store.local:
         with pa.memory_map(store.full(name)) as mapped:
             yield mapped

@@ -16,7 +16,7 @@ from tests.pipelines.run_trees import tree
 from tests.pipelines.test_near_parts import corpus, kept_and_evidence, run, write
 
 KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))  # the full proof is 20: WINDTUNNEL_KILLS=20 make test
-PARTS = {"PARTITION_KEYS": 128, "SHARD_BYTES": 8192}
+PARTS = {"PARTITION_KEYS": 128, "SHARD_BYTES": 8192, "LARGE_CLUSTER": 8}
 AREAS = ("/near/work/", "/near/evidence/", "/near/selection/")
 CHILD = """
 import sys

@@ -17,7 +17,8 @@ from dedup.lsh import candidate_groups, cluster_roots, cluster_sizes
 from dedup.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.verify import greedy_keep
 from pipelines.near import compare as near
-from pipelines.near import verify as near_verify
+from pipelines.near import in_rounds as near_rounds
+from pipelines.near import shard as near_shard
 from pipelines.recipe import given_recipe
 from pipelines.run import RunOutcome, run_recipe
 
@@ -65,7 +66,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Partitions of about 32 keys, shards of about 2 KiB, sets of more than 1 KiB in a scratch file."""
     monkeypatch.setattr(near, "PARTITION_KEYS", 32)
     monkeypatch.setattr(near, "SHARD_BYTES", 2048)
-    monkeypatch.setattr(near_verify, "HELD_SETS", 1024)
+    monkeypatch.setattr(near_shard, "HELD_SETS", 1024)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -112,6 +113,29 @@ def test_the_size_of_the_parts_decides_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(near, "PARTITION_KEYS", 16)
     monkeypatch.setattr(near, "SHARD_BYTES", 1)  # a shard per cluster
     assert kept_and_evidence(run(tmp_path / "in", tmp_path / "parts")) == whole
+
+
+@pytest.mark.parametrize("similarity", ["jaccard", "containment"])
+def test_large_clusters_are_decided_in_rounds_as_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, similarity: str) -> None:
+    settings = {"similarity": similarity, "max_comparisons": 2, "verify": 0.85, "keep": "characters, id"}
+    rng = random.Random(8)
+    frame = [f"f{number}" for number in range(80)]
+    pages = [" ".join([*frame, *(f"own{rng.randrange(9000)}" for _ in range(rng.randint(4, 20)))]) for _ in range(120)]
+    write(tmp_path / "in", corpus(300, 8) + pages, 3)
+    at_once = run(tmp_path / "in", tmp_path / "at-once", **settings)
+    assert not (tmp_path / "at-once/near/work/minhash_dedup-settled").exists()
+    monkeypatch.setattr(near, "LARGE_CLUSTER", 5)
+    monkeypatch.setattr(near, "SHARD_BYTES", 8192)
+    monkeypatch.setattr(near_rounds, "FIRST_BLOCK", 4)
+    monkeypatch.setattr(near_rounds, "PIECE", 3)
+    in_rounds = run(tmp_path / "in", tmp_path / "in-rounds", workers=2, **settings)
+    assert len(list((tmp_path / "in-rounds/near/work/minhash_dedup-settled").iterdir())) > 4
+    assert len(list((tmp_path / "in-rounds/near/work/minhash_dedup-matches").iterdir())) > 10
+    assert kept_and_evidence(in_rounds) == kept_and_evidence(at_once)
+    assert in_rounds.record["evidence"]["minhash_dedup"]["documents_bounded"] > 0
+    for record in (at_once.record, in_rounds.record):
+        del record["evidence"]["minhash_dedup"]["file"]
+    assert in_rounds.record["evidence"] == at_once.record["evidence"]
 
 
 def test_another_threshold_reads_no_text_again(tmp_path: Path) -> None:
