@@ -106,7 +106,7 @@ def generate(folder: Path, documents: int) -> None:
     """Parquet files of ``id`` and ``text``."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(documents)
-    sentences = sentence_pool(rng)
+    sentences = sentence_pool(np.random.default_rng(0))  # the same for every size, so that sizes compare
     lengths = np.clip(np.exp(rng.normal(np.log(15), 1.05, documents)), 1, 2000).astype(np.int64)  # sentences, of about 110 bytes
     frame = rng.integers(0, SENTENCES, 60)
     drawn: list[np.ndarray] = []
