@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tokenizer.record_batch import open_batch
 from tokenizer.shard_format import TOKEN_TYPES, shard_schema
 from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
 from tokenizer.shards import ShardSource, open_source
+
+STRETCH = 1 << 23
+REQUEST = 1 << 17  # Linux reads no more of a larger one than the disk's read-ahead, which is 128 KiB where nobody changed it
 
 
 class LocalParts:
@@ -73,6 +77,25 @@ class LocalParts:
         start = place.offset // mmap.PAGESIZE * mmap.PAGESIZE
         mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)  # its windows are shown in no order, and soon
         return open_batch(pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part))
+
+    def ask(self, part: int, first: int, last: int) -> None:
+        """Have the record batches first to last - 1 read into the page cache, from another thread; returns when they are there.
+
+        At most two stretches of :data:`STRETCH` are under way, so that whoever waits for a page of its own does not wait long.
+        """
+        index = self.index(part)
+        start, stop = index.batch(first).offset, index.batch(last - 1).offset + index.batch(last - 1).bytes
+        file = os.open(self.path(part), os.O_RDONLY)
+        try:
+            for begin in range(start, stop, STRETCH):
+                end = min(begin + STRETCH, stop)
+                for place in range(begin, end, REQUEST):
+                    os.posix_fadvise(file, place, min(REQUEST, end - place), os.POSIX_FADV_WILLNEED)
+                if begin > start:
+                    os.pread(file, 1, begin - 1)  # waits for the stretch before
+            os.pread(file, 1, stop - 1)
+        finally:
+            os.close(file)
 
     def touch(self, part: int, number: int) -> None:
         """Nothing to do, as in :meth:`release`."""

@@ -59,7 +59,8 @@ def test_the_blocks_that_are_open_together_are_packed_once(shard_writer: Writer,
     names = [f"chat-{number}" for number in range(9)]
     folders = {name: shard_writer(name, [[5] * (number + 3) for number in range(60 + place)]) for place, name in enumerate(names)}
     spec = MixtureSpec(
-        phases=(PhaseSpec(name="one", tokens=40_000, weights=dict.fromkeys(names, 1 / len(names))),), packing=dict.fromkeys(names, "documents")
+        phases=(PhaseSpec(name="one", tokens=40_000, weights=dict.fromkeys(names, 1 / len(names))),),
+        packing=dict.fromkeys(names, "documents"),
     )
     plan = freeze(spec, {name: open_source(folder) for name, folder in folders.items()}, sequence_length=64, batch_tokens=1024, seed=1)
     blocks = sum(len(own.packed) - 1 for own in plan.contexts[0].sources)
