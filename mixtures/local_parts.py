@@ -20,6 +20,7 @@ from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, 
 from tokenizer.shards import ShardSource, open_source
 
 STRETCH = 1 << 23
+PROBE = 1 << 20
 REQUEST = 1 << 17  # Linux reads no more of a larger one than the disk's read-ahead, which is 128 KiB where nobody changed it
 
 
@@ -78,22 +79,31 @@ class LocalParts:
         mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)  # its windows are shown in no order, and soon
         return open_batch(pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part))
 
-    def ask(self, part: int, first: int, last: int) -> None:
+    def ask(self, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
         """Have the record batches first to last - 1 read into the page cache, from another thread; returns when they are there.
 
+        ``leaving``: asked before every stretch; where it is true the rest is not read.
         At most two stretches of :data:`STRETCH` are under way, so that whoever waits for a page of its own does not wait long.
+        Stretches that seem to be there already cost next to nothing.
         """
         index = self.index(part)
         start, stop = index.batch(first).offset, index.batch(last - 1).offset + index.batch(last - 1).bytes
         file = os.open(self.path(part), os.O_RDONLY)
         try:
+            before = start
             for begin in range(start, stop, STRETCH):
                 end = min(begin + STRETCH, stop)
+                if leaving():
+                    return
+                if all(_cached(file, place) for place in (*range(begin, end, PROBE), end - 1)):
+                    continue
                 for place in range(begin, end, REQUEST):
                     os.posix_fadvise(file, place, min(REQUEST, end - place), os.POSIX_FADV_WILLNEED)
-                if begin > start:
-                    os.pread(file, 1, begin - 1)  # waits for the stretch before
-            os.pread(file, 1, stop - 1)
+                if before > start:
+                    os.pread(file, 1, before - 1)  # waits for the stretch before
+                before = end
+            if before > start:
+                os.pread(file, 1, before - 1)
         finally:
             os.close(file)
 
@@ -114,6 +124,14 @@ class LocalParts:
             check_length(len(mapped), self.record_of(part).bytes, path)
             self._maps[part] = mapped
         return self._maps[part]
+
+
+def _cached(file: int, place: int) -> bool:
+    """Whether the page cache holds a byte of a file; False where the file system does not tell."""
+    try:
+        return os.preadv(file, [bytearray(1)], place, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
 
 
 def _record(part: PinnedPart) -> PartRecord:

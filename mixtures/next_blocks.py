@@ -46,7 +46,7 @@ class NextBlocks:
         """A step's batch was read. Costs nothing unless something is due, which a thread then asks for."""
         if step >= self._due:
             self._due = sys.maxsize  # until the thread knows better
-            threading.Thread(target=self.ask, args=(step,), name="windtunnel-next-blocks", daemon=True).start()
+            threading.Thread(target=self.ask, args=(step,), name="windtunnel-next-blocks").start()
 
     def ask(self, step: int) -> None:
         """Read what is due behind a step into the page cache; returns when it is there."""
@@ -69,7 +69,7 @@ class NextBlocks:
         try:
             for files, stream, first, last in wanted:
                 for records in stream.records(first, last):
-                    files.ask(*records)
+                    files.ask(*records, leaving=_leaving)
         except (OSError, UserError):
             return  # the batch that needs these bytes says what is wrong with them, and no more is asked for
         self._due = min(self._steps, default=end)
@@ -86,6 +86,11 @@ class NextBlocks:
         self._asked[source] = behind, max(asked, ready)
         due = stop if ready == len(blocks) else start + -(-(2 * ready + 1) * windows // parts)
         return blocks[asked:ready], due - 1
+
+
+def _leaving() -> bool:
+    """Whether the process is about to end. It waits for the thread, which would else be cut off, perhaps inside a compiled kernel."""
+    return not threading.main_thread().is_alive()
 
 
 def _around(order: SourceOrder, number: int) -> tuple[int, int, Group | None, Group]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,9 @@ def heard() -> Iterator[list[tuple[str, int, int]]]:
     found: list[tuple[str, int, int]] = []
     ask = LocalParts.ask
 
-    def noted(self: LocalParts, part: int, first: int, last: int) -> None:
+    def noted(self: LocalParts, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
         found.extend((self.folder.name, part, number) for number in range(first, last))
-        ask(self, part, first, last)
+        ask(self, part, first, last, leaving)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalParts, "ask", noted)
@@ -171,11 +173,43 @@ def test_what_was_asked_for_is_in_the_page_cache(shard_writer: Writer) -> None:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         if cached(file, place.offset):
             pytest.skip("this file system does not let go of pages")
-        files.ask(0, 20, 21)
+        files.ask(0, 20, 21, leaving=lambda: False)
         assert cached(file, place.offset)
         assert cached(file, place.offset + place.bytes - 1)
     finally:
         os.close(file)
+
+
+LEAVE = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+from mixtures.loader import Loader
+from mixtures.local_parts import LocalParts
+from mixtures.plan import Plan
+from mixtures.permutation import permuted_all
+
+asked, key = threading.Event(), np.uint64(1)
+
+def ask(self, part, first, last, leaving):
+    asked.set()
+    while not leaving():
+        permuted_all(1000, key)
+
+LocalParts.ask = ask
+loader = Loader(Plan.load(Path(sys.argv[1])), {"web": sys.argv[2], "chat": sys.argv[3]})
+for step in range(loader.plan.steps):
+    loader.batch(step)
+assert asked.wait(60)
+"""
+
+
+def test_a_process_that_ends_does_not_wait_for_what_is_asked_for(shards: Any, tmp_path: Path) -> None:
+    plan = plan_of(shards, ONE)
+    (tmp_path / "plan.json").write_bytes(plan.to_json())
+    command = [sys.executable, "-c", LEAVE, str(tmp_path / "plan.json"), *(str(shards.folders[name]) for name in ("web", "chat"))]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def cached(file: int, place: int) -> bool:
