@@ -20,7 +20,7 @@ from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, 
 from tokenizer.shards import ShardSource, open_source
 
 STRETCH = 1 << 23
-PROBE = 1 << 20
+PROBE = 1 << 21
 REQUEST = 1 << 17  # Linux reads no more of a larger one than the disk's read-ahead, which is 128 KiB where nobody changed it
 
 
