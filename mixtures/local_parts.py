@@ -84,10 +84,8 @@ class LocalParts:
 
         ``leaving``: asked before every stretch; where it is true the rest is not read.
         At most two stretches of :data:`STRETCH` are under way, so that whoever waits for a page of its own does not wait long.
-        Stretches that seem to be there already cost next to nothing.
         """
-        index = self.index(part)
-        start, stop = index.batch(first).offset, index.batch(last - 1).offset + index.batch(last - 1).bytes
+        start, stop = self._span(part, first, last)
         file = os.open(self.path(part), os.O_RDONLY)
         try:
             before = start
@@ -95,17 +93,31 @@ class LocalParts:
                 end = min(begin + STRETCH, stop)
                 if leaving():
                     return
-                if all(_cached(file, place) for place in (*range(begin, end, PROBE), end - 1)):
-                    continue
                 for place in range(begin, end, REQUEST):
                     os.posix_fadvise(file, place, min(REQUEST, end - place), os.POSIX_FADV_WILLNEED)
                 if before > start:
                     os.pread(file, 1, before - 1)  # waits for the stretch before
                 before = end
-            if before > start:
-                os.pread(file, 1, before - 1)
+            os.pread(file, 1, stop - 1)
         finally:
             os.close(file)
+
+    def there(self, part: int, first: int, last: int) -> bool:
+        """Whether the record batches first to last - 1 seem to be in the page cache, by a byte every :data:`PROBE`."""
+        start, stop = self._span(part, first, last)
+        try:
+            file = os.open(self.path(part), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return all(_cached(file, place) for place in (*range(start, stop, PROBE), stop - 1))
+        finally:
+            os.close(file)
+
+    def _span(self, part: int, first: int, last: int) -> tuple[int, int]:
+        """First byte and last + 1 of the record batches first to last - 1."""
+        begin, end = self.index(part).batch(first), self.index(part).batch(last - 1)
+        return begin.offset, end.offset + end.bytes
 
     def touch(self, part: int, number: int) -> None:
         """Nothing to do, as in :meth:`release`."""

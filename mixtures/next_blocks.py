@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from artifacts.errors import UserError
 from mixtures.interleave import context_end, counts_at_end, step_of
@@ -26,6 +27,13 @@ from mixtures.stream import SourceStream
 Group = tuple[int, int]  # epoch, group
 
 
+class Records(NamedTuple):
+    """Record batches of a part: ``place`` is (part, first, last + 1)."""
+
+    files: LocalParts
+    place: tuple[int, int, int]
+
+
 class NextBlocks:
     """Asks for the blocks that come next in the streams of a plan.
 
@@ -35,44 +43,42 @@ class NextBlocks:
     def __init__(self, plan: Plan, streams: Sequence[SourceStream]) -> None:
         self.plan = plan
         self.streams = tuple(streams)
-        local = hasattr(os, "posix_fadvise") and any(isinstance(stream.files, LocalParts) for stream in streams)
+        able = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
+        local = able and any(isinstance(stream.files, LocalParts) for stream in streams)
         self._due = 0 if local else sys.maxsize  # the step behind which there is something to ask for
+        self._thread: threading.Thread | None = None
         self._context = -1
         self._orders: tuple[SourceOrder, ...] = ()
         self._steps: list[int] = []  # as _due, by source
         self._asked: dict[int, tuple[Group, int]] = {}  # by source: the group asked for last, and how many of its blocks
 
     def shown(self, step: int) -> None:
-        """A step's batch was read. Costs nothing unless something is due, which a thread then asks for."""
+        """A step's batch was read. Costs nothing unless something is due; a thread reads what of it is not in the page cache."""
         if step >= self._due:
-            self._due = sys.maxsize  # until the thread knows better
-            threading.Thread(target=self.ask, args=(step,), name="windtunnel-next-blocks").start()
+            missing = [records for records in self.due(step) if not records.files.there(*records.place)]
+            if missing:
+                self._thread = threading.Thread(target=_read, args=(missing, self._thread), name="windtunnel-next-blocks")
+                self._thread.start()
 
-    def ask(self, step: int) -> None:
-        """Read what is due behind a step into the page cache; returns when it is there."""
+    def due(self, step: int) -> list[Records]:
+        """What is to be asked for behind a step. Each time it is asked, only what was not due before."""
         number, context = self.plan.context_at(step)
         if number != self._context:
             self._context, self._orders, self._asked = number, source_orders(self.plan, number), {}
             self._steps = [context.first_step] * len(self._orders)
         shown, end = counts_at_end(self.plan, number, step + 1).tolist(), context_end(self.plan, number)
-        wanted: list[tuple[LocalParts, SourceStream, int, int]] = []
+        found: list[Records] = []
         for source, (order, stream) in enumerate(zip(self._orders, self.streams, strict=True)):
             if self._steps[source] > step:
                 continue
             self._steps[source] = end
             if order.windows and order.groups > 1 and isinstance(stream.files, LocalParts):
                 blocks, due = self._blocks_due(source, order, shown[source])
-                size = order.context.block_tokens
-                wanted += [(stream.files, stream, block * size, (block + 1) * size) for block in blocks]
                 place = step_of(self.plan, number, source, due)
                 self._steps[source] = end if place is None else place[0]
-        try:
-            for files, stream, first, last in wanted:
-                for records in stream.records(first, last):
-                    files.ask(*records, leaving=_leaving)
-        except (OSError, UserError):
-            return  # the batch that needs these bytes says what is wrong with them, and no more is asked for
+                found += _records(stream, stream.files, order.context.block_tokens, blocks)
         self._due = min(self._steps, default=end)
+        return found
 
     def _blocks_due(self, source: int, order: SourceOrder, shown: int) -> tuple[list[int], int]:
         """The blocks to ask for after ``shown`` windows of a source, and the window behind which the next one is due."""
@@ -86,6 +92,25 @@ class NextBlocks:
         self._asked[source] = behind, max(asked, ready)
         due = stop if ready == len(blocks) else start + -(-(2 * ready + 1) * windows // parts)
         return blocks[asked:ready], due - 1
+
+
+def _records(stream: SourceStream, files: LocalParts, size: int, blocks: list[int]) -> list[Records]:
+    """The record batches of blocks of ``size`` tokens."""
+    try:
+        return [Records(files, place) for block in blocks for place in stream.records(block * size, (block + 1) * size)]
+    except UserError:
+        return []  # the batch that needs these blocks says what is wrong with them
+
+
+def _read(records: list[Records], before: threading.Thread | None) -> None:
+    """Read record batches, one behind the other, when another thread is done."""
+    if before is not None:
+        before.join()
+    try:
+        for each in records:
+            each.files.ask(*each.place, leaving=_leaving)
+    except OSError:
+        return  # as above
 
 
 def _leaving() -> bool:

@@ -39,7 +39,7 @@ def plan_of(shards: Any, *phases: PhaseSpec, open_tokens: int = 0) -> Plan:
 
 @contextmanager
 def heard() -> Iterator[list[tuple[str, int, int]]]:
-    """What is asked for, record batch by record batch: (source, part, number)."""
+    """What is asked for, record batch by record batch: (source, part, number). Nothing counts as being in the page cache."""
     found: list[tuple[str, int, int]] = []
     ask = LocalParts.ask
 
@@ -49,7 +49,15 @@ def heard() -> Iterator[list[tuple[str, int, int]]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalParts, "ask", noted)
+        patch.setattr(LocalParts, "there", lambda *_: False)
         yield found
+
+
+def tell(asking: NextBlocks, step: int) -> None:
+    """Show a step and wait until all is read."""
+    asking.shown(step)
+    if asking._thread is not None:
+        asking._thread.join()
 
 
 def records_of(plan: Plan, folders: dict[str, Path], source: int, blocks: list[int], size: int) -> Records:
@@ -85,7 +93,7 @@ def test_the_next_group_is_asked_for_before_it_begins_and_nothing_behind_it(shar
             end = plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
             for step in range(plan.contexts[number].first_step, end):
                 asked.clear()
-                asking.ask(step)
+                tell(asking, step)
                 counts = counts_at_end(plan, number, step + 1).tolist()
                 for source, (order, count) in enumerate(zip(orders, counts, strict=True)):
                     size, now = order.context.block_tokens, following(order, count)
@@ -110,7 +118,7 @@ def test_blocks_are_asked_for_at_the_pace_of_what_is_shown(shards: Any) -> None:
     steps = []
     with heard() as asked:
         for step in range(order.group_place(0, 1) // 8):
-            asking.ask(step)
+            tell(asking, step)
             if asked:
                 steps.append(step)
                 asked.clear()
@@ -124,10 +132,10 @@ def test_a_step_that_comes_again_asks_for_nothing_and_a_source_of_one_group_neve
         asking = NextBlocks(plan, open_streams(plan, shards.folders))
         with heard() as asked:
             for step in range(plan.steps):
-                asking.ask(step)
+                tell(asking, step)
                 times = len(asked)
-                asking.ask(step)
-                asking.ask(step // 2)
+                tell(asking, step)
+                tell(asking, step // 2)
                 assert len(asked) == times
         assert bool(asked) == (open_tokens == 0)
 
@@ -160,7 +168,7 @@ def test_a_part_that_is_gone_is_told_by_the_batch_that_needs_it(shard_writer: Wr
     for part in folder.glob("*.arrow"):
         part.unlink()
     for step in range(plan.steps):
-        asking.ask(step)
+        tell(asking, step)
 
 
 def test_what_was_asked_for_is_in_the_page_cache(shard_writer: Writer) -> None:
@@ -173,7 +181,9 @@ def test_what_was_asked_for_is_in_the_page_cache(shard_writer: Writer) -> None:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         if cached(file, place.offset):
             pytest.skip("this file system does not let go of pages")
+        assert not files.there(0, 20, 21)
         files.ask(0, 20, 21, leaving=lambda: False)
+        assert files.there(0, 20, 21)
         assert cached(file, place.offset)
         assert cached(file, place.offset + place.bytes - 1)
     finally:
@@ -196,7 +206,7 @@ def ask(self, part, first, last, leaving):
     while not leaving():
         permuted_all(1000, key)
 
-LocalParts.ask = ask
+LocalParts.ask, LocalParts.there = ask, lambda *_: False
 loader = Loader(Plan.load(Path(sys.argv[1])), {"web": sys.argv[2], "chat": sys.argv[3]})
 for step in range(loader.plan.steps):
     loader.batch(step)
