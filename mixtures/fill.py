@@ -117,115 +117,66 @@ def fill_batch(
     Outputs are flat, (B * T,), ``borders`` (B * T + 1,). Returns the number of documents d; ``borders[:d + 1]`` is filled. Returns -1 when
     a token is not below ``vocabulary``.
     """
-    out = (tokens, targets, weights, positions, documents, borders)
     rows = len(tokens) // length
     number, count, largest = 0, 0, 0
     for row in range(rows):
         at, document = row * length, -1
         end_of_row = at + length
         while number < len(pieces) and pieces[number, ROW] == row:
-            source, place = pieces[number, SOURCE], pieces[number, FIRST]
-            end, inside = place + pieces[number, LENGTH], False
-            while place < end:
-                entry = table[batch_at(place, parts[source], parts[source + 1], part_starts, part_rows, table)]
-                last = min(end - entry[START], entry[TOKENS])
+            source = pieces[number, SOURCE]
+            place, left, inside = pieces[number, FIRST], pieces[number, LENGTH], False
+            while left > 0:
+                batch = batch_at(place, parts[source], parts[source + 1], part_starts, part_rows, table)
+                entry = table[batch]
+                offsets = carray(_pointer(entry[OFFSETS]), (entry[ROWS] + 1,), np.int64)
                 low = place - entry[START]
-                at, document, count, inside, most = _fill_from(entry, low, last, inside, at, document, count, eos, bos, out)
-                largest = max(largest, most)
-                place = entry[START] + last
+                text = np.searchsorted(offsets, low, side="right") - 1
+                while left > 0 and low < entry[TOKENS]:
+                    begin = offsets[text]
+                    run = min(offsets[text + 1] - low, left)
+                    if run == 0:  # a document without a token
+                        text += 1
+                        continue
+                    opens = low == begin
+                    if opens and bos < 0:  # the input is the EOS of the document before, to which this place belongs
+                        if not inside:
+                            document += 1
+                            borders[count] = at
+                            count += 1
+                        largest = max(largest, _set(entry, low, at, 1, eos, tokens, targets))
+                        documents[at] = document
+                        positions[at] = positions[at - 1] + 1 if inside else 0
+                        weights[at] = 0
+                        if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
+                            targets[at] = eos
+                        at, low, left, run, opens, inside = at + 1, low + 1, left - 1, run - 1, False, True
+                        if run == 0:  # the next place has this EOS as its input and begins another document
+                            text, inside = text + 1, False
+                            continue
+                    document += 1
+                    borders[count] = at
+                    count += 1
+                    inside = True
+                    largest = max(largest, _set(entry, low, at, run, bos if opens else -1, tokens, targets))
+                    _number(positions[at : at + run], documents[at : at + run], document)
+                    _weigh(entry, text, begin, low, at, run, weights)
+                    if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
+                        tokens[at + (1 if opens else 0) : at + run] = eos
+                        targets[at : at + run] = eos
+                        weights[at : at + run] = 0
+                    at, low, left = at + run, low + run, left - run
+                    text += 1
+                place = entry[START] + low
             number += 1
         if at < end_of_row:
             borders[count] = at
             count += 1
-            _pad(at, end_of_row, document + 1, eos, out)
+            _number(positions[at:end_of_row], documents[at:end_of_row], document + 1)
+            tokens[at:end_of_row] = eos
+            targets[at:end_of_row] = eos
+            weights[at:end_of_row] = 0
     borders[count] = rows * length
     return count if largest < vocabulary else -1
-
-
-@kernel
-def _fill_from(
-    entry: Ints, low: int, last: int, inside: bool, at: int, document: int, count: int, eos: int, bos: int, out: Any
-) -> tuple[int, int, int, bool, int]:
-    """Tokens ``low`` to ``last`` - 1 of a record batch as targets of the places from ``at`` on.
-
-    ``document``: number of the last document in the row; ``count``: documents in the batch so far; ``inside``: the piece is in the midst of
-    a document's input. Returns place, document, count and inside behind them, and the largest id read.
-    """
-    borders = out[5]
-    offsets = carray(_pointer(entry[OFFSETS]), (entry[ROWS] + 1,), np.int64)
-    text = int(np.searchsorted(offsets, low, side="right")) - 1
-    largest = 0
-    while low < last:
-        stop = min(offsets[text + 1], last)  # at low where a document has no token
-        opens = low == offsets[text]
-        if opens and bos < 0 and low < stop:
-            if not inside:
-                document += 1
-                borders[count] = at
-                count += 1
-            largest = max(largest, _fill_behind_eos(entry, text, low, at, document, inside, eos, out))
-            at, low, opens = at + 1, low + 1, False
-            inside = low < stop  # else the next place has this EOS as its input and begins another document
-        if low < stop:
-            document += 1
-            borders[count] = at
-            count += 1
-            inside = True
-            largest = max(largest, _fill_run(entry, text, low, stop, at, document, bos if opens else -1, eos, out))
-            at, low = at + stop - low, stop
-        text += 1
-    return at, document, count, inside, largest
-
-
-@kernel
-def _fill_behind_eos(entry: Ints, text: int, low: int, at: int, document: int, inside: bool, eos: int, out: Any) -> int:
-    """The first target of a document without BOS: its input is the EOS of the document before, to which the place belongs.
-
-    Returns the id read.
-    """
-    tokens, targets, weights, positions, documents, _ = out
-    largest = _set(entry, low, at, 1, eos, tokens, targets)
-    documents[at] = document
-    positions[at] = positions[at - 1] + 1 if inside else 0
-    weights[at] = 0
-    if _removed(entry, text):
-        targets[at] = eos
-    return largest
-
-
-@kernel
-def _fill_run(entry: Ints, text: int, low: int, stop: int, at: int, document: int, first: int, eos: int, out: Any) -> int:
-    """Tokens ``low`` to ``stop`` - 1 of a record batch, all of its document ``text``; the first input is ``first`` unless that is -1.
-
-    Returns the largest id read.
-    """
-    tokens, targets, weights, positions, documents, _ = out
-    run = stop - low
-    largest = _set(entry, low, at, run, first, tokens, targets)
-    _number(positions[at : at + run], documents[at : at + run], document)
-    begin = carray(_pointer(entry[OFFSETS]), (entry[ROWS] + 1,), np.int64)[text]
-    _weigh(entry, text, begin, low, at, run, weights)
-    if _removed(entry, text):
-        tokens[at + (1 if first >= 0 else 0) : at + run] = eos
-        targets[at : at + run] = eos
-        weights[at : at + run] = 0
-    return largest
-
-
-@kernel
-def _pad(at: int, stop: int, document: int, eos: int, out: Any) -> None:
-    """Places ``at`` to ``stop`` - 1 as padding, numbered as a document of its own."""
-    tokens, targets, weights, positions, documents, _ = out
-    _number(positions[at:stop], documents[at:stop], document)
-    tokens[at:stop] = eos
-    targets[at:stop] = eos
-    weights[at:stop] = 0
-
-
-@kernel
-def _removed(entry: Ints, text: int) -> bool:
-    """Whether a document was taken down."""
-    return bool(entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0)
 
 
 @kernel
