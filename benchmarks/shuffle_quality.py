@@ -20,8 +20,8 @@ Blocks, not windows, are the units of the last but one: windows of one block mov
 and each epoch's windows permuted over the whole epoch. Pairs share their starting weights; each pair has another seed for weights,
 plan and permutation. The figure is the difference of the losses on held-out documents at the end, planned less random, with
 its 95% t-interval over the pairs; beside it the same for the mean training loss. A third order, windows sorted by their mean token (which
-puts languages and kinds of text together), shows that the experiment can tell a bad order. The run goes a little more than once
-through its source, in some 16 blocks of which 4 are open.
+puts languages and kinds of text together), shows that the experiment can tell a bad order. The run goes a few times through its source,
+which is small and so has all its blocks open: epochs of it are to be as good as fully random ones.
 
 Each seed trains in a process of its own, on one thread. Takes about 5 minutes on two cores at the defaults.
 Writes ``benchmarks/results/shuffle_quality.json``.

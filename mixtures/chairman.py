@@ -77,8 +77,7 @@ class Mix:
         Raises: IndexError when a ramp ends before.
         """
         block, rest = (0, number) if self.horizon else divmod(number, self.start[source])
-        places = np.flatnonzero(self._pattern(self.period).sequence == source)
-        return block * self.period + int(places[rest])
+        return block * self.period + self._pattern(self.period).place_of(source, rest)
 
     def _pattern(self, windows: int) -> _Pattern:
         rounded = min(self.period, -(-windows // _MILESTONE) * _MILESTONE)
@@ -98,6 +97,14 @@ class _Pattern:
         rest = self.sequence[milestone * _MILESTONE : windows]
         counts: NDArray[np.int64] = self.milestones[milestone] + np.bincount(rest, minlength=self.milestones.shape[1])
         return counts
+
+    def place_of(self, source: int, number: int) -> int:
+        """The window that is the source's window ``number``. Raises: IndexError when there is none."""
+        before = self.milestones[:, source]
+        milestone = int(np.searchsorted(before, number, "right")) - 1
+        first = milestone * _MILESTONE
+        places = np.flatnonzero(self.sequence[first : first + _MILESTONE] == source)
+        return first + int(places[number - before[milestone]])
 
 
 @lru_cache(maxsize=32)

@@ -15,20 +15,6 @@ from artifacts.jit import kernel
 from mixtures.plan_format import Plan, Segment
 
 
-def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int64]:
-    """Source index of windows first to last - 1 of the context of that number, (last - first,)."""
-    context = plan.contexts[number]
-    batch = context.batch_windows
-    pieces = []
-    for segment in segments_of(plan, number):
-        start, stop = ((step - context.first_step) * batch for step in (segment.first_step, segment.last_step))
-        low, high = max(first, start), min(last, stop)
-        if low < high:
-            pieces.append(segment.mix(batch).sequence(low - start, high - start))
-    joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces) if pieces else np.empty(0, np.int64)
-    return joined.astype(np.int64)
-
-
 def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
     """Windows each source has shown before a window of a step, since the step's context began, (sources,), exact.
 
@@ -49,16 +35,6 @@ def counts_at_end(plan: Plan, number: int, step: int | None = None) -> NDArray[n
         return np.zeros(len(plan.sources), np.int64)
     segment = plan.segment_at(step - 1)
     return _counts(plan, segment, (step - segment.first_step) * context.batch_windows)
-
-
-def due_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.float64]:
-    """What :func:`counts_before` would be with fractions of windows, from the segment's start on."""
-    segment = plan.segment_at(step)
-    batch = plan.context_at(step)[1].batch_windows
-    due = segment.mix(batch).due((step - segment.first_step) * batch + window)
-    out = np.zeros(len(plan.sources))
-    out[: len(due)] = due + np.array(segment.cursors)
-    return out
 
 
 def numbers_of(plan: Plan, step: int, first: int = 0, last: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -39,6 +39,7 @@ from artifacts.errors import UserError
 from mixtures.batch_table import BatchTable
 from mixtures.fill import fill_batch
 from mixtures.interleave import check_cursors
+from mixtures.next_blocks import NextBlocks
 from mixtures.open_parts import part_files
 from mixtures.plan_format import Plan
 from mixtures.read_ahead import read_ahead
@@ -137,6 +138,7 @@ class Loader:
         self.streams = open_streams(plan, folders, self.cache)
         self.windows = Windows(plan, self.streams)
         self._table = BatchTable(self.streams, self.cache)
+        self._next_blocks = NextBlocks(plan, self.streams)
         self._reading = threading.RLock()  # what one thread opens may let go of what the kernel of another reads
 
     def slice_of(self, step: int) -> tuple[int, int]:
@@ -150,7 +152,9 @@ class Loader:
             raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.plan.steps - 1}"])
         with self._reading:
             source, pieces = self.windows.of_step(step, *self.slice_of(step))
-            return self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
+            batch = self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
+            self._next_blocks.shown(step)
+        return batch
 
     def batches(self, first: int, last: int, ahead: int = 2, pinned: bool = False) -> Generator[Batch]:
         """Batches of steps first to last - 1, read by a thread up to ``ahead`` steps ahead.
@@ -201,7 +205,6 @@ class Loader:
             source=source.astype(np.int32),
             pieces=pieces,
         )
-
 
     def _refuse_tokens(self, pieces: NDArray[np.int64]) -> None:
         """Name the part with a token that is none. Raises: UserError."""

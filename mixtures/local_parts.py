@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from tokenizer.record_batch import open_batch
 from tokenizer.shard_format import TOKEN_TYPES, shard_schema
 from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
 from tokenizer.shards import ShardSource, open_source
+
+STRETCH = 1 << 23
+PROBE = 1 << 21
+REQUEST = 1 << 17  # Linux reads no more of a larger one than the disk's read-ahead, which is 128 KiB where nobody changed it
 
 
 class LocalParts:
@@ -74,6 +79,46 @@ class LocalParts:
         mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)  # its windows are shown in no order, and soon
         return open_batch(pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part))
 
+    def ask(self, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
+        """Have the record batches first to last - 1 read into the page cache, from another thread; returns when they are there.
+
+        ``leaving``: asked before every stretch; where it is true the rest is not read.
+        At most two stretches of :data:`STRETCH` are under way, so that whoever waits for a page of its own does not wait long.
+        """
+        start, stop = self._span(part, first, last)
+        file = os.open(self.path(part), os.O_RDONLY)
+        try:
+            before = start
+            for begin in range(start, stop, STRETCH):
+                end = min(begin + STRETCH, stop)
+                if leaving():
+                    return
+                for place in range(begin, end, REQUEST):
+                    os.posix_fadvise(file, place, min(REQUEST, end - place), os.POSIX_FADV_WILLNEED)
+                if before > start:
+                    os.pread(file, 1, before - 1)  # waits for the stretch before
+                before = end
+            os.pread(file, 1, stop - 1)
+        finally:
+            os.close(file)
+
+    def there(self, part: int, first: int, last: int) -> bool:
+        """Whether the record batches first to last - 1 seem to be in the page cache, by a byte every :data:`PROBE`."""
+        start, stop = self._span(part, first, last)
+        try:
+            file = os.open(self.path(part), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return all(_cached(file, place) for place in (*range(start, stop, PROBE), stop - 1))
+        finally:
+            os.close(file)
+
+    def _span(self, part: int, first: int, last: int) -> tuple[int, int]:
+        """First byte and last + 1 of the record batches first to last - 1."""
+        begin, end = self.index(part).batch(first), self.index(part).batch(last - 1)
+        return begin.offset, end.offset + end.bytes
+
     def touch(self, part: int, number: int) -> None:
         """Nothing to do, as in :meth:`release`."""
 
@@ -91,6 +136,14 @@ class LocalParts:
             check_length(len(mapped), self.record_of(part).bytes, path)
             self._maps[part] = mapped
         return self._maps[part]
+
+
+def _cached(file: int, place: int) -> bool:
+    """Whether the page cache holds a byte of a file; False where the file system does not tell."""
+    try:
+        return os.preadv(file, [bytearray(1)], place, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
 
 
 def _record(part: PinnedPart) -> PartRecord:

@@ -7,7 +7,8 @@ A source's parts, one behind the other, are one stream of tokens. Blocks of a po
 2. the windows of every ``open_blocks`` neighbours of that order, a *group*, are permuted among themselves,
 
 so reading stays within a few blocks at a time, and every epoch shows every window exactly once. Both permutations are
-:mod:`mixtures.permutation`.
+:mod:`mixtures.permutation`. A source no larger than a few full blocks has all its blocks open (:func:`open_blocks`), so that an epoch
+of it is one group, shuffled as a whole.
 
 A source of a *stream* is cut into windows of T tokens; less than a window, left at the end, is never shown. In a source of whole
 *documents* a block's windows are what :mod:`mixtures.packing` makes of the documents that begin in it; there the plan holds how many
@@ -33,6 +34,7 @@ from mixtures.plan_format import Context, PinnedSource, Plan, SourceContext
 BLOCK_TOKENS = 1 << 24
 LEAST_BLOCKS = 8
 OPEN_BLOCKS = 4
+OPEN_TOKENS = OPEN_BLOCKS * BLOCK_TOKENS
 
 Ints = NDArray[np.int64]
 LEFT = -1  # instead of an epoch: the row is made of windows that earlier contexts left
@@ -253,6 +255,14 @@ def block_tokens(tokens: int, window: int) -> int:
     """
     most = max(1, min(BLOCK_TOKENS, tokens // LEAST_BLOCKS) // window)
     return window << (most.bit_length() - 1)
+
+
+def open_blocks(tokens: int, small: int = OPEN_TOKENS) -> int:
+    """Blocks that are mixed at a time: every block of a source of up to ``small`` tokens, else :data:`OPEN_BLOCKS`.
+
+    A block is more than half of what :func:`block_tokens` aims at, whatever the window, so this many are never fewer than there are.
+    """
+    return max(2 * LEAST_BLOCKS, -(-2 * tokens // BLOCK_TOKENS)) if tokens <= small else OPEN_BLOCKS
 
 
 @kernel

@@ -15,7 +15,7 @@ import xxhash
 from artifacts.errors import UserError
 from artifacts.keyed_hash import hash_key
 from mixtures.open_parts import files_of
-from mixtures.order import OPEN_BLOCKS, block_tokens
+from mixtures.order import OPEN_TOKENS, block_tokens, open_blocks
 from mixtures.packing import pack
 from mixtures.part_files import PartFiles
 from mixtures.plan_format import MOST, Packing, PinnedPart, PinnedSource, SourceContext
@@ -25,8 +25,12 @@ from tokenizer.shards import ShardSource
 Sources = Mapping[str, ShardSource | PartFiles]
 
 
-def pin(name: str, source: ShardSource | PartFiles, packing: Packing | None, seed: int) -> PinnedSource:
+def pin(
+    name: str, source: ShardSource | PartFiles, packing: Packing | None, seed: int, open_tokens: int = OPEN_TOKENS
+) -> PinnedSource:
     """A source as it is now. ``packing`` None: whole documents where targets are marked, else a stream.
+
+    ``open_tokens``: up to how many tokens a source is shuffled as a whole.
 
     Raises: UserError when it has no tokens, or its manifest has counts that no plan can hold.
     """
@@ -54,7 +58,7 @@ def pin(name: str, source: ShardSource | PartFiles, packing: Packing | None, see
         vocab_size=manifest.vocab_size,
         eos_id=manifest.eos_id,
         tokens=manifest.tokens,
-        open_blocks=OPEN_BLOCKS,
+        open_blocks=open_blocks(manifest.tokens, open_tokens),
         key=f"{hash_key(seed, 'order/' + name):016x}",
         packing=packing or default,
         manifest="" if manifest.tombstones else xxhash.xxh3_128_hexdigest(manifest.to_json()),

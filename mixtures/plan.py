@@ -22,6 +22,7 @@ from mixtures.chairman import LONGEST_RAMP, Shares
 from mixtures.contexts import continued, first_context, next_context
 from mixtures.interleave import counts_at_end
 from mixtures.open_parts import files_of
+from mixtures.order import OPEN_TOKENS
 from mixtures.pinning import Sources, check_one_tokenizer, pin
 from mixtures.plan_format import Ancestor, Context, PinnedSource, Plan, Segment
 from mixtures.plan_table import table
@@ -34,12 +35,21 @@ __all__ = ["Plan", "Segment", "append_segment", "branch", "common_steps", "freez
 
 
 def freeze(
-    spec: MixtureSpec, sources: Sources, *, sequence_length: int, batch_tokens: int, seed: int, bos: bool = True, bos_id: int = 1
+    spec: MixtureSpec,
+    sources: Sources,
+    *,
+    sequence_length: int,
+    batch_tokens: int,
+    seed: int,
+    bos: bool = True,
+    bos_id: int = 1,
+    open_tokens: int = OPEN_TOKENS,
 ) -> Plan:
     """Plan a mixture over shards.
 
     ``sources``: opened shards by name; those without a weight are left out. ``bos``: whether documents begin with
-    ``bos_id`` (see :mod:`mixtures.loader`).
+    ``bos_id`` (see :mod:`mixtures.loader`). ``open_tokens``: up to how many tokens a source is shuffled as a whole in every epoch; larger
+    ones are shuffled a few blocks at a time (:mod:`mixtures.order`).
     Raises: UserError when a source has no shards or less than a window, when tokenizers differ, when batches are
     not whole windows, when a cap on epochs is exceeded, and as :func:`mixtures.resolve.resolve`.
     """
@@ -47,7 +57,7 @@ def freeze(
     available = _available(sources)
     check_windows(spec.phases, available, sequence_length)
     phases = resolve(spec, available)
-    draft = _Draft({"seed": seed, "bos": bos, "bos_id": bos_id, "rules": spec.rules}, sources, dict(spec.packing))
+    draft = _Draft({"seed": seed, "bos": bos, "bos_id": bos_id, "rules": spec.rules}, sources, dict(spec.packing), open_tokens=open_tokens)
     draft.pin(names_of(phases))
     for phase in phases:
         draft.add(phase, phases, sequence_length, batch_tokens)
@@ -123,6 +133,7 @@ class _Draft:
     contexts: tuple[Context, ...] = ()
     segments: tuple[Segment, ...] = ()
     later: Mapping[str, PinnedSource] = field(default_factory=dict)
+    open_tokens: int = OPEN_TOKENS
 
     def plan(self) -> Plan:
         """Raises: UserError when nothing was added."""
@@ -140,7 +151,9 @@ class _Draft:
                 allowed = sorted({*self.sources, *known, *self.later})
                 raise UserError("a source without shards", field="mixture.phases.weights", found=name, allowed=allowed)
             seed: int = self.facts["seed"]
-            made = self.later[name] if name in self.later else pin(name, self.sources[name], self.packing.get(name), seed)
+            made = self.later[name] if name in self.later else pin(
+                name, self.sources[name], self.packing.get(name), seed, self.open_tokens
+            )
             self.pinned = (*self.pinned, made)
             check_one_tokenizer(self.pinned, self.sources)
 

@@ -1,8 +1,8 @@
 """Parts on an object store, read in long ranges through a bounded cache on the local disk.
 
-A block of a source (16 Mi tokens, :mod:`mixtures.order`) is read in one request: the record batches that it touches lie next to each
-other in the part. The range is widened to the blocks of the part's checksums, so what arrives is checked before it is used. A range
-lies in a file that has no name any more: it is mapped, and its room is free again when it is let go or the process ends.
+A block of a source (at most 16 Mi tokens, :mod:`mixtures.order`) is read in one request: the record batches that it touches lie next
+to each other in the part. The range is widened to the blocks of the part's checksums, so what arrives is checked before it is used. A
+range lies in a file that has no name any more: it is mapped, and its room is free again when it is let go or the process ends.
 
 Requests of a source: its manifest, the index of each part that is read, and one for each block and part that the block touches.
 """
@@ -92,7 +92,7 @@ class RangeCache:
                 field="cache_bytes",
                 found=f"{self.limit:,} bytes",
                 allowed=[f"at least {self.bytes + wanted:,}"],
-                fix="raise it; four blocks of each source should fit",
+                fix="raise it; the blocks that each source has open should fit: 64 Mi tokens of one, or all of a smaller one",
             )
 
     def map(self, content: bytes) -> pa.Buffer:

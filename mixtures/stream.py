@@ -137,6 +137,15 @@ class SourceStream:
             self.files.touch(part, number)
             start = int(self.layout(part)[0][number + 1])
 
+    def records(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """(part, first, last + 1) of the record batches that hold the places start to stop - 1, part by part."""
+        stop = min(stop, self.tokens)
+        while start < stop:
+            part = self.part_at(start)
+            end = min(stop, int(self.starts[part + 1]))
+            yield part, self.number_at(part, start), self.number_at(part, end - 1) + 1
+            start = end
+
     def _together(self, part: int, place: int | None) -> tuple[int, int] | None:
         """The record batches of a part that have tokens of the block around a place."""
         if place is None or not self.block_tokens:

@@ -27,7 +27,8 @@ from mixtures.stream import SourceStream
 
 Ints = NDArray[np.int64]
 PIECE = 5
-_OPEN_PACKINGS = 64
+_OPEN_PACKINGS = 64  # at least; what is open together must fit
+_LEFT_WINDOWS = 4096
 Part = tuple[int, int, int]  # place in the window, first token in the stream, tokens
 
 
@@ -40,6 +41,8 @@ class Windows:
         self._orders: dict[int, tuple[SourceOrder, ...]] = {}
         self._rows: dict[int, tuple[Ints, NDArray[np.uint64], NDArray[np.bool_]]] = {}
         self._packings: OrderedDict[tuple[int, int, int, int], tuple[Packing, int]] = OrderedDict()
+        self._open_packings = max(_OPEN_PACKINGS, sum(2 * source.open_blocks for source in plan.sources if source.packing == "documents"))
+        self._left_windows: OrderedDict[tuple[int, int, int], list[Part]] = OrderedDict()
 
     def orders(self, number: int) -> tuple[SourceOrder, ...]:
         """The orders of the sources in a context."""
@@ -92,7 +95,7 @@ class Windows:
                     allowed=[planned],
                     fix="plans are never edited; restore it, or freeze a new plan over these shards",
                 )
-            while len(self._packings) >= _OPEN_PACKINGS:
+            while len(self._packings) >= self._open_packings:
                 self._packings.popitem(last=False)
             self._packings[key] = found
         self._packings.move_to_end(key)
@@ -134,13 +137,24 @@ class Windows:
         parts: list[Part] = []
         filled = 0
         for number in range(begin // unit, -(-end // unit)):
-            for place, start, tokens in self.parts(left.context, source, left.first + number):
+            for place, start, tokens in self._left_window(left.context, source, left.first + number):
                 at = number * unit + place
                 low, high = max(at, begin), min(at + tokens, end)
                 if low < high:
                     parts.append((filled, start + low - at, high - low))
                     filled += high - low
         return parts
+
+    def _left_window(self, context: int, source: int, number: int) -> list[Part]:
+        """What a window that was left is made of. Kept: neighbouring rows share it, and it may itself be made of what was left before."""
+        key = (context, source, number)
+        found = self._left_windows.get(key)
+        if found is None:
+            found = self.parts(context, source, number)
+            while len(self._left_windows) >= _LEFT_WINDOWS:
+                self._left_windows.popitem(last=False)
+            self._left_windows[key] = found
+        return found
 
     def _columns(self, context: int) -> tuple[Ints, NDArray[np.uint64], NDArray[np.bool_]]:
         if context not in self._rows:

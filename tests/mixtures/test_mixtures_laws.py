@@ -9,20 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixtures.accounting import documents_shown
-from mixtures.interleave import check_cursors, counts_before, due_before, sources_of
+from mixtures.interleave import check_cursors, counts_before
 from mixtures.loader import Loader, open_streams
 from mixtures.phase import PhaseSpec
 from mixtures.plan import Plan, branch, freeze
 from mixtures.spec import MixtureSpec
 from mixtures.trace import Tracer
 from mixtures.windows import Windows
-from tests.mixtures.random_plans import edited, edits, phases, pieces_of, plan_of, shortest_epochs, specs
+from tests.mixtures.every_window import due_before, sources_of
+from tests.mixtures.random_plans import SEEDS, edited, edits, phases, pieces_of, plan_of, shortest_epochs, specs
 
 
-@given(specs(), st.none() | edits())
+@given(specs(), SEEDS, st.none() | edits())
 @settings(max_examples=120, deadline=None)
-def test_after_every_step_each_token_was_shown_as_often_as_every_other_or_once_more(shards: Any, spec: MixtureSpec, edit: Any) -> None:
-    plan = plan_of(shards, spec)
+def test_after_every_step_each_token_was_shown_as_often_as_every_other_or_once_more(shards: Any, spec: MixtureSpec, seed: int, edit: Any) -> None:
+    plan = plan_of(shards, spec, seed)
     if edit is not None:
         plan = edited(shards, plan, edit)[1]
     check_cursors(plan)
@@ -37,10 +38,10 @@ def test_after_every_step_each_token_was_shown_as_often_as_every_other_or_once_m
             assert times.max() - times[:tokens].min(initial=times.max()) <= 1
 
 
-@given(specs())
+@given(specs(), SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_at_every_window_each_source_is_within_one_window_of_its_share(shards: Any, spec: MixtureSpec) -> None:
-    plan = plan_of(shards, spec)
+def test_at_every_window_each_source_is_within_one_window_of_its_share(shards: Any, spec: MixtureSpec, seed: int) -> None:
+    plan = plan_of(shards, spec, seed)
     for number, context in enumerate(plan.contexts):
         end = plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
         sequence = sources_of(plan, number, 0, (end - context.first_step) * context.batch_windows)
@@ -69,10 +70,10 @@ def test_any_number_of_ranks_and_any_micro_batch_give_the_same_windows_in_the_sa
         assert np.array_equal(np.concatenate([getattr(part, name) for part in dealt]), getattr(whole, name))
 
 
-@given(specs(), st.floats(0, 1))
+@given(specs(), SEEDS, st.floats(0, 1))
 @settings(max_examples=40, deadline=None)
-def test_a_run_that_is_resumed_reads_what_one_that_was_not_does(shards: Any, spec: MixtureSpec, where: float) -> None:
-    plan = plan_of(shards, spec)
+def test_a_run_that_is_resumed_reads_what_one_that_was_not_does(shards: Any, spec: MixtureSpec, seed: int, where: float) -> None:
+    plan = plan_of(shards, spec, seed)
     first = round(where * (plan.steps - 1))
     running = Loader(plan, shards.folders)
     for batch in running.batches(0, first):
@@ -85,10 +86,10 @@ def test_a_run_that_is_resumed_reads_what_one_that_was_not_does(shards: Any, spe
         assert np.array_equal(one.pieces, other.pieces)
 
 
-@given(specs(), edits(), st.none() | edits())
+@given(specs(), SEEDS, edits(), st.none() | edits())
 @settings(max_examples=60, deadline=None)
-def test_editing_the_future_never_changes_the_past(shards: Any, spec: MixtureSpec, first: Any, second: Any) -> None:
-    plan = plan_of(shards, spec)
+def test_editing_the_future_never_changes_the_past(shards: Any, spec: MixtureSpec, seed: int, first: Any, second: Any) -> None:
+    plan = plan_of(shards, spec, seed)
     before = Windows(plan, open_streams(plan, shards.folders))
     step, changed = edited(shards, plan, first)
     after = Windows(changed, open_streams(changed, shards.folders))
@@ -102,14 +103,14 @@ def test_editing_the_future_never_changes_the_past(shards: Any, spec: MixtureSpe
         assert again.agrees_with(plan.hash, min(step, other))
 
 
-@given(phases(ramps=False, sources=("code", "tiny", "web")), phases(most=2, prefix="decay"), phases(most=2, ramps=False, prefix="edit"), st.floats(0, 1))
+@given(phases(ramps=False, sources=("code", "tiny", "web")), phases(most=2, prefix="decay"), phases(most=2, ramps=False, prefix="edit"), st.floats(0, 1), SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_what_is_reserved_for_the_decay_never_appears_before_it(
-    shards: Any, stable: list[PhaseSpec], decay: list[PhaseSpec], other: list[PhaseSpec], where: float
+    shards: Any, stable: list[PhaseSpec], decay: list[PhaseSpec], other: list[PhaseSpec], where: float, seed: int
 ) -> None:
     decay = [phase.model_copy(update={"decay": True, "ramp_tokens": 0}) for phase in decay]
     spec = MixtureSpec(phases=(*stable, *decay), reserve={"chat": "decay"})
-    plan = plan_of(shards, spec)
+    plan = plan_of(shards, spec, seed)
     start = plan.decay_step
     assert start is not None
     step = round(where * start)
@@ -124,10 +125,10 @@ def test_what_is_reserved_for_the_decay_never_appears_before_it(
             assert counts_before(each, each.decay_step)[each.names.index("chat")] == 0
 
 
-@given(specs(), st.none() | edits(), st.data())
+@given(specs(), SEEDS, st.none() | edits(), st.data())
 @settings(max_examples=30, deadline=None)
-def test_tracing_a_document_names_the_steps_whose_tokens_it_is(shards: Any, spec: MixtureSpec, edit: Any, data: st.DataObject) -> None:
-    plan = plan_of(shards, spec)
+def test_tracing_a_document_names_the_steps_whose_tokens_it_is(shards: Any, spec: MixtureSpec, seed: int, edit: Any, data: st.DataObject) -> None:
+    plan = plan_of(shards, spec, seed)
     if edit is not None:
         plan = edited(shards, plan, edit)[1]
     tracer = Tracer(plan, shards.folders)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from mixtures.order import BLOCK_TOKENS, LEAST_BLOCKS, SourceOrder, block_tokens
+from mixtures.order import BLOCK_TOKENS, LEAST_BLOCKS, OPEN_BLOCKS, OPEN_TOKENS, SourceOrder, block_tokens, open_blocks, source_orders
 from mixtures.permutation import permuted, permuted_all, unpermuted
+from mixtures.phase import PhaseSpec
+from mixtures.plan import freeze
 from mixtures.plan_format import PinnedSource, SourceContext
+from mixtures.spec import MixtureSpec
 
 WORD = (1 << 64) - 1
 
@@ -143,6 +149,36 @@ def test_blocks_are_powers_of_two_of_windows_of_the_planned_size() -> None:
         size = block_tokens(tokens, 256) // 256
         assert size & (size - 1) == 0
         assert size == 1 or LEAST_BLOCKS <= -(-tokens // (size * 256)) <= 2 * LEAST_BLOCKS
+
+
+@given(st.integers(1, OPEN_TOKENS), st.integers(1, 1 << 18), st.sampled_from([OPEN_TOKENS, 1 << 31]), st.integers(0, 5))
+def test_a_small_source_has_all_its_blocks_open_whatever_the_window(tokens: int, window: int, small: int, times: int) -> None:
+    tokens = min(tokens << times, small)
+    assert -(-tokens // block_tokens(tokens, window)) <= open_blocks(tokens, small)
+
+
+def test_an_epoch_of_a_small_source_is_one_group_and_a_large_one_has_groups_of_four(shards: Any) -> None:
+    spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=9000, weights={"web": 0.6, "chat": 0.4}),))
+    plans = [freeze(spec, shards.sources, sequence_length=8, batch_tokens=64, seed=1, open_tokens=small) for small in (OPEN_TOKENS, 1000)]
+    whole, parted = ([(order, order.groups) for order in source_orders(plan, 0)] for plan in plans)
+    for order, groups in whole:
+        assert groups == 1
+        assert order.blocks > 2 * OPEN_BLOCKS
+    for order, groups in parted:
+        assert order.pinned.open_blocks == OPEN_BLOCKS
+        assert groups == -(-order.blocks // OPEN_BLOCKS) > 2
+    assert open_blocks(OPEN_TOKENS + 1) == OPEN_BLOCKS
+
+
+def test_windows_of_a_small_source_are_shown_anywhere_in_the_epoch() -> None:
+    order = order_of(64 * 16, 64, open_blocks(2 * 64 * 16))
+    where = np.argsort(np.array([epoch_of(order, epoch) for epoch in range(40)]), axis=1)  # place of each window, (epochs, windows)
+    table = np.zeros((16, 16), np.int64)
+    np.add.at(table, (np.arange(1024) // 64 * np.ones((40, 1), np.int64), where // 64), 1)
+    assert stats.chi2_contingency(table).pvalue > 1e-4
+    together = np.abs(where[:, 1:] - where[:, :-1]).mean()  # neighbours in the stream: a third of the epoch apart, as at random
+    assert abs(together / 1024 - 1 / 3) < 0.01
+    assert np.abs(np.corrcoef(where)[np.triu_indices(40, 1)]).max() < 0.15
 
 
 @given(st.integers(1, 1 << 40), st.integers(0, WORD), st.data())

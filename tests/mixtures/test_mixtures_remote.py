@@ -67,7 +67,7 @@ def bucket(local: dict[str, Path]) -> Iterator[dict[str, str]]:
 def plan_of(folders: dict[str, Path], tokens: int = 900_000) -> Plan:
     spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=tokens, weights={"web": 0.8, "sft": 0.2}),))
     sources = {name: open_source(folder) for name, folder in folders.items()}
-    return freeze(spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1)
+    return freeze(spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1, open_tokens=0)
 
 
 def test_batches_from_a_store_are_those_from_a_disk_with_at_most_six_requests_for_five_blocks(
@@ -117,7 +117,7 @@ def test_a_plan_is_frozen_and_traced_over_a_store_as_over_a_disk(local: dict[str
     plan = plan_of(local, 30_000)
     sources: dict[str, Any] = {name: open_remote(url) for name, url in bucket.items()}
     spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=30_000, weights={"web": 0.8, "sft": 0.2}),))
-    assert freeze(spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1).hash == plan.hash
+    assert freeze(spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1, open_tokens=0).hash == plan.hash
     remote, disk = Tracer(plan, bucket), Tracer(plan, local)
     spans = disk.step(3)
     assert remote.step(3) == spans

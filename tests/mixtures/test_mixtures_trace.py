@@ -8,11 +8,11 @@ import pytest
 
 from artifacts.errors import UserError
 from mixtures.accounting import documents_shown, realised
-from mixtures.interleave import sources_of
 from mixtures.loader import Loader
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec, Phase
 from mixtures.trace import Tracer, trace_document, trace_step
+from tests.mixtures.every_window import sources_of
 
 
 @pytest.fixture(scope="module")
