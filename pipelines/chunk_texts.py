@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,15 @@ HOLD_BYTES = 256 << 20  # chunks up to this many text bytes stay in memory betwe
 
 
 class ChunkTexts:
-    """Reads a chunk's documents with all text versions applied; keeps them while they are small."""
+    """Reads a chunk's documents with all text versions applied; keeps them while they are small.
 
-    def __init__(self, store: Store, chunk: Chunk) -> None:
+    ``columns``: of the documents, which to read; default all.
+    """
+
+    def __init__(self, store: Store, chunk: Chunk, columns: Sequence[str] | None = None) -> None:
         self.store = store
         self.chunk = chunk
+        self.columns = columns
         self._held: list[pa.RecordBatch] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -29,7 +33,7 @@ class ChunkTexts:
             return
         held: list[pa.RecordBatch] | None = []
         size = 0
-        for batch in self._read():
+        for batch in self.stream():
             if held is not None:
                 held.append(batch)
                 size += batch.nbytes
@@ -40,13 +44,14 @@ class ChunkTexts:
 
     def rewritten(self, chunk: Chunk) -> ChunkTexts:
         """The same chunk after one more rewrite."""
-        return ChunkTexts(self.store, chunk)
+        return ChunkTexts(self.store, chunk, self.columns)
 
-    def _read(self) -> Iterator[pa.RecordBatch]:
+    def stream(self) -> Iterator[pa.RecordBatch]:
+        """The same read once: nothing is kept."""
         assert self.chunk.documents is not None
         overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]
         start = 0
-        for batch in iter_parquet(self.store, self.chunk.documents.name, "documents"):
+        for batch in iter_parquet(self.store, self.chunk.documents.name, "documents", self.columns):
             for overlay in overlays:
                 batch = _overlay(batch, overlay, start)
             yield batch
@@ -63,6 +68,8 @@ def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordB
     indices[rows[first:last] - start] = batch.num_rows + np.arange(last - first)
     for name in ("text", "text_hash"):
         column = batch.schema.get_field_index(name)
+        if column < 0:
+            continue
         replacement = overlay[name].slice(first, last - first).combine_chunks()
         merged = pa.concat_arrays([batch.column(column), replacement]).take(pa.array(indices))
         batch = batch.set_column(column, batch.schema.field(column), merged)

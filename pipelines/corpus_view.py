@@ -97,7 +97,7 @@ class CorpusView:
             if low == high:
                 continue
             inside = np.flatnonzero(self.masks[index])[rows[low:high] - self.starts[index]]
-            yield _take_texts(ChunkTexts(self.store, chunk), inside)
+            yield _take_texts(ChunkTexts(self.store, chunk, ["text"]), inside)
 
     def _policy_column(self, policy: KeepPolicy, name: str) -> NDArray[np.generic] | pl.Series:
         if name == "source_rank":
@@ -117,7 +117,7 @@ class CorpusView:
 
 def _take_texts(texts: ChunkTexts, rows: NDArray[np.int64]) -> pa.LargeStringArray:
     parts, start = [], 0
-    for batch in texts.batches():
+    for batch in texts.stream():
         low, high = np.searchsorted(rows, [start, start + batch.num_rows])
         if low < high:
             parts.append(pc.take(batch["text"], pa.array(rows[low:high] - start)))

@@ -75,11 +75,13 @@ def run_recipe(
     executor: str | None = None,
     until: str = "train",
     progress: Progress | None = None,
+    open_workers: Callable[[], Executor] | None = None,
 ) -> RunOutcome:
     """Carry out a recipe under ``runs/NAME`` as far as ``until``; resumes whatever is there.
 
     ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler instead.
-    ``executor``: in-process, dask or datatrove; default: what ``workers`` and ``scheduler`` ask for.
+    ``executor``: in-process, dask or datatrove; default: what ``workers`` and ``scheduler`` ask for. ``open_workers``: opens an executor
+    in place of these, which the run closes.
     Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
@@ -90,7 +92,8 @@ def run_recipe(
     plan = plan_corpus(loaded, record.known_digests)
     with run_lock(store):
         record.begin(plan)
-        driver = _Driver(loaded, store, plan, record, progress or Silent(), lambda: open_executor(workers, scheduler, executor))
+        opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
+        driver = _Driver(loaded, store, plan, record, progress or Silent(), opening)
         try:
             driver.run(until)
         finally:

@@ -1,4 +1,4 @@
-"""Compressed zstd cut into pieces that cannot decode to much: behind every eighth block header.
+"""Compressed zstd cut into pieces that cannot decode to much: behind every fourth block header.
 
 A decoder hands out everything a piece holds, and 4 bytes may hold 128 KiB; pieces of a few hundred bytes bound that but cost a
 call each. Frames and blocks say their own lengths (RFC 8878, section 3.1), so the headers are found without decoding.
@@ -12,7 +12,7 @@ from typing import IO
 import zstandard
 
 READ_BYTES = 1 << 20
-BLOCKS_PER_PIECE = 8  # of at most 128 KiB decoded
+BLOCKS_PER_PIECE = 4  # of at most 128 KiB decoded
 BLIND_PIECE_BYTES = 512  # where no headers are found: 16 MiB decoded at the most
 
 _FRAME_MAGIC = zstandard.FRAME_HEADER
