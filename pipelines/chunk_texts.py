@@ -14,33 +14,46 @@ from pipelines.state import Chunk
 HOLD_BYTES = 256 << 20  # chunks up to this many text bytes stay in memory between the steps of one task
 
 
+class HeldBatches:
+    """Batches kept in memory while they are small together; ``batches`` is None once they are not."""
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] | None = []
+        self._size = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep one more; none without rows, as files have none."""
+        self._size += batch.nbytes
+        if self._size > HOLD_BYTES:
+            self.batches = None
+        if self.batches is not None and batch.num_rows:
+            self.batches.append(batch)
+
+
 class ChunkTexts:
     """Reads a chunk's documents with all text versions applied; keeps them while they are small.
 
-    ``columns``: of the documents, which to read; default all.
+    ``columns``: of the documents, which to read; default all. ``held``: the batches, where they are in memory already.
     """
 
-    def __init__(self, store: Store, chunk: Chunk, columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, store: Store, chunk: Chunk, columns: Sequence[str] | None = None, held: list[pa.RecordBatch] | None = None
+    ) -> None:
         self.store = store
         self.chunk = chunk
         self.columns = columns
-        self._held: list[pa.RecordBatch] | None = None
+        self._held = held
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches in row order; ``text`` and ``text_hash`` are of the current version."""
         if self._held is not None:
             yield from self._held
             return
-        held: list[pa.RecordBatch] | None = []
-        size = 0
+        held = HeldBatches()
         for batch in self.stream():
-            if held is not None:
-                held.append(batch)
-                size += batch.nbytes
-                if size > HOLD_BYTES:
-                    held = None
+            held.add(batch)
             yield batch
-        self._held = held
+        self._held = held.batches
 
     def rewritten(self, chunk: Chunk) -> ChunkTexts:
         """The same chunk after one more rewrite."""
