@@ -41,7 +41,7 @@ class ReadStep:
     fields: Fields
     limits: Limits
     name: str = "read"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class RemoveRowsStep:
     rows: tuple[int, ...]
     quarantine_bytes: int
     name: str = "unique"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow", "orjson")
 
 

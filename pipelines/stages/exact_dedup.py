@@ -31,7 +31,7 @@ class ExactCompare:
     """Groups rows by text hash; evidence has similarity 1 and no bands."""
 
     policy: KeepPolicy
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
