@@ -28,6 +28,12 @@ def place_key(path: str, offset: int) -> bytes:
     return b"p\0" + path.encode("utf-8", "surrogateescape") + b"\0" + str(offset).encode()
 
 
+def place_keys(path: str, offsets: Iterable[int]) -> list[bytes]:
+    """The same of many records of one file."""
+    prefix = place_key(path, 0)[:-1]
+    return [prefix + b"%d" % offset for offset in offsets]
+
+
 def document_ids(source: str, keys: Iterable[bytes]) -> pa.FixedSizeBinaryArray:
     """Ids of the records of one source, 16 bytes each, in the order of their keys."""
     prefix = source.encode() + b"\0"

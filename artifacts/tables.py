@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from artifacts.publish import CountedFile, FileRef, Publication
 from artifacts.schemas import check_format
 
 LIBRARIES = ("pyarrow",)  # decides the bytes of every table
+ZSTD_LEVEL = 1  # text a quarter larger than at level 3, written in three quarters to two thirds of the time
 
 
 @dataclass
@@ -37,7 +39,7 @@ def open_parquet(unit: Publication, name: str, schema: pa.Schema) -> Iterator[Ta
     """Write one Parquet file of a unit piece by piece."""
     with (
         unit.file(name) as out,
-        pq.ParquetWriter(pa.PythonFile(out.raw, mode="w"), schema, compression="zstd", compression_level=3) as writer,
+        pq.ParquetWriter(pa.PythonFile(out.raw, mode="w"), schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer,
     ):
         yield TableWriter(out, writer, schema)
 
@@ -52,7 +54,7 @@ def write_parquet(unit: Publication, name: str, schema: pa.Schema, batches: Iter
 
 def read_parquet(store: Store, name: str, format_name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a whole table written by this house, checking its format mark."""
-    with store.open(name) as file:
+    with _opened(store, name) as file:
         source = pq.ParquetFile(file)
         check_format(source.schema_arrow, format_name, store.full(name))
         return source.read(columns=None if columns is None else list(columns), use_threads=False)
@@ -60,12 +62,17 @@ def read_parquet(store: Store, name: str, format_name: str, columns: Sequence[st
 
 def iter_parquet(store: Store, name: str, format_name: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Read a table one row group at a time."""
-    with store.open(name) as file:
+    with _opened(store, name) as file:
         source = pq.ParquetFile(file)
         check_format(source.schema_arrow, format_name, store.full(name))
         for group in range(source.num_row_groups):
             table = source.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
             yield table.combine_chunks().to_batches()[0]
+
+
+def _opened(store: Store, name: str) -> Any:
+    """A file for Arrow to read; local ones without going through Python for every read."""
+    return pa.OSFile(store.full(name)) if store.local else store.open(name)
 
 
 def read_schema(store: Store, name: str) -> pa.Schema:

@@ -167,6 +167,42 @@ ORDER_TESTS = {
 }
 
 
+def dedup_job_section(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """The whole deduplication of files, ours and the peers': speed, then what was found."""
+    yield from heading("Deduplicating files, the whole job", name, result)
+    yield (
+        "From compressed JSON Lines to kept ones, one worker on one core; MB are of uncompressed JSON. Two figures each, by the wall and "
+        f"by processor time. Ours is the median of {result['repeats']} runs, the peers' of {result['peer_repeats']}; times are ours on "
+        "everything over the peer, by the wall."
+    )
+    for label, found in result["texts"].items():
+        speed, judged = found["speed"], found["quality"]
+        whole, subset = speed["all"], speed["subset"]
+        yield from ("", f"### Whole job: {label}", "")
+        rows = [(f"ours, {whole['megabytes']:,.0f} MB", *job_rates(whole), "")]
+        rows.append((f"ours, {subset['megabytes']:,.1f} MB", *job_rates(subset["ours"]), ""))
+        peers = [peer for peer in subset if peer not in ("megabytes", "ours")]
+        rows += [
+            (f"{peer}, {subset['megabytes']:,.1f} MB", *job_rates(subset[peer]), f"{subset[peer]['ours_on_all_over_this']['wall']:g}")
+            for peer in peers
+        ]
+        yield from table(("tool and input", "MB/s, wall", "MB/s, processor time", "start-up, s", "times"), rows)
+        yield from (
+            "",
+            f"{judged['documents']:,} documents with {judged['pairs_at_0.8']:,} pairs of a Jaccard similarity of at least 0.8 and "
+            f"{judged['pairs_at_0.5']:,} of at least 0.5. Recall is of the former; a removed document is right if a kept one "
+            "resembles it by at least 0.7.",
+            "",
+        )
+        tools = ["ours", *peers]
+        shown = [(tool, str(judged[tool]["removed"]), f"{judged[tool]['recall']}", f"{judged[tool]['precision']}") for tool in tools]
+        yield from table(("tool", "removed", "recall", "precision"), shown)
+
+
+def job_rates(found: dict[str, Any]) -> tuple[str, str, str]:
+    return rate(found["mb_per_second"]["median"]), rate(found["mb_per_processor_second"]), f"{found['start_up_seconds']:.1f}"
+
+
 def loader_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Reading batches from a warm page cache, beside the floor and the peers."""
     yield from heading("Reading batches", name, result)
@@ -369,6 +405,7 @@ def megabytes(size: int) -> str:
 
 SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
     "signals": signals_section,
+    "dedup_job": dedup_job_section,
     "dedup_signatures": dedup_section,
     "loader": loader_section,
     "loader_cold": loader_cold_section,

@@ -25,7 +25,7 @@ from pipelines.bands import assign
 from pipelines.corpus_view import CorpusView
 from pipelines.state import Chunk
 
-BANDS_VERSION = 1
+BANDS_VERSION = 2
 TABLE = "bands.parquet"
 BANDS = signals([pa.field("value", pa.float64()), pa.field("band", pa.string(), nullable=False)])
 ROWS = 1 << 20  # of a row group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,39 +18,57 @@ from pipelines.state import Chunk
 HOLD_BYTES = 256 << 20  # chunks up to this many text bytes stay in memory between the steps of one task
 
 
-class ChunkTexts:
-    """Reads a chunk's documents with all text versions applied; keeps them while they are small."""
+class HeldBatches:
+    """Batches kept in memory while they are small together; ``batches`` is None once they are not."""
 
-    def __init__(self, store: Store, chunk: Chunk) -> None:
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] | None = []
+        self._size = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep one more; none without rows, as files have none."""
+        self._size += batch.nbytes
+        if self._size > HOLD_BYTES:
+            self.batches = None
+        if self.batches is not None and batch.num_rows:
+            self.batches.append(batch)
+
+
+class ChunkTexts:
+    """Reads a chunk's documents with all text versions applied; keeps them while they are small.
+
+    ``columns``: of the documents, which to read; default all. ``held``: the batches, where they are in memory already.
+    """
+
+    def __init__(
+        self, store: Store, chunk: Chunk, columns: Sequence[str] | None = None, held: list[pa.RecordBatch] | None = None
+    ) -> None:
         self.store = store
         self.chunk = chunk
-        self._held: list[pa.RecordBatch] | None = None
+        self.columns = columns
+        self._held = held
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches in row order; ``text`` and ``text_hash`` are of the current version."""
         if self._held is not None:
             yield from self._held
             return
-        held: list[pa.RecordBatch] | None = []
-        size = 0
-        for batch in self._read():
-            if held is not None:
-                held.append(batch)
-                size += batch.nbytes
-                if size > HOLD_BYTES:
-                    held = None
+        held = HeldBatches()
+        for batch in self.stream():
+            held.add(batch)
             yield batch
-        self._held = held
+        self._held = held.batches
 
     def rewritten(self, chunk: Chunk) -> ChunkTexts:
         """The same chunk after one more rewrite."""
-        return ChunkTexts(self.store, chunk)
+        return ChunkTexts(self.store, chunk, self.columns)
 
-    def _read(self) -> Iterator[pa.RecordBatch]:
+    def stream(self) -> Iterator[pa.RecordBatch]:
+        """The same read once: nothing is kept."""
         assert self.chunk.documents is not None
         overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]
         start = 0
-        for batch in iter_parquet(self.store, self.chunk.documents.name, "documents"):
+        for batch in iter_parquet(self.store, self.chunk.documents.name, "documents", self.columns):
             for overlay in overlays:
                 batch = _overlay(batch, overlay, start)
             yield batch
@@ -84,8 +102,10 @@ def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordB
         return batch
     indices = np.arange(batch.num_rows, dtype=np.int64)
     indices[rows[first:last] - start] = batch.num_rows + np.arange(last - first)
-    for name in ("text", "text_hash") if "text_hash" in batch.schema.names else ("text",):
+    for name in ("text", "text_hash"):
         column = batch.schema.get_field_index(name)
+        if column < 0:
+            continue
         replacement = overlay[name].slice(first, last - first).combine_chunks()
         merged = pa.concat_arrays([batch.column(column), replacement]).take(pa.array(indices))
         batch = batch.set_column(column, batch.schema.field(column), merged)

@@ -7,8 +7,9 @@ is skipped, and one run with ``compute=False`` only looks.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication, found_or_made
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE, REWRITE, SELECTION, signals
 from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
-from pipelines.chunk_texts import ChunkTexts
+from pipelines.chunk_texts import ChunkTexts, HeldBatches
 from pipelines.memory import peak_bytes, reset_peak
 from pipelines.readers import LIBRARIES, Fields, Limits, read
 from pipelines.selections import selection_after
@@ -41,7 +42,7 @@ class ReadStep:
     fields: Fields
     limits: Limits
     name: str = "read"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class RemoveRowsStep:
     rows: tuple[int, ...]
     quarantine_bytes: int
     name: str = "unique"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow", "orjson")
 
 
@@ -74,9 +75,12 @@ class ChunkTask:
 
 @dataclass(frozen=True)
 class ChunkResult:
+    """What became of a chunk. ``ahead``: steps carried out beyond the task's own, whose units a later task will find."""
+
     chunk: Chunk
     outcomes: tuple[StepOutcome, ...]
     peak_bytes: int
+    ahead: tuple[StepOutcome, ...] = ()
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -87,37 +91,61 @@ class ChunkResult:
 def run_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
     """Take a chunk through its steps; None if ``compute`` is off and something has to be made."""
     reset_peak()
-    store = Store(task.root)
-    worker = _Worker(store, task.chunk, task.resources, compute)
-    outcomes = []
-    for step in task.steps:
-        started = time.monotonic()
-        if not isinstance(step, ReadStep | RemoveRowsStep) and not applies(step, task.chunk.source):
-            if isinstance(step, ChooseStep):
-                outcomes.append(worker.passed_over(step))
-            continue
-        made = worker.apply(step)
-        if made is None:
-            return None
-        manifest, computed = made
-        facts = {name: value for name, value in manifest.facts.items() if name != "entry"}
-        chooses = not isinstance(step, MeasureStep | RewriteStep)
-        entry = Entry.from_json(manifest.facts["entry"])
-        outcomes.append(
-            StepOutcome(step.name, chooses, task.chunk.source, entry, computed, time.monotonic() - started, facts, (manifest.prefix,))
-        )
-    return ChunkResult(worker.chunk, tuple(outcomes), peak_bytes())
+    worker = _Worker(Store(task.root), task.chunk, task.resources, compute)
+    outcomes = worker.outcomes(task.steps)
+    return None if outcomes is None else ChunkResult(worker.chunk, outcomes, peak_bytes())
+
+
+def read_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
+    """Carry out a task's first step, which reads, and behind it the others while the text is in memory.
+
+    The result is that of the first step alone: whether the others' units are there decides nothing, and a mistake in them is left
+    to the task they belong to.
+    """
+    found = run_chunk(replace(task, steps=task.steps[:1]), compute=False)
+    if found is not None or not compute:
+        return found
+    worker = _Worker(Store(task.root), task.chunk, task.resources, compute=True, hold=len(task.steps) > 1)
+    reset_peak()
+    outcomes = worker.outcomes(task.steps[:1])
+    assert outcomes is not None
+    read, ahead = worker.chunk, None
+    with contextlib.suppress(UserError):
+        ahead = worker.outcomes(task.steps[1:])
+    return ChunkResult(read, outcomes, peak_bytes(), ahead or ())
 
 
 class _Worker:
     """The state of one task: the chunk as it grows, and its text while in memory."""
 
-    def __init__(self, store: Store, chunk: Chunk, resources: Resources, compute: bool) -> None:
+    def __init__(self, store: Store, chunk: Chunk, resources: Resources, compute: bool, hold: bool = False) -> None:
         self.store = store
         self.chunk = chunk
         self.resources = resources
         self.compute = compute
+        self.hold = hold  # what is read, for steps that follow
+        self.just_read: list[pa.RecordBatch] | None = None
         self.texts = ChunkTexts(store, chunk)
+
+    def outcomes(self, steps: Sequence[ChunkStep]) -> tuple[StepOutcome, ...] | None:
+        """Take the chunk through steps, in order; None if ``compute`` is off and something has to be made."""
+        outcomes = []
+        for step in steps:
+            started = time.monotonic()
+            if not isinstance(step, ReadStep | RemoveRowsStep) and not applies(step, self.chunk.source):
+                if isinstance(step, ChooseStep):
+                    outcomes.append(self.passed_over(step))
+                continue
+            made = self.apply(step)
+            if made is None:
+                return None
+            manifest, computed = made
+            facts = {name: value for name, value in manifest.facts.items() if name != "entry"}
+            chooses = not isinstance(step, MeasureStep | RewriteStep)
+            entry = Entry.from_json(manifest.facts["entry"])
+            seconds = time.monotonic() - started
+            outcomes.append(StepOutcome(step.name, chooses, self.chunk.source, entry, computed, seconds, facts, (manifest.prefix,)))
+        return tuple(outcomes)
 
     def apply(self, step: ChunkStep) -> tuple[Manifest, bool] | None:
         if isinstance(step, ReadStep):
@@ -162,7 +190,8 @@ class _Worker:
     def _advance(self, step: ChunkStep, manifest: Manifest) -> None:
         if isinstance(step, ReadStep | RemoveRowsStep):
             self.chunk = replace(self.chunk, documents=manifest.file("documents.parquet"), quarantine=manifest.file("quarantine.parquet"))
-            self.texts = ChunkTexts(self.store, self.chunk)
+            self.texts = ChunkTexts(self.store, self.chunk, held=self.just_read)
+            self.just_read = None
         elif isinstance(step, MeasureStep):
             self.chunk = self.chunk.with_signal(step.name, manifest.file("signals.parquet"))
         elif isinstance(step, RewriteStep):
@@ -193,14 +222,18 @@ class _Worker:
     def _read(self, step: ReadStep, unit: Publication) -> Entry:
         schema = INSTRUCTIONS if step.fields.messages_field else DOCUMENTS
         entry = Entry()
+        held = HeldBatches()
         with open_parquet(unit, "documents.parquet", schema) as documents, open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad:
             for span, mark in zip(self.chunk.spans, self.chunk.stamps, strict=True):
                 for batch in read(span, step.format, self.chunk.source, step.fields, step.limits):
                     _account(entry, batch)
                     documents.write(batch.documents)
                     bad.write(batch.quarantine)
+                    if self.hold:
+                        held.add(batch.documents)
                 if stamp(span.url) != mark:
                     raise UserError("the file changed while it was read", file=span.url, fix="run again once it is no longer written to")
+        self.just_read = held.batches if self.hold else None
         return entry
 
     def _remove_rows(self, step: RemoveRowsStep, unit: Publication) -> Entry:
@@ -358,4 +391,4 @@ def _changed_rows(batch: pa.RecordBatch, texts: pa.LargeStringArray, start: int,
     return pa.RecordBatch.from_arrays([pa.array(rows + start), batch["id"].take(pa.array(rows)), new, text_hashes(new)], schema=REWRITE)
 
 
-__all__ = ["ChunkResult", "ChunkStep", "ChunkTask", "ReadStep", "RemoveRowsStep", "run_chunk"]
+__all__ = ["ChunkResult", "ChunkStep", "ChunkTask", "ReadStep", "RemoveRowsStep", "read_chunk", "run_chunk"]

@@ -26,7 +26,7 @@ from pipelines.selections import selection_after
 from pipelines.stages.base import CompareStep, CompareWhole, CorpusVerdict, PrepareStep, applies, fingerprint
 from pipelines.state import Chunk
 
-VERSION = 2  # of find_duplicates, final_selection and collect_quarantine
+VERSION = 3  # of find_duplicates, final_selection and collect_quarantine
 IDS_AT_A_TIME = 64_000_000  # ids sorted at once when looking for equal keys; more go in ranges of their first byte
 
 _DUPLICATES = tagged("signals", [pa.field("chunk", pa.int64(), nullable=False), pa.field("row", pa.int64(), nullable=False)])

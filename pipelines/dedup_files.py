@@ -22,6 +22,8 @@ import orjson
 from artifacts.errors import UserError
 from artifacts.ledger import Count
 from artifacts.paths import Store
+from pipelines.executors import open_executor
+from pipelines.executors.lent import LentExecutor
 from pipelines.kept_documents import FORMATS, removal_pairs, write_kept, write_pairs
 from pipelines.progress import Progress
 from pipelines.readers import AUTO, Fields, InputFile, Limits, discover, plan_chunks, read
@@ -107,14 +109,17 @@ def dedup_files(
         },
     }
     loaded: LoadedRecipe | None = None
+    executor = LentExecutor(lambda: open_executor(workers), workers)
     try:
         loaded = given_recipe(values)
-        outcome = run_recipe(loaded, store.root, workers=workers, until="corpus", progress=progress)
+        outcome = run_recipe(loaded, store.root, workers=workers, until="corpus", progress=progress, open_workers=lambda: executor)
         chunks = tuple(Chunk.from_json(entry) for entry in outcome.record["chunks"])
         own_fields = dict.fromkeys(sources, fields)
-        files, written = write_kept(outcome.store, chunks, own_fields, store, KEPT, format, companions=(EVIDENCE,))
+        files, written = write_kept(outcome.store, chunks, own_fields, store, KEPT, format, lambda: executor, companions=(EVIDENCE,))
     except UserError as error:
         raise _own(error, loaded) from None
+    finally:
+        executor.end()
     if not store.exists(EVIDENCE):
         write_pairs(store, EVIDENCE, removal_pairs(outcome.store, outcome.record, chunks))
     store.write(LEDGER, orjson.dumps(outcome.record["ledgers"], option=orjson.OPT_INDENT_2) + b"\n")

@@ -6,30 +6,37 @@ Records come out with the fields they came in with, at their newest text version
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, cast
 
-import orjson
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
+from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import content_key, libraries
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, found_or_made, published
-from artifacts.tables import iter_parquet, read_parquet, write_parquet
+from artifacts.publish import FileRef, Publication, publish, published
+from artifacts.tables import iter_parquet, read_parquet, read_schema, write_parquet
 from pipelines.chunk_texts import ChunkTexts
+from pipelines.json_lines import json_lines
 from pipelines.readers import Fields
 from pipelines.state import Chunk
 
+if TYPE_CHECKING:
+    from pipelines.executors import Executor
+
 Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were written now
 
-VERSION = 1
-FORMATS = ("jsonl", "parquet")
+VERSION = 2
+SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
+FORMATS = tuple(SUFFIXES)
+ZSTD_LEVEL = 3
 
-_ZSTD_LEVEL = 3
 _PLACE = ("native_id", "source", "path", "offset")
 
 PAIRS = pa.schema(
@@ -42,6 +49,18 @@ PAIRS = pa.schema(
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class KeptTask:
+    """One chunk's kept documents, to be written as one file; ``fields`` are the names its records' fields had."""
+
+    run: str  # roots of the run's store and of the store to write into
+    out: str
+    name: str
+    format: str
+    chunk: Chunk
+    fields: Fields
+
+
 def write_kept(
     run: Store,
     chunks: Sequence[Chunk],
@@ -49,13 +68,15 @@ def write_kept(
     out: Store,
     prefix: str,
     format: str,
+    executor: Callable[[], Executor],
     companions: Sequence[str] = (),
 ) -> Written:
     """Write the kept documents of a run's chunks into ``out`` under ``prefix``, ``SOURCE-NNNNN.jsonl.zst`` or ``.parquet``.
 
     ``fields``: per source, the names its records' fields had. A chunk that keeps nothing has no file. Returns the files and whether
-    they had to be written: what is there from the same documents and selection stays. ``companions``: other files in ``out`` that speak
-    of the same selection; they go before new files come, so that none outlives its documents.
+    they had to be written: what is there from the same documents and selection stays. ``executor``: gives what carries out one
+    :func:`write_chunk` per chunk, asked for only then. ``companions``: other files in ``out`` that speak of the same selection; they go
+    before new files come, so that none outlives its documents.
     Raises: UserError where something else than such files lies under the prefix; ValueError for an unknown format.
     """
     if format not in FORMATS:
@@ -74,20 +95,34 @@ def write_kept(
     _clear(out, prefix)
     for name in companions:
         out.delete(name)
-
-    def make(unit: Publication) -> None:
-        counts: dict[str, int] = {}
-        for chunk in chunks:
-            number = counts[chunk.source] = counts.get(chunk.source, -1) + 1
-            name = f"{chunk.source}-{number:05d}"
-            if format == "jsonl":
-                _write_lines(unit, f"{name}.jsonl.zst", _kept_batches(run, chunk), fields[chunk.source])
-            else:
-                _write_table(unit, f"{name}.parquet", _kept_batches(run, chunk))
-
-    made = found_or_made(out, prefix, inputs, make, compute=True)
+    counts: dict[str, int] = {}
+    tasks = []
+    for chunk in chunks:
+        number = counts[chunk.source] = counts.get(chunk.source, -1) + 1
+        name = f"{prefix}/{chunk.source}-{number:05d}{SUFFIXES[format]}"
+        tasks.append(KeptTask(run.root, out.root, name, format, chunk, fields[chunk.source]))
+    files = executor().map(write_chunk, tasks, lambda index, file: None)
+    with publish(out, prefix, inputs) as unit:
+        unit.files.extend(file for file in files if file is not None)
+    made = published(out, prefix)
     assert made is not None
-    return made[0].files, True
+    return made.files, True
+
+
+def write_chunk(task: KeptTask) -> FileRef | None:
+    """Write a chunk's file; None where it keeps nothing."""
+    run, out = Store(task.run), Store(task.out)
+    kept = _kept(run, task.chunk)
+    if not _documents(task.chunk).rows or (kept is not None and not kept.any()):
+        return None
+    folder, name = task.name.rsplit("/", 1)
+    unit = Publication(out, folder, {})
+    if task.format == "jsonl":
+        _write_lines(unit, name, run, task, kept)
+    else:
+        schema = read_schema(run, _documents(task.chunk).name)
+        write_parquet(unit, name, schema, _kept_batches(run, task.chunk, kept))
+    return unit.files[0]
 
 
 def removal_pairs(run: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> pa.Table:
@@ -122,58 +157,47 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _places(run: Store, chunk: Chunk, wanted: pa.Array) -> pa.Table:
-    assert chunk.documents is not None
-    parts = iter_parquet(run, chunk.documents.name, "documents", ["id", *_PLACE])
+    parts = iter_parquet(run, _documents(chunk).name, "documents", ["id", *_PLACE])
     found = [part.filter(pc.is_in(part["id"], value_set=wanted)) for part in parts]
     schema = pa.schema([("id", pa.binary(16)), *((name, PAIRS.field(name).type) for name in _PLACE)])
     return pa.Table.from_batches([part.select(schema.names).cast(schema) for part in found], schema=schema)
 
 
-def _kept_batches(run: Store, chunk: Chunk) -> Iterator[pa.RecordBatch]:
-    kept = None
-    if chunk.selection is not None:
-        kept = _whole(read_parquet(run, chunk.selection.name, "selection", ["kept"])["kept"])
+def _kept(run: Store, chunk: Chunk) -> NDArray[np.bool_] | None:
+    """Which rows of a chunk are kept; None where all are."""
+    if chunk.selection is None:
+        return None
+    kept: NDArray[np.bool_] = read_parquet(run, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
+    return kept
+
+
+def _documents(chunk: Chunk) -> FileRef:
+    assert chunk.documents is not None, f"chunk {chunk.number} was not read"
+    return chunk.documents
+
+
+def _kept_batches(run: Store, chunk: Chunk, kept: NDArray[np.bool_] | None) -> Iterator[pa.RecordBatch]:
     start = 0
-    for batch in ChunkTexts(run, chunk).batches():
-        rows = batch if kept is None else batch.filter(kept.slice(start, batch.num_rows))
+    for batch in ChunkTexts(run, chunk).stream():
+        yield batch if kept is None else batch.filter(pa.array(kept[start : start + batch.num_rows]))
         start += batch.num_rows
-        if rows.num_rows:
-            yield rows
 
 
-def _write_lines(unit: Publication, name: str, batches: Iterator[pa.RecordBatch], fields: Fields) -> None:
-    first = next(batches, None)
-    if first is None:
-        return
+def _write_lines(unit: Publication, name: str, run: Store, task: KeptTask, kept: NDArray[np.bool_] | None) -> None:
+    fields = task.fields
     named = {"native_id": fields.id_field, "text": fields.text_field, "url": fields.url_field, "date": fields.date_field}
     named |= {"lang": fields.lang_field, "license": fields.license_field}
     columns = [(column, field) for column, field in named.items() if field is not None]
+    start = 0
     with (
         unit.file(name) as out,
-        zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(cast(IO[bytes], out.raw), closefd=False) as stream,
+        zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(cast(IO[bytes], out.raw), closefd=False) as stream,
     ):
-        for batch in _chained(first, batches):
-            values = [batch[column].to_pylist() for column, _ in columns]
-            metas = batch["meta"].to_pylist()
-            lines = []
-            for row, meta in zip(zip(*values, strict=True), metas, strict=True):
-                document = {field: value for (_, field), value in zip(columns, row, strict=True) if value is not None}
-                line = orjson.dumps(document)
-                lines.append(line[:-1] + b"," + meta.encode()[1:] if meta else line)  # two objects made one, not parsed again
-            lines.append(b"")
-            stream.write(b"\n".join(lines))
-            out.rows += batch.num_rows
-
-
-def _write_table(unit: Publication, name: str, batches: Iterator[pa.RecordBatch]) -> None:
-    first = next(batches, None)
-    if first is not None:
-        write_parquet(unit, name, first.schema, _chained(first, batches))
-
-
-def _chained(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
+        for batch in ChunkTexts(run, task.chunk, [*(column for column, _ in columns), "meta"]).stream():
+            rows = None if kept is None else np.flatnonzero(kept[start : start + batch.num_rows])
+            stream.write(json_lines([(field, batch[column]) for column, field in columns], batch["meta"], rows).data)
+            start += batch.num_rows
+            out.rows += batch.num_rows if rows is None else len(rows)
 
 
 def _clear(out: Store, prefix: str) -> None:

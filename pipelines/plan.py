@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from artifacts.errors import UserError
@@ -37,6 +38,11 @@ class CorpusPlan:
     phases: tuple[Phase, ...]
     numbers: dict[str, NumberOf]  # what each split source is cut by
     input_bytes: int  # as stored, compressed where the files are
+
+    def ahead(self) -> ChunkPhase:
+        """Steps that can be carried out while a chunk that was just read is in memory: those of the first chain up to one with an index."""
+        chain = next((phase for phase in self.phases if isinstance(phase, tuple)), ())
+        return tuple(takewhile(lambda step: not isinstance(step, MeasureStep) or step.resource is None, chain))
 
 
 def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPlan:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from artifacts.errors import UserError
@@ -22,7 +22,7 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef
 from artifacts.tables import read_schema
 from pipelines.band_work import BandTask, SourceBands, cut_source, empty_bands
-from pipelines.chunk_work import ChunkResult, ChunkStep, ChunkTask, RemoveRowsStep, run_chunk
+from pipelines.chunk_work import ChunkResult, ChunkStep, ChunkTask, RemoveRowsStep, read_chunk, run_chunk
 from pipelines.corpus_work import (
     CompareTask,
     CorpusOutcome,
@@ -53,7 +53,7 @@ from pipelines.shard_work import (
 )
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources
 from pipelines.stages.minhash_dedup import MinHashCompare
-from pipelines.state import Chunk
+from pipelines.state import Chunk, StepOutcome
 from pipelines.take_downs import repeat_take_downs
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
@@ -78,11 +78,13 @@ def run_recipe(
     executor: str | None = None,
     until: str = "train",
     progress: Progress | None = None,
+    open_workers: Callable[[], Executor] | None = None,
 ) -> RunOutcome:
     """Carry out a recipe under ``runs/NAME`` as far as ``until``; resumes whatever is there.
 
     ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler instead.
-    ``executor``: in-process, dask or datatrove; default: what ``workers`` and ``scheduler`` ask for.
+    ``executor``: in-process, dask or datatrove; default: what ``workers`` and ``scheduler`` ask for. ``open_workers``: opens an executor
+    in place of these, which the run closes.
     Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
@@ -93,7 +95,8 @@ def run_recipe(
     plan = plan_corpus(loaded, record.known_digests)
     with run_lock(store):
         record.begin(plan)
-        driver = _Driver(loaded, store, plan, record, progress or Silent(), lambda: open_executor(workers, scheduler, executor))
+        opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
+        driver = _Driver(loaded, store, plan, record, progress or Silent(), opening)
         try:
             driver.run(until)
         finally:
@@ -131,10 +134,11 @@ class _Driver(PhaseRunner):
         self.plan = plan
         self.chunks = plan.chunks
         self.resources: dict[str, FileRef] = {}
+        self.ahead: dict[tuple[str, ...], StepOutcome] = {}  # what was made together with reading, by its units
         self.sources = tuple(source.name for source in loaded.recipe.corpus.sources)
 
     def run(self, until: str) -> None:
-        self.read()
+        self.read(() if until == "read" else self.plan.ahead())
         self.unique()
         if until == "read":
             return self.record.save(self.chunks, self.ledgers, until)
@@ -164,10 +168,13 @@ class _Driver(PhaseRunner):
 
     # -- phases -----------------------------------------------------------------------------------
 
-    def read(self) -> None:
-        steps: dict[str, tuple[ChunkStep, ...]] = {name: (step,) for name, step in self.plan.readers.items()}
+    def read(self, ahead: ChunkPhase) -> None:
+        """Read every chunk; one that is read now is taken through the steps ``ahead`` too, which a later phase finds made."""
+        tasks = [ChunkTask(self.store.root, chunk, (self.plan.readers[chunk.source], *ahead)) for chunk in self.chunks]
         with self._at(("corpus", "sources")):
-            self._chunk_phase("read", lambda chunk: steps[chunk.source])
+            results = self._tasks("read", read_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks])
+        self.ahead = {outcome.units: outcome for result in results for outcome in result.ahead if outcome.units}
+        self._take(results)
         self._note_sources_without_documents(self.ledgers[-1])
 
     def unique(self) -> None:
@@ -338,7 +345,8 @@ class _Driver(PhaseRunner):
     def _chunk_phase(self, title: str, steps: Callable[[Chunk], Sequence[ChunkStep]]) -> None:
         tasks = [ChunkTask(self.store.root, chunk, tuple(steps(chunk)), Resources(self.resources)) for chunk in self.chunks]
         sizes = [text_bytes(chunk) for chunk in self.chunks]
-        self._take(self._tasks(title, run_chunk, tasks, sizes))
+        results: list[ChunkResult] = self._tasks(title, run_chunk, tasks, sizes)
+        self._take([replace(result, outcomes=tuple(self.ahead.pop(it.units, it) for it in result.outcomes)) for result in results])
 
     def train(self) -> None:
         """Plan, train and branch, in this process: torch uses the cores by itself."""

@@ -37,7 +37,7 @@ from tokenizer.train import TrainConfig, train_model
 
 TOKENIZER_VERSION = 1
 ENCODE_VERSION = 1
-SHARDS_VERSION = 3
+SHARDS_VERSION = 4
 MODEL = "tokenizer.model"
 TRAIN, VALIDATION = "train", "validation"
 

@@ -8,11 +8,13 @@ length, so that a missing piece shows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
-from artifacts.ids import conversation_hashes, document_ids, native_key, place_key, text_hashes
+from artifacts.ids import conversation_hashes, document_ids, native_key, place_key, place_keys, text_hashes
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, MESSAGES, QUARANTINE
+from pipelines.readers.plain import Columns
 from pipelines.readers.records import RecordRejectedError, Row
 from pipelines.readers.span import Fields, Limits, Span
 
@@ -54,15 +56,19 @@ class Collector:
         self._clear()
 
     def _clear(self) -> None:
+        self._parts: list[pa.RecordBatch] = []
+        self._rejected: list[tuple[int, int, str, str | None, bytes]] = []
+        self._dropped: dict[str, tuple[int, int]] = {}
+        self._records = self._blank = self._bytes = 0
+        self._clear_rows()
+
+    def _clear_rows(self) -> None:
         # Flat lists of strings: objects that hold objects would be walked by every garbage collection.
         self._columns: dict[str, list[str | None]] = {name: [] for name in _COLUMNS}
         self._offsets: list[int] = []
         self._message_ends: list[int] = [0]
         self._roles: list[str] = []
         self._contents: list[str] = []
-        self._rejected: list[tuple[int, int, str, str | None, bytes]] = []
-        self._dropped: dict[str, tuple[int, int]] = {}
-        self._records = self._blank = self._bytes = 0
 
     def add(self, row: Row, offset: int) -> None:
         """A document at ``offset`` of the uncompressed stream (row number in Parquet)."""
@@ -74,6 +80,12 @@ class Collector:
             self._roles.extend([role for role, _ in row.messages])
             self._contents.extend([content for _, content in row.messages])
         self._message_ends.append(len(self._roles))
+
+    def extend(self, columns: Columns, offsets: list[int]) -> None:
+        """Documents at ascending offsets, none of them a conversation."""
+        self._records += len(offsets)
+        self._close_rows()
+        self._parts.append(self._documents(columns, offsets))
 
     def reject(self, offset: int, length: int, raw: bytes, rejection: RecordRejectedError) -> None:
         """A record for quarantine; ``length`` is its true length, ``raw`` is cut to the limit."""
@@ -96,6 +108,11 @@ class Collector:
         self._bytes += length
 
     @property
+    def room(self) -> int:
+        """Bytes until the batch is full."""
+        return self._limits.batch_bytes - self._bytes
+
+    @property
     def full(self) -> bool:
         """True when the batch covers enough bytes to be handed on."""
         return self._bytes >= self._limits.batch_bytes
@@ -107,23 +124,30 @@ class Collector:
 
     def take(self) -> Batch:
         """The batch so far; the collector starts afresh."""
-        batch = Batch(self._documents(), self._quarantine(), self._records, self._blank, self._bytes, self._dropped)
+        self._close_rows()
+        parts = self._parts or [self._documents(self._columns, self._offsets)]
+        documents = parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
+        batch = Batch(documents, self._quarantine(), self._records, self._blank, self._bytes, self._dropped)
         self._clear()
         return batch
 
-    def _documents(self) -> pa.RecordBatch:
-        count, values = len(self._offsets), self._columns
-        keys = [place_key(self._span.path, offset) if native is None else native_key(native)
-                for native, offset in zip(values["native_id"], self._offsets, strict=True)]
+    def _close_rows(self) -> None:
+        """Make the rows that were added one by one a part of the batch."""
+        if self._offsets:
+            self._parts.append(self._documents(self._columns, self._offsets))
+            self._clear_rows()
+
+    def _documents(self, values: Columns, offsets: list[int]) -> pa.RecordBatch:
+        path, count = self._span.path, len(offsets)
         texts = pa.array(values["text"], pa.large_string())
         columns = {
-            **{name: pa.array(values[name], DOCUMENTS.field(name).type) for name in _COLUMNS if name != "text"},
-            "id": document_ids(self._source, keys),
+            **{name: _array(values[name], DOCUMENTS.field(name).type) for name in _COLUMNS if name != "text"},
+            "id": document_ids(self._source, _keys(path, values["native_id"], offsets)),
             "text": texts,
             "text_hash": text_hashes(texts),
             "source": pa.repeat(pa.scalar(self._source, pa.string()), count),
-            "path": pa.repeat(pa.scalar(self._span.path, pa.string()), count),
-            "offset": pa.array(self._offsets, pa.int64()),
+            "path": pa.repeat(pa.scalar(path, pa.string()), count),
+            "offset": pa.array(offsets, pa.int64()),
         }
         if self._instructions:
             columns["messages"] = self._messages()
@@ -151,3 +175,14 @@ class Collector:
             pa.array(raws, pa.large_binary()),
         ]
         return pa.record_batch(columns, schema=QUARANTINE)
+
+
+def _array(values: list[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def _keys(path: str, natives: Any, offsets: list[int]) -> list[bytes]:
+    """What each record's id is made from."""
+    if natives.count(None) == len(natives):
+        return place_keys(path, offsets)
+    return [place_key(path, offset) if native is None else native_key(native) for native, offset in zip(natives, offsets, strict=True)]

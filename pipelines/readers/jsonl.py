@@ -6,10 +6,12 @@ uncompressed stream, so they are the same for a file and its compressed copy.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from pipelines.readers.batch import Batch, Collector
-from pipelines.readers.lines import Line, UnfinishedLineError, first_line_start, split_lines
+from pipelines.readers.lines import Line, LineRun, UnfinishedLineError, first_line_start, split_lines
+from pipelines.readers.plain import odd_rows, parsed, plain_columns
 from pipelines.readers.records import LINE_TOO_LONG, RecordRejectedError, parse_record, row_of
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import blocks, compression_of, open_input
@@ -28,10 +30,18 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
     """
     collector = Collector(span, source_name, fields, limits)
     try:
-        for line in _owned_lines(span, limits):
-            _collect(line, collector, fields, limits)
-            if collector.full:
-                yield collector.take()
+        for found in _owned_lines(span, limits):
+            if isinstance(found, Line):
+                _collect(found, collector, fields, limits)
+                if collector.full:
+                    yield collector.take()
+                continue
+            while found.contents:
+                lines = bisect_left(found.starts, found.starts[0] + collector.room)  # the last of these fills the batch
+                _collect_run(found.first(lines), collector, fields, limits)
+                if collector.full:
+                    yield collector.take()
+                found = found.behind(lines)
     except UnfinishedLineError as end:
         line = end.line
         detail = f"{end.damage.detail}; {line.next} bytes were decoded"
@@ -41,7 +51,7 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
         yield collector.take()
 
 
-def _owned_lines(span: Span, limits: Limits) -> Iterator[Line]:
+def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line]:
     compression = compression_of(span.url)
     if compression is not None and not span.whole:
         raise ValueError(f"{span.url}: a compressed file is read whole, not from {span.start} to {span.end}")
@@ -49,15 +59,38 @@ def _owned_lines(span: Span, limits: Limits) -> Iterator[Line]:
         start = 0
         if span.start > 0:
             file.seek(span.start - 1)
-            found = first_line_start(blocks(file, None, limits), span.start - 1, span.end)
-            if found is None:
+            first = first_line_start(blocks(file, None, limits), span.start - 1, span.end)
+            if first is None:
                 return
-            start = found
+            start = first
             file.seek(start)
-        for line in split_lines(blocks(file, compression, limits), start, limits):
-            if span.end is not None and line.offset >= span.end:
-                return
-            yield line
+        for found in split_lines(blocks(file, compression, limits), start, limits):
+            if span.end is None:
+                yield found
+            elif isinstance(found, Line):
+                if found.offset >= span.end:
+                    return
+                yield found
+            else:
+                yield found.before(span.end)
+                if found.starts[-1] >= span.end:
+                    return
+
+
+def _collect_run(run: LineRun, collector: Collector, fields: Fields, limits: Limits) -> None:
+    records = parsed(run.contents)
+    start = 0
+    for row in [*odd_rows(records, fields), len(records)]:
+        columns = plain_columns(records[start:row], fields) if row > start else {}
+        if columns is None:
+            for place in range(start, row):
+                _collect(run.line(place), collector, fields, limits)
+        elif columns:
+            collector.extend(columns, run.starts[start:row])
+            collector.advance(run.starts[row] - run.starts[start])
+        if row < len(records):
+            _collect(run.line(row), collector, fields, limits)
+        start = row + 1
 
 
 def _collect(line: Line, collector: Collector, fields: Fields, limits: Limits) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 from pipelines.readers.span import Limits
@@ -21,6 +23,29 @@ class Line(NamedTuple):
     next: int
 
 
+class LineRun(NamedTuple):
+    """Whole lines within the bound, one behind the other: where each starts, with where the next would (n + 1,), and their bytes (n,)."""
+
+    starts: list[int]
+    contents: list[bytes]
+
+    def before(self, offset: int) -> LineRun:
+        """The lines that start before an offset."""
+        return self.first(bisect_left(self.starts, offset))
+
+    def first(self, lines: int) -> LineRun:
+        """The first lines, at most so many."""
+        return self if lines >= len(self.contents) else LineRun(self.starts[: lines + 1], self.contents[:lines])
+
+    def behind(self, lines: int) -> LineRun:
+        """All but the first lines."""
+        return LineRun(self.starts[lines:], self.contents[lines:])
+
+    def line(self, row: int) -> Line:
+        """One of them."""
+        return Line(self.starts[row], self.contents[row], len(self.contents[row]), self.starts[row + 1])
+
+
 class UnfinishedLineError(Exception):
     """The stream broke off inside a line: what was decoded of it, and why there is no more."""
 
@@ -30,9 +55,10 @@ class UnfinishedLineError(Exception):
         self.damage = damage
 
 
-def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterator[Line]:
+def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterator[LineRun | Line]:
     """Lines of a stream whose first byte has this offset; the last needs no newline.
 
+    Lines come in runs; one by itself is longer than the bound, or ends the stream without a newline.
     Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
     """
     unfinished = _Unfinished(offset, limits)
@@ -43,21 +69,29 @@ def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterato
             if pieces:
                 unfinished.extend(pieces[0])
                 line = unfinished.line(newline=1)
-                yield line
-                position = line.next
-                for piece in pieces[1:]:
-                    length = len(piece)
-                    if length > limits.record_bytes:
-                        yield Line(position, piece[: limits.quarantine_bytes], length, position + length + 1)
-                    else:
-                        yield Line(position, piece, length, position + length + 1)
-                    position += length + 1
+                pieces[0] = line.content
+                if line.length <= limits.record_bytes and max(map(len, pieces)) <= limits.record_bytes:
+                    run = _run(line.offset, pieces)
+                    yield run
+                    position = run.starts[-1]
+                else:
+                    yield line
+                    position = line.next
+                    for piece in pieces[1:]:
+                        held = piece if len(piece) <= limits.record_bytes else piece[: limits.quarantine_bytes]
+                        line = Line(position, held, len(piece), position + len(piece) + 1)
+                        yield line
+                        position = line.next
                 unfinished = _Unfinished(position, limits)
             unfinished.extend(last)
     except StreamDamageError as damage:
         raise UnfinishedLineError(unfinished.line(newline=0), damage) from damage
     if unfinished.length:
         yield unfinished.line(newline=0)
+
+
+def _run(offset: int, contents: list[bytes]) -> LineRun:
+    return LineRun(list(accumulate([len(content) + 1 for content in contents], initial=offset)), contents)
 
 
 def first_line_start(stream: Iterable[bytes], offset: int, end: int | None) -> int | None:

@@ -173,18 +173,21 @@ def _string(record: dict[str, Any], name: str) -> str | None:
 
 
 def _meta(record: dict[str, Any]) -> str | None:
-    if not record:
-        return None
+    rest = spread(record)
+    return canonical_json(rest) if rest else None
+
+
+def spread(record: dict[str, Any]) -> dict[str, Any]:
+    """What ``meta`` keeps of a record that was emptied of its columns: an object named ``meta`` is spread into the rest."""
     inner = record.get("meta")
-    if type(inner) is dict:
-        del record["meta"]
-        clash = {key: inner.pop(key) for key in [key for key in inner if key in record or key == "meta"]}
-        record = {**inner, **record}
-        if clash:
-            record["meta"] = clash
-        if not record:
-            return None
-    return canonical_json(record)
+    if type(inner) is not dict:
+        return record
+    del record["meta"]
+    clash = {key: inner.pop(key) for key in [key for key in inner if key in record or key == "meta"]}
+    rest = {**inner, **record}
+    if clash:
+        rest["meta"] = clash
+    return rest
 
 
 def finite(value: float) -> float | NonFinite:

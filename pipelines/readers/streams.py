@@ -21,6 +21,7 @@ import zstandard
 from artifacts.errors import UserError
 from pipelines.readers.span import Limits
 from pipelines.readers.watched import WatchedFile
+from pipelines.readers.zstd_pieces import BLIND_PIECE_BYTES, zstd_pieces
 
 BLOCK_BYTES = 1 << 20
 TRUNCATED_STREAM = "truncated_stream"
@@ -29,7 +30,6 @@ CORRUPT_STREAM = "corrupt_stream"
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4"}
 
 _PIECE_BYTES = 16 * 1024
-_ZSTD_PIECE_BYTES = 512  # a 128 KiB zstd block takes 4 bytes at the least, so one piece is 16 MiB at the most
 _ZERO_PADDED = ("gzip", "xz")
 
 
@@ -161,7 +161,11 @@ class _DecodeError(Exception):
 def _decoded(file: IO[bytes], compression: str, limits: Limits, fine_from: int | None = None) -> Iterator[bytes]:
     new_decoder = _decoder_factory(compression, limits)
     decoder: _Decoder | None = None
-    pieces = _pieces(file, _ZSTD_PIECE_BYTES if compression == "zstd" else _PIECE_BYTES, fine_from)
+    pieces: Iterator[tuple[int, bytes]]
+    if compression == "zstd" and fine_from is None:
+        pieces = zstd_pieces(file)
+    else:
+        pieces = _pieces(file, BLIND_PIECE_BYTES if compression == "zstd" else _PIECE_BYTES, fine_from)
     position, seen = 0, False
     for position, piece in pieces:
         while piece:

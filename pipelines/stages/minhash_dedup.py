@@ -50,7 +50,7 @@ class BandKeysMeasure:
     """Column ``bands``: one 64-bit key per band; null for documents shorter than a shingle."""
 
     config: MinHashConfig
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     def settings(self) -> dict[str, Any]:
