@@ -49,7 +49,8 @@ from pipelines.shard_work import (
     train_tokenizer,
     write_shards,
 )
-from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources
+from pipelines.span_phase import cut_spans
+from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
 from pipelines.state import Chunk
 from pipelines.take_downs import repeat_take_downs
 
@@ -140,6 +141,8 @@ class _Driver(PhaseRunner):
                 self.prepare(phase)
             elif isinstance(phase, CompareStep):
                 self.compare(phase)
+            elif isinstance(phase, SpanStep):
+                self.cut(phase)
             else:
                 self.chain(phase)
         selection = self.selection()
@@ -229,6 +232,11 @@ class _Driver(PhaseRunner):
         if outcome.facts.get("comparisons_skipped"):
             skipped, bounded = outcome.facts["comparisons_skipped"], outcome.facts["documents_bounded"]
             self.progress.note(f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents")
+
+    def cut(self, step: SpanStep) -> None:
+        with self._at(self._place_of([step.name])):
+            self.chunks, ledger = cut_spans(self.store, self.chunks, step, self.sources, self._tasks)
+        self._keep([ledger], follows=True)
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())
