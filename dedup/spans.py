@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
-from dedup.runs import equal_runs
+from dedup.radix import stable_order
 from dedup.words import Bytes, Hashes, Rows
 
 Columns = TypeVar("Columns", bound="_Columns")
@@ -87,9 +87,9 @@ def repeats(found: Occurrences, rank: Rows, times: int = 1) -> tuple[Rows, Rows]
     rank: (n,) of each occurrence's document in keep order, 0 = most wanted; documents differ in it. The ``times`` earliest
     occurrences of a key stay; one that overlaps the first in the same document does too.
     """
-    offsets, members = equal_runs(found.key, np.arange(len(found), dtype=np.int64))
-    again, first = np.empty(len(members), np.int64), np.empty(len(members), np.int64)
-    count = later_ones(offsets, members, rank, found.start, found.end, np.empty(times, np.int64), again, first)
+    order = stable_order(found.key)
+    again, first = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
+    count = later_ones(found.key, order, rank, found.start, found.end, np.empty(times, np.int64), again, first)
     return again[:count], first[:count]
 
 
@@ -104,13 +104,17 @@ def join_runs(spans: Spans) -> Spans:
 
     Equal stretches of the same two texts at the same distance are one equal stretch together.
     """
-    shift = spans.kept_start - spans.start
-    order = np.lexsort((spans.start, shift, spans.kept_row, spans.row))
-    spans, shift = spans.take(order), shift[order]
-    joined = spans.end.copy()
-    first = mark_joins(spans.row, spans.start, spans.kept_row, shift, joined)
-    whole = Spans(spans.row, spans.start, joined, spans.kept_row, spans.kept_start).take(first)
-    return whole.take(np.lexsort((whole.kept_start, whole.kept_row, whole.end, whole.start, whole.row)))
+    spans = _joined(spans, stable_order(spans.row, stable_order(spans.start)))  # most that can be joined follow one another here
+    spans = _joined(spans, np.lexsort((spans.start, spans.kept_start - spans.start, spans.kept_row, spans.row)))
+    return spans.take(np.lexsort((spans.kept_start, spans.kept_row, spans.end, spans.start, spans.row)))
+
+
+def _joined(spans: Spans, order: Rows) -> Spans:
+    """Spans in this order, neighbours that overlap or touch on one diagonal as one."""
+    spans = spans.take(order)
+    end = spans.end.copy()
+    first = mark_joins(spans.row, spans.start, spans.kept_row, spans.kept_start - spans.start, end)
+    return Spans(spans.row, spans.start, end, spans.kept_row, spans.kept_start).take(first)
 
 
 def verified(texts: pa.LargeStringArray, spans: Spans, reach: Rows) -> Spans:
@@ -159,41 +163,50 @@ def cut(texts: pa.LargeStringArray, row: Rows, start: Rows, end: Rows) -> tuple[
 
 
 @kernel
-def later_ones(
-    offsets: Rows, members: Rows, rank: Rows, start: Rows, end: Rows, earliest: Rows, again: Rows, first: Rows
-) -> int:  # fmt: skip
-    """Per run of equal keys: the ``earliest.size`` first members stay, the others go to ``again`` with the very first."""
-    count = 0
-    for run in range(offsets.size - 1):
-        held = 0
-        for k in range(offsets[run], offsets[run + 1]):  # the earliest members, by insertion
-            member = members[k]
-            place = held
-            while place > 0 and (
-                rank[member] < rank[earliest[place - 1]]
-                or (rank[member] == rank[earliest[place - 1]] and start[member] < start[earliest[place - 1]])
-            ):
-                place -= 1
-            if place == earliest.size:
-                continue
-            held = min(held + 1, earliest.size)
-            for other in range(held - 1, place, -1):
-                earliest[other] = earliest[other - 1]
-            earliest[place] = member
-        origin, last = earliest[0], earliest[held - 1]
-        for k in range(offsets[run], offsets[run + 1]):
-            member = members[k]
-            stays = rank[member] < rank[last] or (rank[member] == rank[last] and start[member] <= start[last])
-            if stays or (rank[member] == rank[origin] and start[member] < end[origin]):
-                continue
-            again[count], first[count] = member, origin
-            count += 1
+def later_ones(key: Hashes, order: Rows, rank: Rows, start: Rows, end: Rows, earliest: Rows, again: Rows, first: Rows) -> int:
+    """Of the rows of each key, in the order of keys: the ``earliest.size`` first stay, the others go to ``again`` with the very first."""
+    count, head = 0, 0
+    while head < order.size:
+        tail = head
+        while tail < order.size and key[order[tail]] == key[order[head]]:
+            tail += 1
+        if tail - head > earliest.size:
+            choose_earliest(order, head, tail, rank, start, earliest)
+            origin, last = earliest[0], earliest[earliest.size - 1]
+            for k in range(head, tail):
+                member = order[k]
+                stays = not before(last, member, rank, start)
+                if not stays and (rank[member] != rank[origin] or start[member] >= end[origin]):
+                    again[count], first[count] = member, origin
+                    count += 1
+        head = tail
     return count
 
 
 @kernel
+def before(one: int, other: int, rank: Rows, start: Rows) -> bool:
+    """Whether a row comes earlier in keep order."""
+    return bool(rank[one] < rank[other] or (rank[one] == rank[other] and start[one] < start[other]))
+
+
+@kernel
+def choose_earliest(order: Rows, head: int, tail: int, rank: Rows, start: Rows, earliest: Rows) -> None:
+    """The first rows in keep order among ``order[head:tail]``, which are no fewer, by insertion."""
+    held = 0
+    for k in range(head, tail):
+        place = held
+        while place > 0 and before(order[k], earliest[place - 1], rank, start):
+            place -= 1
+        if place < earliest.size:
+            held = min(held + 1, earliest.size)
+            for other in range(held - 1, place, -1):
+                earliest[other] = earliest[other - 1]
+            earliest[place] = order[k]
+
+
+@kernel
 def mark_joins(row: Rows, start: Rows, kept_row: Rows, shift: Rows, end: Rows) -> NDArray[np.bool_]:
-    """Which spans begin a joined one, whose ``end`` becomes that of the whole; sorted by row, kept row, shift and start."""
+    """Which spans begin a joined one, whose ``end`` becomes that of the whole; spans of one row, kept row and shift by start."""
     first = np.ones(row.size, np.bool_)
     head = 0
     for k in range(1, row.size):
