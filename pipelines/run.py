@@ -237,6 +237,8 @@ class _Driver(PhaseRunner):
         with self._at(self._place_of([step.name])):
             self.chunks, ledger = cut_spans(self.store, self.chunks, step, self.sources, self._tasks)
         self._keep([ledger], follows=True)
+        facts = ledger.facts
+        self.progress.note(f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents")
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())

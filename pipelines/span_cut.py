@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.fingerprints import content_key
-from artifacts.ids import text_hashes
+from artifacts.ids import as_words, text_hashes
 from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made
@@ -20,7 +20,7 @@ from dedup.spans import cut, stretches
 from dedup.words import word_hashes
 from pipelines.chunk_work import selection_after
 from pipelines.parts import read_parts
-from pipelines.span_work import SpanTask, batches, wanted_rows
+from pipelines.span_work import ANSWERS, SpanTask, batches, wanted_rows
 from pipelines.stages.base import fingerprint
 from pipelines.state import Chunk
 
@@ -76,7 +76,7 @@ class _Cutter:
     def make(self, unit: Publication) -> None:
         drop = np.zeros(self.chunk.signals["size"].rows, np.bool_)
         with open_parquet(unit, "rewrite.parquet", REWRITE) as rewrite, open_parquet(unit, "spans.parquet", SPANS) as spans:
-            for start, batch, _ in batches(self.store, self.chunk):
+            for start, batch, _ in batches(self.store, self.chunk) if len(self.rows) else ():
                 first, last = np.searchsorted(self.rows, [start, start + batch.num_rows])
                 if first < last:
                     changed, gone, evidence = self._cut(batch, start, self.answers.slice(first, last - first))
@@ -93,12 +93,10 @@ class _Cutter:
         """All spans of the chunk in order."""
         asked = [self.task.prefix("answers", index) for index in range(self.task.chunks)]
         tables = [table for prefix in asked for table in read_parts(self.store, prefix, self.task.index)]
-        if not tables:
-            return pa.table({name: pa.array([], pa.int64()) for name in ("row", "start", "end", "kept_start", "kept_id")})
-        keys = [(name, "ascending") for name in ("row", "start", "end", "kept_start")]
-        whole = pa.concat_tables(tables).combine_chunks()
-        whole = whole.append_column("kept", pa.array([value.hex() for value in whole["kept_id"].to_pylist()]))
-        return whole.sort_by([*keys, ("kept", "ascending")]).combine_chunks()
+        whole = pa.concat_tables([ANSWERS.empty_table(), *tables]).combine_chunks()
+        ids = as_words(pa.concat_arrays([pa.array([], pa.binary(16)), *whole["kept_id"].chunks]))
+        keys = [whole[name].to_numpy() for name in ("kept_start", "end", "start", "row")]
+        return whole.take(pa.array(np.lexsort((ids[:, 1], ids[:, 0], *keys)))).combine_chunks()
 
     def _cut(self, batch: pa.RecordBatch, start: int, answers: pa.Table) -> tuple[pa.RecordBatch, NDArray[np.int64], pa.Table]:
         """The rewritten rows, the rows to drop, and the evidence of a batch."""

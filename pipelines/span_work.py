@@ -56,7 +56,7 @@ _TWICE = _numbers("place")
 _OCCURRENCES = _numbers("key", "row", "start", "end", "rank")
 _REPEATS = _numbers("row", "start", "end", "kept_row", "kept_start")
 _REQUESTS = _numbers("row", "start", "end", "kept_row", "kept_start", bytes=pa.large_binary())
-_ANSWERS = _numbers("row", "start", "end", "kept_start", kept_id=pa.binary(16))
+ANSWERS = _numbers("row", "start", "end", "kept_start", kept_id=pa.binary(16))
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _occurrences(store: Store, task: SpanTask, unit: Publication) -> None:
     rank = numbers(list(read_parts(store, task.prefix("order", 0), task.index)), _ORDER)["rank"]
     place = 0
     with open_parts(unit, _OCCURRENCES) as parts:
-        for (start, batch, wanted), count in zip(batches(store, _chunk(task)), counts, strict=True):
+        for (start, batch, wanted), count in zip(batches(store, _chunk(task)), counts, strict=True) if flags.any() else ():
             own = flags[place : place + count]
             place += count
             if own.any():
@@ -207,7 +207,7 @@ def _requests(store: Store, task: SpanTask, unit: Publication) -> None:
     tables = [table for share in range(task.key_shares) for table in read_parts(store, task.prefix("repeats", share), task.index)]
     spans = join_runs(Spans(**numbers(tables, _REPEATS)))
     with open_parts(unit, _REQUESTS) as parts:
-        for start, batch, _ in batches(store, _chunk(task)):
+        for start, batch, _ in batches(store, _chunk(task)) if len(spans) else ():
             own = spans.take(_within(spans.row, start, batch.num_rows))
             row = own.row - start
             reach = task.step.rule.reach(batch["text"], row, own.end)
@@ -220,7 +220,7 @@ def _answers(store: Store, task: SpanTask, unit: Publication) -> None:
     asked = [table["kept_row"].to_numpy() for prefix in asking for table in read_parts(store, prefix, task.index, ["kept_row"])]
     known = np.unique(np.concatenate([np.empty(0, np.int64), *asked]))
     texts, ids = _documents(store, _chunk(task), known)
-    with open_parts(unit, _ANSWERS) as parts:
+    with open_parts(unit, ANSWERS) as parts:
         for index, prefix in enumerate(asking):
             for table in read_parts(store, prefix, task.index):
                 columns = numbers([table.select(_REPEATS.names)], _REPEATS)
@@ -255,7 +255,7 @@ def _within(rows: Rows, start: int, count: int) -> NDArray[np.int64]:
 def _documents(store: Store, chunk: Chunk, rows: Rows) -> tuple[pa.LargeStringArray, pa.FixedSizeBinaryArray]:
     """Texts and ids of the given rows, ascending."""
     texts, ids = [pa.array([], pa.large_string())], [pa.array([], pa.binary(16))]
-    for start, batch, _ in batches(store, chunk):
+    for start, batch, _ in batches(store, chunk) if len(rows) else ():
         inside = pa.array(rows[_within(rows, start, batch.num_rows)] - start)
         texts.append(batch["text"].take(inside))
         ids.append(batch["id"].take(inside))
