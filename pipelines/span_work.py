@@ -156,7 +156,7 @@ def _hashes(store: Store, task: SpanTask, unit: Publication) -> None:
     with open_parts(unit, _HASHES) as parts:
         for _, batch, wanted in batches(store, _chunk(task)):
             found = task.step.rule.hashes(batch["text"], wanted)
-            parts.write([found, np.arange(place, place + len(found))], _share(found, task.hash_shares))
+            parts.write([found, np.arange(place, place + len(found))], shares_of(found, task.hash_shares))
             place += len(found)
             counts.append(len(found))
     unit.facts["counts"] = counts
@@ -189,7 +189,7 @@ def _occurrences(store: Store, task: SpanTask, unit: Publication) -> None:
             if own.any():
                 found = task.step.rule.occurrences(batch["text"], own, wanted)
                 row = found.row + start
-                parts.write([found.key, row, found.start, found.end, rank[row]], _share(found.key, task.key_shares))
+                parts.write([found.key, row, found.start, found.end, rank[row]], shares_of(found.key, task.key_shares))
 
 
 def _repeats(store: Store, task: SpanTask, unit: Publication) -> None:
@@ -240,8 +240,8 @@ def _chunk(task: SpanTask) -> Chunk:
     return task.chunk
 
 
-def _share(hashes: NDArray[np.uint64], shares: int) -> Rows:
-    """By the low half: anchors are least hashes, so their high bits are mostly zero."""
+def shares_of(hashes: NDArray[np.uint64], shares: int) -> Rows:
+    """Which share each hash belongs to, (n,). By the low half: anchors are least hashes, so their high bits are mostly zero."""
     low = (hashes & np.uint64(0xFFFFFFFF)).astype(np.int64)
     return (low * shares) >> 32
 

@@ -19,7 +19,7 @@ from tests.dedup.dedup_model import column
 from tests.dedup.span_model import cut_words, cut_words_by_suffixes, placed_words, words_inside
 
 WORDS = ("a", "b", "the", "cats", "Cat", "été", "中", "文", "한")
-GAPS = (" ", " ", " ", ", ", ".\n\n", "-", "\u200b ", "")
+GAPS = (" ", " ", " ", ", ", ".\n\n", "-", "、", "。", "\u200b ", "")
 LENGTH = 8
 
 Corpus = tuple[list[str], list[int]]
@@ -235,6 +235,19 @@ def test_what_separates_words_counts_inside_a_span_and_not_around_it() -> None:
     assert rows_of(spans) == [(1, 6, 6 + len(passage), 0, 4)]
     assert len(spans_of(texts, [0, 1, 2], 13)) == 1
     assert len(spans_of(texts, [0, 1, 2], 12)) == 2
+
+
+def test_two_passages_with_one_different_character_between_them_are_two_spans() -> None:
+    words = [f"x{number}" for number in range(40)]
+    texts = [" ".join(words), " ".join(words[:20]) + "+" + " ".join(words[20:])]
+    behind = len(" ".join(words[:20]))
+    assert rows_of(spans_of(texts, [0, 1], 20)) == [(1, 0, behind, 0, 0), (1, behind + 1, len(texts[0]), 0, behind + 1)]
+
+
+def test_what_a_span_takes_with_it_ends_with_a_whole_character() -> None:
+    passage = " ".join(f"x{number}" for number in range(20))
+    texts = [passage + "、one", passage + "。two"]
+    assert rows_of(spans_of(texts, [0, 1], 20)) == [(1, 0, len(passage), 0, 0)]
 
 
 def test_a_span_takes_the_separators_behind_it_where_they_are_equal() -> None:

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.ids import document_ids, native_key
+from dedup.repeated_spans import anchors
 from dedup.spans import cut
 from pipelines import span_phase
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.explain import explain_document, lines
 from pipelines.recipe import load_recipe
 from pipelines.run import RunOutcome, run_recipe
-from pipelines.span_work import SpanTask
+from pipelines.span_work import SpanTask, shares_of
 from pipelines.state import Chunk
 from tests.dedup.dedup_model import column, words_of
 from tests.dedup.span_model import cut_pieces, cut_words, placed_words
@@ -195,6 +196,15 @@ def test_lines_go_from_the_third_on_when_two_may_stay(tmp_path: Path) -> None:
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunOutcome]:
     folder = tmp_path_factory.mktemp("both")
     return folder, run_recipe(load_recipe(write(folder, f"{{{SUBSTRING}}}, {{line_dedup: {{least: 6, times: 2}}}}")), str(folder / "runs"))
+
+
+def test_anchors_are_shared_out_evenly() -> None:
+    """They are least hashes, so not evenly spread themselves."""
+    random = np.random.default_rng(4)
+    found, _ = anchors(column([" ".join(random.choice(WORDS, 20_000)) for _ in range(5)]), 50)
+    counts = np.bincount(shares_of(found, 7), minlength=7)
+    assert len(counts) == 7
+    assert counts.min() > 0.8 * counts.mean()
 
 
 def test_two_workers_write_the_same_bytes_as_one(both: tuple[Path, RunOutcome]) -> None:
