@@ -17,6 +17,8 @@ from pipelines import span_phase
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.explain import explain_document, lines
 from pipelines.recipe import load_recipe
+from pipelines.report.numerals import byte_size
+from pipelines.report.page import REPORT, write_report
 from pipelines.run import RunOutcome, run_recipe
 from pipelines.span_work import SpanTask, shares_of
 from pipelines.state import Chunk
@@ -160,6 +162,13 @@ def test_every_byte_stays_or_goes_under_a_reason(cut_run: RunOutcome) -> None:
     assert total["dropped"]["repeated_passage"]["documents"] == 0
     assert total["in"]["bytes"] == total["kept"]["bytes"] + sum(count["bytes"] for count in total["dropped"].values())
     assert ledger["facts"]["spans"] == len(spans_of(cut_run, "substring_dedup"))
+
+
+def test_the_report_says_how_much_was_cut(cut_run: RunOutcome) -> None:
+    facts = ledger_of(cut_run, "substring_dedup")["facts"]
+    write_report(cut_run.store, cut_run.record)
+    page = cut_run.store.read(REPORT).decode()
+    assert f"Substring dedup cut {byte_size(facts['bytes'])} out of texts, in {facts['spans']:,} spans of {facts['documents']:,} documents." in page
 
 
 def test_conversations_are_neither_cut_nor_a_reason_to_cut(cut_run: RunOutcome) -> None:
