@@ -13,7 +13,17 @@ from artifacts.errors import UserError
 
 FORMAT_KEY = b"windtunnel.format"
 
-VERSIONS = {"documents": 1, "signals": 1, "selection": 1, "evidence": 2, "quarantine": 1, "shard": 1, "encoded": 1, "rewrite": 1}
+VERSIONS = {
+    "documents": 1,
+    "signals": 1,
+    "selection": 1,
+    "evidence": 2,
+    "spans": 1,
+    "quarantine": 1,
+    "shard": 1,
+    "encoded": 1,
+    "rewrite": 1,
+}
 READABLE = {name: (version,) for name, version in VERSIONS.items()} | {"evidence": (1, 2)}  # evidence/1 has no column cluster
 
 ID = pa.binary(16)
@@ -83,6 +93,20 @@ EVIDENCE = tagged(
         pa.field("bands_hit", pa.int32(), nullable=False),
         pa.field("cluster", ID, nullable=False),
         pa.field("cluster_size", pa.int64(), nullable=False),
+    ],
+)
+
+SPANS = tagged(
+    "spans",
+    [
+        pa.field("id", ID, nullable=False),
+        pa.field("text_hash", TEXT_HASH, nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("kept_id", ID, nullable=False),
+        pa.field("kept_start", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("words", pa.int64(), nullable=False),
     ],
 )
 

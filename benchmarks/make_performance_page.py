@@ -47,6 +47,19 @@ DEDUP_PEERS = {
     ("datatrove",): "datatrove: shingles and signature, words by `str.split`",
 }
 
+SPAN_STEPS = {
+    "whole": "**everything**: texts to texts without repeated passages",
+    "anchors": "anchors of all windows",
+    "anchors_that_occur_twice": "anchors that occur twice",
+    "windows": "windows with such an anchor",
+    "windows_that_stood_before": "windows that stood before, and where first",
+    "joined": "windows joined to spans",
+    "compared": "spans compared byte by byte",
+    "cut": "texts without the spans",
+    "line": "repeated lines, all steps but the cut",
+    "paragraph": "repeated paragraphs, likewise",
+}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,6 +144,42 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         yield from table(("what", "MB/s, wall", "MB/s, processor time"), rows)
         if peers:
             yield from ("", f"Peers on {peers['documents']:,} of these documents, {megabytes(peers['bytes'])}.")
+    yield from start_up(result)
+
+
+def span_section(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """Each corpus of the benchmark of repeated spans: rates, planted passages, the suffix array."""
+    yield from heading("Repeated passages", name, result)
+    yield (
+        f"Passages of {result['length']} words and more. Two figures each, as above, per byte of the whole corpus, also where a step looks "
+        f"at a part of it. {result['repeats']} repeats."
+    )
+    for label in [label for label, value in result.items() if isinstance(value, dict) and "anchors" in value]:
+        corpus, planted, array = result[label], result[label]["planted"], result[label]["suffix_array"]
+        yield from (
+            "",
+            f"### Passages: {label.capitalize()}",
+            "",
+            f"{corpus['documents']:,} documents, {megabytes(corpus['bytes'])}; {corpus['anchor_count']:,} anchors, "
+            f"{corpus['window_count']:,} windows, {corpus['span_count']:,} spans, {corpus['share_of_bytes']:.1%} of the bytes. Lines: "
+            f"{corpus['line']['share_of_bytes']:.1%}, paragraphs: {corpus['paragraph']['share_of_bytes']:.1%}.",
+            "",
+        )
+        rows = [(title, *rates(corpus[step])) for step, title in SPAN_STEPS.items()]
+        if "mb_per_second" in array:
+            rows.append((f"suffix array and common prefixes by libdivsufsort and Kasai, {megabytes(array['bytes'])}", *rates(array)))
+        yield from table(("what", "MB/s, wall", "MB/s, processor time"), rows)
+        yield from (
+            "",
+            f"Planted in these documents: of {planted['copies_after_the_first']:,} later copies of passages of {result['length']} to 500 "
+            f"words {planted['found']:,} were cut whole, of {planted['first_copies']:,} first copies {planted['kept']:,} left whole; of "
+            f"{planted['short_copies']:,} copies below the length {planted['short_kept']:,} left whole.",
+        )
+        if "missed" in array:
+            yield (
+                f"Of {array['windows']:,} windows the suffix array proves {array['windows_proved_by_neighbours']:,} to occur twice; "
+                f"{array['missed']:,} of them were missed."
+            )
     yield from start_up(result)
 
 
@@ -407,6 +456,7 @@ SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
     "signals": signals_section,
     "dedup_job": dedup_job_section,
     "dedup_signatures": dedup_section,
+    "dedup_substring": span_section,
     "loader": loader_section,
     "loader_cold": loader_cold_section,
     "loader_start": loader_start_section,

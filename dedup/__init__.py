@@ -8,8 +8,9 @@ evidence for each removal. Nothing depends on the order of rows, only on texts a
 - :func:`dedup.minhash.band_keys`      near-duplicate candidates: texts that share a band key
 - :func:`dedup.verify.greedy_keep`     which candidates go: exact Jaccard against a text that stays
 
-and, against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word is, for all of them, is said in
-:mod:`dedup.words`.
+and, inside of texts, :func:`dedup.repeated_spans.repeated_spans` and :func:`dedup.line_spans.repeated_lines`: passages, lines and
+paragraphs that stood before, to be cut by :func:`dedup.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word
+is, for all of them, is said in :mod:`dedup.words`.
 
 >>> import numpy as np, pyarrow as pa
 >>> from dedup.lsh import candidate_groups

@@ -17,6 +17,7 @@ from pipelines.state import Chunk
 from tokenizer.shard_manifest import MANIFEST_NAME, parse_manifest
 
 EXCERPT = 300
+SPANS = 10  # cut spans shown to a person; JSON has all
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters (among them those that turn text around), line ends
 
 
@@ -76,6 +77,13 @@ def lines(facts: dict[str, Any]) -> list[str]:
     for step, evidence in facts["evidence"].items():
         proof = f"similarity {evidence['similarity']:.3f}, {evidence['bands_hit']} bands, cluster of {evidence['cluster_size']}"
         shown.append(f"  {step}: copy of {evidence['kept_id']}, {proof}")
+    for step, spans in facts["cuts"].items():
+        size = sum(span["end"] - span["start"] for span in spans)
+        shown.append(f"  {step}: {len(spans):,} spans, {size:,} bytes of the text before this stage")
+        for span in spans[:SPANS]:
+            place = f"bytes {span['start']:,} to {span['end']:,}, a {span['kind']} of {span['words']:,} words"
+            shown.append(f"    {place}: stands in {span['kept_id']} from byte {span['kept_start']:,} on")
+        shown += [f"    and {len(spans) - SPANS:,} more"] if len(spans) > SPANS else []
     for step, count in facts["stands_for"].items():
         shown.append(f"  {step}: stands for {count} removed documents")
     if facts["shards"] is not None:
@@ -107,6 +115,12 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
         count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows
         if count:
             stands_for[step] = count
+    cuts = {}
+    for step, ref in chunk.cuts.items():
+        table = read_parquet(store, ref.name, "spans")
+        found = table.filter(pa.compute.equal(table["id"], pa.scalar(wanted, pa.binary(16))))
+        if len(found):
+            cuts[step] = [{**span, "kept_id": span["kept_id"].hex()} for span in found.drop_columns(["id", "text_hash"]).to_pylist()]
     text = current["text"]
     return {
         "id": wanted.hex(),
@@ -119,6 +133,7 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
         "stage": None if selection is None else selection["stage"],
         "reason": None if selection is None else selection["reason"],
         "evidence": evidence,
+        "cuts": cuts,
         "stands_for": stands_for,
         "shards": _shard_place(store, record, chunk.source, wanted),
     }

@@ -19,14 +19,24 @@ from pipelines.chunk_work import ReadStep
 from pipelines.readers import discover, plan_chunks
 from pipelines.recipe import LoadedRecipe
 from pipelines.source_fields import check_fields
-from pipelines.stages.base import ChooseStep, CompareStep, MeasureStep, PrepareStep, RewriteStep, Step, Surroundings, signal_columns
+from pipelines.stages.base import (
+    ChooseStep,
+    CompareStep,
+    MeasureStep,
+    PrepareStep,
+    RewriteStep,
+    SpanStep,
+    Step,
+    Surroundings,
+    signal_columns,
+)
 from pipelines.stages.conversations import conversation_steps
 from pipelines.stages.size import size_step
 from pipelines.state import Chunk
 from pipelines.step_names import check_step_names
 
 ChunkPhase = tuple[MeasureStep | RewriteStep | ChooseStep, ...]
-Phase = ChunkPhase | CompareStep | PrepareStep
+Phase = ChunkPhase | CompareStep | SpanStep | PrepareStep
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
             raise loaded.error(("corpus", "stages", index, stage.kind), error) from None
         for step in made:
             steps.append(step)
-            if isinstance(step, RewriteStep):
+            if isinstance(step, RewriteStep | SpanStep):
                 steps.append(size_step())
     return steps
 
@@ -115,18 +125,19 @@ def _phases(steps: Sequence[Step]) -> list[Phase]:
     comparisons, on which they do not depend: the text is then decoded once for all of them.
     """
     indexes: list[Phase] = [step for step in steps if isinstance(step, PrepareStep)]
-    phases: list[list[MeasureStep | RewriteStep | ChooseStep] | CompareStep] = []
+    phases: list[list[MeasureStep | RewriteStep | ChooseStep] | CompareStep | SpanStep] = []
     measuring: list[MeasureStep | RewriteStep | ChooseStep] | None = None
     for step in steps:
         if isinstance(step, PrepareStep):
             continue
-        if isinstance(step, CompareStep):
+        if isinstance(step, CompareStep | SpanStep):
             phases.append(step)
+            measuring = measuring if isinstance(step, CompareStep) else None
             continue
         if isinstance(step, MeasureStep) and measuring is not None:
             measuring.append(step)
             continue
-        if not phases or isinstance(phases[-1], CompareStep):
+        if not phases or isinstance(phases[-1], CompareStep | SpanStep):
             phases.append([])
         chain = phases[-1]
         assert isinstance(chain, list)

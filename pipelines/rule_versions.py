@@ -17,9 +17,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work
+from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work, span_cut
 from pipelines.near import candidates, decide, gather, rounds, verify
-from pipelines.stages import base, conversations, datatrove, decontaminate, exact_dedup, heuristics, language, minhash_dedup, newlines, size
+from pipelines.stages import (
+    base,
+    conversations,
+    datatrove,
+    decontaminate,
+    exact_dedup,
+    heuristics,
+    language,
+    line_dedup,
+    minhash_dedup,
+    newlines,
+    size,
+    substring_dedup,
+)
 
 HOUSE = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).with_name("rule_versions.json")
@@ -37,6 +50,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "read": (chunk_work.ReadStep.version, "pipelines.readers"),
         "unique": (chunk_work.RemoveRowsStep.version, "pipelines.chunk_work"),
         "corpus_work": (corpus_work.VERSION, "pipelines.corpus_work"),
+        "span_cut": (span_cut.VERSION, "pipelines.span_cut"),
         "bands": (band_work.BANDS_VERSION, "pipelines.band_work"),
         "kept_documents": (kept_documents.VERSION, "pipelines.kept_documents"),
         "near.candidates": (candidates.VERSION, "pipelines.near.candidates"),
@@ -48,7 +62,8 @@ def rules() -> dict[str, tuple[int, str]]:
         "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),
         "shards": (shard_work.SHARDS_VERSION, "tokenizer.shard_writer"),
     }
-    for module in (size, conversations, newlines, language, heuristics, exact_dedup, minhash_dedup, decontaminate, datatrove):
+    deduplication = (exact_dedup, minhash_dedup, substring_dedup, line_dedup)
+    for module in (size, conversations, newlines, language, heuristics, *deduplication, decontaminate, datatrove):
         for name, value in vars(module).items():
             if isinstance(value, type) and value.__module__ == module.__name__ and isinstance(getattr(value, "version", None), int):
                 found[f"{module.__name__.rsplit('.', 1)[-1]}.{name}"] = (vars(value)["version"], module.__name__)

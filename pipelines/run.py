@@ -51,7 +51,8 @@ from pipelines.shard_work import (
     train_tokenizer,
     write_shards,
 )
-from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources
+from pipelines.span_phase import cut_spans
+from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
 from pipelines.stages.minhash_dedup import MinHashCompare
 from pipelines.state import Chunk, StepOutcome
 from pipelines.take_downs import repeat_take_downs
@@ -147,6 +148,8 @@ class _Driver(PhaseRunner):
                 self.prepare(phase)
             elif isinstance(phase, CompareStep):
                 self.compare(phase)
+            elif isinstance(phase, SpanStep):
+                self.cut(phase)
             else:
                 self.chain(phase)
         selection = self.selection()
@@ -258,6 +261,13 @@ class _Driver(PhaseRunner):
         self.record.touch([outcome])
         self.progress.advance(1, 0)
         return outcome
+
+    def cut(self, step: SpanStep) -> None:
+        with self._at(self._place_of([step.name])):
+            self.chunks, ledger = cut_spans(self.store, self.chunks, step, self.sources, self._tasks)
+        self._keep([ledger], follows=True)
+        facts = ledger.facts
+        self.progress.note(f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents")
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())

@@ -16,7 +16,7 @@ class Chunk:
 
     ``documents`` holds the records as read, ``rewrites`` the later text versions in order,
     ``signals`` the newest file of each measure, ``verdicts`` the rules that each choosing step found
-    broken, ``selection`` who is still kept (None: everybody).
+    broken, ``selection`` who is still kept (None: everybody), ``cuts`` the spans that each stage cut out of texts.
     """
 
     number: int
@@ -30,6 +30,7 @@ class Chunk:
     signals: dict[str, FileRef] = field(default_factory=dict)
     selection: FileRef | None = None
     verdicts: dict[str, FileRef] = field(default_factory=dict)
+    cuts: dict[str, FileRef] = field(default_factory=dict)
     encoded: FileRef | None = None
 
     def text_version(self) -> list[str]:
@@ -54,6 +55,7 @@ class Chunk:
             "signals": {name: value.to_json() for name, value in sorted(self.signals.items())},
             "selection": ref(self.selection),
             "verdicts": {name: value.to_json() for name, value in self.verdicts.items()},
+            "cuts": {name: value.to_json() for name, value in self.cuts.items()},
             "encoded": ref(self.encoded),
         }
 
@@ -75,6 +77,7 @@ class Chunk:
             signals={name: FileRef.from_json(entry) for name, entry in value["signals"].items()},
             selection=ref(value["selection"]),
             verdicts={name: FileRef.from_json(entry) for name, entry in value["verdicts"].items()},
+            cuts={name: FileRef.from_json(entry) for name, entry in value.get("cuts", {}).items()},
             encoded=ref(value["encoded"]),
         )
 

@@ -110,7 +110,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- formats ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["DOCUMENTS", "REWRITE", "SELECTION", "EVIDENCE", "QUARANTINE"])
+@pytest.mark.parametrize("name", ["DOCUMENTS", "REWRITE", "SELECTION", "EVIDENCE", "SPANS", "QUARANTINE"])
 def test_every_column_of_a_schema_is_documented_with_its_type(name: str, documented: dict[str, list[list[Column]]]) -> None:
     schema = getattr(schemas, name)
     assert columns(schema) in documented[schema.metadata[schemas.FORMAT_KEY].decode()]

@@ -25,6 +25,7 @@ from pipelines.stages.base import (
     MeasureStep,
     PrepareStep,
     RewriteStep,
+    SpanStep,
     StageSettings,
     Step,
     Surroundings,
@@ -65,7 +66,7 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
         super().__init__()
         around = Surroundings(str(Path(folder).resolve()), (SOURCE,), signal_columns([size_step()]))
         self.steps = self.stage.steps(around, self.name)
-        if any(isinstance(step, CompareStep) for step in self.steps):
+        if any(isinstance(step, CompareStep | SpanStep) for step in self.steps):
             raise UserError(
                 "this stage compares documents with each other, which the ranks of a pipeline cannot do",
                 field="stage",

@@ -14,10 +14,14 @@ AFTER_CORPUS = ("encode", "split", "shards")  # steps whose ledgers are about do
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """One step that can take documents away. ``compares``: it looks at the whole corpus (deduplication)."""
+    """One step that can take documents away. ``compares``: it looks at the whole corpus (deduplication).
+
+    ``cut``: of a step that cuts spans out of texts the counts ``spans``, ``documents`` and ``bytes``.
+    """
 
     name: str
     compares: bool
+    cut: dict[str, int] | None = None
 
     @property
     def label(self) -> str:
@@ -52,7 +56,11 @@ class Funnel:
 def read_funnel(record: dict[str, Any]) -> Funnel:
     """The funnel of a run record."""
     ledgers = choosing_ledgers(record)
-    steps = tuple(FunnelStep(ledger["step"], ledger["step"] in record["evidence"]) for ledger in ledgers)
+    cuts = {step for chunk in record["chunks"] for step in chunk.get("cuts", ())}
+    steps = tuple(
+        FunnelStep(ledger["step"], ledger["step"] in {*record["evidence"], *cuts}, ledger["facts"] if ledger["step"] in cuts else None)
+        for ledger in ledgers
+    )
     sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
     rows = tuple(_row(source, [ledger["sources"].get(source) for ledger in ledgers], steps, record) for source in sources)
     return Funnel(steps, rows, _sum(rows, len(steps)))

@@ -4,6 +4,7 @@
 - :class:`RewriteStep` makes a new text version.
 - :class:`ChooseStep` decides row by row who stays, from signals alone.
 - :class:`CompareStep` decides across the whole corpus (deduplication).
+- :class:`SpanStep` cuts what stood before, across the whole corpus, out of texts.
 - :class:`PrepareStep` makes one table that a later measure needs (an index).
 
 A step carries a *rule*: a small frozen object with a version, the settings and libraries that
@@ -25,7 +26,9 @@ from artifacts.fingerprints import libraries
 from artifacts.publish import FileRef
 
 if TYPE_CHECKING:
+    from dedup.spans import Occurrences
     from pipelines.corpus_view import CorpusView
+    from pipelines.keep_policy import KeepPolicy
 
 
 class Rule(Protocol):
@@ -119,6 +122,58 @@ class CompareWhole(Compare, Protocol):
     def compare(self, view: CorpusView) -> CorpusVerdict: ...
 
 
+class FindSpans(Rule, Protocol):
+    """Finds stretches of texts that stood before. The work is divided by chunk and by hash; bytes are compared before anything is cut.
+
+    Texts (n,) are of one batch; stretches are bytes within a text.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What a stretch is, for the evidence."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """For the bytes that go."""
+        ...
+
+    @property
+    def policy(self) -> KeepPolicy: ...
+
+    @property
+    def times(self) -> int:
+        """How many occurrences of a stretch stay."""
+        ...
+
+    @property
+    def min_words(self) -> int:
+        """A document of which fewer are left is dropped."""
+        ...
+
+    @property
+    def occurrences_per_hash(self) -> int:
+        """At most so many stretches belong to one hash."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the measures whose signals it reads, besides size."""
+        ...
+
+    def hashes(self, texts: pa.LargeStringArray, wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        """Of the wanted texts, hashes without a second occurrence of which nothing in a text repeats anything."""
+        ...
+
+    def occurrences(self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Occurrences:
+        """Stretches that may have stood before; ``flags`` says which of the texts' hashes occur twice in the corpus."""
+        ...
+
+    def reach(self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Up to where a stretch that ends in byte ``end`` of text ``row`` takes with it what follows, (m,)."""
+        ...
+
+
 NOTE = b"note"  # metadata of a prepared table's schema: something its user should know, in one sentence
 
 
@@ -158,15 +213,22 @@ class CompareStep:
 
 
 @dataclass(frozen=True)
+class SpanStep:
+    name: str
+    rule: FindSpans
+    sources: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class PrepareStep:
     name: str
     rule: Prepare
 
 
-Step = MeasureStep | RewriteStep | ChooseStep | CompareStep | PrepareStep
+Step = MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep | PrepareStep
 
 
-def applies(step: MeasureStep | RewriteStep | ChooseStep | CompareStep, source: str) -> bool:
+def applies(step: MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep, source: str) -> bool:
     """Whether a step concerns the documents of this source."""
     return step.sources is None or source in step.sources
 

@@ -137,7 +137,7 @@ def test_an_empty_pipeline_gives_nothing() -> None:
     assert through(WindtunnelStep("language"), []) == []
 
 
-@pytest.mark.parametrize("stage", ["exact_dedup", "minhash_dedup"])
+@pytest.mark.parametrize("stage", ["exact_dedup", "minhash_dedup", "substring_dedup", "line_dedup"])
 def test_a_comparing_stage_is_refused_with_the_way_to_run_it(stage: str) -> None:
     with pytest.raises(UserError, match="compares documents with each other") as raised:
         WindtunnelStep(stage)
