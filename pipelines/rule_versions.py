@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work
+from pipelines import band_work, chunk_work, corpus_work, dedup_quality, kept_documents, shard_work
 from pipelines.stages import base, conversations, datatrove, decontaminate, exact_dedup, heuristics, language, minhash_dedup, newlines, size
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -36,6 +36,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "read": (chunk_work.ReadStep.version, "pipelines.readers"),
         "unique": (chunk_work.RemoveRowsStep.version, "pipelines.chunk_work"),
         "corpus_work": (corpus_work.VERSION, "pipelines.corpus_work"),
+        "dedup_quality": (dedup_quality.VERSION, "pipelines.dedup_quality"),
         "bands": (band_work.BANDS_VERSION, "pipelines.band_work"),
         "kept_documents": (kept_documents.VERSION, "pipelines.kept_documents"),
         "tokenizer": (shard_work.TOKENIZER_VERSION, "tokenizer.train"),

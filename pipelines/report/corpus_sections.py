@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipelines.quality_words import quality_line
 from pipelines.report.distributions import SCORE_BINS, BeforeAfter, SourceDistributions
 from pipelines.report.drawing import Part, histogram, stacked_bar
 from pipelines.report.excerpts import one_line
@@ -23,6 +24,10 @@ STEP_COLOURS = 8
 LANGUAGE_COLOURS = ("kept", "s1", "s2", "s3", "s4", "s5", "s6")  # of the most frequent; the rest are one part
 CHARTED_SOURCES = 24
 SNIPPET = 200  # characters
+QUALITY_NOTE = (
+    "Sampled documents were compared exactly with every document that stayed; removals were confirmed by a second "
+    "implementation. Intervals hold at {:g} %."
+)
 
 
 def funnel_section(funnel: Funnel) -> dict[str, Any]:
@@ -157,8 +162,12 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         for name, value in record["evidence"][evidence.step].items()
         if name != "file" and isinstance(value, int)
     }
+    quality = record["evidence"][evidence.step].get("quality")
+    measured = quality is not None and "kept" in quality
     return {
         "evidence": evidence,
+        "quality": None if quality is None else quality_line(quality),
+        "quality_note": QUALITY_NOTE.format(100 * quality["confidence"]) if quality is not None and measured else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
         "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity") if evidence.pairs else None,
         "axis": [f"{low / SIMILARITY_BINS:.2f}", f"{(low / SIMILARITY_BINS + 1) / 2:.2f}", "1"],

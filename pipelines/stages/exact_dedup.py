@@ -11,10 +11,11 @@ from pydantic import Field
 from dedup.exact import keep_first
 from pipelines.corpus_view import CorpusView
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
-from pipelines.stages.base import CompareStep, CorpusVerdict, StageSettings, Step, Surroundings
+from pipelines.stages.base import CompareStep, CorpusVerdict, Step, Surroundings
+from pipelines.stages.dedup_settings import DedupSettings
 
 
-class ExactDedupStage(StageSettings):
+class ExactDedupStage(DedupSettings):
     """Remove documents whose text is byte for byte that of another, across all sources."""
 
     kind: ClassVar[str] = "exact_dedup"
@@ -31,7 +32,7 @@ class ExactCompare:
     """Groups rows by text hash; evidence has similarity 1 and no bands."""
 
     policy: KeepPolicy
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @property

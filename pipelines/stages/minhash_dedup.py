@@ -15,10 +15,11 @@ from dedup.shingles import ShingleSets
 from dedup.verify import MAX_COMPARISONS, greedy_keep
 from pipelines.corpus_view import CorpusView
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
-from pipelines.stages.base import CompareStep, CorpusVerdict, MeasureStep, StageSettings, Step, Surroundings
+from pipelines.stages.base import CompareStep, CorpusVerdict, MeasureStep, Step, Surroundings
+from pipelines.stages.dedup_settings import DedupSettings
 
 
-class MinHashDedupStage(StageSettings):
+class MinHashDedupStage(DedupSettings):
     """Remove near-duplicates: MinHash bands find candidates, exact Jaccard on shingles decides.
 
     Documents are taken in the order of ``keep``; one is removed only if an already kept candidate
@@ -36,6 +37,9 @@ class MinHashDedupStage(StageSettings):
     max_comparisons: int = Field(
         default=MAX_COMPARISONS, ge=1, le=1 << 31, description="at most this many exact comparisons per document; reported when it binds"
     )
+    quality_sample: int = Field(
+        default=0, ge=0, le=1 << 24, description="documents to measure recall and precision on, exactly; 0: only what the S-curve expects"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
@@ -51,7 +55,7 @@ class BandKeysMeasure:
     """Column ``bands``: one 64-bit key per band; null for documents shorter than a shingle."""
 
     config: MinHashConfig
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     def settings(self) -> dict[str, Any]:
@@ -80,7 +84,7 @@ class MinHashCompare:
     threshold: float
     max_comparisons: int
     policy: KeepPolicy
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     @property
