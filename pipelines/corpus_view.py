@@ -20,7 +20,7 @@ from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.chunk_texts import ChunkTexts
-from pipelines.keep_policy import KeepPolicy
+from pipelines.keep_policy import PREFERRED, KeepPolicy
 from pipelines.state import Chunk
 
 
@@ -100,8 +100,9 @@ class CorpusView:
             yield _take_texts(ChunkTexts(self.store, chunk), inside)
 
     def _policy_column(self, policy: KeepPolicy, name: str) -> NDArray[np.generic] | pl.Series:
-        if name == "source_rank":
-            ranks = [self.sources.index(chunk.source) for chunk in self.chunks]
+        if name in ("source_rank", PREFERRED):
+            order = self.sources if name == "source_rank" else policy.prefer
+            ranks = [order.index(chunk.source) if chunk.source in order else len(order) for chunk in self.chunks]
             return np.repeat(np.array(ranks, np.int64), np.diff(self.starts))
         values = self.column(policy.measures[name], name)
         series = pl.from_arrow(values)

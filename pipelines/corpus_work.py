@@ -23,10 +23,11 @@ from artifacts.schemas import EVIDENCE, QUARANTINE, SELECTION, tagged
 from artifacts.tables import iter_parquet, read_parquet, write_parquet
 from pipelines.chunk_work import selection_after
 from pipelines.corpus_view import CorpusView
+from pipelines.cross_source import cross_source
 from pipelines.stages.base import CompareStep, CorpusVerdict, PrepareStep, applies, fingerprint
 from pipelines.state import Chunk
 
-VERSION = 2  # of find_duplicates, final_selection and collect_quarantine
+VERSION = 3  # of find_duplicates, final_selection and collect_quarantine
 IDS_AT_A_TIME = 64_000_000  # ids sorted at once when looking for equal keys; more go in ranges of their first byte
 
 _DUPLICATES = tagged("signals", [pa.field("chunk", pa.int64(), nullable=False), pa.field("row", pa.int64(), nullable=False)])
@@ -165,6 +166,7 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
             write_parquet(evidence, "evidence.parquet", EVIDENCE, [_evidence(view, verdict)])
         entries = _write_selections(unit, task.step, view, verdict)
         unit.facts.update(entries={source: entry.to_json() for source, entry in entries.items()}, **verdict.facts)
+        unit.facts.update(cross_source(view, verdict))
 
     if compute and published(store, f"evidence/{task.step.name}/{key}") is None:
         store.delete(f"selection/{task.step.name}/{key}/{MANIFEST}")  # a selection without its evidence is made again

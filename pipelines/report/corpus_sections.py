@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipelines.cross_source import FACT as IN_FAVOUR_OF
 from pipelines.quality_words import quality_line
 from pipelines.report.distributions import SCORE_BINS, BeforeAfter, SourceDistributions
 from pipelines.report.drawing import Part, histogram, stacked_bar
@@ -166,6 +167,7 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
     measured = quality is not None and "kept" in quality
     return {
         "evidence": evidence,
+        "crossing": _crossing(record["evidence"][evidence.step].get(IN_FAVOUR_OF, {})),
         "quality": None if quality is None else quality_line(quality),
         "quality_note": QUALITY_NOTE.format(100 * quality["confidence"]) if quality is not None and measured else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
@@ -173,6 +175,14 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         "axis": [f"{low / SIMILARITY_BINS:.2f}", f"{(low / SIMILARITY_BINS + 1) / 2:.2f}", "1"],
         "pairs": [shown for pair in evidence.pairs if (shown := _pair(pair, found)) is not None],
     }
+
+
+def _crossing(counts: dict[str, dict[str, int]]) -> dict[str, Any] | None:
+    """Removed documents by source (rows) and by the source of those that stand for them (columns); None where one source is all."""
+    columns = list(dict.fromkeys(source for row in counts.values() for source in row))
+    if len({*counts, *columns}) < 2:
+        return None
+    return {"columns": columns, "rows": [(source, [row.get(other, 0) for other in columns]) for source, row in counts.items()]}
 
 
 def _pair(pair: Pair, found: Findings) -> dict[str, Any] | None:

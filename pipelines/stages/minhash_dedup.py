@@ -42,7 +42,7 @@ class MinHashDedupStage(DedupSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
+        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep", self.preferred(around, name))
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),
