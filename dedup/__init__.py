@@ -8,7 +8,8 @@ evidence for each removal. Nothing depends on the order of rows, only on texts a
 - :func:`dedup.minhash.band_keys`      near-duplicate candidates: texts that share a band key
 - :func:`dedup.verify.greedy_keep`     which candidates go: exact Jaccard against a text that stays
 
-and, against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word is, for all of them, is said in
+and, against benchmarks, :class:`dedup.ngrams.NgramIndex`. How good the result is measures :mod:`dedup.quality`; signatures from and
+for datasketch makes :mod:`dedup.datasketch_interop`. What a word is, for all of them, is said in
 :mod:`dedup.words`.
 
 >>> import numpy as np, pyarrow as pa

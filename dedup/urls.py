@@ -1,10 +1,10 @@
 """URLs in one normal form, so that spellings of one address are equal.
 
 The form is RFC 3986's: syntax-based (section 6.2.2: lower-case scheme and host, upper-case percent-encodings, unreserved
-characters decoded, dot segments removed) and scheme-based (6.2.3: no default or empty port, ``/`` for an empty path); characters beyond ASCII are
-percent-encoded as UTF-8 (RFC 3987, 3.1). Two further steps, usual with crawlers: the fragment goes (a part of the same
-document), and so do query parameters that say where a visitor came from (:data:`TRACKING`), with a query that they alone made up.
-Everything else counts: ``http`` or ``https``, ``www.``, a slash at the end, the order of parameters.
+characters decoded, dot segments removed) and scheme-based (6.2.3: no default or empty port, ``/`` for an empty path); characters
+beyond ASCII are percent-encoded as UTF-8 (RFC 3987, 3.1). Two further steps, usual with crawlers: the fragment goes (a part of
+the same document), and so do query parameters that say where a visitor came from (:data:`TRACKING`), with a query that they alone made
+up. Everything else counts: ``http`` or ``https``, ``www.``, a slash at the end, the order of parameters.
 """
 
 from __future__ import annotations
