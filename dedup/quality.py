@@ -78,7 +78,8 @@ def expected_recall(similarity: NDArray[np.float32], curve: Curve) -> float | No
     """Recall as the S-curve has it, without reading a text: R / sum 1 / P(s) over the removed documents (Horvitz, Thompson 1952).
 
     A document removed at similarity s was found with probability P(s), so it speaks for 1 / P(s) such documents. Documents that
-    resemble several kept ones are found more often than that, so this is a low estimate. None where nothing was removed.
+    resemble several kept ones are found more often than that, so this is a low estimate, far too low where P(s) is small.
+    None where nothing was removed.
     """
     if not len(similarity):
         return None

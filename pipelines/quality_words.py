@@ -8,10 +8,10 @@ from typing import Any
 def quality_line(facts: dict[str, Any]) -> str:
     """One line: recall and precision with their intervals, or what the S-curve expects where nothing was measured."""
     expected = facts["expected_recall"]
-    curve = "" if expected is None else f"{expected:.3f} expected from the bands"
     if "kept" not in facts:
-        return f"recall {curve or 'not known: nothing was removed'}"
-    return "; ".join(part for part in (recall_words(facts) + (f", {curve}" if curve else ""), precision_words(facts)) if part)
+        return "recall not known: nothing was removed" if expected is None else f"recall by the bands alone about {expected:.3f} or more"
+    curve = "" if expected is None else f", by the bands alone about {expected:.3f} or more"
+    return f"{recall_words(facts)}{curve}; {precision_words(facts)}"
 
 
 def recall_words(facts: dict[str, Any]) -> str:

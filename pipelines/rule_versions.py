@@ -18,7 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import band_work, chunk_work, corpus_work, dedup_quality, kept_documents, shard_work
-from pipelines.stages import base, conversations, datatrove, decontaminate, exact_dedup, heuristics, language, minhash_dedup, newlines, size
+from pipelines.stages import (
+    base,
+    conversations,
+    datatrove,
+    decontaminate,
+    exact_dedup,
+    heuristics,
+    language,
+    minhash_dedup,
+    newlines,
+    size,
+    source_overlap,
+)
 
 HOUSE = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).with_name("rule_versions.json")
@@ -43,7 +55,8 @@ def rules() -> dict[str, tuple[int, str]]:
         "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),
         "shards": (shard_work.SHARDS_VERSION, "tokenizer.shard_writer"),
     }
-    for module in (size, conversations, newlines, language, heuristics, exact_dedup, minhash_dedup, decontaminate, datatrove):
+    choosing = (language, heuristics, exact_dedup, minhash_dedup, decontaminate)
+    for module in (size, conversations, newlines, *choosing, datatrove, source_overlap):
         for name, value in vars(module).items():
             if isinstance(value, type) and value.__module__ == module.__name__ and isinstance(getattr(value, "version", None), int):
                 found[f"{module.__name__.rsplit('.', 1)[-1]}.{name}"] = (vars(value)["version"], module.__name__)

@@ -19,6 +19,7 @@ from pipelines.report.near_duplicates import SIMILARITY_BINS, DedupEvidence, Pai
 from pipelines.report.numerals import power_of_two
 from pipelines.report.reasons import Key, dropped_by_reason
 from pipelines.report.recipe_stages import recorded_stages
+from pipelines.report.source_overlap import overlap_rows
 from pipelines.report.word_diff import word_diff
 
 STEP_COLOURS = 8
@@ -167,7 +168,7 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
     measured = quality is not None and "kept" in quality
     return {
         "evidence": evidence,
-        "crossing": _crossing(record["evidence"][evidence.step].get(IN_FAVOUR_OF, {})),
+        "crossing": _crossing(record, record["evidence"][evidence.step].get(IN_FAVOUR_OF, {})),
         "quality": None if quality is None else quality_line(quality),
         "quality_note": QUALITY_NOTE.format(100 * quality["confidence"]) if quality is not None and measured else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
@@ -177,12 +178,14 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
     }
 
 
-def _crossing(counts: dict[str, dict[str, int]]) -> dict[str, Any] | None:
+def _crossing(record: dict[str, Any], counts: dict[str, dict[str, int]]) -> dict[str, Any] | None:
     """Removed documents by source (rows) and by the source of those that stand for them (columns); None where one source is all."""
-    columns = list(dict.fromkeys(source for row in counts.values() for source in row))
+    sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    columns = [source for source in sources if any(source in row for row in counts.values())]
     if len({*counts, *columns}) < 2:
         return None
-    return {"columns": columns, "rows": [(source, [row.get(other, 0) for other in columns]) for source, row in counts.items()]}
+    rows = [(source, [counts[source].get(other, 0) for other in columns]) for source in sources if source in counts]
+    return {"columns": columns, "rows": rows}
 
 
 def _pair(pair: Pair, found: Findings) -> dict[str, Any] | None:
@@ -190,6 +193,20 @@ def _pair(pair: Pair, found: Findings) -> dict[str, Any] | None:
     if removed is None or kept is None:
         return None
     return {"pair": pair, "removed": removed, "kept": kept, "diff": word_diff(removed.text, kept.text)}
+
+
+def overlap_section(record: dict[str, Any], found: Findings) -> dict[str, Any] | None:
+    """Sources against sources; None where no stage measured shingles."""
+    stages = [stage for stage in recorded_stages(record) if stage.kind == "source_overlap"]
+    if found.overlap is None:
+        return None
+    sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    tables = [("Documents read", found.overlap.read), ("Documents kept", found.overlap.kept)]
+    return {
+        "ngrams": stages[0].settings["ngrams"],
+        "scale": max(stage.settings["scale"] for stage in stages),
+        "tables": [{"title": title, "rows": overlap_rows(samples, sources)} for title, samples in tables],
+    }
 
 
 def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any] | None:

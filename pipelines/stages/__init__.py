@@ -20,8 +20,18 @@ from pipelines.stages.heuristics import HeuristicsStage
 from pipelines.stages.language import LanguageStage
 from pipelines.stages.minhash_dedup import MinHashDedupStage
 from pipelines.stages.newlines import NewlinesStage
+from pipelines.stages.source_overlap import SourceOverlapStage
 
 STAGES: dict[str, type[StageSettings]] = {
     stage.kind: stage
-    for stage in (DatatroveStage, DecontaminateStage, ExactDedupStage, HeuristicsStage, LanguageStage, MinHashDedupStage, NewlinesStage)
+    for stage in (
+        DatatroveStage,
+        DecontaminateStage,
+        ExactDedupStage,
+        HeuristicsStage,
+        LanguageStage,
+        MinHashDedupStage,
+        NewlinesStage,
+        SourceOverlapStage,
+    )
 }
