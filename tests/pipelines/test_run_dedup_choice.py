@@ -11,6 +11,7 @@ import pytest
 
 from artifacts.errors import UserError
 from artifacts.tables import read_parquet
+from pipelines.explain import explain_document, lines
 from pipelines.recipe import load_recipe
 from pipelines.report.findings import collect
 from pipelines.report.page import render
@@ -202,6 +203,13 @@ def test_a_wrong_source_to_prefer_is_named_with_its_line(tmp_path: Path, stage: 
     assert (caught.value.found, caught.value.allowed) == (found, allowed)
     assert caught.value.field == "minhash_dedup.prefer"
     assert caught.value.line == 1
+
+
+def test_explain_names_both_sources(tmp_path: Path) -> None:
+    outcome = run(tmp_path, {source: shared(source) for source in SOURCES}, [{"minhash_dedup": {"prefer": ["code"], "keep": "characters desc"}}])
+    facts = explain_document(outcome.store, outcome.record, "web:near")
+    assert (facts["document"]["source"], facts["evidence"]["minhash_dedup"]["kept_source"]) == ("web", "code")
+    assert any(line.endswith("cluster of 3, from code") for line in lines(facts))
 
 
 def test_the_report_has_a_table_of_sources_against_sources(tmp_path: Path) -> None:
