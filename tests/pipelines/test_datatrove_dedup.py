@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import multiprocess
 import orjson
 import pytest
 from datatrove.data import Document
@@ -22,6 +24,13 @@ from pipelines.run import RunOutcome, run_recipe
 from tests.pipelines.test_datatrove_steps import verdicts, written
 
 FILES = 5
+
+
+@pytest.fixture(autouse=True)
+def start_method_as_before() -> Iterator[None]:
+    """datatrove's executor settles the start method of the whole process; other tests look whether ours leaves it open."""
+    yield
+    multiprocess.set_start_method(None, force=True)
 
 
 @pytest.fixture(scope="module")
