@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from artifacts.errors import UserError
 from pipelines.console import Json, print_table
+from pipelines.quality_words import quality_line
 
 if TYPE_CHECKING:
     from dedup.curve import Curve
@@ -44,6 +45,8 @@ def dedup_run(
     rows: Annotated[int, typer.Option(help="hash functions per band")] = ROWS,
     verify: Annotated[float, typer.Option(help="Jaccard similarity from which a document is a copy")] = VERIFY,
     keep: Annotated[str | None, typer.Option(help='which copy stays, as in "date desc, id"; default: the longest')] = None,
+    max_removed: Annotated[float, typer.Option(help="stop where more than this share of a source would be removed")] = 0.9,
+    quality: Annotated[int, typer.Option(help="documents to measure recall and precision on, by exact similarity; 0: do not")] = 0,
     text_field: Annotated[str, typer.Option(help="field of a record that holds its text")] = "text",
     id_field: Annotated[str | None, typer.Option(help="field that identifies a record; default: its path and offset")] = None,
     format: Annotated[str, typer.Option("--format", help="of the kept documents: jsonl (zstd) or parquet")] = "jsonl",
@@ -59,8 +62,8 @@ def dedup_run(
     with TerminalProgress(Console(stderr=True)) as progress:
         try:
             done = dedup_files(
-                paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep, text_field=text_field, id_field=id_field,
-                format=format, workers=workers or len(os.sched_getaffinity(0)), progress=progress,
+                paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep, max_removed=max_removed, quality=quality,
+                text_field=text_field, id_field=id_field, format=format, workers=workers or len(os.sched_getaffinity(0)), progress=progress,
             )  # fmt: skip
         except UserError as error:
             raise error.changed(field=_option(error.field)) from None
@@ -72,7 +75,9 @@ def dedup_run(
 
 def _option(field: str | None) -> str | None:
     """The option or argument that gives a parameter."""
-    options = ("output", "ngrams", "bands", "rows", "verify", "keep", "text_field", "id_field", "format", "workers")
+    options = (
+        "output", "ngrams", "bands", "rows", "verify", "keep", "max_removed", "quality", "text_field", "id_field", "format", "workers",
+    )  # fmt: skip
     return "PATHS" if field == "paths" else f"--{field.replace('_', '-')}" if field in options else field
 
 
@@ -99,6 +104,8 @@ def _print_done(done: DedupOutcome) -> None:
     print(f"evidence  {done.output}/{EVIDENCE} ({count(removed)} removed, each with the document that stands for it)")
     print(f"ledger    {done.output}/{LEDGER}")
     print(f"run       {done.output}/{RUN}")
+    if done.facts["quality"]["expected_recall"] is not None:
+        print(f"quality   {quality_line(done.facts['quality'])}")
     print(f"work      {work}")
     if done.facts["comparisons_skipped"]:
         skipped, bounded = count(done.facts["comparisons_skipped"]), count(done.facts["documents_bounded"])

@@ -18,7 +18,7 @@ from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.chunk_texts import texts_of_rows
-from pipelines.keep_policy import KeepPolicy, keep_ranks
+from pipelines.keep_policy import PREFERRED, KeepPolicy, keep_ranks
 from pipelines.state import Chunk
 
 
@@ -83,8 +83,8 @@ class CorpusView:
             yield from texts_of_rows(self.store, chunk, inside)
 
     def _policy_column(self, policy: KeepPolicy, name: str) -> NDArray[np.generic] | pl.Series:
-        if name == "source_rank":
-            ranks = [self.sources.index(chunk.source) for chunk in self.chunks]
+        if name in ("source_rank", PREFERRED):
+            ranks = [policy.source_place(name, chunk.source, self.sources) for chunk in self.chunks]
             return np.repeat(np.array(ranks, np.int64), np.diff(self.starts))
         values = self.column(policy.measures[name], name)
         series = pl.from_arrow(values)

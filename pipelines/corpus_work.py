@@ -22,6 +22,7 @@ from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, pub
 from artifacts.schemas import EVIDENCE, QUARANTINE, SELECTION, tagged
 from artifacts.tables import iter_parquet, read_parquet, write_parquet
 from pipelines.corpus_view import CorpusView
+from pipelines.cross_source import cross_source
 from pipelines.selections import selection_after
 from pipelines.stages.base import CompareStep, CompareWhole, CorpusVerdict, PrepareStep, applies, fingerprint
 from pipelines.state import Chunk
@@ -171,6 +172,7 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
             write_parquet(evidence, "evidence.parquet", EVIDENCE, [_evidence(view, verdict)])
         entries = _write_selections(unit, task.step, view, verdict)
         unit.facts.update(entries={source: entry.to_json() for source, entry in entries.items()}, **verdict.facts)
+        unit.facts.update(cross_source(view, verdict))
 
     if compute and published(store, f"evidence/{task.step.name}/{key}") is None:
         store.delete(f"selection/{task.step.name}/{key}/{MANIFEST}")  # a selection without its evidence is made again

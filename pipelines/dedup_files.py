@@ -74,6 +74,8 @@ def dedup_files(
     rows: int = 8,
     verify: float = 0.7,
     keep: str | None = None,
+    max_removed: float = 0.9,
+    quality: int = 0,
     text_field: str = "text",
     id_field: str | None = None,
     format: str = "jsonl",
@@ -84,9 +86,10 @@ def dedup_files(
 
     ``paths``: files or globs, local or of a store; files of one folder are one source, and sources rank in the order given. ``ngrams``
     (words per shingle), ``bands``, ``rows``, ``verify`` (Jaccard similarity from which a document is a copy) and ``keep`` (which copy
-    stays) are those of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``format``: of the kept documents, jsonl
-    (compressed with zstd) or parquet. Writes ``kept/``, ``evidence.parquet`` (each removed document and the one that stands for it),
-    ``ledger.json`` and the run's folder ``run/``.
+    stays) are those of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``max_removed``: share of a source from
+    which either comparison stops instead. ``quality``: documents to measure recall and precision on, in facts and ledger
+    (:mod:`pipelines.dedup_quality`). ``format``: of the kept documents, jsonl (compressed with zstd) or parquet. Writes ``kept/``,
+    ``evidence.parquet`` (each removed document and the one that stands for it), ``ledger.json`` and the run's folder ``run/``.
 
     Raises: UserError naming the file or the parameter that is wrong (``field``), before anything is written where it can be known then.
     """
@@ -97,7 +100,8 @@ def dedup_files(
     store = _output(output)
     sources = _sources(paths, fields, store)
     keeping = {} if keep is None else {"keep": keep}
-    near = {"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify, **keeping}
+    common = {**keeping, "max_removed_share": max_removed}
+    near = {"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify, "quality_sample": quality, **common}
     values = {
         "name": RUN,
         "corpus": {
@@ -105,7 +109,7 @@ def dedup_files(
                 {"name": name, "paths": patterns, "text_field": text_field, **({} if id_field is None else {"id_field": id_field})}
                 for name, patterns in sources.items()
             ],
-            "stages": [{"exact_dedup": keeping}, {"minhash_dedup": near}],
+            "stages": [{"exact_dedup": common}, {"minhash_dedup": near}],
         },
     }
     loaded: LoadedRecipe | None = None
@@ -216,12 +220,15 @@ def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
 def _own(error: UserError, loaded: LoadedRecipe | None) -> UserError:
     """An error about the recipe in memory, said of the parameters it was made from."""
     field = None if error.field is None else re.split(r"[.\]]", error.field)[-1]
+    field = {"max_removed_share": "max_removed", "quality_sample": "quality"}.get(field or "", field)
     file = None if loaded is not None and error.file == str(loaded.file.path) else error.file
     if error.field is not None and error.field.startswith("corpus.stages: "):  # the corpus is empty after a step
         field = None
     fix = error.fix
     if fix == "see docs/recipes.md for what this field takes":
         fix = "see windtunnel dedup run --help"
+    if field == "max_removed" and fix:
+        fix = fix.replace("max_removed_share: ", "--max-removed ").replace("else make the stage stricter", "else raise --verify")
     return error.changed(file=file, line=None, field=field, fix=fix)
 
 

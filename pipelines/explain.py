@@ -28,14 +28,10 @@ def explain_document(store: Store, record: dict[str, Any], document: str) -> dic
     Raises: UserError when it is not an id, or no document has it.
     """
     wanted = parse_id(document, [source["name"] for source in record["recipe"]["corpus"]["sources"]])
-    for entry in record["chunks"]:
-        chunk = Chunk.from_json(entry)
-        assert chunk.documents is not None
-        ids = read_parquet(store, chunk.documents.name, "documents", ["id"])["id"].combine_chunks()
-        rows = np.flatnonzero(pa.compute.equal(ids, pa.scalar(wanted, pa.binary(16))).to_numpy(zero_copy_only=False))
-        if len(rows):
-            return _facts(store, record, chunk, int(rows[0]), wanted)
-    return _quarantined(store, record, document, wanted)
+    found = _found(store, record, wanted)
+    if found is None:
+        return _quarantined(store, record, document, wanted)
+    return _facts(store, record, *found, wanted)
 
 
 def parse_id(document: str, sources: list[str]) -> bytes:
@@ -76,7 +72,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(f"  dropped by {facts['stage']}: {facts['reason']}")
     for step, evidence in facts["evidence"].items():
         proof = f"similarity {evidence['similarity']:.3f}, {evidence['bands_hit']} bands, cluster of {evidence['cluster_size']}"
-        shown.append(f"  {step}: copy of {evidence['kept_id']}, {proof}")
+        shown.append(f"  {step}: copy of {evidence['kept_id']}, {proof}, from {evidence['kept_source']}")
     for step, spans in facts["cuts"].items():
         size = sum(span["end"] - span["start"] for span in spans)
         shown.append(f"  {step}: {len(spans):,} spans, {size:,} bytes of the text before this stage")
@@ -99,6 +95,18 @@ def visible(text: str) -> str:
     return "".join(f"\\u{ord(char):04x}" if unicodedata.category(char) in HIDDEN else char for char in text)
 
 
+def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, int] | None:
+    """The chunk and row of a document."""
+    for entry in record["chunks"]:
+        chunk = Chunk.from_json(entry)
+        assert chunk.documents is not None
+        ids = read_parquet(store, chunk.documents.name, "documents", ["id"])["id"].combine_chunks()
+        rows = np.flatnonzero(pa.compute.equal(ids, pa.scalar(wanted, pa.binary(16))).to_numpy(zero_copy_only=False))
+        if len(rows):
+            return chunk, int(rows[0])
+    return None
+
+
 def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted: bytes) -> dict[str, Any]:
     current = _row(ChunkTexts(store, chunk), row)
     selection = None if chunk.selection is None else read_parquet(store, chunk.selection.name, "selection").slice(row, 1).to_pylist()[0]
@@ -111,7 +119,9 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
         table = read_parquet(store, entry["file"]["name"], "evidence")
         scalar = pa.scalar(wanted, pa.binary(16))
         for found in table.filter(pa.compute.equal(table["id"], scalar)).to_pylist():
-            evidence[step] = {**found, "id": found["id"].hex(), "kept_id": found["kept_id"].hex()}
+            kept = _found(store, record, found["kept_id"])
+            source = None if kept is None else kept[0].source
+            evidence[step] = {**found, "id": found["id"].hex(), "kept_id": found["kept_id"].hex(), "kept_source": source}
         count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows
         if count:
             stands_for[step] = count

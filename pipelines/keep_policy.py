@@ -2,12 +2,12 @@
 
 ``"words desc, date desc, source_rank"`` prefers the longest text, then the newest, then the source
 named first in the recipe; ``id`` always decides last, so the answer never depends on the order in
-which documents arrive. Missing values lose against present ones.
+which documents arrive. Missing values lose against present ones. Sources a stage prefers come before all of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+
+PREFERRED = "preferred source"  # the column that comes first where sources are preferred: no name of a signal
+
+_MEASURED_BY = {"words": "heuristics", "alpha_word_ratio": "heuristics", "language": "language", "language_score": "language"}
+_INSTEAD = {"tokens": "tokens are counted after deduplication: take words (of the stage heuristics), characters or bytes"}
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,12 @@ class PolicyKey:
 
 @dataclass(frozen=True)
 class KeepPolicy:
-    """A parsed policy; ``measures`` says which measure makes each column."""
+    """A parsed policy; ``measures`` says which measure makes each column, ``prefer`` names sources that win over the others, in order."""
 
     text: str
     keys: tuple[PolicyKey, ...]
     measures: dict[str, str]
+    prefer: tuple[str, ...] = ()
 
     def sort_columns(self) -> list[str]:
         return [key.column for key in self.keys if key.column != "id"]
@@ -38,17 +44,22 @@ class KeepPolicy:
     def sort_descending(self) -> list[bool]:
         return [key.descending for key in self.keys if key.column != "id"]
 
+    def source_place(self, column: str, source: str, sources: Sequence[str]) -> int:
+        """Value of a column that goes by source: its place among ``sources`` (all of the recipe), or among the preferred ones."""
+        order = sources if column == "source_rank" else self.prefer
+        return order.index(source) if source in order else len(order)
+
     def needs(self) -> tuple[str, ...]:
         """Measures whose signals the policy reads."""
         return tuple(sorted({self.measures[key.column] for key in self.keys if key.column in self.measures}))
 
 
-def parse_keep_policy(text: str, columns: dict[str, str], field: str = "keep") -> KeepPolicy:
-    """Parse a policy; ``columns`` maps each signal column to the measure that makes it.
+def parse_keep_policy(text: str, columns: dict[str, str], field: str = "keep", prefer: tuple[str, ...] = ()) -> KeepPolicy:
+    """Parse a policy; ``columns`` maps each signal column to the measure that makes it, ``prefer`` names sources that come first.
 
     Raises: UserError naming an unknown column or direction, and what is allowed.
     """
-    keys = []
+    keys = [PolicyKey(PREFERRED, False)] if prefer else []
     for part in text.split(","):
         words = part.split()
         if not words or len(words) > 2 or (len(words) == 2 and words[1] not in ("asc", "desc")):
@@ -66,14 +77,15 @@ def parse_keep_policy(text: str, columns: dict[str, str], field: str = "keep") -
                 field=field,
                 found=name,
                 allowed=allowed,
-                fix="use one of these columns, or put the stage that measures it before this one",
+                fix=_fix(name),
             )
         if name == "id":
             if words[1:] == ["desc"]:
                 raise UserError("id is the last resort and always ascends", field=field, found=part.strip(), fix='write "id"')
             break
         keys.append(PolicyKey(name, words[1:] == ["desc"]))
-    return KeepPolicy(text, tuple(keys), dict(columns))
+    said = f"sources {', '.join(prefer)}; {text}" if prefer else text
+    return KeepPolicy(said, tuple(keys), dict(columns), prefer)
 
 
 def keep_ranks(policy: KeepPolicy, words: NDArray[np.uint64], columns: Mapping[str, Any]) -> NDArray[np.int64]:
@@ -92,3 +104,11 @@ def keep_ranks(policy: KeepPolicy, words: NDArray[np.uint64], columns: Mapping[s
     rank = np.empty(len(words), np.int64)
     rank[order.to_numpy()] = np.arange(len(words), dtype=np.int64)
     return rank
+
+
+def _fix(name: str) -> str:
+    if name in _INSTEAD:
+        return _INSTEAD[name]
+    if name in _MEASURED_BY:
+        return f"put the stage {_MEASURED_BY[name]} before this one: it measures {name}"
+    return "use one of these columns, or put the stage that measures it before this one"

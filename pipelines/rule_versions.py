@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines import band_work, chunk_work, corpus_work, kept_documents, shard_work, span_cut
+from pipelines import band_work, chunk_work, corpus_work, dedup_quality, kept_documents, shard_work, span_cut
 from pipelines.near import candidates, decide, gather, rounds, verify
 from pipelines.stages import (
     base,
@@ -31,6 +31,7 @@ from pipelines.stages import (
     minhash_dedup,
     newlines,
     size,
+    source_overlap,
     substring_dedup,
 )
 
@@ -51,6 +52,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "unique": (chunk_work.RemoveRowsStep.version, "pipelines.chunk_work"),
         "corpus_work": (corpus_work.VERSION, "pipelines.corpus_work"),
         "span_cut": (span_cut.VERSION, "pipelines.span_cut"),
+        "dedup_quality": (dedup_quality.VERSION, "pipelines.dedup_quality"),
         "bands": (band_work.BANDS_VERSION, "pipelines.band_work"),
         "kept_documents": (kept_documents.VERSION, "pipelines.kept_documents"),
         "near.candidates": (candidates.VERSION, "pipelines.near.candidates"),
@@ -63,7 +65,8 @@ def rules() -> dict[str, tuple[int, str]]:
         "shards": (shard_work.SHARDS_VERSION, "tokenizer.shard_writer"),
     }
     deduplication = (exact_dedup, minhash_dedup, substring_dedup, line_dedup)
-    for module in (size, conversations, newlines, language, heuristics, *deduplication, decontaminate, datatrove):
+    choosing = (language, heuristics, *deduplication, decontaminate)
+    for module in (size, conversations, newlines, *choosing, datatrove, source_overlap):
         for name, value in vars(module).items():
             if isinstance(value, type) and value.__module__ == module.__name__ and isinstance(getattr(value, "version", None), int):
                 found[f"{module.__name__.rsplit('.', 1)[-1]}.{name}"] = (vars(value)["version"], module.__name__)

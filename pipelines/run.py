@@ -34,12 +34,14 @@ from pipelines.corpus_work import (
     find_duplicates,
     prepare,
 )
+from pipelines.dedup_quality import QualityTask, measure_quality
 from pipelines.executors import Executor, executor_kind, open_executor
 from pipelines.near.compare import PHASES, compare_near
 from pipelines.phases import PhaseRunner, text_bytes
 from pipelines.plan import ChunkPhase, CorpusPlan, plan_corpus
 from pipelines.progress import Progress, Silent, TrainingWatch
 from pipelines.recipe import LoadedRecipe
+from pipelines.removal_guard import check_removals
 from pipelines.run_record import RunRecord
 from pipelines.shard_work import (
     VALIDATION,
@@ -52,8 +54,8 @@ from pipelines.shard_work import (
     write_shards,
 )
 from pipelines.span_phase import cut_spans
-from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
-from pipelines.stages.minhash_dedup import MinHashCompare
+from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep, StageSettings, applies
+from pipelines.stages.minhash_dedup import MinHashCompare, MinHashDedupStage
 from pipelines.state import Chunk, StepOutcome
 from pipelines.take_downs import repeat_take_downs
 
@@ -233,10 +235,12 @@ class _Driver(PhaseRunner):
         task = CompareTask(self.store.root, self.chunks, self.sources, step)
         with self._at(self._place_of([step.name])):
             outcome = self._near(task) if isinstance(step.rule, MinHashCompare) else self._whole(task)
+            check_removals(self.store, self._stage(step.name), step.name, outcome)
+        quality = self.quality(step, outcome)
         self.chunks = outcome.chunks
-        ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), facts=outcome.facts)
+        ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), facts={**outcome.facts, **quality})
         ledger.seconds = time.monotonic() - started
-        self.record.content["evidence"][step.name] = {"file": outcome.files[0].to_json(), **outcome.facts}
+        self.record.content["evidence"][step.name] = {"file": outcome.files[0].to_json(), **ledger.facts}
         self._keep([ledger], follows=True)
         if outcome.facts.get("comparisons_skipped"):
             skipped, bounded = outcome.facts["comparisons_skipped"], outcome.facts["documents_bounded"]
@@ -268,6 +272,21 @@ class _Driver(PhaseRunner):
         self._keep([ledger], follows=True)
         facts = ledger.facts
         self.progress.note(f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents")
+
+    def quality(self, step: CompareStep, outcome: CorpusOutcome) -> dict[str, Any]:
+        """How good a near-duplicate comparison was, as facts for its ledger."""
+        stage = self._stage(step.name)
+        if not isinstance(step.rule, MinHashCompare) or not isinstance(stage, MinHashDedupStage) or stage.similarity != "jaccard":
+            return {}
+        sources = tuple(source for source in self.sources if applies(step, source))
+        evidence = outcome.files[0]
+        task = QualityTask(self.store.root, self.chunks, outcome.chunks, sources, step.name, step.rule, evidence, stage.quality_sample)
+        measured = self._one(measure_quality, task)
+        self.computed += int(measured.computed)
+        return {"quality": measured.facts}
+
+    def _stage(self, name: str) -> StageSettings:
+        return dict(self.loaded.stages)[name]
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())

@@ -24,6 +24,8 @@ core where words are segmented: tens to hundreds of times slower than the stages
         JsonlWriter("kept/"),
     ], tasks=4).run()
 
+**Our deduplication in its pipelines.** :mod:`pipelines.datatrove.dedup_steps`: sign, decide, filter.
+
 **Our runs as its input.** :class:`pipelines.datatrove.reader.WindtunnelReader` yields the documents a run
 selected, a share for each rank.
 

@@ -71,7 +71,7 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
                 "this stage compares documents with each other, which the ranks of a pipeline cannot do",
                 field="stage",
                 found=self.stage.kind,
-                fix="put it into a recipe and use windtunnel run, for instance on the output of this pipeline",
+                fix="use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe and use windtunnel run",
             )
         self.exclusion_writer = exclusion_writer
         self.batch_bytes = int(batch_mib * (1 << 20))

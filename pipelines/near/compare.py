@@ -59,7 +59,7 @@ class _Comparison:
 
     def found(self) -> tuple[EvidenceFile, list[Chosen]] | None:
         """The outcome, if it is there whole."""
-        kept = evidence(EvidenceTask(self.root, self.step, self.key, self.inputs, (), {}), False)
+        kept = evidence(EvidenceTask(self.root, self.step, self.key, self.inputs, (), {}, {}), False)
         chosen = [choose(ChooseTask(self.root, self.step, self.key, chunk, ()), False) for chunk in self.chunks]
         whole = [result for result in chosen if result is not None]
         return None if kept is None or len(whole) < len(chosen) else (kept, whole)
@@ -84,7 +84,8 @@ class _Comparison:
         facts["groups"] = sum(made.facts["groups"] for made in grouped)
         facts |= {name: sum(made.facts[name] for made in removed) for name in COUNTS}
         removals = tuple(made.parts for made in removed)
-        kept = self.carry_out(evidence, [EvidenceTask(self.root, self.step, self.key, self.inputs, removals, facts)])[0]
+        sources = {chunk.number: chunk.source for chunk in self.chunks}
+        kept = self.carry_out(evidence, [EvidenceTask(self.root, self.step, self.key, self.inputs, removals, sources, facts)])[0]
         return kept, self.carry_out(choose, self._choose_tasks(removals))
 
     def _verified(self, tasks: Sequence[VerifyTask], large: set[int]) -> list[Made]:
@@ -110,7 +111,7 @@ class _Comparison:
     def _gather_tasks(self, candidates: Made) -> list[GatherTask]:
         rule, parts = self.rule, candidates.parts
         return [
-            GatherTask(self.root, self.step, chunk, parts, rule.measure, rule.config, rule.policy, self.sources.index(chunk.source))
+            GatherTask(self.root, self.step, chunk, parts, rule.measure, rule.config, rule.policy, self.sources)
             for chunk in self.chunks
             if chunk.number in set(parts.numbers)
         ]

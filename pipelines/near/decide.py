@@ -15,6 +15,7 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.schemas import EVIDENCE, SELECTION
 from artifacts.tables import read_parquet, write_parquet
+from pipelines.cross_source import in_favour_of
 from pipelines.near.part_files import Parts, read_parts
 from pipelines.near.shard import REMOVALS
 from pipelines.selections import selection_after
@@ -26,13 +27,16 @@ REASON = "near_duplicate"
 
 @dataclass(frozen=True)
 class EvidenceTask:
-    """``key`` and ``inputs`` identify the comparison as a whole; ``removals``: of every shard; ``facts``: what the parts counted."""
+    """``key`` and ``inputs`` identify the comparison as a whole; ``removals``: of every shard; ``sources``: of each chunk,
+    by its number; ``facts``: what the parts counted.
+    """
 
     root: str
     step: str
     key: str
     inputs: dict[str, Any]
     removals: tuple[Parts, ...]
+    sources: dict[int, str]
     facts: dict[str, Any]
 
 
@@ -70,11 +74,18 @@ def evidence(task: EvidenceTask, compute: bool = True) -> EvidenceFile | None:
     store = Store(task.root)
 
     def make(unit: Publication) -> None:
-        batches = [batch for parts in task.removals for _, batch in read_parts(store, parts)]
-        table = pa.Table.from_batches(batches, REMOVALS).select(EVIDENCE.names)
+        found = [part for parts in task.removals for part in read_parts(store, parts)]
+        table = pa.Table.from_batches([batch for _, batch in found], REMOVALS)
+        names = sorted(set(task.sources.values()), key=task.inputs["sources"].index)
+        place = np.zeros(max(task.sources) + 1, np.int64)
+        for number, source in task.sources.items():
+            place[number] = names.index(source)
+        removed = np.repeat(place[[number for number, _ in found]], [batch.num_rows for _, batch in found])
+        kept = place[table["kept_chunk"].to_numpy()]
+        unit.facts.update({**task.facts, **in_favour_of(names, removed, kept)})
+        table = table.select(EVIDENCE.names)
         words = as_words(table["id"].combine_chunks())
         write_parquet(unit, "evidence.parquet", EVIDENCE, [table.take(pa.array(np.lexsort((words[:, 1], words[:, 0]))))])
-        unit.facts.update(task.facts)
 
     made = found_or_made(store, f"evidence/{task.step}/{task.key}", task.inputs, make, compute)
     return None if made is None else EvidenceFile(made[0].file("evidence.parquet"), made[0].facts, made[1], (made[0].prefix,))

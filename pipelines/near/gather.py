@@ -13,7 +13,7 @@ from artifacts.publish import Publication
 from artifacts.tables import read_parquet
 from dedup.minhash import MinHashConfig, shingle_sets
 from pipelines.chunk_texts import texts_of_rows
-from pipelines.keep_policy import KeepPolicy
+from pipelines.keep_policy import PREFERRED, KeepPolicy
 from pipelines.near.part_files import Made, Parts, by_number, made_parts, read_parts, write_parts
 from pipelines.state import Chunk
 
@@ -22,7 +22,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class GatherTask:
-    """Candidates of a chunk. ``measure`` made their keys; ``source_rank`` is that of the chunk's source."""
+    """Candidates of a chunk. ``measure`` made their keys; ``sources`` are all of the recipe, in its order."""
 
     root: str
     step: str
@@ -31,7 +31,7 @@ class GatherTask:
     measure: str
     config: MinHashConfig
     policy: KeepPolicy
-    source_rank: int
+    sources: tuple[str, ...]
 
 
 def gather(task: GatherTask, compute: bool = True) -> Made | None:
@@ -40,7 +40,7 @@ def gather(task: GatherTask, compute: bool = True) -> Made | None:
     inputs = {
         "work": "gather", "version": VERSION, "candidates": task.candidates.ref.checksum, "chunk": task.chunk.number,
         "text": task.chunk.text_version(), "signals": signals, "algorithm": task.config.algorithm,
-        "policy": task.policy.text, "source_rank": task.source_rank,
+        "policy": task.policy.text, "source_rank": task.sources.index(task.chunk.source),
     }  # fmt: skip
     store = Store(task.root)
 
@@ -64,8 +64,9 @@ def _columns(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> dict[st
     columns: dict[str, pa.Array] = {}
     for name, measure in wanted.items():
         ref = None if measure is None else task.chunk.signals.get(measure)
-        if name == "source_rank":
-            columns[name] = pa.array(np.full(len(rows), task.source_rank, np.int64))
+        if name in ("source_rank", PREFERRED):
+            place = task.policy.source_place(name, task.chunk.source, task.sources)
+            columns[name] = pa.array(np.full(len(rows), place, np.int64))
         elif ref is None:
             columns[name] = pa.nulls(len(rows))
         else:

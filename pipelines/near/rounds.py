@@ -153,8 +153,17 @@ def conclude(task: tuple[RoundTask, dict[str, int]], compute: bool = True) -> Ma
         with opened(store, whole.ordered.documents.name) as file:
             documents = pa.ipc.open_file(file).read_all().combine_chunks().to_batches()[0]
         gone = documents.take(pa.array(row))
-        kept_ids = documents["id"].take(pa.array(kept_row))
-        columns = [gone["row"], gone["id"], kept_ids, pa.array(similarity), pa.array(bands_hit), gone["cluster"], gone["cluster_size"]]
+        kept = documents.take(pa.array(kept_row))
+        columns = [
+            gone["row"],
+            gone["id"],
+            kept["id"],
+            kept["chunk"],
+            pa.array(similarity),
+            pa.array(bands_hit),
+            gone["cluster"],
+            gone["cluster_size"],
+        ]
         unit.facts.update(counts)
         write_parts(unit, REMOVALS, by_number(pa.RecordBatch.from_arrays(columns, schema=REMOVALS), gone["chunk"].to_numpy()))
 

@@ -30,6 +30,7 @@ REMOVALS = pa.schema(
         pa.field("row", pa.uint32(), nullable=False),
         pa.field("id", ID, nullable=False),
         pa.field("kept_id", ID, nullable=False),
+        pa.field("kept_chunk", pa.int64(), nullable=False),
         pa.field("similarity", pa.float32(), nullable=False),
         pa.field("bands_hit", pa.int32(), nullable=False),
         pa.field("cluster", ID, nullable=False),

@@ -54,6 +54,7 @@ def verify(task: VerifyTask, compute: bool = True) -> Made | None:
         names, _ = shard.clusters
         gone, kept = pa.array(verdict.document), pa.array(verdict.kept_document)
         found = [shard.table["row"].combine_chunks().take(gone), shard.ids.take(gone), shard.ids.take(kept)]
+        found.append(pa.array(shard.chunk[verdict.kept_document]))
         found += [pa.array(verdict.similarity), pa.array(verdict.bands_hit), shard.ids.take(pa.array(names[verdict.document]))]
         removals = pa.RecordBatch.from_arrays([*found, pa.array(verdict.cluster_size)], schema=REMOVALS)
         write_parts(unit, REMOVALS, by_number(removals, shard.chunk[verdict.document]))

@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipelines.cross_source import FACT as IN_FAVOUR_OF
+from pipelines.quality_words import quality_line
 from pipelines.report.distributions import SCORE_BINS, BeforeAfter, SourceDistributions
 from pipelines.report.drawing import Part, histogram, stacked_bar
 from pipelines.report.excerpts import one_line
@@ -17,12 +19,17 @@ from pipelines.report.near_duplicates import SIMILARITY_BINS, DedupEvidence, Pai
 from pipelines.report.numerals import power_of_two
 from pipelines.report.reasons import Key, dropped_by_reason
 from pipelines.report.recipe_stages import recorded_stages
+from pipelines.report.source_overlap import overlap_rows
 from pipelines.report.word_diff import word_diff
 
 STEP_COLOURS = 8
 LANGUAGE_COLOURS = ("kept", "s1", "s2", "s3", "s4", "s5", "s6")  # of the most frequent; the rest are one part
 CHARTED_SOURCES = 24
 SNIPPET = 200  # characters
+QUALITY_NOTE = (
+    "Sampled documents were compared exactly with every document that stayed; removals were confirmed by a second "
+    "implementation. Intervals hold at {:g} %."
+)
 
 
 def funnel_section(funnel: Funnel) -> dict[str, Any]:
@@ -157,8 +164,13 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         for name, value in record["evidence"][evidence.step].items()
         if name != "file" and isinstance(value, int)
     }
+    quality = record["evidence"][evidence.step].get("quality")
+    measured = quality is not None and "kept" in quality
     return {
         "evidence": evidence,
+        "crossing": _crossing(record, record["evidence"][evidence.step].get(IN_FAVOUR_OF, {})),
+        "quality": None if quality is None else quality_line(quality),
+        "quality_note": QUALITY_NOTE.format(100 * quality["confidence"]) if quality is not None and measured else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
         "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity") if evidence.pairs else None,
         "axis": [f"{low / SIMILARITY_BINS:.2f}", f"{(low / SIMILARITY_BINS + 1) / 2:.2f}", "1"],
@@ -166,11 +178,35 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
     }
 
 
+def _crossing(record: dict[str, Any], counts: dict[str, dict[str, int]]) -> dict[str, Any] | None:
+    """Removed documents by source (rows) and by the source of those that stand for them (columns); None where one source is all."""
+    sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    columns = [source for source in sources if any(source in row for row in counts.values())]
+    if len({*counts, *columns}) < 2:
+        return None
+    rows = [(source, [counts[source].get(other, 0) for other in columns]) for source in sources if source in counts]
+    return {"columns": columns, "rows": rows}
+
+
 def _pair(pair: Pair, found: Findings) -> dict[str, Any] | None:
     removed, kept = found.excerpt(pair.removed), found.excerpt(pair.kept)
     if removed is None or kept is None:
         return None
     return {"pair": pair, "removed": removed, "kept": kept, "diff": word_diff(removed.text, kept.text)}
+
+
+def overlap_section(record: dict[str, Any], found: Findings) -> dict[str, Any] | None:
+    """Sources against sources; None where no stage measured shingles."""
+    stages = [stage for stage in recorded_stages(record) if stage.kind == "source_overlap"]
+    if found.overlap is None:
+        return None
+    sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    tables = [("Documents read", found.overlap.read), ("Documents kept", found.overlap.kept)]
+    return {
+        "ngrams": stages[0].settings["ngrams"],
+        "scale": max(stage.settings["scale"] for stage in stages),
+        "tables": [{"title": title, "rows": overlap_rows(samples, sources)} for title, samples in tables],
+    }
 
 
 def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any] | None:

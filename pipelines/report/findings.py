@@ -20,6 +20,7 @@ from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
 from pipelines.report.reasons import ReasonTally
 from pipelines.report.shard_parts import SourceShards, read_shards
+from pipelines.report.source_overlap import SourceOverlap, recorded_overlap
 from pipelines.report.token_use import TokenUse, token_use
 from pipelines.report.training_metrics import Trainings, read_trainings
 from pipelines.report.verdict_trail import choosing_steps
@@ -35,6 +36,7 @@ class Findings:
     distributions: dict[str, SourceDistributions] = field(default_factory=dict)
     evidence: list[DedupEvidence] = field(default_factory=list)
     overlaps: BenchmarkOverlaps = field(default_factory=BenchmarkOverlaps)
+    overlap: SourceOverlap | None = None
     quarantine: list[QuarantineRow] = field(default_factory=list)
     tokens: TokenUse | None = None
     shards: list[SourceShards] = field(default_factory=list)
@@ -54,6 +56,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     """Look at everything the run recorded, as far as it has got."""
     chunks = [Chunk.from_json(value) for value in record["chunks"]]
     found = Findings(quarantine=first_rows(store, record["quarantine"]), libraries=recorded_libraries(store, record))
+    found.overlap = recorded_overlap(record)
     exact = {step for step, facts in record["evidence"].items() if "clusters" in facts}
     found.evidence = [
         read_evidence(store, step, facts["file"]["name"], 0 if step in exact else PAIRS) for step, facts in record["evidence"].items()
@@ -66,6 +69,8 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
             found.distributions.setdefault(chunk.source, SourceDistributions()).add(columns)
             found.overlaps.add(columns)
             places.add(columns)
+            if found.overlap is not None:
+                found.overlap.add(columns)
     found.places = places.found
     found.excerpts = read_excerpts(store, chunks, [*places.found.values(), *_sampled(found)])
     if record["tokenizer"]:

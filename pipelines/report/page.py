@@ -15,7 +15,14 @@ from ruamel.yaml import YAML
 
 from artifacts.paths import Store
 from pipelines.report import numerals
-from pipelines.report.corpus_sections import benchmark_section, distributions_section, duplicates_section, funnel_section, reasons_section
+from pipelines.report.corpus_sections import (
+    benchmark_section,
+    distributions_section,
+    duplicates_section,
+    funnel_section,
+    overlap_section,
+    reasons_section,
+)
 from pipelines.report.excerpts import visible
 from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
@@ -51,6 +58,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             reasons=reasons_section(record, found),
             distributions=distributions_section(funnel, found),
             duplicates=duplicates_section(record, found),
+            overlap=overlap_section(record, found),
             benchmarks=benchmark_section(record, found),
             training=training_section(record, found.trainings, found.reached),
             costs=training_costs(record, found.trainings),

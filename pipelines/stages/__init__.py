@@ -21,6 +21,7 @@ from pipelines.stages.language import LanguageStage
 from pipelines.stages.line_dedup import LineDedupStage
 from pipelines.stages.minhash_dedup import MinHashDedupStage
 from pipelines.stages.newlines import NewlinesStage
+from pipelines.stages.source_overlap import SourceOverlapStage
 from pipelines.stages.substring_dedup import SubstringDedupStage
 
 STAGES: dict[str, type[StageSettings]] = {
@@ -34,6 +35,7 @@ STAGES: dict[str, type[StageSettings]] = {
         LineDedupStage,
         MinHashDedupStage,
         NewlinesStage,
+        SourceOverlapStage,
         SubstringDedupStage,
     )
 }

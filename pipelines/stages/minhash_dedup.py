@@ -11,10 +11,11 @@ from pydantic import Field
 from dedup.minhash import MinHashConfig, band_keys
 from dedup.verify import MAX_COMPARISONS
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
-from pipelines.stages.base import CompareStep, MeasureStep, StageSettings, Step, Surroundings
+from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
+from pipelines.stages.dedup_settings import DedupSettings
 
 
-class MinHashDedupStage(StageSettings):
+class MinHashDedupStage(DedupSettings):
     """Remove near-duplicates: MinHash bands find candidates, exact Jaccard on shingles decides.
 
     Documents are taken in the order of ``keep``; one is removed only if an already kept candidate
@@ -35,9 +36,12 @@ class MinHashDedupStage(StageSettings):
     max_comparisons: int = Field(
         default=MAX_COMPARISONS, ge=1, le=1 << 31, description="at most this many exact comparisons per document; reported when it binds"
     )
+    quality_sample: int = Field(
+        default=0, ge=0, le=1 << 24, description="documents to measure recall and precision on, exactly; 0: only what the S-curve expects"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
+        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep", self.preferred(around, name))
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),
