@@ -10,10 +10,8 @@ evidence for each removal. Nothing depends on the order of rows, only on texts a
 
 and, inside of texts, :func:`dedup.repeated_spans.repeated_spans` and :func:`dedup.line_spans.repeated_lines`: passages, lines and
 paragraphs that stood before, to be cut by :func:`dedup.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word
-is, for all of them, is said in :mod:`dedup.words`.
-and, against benchmarks, :class:`dedup.ngrams.NgramIndex`. How good the result is measures :mod:`dedup.quality`; signatures from and
-for datasketch makes :mod:`dedup.datasketch_interop`. What a word is, for all of them, is said in
-:mod:`dedup.words`.
+is, for all of them, is said in :mod:`dedup.words`. How good a result is measures :mod:`dedup.quality`; signatures from and for datasketch
+makes :mod:`dedup.datasketch_interop`.
 
 >>> import numpy as np, pyarrow as pa
 >>> from dedup.lsh import candidate_groups

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from artifacts.errors import UserError
 from dedup.minhash import MinHashConfig, band_keys
 from dedup.verify import MAX_COMPARISONS
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
@@ -42,6 +43,9 @@ class MinHashDedupStage(DedupSettings):
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep", self.preferred(around, name))
+        if self.similarity != "jaccard" and self.quality_sample:
+            fix = "leave quality_sample out, or take similarity: jaccard"
+            raise UserError("quality is measured by Jaccard similarity only", field=f"{name}.quality_sample", found=self.similarity, fix=fix)
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),
