@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from artifacts.errors import UserError
@@ -54,11 +54,21 @@ class NextBlocks:
 
     def shown(self, step: int) -> None:
         """A step's batch was read. Costs nothing unless something is due; a thread reads what of it is not in the page cache."""
-        if step >= self._due:
-            missing = [records for records in self.due(step) if not records.files.there(*records.place)]
-            if missing:
-                self._thread = threading.Thread(target=_read, args=(missing, self._thread), name="windtunnel-next-blocks")
-                self._thread.start()
+        if step < self._due:
+            return
+        if self._context < 0:  # the first time parts are opened and places searched: not while the second batch is waited for
+            self._due = sys.maxsize
+            self._start(lambda: _read(self._missing(step), None))
+        elif missing := self._missing(step):
+            before = self._thread
+            self._start(lambda: _read(missing, before))
+
+    def _start(self, work: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=work, name="windtunnel-next-blocks")
+        self._thread.start()
+
+    def _missing(self, step: int) -> list[Records]:
+        return [records for records in self.due(step) if not records.files.there(*records.place)]
 
     def due(self, step: int) -> list[Records]:
         """What is to be asked for behind a step. Each time it is asked, only what was not due before."""
