@@ -162,7 +162,7 @@ class FindSpans(Rule, Protocol):
         ...
 
     def hashes(self, texts: pa.LargeStringArray, wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
-        """Of the wanted texts, hashes without a second occurrence of which nothing in a text repeats anything."""
+        """Hashes of the wanted texts in order, such that of every stretch that occurs twice in the corpus one occurs twice."""
         ...
 
     def occurrences(self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Occurrences:
