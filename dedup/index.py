@@ -110,10 +110,13 @@ class Decision:
         return kept
 
 
-def find_candidates(earlier: Sequence[Segment], new: NewDocuments, max_comparisons: int = MAX_COMPARISONS) -> Candidates:
+def find_candidates(
+    earlier: Sequence[Segment], new: NewDocuments, max_comparisons: int = MAX_COMPARISONS, *, alone: bool = False
+) -> Candidates:
     """Look a batch up: what is there already, what is a copy, what shares a band key with whom.
 
-    One pass over the ids, text hashes and keys of ``earlier``, segments in the order in which they were added.
+    One pass over the ids, text hashes and keys of ``earlier``, segments in the order in which they were added. ``alone``: for
+    :func:`matches`, each row by itself, whether its id is there or not, and copies compared as well.
     Raises: UserError for a bound below 1; ValueError for another number of bands or two equal ids.
     """
     if max_comparisons < 1:
@@ -123,11 +126,13 @@ def find_candidates(earlier: Sequence[Segment], new: NewDocuments, max_compariso
         raise ValueError("the batch has another number of bands than the index")
     reason, stands = np.full(len(new), KEPT, np.uint8), np.full(len(new), _NONE)
     similarity = np.zeros(len(new), np.float32)
-    _mark_listed(earlier, new, reason)
-    copy_of = _copies(new, reason == KEPT)
+    copy_of = np.full(len(new), _NONE)
+    if not alone:
+        _mark_listed(earlier, new, reason)
+        copy_of = _copies(new, reason == KEPT)
     _mark_copies(earlier, new, (reason == KEPT) & (copy_of < 0), reason, stands, similarity)
-    fresh = np.flatnonzero((reason == KEPT) & (copy_of < 0) & new.has_signature)
-    return Candidates(reason, stands, similarity, copy_of, *_groups(earlier, new, fresh, max_comparisons), max_comparisons)
+    fresh = np.flatnonzero(new.has_signature & (alone | ((reason == KEPT) & (copy_of < 0))))
+    return Candidates(reason, stands, similarity, copy_of, *_groups(earlier, new, fresh, max_comparisons, alone), max_comparisons)
 
 
 def decide(
@@ -239,7 +244,7 @@ def _mark_copies(
 
 
 def _groups(
-    earlier: Sequence[Segment], new: NewDocuments, fresh: Rows, limit: int
+    earlier: Sequence[Segment], new: NewDocuments, fresh: Rows, limit: int, alone: bool
 ) -> tuple[Rows, NDArray[np.bool_], Rows, Rows, Rows, Rows, Rows]:
     """Groups by shared band keys, as :class:`Candidates` holds them from ``earlier`` on."""
     membership = np.full(new.keys.shape, _NONE)
@@ -248,7 +253,7 @@ def _groups(
     for band in range(new.keys.shape[1]):
         keys, key_of, members = np.unique(new.keys[fresh, band], return_inverse=True, return_counts=True)
         places, rows, counts = key_table(keys).find([segment.bands[band] for segment in earlier], limit)
-        useful = (counts > 0) | (members > 1)
+        useful = (counts > 0) | ((members > 1) & (not alone))
         group = np.where(useful, total + np.cumsum(useful) - 1, _NONE)
         membership[fresh, band] = group[key_of]
         total += int(useful.sum())

@@ -7,8 +7,9 @@
       batches/00001-KEY/manifest.json     unit/1
 
 A batch belongs to the index from the moment ``index.json`` names it. A process killed before leaves a segment that nobody names, one
-killed afterwards (taking a batch back) leaves a segment that is no longer named; :func:`sweep` removes both and ``reading/``, the
-documents of a batch while it is added; every writer begins with it, under the lock. Segments are Arrow IPC without compression (hashes do not compress), mapped on a local disk, read whole from a store.
+killed afterwards (taking a batch back) a segment that is no longer named. :func:`sweep` removes both, and ``reading/``, the documents of
+a batch while it is added; every writer begins with it, under the lock. Segments are Arrow IPC without compression (hashes do not
+compress), mapped on a local disk, read whole from a store.
 
 Per kept document with b bands: 16 (id) + 16 (text hash) + 8 (where its text lies) + 8 b bytes, 152 with 14 bands; per removed
 document 63. To this come about 6 kB per batch and its entry in the head.
@@ -44,7 +45,8 @@ BATCHES = "batches"
 FORMAT, KEPT_FORMAT, REMOVED_FORMAT = "index/1", "index_kept/1", "index_removed/1"
 
 _OURS = re.compile(
-    r"index\.json|\.lock|\.writing-[^/]*|(?P<reading>reading)/.*|(?P<segment>batches/\d{5,}-[0-9a-f]{20})/(manifest\.json|\w+\.arrow|\.writing-[^/]*)"
+    r"index\.json|\.lock|\.writing-[^/]*|"
+    r"(?P<folder>reading|batches/(?P<number>\d{5,})-[0-9a-f]{20})/(manifest\.json|documents\.arrow|kept\.arrow|removed\.arrow|\.writing-[^/]*)"
 )
 _REBUILD = "use the release that wrote it, or make the index anew by adding its batches again"
 
@@ -211,18 +213,24 @@ def write_head(store: Store, head: IndexHead) -> None:
 
 
 def sweep(store: Store, head: IndexHead | None) -> None:
-    """Remove what killed writers left: segments that the head does not name, files half written."""
+    """Remove what killed writers left: segments that the head does not name, files half written, documents half read.
+
+    Raises: UserError, before anything is removed, for a folder without a head that holds other files or batches behind the first.
+    """
     named = {batch.segment for batch in head.batches} if head is not None else set()
-    strangers = []
+    left = set()
     for name in store.names():
         ours = _OURS.fullmatch(name)
-        if ours is None:
-            strangers.append(name)
-        elif ours["segment"] is None and name not in (HEAD, NAME) or ours["segment"] is not None and ours["segment"] not in named:
-            store.delete(ours["segment"] or ours["reading"] or name)
-    if head is None and strangers:
-        fix = "choose a folder that is empty, or not there yet"
-        raise UserError("this folder holds other files and no index", file=store.full(strangers[0]), field="index", fix=fix)
+        if head is None and ours is None:
+            fix = "choose a folder that is empty, or not there yet"
+            raise UserError("this folder holds other files and no index", file=store.full(name), field="index", fix=fix)
+        if head is None and ours and ours["number"] and int(ours["number"]) > 1:
+            fix = f"bring {HEAD} back from a copy, or choose another folder"
+            raise UserError("the head of this index is gone; its batches are there", file=store.full(HEAD), fix=fix)
+        if ours and ours["folder"] not in named and name not in (HEAD, NAME):
+            left.add(ours["folder"] or name)
+    for name in sorted(left):
+        store.delete(name)
 
 
 def write_segment(store: Store, number: int, stored: StoredSegment, inputs: dict[str, Any]) -> tuple[str, str]:
