@@ -16,6 +16,7 @@ keep what one run keeps whose keep order is (batch, order in the batch); see :mo
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +45,8 @@ from dedup.index_files import (
 )
 from pipelines.file_sources import named_sources, output_store
 from pipelines.index_batch import Format, OpenIndex, check_output, decide_batch, existing_index, publish_batch
-from pipelines.index_documents import Read, check_keep, read_batch
+from pipelines.index_documents import Read, check_keep, input_records, read_batch
+from pipelines.index_merge import check_settings, decide_merge
 from pipelines.index_texts import check_texts
 from pipelines.readers import Fields
 
@@ -91,6 +93,7 @@ def add_batch(
     paths: Sequence[str],
     output: str,
     *,
+    name: str | None = None,
     keep: str | None = None,
     text_field: str = "text",
     id_field: str | None = None,
@@ -101,7 +104,8 @@ def add_batch(
     """Add the documents of files, one batch, to an index, made if it is not there; write those that are kept under ``output``.
 
     ``settings``: ngrams, bands, rows, seed, verify, max_comparisons, as of the stage ``minhash_dedup``; they are the index's and hold
-    for all its batches. ``keep``: which copy in the batch stays, columns ``bytes``, ``characters``, ``date``, ``source_rank``, ``id``; by
+    for all its batches. ``name`` begins the names of sources, which are otherwise those of folders: ids depend on the source, and a
+    document whose id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``, ``characters``, ``date``, ``source_rank``, ``id``; by
     default the first that is read. ``format`` of the kept documents: parquet, or jsonl (zstd), of which whole files are read when texts
     are compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``, ``quarantine.parquet`` and ``ledger.json``.
 
@@ -113,7 +117,7 @@ def add_batch(
     check_keep(keep)
     store, out = Store(index.rstrip("/") or "/"), output_store(output)
     _settled(store, read_head(store), settings)
-    sources = named_sources(paths, fields, out, ("kept",))
+    sources = _named(named_sources(paths, fields, out, ("kept",)), name)
     with writing(store):
         opened = OpenIndex.of(store, _settled(store, read_head(store), settings))
         settled = opened.head.settings
@@ -127,9 +131,34 @@ def add_batch(
             if not np.isin(decided.decision.reason, [KEPT, EXACT, NEAR]).any():
                 counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
                 return _outcome(opened, out, read, None, False, counts, started)
-            record = publish_batch(opened, decided, out, fields, kind, keep or INPUT_ORDER)
+            record = publish_batch(opened, decided, out, fields, kind, keep or INPUT_ORDER, input_records(read, fields))
     after = IndexHead(settings=settled, batches=[*opened.head.batches, record])
     return _outcome(OpenIndex(store, after, []), out, read, record, False, record.counts, started)
+
+
+def merge_index(index: str, other: str, output: str, *, format: str = "parquet") -> AddOutcome:
+    """Add the documents of another index as one batch, which is left as it is; what of them is kept is written under ``output``.
+
+    The documents kept are those that adding the other index's batches after this one's would keep (:mod:`pipelines.index_merge`).
+    Raises: UserError naming what is wrong; among it a file of removed documents that is needed again and gone.
+    """
+    started = time.monotonic()
+    kind, out = _format(format), output_store(output)
+    store = existing_index(index)
+    theirs = OpenIndex.at(other)
+    with writing(store):
+        opened = OpenIndex.at(index)
+        check_settings(opened, theirs)
+        check_output(opened, out, theirs)
+        with _reading(store) as folder:
+            decided, rest, inputs = decide_merge(opened, theirs, folder)
+            fields = Fields(id_field=inputs[0].id_field, text_field=inputs[0].text_field) if inputs else Fields()
+            if not np.isin(decided.decision.reason, [KEPT, EXACT, NEAR]).any():
+                counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
+                return _outcome(opened, out, decided.read, None, False, counts, started)
+            record = publish_batch(opened, decided, out, fields, kind, f"as in {theirs.store.root}", inputs, rest)
+    after = IndexHead(settings=opened.head.settings, batches=[*opened.head.batches, record])
+    return _outcome(OpenIndex(store, after, []), out, decided.read, record, False, record.counts, started)
 
 
 def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) -> list[BatchRecord]:
@@ -192,6 +221,15 @@ def _format(format: str) -> Format:
     if format == "jsonl":
         return "jsonl"
     raise UserError("no such format to write", field="format", found=format, allowed=FORMATS, fix="use one of the formats above")
+
+
+def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[str]]:
+    """Sources under names that begin with a given one. Raises: UserError for a name that is none."""
+    if name is None:
+        return sources
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
+        raise UserError("not a name", field="name", found=name, fix="use letters, digits, dots, dashes and underscores, at most 80")
+    return {f"{name}-{source}": patterns for source, patterns in sources.items()}
 
 
 def _settled(store: Store, head: IndexHead | None, given: Mapping[str, int | float | None]) -> IndexHead:

@@ -101,6 +101,22 @@ class Decided:
         return np.flatnonzero(np.isin(self.decision.reason, reasons))
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Removed documents of a merged index that need no new decision: the columns of ``removed`` (but for batch and row), ``stands``:
+    row of ``decided.new`` that stands for each; places, inputs, offsets of them; ``ranks``: place of each row of ``decided.new``."""
+
+    removed: Removed
+    stands: Rows
+    places: Rows
+    inputs: Rows
+    offsets: Rows
+    ranks: Rows
+
+    def count(self, reason: int) -> int:
+        return int((self.removed.reason == reason).sum())
+
+
 def decide_batch(index: OpenIndex, read: Read, priority: Rows) -> Decided:
     """Hold a batch against the index; texts are read again of candidates only. Raises: UserError for texts that are gone or changed."""
     settings = index.head.settings
@@ -117,8 +133,20 @@ def decide_batch(index: OpenIndex, read: Read, priority: Rows) -> Decided:
     return Decided(read, order, new, decide(new, found, old, sets, settings.verify, index.kept), names)
 
 
-def publish_batch(index: OpenIndex, decided: Decided, out: Store, fields: Fields, format: Format, keep: str) -> BatchRecord:
-    """Write the kept documents and the evidence to ``out``, the segment into the index, and name it in the head."""
+def publish_batch(
+    index: OpenIndex,
+    decided: Decided,
+    out: Store,
+    fields: Fields,
+    format: Format,
+    keep: str,
+    inputs: list[InputRecord],
+    rest: Rest | None = None,
+) -> BatchRecord:
+    """Write the kept documents and the evidence to ``out``, the segment into the index, and name it in the head.
+
+    ``fields``: names under which JSON Lines get texts and ids; ``inputs``: the files behind ``decided.read.files``, in their order.
+    """
     number = len(index.head.batches) + 1
     read, decision = decided.read, decided.decision
     file, row, names = _files_of(read, decided.order[decided.rows(KEPT)], format)
@@ -129,22 +157,22 @@ def publish_batch(index: OpenIndex, decided: Decided, out: Store, fields: Fields
         folder=out.root, format=format, text_field=fields.text_field, id_field=fields.id_field,
         files=[TextFile(name=ref.name, rows=ref.rows, bytes=ref.bytes, checksum=ref.checksum) for ref in refs],
     )  # fmt: skip
-    stored = _segment(index, decided, file, row)
-    counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
+    stored = _segment(index, decided, file, row, rest)
+    counts = {reason: len(decided.rows(code)) + (rest.count(code) if rest else 0) for code, reason in enumerate(REASONS)}
     facts = {"compared": decision.compared, "skipped": decision.skipped, "bounded": decision.bounded}
     ledger = _ledger(decided)
     _write_table(out, EVIDENCE, _evidence(index, decided, stored, texts, number))
     _write_table(out, QUARANTINED, read.quarantine)
     out.write(LEDGER, orjson.dumps([part.to_json() for part in (*read.ledgers, ledger)], option=orjson.OPT_INDENT_2) + b"\n")
     digest = document_digest(read.ids, read.hashes)
-    inputs = {
+    decides = {
         "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep, "texts": [ref.checksum for ref in refs],
         "earlier": [batch.checksum for batch in index.head.batches],
     }  # fmt: skip
-    segment, checksum = write_segment(index.store, number, stored, inputs)
+    segment, checksum = write_segment(index.store, number, stored, decides)
     record = BatchRecord(
         number=number, segment=segment, checksum=checksum, documents=digest, keep=keep, counts=counts, facts=facts, texts=texts,
-        inputs=[_input(name, file.path, file.url, file.format, fields) for name, file in read.files],
+        inputs=inputs,
     )  # fmt: skip
     write_head(index.store, index.head.model_copy(update={"batches": [*index.head.batches, record]}))
     return record
@@ -158,9 +186,9 @@ def existing_index(index: str) -> Store:
     return store
 
 
-def check_output(index: OpenIndex, out: Store) -> None:
-    """Refuse a folder that the index already rests on, or that lies in it. Raises: UserError."""
-    for batch in index.head.batches:
+def check_output(index: OpenIndex, out: Store, other: OpenIndex | None = None) -> None:
+    """Refuse a folder that the index, or one merged into it, already rests on, or that lies in it. Raises: UserError."""
+    for batch in [*index.head.batches, *(other.head.batches if other else [])]:
         if batch.texts.folder == out.root:
             fix = f"choose another folder, or take the batch back first: rollback {batch.number} --cascade"
             raise UserError(f"this folder holds the kept documents of batch {batch.number}", file=out.root, field="output", fix=fix)
@@ -170,10 +198,6 @@ def check_output(index: OpenIndex, out: Store) -> None:
         raise UserError(message, file=out.full(KEPT_FOLDER), field="output", fix="choose another folder, or remove them first")
     if f"{out.root}/".startswith(f"{index.store.root}/"):
         raise UserError("this folder lies in the index", file=out.root, field="output", fix="choose a folder beside it")
-
-
-def _input(source: str, path: str, url: str, format: str, fields: Fields) -> InputRecord:
-    return InputRecord(source=source, path=path, url=url, format=format, text_field=fields.text_field, id_field=fields.id_field)
 
 
 def _files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]]:
@@ -192,7 +216,8 @@ def _files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str
         names.append(f"{read.sources[pair >> 32]}-{number:05d}.{'parquet' if format == 'parquet' else 'jsonl.zst'}")
     file, row = np.full(len(read), -1, np.int64), np.zeros(len(read), np.int64)
     file[rows] = file_of
-    row[rows] = np.arange(len(rows)) - (np.cumsum(counts) - counts)[file_of]
+    grouped = np.argsort(file_of, kind="stable")
+    row[rows[grouped]] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return file, row, names
 
 
@@ -220,7 +245,7 @@ def _grouped(read: Read, mask: Any) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, step)
 
 
-def _segment(index: OpenIndex, decided: Decided, file: Rows, row: Rows) -> StoredSegment:
+def _segment(index: OpenIndex, decided: Decided, file: Rows, row: Rows, rest: Rest | None) -> StoredSegment:
     new, decision, read = decided.new, decided.decision, decided.read
     kept, gone = decided.order[decided.rows(KEPT)], decided.rows(EXACT, NEAR)
     batch, place = _standing(index, decided, gone)
@@ -231,9 +256,20 @@ def _segment(index: OpenIndex, decided: Decided, file: Rows, row: Rows) -> Store
     listed = np.isin(decision.reason, (KEPT, EXACT, NEAR))
     ranks = (np.cumsum(listed) - 1)[gone]
     origin = decided.order[gone]
+    inputs, offsets = read.file[origin], read.offset[origin]
+    if rest is not None:
+        own = (np.cumsum(decision.kept) - 1)[rest.stands].astype(np.uint32)
+        there = rest.removed
+        this = np.full(len(own), len(index.segments)).astype(np.uint32)
+        there = Removed(there.ids, there.hashes, this, own, there.similarity, there.bands_hit, there.reason)
+        columns = (np.concatenate([getattr(removed, name), getattr(there, name)]) for name in Removed.__dataclass_fields__)
+        removed = Removed(*columns)
+        present = np.sort(np.concatenate([rest.ranks[listed], rest.places]))
+        ranks = np.searchsorted(present, np.concatenate([rest.ranks[gone], rest.places]))
+        inputs, offsets = np.concatenate([inputs, rest.inputs]), np.concatenate([offsets, rest.offsets])
     return StoredSegment(
         Segment.kept_of(new, decision.kept, removed), file[kept].astype(np.uint32), row[kept].astype(np.uint32), ranks.astype(np.uint32),
-        read.file[origin].astype(np.uint32), read.offset[origin].astype(np.uint64),
+        inputs.astype(np.uint32), offsets.astype(np.uint64),
     )  # fmt: skip
 
 

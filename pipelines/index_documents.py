@@ -23,6 +23,7 @@ from artifacts.ledger import Ledger
 from artifacts.schemas import DOCUMENTS, ID, QUARANTINE, TEXT_HASH
 from dedup.exact import keep_first
 from dedup.index_columns import NewDocuments
+from dedup.index_files import InputRecord
 from dedup.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.words import Hashes, Rows
@@ -104,6 +105,15 @@ def check_keep(keep: str | None) -> None:
     """Refuse a keep policy that is none, before anything is read. Raises: UserError."""
     if keep is not None:
         parse_keep_policy(keep, dict.fromkeys(KEEP_COLUMNS, "size"))
+
+
+def input_records(read: Read, fields: Fields) -> list[InputRecord]:
+    """The files of a batch as the index remembers them."""
+    text, key = fields.text_field, fields.id_field
+    return [
+        InputRecord(source=name, path=file.path, url=file.url, format=file.format, text_field=text, id_field=key)
+        for name, file in read.files
+    ]
 
 
 def read_batch(sources: Mapping[str, Sequence[str]], fields: Fields, config: MinHashConfig, folder: Path, workers: int) -> Read:

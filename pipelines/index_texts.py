@@ -81,7 +81,7 @@ def arranged(rows: Rows, parts: Sequence[ShingleSets], count: int, first: int | 
 def check_texts(record: BatchRecord) -> None:
     """Read every text file of a batch and hold it against its checksum. Raises: UserError naming the one that differs."""
     for ref in record.texts.files:
-        store = _there(record, ref)
+        store = present(record, ref)
         digest = xxhash.xxh3_128()
         with store.open(ref.name) as file:
             while block := file.read(1 << 22):
@@ -92,7 +92,7 @@ def check_texts(record: BatchRecord) -> None:
 
 def _read(record: BatchRecord, ref: TextFile, rows: Rows) -> tuple[pa.LargeStringArray, list[str | None]]:
     """Texts and native ids of rows (ascending) of one file."""
-    store = _there(record, ref)
+    store = present(record, ref)
     try:
         with store.open(ref.name) as file:
             return _parquet_rows(file, rows) if record.texts.format == "parquet" else _line_rows(file, rows, record)
@@ -100,7 +100,8 @@ def _read(record: BatchRecord, ref: TextFile, rows: Rows) -> tuple[pa.LargeStrin
         raise _changed(record, ref, f"a file that cannot be read: {error}") from None
 
 
-def _there(record: BatchRecord, ref: TextFile) -> Store:
+def present(record: BatchRecord, ref: TextFile) -> Store:
+    """The store of a file of kept documents. Raises: UserError when it is gone or has another length."""
     store = Store(record.texts.folder)
     size = store.size(ref.name)
     if size is None:
