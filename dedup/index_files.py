@@ -90,6 +90,10 @@ class Texts(_Record):
     id_field: str | None
     files: list[TextFile]
 
+    def url(self, file: TextFile) -> str:
+        """What to open for a file."""
+        return f"{self.folder.rstrip('/')}/{file.name}"
+
 
 class InputRecord(_Record):
     """A file that documents of the batch were read from: source, its path in the source, where it lay, its format."""

@@ -24,7 +24,10 @@ TextField = Annotated[str, typer.Option(help="field of a record that holds its t
 IdField = Annotated[str | None, typer.Option(help="field that identifies a record; default: its path and offset")]
 Workers = Annotated[int | None, typer.Option(min=1, help="threads that hash; default: the number of cores")]
 
-_OPTIONS = ("output", "ngrams", "bands", "rows", "seed", "verify", "name", "keep", "text_field", "id_field", "format", "max_comparisons", "id")
+_OPTIONS = {
+    *("output", "ngrams", "bands", "rows", "seed", "verify", "max_comparisons", "name", "keep"),
+    *("text_field", "id_field", "format", "id"),
+}
 _ARGUMENTS = {"paths": "PATHS", "index": "INDEX", "other": "OTHER", "batch": "BATCH"}
 
 index_app = typer.Typer(no_args_is_help=True, help="Deduplicate batch by batch: an index to which documents are added as they come.")
@@ -105,7 +108,7 @@ def index_list(
 def index_match(
     index: Index,
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]", help="files or globs with documents to look for")] = None,
-    id: Annotated[str | None, typer.Option("--id", help="in place of PATHS a document of the index (32 hex digits): what became of it")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="in place of PATHS a document's id (32 hex digits): what became of it")] = None,
     text_field: TextField = "text",
     id_field: IdField = None,
     workers: Workers = None,

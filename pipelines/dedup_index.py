@@ -44,7 +44,7 @@ from dedup.index_files import (
     writing,
 )
 from pipelines.file_sources import named_sources, output_store
-from pipelines.index_batch import Format, OpenIndex, check_output, decide_batch, existing_index, publish_batch
+from pipelines.index_batch import Format, OpenIndex, check_output, check_unused, decide_batch, existing_index, publish_batch
 from pipelines.index_documents import Read, check_keep, input_records, read_batch
 from pipelines.index_merge import check_settings, decide_merge
 from pipelines.index_texts import check_texts
@@ -105,9 +105,10 @@ def add_batch(
 
     ``settings``: ngrams, bands, rows, seed, verify, max_comparisons, as of the stage ``minhash_dedup``; they are the index's and hold
     for all its batches. ``name`` begins the names of sources, which are otherwise those of folders: ids depend on the source, and a
-    document whose id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``, ``characters``, ``date``, ``source_rank``, ``id``; by
-    default the first that is read. ``format`` of the kept documents: parquet, or jsonl (zstd), of which whole files are read when texts
-    are compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``, ``quarantine.parquet`` and ``ledger.json``.
+    document whose id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``, ``characters``, ``date``,
+    ``source_rank``, ``id``; by default the first that is read. ``format`` of the kept documents: parquet, or jsonl (zstd), of which
+    whole files are read when texts are compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``,
+    ``quarantine.parquet`` and ``ledger.json``.
 
     A call that is repeated, after a kill or by mistake, changes nothing: a batch with the same documents is recognised.
     Raises: UserError naming the file or the parameter (``field``).
@@ -121,12 +122,13 @@ def add_batch(
     with writing(store):
         opened = OpenIndex.of(store, _settled(store, read_head(store), settings))
         settled = opened.head.settings
+        check_output(opened, out)
         with _reading(store) as folder:
             read = read_batch(sources, fields, settled.config, folder, workers)
             twin = _twin(opened.head, read)
             if twin is not None:
                 return _outcome(opened, out, read, twin, True, {"repeated": len(read)}, started)
-            check_output(opened, out)
+            check_unused(opened, out)
             decided = decide_batch(opened, read, read.priority(keep))
             if not np.isin(decided.decision.reason, [KEPT, EXACT, NEAR]).any():
                 counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
@@ -149,7 +151,9 @@ def merge_index(index: str, other: str, output: str, *, format: str = "parquet")
     with writing(store):
         opened = OpenIndex.at(index)
         check_settings(opened, theirs)
-        check_output(opened, out, theirs)
+        check_output(opened, out)
+        check_unused(opened, out)
+        check_unused(theirs, out)
         with _reading(store) as folder:
             decided, rest, inputs = decide_merge(opened, theirs, folder)
             fields = Fields(id_field=inputs[0].id_field, text_field=inputs[0].text_field) if inputs else Fields()

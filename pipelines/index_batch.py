@@ -186,18 +186,22 @@ def existing_index(index: str) -> Store:
     return store
 
 
-def check_output(index: OpenIndex, out: Store, other: OpenIndex | None = None) -> None:
-    """Refuse a folder that the index, or one merged into it, already rests on, or that lies in it. Raises: UserError."""
-    for batch in [*index.head.batches, *(other.head.batches if other else [])]:
-        if batch.texts.folder == out.root:
-            fix = f"choose another folder, or take the batch back first: rollback {batch.number} --cascade"
-            raise UserError(f"this folder holds the kept documents of batch {batch.number}", file=out.root, field="output", fix=fix)
+def check_output(index: OpenIndex, out: Store) -> None:
+    """Refuse a folder that lies in the index, or that holds what another one wrote. Raises: UserError."""
     there = published(out, KEPT_FOLDER)
     if there is not None and there.inputs.get("index") != index.store.root:
         message = "this folder holds kept documents that are not of this index"
         raise UserError(message, file=out.full(KEPT_FOLDER), field="output", fix="choose another folder, or remove them first")
     if f"{out.root}/".startswith(f"{index.store.root}/"):
         raise UserError("this folder lies in the index", file=out.root, field="output", fix="choose a folder beside it")
+
+
+def check_unused(index: OpenIndex, out: Store) -> None:
+    """Refuse a folder whose kept documents the index rests on. Raises: UserError."""
+    for batch in index.head.batches:
+        if batch.texts.folder == out.root:
+            fix = f"choose another folder, or take the batch back first: rollback {batch.number} --cascade"
+            raise UserError(f"this folder holds the kept documents of batch {batch.number}", file=out.root, field="output", fix=fix)
 
 
 def _files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]]:
@@ -305,7 +309,7 @@ def _evidence(index: OpenIndex, decided: Decided, stored: StoredSegment, texts: 
         facts["kept_batch"][where] = number if record is None else record.number
         facts["kept_id"][where] = segment.segment.ids[p].tobytes().hex()
         facts["kept_native_id"][where] = native[decided.order[n - index.kept]] if n >= index.kept else decided.names.get(n)
-        facts["kept_file"][where] = Store(own_texts.folder).full(own_texts.files[segment.file[p]].name)
+        facts["kept_file"][where] = own_texts.url(own_texts.files[segment.file[p]])
         facts["kept_row"][where] = int(segment.row[p])
     origin = decided.order[rows]
     columns = {

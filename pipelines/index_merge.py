@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.ids import text_hashes
 from artifacts.ledger import Ledger
-from artifacts.paths import Store
 from artifacts.schemas import DOCUMENTS, FORMAT_KEY, QUARANTINE
 from dedup.index_columns import Removed, as_bytes, find16
 from dedup.index_files import BatchRecord, InputRecord, TextFile
@@ -180,7 +179,7 @@ def _origin(record: BatchRecord, ref: TextFile) -> InputRecord:
     """A file of kept documents as an input."""
     texts, source = record.texts, ref.name.rsplit("/", 1)[-1].rsplit("-", 1)[0]
     return InputRecord(
-        source=source, path=ref.name, url=Store(texts.folder).full(ref.name), format=f"kept {texts.format}",
+        source=source, path=ref.name, url=texts.url(ref), format=f"kept {texts.format}",
         text_field=texts.text_field, id_field=texts.id_field,
     )  # fmt: skip
 

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from artifacts.errors import UserError
-from artifacts.paths import Store
 from dedup.index import EXACT, NEAR, REASONS, find_candidates, matches
 from dedup.index_columns import find16, halves
 from dedup.index_files import kept_positions
@@ -81,7 +80,7 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
 def _place(opened: OpenIndex, batch: int, row: int) -> dict[str, Any]:
     """Where a kept document is."""
     record, stored = opened.head.batches[batch], opened.segments[batch]
-    file = Store(record.texts.folder).full(record.texts.files[stored.file[row]].name)
+    file = record.texts.url(record.texts.files[stored.file[row]])
     return {"id": stored.segment.ids[row].tobytes().hex(), "batch": record.number, "file": file, "row": int(stored.row[row])}
 
 

@@ -119,7 +119,7 @@ def present(record: BatchRecord, ref: TextFile) -> Store:
 def _changed(record: BatchRecord, ref: TextFile, found: str) -> UserError:
     return UserError(
         f"this file is no longer the one that batch {record.number} wrote",
-        file=Store(record.texts.folder).full(ref.name),
+        file=record.texts.url(ref),
         field=f"batches.{record.number - 1}.texts",
         found=found,
         fix=f"bring the file back as it was, or take the batch back: rollback {record.number} --cascade",
