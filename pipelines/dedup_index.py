@@ -152,7 +152,6 @@ def merge_index(index: str, other: str, output: str, *, format: str = "parquet")
         opened = OpenIndex.at(index)
         check_settings(opened, theirs)
         check_output(opened, out)
-        check_unused(opened, out)
         check_unused(theirs, out)
         with _reading(store) as folder:
             decided, rest, inputs = decide_merge(opened, theirs, folder)
@@ -160,6 +159,7 @@ def merge_index(index: str, other: str, output: str, *, format: str = "parquet")
             if not np.isin(decided.decision.reason, [KEPT, EXACT, NEAR]).any():
                 counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
                 return _outcome(opened, out, decided.read, None, False, counts, started)
+            check_unused(opened, out)
             record = publish_batch(opened, decided, out, fields, kind, f"as in {theirs.store.root}", inputs, rest)
     after = IndexHead(settings=opened.head.settings, batches=[*opened.head.batches, record])
     return _outcome(OpenIndex(store, after, []), out, decided.read, record, False, record.counts, started)

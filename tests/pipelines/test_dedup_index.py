@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from typer.testing import CliRunner
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from dedup.index_files import HEAD, read_head
+from dedup.index_files import HEAD, read_head, write_head
 from pipelines.cli import app, run_command
 from pipelines.dedup_files import dedup_files
 from pipelines.dedup_index import AddOutcome, add_batch, describe_index, merge_index, roll_back
@@ -258,27 +257,40 @@ def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(tmp_path: Pat
     assert (again.batch, again.counts["kept"], again.counts["repeated"]) == (None, 0, again.counts["repeated"])
 
 
-def chain(tmp_path: Path) -> list[str]:
-    """a ~ y ~ x, where x does not resemble a: y goes for a, so x, removed for y, is to come back."""
+def chain(tmp_path: Path, links: int) -> list[str]:
+    """a in one batch; y ~ a, x ~ y, z ~ x, ... in another, each resembling the one before and no other."""
     words = [f"w{place}" for place in range(30)]
-    y = [*words[:3], "y1", *words[4:]]
-    x = [*y[:20], "x1", *y[21:26], "x2", *y[27:]]
-    return write_batches(tmp_path, [[" ".join(words)], [" ".join(y), " ".join(x)]])
+    texts = [" ".join(words)]
+    for link in range(links):
+        words = [f"changed{place}" if place in (6 * link + 3, 6 * link + 6) else word for place, word in enumerate(words)]
+        texts.append(" ".join(words))
+    return write_batches(tmp_path, [texts[:1], texts[1:]])
 
 
-def test_a_document_whose_stand_in_goes_comes_back_when_it_resembles_nothing_else(tmp_path: Path) -> None:
-    paths = chain(tmp_path)
+@pytest.mark.parametrize(
+    ("links", "apart", "merged"),
+    [
+        (2, ["1-0"], ["0-0", "1-1"]),  # y goes for a: x, removed for y, comes back
+        (4, ["1-0", "1-2"], ["0-0", "1-1", "1-3"]),  # and as x is back, z goes for it, and what was removed for z comes back in turn
+    ],
+)
+def test_a_document_whose_stand_in_goes_comes_back_in_its_place(
+    tmp_path: Path, links: int, apart: list[str], merged: list[str]
+) -> None:
+    paths = chain(tmp_path, links)
     add_all(tmp_path, paths[:1], "one", verify=0.75)
     add_all(tmp_path, paths[1:], "two", verify=0.75)
-    assert kept_ids(tmp_path, "two") == ["1-0"]
+    assert kept_ids(tmp_path, "two") == apart
     merge_index(f"{tmp_path}/one", f"{tmp_path}/two", f"{tmp_path}/merged")
-    assert kept_ids(tmp_path, "one") == ["0-0", "1-1"]
+    assert kept_ids(tmp_path, "one") == merged
     rows = pq.read_table(tmp_path / "merged" / "kept" / "b1-00000.parquet").to_pylist()
-    assert [(row["native_id"], json.loads(row["meta"])) for row in rows] == [("1-1", {"views": 1})]
+    assert (rows[0]["native_id"], json.loads(rows[0]["meta"])) == ("1-1", {"views": 1})
+    add_all(tmp_path, paths, "whole", verify=0.75)
+    assert kept_ids(tmp_path, "whole") == merged
 
 
 def test_a_merge_that_needs_a_file_of_removed_documents_names_it(tmp_path: Path) -> None:
-    paths = chain(tmp_path)
+    paths = chain(tmp_path, 2)
     add_all(tmp_path, paths[:1], "one", verify=0.75)
     add_all(tmp_path, paths[1:], "two", verify=0.75)
     before = tree(tmp_path / "one")
@@ -487,18 +499,19 @@ def test_kept_documents_that_are_gone_or_changed_are_named_when_they_are_needed(
     add_all(tmp_path, batches[1:2])
 
 
-def test_a_file_with_other_texts_of_the_same_length_is_refused(tmp_path: Path, batches: list[str]) -> None:
+def test_other_texts_in_a_file_of_the_length_it_had_are_refused(tmp_path: Path, batches: list[str]) -> None:
     add_all(tmp_path, batches[:1])
     (text,) = (tmp_path / "index-kept" / "0" / "kept").glob("b0-*")
     table = pq.read_table(text)
-    head = tmp_path / "index" / HEAD
-    pq.write_table(table.take(list(range(len(table)))[::-1]), text, compression="none")
-    value = orjson.loads(head.read_bytes())
-    shutil.copy(text, tmp_path / "other")
-    size = value["batches"][0]["texts"]["files"][0]["bytes"]
-    text.write_bytes(text.read_bytes()[:size].ljust(size, b" "))
-    with pytest.raises(UserError, match="no longer the one"):
+    pq.write_table(table.take(list(range(len(table)))[::-1]), text)
+    head = read_head(Store(f"{tmp_path}/index"))
+    assert head is not None
+    texts = head.batches[0].texts
+    lengthened = texts.model_copy(update={"files": [texts.files[0].model_copy(update={"bytes": text.stat().st_size})]})
+    write_head(Store(f"{tmp_path}/index"), head.model_copy(update={"batches": [head.batches[0].model_copy(update={"texts": lengthened})]}))
+    with pytest.raises(UserError, match="no longer the one") as caught:
         add_all(tmp_path, batches[1:2])
+    assert caught.value.found == "other texts than those that were kept"
 
 
 def test_a_folder_that_holds_kept_documents_of_the_index_is_not_written_again(tmp_path: Path, batches: list[str]) -> None:
