@@ -15,6 +15,7 @@ from pipelines.console import Json, print_table
 
 if TYPE_CHECKING:
     from pipelines.dedup_index import AddOutcome
+    from pipelines.terminal import TerminalProgress
 
 Index = Annotated[str, typer.Argument(metavar="INDEX", help="folder of the index, or a store's URL")]
 Paths = Annotated[list[str], typer.Argument(metavar="PATHS", help="files or globs that a recipe could read, local or of a store")]
@@ -55,10 +56,11 @@ def index_add(
     """Add a batch: what resembles a document before it goes, the rest is written out. The same batch again changes nothing."""
     from pipelines.dedup_index import add_batch
 
-    with _options():
+    with _options(), _progress() as progress:
         done = add_batch(
             index, paths, output, name=name, keep=keep, text_field=text_field, id_field=id_field, format=format, workers=_threads(workers),
             ngrams=ngrams, bands=bands, rows=rows, seed=seed, verify=verify, max_comparisons=max_comparisons,
+            progress=progress,
         )  # fmt: skip
     _print_added(done, as_json)
 
@@ -119,11 +121,15 @@ def index_match(
 
     if bool(paths) == (id is not None):
         raise UserError("give files to match, or one id", field="PATHS", fix="name files or globs, or give --id with 32 hex digits")
-    with _options():
-        if id is not None:
+    if id is not None:
+        with _options():
             _print_facts(find_document(index, id), as_json)
-            return
-        rows = match_documents(index, paths or [], text_field=text_field, id_field=id_field, workers=_threads(workers)).to_pylist()
+        return
+    with _options(), _progress() as progress:
+        found = match_documents(
+            index, paths or [], text_field=text_field, id_field=id_field, workers=_threads(workers), progress=progress
+        )
+    rows = found.to_pylist()
     if as_json:
         for row in rows:
             print(json.dumps(row))
@@ -164,6 +170,14 @@ def _options() -> Iterator[None]:
         field = error.field
         option = f"--{field.replace('_', '-')}" if field in _OPTIONS and field is not None else field
         raise error.changed(field=_ARGUMENTS.get(field or "", option)) from None
+
+
+def _progress() -> TerminalProgress:
+    from rich.console import Console
+
+    from pipelines.terminal import TerminalProgress
+
+    return TerminalProgress(Console(stderr=True))
 
 
 def _threads(workers: int | None) -> int:

@@ -48,6 +48,7 @@ from pipelines.index_batch import Format, OpenIndex, check_output, check_unused,
 from pipelines.index_documents import Read, check_keep, input_records, read_batch
 from pipelines.index_merge import check_settings, decide_merge
 from pipelines.index_texts import check_texts
+from pipelines.progress import Progress, Silent
 from pipelines.readers import Fields
 
 FORMATS = ("jsonl", "parquet")
@@ -99,6 +100,7 @@ def add_batch(
     id_field: str | None = None,
     format: str = "parquet",
     workers: int = 1,
+    progress: Progress | None = None,
     **settings: int | float | None,
 ) -> AddOutcome:
     """Add the documents of files, one batch, to an index, made if it is not there; write those that are kept under ``output``.
@@ -124,7 +126,7 @@ def add_batch(
         settled = opened.head.settings
         check_output(opened, out)
         with _reading(store) as folder:
-            read = read_batch(sources, fields, settled.config, folder, workers)
+            read = read_batch(sources, fields, settled.config, folder, workers, progress or Silent())
             twin = _twin(opened.head, read)
             if twin is not None:
                 return _outcome(opened, out, read, twin, True, {"repeated": len(read)}, started)

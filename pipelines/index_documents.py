@@ -31,6 +31,7 @@ from pipelines.chunk_work import _account as account
 from pipelines.chunk_work import _duplicates as duplicates
 from pipelines.keep_order import keep_order
 from pipelines.keep_policy import parse_keep_policy
+from pipelines.progress import Progress
 from pipelines.readers import AUTO, Fields, InputFile, Limits, Span, discover, read
 
 SPOOL = "documents.arrow"
@@ -116,14 +117,17 @@ def input_records(read: Read, fields: Fields) -> list[InputRecord]:
     ]
 
 
-def read_batch(sources: Mapping[str, Sequence[str]], fields: Fields, config: MinHashConfig, folder: Path, workers: int) -> Read:
+def read_batch(
+    sources: Mapping[str, Sequence[str]], fields: Fields, config: MinHashConfig, folder: Path, workers: int, progress: Progress
+) -> Read:
     """Read all files of some sources. ``folder``: for the spool; ``workers``: threads for band keys, beside the reading one.
 
     Raises: UserError for files that cannot be read, and when they hold no document.
     """
     files = [(name, file) for name, patterns in sources.items() for file in discover(name, patterns, AUTO)]
     folder.mkdir(parents=True, exist_ok=True)
-    ledger, parts = Ledger("read"), _Parts()
+    ledger, parts = Ledger("read", units=len(files), computed=len(files)), _Parts()
+    progress.phase("read", len(files), 0, sum(file.bytes for _, file in files))
     pending: deque[Future[Keys]] = deque()
     with (
         pa.OSFile(str(folder / SPOOL), "wb") as out,
@@ -141,8 +145,10 @@ def read_batch(sources: Mapping[str, Sequence[str]], fields: Fields, config: Min
                 pending.append(pool.submit(band_keys, batch.documents["text"], config))
                 while len(pending) > 2 * workers:
                     parts.keys.append(pending.popleft().result())
+            progress.advance(1, file.bytes)
         parts.keys += [future.result() for future in pending]
     ledger.check()
+    progress.end([ledger])
     if not parts.keys:
         reasons = ledger.total()
         found = {reason: count.documents for reason, count in [*reasons.dropped.items(), *reasons.quarantined.items()]}

@@ -18,6 +18,7 @@ from pipelines.file_sources import named_sources
 from pipelines.index_batch import OpenIndex
 from pipelines.index_documents import Read, read_batch
 from pipelines.index_texts import arranged, candidate_sets
+from pipelines.progress import Progress, Silent
 from pipelines.readers import Fields
 
 MATCHES = pa.schema(
@@ -30,7 +31,13 @@ MATCHES = pa.schema(
 
 
 def match_documents(
-    index: str, paths: Sequence[str], *, text_field: str = "text", id_field: str | None = None, workers: int = 1
+    index: str,
+    paths: Sequence[str],
+    *,
+    text_field: str = "text",
+    id_field: str | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> pa.Table:
     """The kept documents of an index that documents of files resemble, schema MATCHES; nothing is written.
 
@@ -41,7 +48,7 @@ def match_documents(
     opened = OpenIndex.at(index)
     sources = named_sources(paths, fields, None, ())
     with tempfile.TemporaryDirectory() as folder:
-        read = read_batch(sources, fields, opened.head.settings.config, Path(folder), workers)
+        read = read_batch(sources, fields, opened.head.settings.config, Path(folder), workers, progress or Silent())
         return _matches(opened, read)
 
 
