@@ -16,14 +16,16 @@ import zstandard
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.ids import document_ids, native_key
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from dedup.index_files import HEAD, read_head, write_head
 from pipelines.cli import app, run_command
 from pipelines.dedup_files import dedup_files
 from pipelines.dedup_index import AddOutcome, add_batch, describe_index, merge_index, roll_back
-from pipelines.index_batch import EVIDENCE_SCHEMA
+from pipelines.index_batch import EVIDENCE_SCHEMA, OpenIndex
 from pipelines.index_queries import MATCHES, find_document, match_documents
+from tests.dedup.dedup_model import jaccard_of, shingles_of
 
 LOOSE = {"ngrams": 2, "bands": 16, "rows": 2, "verify": 0.6}  # so that short texts of one theme are candidates
 
@@ -287,6 +289,36 @@ def test_a_document_whose_stand_in_goes_comes_back_in_its_place(
     assert (rows[0]["native_id"], json.loads(rows[0]["meta"])) == ("1-1", {"views": 1})
     add_all(tmp_path, paths, "whole", verify=0.75)
     assert kept_ids(tmp_path, "whole") == merged
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_the_bound_binds_a_merge_may_keep_others_but_none_goes_without_a_kept_one_alike(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    texts = [texts_of(dice, 40) for _ in range(4)]
+    paths = write_batches(tmp_path, texts)
+    first = add_all(tmp_path, paths[:2], "one", max_comparisons=1)
+    second = add_all(tmp_path, paths[2:], "two", max_comparisons=1)
+    assert all(done.facts["skipped"] for done in (*first, *second))
+    merge_index(f"{tmp_path}/one", f"{tmp_path}/two", f"{tmp_path}/merged")
+    opened = OpenIndex.at(f"{tmp_path}/one")
+    text_of = {identity: text for folder, batch in enumerate(texts) for identity, text in identified(folder, batch)}
+    removed = 0
+    for segment in opened.columns:
+        gone = segment.removed
+        for place in range(len(gone.ids)):
+            stands = opened.columns[gone.batch[place]].ids[gone.row[place]].tobytes()
+            one, other = text_of[gone.ids[place].tobytes()], text_of[stands]
+            sets = [frozenset(shingles_of(text, 2)) for text in (one, other)]
+            assert one == other or jaccard_of(*sets) >= 0.6
+            removed += 1
+    kept = sum(len(segment) for segment in opened.columns)
+    assert (kept + removed, len(set(kept_ids(tmp_path, "one")))) == (160, kept)
+
+
+def identified(folder: int, texts: Sequence[str]) -> list[tuple[bytes, str]]:
+    """Texts of a batch's documents under their ids."""
+    ids = document_ids(f"b{folder}", [native_key(f"{folder}-{row}") for row in range(len(texts))])
+    return list(zip(ids.to_pylist(), texts, strict=True))
 
 
 def test_a_merge_that_needs_a_file_of_removed_documents_names_it(tmp_path: Path) -> None:
