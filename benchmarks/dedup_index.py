@@ -179,7 +179,7 @@ def lookup(folder: Path) -> dict[str, Any]:
     from artifacts.ids import document_ids
     from dedup.index import find_candidates
     from dedup.index_columns import NewDocuments
-    from pipelines.index_batch import OpenIndex
+    from pipelines.open_index import OpenIndex
 
     opened = OpenIndex.at(f"{folder}/index")
     last = opened.columns[-1]

@@ -44,10 +44,12 @@ from dedup.index_files import (
     writing,
 )
 from pipelines.file_sources import named_sources, output_store
-from pipelines.index_batch import Format, OpenIndex, check_output, check_unused, decide_batch, existing_index, publish_batch
+from pipelines.index_batch import decide_batch, publish_batch
 from pipelines.index_documents import Read, check_keep, input_records, read_batch
 from pipelines.index_merge import check_settings, decide_merge
+from pipelines.index_output import Format, check_output, check_unused
 from pipelines.index_texts import check_texts
+from pipelines.open_index import OpenIndex, existing_index
 from pipelines.progress import Progress, Silent
 from pipelines.readers import Fields
 

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.errors import UserError
+from artifacts.fingerprints import content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from artifacts.publish import FileRef, publish, published
 from dedup.index import EXACT, KEPT, NEAR, REASONS, Decision, decide, find_candidates
 from dedup.index_columns import NewDocuments, Removed, Segment
 from dedup.index_files import (
     BatchRecord,
-    IndexHead,
     InputRecord,
     StoredSegment,
     TextFile,
     Texts,
     document_digest,
     kept_positions,
-    read_head,
-    read_segment,
     write_head,
     write_segment,
 )  # fmt: skip
 from dedup.words import Rows
 from pipelines.index_documents import Read
+from pipelines.index_output import EVIDENCE, LEDGER, QUARANTINED, Format, files_of, write_kept
 from pipelines.index_texts import NativeIds, arranged, candidate_sets
-from pipelines.kept_documents import _clear as clear_kept
-from pipelines.kept_documents import _write_lines as write_lines
-from pipelines.kept_documents import _write_table as write_table
+from pipelines.open_index import OpenIndex
 from pipelines.readers import Fields
-
-Format = Literal["parquet", "jsonl"]
-
-KEPT_FOLDER, EVIDENCE, QUARANTINED, LEDGER = "kept", "evidence.parquet", "quarantine.parquet", "ledger.json"
-FILE_BYTES = 256 << 20  # of text in one file of kept documents
-GROUP_BYTES = 4 << 20  # of text in one of its row groups: what is read again for one candidate
 
 EVIDENCE_SCHEMA = pa.schema(
     [
@@ -52,37 +40,6 @@ EVIDENCE_SCHEMA = pa.schema(
         ("kept_id", pa.string()), ("kept_native_id", pa.string()), ("kept_file", pa.string()), ("kept_row", pa.int64()),
     ]
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class OpenIndex:
-    """An index as it is: its head and the columns of its batches."""
-
-    store: Store
-    head: IndexHead
-    segments: list[StoredSegment]
-
-    @staticmethod
-    def of(store: Store, head: IndexHead) -> OpenIndex:
-        """Open all batches. Raises: UserError for one that is not whole."""
-        return OpenIndex(store, head, [read_segment(store, batch) for batch in head.batches])
-
-    @staticmethod
-    def at(index: str) -> OpenIndex:
-        """Open the index in a folder. Raises: UserError where there is none."""
-        store = existing_index(index)
-        head = read_head(store)
-        assert head is not None
-        return OpenIndex.of(store, head)
-
-    @property
-    def columns(self) -> list[Segment]:
-        return [stored.segment for stored in self.segments]
-
-    @property
-    def kept(self) -> int:
-        """Kept documents of all batches."""
-        return sum(len(stored.segment) for stored in self.segments)
 
 
 @dataclass(frozen=True)
@@ -124,7 +81,6 @@ def decide_batch(index: OpenIndex, read: Read, priority: Rows) -> Decided:
     new = read.new(order)
     found = find_candidates(index.columns, new, settings.max_comparisons)
     copied = np.unique(found.stands[found.stands >= 0])
-    copied = np.unique(found.stands[found.stands >= 0])
     old, names = candidate_sets(index.head.batches, index.segments, found.earlier, copied, settings.config)
     wanted = np.zeros(len(read), bool)
     wanted[order] = found.wanted
@@ -149,10 +105,10 @@ def publish_batch(
     """
     number = len(index.head.batches) + 1
     read, decision = decided.read, decided.decision
-    file, row, names = _files_of(read, decided.order[decided.rows(KEPT)], format)
+    file, row, names = files_of(read, decided.order[decided.rows(KEPT)], format)
     for name in (EVIDENCE, QUARANTINED, LEDGER):
         out.delete(name)
-    refs = _write_kept(index, decided, out, file, names, fields, format)
+    refs = write_kept(index, read, out, file, names, fields, format)
     texts = Texts(
         folder=out.root, format=format, text_field=fields.text_field, id_field=fields.id_field,
         files=[TextFile(name=ref.name, rows=ref.rows, bytes=ref.bytes, checksum=ref.checksum) for ref in refs],
@@ -167,7 +123,7 @@ def publish_batch(
     digest = document_digest(read.ids, read.hashes)
     decides = {
         "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep, "texts": [ref.checksum for ref in refs],
-        "earlier": [batch.checksum for batch in index.head.batches],
+        "earlier": content_key({"batches": [batch.checksum for batch in index.head.batches]}),
     }  # fmt: skip
     segment, checksum = write_segment(index.store, number, stored, decides)
     record = BatchRecord(
@@ -176,77 +132,6 @@ def publish_batch(
     )  # fmt: skip
     write_head(index.store, index.head.model_copy(update={"batches": [*index.head.batches, record]}))
     return record
-
-
-def existing_index(index: str) -> Store:
-    """The store of an index that is there. Raises: UserError."""
-    store = Store(index.rstrip("/") or "/")
-    if read_head(store) is None:
-        raise UserError("no index here", file=store.root, field="index", fix="name its folder; `windtunnel dedup index add` makes one")
-    return store
-
-
-def check_output(index: OpenIndex, out: Store) -> None:
-    """Refuse a folder that lies in the index, or that holds what another one wrote. Raises: UserError."""
-    there = published(out, KEPT_FOLDER)
-    if there is not None and there.inputs.get("index") != index.store.root:
-        message = "this folder holds kept documents that are not of this index"
-        raise UserError(message, file=out.full(KEPT_FOLDER), field="output", fix="choose another folder, or remove them first")
-    if f"{out.root}/".startswith(f"{index.store.root}/"):
-        raise UserError("this folder lies in the index", file=out.root, field="output", fix="choose a folder beside it")
-
-
-def check_unused(index: OpenIndex, out: Store) -> None:
-    """Refuse a folder whose kept documents the index rests on. Raises: UserError."""
-    for batch in index.head.batches:
-        if batch.texts.folder == out.root:
-            fix = f"choose another folder, or take the batch back first: rollback {batch.number} --cascade"
-            raise UserError(f"this folder holds the kept documents of batch {batch.number}", file=out.root, field="output", fix=fix)
-
-
-def _files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]]:
-    """For each document read the number of the file it goes to (-1: none) and its row there; and the files' names."""
-    rows = np.sort(kept)
-    source, sizes = read.source[rows], read.columns["bytes"].to_numpy()[rows]
-    part = np.zeros(len(rows), np.int64)
-    for number in np.unique(source):
-        here = source == number
-        part[here] = (np.cumsum(sizes[here]) - sizes[here]) // FILE_BYTES
-    pairs, file_of, counts = np.unique(source << 32 | part, return_inverse=True, return_counts=True)
-    place: dict[int, int] = {}
-    names = []
-    for pair in pairs.tolist():  # files are numbered without gaps, whatever the sizes of documents
-        number = place[pair >> 32] = place.get(pair >> 32, -1) + 1
-        names.append(f"{read.sources[pair >> 32]}-{number:05d}.{'parquet' if format == 'parquet' else 'jsonl.zst'}")
-    file, row = np.full(len(read), -1, np.int64), np.zeros(len(read), np.int64)
-    file[rows] = file_of
-    grouped = np.argsort(file_of, kind="stable")
-    row[rows[grouped]] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return file, row, names
-
-
-def _write_kept(
-    index: OpenIndex, decided: Decided, out: Store, file: Rows, names: list[str], fields: Fields, format: Format
-) -> list[FileRef]:
-    clear_kept(out, KEPT_FOLDER)
-    read = decided.read
-    documents = document_digest(read.ids, read.hashes)
-    inputs = {"work": "index_kept", "version": 1, "index": index.store.root, "number": len(index.segments) + 1, "documents": documents}
-    with publish(out, KEPT_FOLDER, inputs) as unit:
-        for place, name in enumerate(names):
-            if format == "parquet":
-                write_table(unit, name, _grouped(read, file == place))
-            else:
-                write_lines(unit, name, _grouped(read, file == place), fields)
-    return list(unit.files)
-
-
-def _grouped(read: Read, mask: Any) -> Iterator[pa.RecordBatch]:
-    """Documents in batches of about GROUP_BYTES."""
-    for _, batch in read.batches(mask):
-        step = max(1, batch.num_rows * GROUP_BYTES // max(1, batch.nbytes))
-        for start in range(0, batch.num_rows, step):
-            yield batch.slice(start, step)
 
 
 def _segment(index: OpenIndex, decided: Decided, file: Rows, row: Rows, rest: Rest | None) -> StoredSegment:
