@@ -7,6 +7,7 @@ evidence for each removal. Nothing depends on the order of rows, only on texts a
 - :func:`dedup.exact.keep_first`       equal hashes: the most wanted copy stays
 - :func:`dedup.minhash.band_keys`      near-duplicate candidates: texts that share a band key
 - :func:`dedup.verify.greedy_keep`     which candidates go: exact Jaccard against a text that stays
+- :func:`dedup.index.find_candidates`  the same for a new batch against all batches before: with :func:`dedup.index.decide`
 
 and, inside of texts, :func:`dedup.repeated_spans.repeated_spans` and :func:`dedup.line_spans.repeated_lines`: passages, lines and
 paragraphs that stood before, to be cut by :func:`dedup.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word

@@ -226,7 +226,7 @@ class _Worker:
         with open_parquet(unit, "documents.parquet", schema) as documents, open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad:
             for span, mark in zip(self.chunk.spans, self.chunk.stamps, strict=True):
                 for batch in read(span, step.format, self.chunk.source, step.fields, step.limits):
-                    _account(entry, batch)
+                    account(entry, batch)
                     documents.write(batch.documents)
                     bad.write(batch.quarantine)
                     if self.hold:
@@ -248,7 +248,7 @@ class _Worker:
                 start += batch.num_rows
                 sizes = pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False)
                 documents.write(batch.filter(pa.array(stay)))
-                removed.append(_duplicates(pa.Table.from_batches([batch.filter(pa.array(~stay))]), step.quarantine_bytes))
+                removed.append(duplicates(pa.Table.from_batches([batch.filter(pa.array(~stay))]), step.quarantine_bytes))
                 entry.entered.add(batch.num_rows, int(sizes.sum()))
                 entry.kept.add(int(stay.sum()), int(sizes[stay].sum()))
                 entry.quarantine("duplicate_key", int((~stay).sum()), int(sizes[~stay].sum()))
@@ -329,7 +329,7 @@ class _Worker:
         return kept
 
 
-def _account(entry: Entry, batch: Any) -> None:
+def account(entry: Entry, batch: Any) -> None:
     """Book one batch of a reader: every record seen is a document, dropped, or quarantined."""
     entry.entered.add(batch.records + batch.blank, batch.bytes)
     rest = batch.bytes
@@ -357,7 +357,7 @@ def _book_drops(entry: Entry, reasons: pa.StringArray, sizes: np.ndarray) -> Non
         entry.drop(names[code], int(documents[code]), int(size[code]))
 
 
-def _duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
+def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
     """Quarantine rows for documents whose key came twice; ``raw`` is the record spelled anew as JSON, all columns but the hashes."""
     columns = [name for name in documents.column_names if name not in ("id", "text_hash", "source", "path", "offset")]
     raw = [orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in documents.select(columns).to_pylist()]

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from artifacts.errors import UserError
+from pipelines.cli_dedup_index import index_app
 from pipelines.console import Json, print_table
 from pipelines.quality_words import quality_line
 
@@ -34,6 +35,7 @@ class _RunIfUnnamed(TyperGroup):
 dedup_app = typer.Typer(
     cls=_RunIfUnnamed, no_args_is_help=True, help="Deduplicate files on their own (run), and see what bands and rows find (curve)."
 )
+dedup_app.add_typer(index_app, name="index")
 
 
 @dedup_app.command("run")

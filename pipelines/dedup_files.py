@@ -24,13 +24,12 @@ from artifacts.ledger import Count
 from artifacts.paths import Store
 from pipelines.executors import open_executor
 from pipelines.executors.lent import LentExecutor
+from pipelines.file_sources import named_sources, output_store
 from pipelines.kept_documents import FORMATS, removal_pairs, write_kept, write_pairs
 from pipelines.progress import Progress
-from pipelines.readers import AUTO, Fields, InputFile, Limits, discover, plan_chunks, read
-from pipelines.readers.records import NO_TEXT
+from pipelines.readers import Fields
 from pipelines.recipe import LoadedRecipe, given_recipe
 from pipelines.run import RunOutcome, run_recipe
-from pipelines.source_fields import check_fields
 from pipelines.state import Chunk
 
 RUN, KEPT, EVIDENCE, LEDGER = "run", "kept", "evidence.parquet", "ledger.json"
@@ -97,8 +96,8 @@ def dedup_files(
     if format not in FORMATS:
         raise UserError("no such format to write", field="format", found=format, allowed=FORMATS, fix="use one of the formats above")
     fields = Fields(id_field=id_field, text_field=text_field)
-    store = _output(output)
-    sources = _sources(paths, fields, store)
+    store = output_store(output)
+    sources = named_sources(paths, fields, store, (KEPT, RUN))
     keeping = {} if keep is None else {"keep": keep}
     common = {**keeping, "max_removed_share": max_removed}
     near = {"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify, "quality_sample": quality, **common}
@@ -129,92 +128,6 @@ def dedup_files(
     store.write(LEDGER, orjson.dumps(outcome.record["ledgers"], option=orjson.OPT_INDENT_2) + b"\n")
     names = tuple(ref.name for ref in files)
     return _outcome(outcome, store, names, outcome.computed + int(written), time.monotonic() - started)
-
-
-def _output(output: str) -> Store:
-    """The output folder, tried by a write. Raises: UserError."""
-    if not output.strip():
-        raise UserError("no folder to write into", field="output", found=repr(output), fix="name a folder or a store")
-    store = Store(output.rstrip("/") or "/")
-    try:
-        with store.probe():
-            return store
-    except UserError as error:
-        raise error.changed(field="output", fix="give this user write access, or choose another folder") from None
-
-
-def _sources(paths: Sequence[str], fields: Fields, output: Store) -> dict[str, list[str]]:
-    """Paths by the folder they start from, under a name made of it, in the order given. Raises: UserError."""
-    if not paths:
-        raise UserError("no files to deduplicate", field="paths", fix="name files or globs")
-    by_root: dict[str, list[str]] = {}
-    root_of: dict[str, str] = {}
-    for pattern in paths:
-        files = _found(pattern)
-        for file in files:
-            root = file.url[: len(file.url) - len(file.path)]
-            if root_of.setdefault(file.url, root) != root:
-                fix = "leave one of them out: a file would be a copy of itself"
-                raise UserError("two of the paths lead to this file", file=file.url, field="paths", found=pattern, fix=fix)
-            if output.local and file.url.startswith((f"{output.root}/{KEPT}/", f"{output.root}/{RUN}/")):
-                fix = "choose another output folder, or paths that leave it out"
-                raise UserError("this file lies in the output folder", file=file.url, field="paths", found=pattern, fix=fix)
-            if pattern not in by_root.setdefault(root, []):
-                by_root[root].append(pattern)
-        _check_records(files, fields)
-    named: dict[str, list[str]] = {}
-    for root, patterns in by_root.items():
-        named[_name_of(root, named)] = patterns
-    return named
-
-
-def _found(pattern: str) -> list[InputFile]:
-    """The files of one path or glob. Raises: UserError."""
-    try:
-        return discover("paths", [pattern], AUTO)
-    except UserError as error:
-        plain = error.changed(message=error.message.removeprefix("source 'paths': "))
-        if error.field == "format":  # no option says how to read a file
-            fix = "give the file a suffix that tells its format, or run a recipe that declares it"
-            plain = plain.changed(field="paths", fix=fix)
-        raise plain from None
-
-
-def _name_of(root: str, taken: dict[str, list[str]]) -> str:
-    """A source's name for a folder: its last part, numbered where another has it."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")[:80] or "files"
-    number = 1
-    while (name := plain if number == 1 else f"{plain}-{number}") in taken:
-        number += 1
-    return name
-
-
-def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
-    """Refuse fields that the first records do not have. Raises: UserError naming those they have."""
-    try:
-        check_fields(files, fields)
-    except UserError as error:
-        named = {fields.text_field: "text_field", fields.id_field: "id_field"}
-        raise error.changed(field=named.get(error.field, error.field), fix="name a column that is there") from None
-    file = next((file for file in files if file.format == "jsonl" and file.bytes), None)
-    if file is None:
-        return
-    span = plan_chunks([file], 1 << 20)[0][0]
-    batch = next(read(span, file.format, "paths", fields, Limits(batch_bytes=1 << 20)), None)
-    if batch is None or batch.documents.num_rows or not batch.quarantine.num_rows:
-        return
-    reason = batch.quarantine["reason"][0].as_py()
-    try:
-        record = orjson.loads(batch.quarantine["raw"][0].as_py())
-    except orjson.JSONDecodeError:
-        return
-    field = "text_field" if reason == NO_TEXT else "id_field" if reason == "bad_id" else None
-    if field is None or not isinstance(record, dict):
-        return
-    allowed = [name for name, value in record.items() if isinstance(value, str if field == "text_field" else str | int)]
-    message = f"no record at the beginning of this file has a usable {field.replace('_', ' ')}"
-    fix = "name one of the fields above" if allowed else "look at the file: its records have no such field"
-    raise UserError(message, file=file.url, field=field, found=getattr(fields, field), allowed=allowed or None, fix=fix)
 
 
 def _own(error: UserError, loaded: LoadedRecipe | None) -> UserError:

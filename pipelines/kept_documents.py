@@ -6,7 +6,7 @@ Records come out with the fields they came in with, at their newest text version
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -92,7 +92,7 @@ def write_kept(
     there = published(out, prefix)
     if there is not None and content_key(there.inputs) == content_key(inputs):
         return there.files, False
-    _clear(out, prefix)
+    clear_kept(out, prefix)
     for name in companions:
         out.delete(name)
     counts: dict[str, int] = {}
@@ -118,7 +118,7 @@ def write_chunk(task: KeptTask) -> FileRef | None:
     folder, name = task.name.rsplit("/", 1)
     unit = Publication(out, folder, {})
     if task.format == "jsonl":
-        _write_lines(unit, name, run, task, kept)
+        write_lines(unit, name, _chosen(run, task, kept), task.fields)
     else:
         schema = read_schema(run, _documents(task.chunk).name)
         write_parquet(unit, name, schema, _kept_batches(run, task.chunk, kept))
@@ -183,24 +183,33 @@ def _kept_batches(run: Store, chunk: Chunk, kept: NDArray[np.bool_] | None) -> I
         start += batch.num_rows
 
 
-def _write_lines(unit: Publication, name: str, run: Store, task: KeptTask, kept: NDArray[np.bool_] | None) -> None:
-    fields = task.fields
+def record_columns(fields: Fields) -> list[tuple[str, str]]:
+    """Columns of a documents table that go into a record, each with the name the record's field has; ``meta`` follows them."""
     named = {"native_id": fields.id_field, "text": fields.text_field, "url": fields.url_field, "date": fields.date_field}
     named |= {"lang": fields.lang_field, "license": fields.license_field}
-    columns = [(column, field) for column, field in named.items() if field is not None]
-    start = 0
+    return [(column, field) for column, field in named.items() if field is not None]
+
+
+def write_lines(unit: Publication, name: str, batches: Iterable[tuple[pa.RecordBatch, NDArray[np.int64] | None]], fields: Fields) -> None:
+    """Documents as JSON Lines, compressed: of each batch the rows named, or all."""
+    columns = record_columns(fields)
     with (
         unit.file(name) as out,
         zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(cast(IO[bytes], out.raw), closefd=False) as stream,
     ):
-        for batch in ChunkTexts(run, task.chunk, [*(column for column, _ in columns), "meta"]).stream():
-            rows = None if kept is None else np.flatnonzero(kept[start : start + batch.num_rows])
+        for batch, rows in batches:
             stream.write(json_lines([(field, batch[column]) for column, field in columns], batch["meta"], rows).data)
-            start += batch.num_rows
             out.rows += batch.num_rows if rows is None else len(rows)
 
 
-def _clear(out: Store, prefix: str) -> None:
+def _chosen(run: Store, task: KeptTask, kept: NDArray[np.bool_] | None) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
+    start = 0
+    for batch in ChunkTexts(run, task.chunk, [*(column for column, _ in record_columns(task.fields)), "meta"]).stream():
+        yield batch, None if kept is None else np.flatnonzero(kept[start : start + batch.num_rows])
+        start += batch.num_rows
+
+
+def clear_kept(out: Store, prefix: str) -> None:
     """Make room for new files: what an earlier call wrote goes. Raises: UserError when other files are there."""
     ours = re.compile(re.escape(prefix) + r"/(manifest\.json|\.writing-.*|.+-\d{5,}\.(jsonl\.zst|parquet))")
     strangers = [name for name in out.names(prefix) if not ours.fullmatch(name)]

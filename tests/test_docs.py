@@ -17,6 +17,7 @@ import typer
 from pydantic import BaseModel
 
 from artifacts import schemas
+from dedup.index_files import BatchRecord, IndexHead, IndexSettings, InputRecord, TextFile, Texts, kept_schema, removed_schema
 from mixtures.phase import PhaseSpec, Preset
 from mixtures.plan_format import Ancestor, Context, Left, PinnedPart, PinnedSource, Plan, Segment, SourceContext
 from mixtures.presets import PRESETS as MIXTURES
@@ -128,6 +129,11 @@ def test_shards_are_documented_and_encoded_chunks_have_the_same_columns(document
     assert columns(encoded_schema(pa.uint16())) == columns(shard_schema(pa.uint16()))
 
 
+def test_the_tables_of_the_index_of_near_duplicates_are_documented(documented: dict[str, list[list[Column]]]) -> None:
+    assert columns(kept_schema(1)) in documented["index_kept/1"]
+    assert columns(removed_schema()) in documented["index_removed/1"]
+
+
 def test_every_column_a_measure_makes_is_documented(workshop: Path, documented: dict[str, list[list[Column]]]) -> None:
     loaded = load_recipe(workshop / "recipe.yaml", ["corpus.stages.0=datatrove: {block: RegexFilter, settings: {regex_exp: a}}"])
     measures = [step for step in plan_steps(loaded) if isinstance(step, MeasureStep)]
@@ -163,6 +169,7 @@ def test_every_format_version_is_in_the_table_of_versions() -> None:
         *(("source.json: `source/2`", model) for model in (SourceManifest, PartRecord, Tombstone)),
         ("Index of a part: `part/1`", PartIndex),
         *(("plan.json: `plan/2`", model) for model in (Plan, PinnedSource, PinnedPart, Context, SourceContext, Left, Segment, Ancestor)),
+        *(("index.json: `index/1`", model) for model in (IndexHead, IndexSettings, BatchRecord, Texts, TextFile, InputRecord)),
         *(("Checkpoints: `checkpoint/1`", model) for model in (CheckpointState, Stretch, FileRecord)),
     ],
 )

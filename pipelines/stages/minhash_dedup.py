@@ -45,7 +45,8 @@ class MinHashDedupStage(DedupSettings):
         policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep", self.preferred(around, name))
         if self.similarity != "jaccard" and self.quality_sample:
             fix = "leave quality_sample out, or take similarity: jaccard"
-            raise UserError("quality is measured by Jaccard similarity only", field=f"{name}.quality_sample", found=self.similarity, fix=fix)
+            message = "quality is measured by Jaccard similarity only"
+            raise UserError(message, field=f"{name}.quality_sample", found=self.similarity, fix=fix)
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),

@@ -17,15 +17,14 @@ from tests.pipelines.test_near_parts import corpus, kept_and_evidence, run, writ
 
 KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))  # the full proof is 20: WINDTUNNEL_KILLS=20 make test
 PARTS = {"PARTITION_KEYS": 128, "SHARD_BYTES": 8192, "LARGE_CLUSTER": 8}
-AREAS = ("/near/work/", "/near/evidence/", "/near/selection/")
 CHILD = """
 import sys
 from pathlib import Path
-from tests.pipelines.dying_operations import DyingOperations
-from tests.pipelines.test_near_identity import AREAS, PARTS, near, run
+from tests.pipelines.dying_operations import Dying
+from tests.pipelines.test_near_identity import PARTS, near, run
 for name, value in PARTS.items():
     setattr(near, name, value)
-dying = DyingOperations(int(sys.argv[3]), AREAS)
+dying = Dying(sys.argv[2] + "/near/", int(sys.argv[3]))
 run(Path(sys.argv[1]), Path(sys.argv[2]))
 print(dying.operations)
 """

@@ -1,0 +1,335 @@
+"""An index on disk: a head that names its batches, and for each batch one immutable segment of columns.
+
+    INDEX/
+      index.json                          format index/1: settings and batches; replaced whole, last of all
+      batches/00001-KEY/kept.arrow        columns of the kept documents, in keep order
+      batches/00001-KEY/removed.arrow     the removed ones, with who stands for each
+      batches/00001-KEY/manifest.json     unit/1
+
+A batch belongs to the index from the moment ``index.json`` names it. A process killed before leaves a segment that nobody names, one
+killed afterwards (taking a batch back) a segment that is no longer named. :func:`sweep` removes both, and ``reading/``, the documents of
+a batch while it is added; every writer begins with it, under the lock. Segments are Arrow IPC without compression (hashes do not
+compress), mapped on a local disk, read whole from a store.
+
+Per kept document with b bands: 16 (id) + 16 (text hash) + 8 (where its text lies) + 8 b bytes, 152 with 14 bands; per removed
+document 63. To this come about 6 kB per batch and its entry in the head.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import xxhash
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from artifacts.errors import UserError
+from artifacts.fingerprints import canonical_json, content_key, libraries
+from artifacts.lock import NAME, run_lock
+from artifacts.paths import Store
+from artifacts.publish import publish, published
+from artifacts.schemas import FORMAT_KEY, ID, TEXT_HASH
+from dedup.index_columns import Removed, Segment, as_bytes, halves
+from dedup.minhash import MinHashConfig
+from dedup.words import Rows
+
+HEAD = "index.json"
+BATCHES = "batches"
+FORMAT, KEPT_FORMAT, REMOVED_FORMAT = "index/1", "index_kept/1", "index_removed/1"
+
+_OURS = re.compile(
+    r"index\.json|\.lock|\.writing-[^/]*|"
+    r"(?P<folder>reading|batches/(?P<number>\d{5,})-[0-9a-f]{20})/(manifest\.json|documents\.arrow|kept\.arrow|removed\.arrow|\.writing-[^/]*)"
+)
+_REBUILD = "use the release that wrote it, or make the index anew by adding its batches again"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class IndexSettings(_Record):
+    """What an index compares by; the same for all its batches. ``algorithm``: of band keys and shingles, with its rule versions."""
+
+    ngrams: int = 5
+    bands: int = 14
+    rows: int = 8
+    seed: int = 1
+    verify: float = 0.7
+    max_comparisons: int = 256
+    algorithm: str = ""
+
+    @property
+    def config(self) -> MinHashConfig:
+        """Raises: UserError for numbers out of range."""
+        return MinHashConfig(self.ngrams, self.bands, self.rows, self.seed)
+
+
+class TextFile(_Record):
+    """A file with texts of kept documents: its name in the batch's folder, rows, bytes, checksum (xxh3_128)."""
+
+    name: str
+    rows: int
+    bytes: int
+    checksum: str
+
+
+class Texts(_Record):
+    """Where the kept documents of a batch lie: a folder, ``documents/1`` (parquet) or JSON Lines, and the fields their records have."""
+
+    folder: str
+    format: Literal["parquet", "jsonl"]
+    text_field: str
+    id_field: str | None
+    files: list[TextFile]
+
+    def url(self, file: TextFile) -> str:
+        """What to open for a file."""
+        return f"{self.folder.rstrip('/')}/{file.name}"
+
+
+class InputRecord(_Record):
+    """A file that documents of the batch were read from: source, its path in the source, where it lay, its format."""
+
+    source: str
+    path: str
+    url: str
+    format: str
+    text_field: str
+    id_field: str | None
+
+
+class BatchRecord(_Record):
+    """One batch. ``number`` from 1; ``segment``: its folder, ``checksum``: of that folder's files; ``documents``: digest of what was
+    added, in order; ``keep``: order inside the batch; ``counts`` by outcome; ``facts`` of the comparison."""
+
+    number: int
+    segment: str
+    checksum: str
+    documents: str
+    keep: str
+    counts: dict[str, int]
+    facts: dict[str, int]
+    texts: Texts
+    inputs: list[InputRecord]
+
+
+class IndexHead(_Record):
+    """The content of ``index.json``."""
+
+    format: str = FORMAT
+    settings: IndexSettings
+    batches: list[BatchRecord] = []
+
+
+@dataclass(frozen=True)
+class StoredSegment:
+    """A segment with what only the files know. Of kept documents file (number in the batch's texts) and row in it; of
+    removed ones place (rank in the batch's keep order), input (number in the batch's inputs) and offset in it."""
+
+    segment: Segment
+    file: NDArray[np.uint32]
+    row: NDArray[np.uint32]
+    place: NDArray[np.uint32]
+    input: NDArray[np.uint32]
+    offset: NDArray[np.uint64]
+
+
+def kept_schema(bands: int) -> pa.Schema:
+    """Columns of kept.arrow."""
+    keys = [pa.field(f"band_{band:03d}", pa.uint64(), nullable=False) for band in range(bands)]
+    return pa.schema([*_IDENTITY, _number("file"), _number("row"), *keys], {FORMAT_KEY: KEPT_FORMAT.encode()})
+
+
+def removed_schema() -> pa.Schema:
+    """Columns of removed.arrow."""
+    fields = [
+        *_IDENTITY, _number("kept_batch"), _number("kept_row"), pa.field("similarity", pa.float32(), nullable=False),
+        pa.field("bands_hit", pa.uint16(), nullable=False), pa.field("reason", pa.uint8(), nullable=False), _number("place"),
+        _number("input"), pa.field("offset", pa.uint64(), nullable=False),
+    ]  # fmt: skip
+    return pa.schema(fields, {FORMAT_KEY: REMOVED_FORMAT.encode()})
+
+
+def _number(name: str) -> pa.Field:
+    return pa.field(name, pa.uint32(), nullable=False)
+
+
+_IDENTITY = [pa.field("id", ID, nullable=False), pa.field("text_hash", TEXT_HASH, nullable=False)]
+
+
+@contextmanager
+def writing(store: Store) -> Iterator[None]:
+    """The index's lock, with leftovers of killed writers gone. Raises: UserError while another process holds it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(store))
+        except UserError as error:
+            fix = "wait for it, or stop it; then give the command again"
+            raise error.changed(message="another process is changing this index", field="index", fix=fix) from None
+        sweep(store, read_head(store))
+        yield
+
+
+def read_head(store: Store) -> IndexHead | None:
+    """The head, None where there is no index. Raises: UserError for another format or version, or damage."""
+    name = store.full(HEAD)
+    try:
+        raw = store.read(HEAD)
+    except FileNotFoundError:
+        return None
+    restore = "bring the file back from a copy, or make the index anew by adding its batches again"
+    try:
+        value = orjson.loads(raw)
+        found = value.get("format")
+    except (orjson.JSONDecodeError, AttributeError):
+        raise UserError("the head of this index is damaged", file=name, found="no JSON object", fix=restore) from None
+    if found != FORMAT:
+        raise UserError("not an index this release can read", file=name, field="format", found=found, allowed=[FORMAT], fix=_REBUILD)
+    checksum = value.pop("checksum", None)
+    if checksum != xxhash.xxh3_128_hexdigest(canonical_json(value)):
+        raise UserError("the head of this index is damaged", file=name, field="checksum", found=checksum, fix=restore)
+    try:
+        head = IndexHead.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"the head of this index is damaged: {first['msg']}", file=name, field=field, fix=restore) from None
+    now = head.settings.config.algorithm
+    if head.settings.algorithm != now:
+        message = "this index was made with another rule for words or hashes"
+        raise UserError(message, file=name, field="algorithm", found=head.settings.algorithm, allowed=[now], fix=_REBUILD)
+    return head
+
+
+def write_head(store: Store, head: IndexHead) -> None:
+    """Replace the head at once: the moment at which a change happens."""
+    value = head.model_dump()
+    value["checksum"] = xxhash.xxh3_128_hexdigest(canonical_json(value))
+    store.write(HEAD, canonical_json(value) + b"\n")
+
+
+def sweep(store: Store, head: IndexHead | None) -> None:
+    """Remove what killed writers left: segments that the head does not name, files half written, documents half read.
+
+    Raises: UserError, before anything is removed, for a folder without a head that holds other files or batches behind the first.
+    """
+    named = {batch.segment for batch in head.batches} if head is not None else set()
+    left = set()
+    for name in store.names():
+        ours = _OURS.fullmatch(name)
+        if head is None and ours is None:
+            fix = "choose a folder that is empty, or not there yet"
+            raise UserError("this folder holds other files and no index", file=store.full(name), field="index", fix=fix)
+        if head is None and ours and ours["number"] and int(ours["number"]) > 1:
+            fix = f"bring {HEAD} back from a copy, or choose another folder"
+            raise UserError("the head of this index is gone; its batches are there", file=store.full(HEAD), fix=fix)
+        if ours and ours["folder"] not in named and name not in (HEAD, NAME):
+            left.add(ours["folder"] or name)
+    for name in sorted(left):
+        store.delete(name)
+
+
+def write_segment(store: Store, number: int, stored: StoredSegment, inputs: dict[str, Any]) -> tuple[str, str]:
+    """Publish a segment under a key of ``inputs``, which decide its bytes; returns its folder and the checksum of its files."""
+    segment, removed = stored.segment, stored.segment.removed
+    inputs = {**inputs, "work": "index_batch", "version": 1, "number": number, "libraries": libraries("pyarrow")}
+    folder = f"{BATCHES}/{number:05d}-{content_key(inputs)}"
+    kept = [as_bytes(segment.ids), as_bytes(segment.hashes), stored.file, stored.row, *segment.bands]
+    gone = [
+        as_bytes(removed.ids), as_bytes(removed.hashes), removed.batch + np.uint32(1), removed.row, removed.similarity, removed.bands_hit,
+        removed.reason, stored.place, stored.input, stored.offset,
+    ]  # fmt: skip
+    tables = (("kept.arrow", kept_schema(len(segment.bands)), kept), ("removed.arrow", removed_schema(), gone))
+    with publish(store, folder, inputs) as unit:
+        for name, schema, columns in tables:
+            batch = pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+            with unit.file(name, rows=batch.num_rows) as out, pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), schema) as writer:
+                writer.write_batch(batch)
+    manifest = published(store, folder)
+    assert manifest is not None, f"{folder} was published and is gone"
+    return folder, manifest.digest
+
+
+def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
+    """The columns of a batch. Raises: UserError when files are gone, cut, of another batch, or of another version."""
+    manifest = published(store, batch.segment)
+    if manifest is None or manifest.digest != batch.checksum:
+        raise UserError(
+            f"batch {batch.number} of this index is not whole",
+            file=store.full(batch.segment),
+            field=f"batches.{batch.number - 1}.segment",
+            found="other files than the head names" if manifest else "missing or shortened files",
+            fix=f"bring the folder back from a copy, or take the batch back: rollback {batch.number} --cascade",
+        )
+    kept = _columns(store, f"{batch.segment}/kept.arrow", KEPT_FORMAT)
+    gone = _columns(store, f"{batch.segment}/removed.arrow", REMOVED_FORMAT)
+    removed = Removed(
+        halves(gone["id"]), halves(gone["text_hash"]), _numbers(gone["kept_batch"]) - np.uint32(1), _numbers(gone["kept_row"]),
+        _numbers(gone["similarity"]), _numbers(gone["bands_hit"]), _numbers(gone["reason"]),
+    )  # fmt: skip
+    keys = tuple(_numbers(kept[name]) for name in kept.schema.names if name.startswith("band_"))
+    segment = Segment(halves(kept["id"]), halves(kept["text_hash"]), keys, removed)
+    places = (_numbers(kept[name]) for name in ("file", "row"))
+    return StoredSegment(segment, *places, *(_numbers(gone[name]) for name in ("place", "input", "offset")))
+
+
+def _columns(store: Store, name: str, format_name: str) -> pa.RecordBatch:
+    try:
+        source = pa.memory_map(store.full(name)) if store.local else pa.BufferReader(store.read(name))
+        reader = pa.ipc.open_file(source)
+        found = (reader.schema.metadata or {}).get(FORMAT_KEY, b"no format mark").decode(errors="replace")
+        if found == format_name:
+            return reader.get_batch(0)
+    except pa.ArrowInvalid as error:
+        fix = "bring the file back from a copy, or take the batch back (rollback --cascade)"
+        raise UserError(f"a file of this index is damaged: {error}", file=store.full(name), fix=fix) from None
+    message, field = "not a table this release can read", FORMAT_KEY.decode()
+    raise UserError(message, file=store.full(name), field=field, found=found, allowed=[format_name], fix=_REBUILD)
+
+
+def _numbers(column: pa.Array) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=True)
+    return values
+
+
+def check_files(store: Store, batch: BatchRecord) -> None:
+    """Read a segment's files whole and hold them against their checksums. Raises: UserError naming the one that differs."""
+    read_segment(store, batch)
+    manifest = published(store, batch.segment)
+    assert manifest is not None
+    for ref in manifest.files:
+        digest = xxhash.xxh3_128()
+        with store.open(ref.name) as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        if digest.hexdigest() != ref.checksum:
+            fix = f"bring the file back from a copy, or take the batch back: rollback {batch.number} --cascade"
+            message = "a file of this index has other content than when it was written"
+            raise UserError(message, file=store.full(ref.name), field="checksum", found=digest.hexdigest(), allowed=[ref.checksum], fix=fix)
+
+
+def segment_bytes(store: Store, batch: BatchRecord) -> int:
+    """Bytes of a batch's segment on disk."""
+    return sum(store.size(name) or 0 for name in store.names(batch.segment))
+
+
+def document_digest(ids: pa.FixedSizeBinaryArray, hashes: pa.FixedSizeBinaryArray) -> str:
+    """Digest of a batch as it was read: ids and text hashes in order."""
+    digest = xxhash.xxh3_128(halves(ids).tobytes())
+    digest.update(halves(hashes).tobytes())
+    return digest.hexdigest()
+
+
+def kept_positions(segments: list[StoredSegment], numbers: Rows) -> tuple[Rows, Rows]:
+    """(segment, row in it) of kept documents by their numbers."""
+    starts = np.cumsum([0, *[len(stored.segment) for stored in segments]])
+    owner = np.searchsorted(starts, numbers, side="right") - 1
+    return owner.astype(np.int64), (numbers - starts[owner]).astype(np.int64)
