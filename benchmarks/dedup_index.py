@@ -49,8 +49,9 @@ def main() -> None:
     result: dict[str, Any] = {"benchmark": "dedup_index", "machine": machine(core), **settings}
     with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
         warm_up(Path(folder))
+        result["texts"] = {}
         for label, path in arguments.texts:
-            result[label] = measured(Path(folder) / label, path, arguments)
+            result["texts"][label] = measured(Path(folder) / label, path, arguments)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
@@ -179,7 +180,7 @@ def lookup(folder: Path) -> dict[str, Any]:
     from artifacts.ids import document_ids
     from dedup.index import find_candidates
     from dedup.index_columns import NewDocuments
-    from pipelines.open_index import OpenIndex
+    from pipelines.index.opened import OpenIndex
 
     opened = OpenIndex.at(f"{folder}/index")
     last = opened.columns[-1]

@@ -117,7 +117,7 @@ def index_match(
     as_json: Json = False,
 ) -> None:
     """Name the kept documents that given ones resemble, without adding them."""
-    from pipelines.index_queries import find_document, match_documents
+    from pipelines.index.queries import find_document, match_documents
 
     if bool(paths) == (id is not None):
         raise UserError("give files to match, or one id", field="PATHS", fix="name files or globs, or give --id with 32 hex digits")

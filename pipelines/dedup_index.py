@@ -1,7 +1,7 @@
 """An index of deduplicated documents to which batches are added: each loses what resembles anything before it.
 
     from pipelines.dedup_index import add_batch
-    from pipelines.index_queries import match_documents
+    from pipelines.index.queries import match_documents
 
     monday = add_batch("index", ["crawl/monday/*.jsonl.zst"], "kept/monday")
     tuesday = add_batch("index", ["crawl/tuesday/*.jsonl.zst"], "kept/tuesday")
@@ -44,12 +44,12 @@ from dedup.index_files import (
     writing,
 )
 from pipelines.file_sources import named_sources, output_store
-from pipelines.index_batch import decide_batch, publish_batch
-from pipelines.index_documents import Read, check_keep, input_records, read_batch
-from pipelines.index_merge import check_settings, decide_merge
-from pipelines.index_output import Format, check_output, check_unused
-from pipelines.index_texts import check_texts
-from pipelines.open_index import OpenIndex, existing_index
+from pipelines.index.batch import decide_batch, publish_batch
+from pipelines.index.documents import Read, check_keep, input_records, read_batch
+from pipelines.index.merge import check_settings, decide_merge
+from pipelines.index.opened import OpenIndex, existing_index
+from pipelines.index.output import Format, check_output, check_unused
+from pipelines.index.texts import check_texts
 from pipelines.progress import Progress, Silent
 from pipelines.readers import Fields
 
@@ -145,7 +145,7 @@ def add_batch(
 def merge_index(index: str, other: str, output: str, *, format: str = "parquet") -> AddOutcome:
     """Add the documents of another index as one batch, which is left as it is; what of them is kept is written under ``output``.
 
-    The documents kept are those that adding the other index's batches after this one's would keep (:mod:`pipelines.index_merge`).
+    The documents kept are those that adding the other index's batches after this one's would keep (:mod:`pipelines.index.merge`).
     Raises: UserError naming what is wrong; among it a file of removed documents that is needed again and gone.
     """
     started = time.monotonic()

@@ -17,8 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines import band_work, chunk_work, corpus_work, dedup_quality, kept_documents, shard_work, span_cut
+from pipelines import band_work, chunk_work, corpus_work, dedup_quality, kept_documents, shard_work
 from pipelines.near import candidates, decide, gather, rounds, verify
+from pipelines.spans import cut
 from pipelines.stages import (
     base,
     conversations,
@@ -51,7 +52,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "read": (chunk_work.ReadStep.version, "pipelines.readers"),
         "unique": (chunk_work.RemoveRowsStep.version, "pipelines.chunk_work"),
         "corpus_work": (corpus_work.VERSION, "pipelines.corpus_work"),
-        "span_cut": (span_cut.VERSION, "pipelines.span_cut"),
+        "span_cut": (cut.VERSION, "pipelines.spans.cut"),
         "dedup_quality": (dedup_quality.VERSION, "pipelines.dedup_quality"),
         "bands": (band_work.BANDS_VERSION, "pipelines.band_work"),
         "kept_documents": (kept_documents.VERSION, "pipelines.kept_documents"),

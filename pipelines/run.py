@@ -53,7 +53,7 @@ from pipelines.shard_work import (
     train_tokenizer,
     write_shards,
 )
-from pipelines.span_phase import cut_spans
+from pipelines.spans.phase import cut_spans
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep, StageSettings, applies
 from pipelines.stages.minhash_dedup import MinHashCompare, MinHashDedupStage
 from pipelines.state import Chunk, StepOutcome

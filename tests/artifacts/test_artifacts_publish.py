@@ -91,7 +91,7 @@ def test_a_table_of_another_format_is_refused_with_both_names(store: Store) -> N
     with pytest.raises(UserError) as caught:
         read_parquet(store, ref.name, "evidence")
     assert caught.value.found == "selection/1"
-    assert caught.value.allowed == ["evidence/1"]
+    assert caught.value.allowed == ["evidence/1", "evidence/2"]
     assert ref.name in str(caught.value)
 
 

@@ -23,9 +23,9 @@ from dedup.index_files import HEAD, read_head, write_head
 from pipelines.cli import app, run_command
 from pipelines.dedup_files import dedup_files
 from pipelines.dedup_index import AddOutcome, add_batch, describe_index, merge_index, roll_back
-from pipelines.index_batch import EVIDENCE_SCHEMA
-from pipelines.index_queries import MATCHES, find_document, match_documents
-from pipelines.open_index import OpenIndex
+from pipelines.index.batch import EVIDENCE_SCHEMA
+from pipelines.index.opened import OpenIndex
+from pipelines.index.queries import MATCHES, find_document, match_documents
 from tests.dedup.dedup_model import jaccard_of, shingles_of
 
 LOOSE = {"ngrams": 2, "bands": 16, "rows": 2, "verify": 0.6}  # so that short texts of one theme are candidates

@@ -13,14 +13,14 @@ import pytest
 from artifacts.ids import document_ids, native_key
 from dedup.repeated_spans import anchors
 from dedup.spans import cut
-from pipelines import span_phase
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.explain import explain_document, lines
 from pipelines.recipe import load_recipe
 from pipelines.report.numerals import byte_size
 from pipelines.report.page import REPORT, write_report
 from pipelines.run import RunOutcome, run_recipe
-from pipelines.span_work import SpanTask, shares_of
+from pipelines.spans import phase as span_phase
+from pipelines.spans.work import SpanTask, shares_of
 from pipelines.state import Chunk
 from tests.dedup.dedup_model import column, words_of
 from tests.dedup.span_model import cut_pieces, cut_words, placed_words

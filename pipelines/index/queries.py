@@ -15,9 +15,9 @@ from dedup.index import EXACT, NEAR, REASONS, find_candidates, matches
 from dedup.index_columns import find16, halves
 from dedup.index_files import kept_positions
 from pipelines.file_sources import named_sources
-from pipelines.index_documents import Read, read_batch
-from pipelines.index_texts import arranged, candidate_sets
-from pipelines.open_index import OpenIndex
+from pipelines.index.documents import Read, read_batch
+from pipelines.index.opened import OpenIndex
+from pipelines.index.texts import arranged, candidate_sets
 from pipelines.progress import Progress, Silent
 from pipelines.readers import Fields
 

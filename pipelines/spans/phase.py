@@ -10,8 +10,8 @@ from typing import Any
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from pipelines.span_cut import VERSION, CutChunk, cut_chunk
-from pipelines.span_work import PhaseResult, SpanTask, run_phase, scratch
+from pipelines.spans.cut import VERSION, CutChunk, cut_chunk
+from pipelines.spans.work import PhaseResult, SpanTask, run_phase, scratch
 from pipelines.stages.base import SpanStep, applies, fingerprint
 from pipelines.state import Chunk
 

@@ -28,10 +28,10 @@ from dedup.index_columns import Removed, as_bytes, find16
 from dedup.index_files import BatchRecord, InputRecord, TextFile
 from dedup.minhash import MinHashConfig, band_keys
 from dedup.words import Hashes, Rows
-from pipelines.index_batch import Decided, Rest, decide_batch
-from pipelines.index_documents import SPOOL, Read
-from pipelines.index_texts import present
-from pipelines.open_index import OpenIndex
+from pipelines.index.batch import Decided, Rest, decide_batch
+from pipelines.index.documents import SPOOL, Read
+from pipelines.index.opened import OpenIndex
+from pipelines.index.texts import present
 from pipelines.readers import Fields, InputFile, Span, read
 from pipelines.readers.streams import open_input
 

@@ -18,9 +18,9 @@ from artifacts.schemas import REWRITE, SELECTION, SPANS
 from artifacts.tables import open_parquet, read_parquet, write_parquet
 from dedup.spans import cut, stretches
 from dedup.words import word_hashes
-from pipelines.parts import read_parts
 from pipelines.selections import selection_after
-from pipelines.span_work import ANSWERS, SpanTask, batches, wanted_rows
+from pipelines.spans.parts import read_parts
+from pipelines.spans.work import ANSWERS, SpanTask, batches, wanted_rows
 from pipelines.stages.base import fingerprint
 from pipelines.state import Chunk
 

@@ -9,7 +9,7 @@
     answers      per chunk      of these the ones that do stand there, by the chunk that asked
     cut          per chunk      texts without their spans, the selection, and the spans
 
-Every phase but the last writes parts (:mod:`pipelines.parts`) into the run's scratch, which goes when the last one is done. No task
+Every phase but the last writes parts (:mod:`pipelines.spans.parts`) into the run's scratch, which goes when the last one is done. No task
 holds more than a chunk of texts, or a share of hashes.
 """
 
@@ -32,7 +32,7 @@ from dedup.repeated_spans import repeated
 from dedup.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.corpus_view import CorpusView
-from pipelines.parts import numbers, open_parts, read_parts
+from pipelines.spans.parts import numbers, open_parts, read_parts
 from pipelines.stages.base import SpanStep
 from pipelines.state import Chunk
 

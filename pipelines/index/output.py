@@ -15,9 +15,9 @@ from artifacts.publish import FileRef, publish, published
 from artifacts.tables import write_parquet
 from dedup.index_files import document_digest
 from dedup.words import Rows
-from pipelines.index_documents import Read
+from pipelines.index.documents import Read
+from pipelines.index.opened import OpenIndex
 from pipelines.kept_documents import clear_kept, write_lines
-from pipelines.open_index import OpenIndex
 from pipelines.readers import Fields
 
 Format = Literal["parquet", "jsonl"]

@@ -27,10 +27,10 @@ from dedup.index_files import (
     write_segment,
 )  # fmt: skip
 from dedup.words import Rows
-from pipelines.index_documents import Read
-from pipelines.index_output import EVIDENCE, LEDGER, QUARANTINED, Format, files_of, write_kept
-from pipelines.index_texts import NativeIds, arranged, candidate_sets
-from pipelines.open_index import OpenIndex
+from pipelines.index.documents import Read
+from pipelines.index.opened import OpenIndex
+from pipelines.index.output import EVIDENCE, LEDGER, QUARANTINED, Format, files_of, write_kept
+from pipelines.index.texts import NativeIds, arranged, candidate_sets
 from pipelines.readers import Fields
 
 EVIDENCE_SCHEMA = pa.schema(
