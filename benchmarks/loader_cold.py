@@ -8,7 +8,9 @@ of 4,096, in processes of their own on one core. The clock begins before the sha
 and compiled kernels are no part of it (a first batch is made, the shards are closed, and then the pages are dropped).
 
 On a virtual disk the host may keep what the guest dropped. Signs of it stand in the result: a sequential rate near that of
-memory, or a first reading much slower than the later ones. Then the figure speaks of the host's cache, not of a disk.
+memory, or a first reading much slower than the later ones. Then the figure speaks of the host's cache, not of a disk, and one core is
+busy making batches before such a rate is reached. A limit of the block layer (``blkio.throttle.read_bps_device`` of the control group, or
+``io.max``) makes a disk of a known rate of it: say so with ``--disk``.
 Writes ``benchmarks/results/loader_cold.json``.
 """
 
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--core", type=int, default=None)
+    parser.add_argument("--disk", default=None, help="what is known of the disk, for the result: such as a limit it was held to")
     arguments = parser.parse_args()
     core = one_core.pin(arguments.core)
     data = prepare(arguments.work, arguments.texts, int(arguments.tokens))
@@ -49,6 +52,7 @@ def main() -> None:
     width = np.dtype(np.uint16).itemsize
     result = {
         "machine": one_core.machine(("numpy", "pyarrow"), core),
+        **({"disk": arguments.disk} if arguments.disk else {}),
         "window": arguments.window,
         "batch": arguments.batch,
         "repeats": arguments.repeats,

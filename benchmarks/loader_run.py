@@ -21,6 +21,7 @@ import dataclasses  # noqa: E402
 import gc  # noqa: E402
 import json  # noqa: E402
 import resource  # noqa: E402
+import threading  # noqa: E402
 from collections.abc import Iterator, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -96,7 +97,10 @@ def loader_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any
     if arguments.cold:
         plan = loader.plan
         stream.close()
-        del stream, loader  # nothing may map the shards when their pages are dropped
+        del stream, loader  # nothing may map the shards when their pages are dropped, or still ask for the next ones
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join()
         return cold_epoch(plan, data)
     read(data.files)
     for _ in range(WARM_UP_BATCHES):

@@ -85,7 +85,7 @@ def loader_cold_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         f"An epoch of {result['data']['tokens'] / 1e6:,.0f} million tokens in batches of {result['batch']} windows of "
         f"{result['window']:,}, opening included, with at most "
         f"{result['share_of_pages_left_in_cache']:.1%} of the files' pages in the page cache before. "
-        f"{result['repeats']} repeats."
+        f"{result['repeats']} repeats." + (f" The disk: {result['disk']}." if "disk" in result else "")
     )
     yield ""
     yield from table(

@@ -97,7 +97,7 @@ class PhaseResult:
 
 
 def scratch(step: SpanStep, key: str) -> str:
-    return f"signals/{step.name}-scratch/{key}"
+    return f"work/{step.name}/{key}"
 
 
 def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
