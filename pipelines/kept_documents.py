@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were written now
 
-VERSION = 2
+VERSION = 3
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
 ZSTD_LEVEL = 3
@@ -44,7 +44,8 @@ PAIRS = pa.schema(
         ("id", pa.string()), ("native_id", pa.string()), ("source", pa.string()), ("path", pa.string()), ("offset", pa.int64()),
         ("kept_id", pa.string()), ("kept_native_id", pa.string()), ("kept_source", pa.string()), ("kept_path", pa.string()),
         ("kept_offset", pa.int64()),
-        ("reason", pa.string()), ("similarity", pa.float32()), ("bands_hit", pa.int32()), ("cluster_size", pa.int64()),
+        ("reason", pa.string()), ("similarity", pa.float32()), ("bands_hit", pa.int32()), ("cluster", pa.string()),
+        ("cluster_size", pa.int64()),
     ]
 )  # fmt: skip
 
@@ -142,6 +143,7 @@ def removal_pairs(run: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -
         rows = places.take(pc.index_in(_whole(pairs[f"{end}id"]), value_set=_whole(places["id"])))
         columns[f"{end}id"] = pa.array([identity.hex() for identity in pairs[f"{end}id"].to_pylist()], pa.string())
         columns |= {f"{end}{name}": rows[name] for name in _PLACE}
+    columns["cluster"] = pa.array([identity.hex() for identity in pairs["cluster"].to_pylist()], pa.string())
     columns |= {name: pairs[name] for name in ("reason", "similarity", "bands_hit", "cluster_size")}
     return pa.table([columns[name] for name in PAIRS.names], schema=PAIRS)
 
