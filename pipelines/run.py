@@ -23,25 +23,20 @@ from artifacts.publish import FileRef
 from artifacts.tables import read_schema
 from pipelines.band_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.chunk_work import ChunkResult, ChunkStep, ChunkTask, RemoveRowsStep, read_chunk, run_chunk
+from pipelines.comparisons import ComparisonRunner
 from pipelines.corpus_work import (
-    CompareTask,
-    CorpusOutcome,
     CorpusTask,
     PrepareTask,
     collect_quarantine,
-    compare_corpus,
     final_selection,
     find_duplicates,
     prepare,
 )
-from pipelines.dedup_quality import QualityTask, measure_quality
 from pipelines.executors import Executor, executor_kind, open_executor
-from pipelines.near.compare import PHASES, compare_near
-from pipelines.phases import PhaseRunner, text_bytes
+from pipelines.phases import text_bytes
 from pipelines.plan import ChunkPhase, CorpusPlan, plan_corpus
 from pipelines.progress import Progress, Silent, TrainingWatch
 from pipelines.recipe import LoadedRecipe
-from pipelines.removal_guard import check_removals
 from pipelines.run_record import RunRecord
 from pipelines.shard_work import (
     VALIDATION,
@@ -53,9 +48,7 @@ from pipelines.shard_work import (
     train_tokenizer,
     write_shards,
 )
-from pipelines.spans.phase import cut_spans
-from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep, StageSettings, applies
-from pipelines.stages.minhash_dedup import MinHashCompare, MinHashDedupStage
+from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
 from pipelines.state import Chunk, StepOutcome
 from pipelines.take_downs import repeat_take_downs
 
@@ -121,7 +114,7 @@ def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
     return store
 
 
-class _Driver(PhaseRunner):
+class _Driver(ComparisonRunner):
     """Takes the chunks through the phases, in order."""
 
     def __init__(
@@ -229,64 +222,6 @@ class _Driver(PhaseRunner):
         title = ", ".join(dict.fromkeys(step.name for step in phase))
         with self._at(self._place_of([step.name for step in phase])):
             self._chunk_phase(title, lambda chunk: phase)
-
-    def compare(self, step: CompareStep) -> None:
-        started = time.monotonic()
-        task = CompareTask(self.store.root, self.chunks, self.sources, step)
-        with self._at(self._place_of([step.name])):
-            outcome = self._near(task) if isinstance(step.rule, MinHashCompare) else self._whole(task)
-            check_removals(self.store, self._stage(step.name), step.name, outcome)
-        quality = self.quality(step, outcome)
-        self.chunks = outcome.chunks
-        ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), facts={**outcome.facts, **quality})
-        ledger.seconds = time.monotonic() - started
-        self.record.content["evidence"][step.name] = {"file": outcome.files[0].to_json(), **ledger.facts}
-        self._keep([ledger], follows=True)
-        if outcome.facts.get("comparisons_skipped"):
-            skipped, bounded = outcome.facts["comparisons_skipped"], outcome.facts["documents_bounded"]
-            self.progress.note(f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents")
-
-    def _whole(self, task: CompareTask) -> CorpusOutcome:
-        """A comparison of small columns, in one task."""
-        self.progress.phase(task.step.name, 1, 0, 0)
-        outcome: CorpusOutcome = self._one(compare_corpus, task)
-        self.progress.advance(1, 0)
-        return outcome
-
-    def _near(self, task: CompareTask) -> CorpusOutcome:
-        """A comparison of texts, in bounded parts."""
-        self.progress.phase(task.step.name, len(PHASES), 0, 0)
-
-        def begins(phase: str) -> None:
-            self.progress.stands(phase)
-            self.progress.advance(int(phase != PHASES[0]), 0)
-
-        outcome = compare_near(task, self._all, begins)
-        self.record.touch([outcome])
-        self.progress.advance(1, 0)
-        return outcome
-
-    def cut(self, step: SpanStep) -> None:
-        with self._at(self._place_of([step.name])):
-            self.chunks, ledger = cut_spans(self.store, self.chunks, step, self.sources, self._tasks)
-        self._keep([ledger], follows=True)
-        facts = ledger.facts
-        self.progress.note(f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents")
-
-    def quality(self, step: CompareStep, outcome: CorpusOutcome) -> dict[str, Any]:
-        """How good a near-duplicate comparison was, as facts for its ledger."""
-        stage = self._stage(step.name)
-        if not isinstance(step.rule, MinHashCompare) or not isinstance(stage, MinHashDedupStage) or stage.similarity != "jaccard":
-            return {}
-        sources = tuple(source for source in self.sources if applies(step, source))
-        evidence = outcome.files[0]
-        task = QualityTask(self.store.root, self.chunks, outcome.chunks, sources, step.name, step.rule, evidence, stage.quality_sample)
-        measured = self._one(measure_quality, task)
-        self.computed += int(measured.computed)
-        return {"quality": measured.facts}
-
-    def _stage(self, name: str) -> StageSettings:
-        return dict(self.loaded.stages)[name]
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())

@@ -110,10 +110,11 @@ class _Comparison:
 
     def _gather_tasks(self, candidates: Made) -> list[GatherTask]:
         rule, parts = self.rule, candidates.parts
+        with_candidates = set(parts.numbers)
         return [
             GatherTask(self.root, self.step, chunk, parts, rule.measure, rule.config, rule.policy, self.sources)
             for chunk in self.chunks
-            if chunk.number in set(parts.numbers)
+            if chunk.number in with_candidates
         ]
 
     def _verify_tasks(self, gathered: Sequence[Made], candidates: Made) -> list[VerifyTask]:
