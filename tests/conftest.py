@@ -1,8 +1,11 @@
-"""What tests of every floor share: the repository's root, and a property profile without deadlines."""
+"""What tests of every floor share: the repository's root, kernels interpreted, and a property profile without deadlines."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "1"  # read where a kernel is defined, so before anything imports trainer.kernels
 
 import pytest
 from hypothesis import HealthCheck, settings
