@@ -23,14 +23,20 @@ from typing import Any
 import torch
 
 from trainer.kernels.language import triton
+from trainer.model_config import VOCABULARY_MULTIPLE
 
 HOPPER = 90
-MODULES: tuple[str, ...] = ("rms_norm",)
+MODULES: tuple[str, ...] = ("rms_norm", "cross_entropy_rows")
 """Kernel files that say, in a function ``variants``, what they launch at a width."""
 SHAPES = {"2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36}, "1.2B": {"width": 1536, "ff": 3840, "heads": 24, "kv_heads": 8}}
 VOCABULARY = 122_753
 _NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int64: "i64", torch.int32: "i32"}
 _BYTES = {"b8": 1, "b16": 2, "b32": 4, "b64": 8, "u8": 1, "u16": 2, "u32": 4, "u64": 8, "s32": 4, "s64": 8, "f32": 4, "f64": 8, "b128": 16}
+
+
+def padded(vocab_size: int) -> int:
+    """Rows of a table of ``vocab_size`` pieces, as :class:`trainer.model_config.ModelConfig` pads it."""
+    return -(-vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
 def pointer(dtype: torch.dtype) -> str:
@@ -54,6 +60,8 @@ class Variant:
     divisible: tuple[str, ...] = ()
     """Integer arguments that are multiples of 16 at this shape, as Triton finds out at a launch."""
     stages: int = 3
+    programs: int = 2
+    """How many programs are to fit on a multiprocessor's registers at once."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,8 @@ def main() -> None:
     for preset in SHAPES:
         for variant in all_variants(preset):
             found = resources(variant)
-            print(json.dumps({"preset": preset, "narrow_allowed": variant.narrow, **asdict(found)}))
+            allowed = {"narrow_allowed": variant.narrow, "programs": variant.programs}
+            print(json.dumps({"preset": preset, **allowed, **asdict(found)}))
 
 
 if __name__ == "__main__":

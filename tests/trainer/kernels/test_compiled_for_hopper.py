@@ -41,6 +41,6 @@ def test_tensors_are_read_and_written_16_bytes_at_a_time(compiled: list[dict]) -
         assert narrow <= line["narrow_allowed"], line
 
 
-def test_registers_leave_room_for_two_programs_on_a_multiprocessor(compiled: list[dict]) -> None:
+def test_registers_leave_room_for_the_programs_a_multiprocessor_is_to_hold(compiled: list[dict]) -> None:
     for line in compiled:
-        assert line["registers"] * 32 * line["warps"] * 2 <= 65536, line
+        assert line["registers"] * 32 * line["warps"] * line["programs"] <= 65536, line
