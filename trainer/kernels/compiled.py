@@ -25,7 +25,7 @@ import torch
 from trainer.kernels.language import triton
 
 HOPPER = 90
-MODULES: tuple[str, ...] = ("rms_norm",)
+MODULES: tuple[str, ...] = ("rms_norm", "residual_norm", "rope", "swiglu")
 """Kernel files that say, in a function ``variants``, what they launch at a width."""
 SHAPES = {"2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36}, "1.2B": {"width": 1536, "ff": 3840, "heads": 24, "kv_heads": 8}}
 VOCABULARY = 122_753
