@@ -54,12 +54,11 @@ def memory(config: ModelConfig, micro_batch_tokens: int) -> Memory:
 def activations_per_token(config: ModelConfig) -> int:
     """Values kept per token between forward and backward.
 
-    A layer keeps, for its two norms, three tensors of the width and one figure each; stacked qkv and the turned qk; the
-    attention's output and one figure per head; gate and up, the activated gate and the product. The head keeps logits of
-    a slice only.
+    A layer keeps, for its two norms, the stream, what comes out and one figure each; qkv, whose queries and keys were turned in
+    place; the attention's output and one figure per head; gate and up. The head keeps logits of a slice only.
     """
     heads, kv_heads, size = config.heads, config.kv_heads, config.head_dim
-    norms = 6 * config.width + 2
-    attention = (heads + 2 * kv_heads) * size + (heads + kv_heads) * size + heads * size + heads
-    ends = 3 * config.width + 1 + size + 2  # final norm, hidden, angles, token ids of eight bytes
-    return config.layers * (norms + attention + 4 * config.ff) + ends
+    norms = 4 * config.width + 2
+    attention = (heads + 2 * kv_heads) * size + heads * size + heads
+    ends = 2 * config.width + 1 + size + 2  # final norm's stream, hidden, angles, token ids of eight bytes
+    return config.layers * (norms + attention + 2 * config.ff) + ends

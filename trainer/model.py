@@ -25,10 +25,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainer.attention_mask import document_mask
-from trainer.cross_entropy import linear_cross_entropy
+from trainer.kernels.linear_cross_entropy import linear_cross_entropy
+from trainer.kernels.residual_norm import residual_norm
+from trainer.kernels.rms_norm import rms_norm
+from trainer.kernels.rope import rotated_qkv
+from trainer.kernels.swiglu import swiglu_linear
 from trainer.model_config import ModelConfig
 from trainer.parameterisation import ParameterGroup, init, parameter_groups
-from trainer.rotary import rotate, rotation
+from trainer.rotary import Rotary, rotation
 
 __all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]
 
@@ -57,7 +61,11 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
+
+    def join(self, branch: Tensor, stream: Tensor, multiplier: float) -> tuple[Tensor, Tensor]:
+        """The stream with a scaled branch added, and its norm."""
+        return residual_norm(branch, stream, self.weight, multiplier, self.eps)
 
 
 class Attention(nn.Module):
@@ -73,10 +81,8 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:  # noqa: N803
         rows, tokens, _ = x_BTD.shape
-        turned = self.heads + self.kv_heads
-        qkv = self.qkv(x_BTD).view(rows, tokens, turned + self.kv_heads, self.head_dim)
-        qk = rotate(qkv[:, :, :turned], *angles)
-        q, k, v = (part.transpose(1, 2) for part in (qk[:, :, : self.heads], qk[:, :, self.heads :], qkv[:, :, turned:]))
+        qkv = self.qkv(x_BTD).view(rows, tokens, self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = (part.transpose(1, 2) for part in rotated_qkv(qkv, *angles, self.heads, self.kv_heads))
         mixed = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=self.heads != self.kv_heads
         )  # (B, H, T, K)
@@ -93,13 +99,14 @@ class FeedForward(nn.Module):
         self.down = Matrix({"down": config.width}, config.ff)
 
     def forward(self, x_BTD: Tensor) -> Tensor:  # noqa: N803
-        gate, up = self.gate_up(x_BTD).chunk(2, dim=-1)  # (B, T, F) each
-        out: Tensor = self.down(F.silu(gate) * up)
-        return out
+        return swiglu_linear(self.gate_up(x_BTD), self.down.weight)
 
 
 class Layer(nn.Module):
-    """One block: two branches, each normed on its way in and scaled on its way out."""
+    """One block: two branches, each normed on its way in and scaled on its way out.
+
+    A branch is added where the stream is normed next, so the feed-forward's is left to whoever comes after.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -109,9 +116,17 @@ class Layer(nn.Module):
         self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:  # noqa: N803
-        x_BTD = torch.add(x_BTD, self.attention(self.attention_norm(x_BTD), angles, mask), alpha=self.residual_multiplier)  # noqa: N806
-        return torch.add(x_BTD, self.feed_forward(self.feed_forward_norm(x_BTD)), alpha=self.residual_multiplier)
+    def forward(
+        self, stream_BTD: Tensor, branch_BTD: Tensor | None, angles: tuple[Tensor, Tensor], mask: Tensor | None  # noqa: N803
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Takes the stream and the branch to add to it, None before the first block; returns both anew."""
+        if branch_BTD is None:
+            normed = self.attention_norm(stream_BTD)
+        else:
+            stream_BTD, normed = self.attention_norm.join(branch_BTD, stream_BTD, self.residual_multiplier)  # noqa: N806
+        attended = self.attention(normed, angles, mask)
+        stream_BTD, normed = self.feed_forward_norm.join(attended, stream_BTD, self.residual_multiplier)  # noqa: N806
+        return stream_BTD, self.feed_forward(normed)
 
 
 class Model(nn.Module):
@@ -120,25 +135,27 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.rotary = Rotary(theta=config.rope_theta)
         self.embedding = nn.Parameter(torch.zeros(config.padded_vocab, config.width))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)
         self.head = None if config.tied else nn.Parameter(torch.zeros(config.padded_vocab, config.width))
 
     def forward(self, tokens: Tensor, positions: Tensor, documents: Tensor | None = None) -> Tensor:
-        """Hidden states (B, T, D), normed and divided by m: ready for the head.
+        """Hidden states (B, T, D), normed: ready for the head, which divides by m.
 
         ``tokens`` (B, T) int64 below the vocabulary size; ``positions`` (B, T) int64, starting anew with each
         document; ``documents`` (B, T) the document of each token (attention stays inside it), or None for rows of
         one document each.
         """
         mask = document_mask(documents)
-        angles = rotation(positions, self.config.head_dim, self.config.rope_theta)
-        x_BTD = F.embedding(tokens, self.embedding) * self.config.scale_emb  # noqa: N806
+        angles = rotation(positions, self.config.head_dim, self.rotary)
+        stream_BTD = F.embedding(tokens, self.embedding) * self.config.scale_emb  # noqa: N806
+        branch_BTD = None  # noqa: N806
         for layer in self.layers:
-            x_BTD = layer(x_BTD, angles, mask)  # noqa: N806
-        hidden: Tensor = self.final_norm(x_BTD) / self.config.width_multiplier
-        return hidden
+            stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask)  # noqa: N806
+        assert branch_BTD is not None  # a model has a layer
+        return self.final_norm.join(branch_BTD, stream_BTD, self.config.residual_multiplier)[1]
 
     @property
     def head_weight(self) -> Tensor:
@@ -147,7 +164,7 @@ class Model(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., V) of ``hidden`` (..., D); the padding of the vocabulary is left out."""
-        return F.linear(hidden, self.head_weight[: self.config.vocab_size])
+        return F.linear(hidden, self.head_weight[: self.config.vocab_size]) / self.config.width_multiplier
 
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of weighted negative log-likelihoods in nats (fp32), sum of weights, and the nll of each token (B, T).
@@ -157,6 +174,11 @@ class Model(nn.Module):
         the first carries a gradient. Per-token figures are unweighted.
         """
         loss, nll = linear_cross_entropy(
-            hidden.flatten(0, 1), self.head_weight, targets.flatten(), weights.flatten().float(), self.config.vocab_size
+            hidden.flatten(0, 1),
+            self.head_weight,
+            targets.flatten(),
+            weights.flatten().float(),
+            self.config.vocab_size,
+            logit_scale=1.0 / self.config.width_multiplier,
         )
         return loss, weights.double().sum().float(), nll.view(targets.shape)

@@ -1,4 +1,4 @@
-"""Attention inside documents, rotary positions, and the loss of a padded vocabulary."""
+"""Attention inside documents, the loss of a padded vocabulary, and the model compiled whole."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import trainer.model
 from tests.oracles.document_batches import document_batch
-from tests.oracles.plain_minicpm import plain_rotary
-from trainer import cross_entropy
-from trainer.cross_entropy import linear_cross_entropy
 from trainer.model import Model, ModelConfig, init
-from trainer.rotary import rotate, rotation
+from trainer.rotary import rotation
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
 
@@ -72,64 +70,6 @@ def test_rows_of_one_document_need_no_mask_and_lose_nothing_by_one(model: Model)
     torch.testing.assert_close(model(*tail, documents)[:, :-1], plain, atol=2e-5, rtol=1e-4)
 
 
-def test_rotary_positions_are_products_of_complex_numbers() -> None:
-    x = torch.randn(1, 300, 3, 16, generator=torch.Generator().manual_seed(2))
-    turned = rotate(x, *rotation(torch.arange(1000, 1300)[None], 16, 10000.0))
-    torch.testing.assert_close(turned[0], plain_rotary(x[0], 10000.0, first=1000), atol=1e-5, rtol=0)
-
-
-@given(shift=st.integers(0, 4000), seed=st.integers(0, 100))
-def test_scores_depend_on_the_distance_of_positions_alone(shift: int, seed: int) -> None:
-    source = torch.Generator().manual_seed(seed)
-    q, k = (torch.randn(1, 1, 1, 16, generator=source) for _ in range(2))
-
-    def score(position: int) -> float:
-        at = [rotation(torch.tensor([[here]]), 16, 10000.0) for here in (position + 5, position)]
-        return float((rotate(q, *at[0]) * rotate(k, *at[1])).sum())
-
-    assert score(shift) == pytest.approx(score(0), abs=5e-3)
-
-
-def test_a_rotation_has_the_gradient_of_its_formula() -> None:
-    source = torch.Generator().manual_seed(3)
-    x = torch.randn(2, 5, 3, 8, generator=source, requires_grad=True)
-    above = torch.randn(2, 5, 3, 8, generator=source)
-    cos, sin = rotation(torch.arange(5).expand(2, 5), 8, 100.0)
-    (ours,) = torch.autograd.grad(rotate(x, cos, sin), x, above)
-    first, second = x.chunk(2, -1)
-    (expected,) = torch.autograd.grad(torch.cat([first * cos - second * sin, second * cos + first * sin], -1), x, above)
-    torch.testing.assert_close(ours, expected)
-
-
-@pytest.mark.parametrize("slice_logits", [2**20, 16 * 128])
-def test_sliced_cross_entropy_equals_torchs_in_value_and_gradients(monkeypatch: pytest.MonkeyPatch, slice_logits: int) -> None:
-    monkeypatch.setattr(cross_entropy, "SLICE_LOGITS", slice_logits)
-    source = torch.Generator().manual_seed(4)
-    hidden = torch.randn(57, 24, generator=source, requires_grad=True)
-    head = torch.randn(128, 24, generator=source, requires_grad=True)
-    targets = torch.randint(101, (57,), generator=source)
-    weights = torch.rand(57, generator=source) * (torch.rand(57, generator=source) < 0.8)
-    expected_nll = F.cross_entropy(hidden @ head[:101].T, targets, reduction="none")
-    expected = torch.autograd.grad(0.25 * (expected_nll * weights).sum(), [hidden, head])
-    loss, nll = linear_cross_entropy(hidden, head, targets, weights, 101)
-    ours = torch.autograd.grad(0.25 * loss, [hidden, head])
-    torch.testing.assert_close(nll, expected_nll.detach(), atol=1e-5, rtol=1e-5)
-    for mine, theirs in zip(ours, expected, strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
-    assert not ours[1][101:].any()
-
-
-def test_cross_entropy_stays_exact_for_sure_tokens_and_huge_offsets() -> None:
-    hidden = torch.tensor([[1.0, 0.0], [1.0, 1.0]], requires_grad=True)
-    head = torch.zeros(64, 2)
-    head[:, 0] = 5000.0  # every logit alike far from zero
-    head[3, 1] = 30.0
-    loss, nll = linear_cross_entropy(hidden, head, torch.tensor([3, 3]), torch.ones(2), 64)
-    assert float(nll[0]) == pytest.approx(4.1589, abs=1e-3)
-    assert 0 <= float(nll[1]) < 1e-6
-    assert torch.isfinite(torch.autograd.grad(loss, hidden)[0]).all()
-
-
 def test_loss_sums_by_weight_and_ignores_targets_without_one(model: Model) -> None:
     batch = document_batch(CONFIG.vocab_size, rows=3, length=20, seed=5)
     hidden = model(batch.tokens, batch.positions, batch.documents)
@@ -150,6 +90,23 @@ def test_without_gradients_the_loss_is_the_same(model: Model) -> None:
     with_gradients = model.loss(hidden, batch.targets, batch.weights)[0]
     with torch.no_grad():
         assert torch.equal(model.loss(hidden, batch.targets, batch.weights)[0], with_gradients.detach())
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_whole_the_model_gives_the_bits_of_eager(model: Model, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor has sines and cosines of its own, which differ by one rounding; so it gets those of eager. The rest is equal."""
+    batch = document_batch(CONFIG.vocab_size, rows=2, length=20, seed=7)
+    if backend == "inductor":
+        angles = rotation(batch.positions, CONFIG.head_dim, model.rotary)
+        monkeypatch.setattr(trainer.model, "rotation", lambda *_: angles)
+    results = []
+    for run in (model, torch.compile(model, fullgraph=True, backend=backend)):
+        model.zero_grad()
+        loss, _, nll = model.loss(run(batch.tokens, batch.positions), batch.targets, batch.weights)
+        loss.backward()
+        results.append([loss.detach(), nll, *(parameter.grad for parameter in model.parameters())])
+    model.zero_grad()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
 
 
 def test_the_model_needs_torch_and_numpy_alone(root: Path) -> None:
