@@ -14,18 +14,19 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer.kernels.nvrtc import CompileError, NoCompiler, compile_cuda
+from trainer.kernels.nvrtc import CompileError, NoCompilerError, compile_cuda
 
 SOURCE = Path(__file__).with_name("cross_entropy_rows.cu")
 NAME = "cross_entropy_rows"
 LANE = 8  # logits of one 16-byte access
 
 
-class Unavailable(RuntimeError):
+class UnavailableError(RuntimeError):
     """Why this kernel cannot run here; Triton's can."""
 
 
@@ -53,7 +54,7 @@ other writes; two fill it with one row. Four blocks, two of them resident, spill
 
 
 def machine_code(width: int, gradient: bool, cluster: Cluster = EIGHT, architecture: str = "sm_90a") -> bytes:
-    """The kernel for rows of ``width`` logits. Needs NVRTC, no GPU. Raises: CompileError, NoCompiler."""
+    """The kernel for rows of ``width`` logits. Needs NVRTC, no GPU. Raises: CompileError, NoCompilerError."""
     return compile_cuda(SOURCE.read_text(encoding="utf-8"), SOURCE.name, architecture, cluster.macros(width, gradient))
 
 
@@ -62,11 +63,11 @@ def _function(device: int, width: int, gradient: bool, cluster: Cluster) -> ctyp
     """The loaded kernel on a device, whose context torch has made current."""
     major, minor = torch.cuda.get_device_capability(device)
     if major < 9:
-        raise Unavailable(f"clusters of blocks need compute capability 9.0, this card has {major}.{minor}")
+        raise UnavailableError(f"clusters of blocks need compute capability 9.0, this card has {major}.{minor}")
     try:
         code = machine_code(width, gradient, cluster, f"sm_{major}{minor}a")
-    except (NoCompiler, CompileError) as reason:
-        raise Unavailable(str(reason)) from reason
+    except (NoCompilerError, CompileError) as reason:
+        raise UnavailableError(str(reason)) from reason
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
     _check(_driver().cuModuleLoadData(ctypes.byref(module), code))
     _check(_driver().cuModuleGetFunction(ctypes.byref(function), module, NAME.encode()))
@@ -78,14 +79,14 @@ def _driver() -> ctypes.CDLL:
     try:
         return ctypes.CDLL("libcuda.so.1")
     except OSError as reason:
-        raise Unavailable(f"the CUDA driver's library: {reason}") from reason
+        raise UnavailableError(f"the CUDA driver's library: {reason}") from reason
 
 
 def _check(code: int) -> None:
     if code:
         text = ctypes.c_char_p()
         _driver().cuGetErrorString(code, ctypes.byref(text))
-        raise Unavailable(f"CUDA driver: {(text.value or b'unknown error').decode()} ({code})")
+        raise UnavailableError(f"CUDA driver: {(text.value or b'unknown error').decode()} ({code})")
 
 
 def launch_cuda_rows(
@@ -98,10 +99,10 @@ def launch_cuda_rows(
     gradient: bool,
     cluster: Cluster = EIGHT,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`, for bf16 on Hopper and later. Raises: Unavailable."""
+    """As :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`, for bf16 on Hopper and later. Raises: UnavailableError."""
     rows, width = logits.shape
     if logits.dtype != torch.bfloat16 or logits.stride(0) % LANE or width % LANE or logits.data_ptr() % 16:
-        raise Unavailable(f"rows of {width} {logits.dtype} with stride {logits.stride(0)}: it takes bf16 in whole vectors of {LANE}")
+        raise UnavailableError(f"rows of {width} {logits.dtype} with stride {logits.stride(0)}: it takes bf16 in whole vectors of {LANE}")
     nll, lse = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(2))
     if not rows:
         return nll, lse
@@ -110,7 +111,7 @@ def launch_cuda_rows(
         function = _function(torch.cuda.current_device(), width, gradient, cluster)
         pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (logits, targets, weights, nll, lse)]
         figures = [ctypes.c_longlong(logits.stride(0)), ctypes.c_int(vocab_size), ctypes.c_int(width), ctypes.c_float(scale)]
-        arguments = [*pointers, *figures, ctypes.c_float(zeta)]
+        arguments: list[Any] = [*pointers, *figures, ctypes.c_float(zeta)]
         listed = (ctypes.c_void_p * len(arguments))(*(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in arguments))
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         _check(_driver().cuLaunchKernel(function, rows * cluster.blocks, 1, 1, cluster.threads, 1, 1, 0, stream, listed, None))

@@ -42,7 +42,7 @@ def launch_linear_cross_entropy(
     hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, logit_scale: float, z_loss: float, wanted: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Chunks over cuBLAS products and the row kernel; see :func:`linear_cross_entropy`."""
-    tokens, width = hidden.shape
+    tokens = hidden.shape[0]
     hidden = hidden.contiguous()
     rows = chunk_tokens(tokens)
     logits = torch.empty(min(rows, tokens), head.shape[0], dtype=hidden.dtype, device=hidden.device)
@@ -158,10 +158,10 @@ def linear_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """The weighted sum over tokens of nll + z_loss * logsumexp^2 in nats (scalar), and each token's own nll (N,).
 
-    ``hidden`` (N, d), ``head`` (P, d) of the same dtype, P >= ``vocab_size``; ``targets`` (N,) int64, one outside [0, vocab_size) (-100, say)
-    is ignored: nll 0, no gradient; ``weights`` (N,). Logits are multiplied by ``logit_scale`` > 0 in fp32. Both results are fp32 (fp64 for fp64).
-    Only the sum carries a gradient, to ``hidden`` and ``head``; that of the head is handed on in fp32, and stays so where the tensor
-    it belongs to has ``grad_dtype`` fp32.
+    ``hidden`` (N, d), ``head`` (P, d) of the same dtype, P >= ``vocab_size``; ``targets`` (N,) int64, one outside [0, vocab_size)
+    (-100, say) is ignored: nll 0, no gradient; ``weights`` (N,). Logits are multiplied by ``logit_scale`` > 0 in fp32. Both results
+    are fp32 (fp64 for fp64). Only the sum carries a gradient, to ``hidden`` and ``head``; that of the head is handed on in fp32,
+    and stays so where the tensor it belongs to has ``grad_dtype`` fp32. Raises: ValueError for a scale of 0 or less.
     """
     if logit_scale <= 0:
         raise ValueError(f"logit_scale is {logit_scale}, it must be above 0")

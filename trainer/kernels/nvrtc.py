@@ -18,13 +18,13 @@ class CompileError(RuntimeError):
     """What the compiler said, with the name of the source."""
 
 
-class NoCompiler(RuntimeError):
+class NoCompilerError(RuntimeError):
     """NVRTC is not installed."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """NVRTC. Raises: NoCompiler."""
+    """NVRTC. Raises: NoCompilerError."""
     for name in [*_in_packages(), "libnvrtc.so.13", "libnvrtc.so.12"]:
         try:
             found = ctypes.CDLL(name)
@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL:
             continue  # the next place
         found.nvrtcGetErrorString.restype = ctypes.c_char_p
         return found
-    raise NoCompiler("NVRTC was not found: pip install nvidia-cuda-nvrtc, or a CUDA build of torch")
+    raise NoCompilerError("NVRTC was not found: pip install nvidia-cuda-nvrtc, or a CUDA build of torch")
 
 
 def _in_packages() -> list[str]:
@@ -52,7 +52,7 @@ def version() -> tuple[int, int]:
 def compile_cuda(source: str, name: str, architecture: str, macros: Mapping[str, int | str], options: tuple[str, ...] = ()) -> bytes:
     """Machine code (cubin) of ``source`` for an ``architecture`` such as ``sm_90a``.
 
-    ``name`` stands in messages. Raises: CompileError with the compiler's log, NoCompiler.
+    ``name`` stands in messages. Raises: CompileError with the compiler's log, NoCompilerError.
     """
     nvrtc = library()
     program = ctypes.c_void_p()

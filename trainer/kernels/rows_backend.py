@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.kernels.cross_entropy_rows import launch_cross_entropy_rows
-from trainer.kernels.cuda_rows import Unavailable, launch_cuda_rows
+from trainer.kernels.cuda_rows import UnavailableError, launch_cuda_rows
 
 Rows = Callable[[Tensor, Tensor, Tensor, int, float, float, bool], tuple[Tensor, Tensor]]
 Backend = Literal["triton", "cuda"]
@@ -43,7 +43,7 @@ def _cuda_or_triton(
 ) -> tuple[Tensor, Tensor]:
     try:
         return launch_cuda_rows(logits, targets, weights, vocab_size, scale, zeta, gradient)
-    except Unavailable as reason:
+    except UnavailableError as reason:
         _log.warning("the loss's rows fall back to Triton: %s", reason)
         use("triton")
         return launch_cross_entropy_rows(logits, targets, weights, vocab_size, scale, zeta, gradient)

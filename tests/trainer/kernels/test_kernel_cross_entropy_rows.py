@@ -18,7 +18,7 @@ from tests.trainer.kernels.judge import assert_as_good_as_torch
 from tests.trainer.kernels.row_cases import Case, case, sure
 from trainer.kernels.compiled import VOCABULARY, padded, usage_of
 from trainer.kernels.cross_entropy_rows import launch_cross_entropy_rows, torch_cross_entropy_rows
-from trainer.kernels.cuda_rows import EIGHT, SOURCE, TWO, Cluster, Unavailable, launch_cuda_rows, machine_code
+from trainer.kernels.cuda_rows import EIGHT, SOURCE, TWO, Cluster, UnavailableError, launch_cuda_rows, machine_code
 
 Rows = Callable[[Case], tuple[Tensor, Tensor, Tensor]]
 
@@ -137,7 +137,7 @@ def test_the_cuda_source_compiles_for_hopper_without_a_gpu_and_spills_nothing(cl
 
 def test_logits_the_cuda_kernel_is_not_written_for_are_refused_by_name() -> None:
     rows = case(2, 60, 64)
-    with pytest.raises(Unavailable, match="float32"):
+    with pytest.raises(UnavailableError, match="float32"):
         launch_cuda_rows(*rows.arguments())
 
 
