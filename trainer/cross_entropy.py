@@ -50,7 +50,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if hidden_gradient is not None and head_gradient is not None:
                 error = error.to(head.dtype)
                 torch.mm(error, head, out=hidden_gradient[part])
-                head_gradient.addmm_(error.T, hidden[part])
+                head_gradient.addmm_(error.T.to(precision), hidden[part].to(precision))
         loss = (nll.double() * weights.double()).sum().to(precision)
         if hidden_gradient is not None and head_gradient is not None:
             ctx.save_for_backward(hidden_gradient, head_gradient.to(head.dtype))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ def deterministic(threads: int | None = None) -> Iterator[int]:
     before = torch.are_deterministic_algorithms_enabled()
     threads_before = torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product; torch refuses without
     if threads is not None:
         torch.set_num_threads(threads)
     try:
@@ -45,9 +47,11 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def software() -> dict[str, str]:
-    """Versions behind the bits."""
+def software(device: torch.device) -> dict[str, str]:
+    """Versions behind the bits; on a GPU also which one, and CUDA's."""
+    gpu = {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)} if device.type == "cuda" else {}
     return {
+        **gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

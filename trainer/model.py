@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from trainer.attention_mask import document_mask
 from trainer.cross_entropy import linear_cross_entropy
+from trainer.kernels.embedding import embedding
 from trainer.model_config import ModelConfig
 from trainer.parameterisation import ParameterGroup, init, parameter_groups
 from trainer.rotary import rotate, rotation
@@ -134,7 +135,7 @@ class Model(nn.Module):
         """
         mask = document_mask(documents)
         angles = rotation(positions, self.config.head_dim, self.config.rope_theta)
-        x_BTD = F.embedding(tokens, self.embedding) * self.config.scale_emb  # noqa: N806
+        x_BTD = embedding(tokens, self.embedding, self.config.scale_emb)  # noqa: N806
         for layer in self.layers:
             x_BTD = layer(x_BTD, angles, mask)  # noqa: N806
         hidden: Tensor = self.final_norm(x_BTD) / self.config.width_multiplier

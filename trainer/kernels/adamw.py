@@ -171,7 +171,7 @@ def adamw_(
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """One update of ``masters`` and both moments (fp32), and of ``shadows`` (bf16; empty, or one each, without elements where none is kept).
+    """One update of ``masters`` and both moments (fp32), and of ``shadows`` (bf16; none, or one each, empty where none is kept).
 
     ``table``: of the same tensors. ``gradients``: fp32 or bf16, or None. ``rules`` (tensors, 2) fp32: multiplier of the rate and
     weight decay. ``scalars``, all on the device: rate and coefficient () fp32, skip () int32, and (2,) fp32 1 - b1^t and 1 - b2^t.
@@ -183,7 +183,7 @@ def adamw_(
 def variants(width: int) -> list[Variant]:
     """What is launched for tensors of even sizes."""
     full, long = pointer(torch.float32), pointer(torch.int64)
-    scalars = {name: "fp32" for name in ("keep_first", "take_first", "keep_second", "take_second", "eps")}
+    scalars = dict.fromkeys(("keep_first", "take_first", "keep_second", "take_second", "eps"), "fp32")
     types = {"addresses_ptr": long, "blocks_ptr": pointer(torch.int32), "rules_ptr": full, "rate_ptr": full, "coefficient_ptr": full}
     types |= {"skip_ptr": pointer(torch.int32), "corrections_ptr": full, **scalars}
     return [Variant(adamw_kernel, types, {"EVEN": True, "BLOCK": BLOCK}, WARPS, narrow=20)]

@@ -258,9 +258,10 @@ def variants(width: int) -> list[Variant]:
     forward = {"tokens_ptr": long, "table_ptr": half, "y_ptr": half, "scale": "fp32"}
     parts = {"grad_ptr": full, "heads_ptr": full, "tails_ptr": full, "tokens": "i32"}
     sums = {"sorted_ptr": short, "order_ptr": long, "dy_ptr": half, "scale": "fp32", **parts}
+    joined = {"sorted_ptr": short, "chunks": "i32", **parts}
     chunked = {"d": width, "C": CHUNK}
     return [
         Variant(embedding_kernel, forward, {"d": width, "A": first, "B": second}, 1, narrow=1),
         Variant(chunk_sums_kernel, sums, {**chunked, "W": COLUMNS}, 1, narrow=49),
-        Variant(join_chunks_kernel, {"sorted_ptr": short, **parts, "chunks": "i32"}, {**chunked, "K": PARTS, "W": PART_COLUMNS}, 1, narrow=4),
+        Variant(join_chunks_kernel, joined, {**chunked, "K": PARTS, "W": PART_COLUMNS}, 1, narrow=4),
     ]

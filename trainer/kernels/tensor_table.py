@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.kernels.transfer import to_device
+
 COLUMNS = 8
 MASTER, GRADIENT, FIRST, SECOND, SHADOW, ELEMENTS, HALF = range(7)
 ALIGNMENT = 16
@@ -45,19 +47,19 @@ class TensorTable:
         self._addresses: Tensor | None = None
 
     def addresses(self, gradients: Sequence[Tensor | None]) -> Tensor:
-        """The addresses with those of ``gradients``, fp32 or bf16, None where there is none. Raises: ValueError for another type or layout."""
+        """The addresses with those of ``gradients``, each fp32, bf16 or None. Raises: ValueError for another type or layout."""
         pairs = [(0, 0) if one is None else (_address(one), _half(one)) for one in gradients]
         found = np.array(pairs, np.int64).reshape(len(pairs), 2)
         columns = self._host[:, [GRADIENT, HALF]]
         if self._addresses is None or not np.array_equal(found, columns):
             self._host[:, [GRADIENT, HALF]] = found
-            self._addresses = _copied(self._host.copy(), self.device)
+            self._addresses = to_device(torch.from_numpy(self._host.copy()), self.device)
         return self._addresses
 
     def blocks(self, size: int) -> Tensor:
         """The blocks of at most ``size`` elements."""
         if size not in self._blocks:
-            self._blocks[size] = _copied(blocks_of(self.elements, size), self.device)
+            self._blocks[size] = to_device(torch.from_numpy(blocks_of(self.elements, size)), self.device)
         return self._blocks[size]
 
 
@@ -67,12 +69,6 @@ def blocks_of(elements: NDArray[np.int64], size: int) -> NDArray[np.int32]:
     tensors = np.repeat(np.arange(len(elements)), counts)
     numbers = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
     return np.stack([tensors, numbers], 1).astype(np.int32)
-
-
-def _copied(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    """On the device, from pinned memory where that makes the copy asynchronous."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _address(tensor: Tensor) -> int:

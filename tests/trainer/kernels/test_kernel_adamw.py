@@ -36,7 +36,10 @@ class Case:
 
     def arguments(self) -> tuple:
         """Those of the op, the tensors copied."""
-        lists = [[None if one is None else one.clone() for one in part] for part in (self.masters, self.gradients, self.firsts, self.seconds, self.shadows)]
+        lists = [
+            [None if one is None else one.clone() for one in part]
+            for part in (self.masters, self.gradients, self.firsts, self.seconds, self.shadows)
+        ]
         table = TensorTable(lists[0], *lists[2:])
         tables = (table.addresses(lists[1]), table.blocks(BLOCK), table.even)
         corrections = torch.tensor([1 - beta**self.updates for beta in BETAS])
@@ -47,7 +50,9 @@ class Case:
     def exact(self) -> list[list[Tensor]]:
         """Masters and moments after torch.optim.AdamW in fp64."""
         after: list[list[Tensor]] = [[], [], []]
-        for p, g, m, v, (multiplier, decay) in zip(self.masters, self.gradients, self.firsts, self.seconds, self.rules.tolist(), strict=True):
+        for p, g, m, v, (multiplier, decay) in zip(
+            self.masters, self.gradients, self.firsts, self.seconds, self.rules.tolist(), strict=True
+        ):
             parameter = p.double().requires_grad_()
             optimizer = torch.optim.AdamW([parameter], lr=self.rate * multiplier, betas=BETAS, eps=EPS, weight_decay=decay, foreach=False)
             state = {"step": torch.tensor(float(self.updates - 1)), "exp_avg": m.double(), "exp_avg_sq": v.double()}
@@ -160,7 +165,9 @@ def test_the_function_looks_tables_up_and_updates_in_place() -> None:
     made = case(SHAPES, [False] * 5)
     arguments, expected = made.arguments(), made.arguments()
     masters, gradients, firsts, seconds, shadows = arguments[:5]
-    adamw_(TensorTable(masters, firsts, seconds, shadows), masters, gradients, firsts, seconds, shadows, *arguments[8:10], betas=BETAS, eps=EPS)
+    adamw_(
+        TensorTable(masters, firsts, seconds, shadows), masters, gradients, firsts, seconds, shadows, *arguments[8:10], betas=BETAS, eps=EPS
+    )
     torch_adamw(*expected)
     assert all(torch.equal(one, other) for one, other in zip(masters, expected[0], strict=True))
 
@@ -194,6 +201,6 @@ def test_blocks_cover_every_element_once_in_order(sizes: list[int], size: int) -
 def test_tensors_that_accesses_cannot_reach_are_refused() -> None:
     table = TensorTable([draw(4, 4)])
     for gradient in (draw(4, 4).T, draw(17)[1:], draw(4, 4).double()):
-        with pytest.raises(ValueError, match="contiguous|fp32 or bf16"):
+        with pytest.raises(ValueError, match=r"contiguous|fp32 or bf16"):
             table.addresses([gradient])
     assert ALIGNMENT == 16

@@ -29,7 +29,13 @@ def exact(gradients: list[Tensor | None]) -> float:
 @pytest.mark.parametrize("norm", NORMS, ids=["kernel", "reference"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_norm_is_that_of_all_gradients_together(norm: object, dtype: torch.dtype) -> None:
-    gradients = [draw(3, 7, dtype=dtype), draw(CHUNK + 1000, dtype=torch.float32, seed=1), None, draw(1, dtype=dtype, seed=2), draw(64, 48, seed=3)]
+    gradients = [
+        draw(3, 7, dtype=dtype),
+        draw(CHUNK + 1000, dtype=torch.float32, seed=1),
+        None,
+        draw(1, dtype=dtype, seed=2),
+        draw(64, 48, seed=3),
+    ]
     found, coefficient, skip = norm(*arguments(gradients))
     assert (found.dtype, coefficient.dtype, skip.dtype) == (torch.float64, torch.float32, torch.int32)
     assert float(found) == pytest.approx(exact(gradients), rel=1e-6 if norm is launch_gradient_norm else 1e-12)
