@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,6 @@ def deterministic(threads: int | None = None) -> Iterator[int]:
     before = torch.are_deterministic_algorithms_enabled()
     threads_before = torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product; torch refuses without
     if threads is not None:
         torch.set_num_threads(threads)
     try:
