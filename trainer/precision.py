@@ -33,7 +33,7 @@ def device_of(name: str) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError("torch finds no GPU here", field="train.device", found=name, allowed=["auto", "cpu"], fix="leave device out")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; without it torch's deterministic mode refuses any
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; deterministic algorithms need it
     return torch.device("cuda", torch.cuda.current_device())
 
 

@@ -186,4 +186,4 @@ def variants(width: int) -> list[Variant]:
     scalars = dict.fromkeys(("keep_first", "take_first", "keep_second", "take_second", "eps"), "fp32")
     types = {"addresses_ptr": long, "blocks_ptr": pointer(torch.int32), "rules_ptr": full, "rate_ptr": full, "coefficient_ptr": full}
     types |= {"skip_ptr": pointer(torch.int32), "corrections_ptr": full, **scalars}
-    return [Variant(adamw_kernel, types, {"EVEN": True, "BLOCK": BLOCK}, WARPS, narrow=20)]
+    return [Variant(adamw_kernel, types, {"EVEN": True, "BLOCK": BLOCK}, WARPS, narrow=16)]

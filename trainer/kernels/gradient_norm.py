@@ -65,7 +65,7 @@ def clipping_kernel(sums_ptr, norm_ptr, coefficient_ptr, skip_ptr, places, limit
     norm = tl.sqrt(tl.sum(total, 0))
     finite = norm < float("inf")
     tl.store(norm_ptr, norm)
-    tl.store(coefficient_ptr, tl.where(finite & (norm > limit), limit / norm, 1.0).to(tl.float32))
+    tl.store(coefficient_ptr, tl.where(finite & (norm > limit), limit / tl.where(norm > limit, norm, 1.0), 1.0).to(tl.float32))
     tl.store(skip_ptr, tl.where(finite, 0, 1))
 
 
