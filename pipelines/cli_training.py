@@ -120,8 +120,11 @@ def branch_checkpoint(
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or Path(checkpoint).parent.parent / "branches"
     from trainer.checkpoint import load
+    from trainer.precision import check_possible
 
-    length = int(load(checkpoint).state.settings["sequence_length"])
+    settings = load(checkpoint).state.settings
+    check_possible(settings["precision"], settings.get("device", "auto"))
+    length = int(settings["sequence_length"])
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     with TerminalProgress() as progress:
         watch = TrainingWatch(progress)

@@ -85,6 +85,10 @@ def run_recipe(
     """
     if until not in UNTIL:
         raise UserError("no such step to stop after", field="--until", found=until, allowed=UNTIL)
+    if until == UNTIL[-1] and loaded.recipe.mixture is not None:
+        from pipelines.training import check_machine
+
+        check_machine(loaded)
     executor = executor_kind(workers, scheduler, executor)
     store = _run_store(runs, loaded.recipe.name, scheduler)
     record = RunRecord(store, loaded)

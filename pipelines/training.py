@@ -146,6 +146,7 @@ def train_recipe(
     Raises: StoppedError after a signal; UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
+    check_machine(loaded)
     plan = plan or edited_plan(store, plan_mixture(loaded, materials))
     branches = plan_branches(loaded, materials, plan)
     write_plan(store, plan)
@@ -176,6 +177,19 @@ def train_recipe(
     facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
     store.write(outcome, canonical_json(facts) + b"\n")
     return ledgers
+
+
+def check_machine(loaded: LoadedRecipe) -> None:
+    """Raises: UserError when this machine cannot train as the recipe says."""
+    train = loaded.recipe.train
+    if train.precision != "bf16" and train.device != "cuda":
+        return
+    from trainer.precision import check_possible
+
+    try:
+        check_possible(train.precision, train.device)
+    except UserError as error:
+        raise loaded.placed(error) from None
 
 
 def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:

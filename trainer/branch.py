@@ -27,6 +27,7 @@ from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, load
 from trainer.loop import Folders, TrainOutcome, train
 from trainer.losses import Loss
 from trainer.model_config import ModelConfig
+from trainer.precision import DTYPES, device_of
 from trainer.resume import model_of
 from trainer.run import StepReport
 from trainer.schedules import ScheduleSpec
@@ -173,7 +174,7 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
 def _measure(validation: Folders, tokenizer: Tokenizer, settings: TrainSettings) -> Callable[[Checkpoint], dict[str, Loss]]:
     def measure(checkpoint: Checkpoint) -> dict[str, Loss]:
         return validate(
-            model_of(checkpoint),
+            model_of(checkpoint, device_of(settings.device), DTYPES[settings.resolved_precision]),
             validation,
             tokenizer,
             sequence_length=settings.sequence_length,

@@ -45,9 +45,11 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def software() -> dict[str, str]:
-    """Versions behind the bits."""
+def software(device: torch.device) -> dict[str, str]:
+    """Versions behind the bits; on a GPU also which one, and CUDA's."""
+    gpu = {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)} if device.type == "cuda" else {}
     return {
+        **gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -22,6 +22,7 @@ from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
 from trainer.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.model import Model
+from trainer.precision import device_of
 from trainer.resume import model_of
 
 
@@ -39,10 +40,10 @@ class GenerateSettings(BaseModel):
     context: Annotated[int, Field(ge=1)] = 256
 
 
-def speaker(checkpoint: Checkpoint | str | os.PathLike[str]) -> tuple[Model, Tokenizer]:
-    """Model and tokenizer of a checkpoint. Raises: UserError when it is damaged."""
+def speaker(checkpoint: Checkpoint | str | os.PathLike[str], device: str = "auto") -> tuple[Model, Tokenizer]:
+    """Model, in fp32 on a :func:`~trainer.precision.device_of`, and tokenizer of a checkpoint. Raises: UserError when it is damaged."""
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
-    return model_of(found), Tokenizer.load(found.read(TOKENIZER))
+    return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))
 
 
 def generate(

@@ -25,6 +25,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainer.attention_mask import document_mask
+from trainer.kernels.embedding import embedding
 from trainer.kernels.linear_cross_entropy import linear_cross_entropy
 from trainer.kernels.residual_norm import residual_norm
 from trainer.kernels.rms_norm import rms_norm
@@ -150,7 +151,7 @@ class Model(nn.Module):
         """
         mask = document_mask(documents)
         angles = rotation(positions, self.config.head_dim, self.rotary)
-        stream_BTD = F.embedding(tokens, self.embedding) * self.config.scale_emb  # noqa: N806
+        stream_BTD = embedding(tokens, self.embedding, self.config.scale_emb)  # noqa: N806
         branch_BTD = None  # noqa: N806
         for layer in self.layers:
             stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask)  # noqa: N806

@@ -1,4 +1,4 @@
-"""AdamW over the groups of the parameterisation, in fp32, the same bits every time.
+"""AdamW over the groups of the parameterisation, the same bits every time.
 
     optimizer = AdamW(parameter_groups(model, config, peak=0.01, weight_decay=0.1), betas=(0.9, 0.95), eps=1e-8)
     loss.backward()
@@ -8,16 +8,23 @@
 
 The update is torch's fused AdamW (decoupled decay, Loshchilov and Hutter, arXiv 1711.05101):
 m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p = p - lr (wd p + m' / (sqrt(v') + eps)), with m', v' corrected for their start at zero.
+
+Parameters of a CPU in fp32 (or fp64) are updated by torch itself (:class:`TorchUpdate`). On a GPU, and wherever the model computes
+in bf16, one kernel updates fp32 masters and writes their bf16 copies (:class:`trainer.master_weights.MasterUpdate`). No call here waits
+for a GPU but :attr:`AdamW.updates`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from artifacts.errors import UserError
+from trainer.kernels.gradient_norm import euclidean_norm
+from trainer.master_weights import MasterUpdate
 from trainer.parameterisation import ParameterGroup
 
 FIRST, SECOND = "exp_avg", "exp_avg_sq"
@@ -25,51 +32,70 @@ FIRST, SECOND = "exp_avg", "exp_avg_sq"
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Euclidean norm (fp64 scalar) of all gradients, summed in fp64 and in the order given; absent gradients count as 0."""
-    squares = [
-        torch.linalg.vector_norm(parameter.grad, dtype=torch.float64).square() for parameter in parameters if parameter.grad is not None
-    ]
-    return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64)
+    return euclidean_norm([parameter.grad for parameter in parameters])
 
 
 class AdamW:
-    """One optimizer of a whole model; knows its tensors by name, which is how checkpoints store their moments."""
+    """One optimizer of a whole model; knows its tensors by name, which is how checkpoints store weights and moments.
 
-    def __init__(self, groups: Sequence[ParameterGroup], *, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8) -> None:
+    ``compute``: the type the model is to compute in, its own unless given. For bf16 the values it has become the masters,
+    and the model keeps bf16 copies of them, whose gradients are fp32 where torch has ``grad_dtype`` (2.10 and later).
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[ParameterGroup],
+        *,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        compute: torch.dtype | None = None,
+    ) -> None:
         self.groups = tuple(groups)
         self.named: dict[str, nn.Parameter] = {
             name: parameter for group in self.groups for name, parameter in zip(group.names, group.parameters, strict=True)
         }
-        self.updates = 0
-        settings = [{"params": list(group.parameters), "lr": group.lr, "weight_decay": group.weight_decay} for group in self.groups]
-        self._torch = torch.optim.AdamW(settings, betas=betas, eps=eps, fused=True)
+        plain = compute != torch.bfloat16 and all(parameter.device.type == "cpu" for parameter in self.named.values())
+        self._update: TorchUpdate | MasterUpdate = (TorchUpdate if plain else MasterUpdate)(self.groups, betas, eps, compute)
+
+    @property
+    def updates(self) -> int:
+        """Updates made, those skipped not counted. Waits for a GPU."""
+        return self._update.updates
 
     def step(self, rate: float) -> None:
-        """Update every tensor that has a gradient at ``rate`` times its group's multiplier."""
-        for settings, group in zip(self._torch.param_groups, self.groups, strict=True):
-            settings["lr"] = rate * group.lr_multiplier
-        self._torch.step()
-        self.updates += 1
+        """Update every tensor that has a gradient at ``rate`` times its group's multiplier, clipped as the :meth:`clip` before said.
 
-    def clip(self, limit: float | None) -> float:
-        """Scale all gradients down to a joint norm of ``limit``; returns the norm before. None only measures."""
-        norm = float(gradient_norm(self.named.values()))
-        if limit is not None and norm > limit:
-            for parameter in self.named.values():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(limit / norm)
-        return norm
+        Where that met a norm or a loss that is not finite, everything stays as it was.
+        """
+        self._update.step(rate)
+
+    def clip(self, limit: float | None, loss: Tensor | None = None) -> Tensor:
+        """Bring all gradients down to a joint norm of ``limit`` in the next :meth:`step`; returns the norm before (fp64 scalar).
+
+        None only measures. On a CPU in fp32 the gradients themselves are scaled, at once. ``loss``: a scalar that must be finite too.
+        """
+        return self._update.clip(limit, loss)
 
     def zero_grad(self) -> None:
         """Forget the gradients; the next backward pass starts them anew."""
-        self._torch.zero_grad(set_to_none=True)
+        for parameter in self.named.values():
+            parameter.grad = None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name as a checkpoint keeps them, the live tensors: masters where there are any."""
+        return dict(zip(self.named, self._update.masters(), strict=True))
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over stored ``weights`` of the same names and shapes, into masters and model."""
+        with torch.no_grad():
+            for (name, parameter), master in zip(self.named.items(), self._update.masters(), strict=True):
+                master.copy_(weights[name])
+                if master is not parameter:
+                    parameter.copy_(master)
 
     def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
         """First and second moment of each tensor by name, the live tensors; zeros before the first update."""
-        found = {}
-        for name, parameter in self.named.items():
-            state = self._torch.state.get(parameter)
-            found[name] = (state[FIRST], state[SECOND]) if state else (torch.zeros_like(parameter.data), torch.zeros_like(parameter.data))
-        return found
+        return dict(zip(self.named, self._update.moments(), strict=True))
 
     def restore(self, moments: Mapping[str, tuple[Tensor, Tensor]], updates: int) -> None:
         """Take over stored ``moments`` and the count of ``updates`` done; UserError where names or shapes differ."""
@@ -86,6 +112,53 @@ class AdamW:
                     field=name,
                     fix="resume with the model the checkpoint was made of",
                 )
+        self._update.restore([moments[name] for name in self.named], updates)
+
+
+class TorchUpdate:
+    """Parameters updated by torch's fused AdamW, in their own type; for a CPU, where reading a figure costs nothing."""
+
+    def __init__(
+        self, groups: Sequence[ParameterGroup], betas: tuple[float, float], eps: float, compute: torch.dtype | None = None
+    ) -> None:
+        self.groups = groups
+        self.parameters = [parameter for group in groups for parameter in group.parameters]
+        self.updates = 0
+        self._skip = False
+        settings = [{"params": list(group.parameters), "lr": group.lr, "weight_decay": group.weight_decay} for group in groups]
+        self._torch = torch.optim.AdamW(settings, betas=betas, eps=eps, fused=True)
+
+    def clip(self, limit: float | None, loss: Tensor | None) -> Tensor:
+        found = gradient_norm(self.parameters)
+        norm = float(found)
+        self._skip = not (math.isfinite(norm) and (loss is None or math.isfinite(float(loss))))
+        if limit is not None and norm > limit and not self._skip:
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(limit / norm)
+        return found
+
+    def step(self, rate: float) -> None:
+        skip, self._skip = self._skip, False
+        if skip:
+            return
+        for settings, group in zip(self._torch.param_groups, self.groups, strict=True):
+            settings["lr"] = rate * group.lr_multiplier
+        self._torch.step()
+        self.updates += 1
+
+    def masters(self) -> Sequence[Tensor]:
+        return self.parameters
+
+    def moments(self) -> list[tuple[Tensor, Tensor]]:
+        states = [(self._torch.state.get(parameter), parameter) for parameter in self.parameters]
+        return [
+            (state[FIRST], state[SECOND]) if state else (torch.zeros_like(parameter.data), torch.zeros_like(parameter.data))
+            for state, parameter in states
+        ]
+
+    def restore(self, moments: Sequence[tuple[Tensor, Tensor]], updates: int) -> None:
+        for parameter, (first, second) in zip(self.parameters, moments, strict=True):
             self._torch.state[parameter] = {
                 "step": torch.tensor(float(updates), dtype=torch.float32, device=parameter.device),
                 FIRST: first.to(parameter, copy=True),

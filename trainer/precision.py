@@ -1,34 +1,74 @@
-"""In which precision a run computes.
+"""On which device and in which precision a run computes.
 
     fp32    weights, moments, activations and every sum of products in 32 bits; sums that decide a figure in 64
-    auto    what this device trains best in: on a CPU fp32, the only precision this release has
+    bf16    weights as the model sees them, activations and what products take in in bf16; masters, moments, gradients summed over
+            micro-batches, and every sum of products in fp32
+    auto    what the device trains best in: bf16 on a GPU of compute capability 8 or more, fp32 elsewhere
 
-Torch has switches that would make fp32 something else in silence: another default type, and products that may be
-rounded to bf16 inside. While a run lasts they stand where the name says.
+Checkpoints hold fp32 masters, whatever the precision. On a CPU bf16 is right but slower than fp32: :func:`trainer.loop.train` does what
+it is told, so that the tests need no GPU; recipes and commands ask :func:`check_possible` first, which refuses.
+
+Torch has switches that would make a precision something else in silence: another default type, and products that may be
+rounded to bf16 inside, or their sums. While a run lasts they stand where the name says.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
 
-DTYPES = {"fp32": torch.float32}
+from artifacts.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+AMPERE = 8
+"""Compute capability from which on products of bf16 are the GPU's own."""
+
+
+def device_of(name: str) -> torch.device:
+    """The device ``auto`` (a GPU where there is one), ``cpu`` or ``cuda`` comes to. Raises: UserError where there is no GPU."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("torch finds no GPU here", field="train.device", found=name, allowed=["auto", "cpu"], fix="leave device out")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; deterministic algorithms need it
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def best_precision(device: torch.device) -> str:
+    """What ``auto`` comes to."""
+    return "bf16" if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE else "fp32"
+
+
+def check_possible(precision: str, device: str) -> None:
+    """Raises: UserError where the device is not here, or this machine cannot train in the precision at a speed worth having."""
+    found = device_of(device)
+    if precision == "bf16" and best_precision(found) != "bf16":
+        raise UserError(
+            f"bf16 needs a GPU of compute capability {AMPERE}.0 or more",
+            field="train.precision",
+            found=precision,
+            allowed=["auto", "fp32"],
+            fix="leave precision out: auto trains in fp32 on this machine",
+        )
 
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[torch.dtype]:
-    """Tensors of this type and products without rounding to less, while the block runs; yields the type.
+    """Torch's switches as ``precision``, one of :data:`DTYPES`, has them, while the block runs; yields the type the model computes in.
 
-    ``precision``: one of :data:`DTYPES`. Torch's switches are put back afterwards.
+    What is not said to be bf16 is fp32, and no sum of products is rounded on its way. The switches are put back afterwards.
     """
-    dtype = DTYPES[precision]
     before, products = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    torch.set_default_dtype(dtype)
+    sums = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     try:
-        yield dtype
+        yield DTYPES[precision]
     finally:
         torch.set_default_dtype(before)
         torch.set_float32_matmul_precision(products)
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = sums

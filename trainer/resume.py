@@ -7,6 +7,7 @@ edited, a run made longer, or a decay branched off.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,20 +32,22 @@ def moment_tensors(optimizer: AdamW) -> dict[str, torch.Tensor]:
     return found
 
 
-def restore(checkpoint: Checkpoint, model: Model, optimizer: AdamW) -> None:
-    """Put weights and moments back. Raises: UserError when any file is damaged, those not read here too, or belongs to another model."""
+def restore(checkpoint: Checkpoint, optimizer: AdamW) -> None:
+    """Put weights and moments back, into masters and model.
+
+    Raises: UserError when any file is damaged, those not read here too, or belongs to another model.
+    """
     checkpoint.check()
-    restore_weights(checkpoint, model)
+    optimizer.load(fitting_weights(checkpoint, optimizer.named))
     moments = checkpoint.moments()
     names = {name.removeprefix(FIRST) for name in moments if name.startswith(FIRST)}
     pairs = {name: (moments[FIRST + name], moments[SECOND + name]) for name in names if SECOND + name in moments}
     optimizer.restore(pairs, checkpoint.state.step)
 
 
-def restore_weights(checkpoint: Checkpoint, model: Model) -> None:
-    """Put the weights back. Raises: UserError when the file is damaged or of another model."""
+def fitting_weights(checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint. Raises: UserError when the file is damaged or their names or shapes are not those of ``own``."""
     weights = checkpoint.weights()
-    own = dict(model.named_parameters())
     odd = sorted(weights.keys() ^ own.keys()) or sorted(name for name, value in own.items() if weights[name].shape != value.shape)
     if odd:
         raise UserError(
@@ -53,16 +56,18 @@ def restore_weights(checkpoint: Checkpoint, model: Model) -> None:
             field=odd[0],
             fix="use the model settings of the run that wrote them",
         )
+    return weights
+
+
+def model_of(checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+    """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises: UserError when a file is damaged."""
+    model = Model(ModelConfig.from_dict(checkpoint.state.model))
+    own = dict(model.named_parameters())
+    weights = fitting_weights(checkpoint, own)
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(weights[name])
-
-
-def model_of(checkpoint: Checkpoint) -> Model:
-    """The model of a checkpoint, weights and all. Raises: UserError when a file is damaged."""
-    model = Model(ModelConfig.from_dict(checkpoint.state.model))
-    restore_weights(checkpoint, model)
-    return model
+    return model.to(device, dtype)
 
 
 def check_fits(

@@ -23,10 +23,11 @@ from trainer.determinism import software, source_digest
 from trainer.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer import AdamW
+from trainer.precision import DTYPES, device_of
 from trainer.resume import check_fits, moment_tensors, restore
 from trainer.schedules import ScheduleSpec, rate
 from trainer.settings import TrainSettings
-from trainer.step import batch_loss
+from trainer.step import pending_loss
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,20 @@ class Run:
     ) -> Run:
         """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint does not fit."""
         schedule = settings.schedule_of(plan)
-        model = Model(config)
-        optimizer = AdamW(
-            parameter_groups(model, config, settings.schedule.peak, settings.weight_decay), betas=settings.betas, eps=settings.eps
-        )
-        history: tuple[Stretch, ...] = ()
+        if source is not None:
+            check_fits(source, plan=plan, config=config, settings=settings, schedule=schedule, tokenizer_hash=tokenizer.hash)
+        device = device_of(settings.device)
+        model = Model(config).to(device)
         if source is None:
             init(model, config, settings.seed)
-        else:
-            check_fits(source, plan=plan, config=config, settings=settings, schedule=schedule, tokenizer_hash=tokenizer.hash)
-            restore(source, model, optimizer)
+        groups = parameter_groups(model, config, settings.schedule.peak, settings.weight_decay)
+        optimizer = AdamW(groups, betas=settings.betas, eps=settings.eps, compute=DTYPES[settings.resolved_precision])
+        history: tuple[Stretch, ...] = ()
+        if source is not None:
+            restore(source, optimizer)
             history = source.state.history
         step = 0 if source is None else source.state.step
-        stretch = Stretch(from_step=step, plan_hash=plan.hash, source_digest=source_digest(), software=software(), threads=threads)
+        stretch = Stretch(from_step=step, plan_hash=plan.hash, source_digest=source_digest(), software=software(device), threads=threads)
         if not history or history[-1].model_copy(update={"from_step": step}) != stretch:
             history = (*history, stretch)
         return cls(plan, loader, tokenizer, settings, schedule, model, optimizer, token_bytes(tokenizer), history, step, parent)
@@ -120,9 +122,12 @@ class Run:
         Raises: UserError when the loss or the gradient is not finite; the weights are untouched then.
         """
         step = self.step + 1
-        found = batch_loss(self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True)
-        norm = self.optimizer.clip(self.settings.clip)
+        pending = pending_loss(self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True)
+        pending_norm = self.optimizer.clip(self.settings.clip, pending.summed)
         lr = rate(self.schedule, step)
+        self.optimizer.step(lr)
+        self.optimizer.zero_grad()
+        found, norm = pending.read(), float(pending_norm)  # the one time that the device is waited for
         if not (math.isfinite(found.loss) and math.isfinite(norm)):
             raise UserError(
                 f"the loss or the gradient is not finite at step {step}",
@@ -130,8 +135,6 @@ class Run:
                 found=f"loss {found.loss}, gradient norm {norm}",
                 fix=f"lower the peak learning rate (now {self.schedule.peak}) and resume from an earlier checkpoint",
             )
-        self.optimizer.step(lr)
-        self.optimizer.zero_grad()
         self.step = step
         losses = by_source(found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes)
         tokens = self.plan.tokens_before(step)
@@ -157,7 +160,7 @@ class Run:
             asked=asked,
             parent=self.parent,
         )
-        weights = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}
         written = checkpoint.save(store, state, weights, moment_tensors(self.optimizer), files)
         checkpoint.drop_unasked(store, below=self.step)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MICRO_BATCH_TOKENS = 2048
-HALF = ("bf16", "fp16", "bfloat16", "float16")
+OTHER_HALVES = ("fp16", "float16", "bfloat16")
 
 
 class Part(BaseModel):
@@ -73,8 +73,8 @@ class TrainSettings(Part):
 
     ``clip`` is the joint gradient norm above which gradients are scaled down, null for never. ``micro_batch_tokens`` bounds memory
     and changes rounding only. ``checkpoint_every`` checkpoints are all kept, besides one at the end of each segment. ``validation_windows``
-    bounds what is read of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes. ``precision`` is
-    fp32, which ``auto`` comes to on a CPU; :mod:`trainer.precision` carries it out.
+    bounds what is read of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes. ``device`` and
+    ``precision`` are carried out by :mod:`trainer.precision`, which also says what ``auto`` comes to.
     """
 
     sequence_length: Annotated[int, Field(ge=2, le=1 << 20)] = 256
@@ -86,7 +86,8 @@ class TrainSettings(Part):
     clip: Scale | None = 1.0
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     eps: Scale = 1e-8
-    precision: Literal["auto", "fp32"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     checkpoint_every: Count = 100
     validate_every: Count = 50
     validation_windows: Count | None = 64
@@ -95,15 +96,15 @@ class TrainSettings(Part):
 
     @field_validator("precision", mode="before")
     @classmethod
-    def _possible(cls, value: Any) -> Any:
-        """Half precisions exist, but not here: say so instead of listing words."""
-        if value in HALF:
+    def _known(cls, value: Any) -> Any:
+        """Say of half precisions under other names what there is instead."""
+        if value in OTHER_HALVES:
             raise UserError(
-                f"{value} needs a GPU, and this release trains on CPUs",
+                f"{value} is not a precision to train in here",
                 field="train.precision",
                 found=value,
-                allowed=["auto", "fp32"],
-                fix="leave precision out: auto trains in fp32 on this machine",
+                allowed=["auto", "fp32", "bf16"],
+                fix="write bf16, which needs a GPU, or leave precision out",
             )
         return value
 
@@ -116,8 +117,12 @@ class TrainSettings(Part):
 
     @property
     def resolved_precision(self) -> str:
-        """What ``precision`` comes to on a CPU."""
-        return "fp32"
+        """What ``precision`` comes to on this machine."""
+        if self.precision != "auto":
+            return self.precision
+        from trainer.precision import best_precision, device_of  # torch, which reading a recipe does not need
+
+        return best_precision(device_of(self.device))
 
     @property
     def micro_batch_windows(self) -> int:

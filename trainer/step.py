@@ -9,15 +9,19 @@ Shapes: B windows of T tokens in the global batch, b of them in a micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mixtures.loader import Batch
+from trainer.kernels.transfer import to_device
 from trainer.model import Model
+
+COLUMNS = ("tokens", "positions", "documents", "targets", "weights")
 
 
 @dataclass(frozen=True)
@@ -29,35 +33,53 @@ class StepLoss:
     nats: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class PendingLoss:
+    """A step's loss where it was computed, nobody having waited for it: ``summed`` weighted nats () fp64, ``nats`` (B, T) fp32."""
+
+    summed: Tensor
+    targets: float
+    nats: Tensor
+
+    def read(self) -> StepLoss:
+        """The figures on the host. Waits for the device."""
+        loss = float(self.summed) / self.targets if self.targets > 0 else 0.0
+        return StepLoss(loss, self.targets, self.nats.cpu().numpy())
+
+
 def micro_batches(batch: Batch, rows: int) -> Iterator[slice]:
     """Consecutive slices of at most ``rows`` windows."""
     for first in range(0, len(batch.tokens), rows):
         yield slice(first, min(first + rows, len(batch.tokens)))
 
 
-def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool, device: torch.device | str = "cpu") -> StepLoss:
+def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> StepLoss:
     """Loss of a global batch; with ``backward`` its gradient is added to the parameters' ``grad``.
 
     ``rows``: windows per micro-batch. A batch without any target has loss 0 and no gradient.
     """
+    return pending_loss(model, batch, rows, backward=backward).read()
+
+
+def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> PendingLoss:
+    """:func:`batch_loss` on the model's device, which is not waited for: the batch goes there at once, its figures stay there."""
     total = float(batch.weights.sum(dtype=np.float64))
-    nats = np.zeros(batch.tokens.shape, np.float32)
-    summed = 0.0
+    device = model.embedding.device
+    columns = {name: to_device(torch.from_numpy(getattr(batch, name)), device) for name in COLUMNS}
+    summed = torch.zeros((), dtype=torch.float64, device=device)
+    each = []
     for part in micro_batches(batch, rows):
-        part_nats, part_each = forward(model, batch, part, device)
+        part_nats, part_each = forward(model, columns, part)
         if backward and total > 0:
             (part_nats / total).backward()  # type: ignore[no-untyped-call]
-        summed += float(part_nats.detach())
-        nats[part] = part_each.detach().float().cpu().numpy().reshape(nats[part].shape)
-    return StepLoss(summed / total if total > 0 else 0.0, total, nats)
+        summed = summed + part_nats.detach().double()
+        each.append(part_each.detach().float())
+    return PendingLoss(summed, total, torch.cat(each))
 
 
-def forward(model: Model, batch: Batch, part: slice, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(model: Model, columns: Mapping[str, Tensor], part: slice) -> tuple[Tensor, Tensor]:
     """Sum of weighted nats of some windows, a scalar, and nats of each target (b, T)."""
-    tokens, positions, documents, targets = (
-        torch.from_numpy(column[part]).to(device).long() for column in (batch.tokens, batch.positions, batch.documents, batch.targets)
-    )
-    weights = torch.from_numpy(batch.weights[part]).to(device)
+    tokens, positions, documents, targets = (columns[name][part].long() for name in ("tokens", "positions", "documents", "targets"))
     hidden = model(tokens, positions, documents)  # (b, T, d)
-    nats, _, each = model.loss(hidden, targets, weights)
+    nats, _, each = model.loss(hidden, targets, columns["weights"][part])
     return nats, each

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from artifacts.errors import UserError
 from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome
+from pipelines.run import RunOutcome, run_recipe
 from pipelines.train_run import train_run
 
 DECAY = "{name: decay, decay: true, tokens: %s, weights: {web-en: 0.4, web-zh: 0.2, code: 0.15, sft: 0.25}%s}"
@@ -72,11 +73,27 @@ def test_the_decay_a_schedule_may_name_is_the_one_the_phases_mark(root: Path, ru
     assert train_run(said, str(runs), until_step=1).computed == 1
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_a_precision_this_machine_cannot_train_in_is_refused_by_name(root: Path, runs: Path, precision: str) -> None:
-    error = refused(root, runs, f"train.precision={precision}")
-    assert (error.field, error.found, error.allowed) == ("train.precision", precision, ["auto", "fp32"])
-    assert "needs a GPU" in error.message
+@pytest.mark.parametrize(
+    ("field", "value", "allowed", "said"),
+    [
+        ("precision", "bf16", ["auto", "fp32"], "needs a GPU"),
+        ("precision", "fp16", ["auto", "fp32", "bf16"], "is not a precision"),
+        ("device", "cuda", ["auto", "cpu"], "no GPU"),
+    ],
+)
+def test_what_this_machine_cannot_train_in_or_on_is_refused_by_name(
+    root: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: str, allowed: list[str], said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for call in (train_run, run_recipe):
+        with pytest.raises(UserError, match=said) as error:
+            call(load_recipe(root / "recipes" / "tiny.yaml", [f"train.{field}={value}", "name=other" if call is run_recipe else "name=tiny"]), str(runs))
+        assert (error.value.field, error.value.found, error.value.allowed) == (f"train.{field}", value, allowed)
+        assert error.value.file == str(root / "recipes" / "tiny.yaml")
+    assert not list(runs.rglob("*.safetensors"))
+    assert not (runs / "other").exists(), "said before the corpus is made"
+    loaded = load_recipe(root / "recipes" / "tiny.yaml", ["train.precision=bf16"])
+    assert loaded.recipe.train.precision == "bf16", "a recipe for another machine can be read here"
 
 
 def change(path: Path, edit: Any) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+import torch
 
 from artifacts.errors import UserError
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import DECAY, STABLE, WEB, plan, settings
 from trainer.branch import model_settings
+from trainer.precision import check_possible, computing_in, device_of
 from trainer.presets import preset
 from trainer.schedules import rate
 from trainer.settings import ModelSettings
@@ -53,11 +57,68 @@ def test_ends_a_schedule_names_must_be_the_plans(corpus: Corpus) -> None:
     assert error.value.allowed == ["leave it out: no phase is marked decay"]
 
 
-def test_auto_is_fp32_here_and_half_precision_is_refused() -> None:
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets torch say that there is a GPU of a compute capability."""
+
+    def present(major: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (major, 0))
+
+    return present
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_auto_is_fp32_on_the_cpu_and_bf16_is_refused() -> None:
     assert (settings().precision, settings().resolved_precision, settings().fixed()["precision"]) == ("auto", "fp32", "fp32")
-    with pytest.raises(UserError, match="needs a GPU") as error:
-        settings(precision="bf16")
-    assert (error.value.field, error.value.allowed) == ("train.precision", ["auto", "fp32"])
+    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
+    check_possible("auto", "auto")
+    check_possible("fp32", "cpu")
+    for device in ("auto", "cpu"):
+        with pytest.raises(UserError, match="needs a GPU") as error:
+            check_possible("bf16", device)
+        assert (error.value.field, error.value.allowed) == ("train.precision", ["auto", "fp32"])
+    with pytest.raises(UserError, match="no GPU") as error:
+        check_possible("auto", "cuda")
+    assert (error.value.field, error.value.allowed) == ("train.device", ["auto", "cpu"])
+
+
+def test_with_a_gpu_auto_is_there_and_in_bf16_where_it_can(a_gpu: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    a_gpu(9)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # what is set already stays, and comes back after the test
+    assert device_of("auto") == device_of("cuda") == torch.device("cuda", 0)
+    assert settings().resolved_precision == settings().resolved()["precision"] == "bf16"
+    assert settings(device="cpu").resolved_precision == settings(precision="fp32").resolved_precision == "fp32"
+    check_possible("bf16", "auto")
+    a_gpu(7)
+    assert settings().resolved_precision == "fp32"
+    with pytest.raises(UserError, match="compute capability 8"):
+        check_possible("bf16", "cuda")
+
+
+def test_other_half_precisions_are_refused_by_name() -> None:
+    for name in ("fp16", "float16", "bfloat16"):
+        with pytest.raises(UserError, match=name) as error:
+            settings(precision=name)
+        assert (error.value.field, error.value.allowed) == ("train.precision", ["auto", "fp32", "bf16"])
+
+
+def test_switches_of_torch_come_back_after_a_run() -> None:
+    def switches() -> tuple[object, ...]:
+        reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        return torch.get_default_dtype(), torch.get_float32_matmul_precision(), reduced
+
+    before = switches()
+    with computing_in("bf16") as dtype:
+        assert dtype == torch.bfloat16
+        assert switches() == (torch.float32, "highest", False)
+    assert switches() == before
 
 
 def test_a_warm_up_that_reaches_into_the_decay_is_refused(corpus: Corpus) -> None:

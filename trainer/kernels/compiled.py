@@ -26,7 +26,9 @@ from trainer.kernels.language import triton
 from trainer.model_config import VOCABULARY_MULTIPLE
 
 HOPPER = 90
-MODULES: tuple[str, ...] = ("rms_norm", "residual_norm", "rope", "swiglu", "cross_entropy_rows")
+MODULES: tuple[str, ...] = (
+    "rms_norm", "residual_norm", "rope", "swiglu", "cross_entropy_rows", "adamw", "gradient_norm", "embedding",
+)  # fmt: skip
 """Kernel files that say, in a function ``variants``, what they launch at a width."""
 SHAPES = {"2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36}, "1.2B": {"width": 1536, "ff": 3840, "heads": 24, "kv_heads": 8}}
 VOCABULARY = 122_753
