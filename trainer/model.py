@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from trainer.attention_mask import document_mask
 from trainer.cross_entropy import linear_cross_entropy
+from trainer.kernels.attention import attention, document_bounds
 from trainer.model_config import ModelConfig
 from trainer.parameterisation import ParameterGroup, init, parameter_groups
 from trainer.rotary import rotate, rotation
@@ -77,9 +77,7 @@ class Attention(nn.Module):
         qkv = self.qkv(x_BTD).view(rows, tokens, turned + self.kv_heads, self.head_dim)
         qk = rotate(qkv[:, :, :turned], *angles)
         q, k, v = (part.transpose(1, 2) for part in (qk[:, :, : self.heads], qk[:, :, self.heads :], qkv[:, :, turned:]))
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=self.heads != self.kv_heads
-        )  # (B, H, T, K)
+        mixed = attention(q, k, v, self.scale, mask)  # (B, H, T, K)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(rows, tokens, self.heads * self.head_dim))
         return out
 
@@ -130,9 +128,9 @@ class Model(nn.Module):
 
         ``tokens`` (B, T) int64 below the vocabulary size; ``positions`` (B, T) int64, starting anew with each
         document; ``documents`` (B, T) the document of each token (attention stays inside it), or None for rows of
-        one document each.
+        one document each. Leave ``documents`` on the CPU, also where the model is on a GPU.
         """
-        mask = document_mask(documents)
+        mask = document_bounds(documents, tokens.device)
         angles = rotation(positions, self.config.head_dim, self.config.rope_theta)
         x_BTD = F.embedding(tokens, self.embedding) * self.config.scale_emb  # noqa: N806
         for layer in self.layers:
