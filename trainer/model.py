@@ -20,12 +20,15 @@ Shapes: B rows, T tokens, D width, H query heads, G key-value heads, K head_dim,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainer.cross_entropy import linear_cross_entropy
 from trainer.kernels.attention import attention, document_bounds
+from trainer.kernels.float8 import float8_linear
 from trainer.model_config import ModelConfig
 from trainer.parameterisation import ParameterGroup, init, parameter_groups
 from trainer.rotary import rotate, rotation
@@ -36,16 +39,18 @@ __all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]
 class Matrix(nn.Module):
     """A linear map without bias, ``weight`` (rows, columns), made of named pieces stacked by rows.
 
-    The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product instead of several.
+    The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product instead of several. ``float8``
+    is set by :mod:`trainer.kernels.float8`.
     """
 
     def __init__(self, pieces: dict[str, int], columns: int) -> None:
         super().__init__()
         self.pieces = dict(pieces)
+        self.float8 = False
         self.weight = nn.Parameter(torch.zeros(sum(pieces.values()), columns))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        return float8_linear(x, self.weight) if self.float8 else F.linear(x, self.weight)
 
 
 class RMSNorm(nn.Module):
@@ -137,6 +142,10 @@ class Model(nn.Module):
             x_BTD = layer(x_BTD, angles, mask)  # noqa: N806
         hidden: Tensor = self.final_norm(x_BTD) / self.config.width_multiplier
         return hidden
+
+    def matrices(self) -> Iterator[tuple[str, Matrix]]:
+        """The layers' matrices by path, in order."""
+        yield from ((path, module) for path, module in self.named_modules() if isinstance(module, Matrix))
 
     @property
     def head_weight(self) -> Tensor:

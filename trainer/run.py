@@ -20,6 +20,7 @@ from tokenizer.encode import Tokenizer
 from trainer import checkpoint
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
 from trainer.determinism import software, source_digest
+from trainer.kernels.float8 import use_float8
 from trainer.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer import AdamW
@@ -92,6 +93,8 @@ class Run:
         """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint does not fit."""
         schedule = settings.schedule_of(plan)
         model = Model(config)
+        if settings.float8:
+            use_float8(model, model.embedding.device)
         optimizer = AdamW(
             parameter_groups(model, config, settings.schedule.peak, settings.weight_decay), betas=settings.betas, eps=settings.eps
         )

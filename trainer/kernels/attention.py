@@ -3,21 +3,21 @@
 | where | rows of one document each | packed documents |
 |---|---|---|
 | CPU, fp32 on a GPU | ``scaled_dot_product_attention``, causal | the same with the mask of :mod:`trainer.attention_mask` |
-| bf16 and fp16 on a GPU | the same, by cuDNN or flash attention | ``torch.nn.attention.varlen.varlen_attn``, which skips what the mask would hide |
+| bf16 and fp16 on a GPU | the same, by cuDNN or flash attention | ``torch.nn.attention.varlen.varlen_attn``, which skips what is masked |
 
-No kernel of our own: with heads of 64 and causal masking the known kernels reach about 400 TFLOP/s on Hopper, forward 0.31 TFLOP and
-backward 0.77 TFLOP per layer at 16,384 tokens of the 2.4B, and cuDNN and FlashAttention-3 differ by 7% backward on an H100 (arXiv 2407.08608).
-One is built only when a measurement (benchmarks/gpu/questions.py) shows 15% to gain.
+No kernel of our own: with heads of 64 and causal masking the known kernels reach about 400 TFLOP/s on Hopper (forward 0.31 TFLOP and
+backward 0.77 per layer at 16,384 tokens of the 2.4B), and cuDNN and FlashAttention-3 differ by 7% (arXiv 2407.08608). One is built only
+when a measurement (benchmarks/gpu/questions.py) shows 15% to gain.
 
 Where documents begin is found once per forward pass, not per layer::
 
     bounds = document_bounds(documents, tokens.device)
     mixed = attention(q, k, v, scale, bounds)
 
-Give ``documents`` on the CPU, where the batch was made: the number of documents is then known without waiting for the GPU, and the offsets
-are as few as there are documents (rounded up to a power of two, so that compiled code sees few shapes). ``documents`` on the GPU are not waited
-for either, but any token might begin a document there: the offsets are as many as tokens, mostly empty documents that cost a
-kernel the time to look at them.
+Give ``documents`` on the CPU, where the batch was made: how many they are is then known without waiting for the GPU, and there are as many
+offsets as documents (rounded up to a power of two, so that compiled code sees few shapes). ``documents`` on the GPU are not
+waited for either, but any token might begin a document there: there are as many offsets as tokens, and the kernel has
+to look at many empty documents.
 
 Shapes: B rows, T tokens, H query heads, G key-value heads, K head_dim, N = B T tokens of all rows, S documents.
 """
@@ -74,7 +74,8 @@ def _packed(q: Tensor, k: Tensor, v: Tensor, scale: float, offsets: Tensor) -> T
         else:
             k, v = (part.repeat_interleave(heads // part.shape[1], 1) for part in (k, v))
     flat = [part.transpose(1, 2).reshape(rows * tokens, -1, size) for part in (q, k, v)]
-    mixed: Tensor = varlen_attn(*flat, offsets, offsets, tokens, tokens, **options)
+    run: Any = varlen_attn  # other releases have other signatures
+    mixed: Tensor = run(*flat, offsets, offsets, tokens, tokens, **options)
     return mixed.view(rows, tokens, heads, size).transpose(1, 2)
 
 
