@@ -54,10 +54,9 @@ def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool, device:
 
 def forward(model: Model, batch: Batch, part: slice, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of weighted nats of some windows, a scalar, and nats of each target (b, T)."""
-    tokens, positions, targets = (
-        torch.from_numpy(column[part]).to(device).long() for column in (batch.tokens, batch.positions, batch.targets)
+    tokens, positions, documents, targets = (
+        torch.from_numpy(column[part]).to(device).long() for column in (batch.tokens, batch.positions, batch.documents, batch.targets)
     )
-    documents = torch.from_numpy(batch.documents[part])  # stays here: the model counts documents without waiting for a device
     weights = torch.from_numpy(batch.weights[part]).to(device)
     hidden = model(tokens, positions, documents)  # (b, T, d)
     nats, _, each = model.loss(hidden, targets, weights)
