@@ -14,6 +14,7 @@ from artifacts.errors import UserError
 from pipelines.console import Json, Runs, print_table
 
 model_app = typer.Typer(no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models.")
+Device = Annotated[str, typer.Option("--device", help="with --roofline: H200, H100, A100, or with your figures H200:copy=4.1,matmul=760")]
 schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules.")
 
 
@@ -21,6 +22,9 @@ schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules."
 def model_describe(
     name: Annotated[str, typer.Argument(help="a preset (tiny, 9M, …, 1.2B, 2.4B) or a checkpoint's folder")],
     sequence_length: Annotated[int, typer.Option(min=1)] = 4096,
+    roofline: Annotated[bool, typer.Option("--roofline", help="what a training step costs on a device instead, kernel by kernel")] = False,
+    tokens: Annotated[int, typer.Option(min=1, help="with --roofline: tokens of a forward and backward pass")] = 16_384,
+    device: Device = "H200",
     as_json: Json = False,
 ) -> None:
     """Shape, exact parameter counts, multipliers, compute and memory of a model."""
@@ -34,6 +38,13 @@ def model_describe(
         config = ModelConfig.from_dict(load(name).state.model)
     else:
         config = preset(name)
+    if roofline:
+        from pipelines.terminal_roofline import print_roofline
+        from trainer import roofline as floors
+
+        whole = max(sequence_length, tokens - tokens % sequence_length)
+        print_roofline(floors.roofline(config, floors.Device.parse(device), tokens=whole, sequence_length=sequence_length), as_json)
+        return
     rows = describe(config, sequence_length=sequence_length)
     if as_json:
         print(json.dumps([{**row.__dict__, "shown": row.shown} for row in rows]))
@@ -75,6 +86,8 @@ def train(
     runs: Runs = "runs",
     plan: Annotated[Path | None, typer.Option(help="follow this frozen plan rather than the run's")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value; may be repeated")] = None,
+    roofline: Annotated[bool, typer.Option("--roofline", help="train nothing; what a step costs on a device, kernel by kernel")] = False,
+    device: Device = "H200",
     as_json: Json = False,
 ) -> None:
     """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the corpus."""
@@ -89,6 +102,11 @@ def train(
     started = time.monotonic()
     console = Console(stderr=as_json)
     loaded = load_recipe(recipe, overrides or ())
+    if roofline:
+        from pipelines.terminal_roofline import print_roofline, recipe_roofline
+
+        print_roofline(recipe_roofline(loaded.recipe, device), as_json)
+        return
     with TerminalProgress(console) as progress:
         followed = None if plan is None else Plan.load(plan)
         outcome = train_run(loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress)

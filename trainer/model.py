@@ -20,17 +20,20 @@ Shapes: B rows, T tokens, D width, H query heads, G key-value heads, K head_dim,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from trainer.attention_mask import document_mask
+from trainer.kernels.attention import attention, document_bounds
 from trainer.kernels.embedding import embedding
+from trainer.kernels.float8 import float8_linear
 from trainer.kernels.linear_cross_entropy import linear_cross_entropy
 from trainer.kernels.residual_norm import residual_norm
 from trainer.kernels.rms_norm import rms_norm
 from trainer.kernels.rope import rotated_qkv
-from trainer.kernels.swiglu import swiglu_linear
+from trainer.kernels.swiglu import swiglu, swiglu_linear
 from trainer.model_config import ModelConfig
 from trainer.parameterisation import ParameterGroup, init, parameter_groups
 from trainer.rotary import Rotary, rotation
@@ -41,16 +44,18 @@ __all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]
 class Matrix(nn.Module):
     """A linear map without bias, ``weight`` (rows, columns), made of named pieces stacked by rows.
 
-    The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product instead of several.
+    The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product instead of several. ``float8``
+    is set by :mod:`trainer.kernels.float8`.
     """
 
     def __init__(self, pieces: dict[str, int], columns: int) -> None:
         super().__init__()
         self.pieces = dict(pieces)
+        self.float8 = False
         self.weight = nn.Parameter(torch.zeros(sum(pieces.values()), columns))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        return float8_linear(x, self.weight) if self.float8 else F.linear(x, self.weight)
 
 
 class RMSNorm(nn.Module):
@@ -84,9 +89,7 @@ class Attention(nn.Module):
         rows, tokens, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(rows, tokens, self.heads + 2 * self.kv_heads, self.head_dim)
         q, k, v = (part.transpose(1, 2) for part in rotated_qkv(qkv, *angles, self.heads, self.kv_heads))
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=self.heads != self.kv_heads
-        )  # (B, H, T, K)
+        mixed = attention(q, k, v, self.scale, mask)  # (B, H, T, K)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(rows, tokens, self.heads * self.head_dim))
         return out
 
@@ -100,7 +103,8 @@ class FeedForward(nn.Module):
         self.down = Matrix({"down": config.width}, config.ff)
 
     def forward(self, x_BTD: Tensor) -> Tensor:  # noqa: N803
-        return swiglu_linear(self.gate_up(x_BTD), self.down.weight)
+        gate_up = self.gate_up(x_BTD)
+        return self.down(swiglu(gate_up)) if self.down.float8 else swiglu_linear(gate_up, self.down.weight)  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
@@ -147,9 +151,9 @@ class Model(nn.Module):
 
         ``tokens`` (B, T) int64 below the vocabulary size; ``positions`` (B, T) int64, starting anew with each
         document; ``documents`` (B, T) the document of each token (attention stays inside it), or None for rows of
-        one document each.
+        one document each. Leave ``documents`` on the CPU, also where the model is on a GPU.
         """
-        mask = document_mask(documents)
+        mask = document_bounds(documents, tokens.device)
         angles = rotation(positions, self.config.head_dim, self.rotary)
         stream_BTD = embedding(tokens, self.embedding, self.config.scale_emb)  # noqa: N806
         branch_BTD = None  # noqa: N806
@@ -157,6 +161,10 @@ class Model(nn.Module):
             stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask)  # noqa: N806
         assert branch_BTD is not None  # a model has a layer
         return self.final_norm.join(branch_BTD, stream_BTD, self.config.residual_multiplier)[1]
+
+    def matrices(self) -> Iterator[tuple[str, Matrix]]:
+        """The layers' matrices by path, in order."""
+        yield from ((path, module) for path, module in self.named_modules() if isinstance(module, Matrix))
 
     @property
     def head_weight(self) -> Tensor:

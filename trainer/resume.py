@@ -78,7 +78,8 @@ def check_fits(
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
     _check_same(checkpoint, "model", state.model, config.as_dict())
-    recorded = {name: state.settings.get(name) for name in settings.fixed()}
+    recorded = {**TrainSettings().fixed(), **state.settings}  # a setting newer than the checkpoint had its default
+    recorded = {name: recorded[name] for name in settings.fixed()}
     _check_same(checkpoint, "train", recorded, settings.fixed())
     before = ScheduleSpec.model_validate(state.schedule)
     if before != schedule:

@@ -20,6 +20,7 @@ from tokenizer.encode import Tokenizer
 from trainer import checkpoint
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
 from trainer.determinism import software, source_digest
+from trainer.kernels.float8 import use_float8
 from trainer.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer import AdamW
@@ -96,6 +97,8 @@ class Run:
             check_fits(source, plan=plan, config=config, settings=settings, schedule=schedule, tokenizer_hash=tokenizer.hash)
         device = device_of(settings.device)
         model = Model(config).to(device)
+        if settings.float8:
+            use_float8(model, device)
         if source is None:
             init(model, config, settings.seed)
         groups = parameter_groups(model, config, settings.schedule.peak, settings.weight_decay)

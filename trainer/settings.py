@@ -74,7 +74,8 @@ class TrainSettings(Part):
     ``clip`` is the joint gradient norm above which gradients are scaled down, null for never. ``micro_batch_tokens`` bounds memory
     and changes rounding only. ``checkpoint_every`` checkpoints are all kept, besides one at the end of each segment. ``validation_windows``
     bounds what is read of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes. ``device`` and
-    ``precision`` are carried out by :mod:`trainer.precision`, which also says what ``auto`` comes to.
+    ``precision`` are carried out by :mod:`trainer.precision`, which also says what ``auto`` comes to. ``float8`` lets the layers' matrices
+    multiply in 8-bit floats (:mod:`trainer.kernels.float8`), on GPUs that can.
     """
 
     sequence_length: Annotated[int, Field(ge=2, le=1 << 20)] = 256
@@ -88,6 +89,7 @@ class TrainSettings(Part):
     eps: Scale = 1e-8
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    float8: bool = False
     checkpoint_every: Count = 100
     validate_every: Count = 50
     validation_windows: Count | None = 64
@@ -170,7 +172,7 @@ class TrainSettings(Part):
 
     def fixed(self) -> dict[str, Any]:
         """What a run cannot change once it has begun: everything that decides the past but the schedule, which is compared by its rates."""
-        names = {"sequence_length", "batch_tokens", "seed", "weight_decay", "clip", "betas", "eps"}
+        names = {"sequence_length", "batch_tokens", "seed", "weight_decay", "clip", "betas", "eps", "float8"}
         return {**self.model_dump(mode="json", include=names), "precision": self.resolved_precision}
 
     def resolved(self) -> dict[str, Any]:

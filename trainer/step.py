@@ -21,7 +21,7 @@ from mixtures.loader import Batch
 from trainer.kernels.transfer import to_device
 from trainer.model import Model
 
-COLUMNS = ("tokens", "positions", "documents", "targets", "weights")
+COLUMNS = ("tokens", "positions", "targets", "weights")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Pe
     total = float(batch.weights.sum(dtype=np.float64))
     device = model.embedding.device
     columns = {name: to_device(torch.from_numpy(getattr(batch, name)), device) for name in COLUMNS}
+    columns["documents"] = torch.from_numpy(batch.documents)  # stays here: where documents begin is counted on the host
     summed = torch.zeros((), dtype=torch.float64, device=device)
     each = []
     for part in micro_batches(batch, rows):

@@ -27,12 +27,13 @@ from trainer.model_config import VOCABULARY_MULTIPLE
 
 HOPPER = 90
 MODULES: tuple[str, ...] = (
-    "rms_norm", "residual_norm", "rope", "swiglu", "cross_entropy_rows", "adamw", "gradient_norm", "embedding",
+    "rms_norm", "residual_norm", "rope", "swiglu", "cross_entropy_rows", "adamw", "gradient_norm", "embedding", "float8",
 )  # fmt: skip
 """Kernel files that say, in a function ``variants``, what they launch at a width."""
 SHAPES = {"2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36}, "1.2B": {"width": 1536, "ff": 3840, "heads": 24, "kv_heads": 8}}
 VOCABULARY = 122_753
 _NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int64: "i64", torch.int32: "i32"}
+_NAMES |= {torch.float8_e4m3fn: "fp8e4nv", torch.float8_e5m2: "fp8e5"}
 _BYTES = {"b8": 1, "b16": 2, "b32": 4, "b64": 8, "u8": 1, "u16": 2, "u32": 4, "u64": 8, "s32": 4, "s64": 8, "f32": 4, "f64": 8, "b128": 16}
 
 
