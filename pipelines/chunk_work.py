@@ -42,7 +42,7 @@ class ReadStep:
     fields: Fields
     limits: Limits
     name: str = "read"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class RemoveRowsStep:
     rows: tuple[int, ...]
     quarantine_bytes: int
     name: str = "unique"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow", "orjson")
 
 

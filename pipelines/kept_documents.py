@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were written now
 
-VERSION = 3
+VERSION = 4
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
 ZSTD_LEVEL = 3
