@@ -16,6 +16,7 @@ import orjson
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
+from pipelines.document_files import DISK_PER_INPUT_BYTE
 from pipelines.plan import CorpusPlan
 from pipelines.recipe import LoadedRecipe
 from pipelines.state import Chunk
@@ -24,7 +25,6 @@ RECORD = "run.json"
 LEDGERS = "ledgers"
 DIGESTS = "cache/input-digests.json"
 FORMAT = "run/1"
-DISK_PER_INPUT_BYTE = 1.2  # documents, signals and shards per byte of stored input, measured on zstd-compressed corpora
 
 
 class RunRecord:
@@ -52,6 +52,7 @@ class RunRecord:
             "chunks": [],
             "units": [],
         }
+        self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
         self._before = set(_load(store, RECORD).get("units", ()))
         self._last = "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
@@ -62,7 +63,7 @@ class RunRecord:
         Raises: UserError when the disk has clearly too little room.
         """
         free = self.store.free_bytes()
-        needed = int(plan.input_bytes * DISK_PER_INPUT_BYTE)
+        needed = int(plan.input_bytes * DISK_PER_INPUT_BYTE[self._compression])
         if free is not None and free < needed and not self.store.exists(RECORD):
             raise UserError(
                 "too little room on the disk for this run",
