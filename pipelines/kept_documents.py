@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were written now
 
-VERSION = 4
+VERSION = 5
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
-ZSTD_LEVEL = 3
+ZSTD_LEVEL = 1  # files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths of the time
 
 _PLACE = ("native_id", "source", "path", "offset")
 
