@@ -7,7 +7,6 @@ selection, evidence, tokenizer and shards. It is for readers; the driver never t
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -101,13 +100,13 @@ class RunRecord:
 
 def write_record(store: Store, content: dict[str, Any]) -> None:
     """``run.json``, whole."""
-    store.write(RECORD, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+    store.write(RECORD, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def write_ledger(store: Store, number: int, ledger: Ledger) -> None:
     """A step's ledger in a file of its own."""
     step = ledger.step.replace(" (measure)", "-measure").replace(" ", "-")
-    store.write(f"{LEDGERS}/{number:02d}-{step}.json", json.dumps(ledger.to_json(), indent=1).encode() + b"\n")
+    store.write(f"{LEDGERS}/{number:02d}-{step}.json", orjson.dumps(ledger.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:

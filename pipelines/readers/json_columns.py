@@ -73,7 +73,7 @@ def read_columns(lines: bytes, starts: Ends, fields: Fields) -> tuple[dict[str, 
         data, starts, np.frombuffer(b"".join(keys) + b"\0", np.uint8), key_ends, wanted, texts, text_ends, short, short_ends, short_valid,
         rest, rest_ends, outcome,
     )  # fmt: skip
-    columns = {"text": _strings(pa.large_string(), text_ends, texts)}
+    columns = {"text": pa.Array.from_buffers(pa.large_string(), rows, [None, pa.py_buffer(text_ends), pa.py_buffer(texts)])}
     for number, name in enumerate(SHORT):
         columns[name] = _strings(pa.string(), short_ends[number], short[number], short_valid[number])
     for name, default in (("lang", fields.lang), ("license", fields.license)):

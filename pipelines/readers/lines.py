@@ -106,7 +106,7 @@ def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterato
         else:
             whole.extend(line.content, b"\n")
         whole.extend(memoryview(block)[start:end])
-        if whole.length >= RUN_BYTES:
+        if whole.length >= min(RUN_BYTES, limits.batch_bytes):
             yield from whole.take()
         unfinished = _Unfinished(whole.end, limits)
         unfinished.extend(block[end:])
