@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
@@ -62,7 +62,7 @@ class Store:
 
     def full(self, name: str) -> str:
         """Path of a file as its filesystem wants it; local ones are plain absolute paths."""
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"not a name inside the store: {name!r}")
         return f"{self.base.rstrip('/')}/{name}"
 

@@ -27,6 +27,7 @@ from artifacts.publish import Manifest, Publication, found_or_made
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE, REWRITE, SELECTION, signals
 from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
 from pipelines.chunk_texts import ChunkTexts, HeldBatches
+from pipelines.document_files import Compression, open_documents
 from pipelines.memory import peak_bytes, reset_peak
 from pipelines.readers import LIBRARIES, Fields, Limits, read
 from pipelines.selections import selection_after
@@ -41,12 +42,13 @@ class ReadStep:
     format: str
     fields: Fields
     limits: Limits
+    compression: Compression = "zstd"
     name: str = "read"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
-        return {"format": self.format, "fields": self.fields.__dict__, "limits": self.limits.__dict__}
+        return {"format": self.format, "fields": self.fields.__dict__, "limits": self.limits.__dict__, "compression": self.compression}
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class RemoveRowsStep:
 
     rows: tuple[int, ...]
     quarantine_bytes: int
+    compression: Compression = "zstd"
     name: str = "unique"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow", "orjson")
 
 
@@ -215,15 +218,15 @@ class _Worker:
 
     def _remove_inputs(self, step: RemoveRowsStep) -> dict[str, Any]:
         assert self.chunk.quarantine is not None
-        decides = {"rows": list(step.rows), "quarantine_bytes": step.quarantine_bytes, "version": step.version}
+        decides = {"rows": list(step.rows), "quarantine_bytes": step.quarantine_bytes, "compression": step.compression}
         files = {"documents": self._text_version(), "quarantine": self.chunk.quarantine.checksum}
-        return {**decides, **files, "libraries": libraries(*step.libraries)}
+        return {**decides, **files, "version": step.version, "libraries": libraries(*step.libraries)}
 
     def _read(self, step: ReadStep, unit: Publication) -> Entry:
         schema = INSTRUCTIONS if step.fields.messages_field else DOCUMENTS
         entry = Entry()
         held = HeldBatches()
-        with open_parquet(unit, "documents.parquet", schema) as documents, open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad:
+        with open_documents(unit, schema, step.compression) as documents, open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad:
             for span, mark in zip(self.chunk.spans, self.chunk.stamps, strict=True):
                 for batch in read(span, step.format, self.chunk.source, step.fields, step.limits):
                     account(entry, batch)
@@ -242,7 +245,7 @@ class _Worker:
         assert chunk.quarantine is not None
         removed: list[pa.Table] = []
         schema = read_schema(self.store, chunk.documents.name)
-        with open_parquet(unit, "documents.parquet", schema) as documents:
+        with open_documents(unit, schema, step.compression) as documents:
             for batch in self.texts.batches():
                 stay = ~np.isin(np.arange(start, start + batch.num_rows), step.rows)
                 start += batch.num_rows

@@ -52,6 +52,7 @@ def dedup_run(
     text_field: Annotated[str, typer.Option(help="field of a record that holds its text")] = "text",
     id_field: Annotated[str | None, typer.Option(help="field that identifies a record; default: its path and offset")] = None,
     format: Annotated[str, typer.Option("--format", help="of the kept documents: jsonl (zstd) or parquet")] = "jsonl",
+    compression: Annotated[str, typer.Option(help="of the texts under run/: none is fastest, lz4 and zstd take less room")] = "none",
     workers: Annotated[int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")] = None,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +66,8 @@ def dedup_run(
         try:
             done = dedup_files(
                 paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep, max_removed=max_removed, quality=quality,
-                text_field=text_field, id_field=id_field, format=format, workers=workers or len(os.sched_getaffinity(0)), progress=progress,
+                text_field=text_field, id_field=id_field, format=format, compression=compression,
+                workers=workers or len(os.sched_getaffinity(0)), progress=progress,
             )  # fmt: skip
         except UserError as error:
             raise error.changed(field=_option(error.field)) from None
@@ -78,7 +80,8 @@ def dedup_run(
 def _option(field: str | None) -> str | None:
     """The option or argument that gives a parameter."""
     options = (
-        "output", "ngrams", "bands", "rows", "verify", "keep", "max_removed", "quality", "text_field", "id_field", "format", "workers",
+        "output", "ngrams", "bands", "rows", "verify", "keep", "max_removed", "quality", "text_field", "id_field", "format",
+        "compression", "workers",
     )  # fmt: skip
     return "PATHS" if field == "paths" else f"--{field.replace('_', '-')}" if field in options else field
 

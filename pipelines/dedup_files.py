@@ -78,6 +78,7 @@ def dedup_files(
     text_field: str = "text",
     id_field: str | None = None,
     format: str = "jsonl",
+    compression: str = "none",
     workers: int = 1,
     progress: Progress | None = None,
 ) -> DedupOutcome:
@@ -87,7 +88,8 @@ def dedup_files(
     (words per shingle), ``bands``, ``rows``, ``verify`` (Jaccard similarity from which a document is a copy) and ``keep`` (which copy
     stays) are those of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``max_removed``: share of a source from
     which either comparison stops instead. ``quality``: documents to measure recall and precision on, in facts and ledger
-    (:mod:`pipelines.dedup_quality`). ``format``: of the kept documents, jsonl (compressed with zstd) or parquet. Writes ``kept/``,
+    (:mod:`pipelines.dedup_quality`). ``format``: of the kept documents, jsonl (compressed with zstd) or parquet. ``compression``: of the
+    texts under ``run/`` (zstd, lz4, none), which is a question of room and time and of nothing else. Writes ``kept/``,
     ``evidence.parquet`` (each removed document and the one that stands for it), ``ledger.json`` and the run's folder ``run/``.
 
     Raises: UserError naming the file or the parameter that is wrong (``field``), before anything is written where it can be known then.
@@ -109,6 +111,7 @@ def dedup_files(
                 for name, patterns in sources.items()
             ],
             "stages": [{"exact_dedup": common}, {"minhash_dedup": near}],
+            "compression": compression,
         },
     }
     loaded: LoadedRecipe | None = None

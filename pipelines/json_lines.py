@@ -5,13 +5,13 @@
 The bytes are those of ``orjson.dumps`` of each row's fields: UTF-8 as it is; quotes, backslashes and control characters escaped. A
 null leaves its field out; ``rest`` adds the members of an object that is JSON already.
 
-A first pass adds up what every line takes, a second writes column by column, each row at its own place. Both are bound by reading:
-some 2 and 1 GB/s of text on one core.
+A first pass adds up what every line takes, a second writes column by column, each row at its own place; over a piece of lines at a time,
+so that the second finds it in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import orjson
@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.jit import kernel
+from artifacts.strides import STRIDE, copy_stride, plain_bytes
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
 QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, NEWLINE, UNICODE, ZERO = (np.uint8(ord(sign)) for sign in '"\\ {},\nu0')
-STRIDE = 16  # bytes looked at together
+PIECE_BYTES = 1 << 20
 
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 LETTERS = np.arange(256, dtype=np.uint8)  # what stands for a byte, behind a backslash where it is escaped
@@ -46,21 +47,33 @@ def json_lines(columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Ro
     ``columns``: field names with string or large_string arrays of one length; ``rest``: of the same length, null or a JSON object whose
     members follow the fields; ``rows``: which rows, default all.
     """
+    pieces = [piece.copy() for piece in json_line_pieces(columns, rest, rows)]
+    return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
+
+
+def json_line_pieces(columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Rows | None = None) -> Iterator[Bytes]:
+    """The same in pieces of about 1 MiB and whole lines, each valid until the next is asked for."""
     rows = np.arange(len(rest), dtype=np.int64) if rows is None else rows
     texts = [(_key(name), *_buffers(column)) for name, column in columns]
     objects = _buffers(rest)
-    lengths = np.zeros(len(rows), np.int64)
-    for key, values, offsets, valid in texts:
-        add_string_lengths(values, offsets, valid, rows, key.size, lengths)
-    add_rest_lengths(objects[1], objects[2], rows, lengths)
-    lengths += 2 + (lengths == 0)  # the closing brace and the newline, and of an empty object the opening brace
-    starts = np.cumsum(lengths) - lengths
-    lines = np.empty(int(lengths.sum()), np.uint8)
-    places = starts.copy()
-    for key, values, offsets, valid in texts:
-        write_strings(values, offsets, valid, rows, key, starts, places, lines)
-    write_rest(*objects, rows, starts, places, lines)
-    return lines
+    sizes = sum(offsets[rows + 1] - offsets[rows] for offsets in (objects[1], *(offsets for _, _, offsets, _ in texts)))
+    piece = np.cumsum(sizes) // PIECE_BYTES
+    scratch = np.empty(0, np.uint8)
+    for some in np.split(rows, np.flatnonzero(np.diff(piece)) + 1) if len(rows) else ():
+        lengths = np.zeros(len(some), np.int64)
+        for key, values, offsets, valid in texts:
+            add_string_lengths(values, offsets, valid, some, key.size, lengths)
+        add_rest_lengths(objects[1], objects[2], some, lengths)
+        lengths += 2 + (lengths == 0)  # the closing brace and the newline, and of an empty object the opening brace
+        starts = np.cumsum(lengths) - lengths
+        total = int(lengths.sum())
+        scratch = scratch if len(scratch) >= total else np.empty(total + total // 4, np.uint8)
+        lines = scratch[:total]
+        places = starts.copy()
+        for key, values, offsets, valid in texts:
+            write_strings(values, offsets, valid, some, key, starts, places, lines)
+        write_rest(*objects, some, starts, places, lines)
+        yield lines
 
 
 def _key(name: str) -> Bytes:
@@ -86,12 +99,26 @@ def add_string_lengths(values: Bytes, offsets: Rows, valid: Marks, rows: Rows, k
         row = rows[k]
         if not valid[row]:
             continue
-        escapes = 0
-        for i in range(offsets[row], offsets[row + 1]):
-            byte = values[i]
-            escapes += int(byte == QUOTE) + int(byte == BACKSLASH) + 5 * int(byte < SPACE)
-            escapes -= 4 * int((byte >= 8) & (byte <= 13) & (byte != 11))  # those with a letter of their own
-        lengths[k] += 2 + key_bytes + offsets[row + 1] - offsets[row] + escapes
+        lengths[k] += 2 + key_bytes + offsets[row + 1] - offsets[row] + escapes_of(values, offsets[row], offsets[row + 1])
+
+
+@kernel
+def escapes_of(values: Bytes, i: int, end: int) -> int:
+    """Bytes that escaping adds to bytes ``i`` to ``end - 1``."""
+    escapes = 0
+    while i + STRIDE <= end:
+        i += plain_bytes(values, i)
+        if i + STRIDE <= end:
+            escapes += added(values[i])
+            i += 1
+    for k in range(i, end):
+        escapes += added(values[k])
+    return escapes
+
+
+@kernel
+def added(byte: np.uint8) -> int:
+    return int(byte == QUOTE) + int(byte == BACKSLASH) + 5 * int(byte < SPACE) - 4 * int(LETTERS[byte] != UNICODE and byte < SPACE)
 
 
 @kernel
@@ -126,28 +153,27 @@ def write_strings(
 @kernel
 def write_escaped(values: Bytes, i: int, end: int, lines: Bytes, place: int) -> int:
     """Write bytes ``i`` to ``end - 1`` as JSON escapes them; returns the place behind them."""
-    while i < end:
-        if i + STRIDE <= end:
-            dirty = np.uint8(0)
-            for k in range(STRIDE):
-                byte = values[i + k]
-                dirty |= np.uint8(byte < SPACE) | np.uint8(byte == QUOTE) | np.uint8(byte == BACKSLASH)
-            if dirty == 0:
-                for k in range(STRIDE):
-                    lines[place + k] = values[i + k]
-                i += STRIDE
-                place += STRIDE
-                continue
-        for k in range(i, min(i + STRIDE, end)):  # no branch on what is common: the backslash is overwritten where none belongs
-            byte = values[k]
-            lines[place] = BACKSLASH
-            place += ESCAPED[byte]
-            lines[place] = LETTERS[byte]
-            place += 1
-            if CODED[byte]:
-                place = write_code(byte, lines, place)
-        i += STRIDE
+    while i + STRIDE <= end:
+        copy_stride(values, i, lines, place)  # stays within the field: what is left of it takes as many bytes at least
+        clean = plain_bytes(values, i)
+        i += clean
+        place += clean
+        if clean < STRIDE:
+            place = write_byte(values[i], lines, place)
+            i += 1
+    for k in range(i, end):
+        place = write_byte(values[k], lines, place)
     return place
+
+
+@kernel
+def write_byte(byte: np.uint8, lines: Bytes, place: int) -> int:
+    """No branch on what is common: the backslash is overwritten where none belongs."""
+    lines[place] = BACKSLASH
+    place += ESCAPED[byte]
+    lines[place] = LETTERS[byte]
+    place += 1
+    return write_code(byte, lines, place) if CODED[byte] else place
 
 
 @kernel

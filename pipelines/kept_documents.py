@@ -23,7 +23,7 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, publish, published
 from artifacts.tables import iter_parquet, read_parquet, read_schema, write_parquet
 from pipelines.chunk_texts import ChunkTexts
-from pipelines.json_lines import json_lines
+from pipelines.json_lines import json_line_pieces
 from pipelines.readers import Fields
 from pipelines.state import Chunk
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were written now
 
-VERSION = 3
+VERSION = 5
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
-ZSTD_LEVEL = 3
+ZSTD_LEVEL = 1  # files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths of the time
 
 _PLACE = ("native_id", "source", "path", "offset")
 
@@ -200,7 +200,8 @@ def write_lines(unit: Publication, name: str, batches: Iterable[tuple[pa.RecordB
         zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(cast(IO[bytes], out.raw), closefd=False) as stream,
     ):
         for batch, rows in batches:
-            stream.write(json_lines([(field, batch[column]) for column, field in columns], batch["meta"], rows).data)
+            for piece in json_line_pieces([(field, batch[column]) for column, field in columns], batch["meta"], rows):
+                stream.write(piece.data)
             out.rows += batch.num_rows if rows is None else len(rows)
 
 

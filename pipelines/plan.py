@@ -73,7 +73,7 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
             check_fields(files, source.fields())
         except UserError as error:
             raise loaded.error(("corpus", "sources", index, "paths"), error) from None
-        readers[source.name] = ReadStep(source.format, source.fields(), corpus.limits.limits())
+        readers[source.name] = ReadStep(source.format, source.fields(), corpus.limits.limits(), corpus.compression)
         stamps = {file.url: stamp(file.url) for file in files}  # before the digests: a change after this is noticed when reading
         digests = {file.url: file_digest(file.url, known_digests) for file in files}
         total += sum(file.bytes for file in files)

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from artifacts.errors import UserError
 from mixtures.spec import MixtureSpec, PhaseSpec
 from pipelines.bands import Split, check_bands
+from pipelines.document_files import Compression
 from pipelines.readers import FORMATS, Fields, Limits
 from pipelines.recipe_names import check_names, of_branch
 from pipelines.stages import STAGES
@@ -84,6 +85,9 @@ class Corpus(Part):
     stages: tuple[Any, ...] = ()
     chunk_mib: Annotated[float, Field(ge=1 / 1024, le=4096)] = Field(
         default=64.0, description="uncompressed input per chunk, the unit of work and of caching"
+    )
+    compression: Compression = Field(
+        default="zstd", description="of the texts in the run folder; lz4 and none are faster and take more room"
     )
     limits: ReadLimits = ReadLimits()
 

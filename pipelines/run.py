@@ -188,9 +188,10 @@ class _Driver(ComparisonRunner):
         self.progress.advance(1, 0)
         ledger = Ledger("unique", units=1, computed=int(found.computed))
         if rows:
-            bound = self.loaded.recipe.corpus.limits.limits().quarantine_bytes
+            corpus = self.loaded.recipe.corpus
+            bound = corpus.limits.limits().quarantine_bytes
             tasks = [
-                ChunkTask(self.store.root, chunk, (RemoveRowsStep(rows[chunk.number], bound),))
+                ChunkTask(self.store.root, chunk, (RemoveRowsStep(rows[chunk.number], bound, corpus.compression),))
                 for chunk in self.chunks
                 if chunk.number in rows
             ]

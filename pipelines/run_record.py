@@ -7,7 +7,6 @@ selection, evidence, tokenizer and shards. It is for readers; the driver never t
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +15,7 @@ import orjson
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
+from pipelines.document_files import DISK_PER_INPUT_BYTE
 from pipelines.plan import CorpusPlan
 from pipelines.recipe import LoadedRecipe
 from pipelines.state import Chunk
@@ -24,7 +24,6 @@ RECORD = "run.json"
 LEDGERS = "ledgers"
 DIGESTS = "cache/input-digests.json"
 FORMAT = "run/1"
-DISK_PER_INPUT_BYTE = 1.2  # documents, signals and shards per byte of stored input, measured on zstd-compressed corpora
 
 
 class RunRecord:
@@ -52,6 +51,7 @@ class RunRecord:
             "chunks": [],
             "units": [],
         }
+        self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
         self._before = set(_load(store, RECORD).get("units", ()))
         self._last = "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
@@ -62,7 +62,7 @@ class RunRecord:
         Raises: UserError when the disk has clearly too little room.
         """
         free = self.store.free_bytes()
-        needed = int(plan.input_bytes * DISK_PER_INPUT_BYTE)
+        needed = int(plan.input_bytes * DISK_PER_INPUT_BYTE[self._compression])
         if free is not None and free < needed and not self.store.exists(RECORD):
             raise UserError(
                 "too little room on the disk for this run",
@@ -100,13 +100,13 @@ class RunRecord:
 
 def write_record(store: Store, content: dict[str, Any]) -> None:
     """``run.json``, whole."""
-    store.write(RECORD, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+    store.write(RECORD, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def write_ledger(store: Store, number: int, ledger: Ledger) -> None:
     """A step's ledger in a file of its own."""
     step = ledger.step.replace(" (measure)", "-measure").replace(" ", "-")
-    store.write(f"{LEDGERS}/{number:02d}-{step}.json", json.dumps(ledger.to_json(), indent=1).encode() + b"\n")
+    store.write(f"{LEDGERS}/{number:02d}-{step}.json", orjson.dumps(ledger.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:

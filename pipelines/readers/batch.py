@@ -139,7 +139,7 @@ class Collector:
 
     def _documents(self, values: Columns, offsets: list[int]) -> pa.RecordBatch:
         path, count = self._span.path, len(offsets)
-        texts = pa.array(values["text"], pa.large_string())
+        texts = _array(values["text"], pa.large_string())
         columns = {
             **{name: _array(values[name], DOCUMENTS.field(name).type) for name in _COLUMNS if name != "text"},
             "id": document_ids(self._source, _keys(path, values["native_id"], offsets)),
@@ -183,6 +183,7 @@ def _array(values: list[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _keys(path: str, natives: Any, offsets: list[int]) -> list[bytes]:
     """What each record's id is made from."""
-    if natives.count(None) == len(natives):
+    natives = natives.to_pylist() if isinstance(natives, pa.Array) and natives.null_count < len(natives) else natives
+    if isinstance(natives, pa.Array) or natives.count(None) == len(natives):
         return place_keys(path, offsets)
     return [place_key(path, offset) if native is None else native_key(native) for native, offset in zip(natives, offsets, strict=True)]

@@ -6,12 +6,15 @@ uncompressed stream, so they are the same for a file and its compressed copy.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
 
 from pipelines.readers.batch import Batch, Collector
+from pipelines.readers.json_columns import DECLINED, read_columns
 from pipelines.readers.lines import Line, LineRun, UnfinishedLineError, first_line_start, split_lines
-from pipelines.readers.plain import odd_rows, parsed, plain_columns
+from pipelines.readers.plain import Columns, odd_rows, parsed, plain_columns
 from pipelines.readers.records import LINE_TOO_LONG, RecordRejectedError, parse_record, row_of
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import blocks, compression_of, open_input
@@ -36,12 +39,12 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
                 if collector.full:
                     yield collector.take()
                 continue
-            while found.contents:
-                lines = bisect_left(found.starts, found.starts[0] + collector.room)  # the last of these fills the batch
-                _collect_run(found.first(lines), collector, fields, limits)
+            while len(found):
+                lines = int(np.searchsorted(found.starts, found.starts[0] + collector.room))  # the last of these fills the batch
+                _collect_run(found.part(0, lines), collector, fields, limits)
                 if collector.full:
                     yield collector.take()
-                found = found.behind(lines)
+                found = found.part(lines, len(found))
     except UnfinishedLineError as end:
         line = end.line
         detail = f"{end.damage.detail}; {line.next} bytes were decoded"
@@ -78,7 +81,26 @@ def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line]:
 
 
 def _collect_run(run: LineRun, collector: Collector, fields: Fields, limits: Limits) -> None:
-    records = parsed(run.contents)
+    """Columns of all lines at once; stretches that are not usual record by record."""
+    read = read_columns(run.held, run.starts - run.begin, fields)
+    if read is None:
+        _collect_records(run, collector, fields, limits)
+        return
+    columns, outcome = read
+    usual = outcome != DECLINED
+    changes = np.flatnonzero(np.diff(usual)) + 1
+    for start, end in pairwise([0, *changes.tolist(), len(run)]):
+        if not usual[start]:
+            _collect_records(run.part(start, end), collector, fields, limits)
+            continue
+        part: Columns = {name: column.slice(start, end - start) for name, column in columns.items()}
+        collector.extend(part, run.starts[start:end].tolist())
+        collector.advance(int(run.starts[end] - run.starts[start]))
+
+
+def _collect_records(run: LineRun, collector: Collector, fields: Fields, limits: Limits) -> None:
+    records = parsed(run.contents())
+    starts = run.starts.tolist()
     start = 0
     for row in [*odd_rows(records, fields), len(records)]:
         columns = plain_columns(records[start:row], fields) if row > start else {}
@@ -86,8 +108,8 @@ def _collect_run(run: LineRun, collector: Collector, fields: Fields, limits: Lim
             for place in range(start, row):
                 _collect(run.line(place), collector, fields, limits)
         elif columns:
-            collector.extend(columns, run.starts[start:row])
-            collector.advance(run.starts[row] - run.starts[start])
+            collector.extend(columns, starts[start:row])
+            collector.advance(starts[row] - starts[start])
         if row < len(records):
             _collect(run.line(row), collector, fields, limits)
         start = row + 1

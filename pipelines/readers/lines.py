@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.readers.json_scan import PADDING
 from pipelines.readers.span import Limits
 from pipelines.readers.streams import StreamDamageError
+
+RUN_BYTES = 4 << 20  # from which a run is handed on: what is done once per run costs little then, and its bytes stay in the cache
+_NEWLINE = np.uint8(10)
 
 
 class Line(NamedTuple):
@@ -23,27 +30,39 @@ class Line(NamedTuple):
     next: int
 
 
-class LineRun(NamedTuple):
-    """Whole lines within the bound, one behind the other: where each starts, with where the next would (n + 1,), and their bytes (n,)."""
+@dataclass(frozen=True)
+class LineRun:
+    """n whole lines within the bound, one behind the other.
 
-    starts: list[int]
-    contents: list[bytes]
+    ``starts``: of each the offset in the stream, with that of what follows, (n + 1,). ``held``: their bytes with newlines, from ``begin``
+    in the stream on, more lines perhaps before and behind, and :data:`PADDING` zero bytes at the end.
+    """
+
+    starts: NDArray[np.int64]
+    held: bytes
+    begin: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
 
     def before(self, offset: int) -> LineRun:
         """The lines that start before an offset."""
-        return self.first(bisect_left(self.starts, offset))
+        return self.part(0, int(np.searchsorted(self.starts, offset)))
 
-    def first(self, lines: int) -> LineRun:
-        """The first lines, at most so many."""
-        return self if lines >= len(self.contents) else LineRun(self.starts[: lines + 1], self.contents[:lines])
+    def part(self, first: int, end: int) -> LineRun:
+        """Lines ``first`` to ``end - 1``, as far as there are any."""
+        end = min(end, len(self))
+        return LineRun(self.starts[min(first, end) : end + 1], self.held, self.begin)
 
-    def behind(self, lines: int) -> LineRun:
-        """All but the first lines."""
-        return LineRun(self.starts[lines:], self.contents[lines:])
+    def contents(self) -> list[bytes]:
+        """Their bytes without the newlines."""
+        places = (self.starts - self.begin).tolist()
+        return [self.held[start : end - 1] for start, end in pairwise(places)]
 
     def line(self, row: int) -> Line:
         """One of them."""
-        return Line(self.starts[row], self.contents[row], len(self.contents[row]), self.starts[row + 1])
+        start, end = int(self.starts[row]), int(self.starts[row + 1])
+        return Line(start, self.held[start - self.begin : end - self.begin - 1], end - start - 1, end)
 
 
 class UnfinishedLineError(Exception):
@@ -61,37 +80,41 @@ def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterato
     Lines come in runs; one by itself is longer than the bound, or ends the stream without a newline.
     Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
     """
+    whole = _WholeLines(offset, limits)
     unfinished = _Unfinished(offset, limits)
-    try:
-        for block in stream:
-            pieces = block.split(b"\n")
-            last = pieces.pop()
-            if pieces:
-                unfinished.extend(pieces[0])
-                line = unfinished.line(newline=1)
-                pieces[0] = line.content
-                if line.length <= limits.record_bytes and max(map(len, pieces)) <= limits.record_bytes:
-                    run = _run(line.offset, pieces)
-                    yield run
-                    position = run.starts[-1]
-                else:
-                    yield line
-                    position = line.next
-                    for piece in pieces[1:]:
-                        held = piece if len(piece) <= limits.record_bytes else piece[: limits.quarantine_bytes]
-                        line = Line(position, held, len(piece), position + len(piece) + 1)
-                        yield line
-                        position = line.next
-                unfinished = _Unfinished(position, limits)
-            unfinished.extend(last)
-    except StreamDamageError as damage:
+    damage = None
+    blocks = iter(stream)
+    while damage is None:
+        try:
+            block = next(blocks)
+        except StopIteration:
+            break
+        except StreamDamageError as found:
+            damage = found
+            break
+        end = block.rfind(b"\n") + 1
+        if not end:
+            unfinished.extend(block)
+            continue
+        start = block.find(b"\n") + 1
+        unfinished.extend(block[: start - 1])
+        line = unfinished.line(newline=1)
+        if line.length > limits.record_bytes:
+            yield from whole.take()
+            yield line
+            whole = _WholeLines(line.next, limits)
+        else:
+            whole.extend(line.content, b"\n")
+        whole.extend(memoryview(block)[start:end])
+        if whole.length >= min(RUN_BYTES, limits.batch_bytes):
+            yield from whole.take()
+        unfinished = _Unfinished(whole.end, limits)
+        unfinished.extend(block[end:])
+    yield from whole.take()
+    if damage is not None:
         raise UnfinishedLineError(unfinished.line(newline=0), damage) from damage
     if unfinished.length:
         yield unfinished.line(newline=0)
-
-
-def _run(offset: int, contents: list[bytes]) -> LineRun:
-    return LineRun(list(accumulate([len(content) + 1 for content in contents], initial=offset)), contents)
 
 
 def first_line_start(stream: Iterable[bytes], offset: int, end: int | None) -> int | None:
@@ -106,6 +129,40 @@ def first_line_start(stream: Iterable[bytes], offset: int, end: int | None) -> i
             return start
         position += len(block)
     return None
+
+
+class _WholeLines:
+    """Bytes of whole lines on their way into runs."""
+
+    def __init__(self, offset: int, limits: Limits) -> None:
+        self.end = offset  # in the stream, of what came
+        self.length = 0  # bytes that wait
+        self._limits = limits
+        self._pieces: list[bytes | memoryview] = []
+
+    def extend(self, *pieces: bytes | memoryview) -> None:
+        for piece in pieces:
+            self._pieces.append(piece)
+            self.length += len(piece)
+            self.end += len(piece)
+
+    def take(self) -> Iterator[LineRun | Line]:
+        """What waits, lines beyond the bound by themselves."""
+        if not self.length:
+            return
+        held, begin = b"".join([*self._pieces, bytes(PADDING)]), self.end - self.length
+        ends = np.flatnonzero(np.frombuffer(held, np.uint8, self.length) == _NEWLINE)
+        run = LineRun(np.concatenate([[begin], ends + (begin + 1)]), held, begin)
+        self._pieces, self.length = [], 0
+        start = 0
+        for row in np.flatnonzero(np.diff(run.starts) - 1 > self._limits.record_bytes).tolist():
+            if row > start:
+                yield run.part(start, row)
+            line = run.line(row)
+            yield line._replace(content=line.content[: self._limits.quarantine_bytes])
+            start = row + 1
+        if start < len(run):
+            yield run.part(start, len(run))
 
 
 class _Unfinished:

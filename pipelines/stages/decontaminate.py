@@ -48,7 +48,7 @@ class BenchmarkIndex:
     formats: tuple[str, ...]
     text_field: str
     ngrams: int
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("numba", *LIBRARIES)
 
     def settings(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class OverlapMeasure:
     """How much of which benchmark item a document holds."""
 
     ngrams: int
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     def settings(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class OverlapMeasure:
 class OverlapChoose:
     measure: str
     overlap: float
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @property

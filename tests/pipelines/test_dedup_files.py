@@ -333,3 +333,30 @@ def test_the_command_names_the_option_that_is_wrong(
     said = capsys.readouterr().err
     assert "field:   --text-field" in said
     assert "web.jsonl" in said
+
+
+def test_how_texts_are_compressed_under_the_run_changes_nothing_else(folder: Path, tmp_path: Path) -> None:
+    """Kept documents, evidence and ledgers' counts are the same; the documents are the same table."""
+    again = folder / "two" / "others.jsonl.gz"
+    twice = tmp_path / "twice.jsonl"
+    twice.write_bytes(gzip.decompress(again.read_bytes()) + b"\n" + gzip.decompress(again.read_bytes()))
+    found = {}
+    for compression in ("none", "lz4", "zstd"):
+        out = tmp_path / compression
+        outcome = dedup_files([str(twice), f"{folder}/one/*"], str(out), id_field="id", compression=compression)
+        documents = [out / "run" / chunk["documents"]["name"] for chunk in outcome.run.record["chunks"]]
+        assert {pq.ParquetFile(path).metadata.row_group(0).column(2).compression for path in documents} == {
+            {"none": "UNCOMPRESSED", "lz4": "LZ4", "zstd": "ZSTD"}[compression]
+        }
+        assert outcome.not_read["duplicate_key"].documents == 20
+        kept = {path.name: path.read_bytes() for path in sorted((out / "kept").glob("*.zst"))}
+        tables = [pq.read_table(path) for path in documents]
+        found[compression] = (kept, (out / "evidence.parquet").read_bytes(), outcome.kept, outcome.removed, outcome.not_read, tables)
+    assert found["none"] == found["lz4"] == found["zstd"]
+
+
+def test_an_unknown_compression_is_named_as_the_option(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as mistake:
+        dedup_files([f"{folder}/one/*"], str(tmp_path / "out"), compression="gzip")
+    assert mistake.value.field == "compression"
+    assert not (tmp_path / "out" / "run" / "run.json").exists()
