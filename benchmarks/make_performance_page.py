@@ -3,8 +3,9 @@
     PYTHONPATH=. python benchmarks/make_performance_page.py            # writes docs/performance.md
     PYTHONPATH=. python benchmarks/make_performance_page.py --check    # exit code 1 when the page is not that of the results
 
-Reads every ``benchmarks/results/*.json``. A benchmark with a section of its own is written as a table beside its peers; any other
-is listed field by field, so that no result stays unseen. The page is a function of the files alone.
+Reads every ``benchmarks/results/*.json``, and ``benchmarks/gpu/results/*.json`` for the section on GPUs. A benchmark with a section of its
+own is written as a table beside its peers; any other is listed field by field, so that no result stays unseen. The page is a
+function of the files alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_dedup, page_training
+from benchmarks import page_dedup, page_gpu, page_training
+from benchmarks.gpu import make_readme
 from benchmarks.page_tables import heading, leaves, megabytes, rate, start_up, table
 
 HERE = Path(__file__).resolve().parent
@@ -24,12 +26,12 @@ PAGE = HERE.parent / "docs" / "performance.md"
 
 HEAD = """# Performance
 
-Made by `benchmarks/make_performance_page.py` from `benchmarks/results/*.json`; do not edit. How each was measured stands in
-[benchmarks/README.md](../benchmarks/README.md).
+Made by `benchmarks/make_performance_page.py` from `benchmarks/results/*.json` and `benchmarks/gpu/results/*.json`; do not edit. How each
+was measured stands in [benchmarks/README.md](../benchmarks/README.md) and [benchmarks/gpu/README.md](../benchmarks/gpu/README.md).
 
 Where a section says MB, they are millions of bytes of UTF-8 text, per second, on one core with every thread pool at 1. Each such figure is
 the median of the repeats after a warm-up; reading files is in none of them. Peers ran in the same process, on the same documents or a
-subset of them. The sections on loaders and shuffling say how they differ from this.
+subset of them. The sections on loaders, shuffling and GPUs say how they differ from this.
 """
 
 
@@ -37,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()
-    page = render(read_results(RESULTS))
+    page = render(read_results(RESULTS), make_readme.read_results(make_readme.RESULTS))
     if arguments.check:
         return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page else 1
     PAGE.write_text(page, encoding="utf-8")
@@ -50,12 +52,12 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
-def render(results: dict[str, dict[str, Any]]) -> str:
-    """The whole page."""
+def render(results: dict[str, dict[str, Any]], gpu: dict[str, dict[str, Any]]) -> str:
+    """The whole page; ``gpu`` are the results measured on a GPU."""
     parts = [HEAD]
     for name, result in results.items():
         parts.append("\n".join(SECTIONS.get(name, any_section)(name, result)) + "\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, "\n".join(page_gpu.gpu_section(gpu)) + "\n"])
 
 
 def signals_section(name: str, result: dict[str, Any]) -> Iterator[str]:

@@ -141,7 +141,7 @@ def branch_checkpoint(
     from trainer.precision import check_possible
 
     settings = load(checkpoint).state.settings
-    check_possible(settings["precision"], settings.get("device", "auto"))
+    check_possible(settings["precision"], settings.get("device", "auto"), float8=settings.get("float8", False))
     length = int(settings["sequence_length"])
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     with TerminalProgress() as progress:

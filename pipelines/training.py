@@ -182,12 +182,12 @@ def train_recipe(
 def check_machine(loaded: LoadedRecipe) -> None:
     """Raises: UserError when this machine cannot train as the recipe says."""
     train = loaded.recipe.train
-    if train.precision != "bf16" and train.device != "cuda":
+    if train.precision != "bf16" and train.device != "cuda" and not train.float8:
         return
     from trainer.precision import check_possible
 
     try:
-        check_possible(train.precision, train.device)
+        check_possible(train.precision, train.device, float8=train.float8)
     except UserError as error:
         raise loaded.placed(error) from None
 

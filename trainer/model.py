@@ -103,8 +103,8 @@ class FeedForward(nn.Module):
         self.down = Matrix({"down": config.width}, config.ff)
 
     def forward(self, x_BTD: Tensor) -> Tensor:  # noqa: N803
-        gate_up = self.gate_up(x_BTD)
-        return self.down(swiglu(gate_up)) if self.down.float8 else swiglu_linear(gate_up, self.down.weight)  # type: ignore[no-any-return]
+        gate_up = self.gate_up(x_BTD)  # (B, T, 2F)
+        return self.down(swiglu(gate_up)) if self.down.float8 else swiglu_linear(gate_up, self.down.weight)
 
 
 class Layer(nn.Module):

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import torch
 
 from artifacts.errors import UserError
+from trainer.kernels.float8 import check_device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AMPERE = 8
@@ -42,9 +43,11 @@ def best_precision(device: torch.device) -> str:
     return "bf16" if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE else "fp32"
 
 
-def check_possible(precision: str, device: str) -> None:
+def check_possible(precision: str, device: str, *, float8: bool = False) -> None:
     """Raises: UserError where the device is not here, or this machine cannot train in the precision at a speed worth having."""
     found = device_of(device)
+    if float8:
+        check_device(found)
     if precision == "bf16" and best_precision(found) != "bf16":
         raise UserError(
             f"bf16 needs a GPU of compute capability {AMPERE}.0 or more",

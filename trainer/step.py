@@ -66,7 +66,7 @@ def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Pe
     total = float(batch.weights.sum(dtype=np.float64))
     device = model.embedding.device
     columns = {name: to_device(torch.from_numpy(getattr(batch, name)), device) for name in COLUMNS}
-    columns["documents"] = torch.from_numpy(batch.documents)  # stays here: where documents begin is counted on the host
+    columns["documents"] = torch.from_numpy(batch.documents)  # stays here: where they begin is found without asking a GPU
     summed = torch.zeros((), dtype=torch.float64, device=device)
     each = []
     for part in micro_batches(batch, rows):
@@ -80,7 +80,7 @@ def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Pe
 
 def forward(model: Model, columns: Mapping[str, Tensor], part: slice) -> tuple[Tensor, Tensor]:
     """Sum of weighted nats of some windows, a scalar, and nats of each target (b, T)."""
-    tokens, positions, documents, targets = (columns[name][part].long() for name in ("tokens", "positions", "documents", "targets"))
-    hidden = model(tokens, positions, documents)  # (b, T, d)
+    tokens, positions, targets = (columns[name][part].long() for name in ("tokens", "positions", "targets"))
+    hidden = model(tokens, positions, columns["documents"][part])  # (b, T, d)
     nats, _, each = model.loss(hidden, targets, columns["weights"][part])
     return nats, each

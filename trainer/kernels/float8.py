@@ -159,6 +159,13 @@ def float8_linear(x: Tensor, weight: Tensor) -> Tensor:
 
 def use_float8(model: Model, device: torch.device) -> None:
     """From here on the layers' matrices multiply in 8 bits. Raises: UserError where ``device`` or the shape cannot."""
+    check_device(device)
+    check_shapes(model)
+    emulate_float8(model)
+
+
+def check_device(device: torch.device) -> None:
+    """Raises: UserError where tensor cores take no 8-bit floats."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
         found = "a CPU" if device.type != "cuda" else torch.cuda.get_device_name(device)
         raise UserError(
@@ -167,8 +174,6 @@ def use_float8(model: Model, device: torch.device) -> None:
             found=found,
             fix="leave float8 out on this machine",
         )
-    check_shapes(model)
-    emulate_float8(model)
 
 
 def check_shapes(model: Model) -> None:
