@@ -392,10 +392,6 @@ def test_the_examples_run(
         assert promised in printed
 
 
-def test_the_performance_page_is_made_from_the_recorded_results() -> None:
-    page = runpy.run_path(str(ROOT / "benchmarks" / "make_performance_page.py"))
-    assert page["render"](page["read_results"](page["RESULTS"])) == text_of("docs/performance.md")
-
 
 def test_the_pages_speak_of_the_project_alone() -> None:
     for path in PAGES:
