@@ -19,12 +19,12 @@ from mixtures.plan import Plan
 from tokenizer.encode import Tokenizer
 from trainer import checkpoint
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
-from trainer.determinism import software, source_digest
 from trainer.kernels.float8 import use_float8
 from trainer.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer import AdamW
 from trainer.precision import DTYPES, device_of
+from trainer.provenance import software, source_digest
 from trainer.resume import check_fits, moment_tensors, restore
 from trainer.schedules import ScheduleSpec, rate
 from trainer.settings import TrainSettings

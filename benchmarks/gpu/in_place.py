@@ -1,6 +1,7 @@
 """Kernels that write into their arguments, timed: the optimizer's, the gradient of the embedding, the rows of the loss.
 
-A case is the runs by name, ours first, and what one costs. torch's fused AdamW writes no bf16 copies, 2 bytes per parameter less than ours.
+A case is the runs by name, ours first, what one costs, and what puts back what a run overwrites.
+torch's fused AdamW writes no bf16 copies, 2 bytes per parameter less than ours.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from trainer.kernels.embedding import add_token_gradients_
 from trainer.model import Model, parameter_groups
 from trainer.optimizer import AdamW
 
-Case = tuple[dict[str, Callable[[], Any]], Cost]
+Case = tuple[dict[str, Callable[[], Any]], Cost, Callable[[], Any] | None]
 LAYERS = 8  # of the model whose tensors are updated: the bandwidth is that of all, the memory is not
 
 
@@ -49,14 +50,14 @@ def adamw(session: Session, shape: Shape) -> Case:
     for master, parameter in zip(masters, model.parameters(), strict=True):
         master.grad = parameter.grad
     torchs = torch.optim.AdamW(masters, lr=1e-5, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    return {"ours": partial(optimizer.step, 1e-5), "torch, fused": torchs.step}, costs.adamw(_count(model), copies=True)
+    return {"ours": partial(optimizer.step, 1e-5), "torch, fused": torchs.step}, costs.adamw(_count(model), copies=True), None
 
 
 def gradient_norm(session: Session, shape: Shape) -> Case:
     model, optimizer = _parameters(session, shape)
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     runs = {"ours": partial(optimizer.clip, 1.0), "torch": partial(torch.nn.utils.get_total_norm, gradients, foreach=True)}
-    return runs, costs.gradient_norm(_count(model))
+    return runs, costs.gradient_norm(_count(model)), None
 
 
 def token_gradients(session: Session, shape: Shape) -> Case:
@@ -67,21 +68,22 @@ def token_gradients(session: Session, shape: Shape) -> Case:
         "ours": partial(add_token_gradients_, gradient, tokens, dy, 12.0),
         "torch, index_add": lambda: gradient.index_add_(0, tokens, dy.float(), alpha=12.0),
     }
-    return runs, costs.embedding_backward(shape.tokens, shape.config.width)
+    return runs, costs.embedding_backward(shape.tokens, shape.config.width), None
 
 
 def loss_rows(session: Session, shape: Shape) -> Case:
-    """Rows of logits, which turn into their gradient at the first call: what later calls read is as random."""
+    """Rows of logits, which turn into their gradient and are put back before the next call."""
     draw, rows = Draw(session.device, torch.bfloat16), min(LOGIT_ROWS, shape.tokens)
     targets, weights = draw.integers(shape.config.vocab_size, rows), draw.weights(rows)
-    logits = draw(rows, shape.config.padded_vocab)
+    drawn = draw(rows, shape.config.padded_vocab)
+    logits = drawn.clone()
     rest = (targets, weights, shape.config.vocab_size, 1.0, 0.0, True)
     wide: Callable[[], tuple[Tensor, Tensor]] = lambda: torch_cross_entropy_rows(logits.float(), *rest)  # noqa: E731
     runs: dict[str, Callable[[], Any]] = {"ours" if not session.cuda else "torch": wide}  # the reference is what a CPU runs
     if session.cuda:
         triton, cuda = partial(launch_cross_entropy_rows, logits, *rest), partial(launch_cuda_rows, logits, *rest)
         runs = {"ours": triton, "ours, CUDA C++": cuda, **runs}
-    return runs, costs.cross_entropy_rows(rows, shape.config.padded_vocab)
+    return runs, costs.cross_entropy_rows(rows, shape.config.padded_vocab), partial(logits.copy_, drawn)
 
 
 CASES: dict[str, Callable[[Session, Shape], Case]] = {

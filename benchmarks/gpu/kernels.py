@@ -31,18 +31,18 @@ def main(arguments: list[str] | None = None) -> int:
     rates = {"copy": timing.copy_bandwidth(session), "product": timing.product_rate(session)}
     record["measured_rates"] = rates
     found: dict[str, Found] = {}
+    for shape in measured(session.tiny) if not session.options.operations else []:  # first: nothing has to be compiled for them
+        for what, make in in_place.CASES.items():
+            name = f"{what}, {shape.name}"
+            found[name] = attempt(session, lambda m=make, s=shape: update(session, m, s, rates))
+            record["operations"] = found
+            print(f"{name}: {shown(found[name])}", flush=True)
     for shape in measured(session.tiny):
         for operation in OPERATIONS:
             if session.options.operations and operation.name not in session.options.operations:
                 continue
             name = f"{operation.name}, {shape.name}"
             found[name] = attempt(session, lambda o=operation, s=shape: measure(session, o, s, rates))
-            record["operations"] = found
-            print(f"{name}: {shown(found[name])}", flush=True)
-    for shape in measured(session.tiny) if not session.options.operations else []:
-        for what, make in in_place.CASES.items():
-            name = f"{what}, {shape.name}"
-            found[name] = attempt(session, lambda m=make, s=shape: update(session, m, s, rates))
             record["operations"] = found
             print(f"{name}: {shown(found[name])}", flush=True)
     record["clocks_after"] = clocks() if session.cuda else {}
@@ -85,12 +85,19 @@ def measure(session: Session, operation: Operation, shape: Shape, rates: dict[st
 
 def update(session: Session, make: Callable[[Session, Shape], in_place.Case], shape: Shape, rates: dict[str, float]) -> Found:
     """A kernel that writes into its arguments."""
-    runs, cost = make(session, shape)
+    runs, cost, prepare = make(session, shape)
     failed: dict[str, str] = {}
-    return {"failed_peers": failed, "in place": timed(session, runs, cost, rates, failed)}
+    return {"failed_peers": failed, "in place": timed(session, runs, cost, rates, failed, prepare)}
 
 
-def timed(session: Session, runs: dict[str, Callable[[], Any]], cost: Cost, rates: dict[str, float], failed: dict[str, str]) -> Found:
+def timed(
+    session: Session,
+    runs: dict[str, Callable[[], Any]],
+    cost: Cost,
+    rates: dict[str, float],
+    failed: dict[str, str],
+    prepare: Callable[[], Any] | None = None,
+) -> Found:
     """Microseconds of each variant that runs, and ours against the floor and the fastest other."""
     working = {}
     for name, run in runs.items():
@@ -100,7 +107,7 @@ def timed(session: Session, runs: dict[str, Callable[[], Any]], cost: Cost, rate
             working[name] = run
         except Exception as error:
             failed[name] = repr(error)
-    times = timing.interleaved(session, working)
+    times = timing.interleaved(session, working, prepare)
     floor = 1e6 * max(cost.bytes / rates["copy"], cost.flops / rates["product"])
     found: Found = {"microseconds": times, "bytes": cost.bytes, "flops": cost.flops, "floor_us": floor}
     found["share_of_floor"] = {name: floor / time["median"] for name, time in times.items()}

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.session import Record, Session, begin
-from benchmarks.gpu.training import Trainee, pattern_batch
+from benchmarks.gpu.training import TokenBatch, Trainee, pattern_batch
+from trainer.determinism import deterministic
 from trainer.model_config import ModelConfig
 
 SMALL = ModelConfig(vocab_size=2000, width=256, layers=6, heads=4, kv_heads=2, ff=640)
@@ -35,14 +36,19 @@ def main(arguments: list[str] | None = None) -> int:
     steps = session.options.steps or (TINY_STEPS if session.tiny else STEPS)
     record["model"] = config.as_dict()
     record["batch"] = {"windows": rows, "window": window, "steps": steps, "last": last(steps)}
-    with torch.random.fork_rng():
-        runs = {name: curves(session, name, config, rows, window, steps) for name in precisions(session)}
-    record["losses"] = runs
+    runs: dict[str, dict[str, list[float]]] = {name: {} for name in precisions(session)}
+    with torch.random.fork_rng(), deterministic():
+        for seed in session.options.seeds:
+            batches = batches_of(config, rows, window, steps, seed)
+            for name, losses in runs.items():
+                losses[str(seed)] = curve(session.device, name, config, batches, seed)
+                record["losses"] = runs
     record["emulated"] = not session.cuda
     record["difference"] = {name: differences(runs["fp32"], found, steps) for name, found in runs.items() if name != "fp32"}
     if session.cuda:
         here = runs["fp32"][str(session.options.seeds[0])][:CPU_STEPS]
-        there = curve(torch.device("cpu"), "fp32", config, rows, window, CPU_STEPS, session.options.seeds[0])
+        seed = session.options.seeds[0]
+        there = curve(torch.device("cpu"), "fp32", config, batches_of(config, rows, window, CPU_STEPS, seed), seed)
         record["fp32_on_cpu"] = {"steps": CPU_STEPS, "largest_difference": max(abs(a - b) for a, b in zip(here, there, strict=True))}
     record.done()
     return 0
@@ -54,18 +60,17 @@ def precisions(session: Session) -> list[str]:
     return ["fp32", "bf16", *(["float8"] if capable else [])]
 
 
-def curves(session: Session, precision: str, config: ModelConfig, rows: int, window: int, steps: int) -> dict[str, list[float]]:
-    """Losses by seed."""
-    return {str(seed): curve(session.device, precision, config, rows, window, steps, seed) for seed in session.options.seeds}
+def batches_of(config: ModelConfig, rows: int, window: int, steps: int, seed: int) -> list[TokenBatch]:
+    """One for each step, on the host: all precisions are shown the same."""
+    return [pattern_batch(config, rows, window, torch.device("cpu"), seed=1_000_003 * seed + step) for step in range(steps)]
 
 
-def curve(device: torch.device, precision: str, config: ModelConfig, rows: int, window: int, steps: int, seed: int) -> list[float]:
+def curve(device: torch.device, precision: str, config: ModelConfig, batches: list[TokenBatch], seed: int) -> list[float]:
     """The loss of each step in nats per token, at a rate that warms up and then stays."""
     trainee = Trainee.build(config, device, precision, seed)
     losses = []
-    for step in range(steps):
-        batch = pattern_batch(config, rows, window, device, seed=1_000_003 * seed + step)
-        losses.append(trainee.step(batch, RATE * min(1.0, (step + 1) / WARM_UP)))
+    for step, batch in enumerate(batches):
+        losses.append(trainee.step(batch.to(device), RATE * min(1.0, (step + 1) / WARM_UP)))
     return [float(loss) for loss in torch.stack(losses).cpu()]
 
 

@@ -25,6 +25,7 @@ from benchmarks.gpu.operations import EPS, Draw, attention_of_bounds, packed_doc
 from benchmarks.gpu.session import Record, Session, begin
 from benchmarks.gpu.shapes import Shape, measured
 from trainer import kernel_costs as costs
+from trainer.determinism import deterministic
 from trainer.kernels.attention import _varlen_parameters
 from trainer.kernels.float8 import float8_linear
 from trainer.kernels.nvrtc import NoCompilerError, library
@@ -68,6 +69,9 @@ def attention_backends(session: Session, shapes: list[Shape]) -> Found:
     for shape in shapes:
         for name in BACKENDS:
             found[f"{name}, {shape.name}"] = attempt(session, lambda n=name, s=shape: _backend_rates(session, s, getattr(SDPBackend, n)))
+        with deterministic():  # in which training runs, and which excludes cuDNN
+            flash = attempt(session, lambda s=shape: _backend_rates(session, s, SDPBackend.FLASH_ATTENTION))
+        found[f"FLASH_ATTENTION, deterministic, {shape.name}"] = flash
     return found
 
 

@@ -22,23 +22,30 @@ BUDGET_US = 2e6
 WARM_UPS = 3
 
 
-def interleaved(session: Session, variants: Mapping[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
-    """Microseconds of each variant: median, lowest, highest. Slow ones get fewer rounds, so that all of them take about 2 seconds."""
+def interleaved(
+    session: Session, variants: Mapping[str, Callable[[], Any]], prepare: Callable[[], Any] | None = None
+) -> dict[str, dict[str, float]]:
+    """Microseconds of each variant: median, lowest, highest. Slow ones get fewer rounds, so that all of them take about 2 seconds.
+
+    ``prepare`` is called before each call and not timed: it puts back what a call overwrites.
+    """
+    prepare = prepare or _nothing
     for _ in range(1 if session.tiny else WARM_UPS):
         for run in variants.values():
+            prepare()
             run()
     session.wait()
     once = _device_time if session.cuda else _host_time
     flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=session.device) if session.cuda else None
     count = TINY_ROUNDS
     if not session.tiny:
-        whole = sum(once(run, flush) for run in variants.values())
+        whole = sum(once(run, flush, prepare) for run in variants.values())
         count = max(FEWEST_ROUNDS, min(ROUNDS, int(BUDGET_US / max(whole, 1.0))))
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(count):
         names = list(variants)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(once(variants[name], flush))
+            times[name].append(once(variants[name], flush, prepare))
     return {name: spread(values) for name, values in times.items()}
 
 
@@ -47,9 +54,14 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
 
 
-def _device_time(run: Callable[[], Any], flush: torch.Tensor | None) -> float:
+def _nothing() -> None:
+    """Nothing has to be put back."""
+
+
+def _device_time(run: Callable[[], Any], flush: torch.Tensor | None, prepare: Callable[[], Any]) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     assert flush is not None
+    prepare()
     flush.zero_()
     start.record()
     run()
@@ -58,7 +70,8 @@ def _device_time(run: Callable[[], Any], flush: torch.Tensor | None) -> float:
     return float(start.elapsed_time(end)) * 1e3
 
 
-def _host_time(run: Callable[[], Any], _: torch.Tensor | None) -> float:
+def _host_time(run: Callable[[], Any], _: torch.Tensor | None, prepare: Callable[[], Any]) -> float:
+    prepare()
     began = time.perf_counter()
     run()
     return (time.perf_counter() - began) * 1e6

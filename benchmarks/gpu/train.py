@@ -3,8 +3,9 @@
     python -m benchmarks.gpu.train                         # on a GPU
     python -m benchmarks.gpu.train --device cpu --tiny     # that it runs
 
-Forward, backward, clipping and update in bf16 on fp32 masters, random tokens, no data loader. Windows per step are doubled until the next
-doubling would leave less than a tenth of the memory, or does not fit; the largest is timed, eager and with layers compiled. Shares of
+Forward, backward, clipping and update in bf16 on fp32 masters, random tokens, no data loader. Windows per step are doubled until the
+next doubling would leave less than a tenth of the memory, or does not fit; the largest is timed, eager and with layers
+compiled. Algorithms are deterministic, as in training. Shares of
 the peak are told by both conventions (:mod:`trainer.roofline`), beside the ceiling that the roofline allows.
 """
 
@@ -21,7 +22,9 @@ from benchmarks.gpu.session import Record, Session, begin, clocks
 from benchmarks.gpu.shapes import TINY, WINDOW
 from benchmarks.gpu.timing import spread
 from benchmarks.gpu.training import Trainee, token_batch
+from trainer.determinism import deterministic
 from trainer.model_config import ModelConfig
+from trainer.precision import computing_in
 from trainer.presets import PAPER_VOCABULARY, preset
 from trainer.roofline import DEVICES, Device, roofline
 
@@ -39,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         if session.options.model in (None, name):
             record = Record(session, f"train_{name}")
             try:
-                measure(session, record, config)
+                with deterministic(), computing_in("bf16"):  # as the trainer does
+                    measure(session, record, config)
             except Exception as error:
                 record["failed"] = {"error": repr(error), "trace": traceback.format_exc(limit=-4)}
                 raise
@@ -52,13 +56,14 @@ def measure(session: Session, record: Record, config: ModelConfig) -> None:
     trainee = Trainee.build(config, session.device, "bf16", seed=1, quick=True)
     record["precision"], record["window"] = "bf16", window
     device = described(session)
-    rows, sizes = 1, {}
+    rows, sizes, before = 1, {}, 0
     while rows:
         found = attempt(session, trainee, config, rows, window)
         sizes[str(rows)] = found
         record["windows"] = sizes
         largest = rows if "tokens_per_second" in found else rows // 2
-        rows = rows * 2 if room_for_twice(session, found) else 0
+        rows = rows * 2 if room_for_twice(session, found, before) else 0
+        before = found.get("peak_bytes", 0)
     record["largest"] = largest
     best = sizes[str(largest)] if largest else {}
     if best:
@@ -83,7 +88,9 @@ def attempt(session: Session, trainee: Trainee, config: ModelConfig, rows: int, 
             session.wait()
             if step >= WARM_UPS:
                 seconds.append(time.perf_counter() - began)
-    except torch.cuda.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not isinstance(error, torch.cuda.OutOfMemoryError) and "ALLOC_FAILED" not in str(error):
+            raise
         trainee.optimizer.zero_grad()
         found: Found = {"out_of_memory": str(error).splitlines()[0]}
     else:
@@ -96,13 +103,16 @@ def attempt(session: Session, trainee: Trainee, config: ModelConfig, rows: int, 
     return found
 
 
-def room_for_twice(session: Session, found: Found) -> bool:
-    """Whether a step of twice the windows is worth a try: what grew with them would fit, with a margin."""
+def room_for_twice(session: Session, found: Found, before: int) -> bool:
+    """Whether a step of twice the windows is worth a try: it would fit, with a margin.
+
+    ``before``: peak bytes of half the windows, 0 where there was no such step. What a doubling added, the next adds twice.
+    """
     if "tokens_per_second" not in found or not session.cuda:
         return False
-    held = torch.cuda.memory_allocated()
-    total = torch.cuda.get_device_properties(session.device).total_memory
-    return held + 2 * (found["peak_bytes"] - held) < (1 - MARGIN) * total
+    peak = found["peak_bytes"]
+    growth = 2 * (peak - before) if before else 0
+    return peak + growth < (1 - MARGIN) * torch.cuda.get_device_properties(session.device).total_memory
 
 
 def described(session: Session) -> Device:

@@ -27,6 +27,10 @@ class TokenBatch:
     positions: Tensor
     documents: Tensor | None
 
+    def to(self, device: torch.device) -> TokenBatch:
+        """The same on ``device``; documents stay on the host."""
+        return TokenBatch(*(part.to(device) for part in (self.tokens, self.targets, self.weights, self.positions)), self.documents)
+
 
 def token_batch(config: ModelConfig, rows: int, window: int, device: torch.device, seed: int) -> TokenBatch:
     """Random tokens, each window one document."""

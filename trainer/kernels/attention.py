@@ -5,6 +5,9 @@
 | CPU, fp32 on a GPU | ``scaled_dot_product_attention``, causal | the same with the mask of :mod:`trainer.attention_mask` |
 | bf16 and fp16 on a GPU | the same, by cuDNN or flash attention | ``torch.nn.attention.varlen.varlen_attn``, which skips what is masked |
 
+Deterministic algorithms, in which training runs, exclude cuDNN: there it is flash attention with its deterministic backward, which is
+slower; how much is to be measured.
+
 No kernel of our own: with heads of 64 and causal masking the known kernels reach about 400 TFLOP/s on Hopper (forward 0.31 TFLOP and
 backward 0.77 per layer at 16,384 tokens of the 2.4B), and cuDNN and FlashAttention-3 differ by 7% (arXiv 2407.08608). One is built only
 when a measurement (benchmarks/gpu/questions.py) shows 15% to gain.

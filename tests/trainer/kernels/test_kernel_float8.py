@@ -28,6 +28,7 @@ from trainer.kernels.float8 import (
     scale_of,
     torch_round,
     use_float8,
+    whole,
 )
 from trainer.model import Model, ModelConfig, init
 from trainer.settings import TrainSettings
@@ -155,3 +156,12 @@ def test_a_size_that_is_no_multiple_of_16_is_refused_by_name() -> None:
 def test_it_is_off_unless_asked_for_and_fixed_for_a_run() -> None:
     assert TrainSettings().fixed()["float8"] is False
     assert TrainSettings(float8=True).fixed()["float8"] is True
+
+
+@pytest.mark.parametrize("tokens", [1, 15, 16, 20])
+def test_rows_are_filled_up_with_zeros_to_what_tensor_cores_sum_over(tokens: int) -> None:
+    rows = draw(tokens, 32).to(E4M3)
+    filled = whole(rows)
+    assert len(filled) % 16 == 0
+    assert torch.equal(filled[:tokens].float(), rows.float())
+    assert not filled[tokens:].float().any()

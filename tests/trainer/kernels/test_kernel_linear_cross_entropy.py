@@ -107,6 +107,17 @@ def test_the_gradient_from_above_multiplies_both_gradients() -> None:
     assert not nll.requires_grad
 
 
+def test_a_gradient_from_above_that_bf16_cannot_hold_scales_the_hidden_gradient_exactly() -> None:
+    given = problem(30, 12, 40, torch.bfloat16)
+    hidden = given.hidden.clone().requires_grad_()
+    loss, _ = linear_cross_entropy(hidden, given.head, given.targets, given.weights, 40)
+    (whole,) = torch.autograd.grad(loss, hidden, retain_graph=True)
+    above = 1 + 2**-7 * 0.49  # rounds to 1 in bf16
+    (scaled,) = torch.autograd.grad(loss * above, hidden)
+    assert torch.equal(scaled, (whole.float() * above).bfloat16())
+    assert not torch.equal(scaled, whole)
+
+
 def test_the_heads_gradient_stays_fp32_where_the_tensor_takes_it() -> None:
     given = problem(30, 12, 40, torch.bfloat16)
     head = given.head.clone().requires_grad_()
