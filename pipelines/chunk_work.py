@@ -44,7 +44,7 @@ class ReadStep:
     limits: Limits
     compression: Compression = "zstd"
     name: str = "read"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:

@@ -45,6 +45,9 @@ class Batch:
                                f"{self.quarantine.num_rows} quarantined, {dropped} dropped")
 
 
+SHORT_STRETCH = 64
+
+
 class Collector:
     """Rows and rejections of one span on their way into batches."""
 
@@ -82,8 +85,18 @@ class Collector:
         self._message_ends.append(len(self._roles))
 
     def extend(self, columns: Columns, offsets: list[int]) -> None:
-        """Documents at ascending offsets, none of them a conversation."""
+        """Documents at ascending offsets, none of them a conversation.
+
+        A short stretch joins the rows: a record batch of its own takes 8 KiB whatever is in it.
+        """
         self._records += len(offsets)
+        if len(offsets) < SHORT_STRETCH:
+            self._offsets.extend(offsets)
+            for name, column in self._columns.items():
+                values = columns[name]
+                column.extend(values.to_pylist() if isinstance(values, pa.Array) else values)
+            self._message_ends.extend([len(self._roles)] * len(offsets))
+            return
         self._close_rows()
         self._parts.append(self._documents(columns, offsets))
 

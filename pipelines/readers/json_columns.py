@@ -44,7 +44,8 @@ DECLINED, READ, REST_IS_JSON, SPREAD = 0, 1, 2, 3  # outcome of a line; REST_IS_
 MEMBERS = 64  # further fields of a record; one with more is declined
 VISIBLE = np.zeros(256, np.bool_)  # bytes that only a text with more than white space has
 VISIBLE[0x21:0x80] = True
-VISIBLE[0xE4:] = True
+VISIBLE[0xC3:] = True
+VISIBLE[0xE1:0xE4] = False  # U+1680, U+2000 and their like, U+3000 are white space
 
 SHORT = ("native_id", "lang", "url", "license", "date")
 _TEXT, _ID, _FURTHER = 0, 1, -1  # columns by number: the text, then SHORT
@@ -78,7 +79,7 @@ def read_columns(lines: bytes, starts: Ends, fields: Fields) -> tuple[dict[str, 
         columns[name] = _strings(pa.string(), short_ends[number], short[number], short_valid[number])
     for name, default in (("lang", fields.lang), ("license", fields.license)):
         columns[name] = _defaulted(columns[name], default)
-    columns["meta"] = _meta(_strings(pa.large_string(), rest_ends, rest, rest_ends[1:] > rest_ends[:-1]), outcome)
+    columns["meta"] = _meta(_strings(pa.large_string(), rest_ends, rest, rest_ends[1:] > rest_ends[:-1]), outcome, fields)
     return columns, outcome
 
 
@@ -107,7 +108,7 @@ def _defaulted(values: pa.Array, default: str | None) -> pa.Array:
     return pa.array([value or default for value in values.to_pylist()], pa.string())
 
 
-def _meta(rest: pa.Array, outcome: Bytes) -> pa.Array:
+def _meta(rest: pa.Array, outcome: Bytes, fields: Fields) -> pa.Array:
     """Further fields with sorted keys; lines whose further fields are no JSON become declined."""
     rows = np.flatnonzero(outcome == REST_IS_JSON)
     if not len(rows):
@@ -115,7 +116,7 @@ def _meta(rest: pa.Array, outcome: Bytes) -> pa.Array:
     values = rest.to_pylist()
     for row in rows.tolist():
         try:
-            fuller = spread(orjson.loads(values[row]))
+            fuller = spread(orjson.loads(values[row]), fields)
             values[row] = orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS).decode() if fuller else None
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             values[row], outcome[row] = None, DECLINED
@@ -181,7 +182,7 @@ def read_record(
             at = read_column(data, at, column, texts, short, valid, places)
         elif spread and is_meta(data, key, key_end):
             metas += 1
-            count, end = read_inner(data, at, members, count) if data[at] == OPEN else (count, -1)
+            count, end = read_inner(data, at, keys, key_ends, wanted, members, count) if data[at] == OPEN else (count, -1)
             if end < 0 or metas > 1:
                 return 0, SPREAD
             at = end
@@ -203,12 +204,17 @@ def read_record(
 
 
 @kernel
-def read_inner(data: Bytes, at: int, members: NDArray[np.int64], count: int) -> tuple[int, int]:
-    """Members of a nested object, added where they stand; returns how many there are then, and the place behind, -1 if one is not plain."""
+def read_inner(
+    data: Bytes, at: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], members: NDArray[np.int64], count: int
+) -> tuple[int, int]:
+    """Members of a nested object, added where they stand; returns how many there are then, and the place behind.
+
+    The place is -1 if one is not plain, or has the name of a column.
+    """
     at = behind_space(data, at + 1)
     while data[at] != CLOSE:
         key, key_end, at = key_and_value(data, at)
-        if at < 0 or count == MEMBERS or is_meta(data, key, key_end):
+        if at < 0 or count == MEMBERS or is_meta(data, key, key_end) or column_of(data, key, key_end, keys, key_ends, wanted) != _FURTHER:
             return count, -1
         value = at
         at, simple = value_end(data, at)

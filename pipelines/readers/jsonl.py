@@ -19,6 +19,7 @@ from pipelines.readers.records import LINE_TOO_LONG, RecordRejectedError, parse_
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import blocks, compression_of, open_input
 
+LINES_AT_ONCE = 1 << 18  # bounds the arrays of very short lines
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -40,7 +41,8 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
                     yield collector.take()
                 continue
             while len(found):
-                lines = int(np.searchsorted(found.starts, found.starts[0] + collector.room))  # the last of these fills the batch
+                fill = int(np.searchsorted(found.starts, found.starts[0] + collector.room))  # the last of these fills the batch
+                lines = min(fill, LINES_AT_ONCE)
                 _collect_run(found.part(0, lines), collector, fields, limits)
                 if collector.full:
                     yield collector.take()
@@ -89,6 +91,9 @@ def _collect_run(run: LineRun, collector: Collector, fields: Fields, limits: Lim
     columns, outcome = read
     usual = outcome != DECLINED
     changes = np.flatnonzero(np.diff(usual)) + 1
+    if len(changes) > len(run) // 16:  # usual and unusual lines take turns: stretches would be of a few lines
+        _collect_records(run, collector, fields, limits)
+        return
     for start, end in pairwise([0, *changes.tolist(), len(run)]):
         if not usual[start]:
             _collect_records(run.part(start, end), collector, fields, limits)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from pipelines.readers.records import spread
+from pipelines.readers.records import default_of, spread
 from pipelines.readers.span import Fields
 
 Columns = dict[str, "list[str | None] | pa.Array"]  # columns of a Row but the messages, by name
@@ -54,13 +54,13 @@ def plain_columns(records: Sequence[dict[str, Any]], fields: Fields) -> Columns 
     columns: Columns = {
         "native_id": natives,
         "text": [record.pop(fields.text_field) for record in records],
-        "lang": [value or fields.lang for value in _strings(records, fields.lang_field)],
+        "lang": _defaulted(records, fields.lang_field, fields.lang),
         "url": _strings(records, fields.url_field),
-        "license": [value or fields.license for value in _strings(records, fields.license_field)],
+        "license": _defaulted(records, fields.license_field, fields.license),
         "date": _strings(records, fields.date_field),
     }
     try:
-        rest = [orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS) if (fuller := spread(record)) else None for record in records]
+        rest = [orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS) if (fuller := spread(record, fields)) else None for record in records]
     except orjson.JSONEncodeError:  # nested deeper than it writes
         return None
     columns["meta"] = pa.array(rest, pa.large_binary()).view(pa.large_string())
@@ -82,6 +82,11 @@ def _usable(record: Any, fields: Fields) -> bool:
         return False
     identity = None if fields.id_field is None else record.get(fields.id_field)
     return fields.id_field is None or (type(identity) in _IDS and identity != "")
+
+
+def _defaulted(records: Sequence[dict[str, Any]], name: str, default: str | None) -> list[str | None]:
+    values = _strings(records, name)
+    return [value or default_of(record, name, default) for value, record in zip(values, records, strict=True)]
 
 
 def _strings(records: Sequence[dict[str, Any]], name: str) -> list[str | None]:

@@ -72,7 +72,7 @@ def parse_record(line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise RecordRejectedError(INVALID_UTF8, f"byte {error.start}: {error.reason}") from None
     try:
-        value = json.loads(text, parse_constant=NonFinite, parse_float=_number)
+        value = json.loads(text, parse_constant=NonFinite, parse_float=_number, parse_int=_integer)
     except RecursionError:
         raise RecordRejectedError(INVALID_JSON, "nested too deeply") from None
     except ValueError:
@@ -100,11 +100,11 @@ def row_of(record: Any, fields: Fields) -> Row:
     else:
         messages = _messages(record, fields.messages_field)
         text = "\n\n".join([content for _, content in messages])
-    lang = _string(record, fields.lang_field) or fields.lang
+    lang = _string(record, fields.lang_field) or default_of(record, fields.lang_field, fields.lang)
     url = _string(record, fields.url_field)
-    license_ = _string(record, fields.license_field) or fields.license
+    license_ = _string(record, fields.license_field) or default_of(record, fields.license_field, fields.license)
     date = _string(record, fields.date_field)
-    return Row(text, native_id, lang, url, license_, date, _meta(record), messages)
+    return Row(text, native_id, lang, url, license_, date, _meta(record, fields), messages)
 
 
 def canonical_json(value: Any) -> str:
@@ -172,18 +172,26 @@ def _string(record: dict[str, Any], name: str) -> str | None:
     return None
 
 
-def _meta(record: dict[str, Any]) -> str | None:
-    rest = spread(record)
+def default_of(rest: dict[str, Any], name: str, default: str | None) -> str | None:
+    """What fills a column that a record has no string for; nothing where another value of that name stays in ``rest``."""
+    return None if name in rest else default
+
+
+def _meta(record: dict[str, Any], fields: Fields) -> str | None:
+    rest = spread(record, fields)
     return canonical_json(rest) if rest else None
 
 
-def spread(record: dict[str, Any]) -> dict[str, Any]:
-    """What ``meta`` keeps of a record that was emptied of its columns: an object named ``meta`` is spread into the rest."""
+def spread(record: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """What ``meta`` keeps of a record that was emptied of its columns: an object named ``meta`` is spread into the rest.
+
+    Members of it whose names the record or a column has already stay in an object ``meta``, so that no name is said twice.
+    """
     inner = record.get("meta")
     if type(inner) is not dict:
         return record
     del record["meta"]
-    clash = {key: inner.pop(key) for key in [key for key in inner if key in record or key == "meta"]}
+    clash = {key: inner.pop(key) for key in [key for key in inner if key in record or key in fields.named or key == "meta"]}
     rest = {**inner, **record}
     if clash:
         rest["meta"] = clash
@@ -199,6 +207,12 @@ def finite(value: float) -> float | NonFinite:
 
 def _number(digits: str) -> float | NonFinite:
     return finite(float(digits))
+
+
+def _integer(digits: str) -> int | float | NonFinite:
+    """What orjson makes of an integer: 64 bits, signed or not, or the nearest double."""
+    value = int(digits) if len(digits) <= 20 else 1 << 64
+    return value if -(1 << 63) <= value < 1 << 64 else _number(digits)
 
 
 def _kind(value: Any) -> str:

@@ -47,6 +47,12 @@ class Fields:
     lang: str | None = None
     license: str | None = None
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Names of the fields that fill columns."""
+        names = (self.id_field, self.text_field, self.messages_field, self.url_field, self.lang_field, self.license_field, self.date_field)
+        return frozenset(name for name in names if name is not None)
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -36,6 +36,25 @@ def lines_of(files: Iterator[Path]) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_kept_record_says_every_name_once(tmp_path: Path) -> None:
+    records = [
+        b'{"id":"1","text":"outer text one two three","meta":{"text":"inner","id":"2","url":"u"}}',
+        b'{"id":"3","text":"another text four five six","url":"a","meta":{"url":"b","k":1}}',
+        b'{"id":"4","text":"a third of seven eight nine","lang":5,"license":["x"]}',
+    ]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(b"".join(record + b"\n" for record in records))
+    dedup_files([str(tmp_path / "in" / "a.jsonl")], str(tmp_path / "out"), id_field="id")
+    (file,) = (tmp_path / "out").rglob("*.jsonl.zst")
+    with zstandard.open(file, "rb") as stream:
+        lines = stream.read().splitlines()
+    pairs = [json.loads(line, object_pairs_hook=list) for line in lines]
+    assert [sorted(name for name, _ in members) for members in pairs] == [sorted({name for name, _ in members}) for members in pairs]
+    expected = [orjson.loads(record) for record in records]
+    expected[1] = {"id": "3", "text": "another text four five six", "url": "a", "k": 1, "meta": {"url": "b"}}
+    assert [orjson.loads(line) for line in lines] == expected
+
+
 def prose(theme: str, words: int) -> str:
     return " ".join(f"{theme}{number}" for number in range(words))
 

@@ -70,6 +70,8 @@ def expected(line: bytes, fields: Fields) -> Row | None:
 @given(lines=st.lists(records() | damaged(), min_size=1, max_size=6), fields=FIELDS)
 @example(lines=[b'{"text":"t","meta":{"a":1,"b":{"c":2}},"a":3}', b'{"text":"t","meta":"m","meta":{"a":1}}'], fields=Fields())
 @example(lines=[b'{"text":"t","a":1{"x":2}', b'{"text":"t","a":"\\ud800"}', b'{"text":"\\udc00\\ud800"}', b'{"text":"t","a":-0}'], fields=Fields())
+@example(lines=[b'{"text":"t","meta":{"text":"inner","a":1}}', b'{"text":"t","meta":{"lang":"de"}}'], fields=Fields(lang="en"))
+@example(lines=['{"text":"Привет"}'.encode(), b'{"text":"\xe1\x9a\x80"}', b'{"text":"\xc2\x85\xc2\xa0"}', b'{"text":"\xc3\xa9"}'], fields=Fields())
 @example(lines=[b'{"text":"t","a":1,}', b'{"text":"t"}}', b'{"text":"t"', b"{}", b"{,}", b'\xef\xbb\xbf{"text":"t"}', b""], fields=Fields())
 @example(lines=[b'{"text":"\\u3000\\u2028 "}', b'{"text":" \\n"}', b'{"text":""}', b'{"text":"t","meta":{}}'], fields=Fields())
 @example(lines=[b'{"text":"t","b":1,"a":2,"b":3,"c":4}', b'{"text":"s","text":"t"}', b'{"\\u0074ext":"s","text":"t"}'], fields=Fields())

@@ -122,7 +122,7 @@ def test_a_record_without_an_id_is_known_by_its_place(tmp_path: Path) -> None:
 def test_defaults_fill_lang_and_license_only_where_the_record_has_none(tmp_path: Path) -> None:
     path = write(tmp_path, [b'{"text":"x"}', b'{"text":"y","lang":"zh","license":3}'])
     rows = documents(batches(path, Fields(lang="en", license="CC0"))).to_pylist()
-    assert [(row["lang"], row["license"], row["meta"]) for row in rows] == [("en", "CC0", None), ("zh", "CC0", '{"license":3}')]
+    assert [(row["lang"], row["license"], row["meta"]) for row in rows] == [("en", "CC0", None), ("zh", None, '{"license":3}')]
 
 
 def test_other_field_names_fill_the_columns(tmp_path: Path) -> None:
@@ -138,16 +138,55 @@ def test_other_field_names_fill_the_columns(tmp_path: Path) -> None:
     [
         (b'{"text":"x","source":"s","meta":{"source":"inner","v":1}}', {"source": "s", "v": 1, "meta": {"source": "inner"}}),
         (b'{"text":"x","meta":{"meta":1}}', {"meta": {"meta": 1}}),
+        (b'{"text":"x","meta":{"text":"inner","url":"u","v":1}}', {"v": 1, "meta": {"text": "inner", "url": "u"}}),
         (b'{"text":"x","meta":"plain"}', {"meta": "plain"}),
         (b'{"text":"x","meta":{}}', None),
         (b'{"text":"x","n":NaN,"i":-Infinity,"e":1e999}', {"n": "NaN", "i": "-Infinity", "e": "Infinity"}),
-        (b'{"text":"x","n":NaN,"big":' + b"9" * 40 + b"}", {"n": "NaN", "big": int("9" * 40)}),
+        (b'{"text":"x","n":NaN,"big":' + b"9" * 40 + b"}", {"n": "NaN", "big": 1e40}),
         (b'{"text":"x","deep":' + b"[" * 300 + b"]" * 300 + b"}", {"deep": json.loads("[" * 300 + "]" * 300)}),
     ],
 )
 def test_meta_keeps_every_field_that_fills_no_column(tmp_path: Path, line: bytes, meta: object) -> None:
     (row,) = documents(batches(write(tmp_path, [line]))).to_pylist()
     assert (None if row["meta"] is None else json.loads(row["meta"])) == meta
+
+
+@pytest.mark.parametrize("digits", [b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809", b"9" * 400])
+def test_an_integer_is_the_same_whatever_stands_beside_it(tmp_path: Path, digits: bytes) -> None:
+    lines = [b'{"text":"x","big":' + digits + b"}", b'{"text":"x","big":' + digits + b',"n":NaN}']
+    alone, beside = documents(batches(write(tmp_path, lines))).column("meta").to_pylist()
+    assert json.loads(beside)["big"] == json.loads(alone)["big"]
+
+
+ODD = [b'{"text":"odd","lang":5}', '{"text":"Привет мир"}'.encode(), b'{"text":"a","text":"b"}', b'{"text":""}', b'{"text":"x","a\\tb":1}']
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("between", [1, 5, 40, 100])
+def test_usual_and_unusual_lines_in_turn_are_read_as_each_is_alone(tmp_path: Path, odd: bytes, between: int) -> None:
+    lines = [odd if number % (between + 1) == between else b'{"text":"plain line %d.","k":%d}' % (number, number) for number in range(500)]
+    path = write(tmp_path, lines)
+    found = batches(path)
+    begun, alone = 0, []
+    for line in lines:
+        alone += batches(path, spans=[(begun, begun + len(line) + 1)])
+        begun += len(line) + 1
+    assert documents(found).equals(documents(alone))
+    assert quarantine(found).equals(quarantine(alone))
+
+
+def test_lines_that_take_turns_take_no_more_memory_than_lines_that_do_not(tmp_path: Path) -> None:
+    usual, odd = b'{"text":"plain line 1.","k":1}', b'{"text":"plain line 1.","lang":5}'
+    sizes = []
+    for lines in ([odd] * 20_000, [usual, odd] * 10_000):
+        path = write(tmp_path, lines)
+        tracemalloc.start()
+        before = pa.total_allocated_bytes()
+        held = batches(path)
+        sizes.append(tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before)
+        tracemalloc.stop()
+        del held
+    assert sizes[1] < 1.5 * sizes[0]
 
 
 def test_a_conversation_becomes_messages_and_their_contents_the_text(tmp_path: Path) -> None:

@@ -50,6 +50,14 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 STANDARD = ["gz", "zst", "bz2", "xz"]
 
 
+@pytest.mark.parametrize("tail", [b"", bytes(512), gzip.compress(b'{"id":"z","text":"second"}\n')], ids=["none", "zeros", "member"])
+def test_a_gzip_member_that_grows_beyond_a_block_within_one_piece_ends_where_it_ends(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text":"hello world"}\n' * 100_000) + tail)
+    found = list(read(Span(str(path), "same-path"), "jsonl", "src", Fields(), LIMITS))
+    assert sum(batch.documents.num_rows for batch in found) == 100_000 + (tail[:1] == b"\x1f")
+
+
 def batches(path: Path, limits: Limits = LIMITS) -> list[Batch]:
     return list(read(Span(str(path), "same-path"), "jsonl", "src", Fields(id_field="id"), limits))
 
