@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from artifacts.paths import Store
 from artifacts.schemas import check_format
-from artifacts.tables import iter_parquet, read_parquet
+from artifacts.tables import iter_parquet, opened, read_parquet
 from pipelines.state import Chunk
 
 HOLD_BYTES = 256 << 20  # chunks up to this many text bytes stay in memory between the steps of one task
@@ -79,7 +79,7 @@ def texts_of_rows(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> Iterat
     """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups without any are not decoded."""
     assert chunk.documents is not None
     overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
-    with store.open(chunk.documents.name) as file:
+    with opened(store, chunk.documents.name) as file:
         source = pq.ParquetFile(file)
         check_format(source.schema_arrow, "documents", store.full(chunk.documents.name))
         start = 0
