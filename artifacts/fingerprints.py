@@ -98,7 +98,8 @@ def _local_digest(path: str, known: dict[str, Any] | None) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_NS
-    if known is not None and settled:  # a file changed a moment ago may change again within the clock's grain
+    # a file changed a moment ago may change again within the clock's grain
+    if known is not None and settled:
         known[path] = [*mark, digest.hexdigest()]
     return digest.hexdigest()
 

@@ -56,7 +56,8 @@ os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
 
 import numba  # noqa: E402  (numba reads NUMBA_CACHE_DIR when it is imported)
 
-numba.config.__dict__["CACHE_DIR"] = os.environ["NUMBA_CACHE_DIR"]  # in case numba was imported before
+# in case numba was imported before
+numba.config.__dict__["CACHE_DIR"] = os.environ["NUMBA_CACHE_DIR"]
 
 
 def kernel(function: Function) -> Function:

@@ -24,7 +24,8 @@ VERSIONS = {
     "encoded": 1,
     "rewrite": 1,
 }
-READABLE = {name: (version,) for name, version in VERSIONS.items()} | {"evidence": (1, 2)}  # evidence/1 has no column cluster
+# evidence/1 has no column cluster
+READABLE = {name: (version,) for name, version in VERSIONS.items()} | {"evidence": (1, 2)}
 
 ID = pa.binary(16)
 TEXT_HASH = pa.binary(16)

@@ -15,7 +15,8 @@ from artifacts.publish import CountedFile, FileRef, Publication
 from artifacts.schemas import check_format
 
 LIBRARIES = ("pyarrow",)  # decides the bytes of every table
-ZSTD_LEVEL = 1  # text a quarter larger than at level 3, written in three quarters to two thirds of the time
+# text a quarter larger than at level 3, written in three quarters to two thirds of the time
+ZSTD_LEVEL = 1
 
 
 @dataclass

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the windtunnel command does: steadier on shared cores
+# as the windtunnel command does: steadier on shared cores
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import argparse
 import json

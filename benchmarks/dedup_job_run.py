@@ -1,6 +1,8 @@
 """Our whole deduplication of files, measured in a process of its own; the last line of standard output is a JSON object.
 
     PYTHONPATH=. python benchmarks/dedup_job_run.py --files FILE... --output FOLDER --core 1 --repeats 5
+
+With more than one FILE all are deduplicated together; the repeats come one after another.
 """
 
 from __future__ import annotations

@@ -106,8 +106,10 @@ def generate(folder: Path, documents: int) -> None:
     """Parquet files of ``id`` and ``text``."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(documents)
-    sentences = sentence_pool(np.random.default_rng(0))  # the same for every size, so that sizes compare
-    lengths = np.clip(np.exp(rng.normal(np.log(15), 1.05, documents)), 1, 2000).astype(np.int64)  # sentences, of about 110 bytes
+    # the same for every size, so that sizes compare
+    sentences = sentence_pool(np.random.default_rng(0))
+    # sentences, of about 110 bytes
+    lengths = np.clip(np.exp(rng.normal(np.log(15), 1.05, documents)), 1, 2000).astype(np.int64)
     frame = rng.integers(0, SENTENCES, 60)
     drawn: list[np.ndarray] = []
     for start in range(0, documents, AT_ONCE):

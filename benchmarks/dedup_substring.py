@@ -251,7 +251,8 @@ def suffix_array(texts: pa.LargeStringArray, length: int, limit: float) -> dict[
     import pydivsufsort
 
     subset = texts.take(pa.array(range(0, len(texts), max(1, round(text_bytes(texts) / limit)))))
-    raw = np.frombuffer(b"\xff".join(text.encode() for text in subset.to_pylist()) + b"\xff", np.uint8).copy()  # no byte of UTF-8 is 0xff
+    # no byte of UTF-8 is 0xff
+    raw = np.frombuffer(b"\xff".join(text.encode() for text in subset.to_pylist()) + b"\xff", np.uint8).copy()
     begun, used = time.perf_counter(), time.process_time()
     array = pydivsufsort.divsufsort(raw)
     common = pydivsufsort.kasai(raw, array)

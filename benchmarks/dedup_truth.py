@@ -47,7 +47,8 @@ def mixed_documents(texts: Iterable[str], documents: int, seed: int = 1) -> list
 def edited(text: str, similarity: float, draw: random.Random) -> str:
     """A copy of about this Jaccard similarity: words replaced by new ones, in one stretch or scattered."""
     spans = [match.span() for match in WORD.finditer(text)]
-    changed = (1 - similarity) / (1 + similarity) * len(spans)  # of n shingles, that many on either side are not shared
+    # of n shingles, that many on either side are not shared
+    changed = (1 - similarity) / (1 + similarity) * len(spans)
     if draw.random() < 0.5:
         first = draw.randrange(max(1, len(spans) - round(changed)))
         places = set(range(first, min(len(spans), first + max(0, round(changed) - NGRAMS + 1))))

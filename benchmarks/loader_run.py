@@ -97,7 +97,8 @@ def loader_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any
     if arguments.cold:
         plan = loader.plan
         stream.close()
-        del stream, loader  # nothing may map the shards when their pages are dropped, or still ask for the next ones
+        # nothing may map the shards when their pages are dropped, or still ask for the next ones
+        del stream, loader
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
                 thread.join()

@@ -161,7 +161,8 @@ def tests_of(plan: Plan, first: Ints, second: Ints) -> dict[str, float]:
     places, places_second = inverse(first), inverse(second)
     of_block = places.reshape(-1, size).mean(axis=1)
     of_block_second = places_second.reshape(-1, size).mean(axis=1)
-    noise = np.random.default_rng(1).random((2, len(of_block)))  # blocks open together have the same place but for chance
+    # blocks open together have the same place but for chance
+    noise = np.random.default_rng(1).random((2, len(of_block)))
     return {
         "place_in_group": table_p(offset * BINS // size, in_group),
         "block_in_group": table_p(rank, in_group),
@@ -218,7 +219,8 @@ def read(plan: Plan, data: TokenData, steps: int) -> Windows:
     loader = Loader(plan, data.folders)
     batches = [loader.batch(step) for step in range(steps)]
     columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ROWWISE}
-    columns["lengths"] = np.zeros(len(columns["tokens"]), np.int32)  # borders of documents and pieces: not used by this model
+    # borders of documents and pieces: not used by this model
+    columns["lengths"] = np.zeros(len(columns["tokens"]), np.int32)
     columns["pieces"] = np.zeros((len(columns["tokens"]), 5), np.int64)
     return Windows(columns)
 

@@ -48,7 +48,8 @@ MODEL = "tokenizer.model"
 STREAM = "stream.uint16"
 SAMPLE_BYTES = 16 << 20  # of text that the tokenizer is trained on
 
-Encoded = tuple[str, pa.LargeListArray, pa.FixedSizeBinaryArray]  # label, tokens and text hashes of a file's documents
+# label, tokens and text hashes of a file's documents
+Encoded = tuple[str, pa.LargeListArray, pa.FixedSizeBinaryArray]
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def optimal_curve(threshold: float, permutations: int, false_positive_weight: fl
     if isinstance(permutations, bool) or not isinstance(permutations, int) or not 1 <= permutations <= MAX_PERMUTATIONS:
         fix = f"give a whole number from 1 to {MAX_PERMUTATIONS}"
         raise UserError("S-curve: not a number of hash functions", field="permutations", found=permutations, fix=fix)
-    counts = permutations // np.arange(1, permutations + 1)  # rows that so many bands leave room for
+    # rows that so many bands leave room for
+    counts = permutations // np.arange(1, permutations + 1)
     bands = np.repeat(np.arange(1, permutations + 1), counts)
     rows = np.concatenate([np.arange(1, most + 1) for most in counts])
     weight = false_positive_weight
@@ -110,7 +111,8 @@ def draw(curve: Curve, marks: dict[str, float], height: int = 10, blocks: str = 
     for line in range(height, 0, -1):
         label = f"{100 * line // height:>3} %" if 2 * line in (2 * height, height) else ""
         levels = np.clip(np.round(filled - (line - 1) * (len(blocks) - 1)), 0, len(blocks) - 1).astype(int)
-        lines.append(f"{label:>5} |{''.join(blocks[level] for level in levels[1:])}")  # P(0) = 0 stands on the axis
+        # P(0) = 0 stands on the axis
+        lines.append(f"{label:>5} |{''.join(blocks[level] for level in levels[1:])}")
     lines.append("  0 % " + ("+" + "-" * (_STEP - 1)) * 10 + "+")
     lines.append(" " * 5 + "".join(f"{tenth / 10:<{_STEP}.1f}" for tenth in range(10)) + "1.0")
     for name, similarity in sorted(marks.items(), key=lambda item: item[1]):

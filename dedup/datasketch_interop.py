@@ -33,7 +33,8 @@ from dedup.words import BASIS, BLOCK, MIX, START, Bytes, Codes, Hashes, Rows, ch
 
 SCHEME = "affine32"
 
-_EMPTY = {"affine32": (1 << 32) - 1, "legacy": (1 << 32) - 1, "affine64": (1 << 64) - 1}  # every value of a signature without shingles
+# every value of a signature without shingles
+_EMPTY = {"affine32": (1 << 32) - 1, "legacy": (1 << 32) - 1, "affine64": (1 << 64) - 1}
 
 
 def datasketch_values(texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1) -> NDArray[np.uint32]:

@@ -248,7 +248,8 @@ def _groups(
 ) -> tuple[Rows, NDArray[np.bool_], Rows, Rows, Rows, Rows, Rows]:
     """Groups by shared band keys, as :class:`Candidates` holds them from ``earlier`` on."""
     membership = np.full(new.keys.shape, _NONE)
-    parts: list[tuple[Rows, Rows, Rows, Rows]] = []  # of each band: stored, counts, room, rows of the index
+    # of each band: stored, counts, room, rows of the index
+    parts: list[tuple[Rows, Rows, Rows, Rows]] = []
     total = 0
     for band in range(new.keys.shape[1]):
         keys, key_of, members = np.unique(new.keys[fresh, band], return_inverse=True, return_counts=True)

@@ -28,7 +28,8 @@ def similarity_from(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, floo
     total = (i_end - i) + (j_end - j)
     if total == 0:
         return 0.0
-    alone, most = 0, total * (1.0 - floor) / (1.0 + floor) + 0.5  # half an element above every rounding
+    # half an element above every rounding
+    alone, most = 0, total * (1.0 - floor) / (1.0 + floor) + 0.5
     while i < i_end and j < j_end:
         one, other = hashes[i], hashes[j]
         alone += int(one != other)

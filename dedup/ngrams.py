@@ -180,7 +180,8 @@ def _postings(
     hashes: Hashes, owners: Rows, lengths: Rows, max_document_frequency: int, items: int
 ) -> tuple[Hashes, Rows, Counts, Counts, Counts]:
     """Columns of the index: distinct n-grams ascending, their items, n-grams left to each item, lengths; too frequent ones left out."""
-    order = np.argsort(hashes, kind="stable")  # owners are ascending, so they stay so within an n-gram
+    # owners are ascending, so they stay so within an n-gram
+    order = np.argsort(hashes, kind="stable")
     hashes, owners = hashes[order], owners[order]
     new = np.ones(len(hashes), bool)
     new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])

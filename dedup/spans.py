@@ -104,7 +104,8 @@ def join_runs(spans: Spans) -> Spans:
 
     Equal stretches of the same two texts at the same distance are one equal stretch together.
     """
-    spans = _joined(spans, stable_order(spans.row, stable_order(spans.start)))  # most that can be joined follow one another here
+    # most that can be joined follow one another here
+    spans = _joined(spans, stable_order(spans.row, stable_order(spans.start)))
     spans = _joined(spans, np.lexsort((spans.start, spans.kept_start - spans.start, spans.kept_row, spans.row)))
     return spans.take(np.lexsort((spans.kept_start, spans.kept_row, spans.end, spans.start, spans.row)))
 

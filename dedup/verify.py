@@ -133,9 +133,11 @@ def bounded_similarity(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, c
     while i < i_end and j < j_end:
         reachable = common + min(i_end - i, j_end - j)
         whole = first if contained else total - reachable
-        if reachable < floor * whole * 0.999999:  # far below rounding; the exact test is the caller's
+        # far below rounding; the exact test is the caller's
+        if reachable < floor * whole * 0.999999:
             return -1.0
-        for _ in range(min(64, min(i_end - i, j_end - j))):  # every step moves one or both: no bound is passed
+        # every step moves one or both: no bound is passed
+        for _ in range(min(64, min(i_end - i, j_end - j))):
             one, other = hashes[i], hashes[j]
             common += int(one == other)
             i += int(one <= other)

@@ -49,7 +49,8 @@ SEPARATOR = np.uint32(0)  # ends a word, is dropped
 SKIP = np.uint32(1)  # as if it were not there
 UNIT = np.uint32(1 << 31)  # flag: a word of its own; the other bits are the folded code point
 
-BLOCK = 2048  # words hashed at a time: bounds memory for any text and stays in the first-level cache
+# words hashed at a time: bounds memory for any text and stays in the first-level cache
+BLOCK = 2048
 
 BASIS = np.uint64(0xCBF29CE484222325)  # FNV-1a, 64-bit: the state between words
 PRIME = np.uint64(0x100000001B3)

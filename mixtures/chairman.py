@@ -81,7 +81,8 @@ class Mix:
 
     def _pattern(self, windows: int) -> _Pattern:
         rounded = min(self.period, -(-windows // _MILESTONE) * _MILESTONE)
-        reach = 1 << max(rounded - 1, 0).bit_length()  # few distinct lengths, so that neighbours share one
+        # few distinct lengths, so that neighbours share one
+        reach = 1 << max(rounded - 1, 0).bit_length()
         return _pattern(self.start, self.end, self.horizon, min(self.period, reach))
 
 

@@ -1,6 +1,8 @@
 """Hold a plan against the shards on disk: are they those it was frozen with, what of them is not shown any more, are its rules kept.
 
     for row in check_plan(plan, folders, deep=True): ...
+
+A row per source, with what was found in it.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def fill_batch(
                         text += 1
                         continue
                     opens = low == begin
-                    if opens and bos < 0:  # the input is the EOS of the document before, to which this place belongs
+                    # the input is the EOS of the document before, to which this place belongs
+                    if opens and bos < 0:
                         if not inside:
                             document += 1
                             borders[count] = at
@@ -150,7 +151,8 @@ def fill_batch(
                         if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
                             targets[at] = eos
                         at, low, left, run, opens, inside = at + 1, low + 1, left - 1, run - 1, False, True
-                        if run == 0:  # the next place has this EOS as its input and begins another document
+                        # the next place has this EOS as its input and begins another document
+                        if run == 0:
                             text, inside = text + 1, False
                             continue
                     document += 1

@@ -139,7 +139,8 @@ class Loader:
         self.windows = Windows(plan, self.streams)
         self._table = BatchTable(self.streams, self.cache)
         self._next_blocks = NextBlocks(plan, self.streams)
-        self._reading = threading.RLock()  # what one thread opens may let go of what the kernel of another reads
+        # what one thread opens may let go of what the kernel of another reads
+        self._reading = threading.RLock()
 
     def slice_of(self, step: int) -> tuple[int, int]:
         """First and last + 1 of this rank's windows of a step."""

@@ -21,7 +21,9 @@ from tokenizer.shards import ShardSource, open_source
 
 STRETCH = 1 << 23
 PROBE = 1 << 21
-REQUEST = 1 << 17  # Linux reads no more of a larger one than the disk's read-ahead, which is 128 KiB where nobody changed it
+# Linux reads no more of a larger one than the disk's read-ahead, which is 128 KiB where nobody
+# changed it
+REQUEST = 1 << 17
 
 
 class LocalParts:
@@ -76,7 +78,8 @@ class LocalParts:
         place = self.index(part).batch(number)
         mapped = self._map(part)
         start = place.offset // mmap.PAGESIZE * mmap.PAGESIZE
-        mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)  # its windows are shown in no order, and soon
+        # its windows are shown in no order, and soon
+        mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)
         return open_batch(pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part))
 
     def ask(self, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
@@ -129,7 +132,8 @@ class LocalParts:
         if part not in self._maps:
             path = self.path(part)
             try:
-                with open(path, "rb") as file:  # not Arrow's own map, which asks for the whole part to be read ahead
+                # not Arrow's own map, which asks for the whole part to be read ahead
+                with open(path, "rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
             except (OSError, ValueError) as error:
                 raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None

@@ -45,18 +45,22 @@ class NextBlocks:
         self.streams = tuple(streams)
         able = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
         local = able and any(isinstance(stream.files, LocalParts) for stream in streams)
-        self._due = 0 if local else sys.maxsize  # the step behind which there is something to ask for
+        # the step behind which there is something to ask for
+        self._due = 0 if local else sys.maxsize
         self._thread: threading.Thread | None = None
         self._context = -1
         self._orders: tuple[SourceOrder, ...] = ()
         self._steps: list[int] = []  # as _due, by source
-        self._asked: dict[int, tuple[Group, int]] = {}  # by source: the group asked for last, and how many of its blocks
+        # by source: the group asked for last, and how many of its blocks
+        self._asked: dict[int, tuple[Group, int]] = {}
 
     def shown(self, step: int) -> None:
         """A step's batch was read. Costs nothing unless something is due; a thread reads what of it is not in the page cache."""
         if step < self._due:
             return
-        if self._context < 0:  # the first time parts are opened and places searched: not while the second batch is waited for
+        # the first time parts are opened and places searched: not while the second batch is waited
+        # for
+        if self._context < 0:
             self._due = sys.maxsize
             self._start(lambda: _read(self._missing(step), None))
         elif missing := self._missing(step):

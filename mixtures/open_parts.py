@@ -3,6 +3,8 @@
     files = part_files("shards/web-en", plan.sources[0])         # or s3://bucket/shards/web-en
     index = files.index(0)                                       # record batches of part 0
     record = files.record(0, 5)                                  # the sixth, zero-copy
+
+Local folders are mapped; stores are read through a cache.
 """
 
 from __future__ import annotations

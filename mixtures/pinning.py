@@ -2,6 +2,8 @@
 
     pinned = pin("web-en", source, packing="stream", seed=1)
     here = cut(pinned, source, window=4096, longest=4096)      # blocks and windows of an epoch
+
+A pinned source cannot change under a plan: its parts carry their checksums.
 """
 
 from __future__ import annotations

@@ -118,7 +118,8 @@ def common_steps(one: Plan, other: Plan) -> int:
     for first, second in zip(one.segments, other.segments, strict=False):
         if _shown(one, first) != _shown(other, second):
             break
-        steps = min(first.last_step, second.last_step)  # where lengths differ, the next segments begin at different steps
+        # where lengths differ, the next segments begin at different steps
+        steps = min(first.last_step, second.last_step)
     return steps
 
 

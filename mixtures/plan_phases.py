@@ -2,6 +2,8 @@
 
     for part in planned_phases(plan):
         part.phase, part.first_step, part.last_step      # Phase, steps
+
+They come in the order of their steps.
 """
 
 from __future__ import annotations

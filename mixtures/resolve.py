@@ -35,7 +35,8 @@ def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...
     reserved or held out.
     """
     phases = resolve_phases(spec.phases, available, run_tokens(spec.phases, spec.tokens), whole=True)
-    for said in (spec.phases, phases):  # the first name the recipe's fields, the second also bands that only the shards know
+    # the first name the recipe's fields, the second also bands that only the shards know
+    for said in (spec.phases, phases):
         check_hold_out(said, spec.rules)
         check_reserve(said, spec.rules, decayed=False, branch=None)
     return phases

@@ -66,7 +66,8 @@ class MixtureSpec(BaseModel):
     @model_validator(mode="after")
     def _rules_are_kept(self) -> MixtureSpec:
         known = {name for phase in self.phases for name in (*phase.weights, *phase.shown)}
-        refuse_unknown(self.max_epochs, known | set(self.reserve), "mixture.max_epochs")  # those reserved may be a branch's
+        # those reserved may be a branch's
+        refuse_unknown(self.max_epochs, known | set(self.reserve), "mixture.max_epochs")
         refuse_unknown(self.min_tokens, known, "mixture.min_tokens", "minimum")
         refuse_unknown(self.packing, known, "mixture.packing", "packing")
         check_hold_out(self.phases, self.rules)

@@ -126,7 +126,8 @@ def among(ids: pa.FixedSizeBinaryArray, words: NDArray[np.uint64]) -> NDArray[np
     own = as_words(ids)
     found = np.zeros(len(own), np.bool_)
     place = np.searchsorted(words[:, 0], own[:, 0])
-    open_rows = np.arange(len(own))  # whose first word may still stand at their place: ids that share it follow one another
+    # whose first word may still stand at their place: ids that share it follow one another
+    open_rows = np.arange(len(own))
     while len(open_rows):
         open_rows = open_rows[place[open_rows] < len(words)]
         open_rows = open_rows[words[place[open_rows], 0] == own[open_rows, 0]]
@@ -161,7 +162,8 @@ def _stands_for(store: Store, evidence: Sequence[FileRef], ids: pa.FixedSizeBina
         return np.ones(len(ids))
     known = np.unique(np.concatenate([side for pair in pairs for side in pair]))
     size = np.ones(len(known), np.int64)
-    for removed, kept in pairs:  # in the order of the comparisons: who is kept in one may be removed in the next
+    # in the order of the comparisons: who is kept in one may be removed in the next
+    for removed, kept in pairs:
         np.add.at(size, np.searchsorted(known, kept), size[np.searchsorted(known, removed)])
     place = np.minimum(np.searchsorted(known, _raw(ids)), len(known) - 1)
     return np.where(known[place] == _raw(ids), size[place], 1).astype(np.float64)

@@ -35,7 +35,8 @@ _SHARE = re.compile(r"(top|bottom)\s+(\d+(?:\.\d+)?)\s*%")
 _FIX = 'write ">= 0.8", "< 3", "top 20%", "bottom 20%" or rest, quoted'
 _BandName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
-Edge = tuple[Fraction, int]  # a cut on the line of numbers; 0: the number itself lies above the cut, 1: below
+# a cut on the line of numbers; 0: the number itself lies above the cut, 1: below
+Edge = tuple[Fraction, int]
 
 
 class Split(BaseModel):

@@ -50,7 +50,8 @@ def collect(store: Store, dry_run: bool = False) -> tuple[int, int]:
     Raises: UserError when a run is writing to the folder.
     """
     with run_lock(store):
-        used = set(load_json(store.read(RECORD))["units"])  # read under the lock: no run can end in between
+        # read under the lock: no run can end in between
+        used = set(load_json(store.read(RECORD))["units"])
         stale = {prefix: size for prefix, size in _units(store).items() if prefix not in used}
         for prefix in () if dry_run else stale:
             store.delete(f"{prefix}/{MANIFEST}")

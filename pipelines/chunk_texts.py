@@ -15,7 +15,8 @@ from artifacts.schemas import check_format
 from artifacts.tables import iter_parquet, opened, read_parquet
 from pipelines.state import Chunk
 
-HOLD_BYTES = 256 << 20  # chunks up to this many text bytes stay in memory between the steps of one task
+# chunks up to this many text bytes stay in memory between the steps of one task
+HOLD_BYTES = 256 << 20
 
 
 class HeldBatches:

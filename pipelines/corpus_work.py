@@ -28,7 +28,8 @@ from pipelines.stages.base import CompareStep, CompareWhole, CorpusVerdict, Prep
 from pipelines.state import Chunk
 
 VERSION = 3  # of find_duplicates, final_selection and collect_quarantine
-IDS_AT_A_TIME = 64_000_000  # ids sorted at once when looking for equal keys; more go in ranges of their first byte
+# ids sorted at once when looking for equal keys; more go in ranges of their first byte
+IDS_AT_A_TIME = 64_000_000
 
 _DUPLICATES = tagged("signals", [pa.field("chunk", pa.int64(), nullable=False), pa.field("row", pa.int64(), nullable=False)])
 
@@ -175,7 +176,8 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
         unit.facts.update(cross_source(view, verdict))
 
     if compute and published(store, f"evidence/{task.step.name}/{key}") is None:
-        store.delete(f"selection/{task.step.name}/{key}/{MANIFEST}")  # a selection without its evidence is made again
+        # a selection without its evidence is made again
+        store.delete(f"selection/{task.step.name}/{key}/{MANIFEST}")
     made = found_or_made(store, f"selection/{task.step.name}/{key}", inputs, make, compute)
     evidence = published(store, f"evidence/{task.step.name}/{key}")
     if made is None or evidence is None:
@@ -279,7 +281,8 @@ def collect_quarantine(task: CorpusTask, compute: bool = True) -> CorpusOutcome 
 
     def make(unit: Publication) -> None:
         for source in sorted({chunk.source for chunk in task.chunks}):
-            refs = [chunk.quarantine for chunk in task.chunks if chunk.source == source and chunk.quarantine]  # in (path, offset) order
+            # in (path, offset) order
+            refs = [chunk.quarantine for chunk in task.chunks if chunk.source == source and chunk.quarantine]
             parts = (batch for ref in refs for batch in iter_parquet(store, ref.name, "quarantine"))
             write_parquet(unit, f"{source}.parquet", QUARANTINE, parts)
 
@@ -289,7 +292,8 @@ def collect_quarantine(task: CorpusTask, compute: bool = True) -> CorpusOutcome 
 
 def _chunk_selection(store: Store, chunk: Chunk) -> pa.Table:
     size = read_parquet(store, chunk.signals["size"].name, "signals")
-    if chunk.selection is not None:  # its hashes are of the text that was chosen from; a rewrite may have followed
+    # its hashes are of the text that was chosen from; a rewrite may have followed
+    if chunk.selection is not None:
         table = read_parquet(store, chunk.selection.name, "selection")
         return table.set_column(1, SELECTION.field("text_hash"), size["text_hash"])
     return selection_after(size, None, "", np.zeros(len(size), np.bool_), pa.scalar(None, pa.string()))

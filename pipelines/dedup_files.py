@@ -138,7 +138,8 @@ def _own(error: UserError, loaded: LoadedRecipe | None) -> UserError:
     field = None if error.field is None else re.split(r"[.\]]", error.field)[-1]
     field = {"max_removed_share": "max_removed", "quality_sample": "quality"}.get(field or "", field)
     file = None if loaded is not None and error.file == str(loaded.file.path) else error.file
-    if error.field is not None and error.field.startswith("corpus.stages: "):  # the corpus is empty after a step
+    # the corpus is empty after a step
+    if error.field is not None and error.field.startswith("corpus.stages: "):
         field = None
     fix = error.fix
     if fix == "see docs/recipes.md for what this field takes":

@@ -129,7 +129,8 @@ def _missed(task: QualityTask, view: CorpusView, population: NDArray[np.int64], 
     missed = np.zeros(len(sampled), np.bool_)
     for rows, texts in _probes(view, population):
         pairs = similar_pairs(index, shingle_sets(texts, ngrams))
-        more_wanted = priority[rows[pairs.probe]] < priority[sampled[pairs.sample]]  # a document is not more wanted than itself
+        # a document is not more wanted than itself
+        more_wanted = priority[rows[pairs.probe]] < priority[sampled[pairs.sample]]
         missed[pairs.sample[more_wanted]] = True
     return missed
 

@@ -18,8 +18,10 @@ from artifacts.tables import TableWriter, open_parquet
 
 Compression = Literal["zstd", "lz4", "none"]
 
-DISK_PER_INPUT_BYTE = {"zstd": 1.2, "lz4": 2.5, "none": 5.0}  # of a run, per byte of stored input, on zstd-compressed corpora
-_REPEATED = ("source", "lang", "license", "date", "path")  # columns whose values come again and again
+# of a run, per byte of stored input, on zstd-compressed corpora
+DISK_PER_INPUT_BYTE = {"zstd": 1.2, "lz4": 2.5, "none": 5.0}
+# columns whose values come again and again
+_REPEATED = ("source", "lang", "license", "date", "path")
 
 
 @contextlib.contextmanager

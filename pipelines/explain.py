@@ -18,7 +18,8 @@ from tokenizer.shard_manifest import MANIFEST_NAME, parse_manifest
 
 EXCERPT = 300
 SPANS = 10  # cut spans shown to a person; JSON has all
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters (among them those that turn text around), line ends
+# control and format characters (among them those that turn text around), line ends
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def explain_document(store: Store, record: dict[str, Any], document: str) -> dict[str, Any]:

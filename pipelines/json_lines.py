@@ -30,7 +30,8 @@ QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, NEWLINE, UNICODE, ZERO = (np.uint8(
 PIECE_BYTES = 1 << 20
 
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
-LETTERS = np.arange(256, dtype=np.uint8)  # what stands for a byte, behind a backslash where it is escaped
+# what stands for a byte, behind a backslash where it is escaped
+LETTERS = np.arange(256, dtype=np.uint8)
 LETTERS[:32] = UNICODE
 for _code, _letter in zip(b"\b\t\n\f\r", b"btnfr", strict=True):
     LETTERS[_code] = _letter
@@ -64,7 +65,8 @@ def json_line_pieces(columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, ro
         for key, values, offsets, valid in texts:
             add_string_lengths(values, offsets, valid, some, key.size, lengths)
         add_rest_lengths(objects[1], objects[2], some, lengths)
-        lengths += 2 + (lengths == 0)  # the closing brace and the newline, and of an empty object the opening brace
+        # the closing brace and the newline, and of an empty object the opening brace
+        lengths += 2 + (lengths == 0)
         starts = np.cumsum(lengths) - lengths
         total = int(lengths.sum())
         scratch = scratch if len(scratch) >= total else np.empty(total + total // 4, np.uint8)
@@ -154,7 +156,8 @@ def write_strings(
 def write_escaped(values: Bytes, i: int, end: int, lines: Bytes, place: int) -> int:
     """Write bytes ``i`` to ``end - 1`` as JSON escapes them; returns the place behind them."""
     while i + STRIDE <= end:
-        copy_stride(values, i, lines, place)  # stays within the field: what is left of it takes as many bytes at least
+        # stays within the field: what is left of it takes as many bytes at least
+        copy_stride(values, i, lines, place)
         clean = plain_bytes(values, i)
         i += clean
         place += clean

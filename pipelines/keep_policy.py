@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 
-PREFERRED = "preferred source"  # the column that comes first where sources are preferred: no name of a signal
+# the column that comes first where sources are preferred: no name of a signal
+PREFERRED = "preferred source"
 
 _MEASURED_BY = {"words": "heuristics", "alpha_word_ratio": "heuristics", "language": "language", "language_score": "language"}
 _INSTEAD = {"tokens": "tokens are counted after deduplication: take words (of the stage heuristics), characters or bytes"}

@@ -35,7 +35,9 @@ Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were writt
 VERSION = 5
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
-ZSTD_LEVEL = 1  # files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths of the time
+# files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths
+# of the time
+ZSTD_LEVEL = 1
 
 _PLACE = ("native_id", "source", "path", "offset")
 

@@ -29,7 +29,8 @@ def foreign_floors(home: Path) -> dict[str, str]:
 def main() -> None:
     """Entry point of the ``windtunnel`` command."""
     os.environ["PYTHONSAFEPATH"] = "1"
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # torch threads that wait give way sooner: steadier on shared cores
+    # torch threads that wait give way sooner: steadier on shared cores
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     home = Path(__file__).resolve().parent.parent
     foreign = foreign_floors(home)
     if foreign:

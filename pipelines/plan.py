@@ -74,7 +74,8 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
         except UserError as error:
             raise loaded.error(("corpus", "sources", index, "paths"), error) from None
         readers[source.name] = ReadStep(source.format, source.fields(), corpus.limits.limits(), corpus.compression)
-        stamps = {file.url: stamp(file.url) for file in files}  # before the digests: a change after this is noticed when reading
+        # before the digests: a change after this is noticed when reading
+        stamps = {file.url: stamp(file.url) for file in files}
         digests = {file.url: file_digest(file.url, known_digests) for file in files}
         total += sum(file.bytes for file in files)
         for spans in plan_chunks(files, int(corpus.chunk_mib * (1 << 20))):

@@ -2,6 +2,8 @@
 
     edit_run("runs/tiny", step=20, change=Change(drop=("web-zh",)))
     windtunnel train RECIPE                # goes on from the newest checkpoint with the edited plan
+
+What was trained before that step stays as it was.
 """
 
 from __future__ import annotations

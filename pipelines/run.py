@@ -134,7 +134,8 @@ class _Driver(ComparisonRunner):
         self.plan = plan
         self.chunks = plan.chunks
         self.resources: dict[str, FileRef] = {}
-        self.ahead: dict[tuple[str, ...], StepOutcome] = {}  # what was made together with reading, by its units
+        # what was made together with reading, by its units
+        self.ahead: dict[tuple[str, ...], StepOutcome] = {}
         self.sources = tuple(source.name for source in loaded.recipe.corpus.sources)
 
     def run(self, until: str) -> None:

@@ -254,7 +254,8 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         "source": task.source,
         "selection": task.selection.checksum,
         "tokenizer": task.model.checksum,
-        "settings": task.settings.model_dump(mode="json", exclude={"split"}),  # a band is known by its documents
+        # a band is known by its documents
+        "settings": task.settings.model_dump(mode="json", exclude={"split"}),
         "band": None if task.band is None else [task.band.name, task.band.digest],
         "split": task.split,
         "seed": task.seed,

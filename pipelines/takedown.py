@@ -1,6 +1,8 @@
 """What a take-down touches: where documents lie, which steps have shown them, and which checkpoints have seen them.
 
     found, unknown = touched(store, record, ids)
+
+``unknown`` are ids that no shard of the run holds.
 """
 
 from __future__ import annotations

@@ -159,7 +159,8 @@ class _Phase:
     def sofar(self, now: float) -> str:
         if self.trains:
             text = f"step {count(self.found + self.done_tasks)} of {count(self.tasks)}"
-            text += f" after {duration(now - self.started)}" if self.done_tasks > 1 else ""  # the clock starts when the first is done
+            # the clock starts when the first is done
+            text += f" after {duration(now - self.started)}" if self.done_tasks > 1 else ""
         else:
             text = f"{count(self.done_tasks)} of {count(self.tasks - self.found)} tasks after {duration(now - self.started)}"
         left = self.seconds_left(now)

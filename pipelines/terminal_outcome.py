@@ -25,7 +25,8 @@ _LEAST_WHY = 26  # columns below which reasons cannot be read
 _LONG_COMMAND = 56  # a longer one has its purpose on a line of its own
 _GAP = 2
 DEFAULT_RUNS = "runs"  # where commands look for runs by name
-_HEADERS = {"read": "not read", "unique": "equal keys", "decontaminate": "decon- taminate"}  # broken where columns are narrow
+# broken where columns are narrow
+_HEADERS = {"read": "not read", "unique": "equal keys", "decontaminate": "decon- taminate"}
 
 
 def funnel_table(record: dict[str, Any], width: int = WIDTH) -> Table:
@@ -56,7 +57,8 @@ def print_outcome(
     record = outcome.record
     trainings = read_trainings(outcome.store, record)
     if not console.is_terminal and console.width < WIDTH:
-        console = Console(file=console.file, width=WIDTH, color_system=None)  # a file has no width; rich takes it for 80 columns
+        # a file has no width; rich takes it for 80 columns
+        console = Console(file=console.file, width=WIDTH, color_system=None)
     console.print()
     console.print(Padding(funnel_table(record, min(console.width, WIDTH) - 2), (0, 0, 0, 2)))
     console.print()

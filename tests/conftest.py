@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ["TRITON_INTERPRET"] = "1"  # read where a kernel is defined, so before anything imports trainer.kernels
+# read where a kernel is defined, so before anything imports trainer.kernels
+os.environ["TRITON_INTERPRET"] = "1"
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -205,7 +205,8 @@ class Tokenizer:
             starts = np.flatnonzero(cuts) + start
             if stop == last or offsets[np.searchsorted(offsets, stop)] == stop:
                 return stop, starts
-            if len(starts) > 1:  # whether the last word ends at the window's edge is not known: leave it to the next
+            # whether the last word ends at the window's edge is not known: leave it to the next
+            if len(starts) > 1:
                 return int(starts[-1]), starts[:-1]
             size *= 2
 

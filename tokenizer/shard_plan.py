@@ -63,7 +63,8 @@ def plan_parts(
     total = int(ends[-1])
     parts = max(1, (total + part_tokens // 2) // part_tokens)
     starts = ends - counts[order]
-    borders = [-(-total * part // parts) for part in range(1, parts)]  # a part's first token, rounded up
+    # a part's first token, rounded up
+    borders = [-(-total * part // parts) for part in range(1, parts)]
     cuts = [0, *np.searchsorted(starts, borders).tolist(), len(order)]
     spans = [(first, last) for first, last in pairwise(cuts) if last > first]
     return [Part(chunk[order[a:b]], row[order[a:b]], int(counts[order[a:b]].sum())) for a, b in spans]

@@ -26,7 +26,8 @@ from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, SourceManifest
 from tokenizer.shard_plan import PART_TOKENS, Part, plan_parts
 from tokenizer.shards import map_table, token_batch
 
-BATCH_TOKENS = 1 << 21  # whole batches that hold 16 Mi tokens anywhere in a part are at most an eighth longer than these
+# whole batches that hold 16 Mi tokens anywhere in a part are at most an eighth longer than these
+BATCH_TOKENS = 1 << 21
 BATCH_ROWS = 1 << 20
 
 
@@ -105,7 +106,8 @@ def write_part(
             batch = gatherer.batch(part.chunk[first:last], part.row[first:last], lengths[first:last], schema)
             targets += trainable_tokens(batch.column("trainable"), lengths[first:last])
             writer.write_batch(batch)
-            length = pa.ipc.get_record_batch_size(batch)  # the message just written, which ends where the file ends now
+            # the message just written, which ends where the file ends now
+            length = pa.ipc.get_record_batch_size(batch)
             places.append(BatchRange(out.bytes - length, length, last - first, int(lengths[first:last].sum())))
     return Written(len(lengths), int(lengths.sum()), targets, tuple(places))
 

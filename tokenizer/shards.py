@@ -74,7 +74,8 @@ class PartTokens:
                 break
         if len(pieces) == 1:
             return pieces[0]
-        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)  # an empty part has no batch
+        # an empty part has no batch
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
 
     def document(self, row: int) -> Tokens:
         """Ids of one document, EOS included."""

@@ -201,7 +201,8 @@ def _order_findings(manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray 
     """Parts of one append are one sequence, ascending by (keyed hash, id)."""
     key = int(manifest.shuffle_key, 16)
     findings: list[Finding] = []
-    before: tuple[int, NDArray[np.uint64]] | None = None  # append and sort key of the document before
+    # append and sort key of the document before
+    before: tuple[int, NDArray[np.uint64]] | None = None
     for record, part_ids in zip(manifest.parts, ids, strict=True):
         if part_ids is None or len(part_ids) == 0:
             before = None if part_ids is None else before

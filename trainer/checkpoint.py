@@ -237,7 +237,8 @@ def drop_unasked(store: Store, below: int) -> None:
     """Remove checkpoints before a step that were written only because the run was stopped."""
     for step in saved(store):
         if step < below and not _read(store, folder_name(step)).state.asked:
-            store.delete(f"{folder_name(step)}/{STATE}")  # first: without it the rest does not exist
+            # first: without it the rest does not exist
+            store.delete(f"{folder_name(step)}/{STATE}")
             store.delete(folder_name(step))
 
 
@@ -293,7 +294,8 @@ def _read(store: Store, name: str) -> Checkpoint:
 
 
 def _state_names(store: Store) -> list[str]:
-    if store.local:  # one look into the folder; listing every file of every checkpoint is the object stores' way
+    # one look into the folder; listing every file of every checkpoint is the object stores' way
+    if store.local:
         base = Path(store.base)
         return sorted(str(path.relative_to(base)) for path in base.glob(f"{FOLDER}/step-*/{STATE}"))
     store.fs.invalidate_cache()

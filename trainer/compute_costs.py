@@ -68,5 +68,6 @@ def activations_per_token(config: ModelConfig) -> int:
     heads, kv_heads, size = config.heads, config.kv_heads, config.head_dim
     norms = 4 * config.width + 2
     attention = (heads + 2 * kv_heads) * size + heads * size + heads
-    ends = 2 * config.width + 1 + size + 2  # final norm's stream, hidden, angles, token ids of eight bytes
+    # final norm's stream, hidden, angles, token ids of eight bytes
+    ends = 2 * config.width + 1 + size + 2
     return config.layers * (norms + attention + 2 * config.ff) + ends

@@ -156,7 +156,8 @@ def _steps(
                 written = run.save(store, asked)
             if on_step is not None:
                 on_step(report)
-    if written is None or written.state.step != run.step:  # nothing to do, or stopped while on_step ran
+    # nothing to do, or stopped while on_step ran
+    if written is None or written.state.step != run.step:
         written = checkpoint.latest(store, run.step) if run.step == first else None
         if written is None or written.state.step != run.step:
             metrics.flush()

@@ -158,7 +158,8 @@ def flat(line: Mapping[str, Any], above: str = "") -> list[tuple[str, float]]:
 
 def board(store: Store, step: int) -> Any:
     """A TensorBoard writer that hides events after ``step``."""
-    from torch.utils.tensorboard import SummaryWriter  # an import of seconds that reading a series does not need
+    # an import of seconds that reading a series does not need
+    from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(store.full(f"{FOLDER}/tensorboard"), purge_step=step + 1 if step else None, flush_secs=30)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from artifacts.errors import UserError
 
-VOCABULARY_MULTIPLE = 64  # rows of the embedding are padded to this, so that matrix kernels find aligned shapes
+# rows of the embedding are padded to this, so that matrix kernels find aligned shapes
+VOCABULARY_MULTIPLE = 64
 _COUNTS = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "ff", "dim_model_base")
 _POSITIVE = ("scale_emb", "scale_depth", "init_std", "rope_theta", "norm_eps")
 

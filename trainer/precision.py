@@ -34,7 +34,8 @@ def device_of(name: str) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError("torch finds no GPU here", field="train.device", found=name, allowed=["auto", "cpu"], fix="leave device out")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product; deterministic algorithms need it
+    # read at the first product; deterministic algorithms need it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda", torch.cuda.current_device())
 
 

@@ -78,7 +78,8 @@ def check_fits(
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
     _check_same(checkpoint, "model", state.model, config.as_dict())
-    recorded = {**TrainSettings().fixed(), **state.settings}  # a setting newer than the checkpoint had its default
+    # a setting newer than the checkpoint had its default
+    recorded = {**TrainSettings().fixed(), **state.settings}
     recorded = {name: recorded[name] for name in settings.fixed()}
     _check_same(checkpoint, "train", recorded, settings.fixed())
     before = ScheduleSpec.model_validate(state.schedule)

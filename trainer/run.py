@@ -130,7 +130,8 @@ class Run:
         lr = rate(self.schedule, step)
         self.optimizer.step(lr)
         self.optimizer.zero_grad()
-        found, norm = pending.read(), float(pending_norm)  # the one time that the device is waited for
+        # the one time that the device is waited for
+        found, norm = pending.read(), float(pending_norm)
         if not (math.isfinite(found.loss) and math.isfinite(norm)):
             raise UserError(
                 f"the loss or the gradient is not finite at step {step}",

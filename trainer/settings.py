@@ -122,7 +122,8 @@ class TrainSettings(Part):
         """What ``precision`` comes to on this machine."""
         if self.precision != "auto":
             return self.precision
-        from trainer.precision import best_precision, device_of  # torch, which reading a recipe does not need
+        # torch, which reading a recipe does not need
+        from trainer.precision import best_precision, device_of
 
         return best_precision(device_of(self.device))
 

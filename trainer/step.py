@@ -66,7 +66,8 @@ def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Pe
     total = float(batch.weights.sum(dtype=np.float64))
     device = model.embedding.device
     columns = {name: to_device(torch.from_numpy(getattr(batch, name)), device) for name in COLUMNS}
-    columns["documents"] = torch.from_numpy(batch.documents)  # stays here: where they begin is found without asking a GPU
+    # stays here: where they begin is found without asking a GPU
+    columns["documents"] = torch.from_numpy(batch.documents)
     summed = torch.zeros((), dtype=torch.float64, device=device)
     each = []
     for part in micro_batches(batch, rows):

@@ -26,7 +26,8 @@ from trainer.model import Model, parameter_groups
 from trainer.optimizer import AdamW
 
 Case = tuple[dict[str, Callable[[], Any]], Cost, Callable[[], Any] | None]
-LAYERS = 8  # of the model whose tensors are updated: the bandwidth is that of all, the memory is not
+# of the model whose tensors are updated: the bandwidth is that of all, the memory is not
+LAYERS = 8
 
 
 def _parameters(session: Session, shape: Shape) -> tuple[Model, AdamW]:
@@ -79,7 +80,8 @@ def loss_rows(session: Session, shape: Shape) -> Case:
     logits = drawn.clone()
     rest = (targets, weights, shape.config.vocab_size, 1.0, 0.0, True)
     wide: Callable[[], tuple[Tensor, Tensor]] = lambda: torch_cross_entropy_rows(logits.float(), *rest)  # noqa: E731
-    runs: dict[str, Callable[[], Any]] = {"ours" if not session.cuda else "torch": wide}  # the reference is what a CPU runs
+    # the reference is what a CPU runs
+    runs: dict[str, Callable[[], Any]] = {"ours" if not session.cuda else "torch": wide}
     if session.cuda:
         triton, cuda = partial(launch_cross_entropy_rows, logits, *rest), partial(launch_cuda_rows, logits, *rest)
         runs = {"ours": triton, "ours, CUDA C++": cuda, **runs}

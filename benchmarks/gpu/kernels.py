@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     rates = {"copy": timing.copy_bandwidth(session), "product": timing.product_rate(session)}
     record["measured_rates"] = rates
     found: dict[str, Found] = {}
-    for shape in measured(session.tiny) if not session.options.operations else []:  # first: nothing has to be compiled for them
+    # first: nothing has to be compiled for them
+    for shape in measured(session.tiny) if not session.options.operations else []:
         for what, make in in_place.CASES.items():
             name = f"{what}, {shape.name}"
             found[name] = attempt(session, lambda m=make, s=shape: update(session, m, s, rates))

@@ -19,7 +19,8 @@ from torch import Tensor
 from benchmarks.gpu.operations import Operation
 
 Run = Callable[..., Any]
-ALONE = ("linear_cross_entropy, CUDA C++ rows",)  # stands beside the one without CUDA C++, whose peers are its own
+# stands beside the one without CUDA C++, whose peers are its own
+ALONE = ("linear_cross_entropy, CUDA C++ rows",)
 NOTHING_TO_FUSE = ("attention", "attention, packed", "float8_linear")
 
 

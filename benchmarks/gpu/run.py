@@ -65,8 +65,10 @@ def run(session: Session, part: Part) -> dict[str, object]:
     options = ["--device", session.device.type, "--output", str(session.output.resolve()), *(["--tiny"] if session.tiny else [])]
     command = [sys.executable, "-m", f"benchmarks.gpu.{part.name}", *options, *([] if session.tiny else part.arguments)]
     began = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": ROOT}  # also where Python keeps the working folder off its path
-    environment["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"  # nearly full memory must not fragment
+    # also where Python keeps the working folder off its path
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    # nearly full memory must not fragment
+    environment["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
         code = process.wait(part.limit)

@@ -66,7 +66,8 @@ def begin(description: str | None, extra: Sequence[tuple[str, dict[str, Any]]] =
     if options.device == "cpu" and not options.tiny:
         parser.error("real sizes take hours on a CPU: add --tiny")
     output = options.output or (TRIALS if options.tiny else RESULTS)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, at the first product; without it determinism is an error
+    # read once, at the first product; without it determinism is an error
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.manual_seed(0)
     return Session(torch.device(options.device), options.tiny, output, options)
 

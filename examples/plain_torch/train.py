@@ -39,21 +39,24 @@ class Tiny(nn.Module):
     def forward(self, tokens, positions, documents):
         other = documents[:, :, None] != documents[:, None, :]  # (B, T, T)
         ahead = torch.ones_like(other[0]).triu(1)
-        mask = (other | ahead).repeat_interleave(HEADS, 0)  # (B * HEADS, T, T), True where attention must not look
+        # (B * HEADS, T, T), True where attention must not look
+        mask = (other | ahead).repeat_interleave(HEADS, 0)
         return self.head(self.layers(self.token(tokens) + self.place(positions), mask=mask))
 
 
 def update(model, optimizer, item, stop):
     """One step over all ranks' windows. Returns the loss per target, and whether some rank was asked to stop."""
     logits = model(item["tokens"], item["positions"], item["documents"])  # (B, T, V)
-    nats = nn.functional.cross_entropy(logits.transpose(1, 2), item["targets"].long(), reduction="none")  # (B, T)
+    # (B, T)
+    nats = nn.functional.cross_entropy(logits.transpose(1, 2), item["targets"].long(), reduction="none")
     (nats * item["weights"]).sum().backward()
     sums = torch.tensor([(nats * item["weights"]).sum().item(), item["weights"].sum().item(), float(stop)])
     everywhere = dist.all_reduce if dist.is_initialized() else lambda tensor: None
     everywhere(sums)
     for parameter in model.parameters():
         everywhere(parameter.grad)
-        parameter.grad /= max(sums[1].item(), 1.0)  # a mean over the targets of the whole batch, however it is divided
+        # a mean over the targets of the whole batch, however it is divided
+        parameter.grad /= max(sums[1].item(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return (sums[0] / sums[1]).item(), bool(sums[2])
@@ -92,7 +95,8 @@ def main():
     rank, world_size, asked = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), []
     if world_size > 1:
         dist.init_process_group("gloo")
-    signal(SIGTERM, lambda number, frame: asked.append(number))  # the step is finished; processes that read ahead ignore it
+    # the step is finished; processes that read ahead ignore it
+    signal(SIGTERM, lambda number, frame: asked.append(number))
     torch.manual_seed(1)
     model = Tiny(options.plan.sources[0].vocab_size, max(context.sequence_length for context in options.plan.contexts))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, foreach=False)
@@ -100,7 +104,8 @@ def main():
     step = load(path, model, optimizer, options.plan) if path.exists() else 0
     if rank == 0:
         options.out.mkdir(parents=True, exist_ok=True)
-        log.write_text("".join(log.read_text().splitlines(True)[:step]) if log.exists() else "")  # later steps are made again
+        # later steps are made again
+        log.write_text("".join(log.read_text().splitlines(True)[:step]) if log.exists() else "")
     dataset = PlanDataset(options.plan, dict(pair.split("=", 1) for pair in options.shards), rank, world_size)
     steps = range(step, min(options.until_step or len(dataset), len(dataset)))
     for item in DataLoader(dataset, batch_size=None, sampler=steps, num_workers=1, worker_init_fn=lambda _: signal(SIGTERM, SIG_IGN)):

@@ -121,7 +121,8 @@ class BlockUse:
             result = self._made().filter(document)
         except ImportError as error:
             raise self._missing_words(error) from None
-        except Exception as error:  # a document their code fails on is dropped and counted, not the end of the run
+        # a document their code fails on is dropped and counted, not the end of the run
+        except Exception as error:
             return text, f"error_{type(error).__name__}"
         keep, reason = result if isinstance(result, tuple) else (result, None)
         return (document.text, None) if keep else (text, str(reason or "filtered"))

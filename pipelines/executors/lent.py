@@ -13,6 +13,8 @@ class LentExecutor:
         lent = LentExecutor(lambda: open_executor(workers=4))
         ...                                # each borrower maps, and closes
         lent.end()
+
+    A borrower that closes it only gives it back.
     """
 
     def __init__(self, open_executor: Callable[[], Executor], workers: int = 1) -> None:

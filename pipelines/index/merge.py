@@ -77,7 +77,8 @@ def decide_merge(index: OpenIndex, other: OpenIndex, folder: Path) -> tuple[Deci
     documents = list(_kept_documents(other))
     theirs = _other(other, documents)
     listed = find16([part for segment in index.columns for part in (segment.ids, segment.removed.ids)], theirs.ids[theirs.kept :]) >= 0
-    again: Rows = np.zeros(0, np.int64)  # removed documents, among themselves, that are decided on anew
+    # removed documents, among themselves, that are decided on anew
+    again: Rows = np.zeros(0, np.int64)
     orphans: list[pa.RecordBatch] = []
     while True:
         batch = _read(theirs, documents, again, orphans, folder, index.head.settings.config)

@@ -19,7 +19,8 @@ from pipelines.stages.base import applies
 from pipelines.stages.minhash_dedup import MinHashCompare
 
 PARTITION_KEYS = 1 << 22  # keys that one grouping task holds: about 40 bytes each
-SHARD_BYTES = 64 << 20  # text bytes of the candidates of a shard: about as many bytes of shingles, twice
+# text bytes of the candidates of a shard: about as many bytes of shingles, twice
+SHARD_BYTES = 64 << 20
 LARGE_CLUSTER = 4096  # documents above which a cluster is verified in rounds
 PHASES = ("sort the keys", "group equal keys", "join clusters", "gather candidates", "compare", "write")
 

@@ -23,7 +23,9 @@ from dedup.shingles import ShingleSets
 from pipelines.keep_policy import KeepPolicy, keep_ranks
 from pipelines.near.part_files import Parts, read_parts
 
-HELD_SETS = 512 << 20  # bytes of shingle sets a task holds in memory; the sets of a larger shard are mapped from a scratch file
+# bytes of shingle sets a task holds in memory; the sets of a larger shard are mapped from a scratch
+# file
+HELD_SETS = 512 << 20
 
 REMOVALS = pa.schema(
     [

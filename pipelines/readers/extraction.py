@@ -48,8 +48,10 @@ def page_text(page: bytes, charset: str | None = None) -> tuple[str, str]:
         text = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False, links=False,
                                   form_fields=False, noscript=False)
         title = " ".join((tree.title or "").split())
-        del tree  # here, in the thread that made it: the parser's trees must not be dropped in another one
-    except Exception as error:  # the parser raises types of its own; a page it cannot read goes into quarantine
+        # here, in the thread that made it: the parser's trees must not be dropped in another one
+        del tree
+    # the parser raises types of its own; a page it cannot read goes into quarantine
+    except Exception as error:
         raise RecordRejectedError(EXTRACTION_FAILED, f"{type(error).__name__}: {error}") from None
     try:
         text.encode()

@@ -39,7 +39,8 @@ from pipelines.readers.span import Fields
 
 Ends = NDArray[np.int64]
 
-DECLINED, READ, REST_IS_JSON, SPREAD = 0, 1, 2, 3  # outcome of a line; REST_IS_JSON: its further fields went through orjson
+# outcome of a line; REST_IS_JSON: its further fields went through orjson
+DECLINED, READ, REST_IS_JSON, SPREAD = 0, 1, 2, 3
 
 MEMBERS = 64  # further fields of a record; one with more is declined
 VISIBLE = np.zeros(256, np.bool_)  # bytes that only a text with more than white space has
@@ -129,7 +130,8 @@ def read_lines(
     short_ends: NDArray[np.int32], short_valid: NDArray[np.bool_], rest: Bytes, rest_ends: Ends, outcome: Bytes,
 ) -> None:  # fmt: skip
     """Read each line; see :func:`read_columns` for the arrays."""
-    members = np.empty((MEMBERS, 4), np.int64)  # of a line, not in a column: where key and value begin and end
+    # of a line, not in a column: where key and value begin and end
+    members = np.empty((MEMBERS, 4), np.int64)
     seen = np.empty(6, np.bool_)
     begun = np.zeros(6, np.int64)  # of each column, where this line's value goes
     places = np.empty(6, np.int64)  # and where the next one's
@@ -143,7 +145,8 @@ def read_lines(
             valid[:] = False
             count, outcome[row] = read_record(data, starts[row], keys, key_ends, wanted, texts, short, valid, places, seen, members, spread)
             if outcome[row] == READ and not sort_members(data, members, count):
-                outcome[row] = SPREAD if spread else REST_IS_JSON  # of a field given twice the last one counts
+                # of a field given twice the last one counts
+                outcome[row] = SPREAD if spread else REST_IS_JSON
             spread = False
         if not (seen[_TEXT] and (seen[_ID] or not wanted[_ID]) and visible(texts, begun[_TEXT], places[_TEXT])):
             outcome[row] = DECLINED

@@ -16,7 +16,8 @@ Bytes = NDArray[np.uint8]
 
 PADDING = STRIDE  # bytes behind the last line, so that whole strides can be looked at
 DIGITS = 18  # of an integer that fits 64 bits whatever they are
-OTHER, AS_WRITTEN, BARE = 0, 1, 2  # how a string is spelled: otherwise than orjson would, with escapes as it would, without any
+# how a string is spelled: otherwise than orjson would, with escapes as it would, without any
+OTHER, AS_WRITTEN, BARE = 0, 1, 2
 
 QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, COLON, NEWLINE, MINUS, ZERO, NINE = (np.uint8(ord(sign)) for sign in '"\\ {},:\n-09')
 OPEN_LIST, CLOSE_LIST, UNICODE, SLASH = (np.uint8(ord(sign)) for sign in "[]u/")

@@ -41,7 +41,8 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
                     yield collector.take()
                 continue
             while len(found):
-                fill = int(np.searchsorted(found.starts, found.starts[0] + collector.room))  # the last of these fills the batch
+                # the last of these fills the batch
+                fill = int(np.searchsorted(found.starts, found.starts[0] + collector.room))
                 lines = min(fill, LINES_AT_ONCE)
                 _collect_run(found.part(0, lines), collector, fields, limits)
                 if collector.full:
@@ -91,7 +92,8 @@ def _collect_run(run: LineRun, collector: Collector, fields: Fields, limits: Lim
     columns, outcome = read
     usual = outcome != DECLINED
     changes = np.flatnonzero(np.diff(usual)) + 1
-    if len(changes) > len(run) // 16:  # usual and unusual lines take turns: stretches would be of a few lines
+    # usual and unusual lines take turns: stretches would be of a few lines
+    if len(changes) > len(run) // 16:
         _collect_records(run, collector, fields, limits)
         return
     for start, end in pairwise([0, *changes.tolist(), len(run)]):

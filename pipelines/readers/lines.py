@@ -14,7 +14,9 @@ from pipelines.readers.json_scan import PADDING
 from pipelines.readers.span import Limits
 from pipelines.readers.streams import StreamDamageError
 
-RUN_BYTES = 4 << 20  # from which a run is handed on: what is done once per run costs little then, and its bytes stay in the cache
+# from which a run is handed on: what is done once per run costs little then, and its bytes stay in
+# the cache
+RUN_BYTES = 4 << 20
 _NEWLINE = np.uint8(10)
 
 

@@ -23,7 +23,8 @@ from pipelines.report.source_overlap import overlap_rows
 from pipelines.report.word_diff import word_diff
 
 STEP_COLOURS = 8
-LANGUAGE_COLOURS = ("kept", "s1", "s2", "s3", "s4", "s5", "s6")  # of the most frequent; the rest are one part
+# of the most frequent; the rest are one part
+LANGUAGE_COLOURS = ("kept", "s1", "s2", "s3", "s4", "s5", "s6")
 CHARTED_SOURCES = 24
 SNIPPET = 200  # characters
 QUALITY_NOTE = (

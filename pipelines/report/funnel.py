@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-AFTER_CORPUS = ("encode", "split", "shards")  # steps whose ledgers are about documents already chosen
+# steps whose ledgers are about documents already chosen
+AFTER_CORPUS = ("encode", "split", "shards")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class DedupEvidence:
     removed: int
     clusters: int
     largest: int
-    similarity: NDArray[np.int64]  # (SIMILARITY_BINS,) documents; a similarity of 1 is in the last bin
+    # (SIMILARITY_BINS,) documents; a similarity of 1 is in the last bin
+    similarity: NDArray[np.int64]
     identical: int  # similarity of exactly 1
     pairs: tuple[Pair, ...]
 

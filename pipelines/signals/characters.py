@@ -89,7 +89,8 @@ def character_table() -> CharacterTable:
         cjk[first : last + 1] = True
     flags[cjk & (flags & ALPHABETIC > 0)] |= CJK
     distinct, first_seen, inverse = np.unique(flags.reshape(-1, 256), axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first_seen, kind="stable")  # page 0 first, so that ASCII needs no page lookup
+    # page 0 first, so that ASCII needs no page lookup
+    order = np.argsort(first_seen, kind="stable")
     rank = np.empty(len(order), np.uint16)
     rank[order] = np.arange(len(order), dtype=np.uint16)
     table = CharacterTable(rank[inverse.ravel()], np.ascontiguousarray(distinct[order]).ravel())

@@ -156,7 +156,8 @@ def _count_document(values: Array, start: Any, end: Any, pages: Array, flags: Ar
     """Counts of the text ``values[start:end]``. Locals, not ``counts``, in the loop: that halves the time."""
     words = alpha_words = free_words = letters = stops = hashes = ellipses = 0
     lines = bullets = ellipsis_lines = characters = visible = alphabetic = cjk = 0
-    word_start, word_characters = start, 0  # of the open word; none is open while it has no characters
+    # of the open word; none is open while it has no characters
+    word_start, word_characters = start, 0
     word_flags: Any = 0
     dots = 0  # full stops in a row, up to here
     line_start, line_blank, line_ends_in_ellipsis = start, True, False

@@ -34,7 +34,8 @@ __all__ = ["UNDETERMINED", "LanguageModel", "detect"]
 
 UNDETERMINED = "und"
 BATCH_BYTES = 1 << 17
-NEGLIGIBLE = np.float32(20.0)  # exp(-20) is 2e-9: a class this far below the best needs no exponential
+# exp(-20) is 2e-9: a class this far below the best needs no exponential
+NEGLIGIBLE = np.float32(20.0)
 
 
 def detect(texts: Texts, model: LanguageModel, max_bytes: int = 2000) -> tuple[pa.StringArray, pa.FloatArray]:

@@ -38,7 +38,8 @@ import xxhash
 from artifacts.errors import UserError
 
 WEIGHT_UNIT = 2.0**-9
-SPAN_SHIFT, SPAN_FACTOR = 13, 13  # 38,346 rows times this span just fit 32 bits; dividing by it is cheap
+# 38,346 rows times this span just fit 32 bits; dividing by it is cheap
+SPAN_SHIFT, SPAN_FACTOR = 13, 13
 SPAN = SPAN_FACTOR << SPAN_SHIFT  # above the number of features, 100,053
 _LANES = 16  # int16 in an AVX2 register
 _ARRAYS = ("ptc", "pc", "classes", "nextmove", "nextmove_row", "out_feat")

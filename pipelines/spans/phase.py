@@ -18,7 +18,8 @@ from pipelines.state import Chunk
 GiveOut = Callable[[str, Callable[..., Any], Sequence[Any], Sequence[int]], list[Any]]
 
 TEXT_PER_HASH_SHARE = 1 << 30  # bytes: about 13 million anchors of 50 words, or 25 million lines
-KEYS_PER_SHARE = 8_000_000  # at most about so many occurrences are grouped at once, on real text a third of it; 200 bytes each
+# at most about so many occurrences are grouped at once, on real text a third of it; 200 bytes each
+KEYS_PER_SHARE = 8_000_000
 
 
 def cut_spans(

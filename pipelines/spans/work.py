@@ -198,7 +198,8 @@ def _repeats(store: Store, task: SpanTask, unit: Publication) -> None:
     chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
     rows = (chunks << _CHUNK_BITS) | columns["row"]
     found = Occurrences(columns["key"], rows, columns["start"], columns["end"])
-    spans = join_runs(repeating(found, columns["rank"], task.step.rule.times))  # few are left: windows of a passage overlap
+    # few are left: windows of a passage overlap
+    spans = join_runs(repeating(found, columns["rank"], task.step.rule.times))
     with open_parts(unit, _REPEATS) as parts:
         parts.write([spans.row & _ROW, spans.start, spans.end, spans.kept_row, spans.kept_start], spans.row >> _CHUNK_BITS)
 

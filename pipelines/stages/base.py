@@ -174,7 +174,8 @@ class FindSpans(Rule, Protocol):
         ...
 
 
-NOTE = b"note"  # metadata of a prepared table's schema: something its user should know, in one sentence
+# metadata of a prepared table's schema: something its user should know, in one sentence
+NOTE = b"note"
 
 
 class Prepare(Rule, Protocol):

@@ -23,7 +23,8 @@ def test_a_written_file_is_read_back_with_its_checksum(store: Store) -> None:
         out.write(b"world")
     assert store.read("area/file.bin") == b"hello world"
     assert out.bytes == 11
-    assert out.checksum == "df8d09e93f874900a99b8775cc15b6c7"  # xxh3_128 of b"hello world", from the xxhsum tool
+    # xxh3_128 of b"hello world", from the xxhsum tool
+    assert out.checksum == "df8d09e93f874900a99b8775cc15b6c7"
     assert store.names() == ["area/file.bin"]
     assert store.size("area/file.bin") == 11
 

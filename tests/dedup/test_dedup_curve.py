@@ -117,7 +117,8 @@ PAIRS = 4000
 UNION = 100  # shingles of both texts of a pair: every hundredth is a similarity
 SIMILARITIES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CONFIGS = (MinHashConfig(), MinHashConfig(bands=20, rows=5), MinHashConfig(bands=26, rows=11))
-CHANCE = 1e-3 / (len(SIMILARITIES) * len(CONFIGS))  # of one interval to miss; one in a thousand that any of the thirty does
+# of one interval to miss; one in a thousand that any of the thirty does
+CHANCE = 1e-3 / (len(SIMILARITIES) * len(CONFIGS))
 
 SYLLABLES = ["".join(pair) for pair in product("bdfghklmnprstvz", "aeiou")]
 STEMS = ["".join(three) for three in product(SYLLABLES, repeat=3)]  # 421,875, all of six letters
@@ -133,7 +134,8 @@ def pairs_at(similarity: float) -> tuple[pa.LargeStringArray, pa.LargeStringArra
     common = round(similarity * UNION)
     left_only = (UNION - common) // 2
     left, right = [], []
-    first = SIMILARITIES.index(similarity) * PAIRS  # stems of their own for every pair of every similarity
+    # stems of their own for every pair of every similarity
+    first = SIMILARITIES.index(similarity) * PAIRS
     for stem in STEMS[first : first + PAIRS]:
         words = [f"{stem}{ending}" for ending in ENDINGS[: UNION + 4]]
         beginning = words[: common + 4]

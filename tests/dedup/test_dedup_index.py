@@ -105,7 +105,8 @@ TEMPLATE = [" ".join(f"w{place}" if place != hole else f"h{hole}" for place in r
 
 
 @given(corpora(), st.sampled_from([0.2, 0.5, 0.7, 1.0]), st.sampled_from([1, 2, 3, 256]))
-@example([TEMPLATE[:4], TEMPLATE[4:5], TEMPLATE[5:]], 0.9, 2)  # a template group in which the bound binds in every batch
+# a template group in which the bound binds in every batch
+@example([TEMPLATE[:4], TEMPLATE[4:5], TEMPLATE[5:]], 0.9, 2)
 @settings(max_examples=250, deadline=None)
 def test_batches_one_after_another_are_one_run(batches: list[list[str]], threshold: float, limit: int) -> None:
     index = Index(threshold, limit)

@@ -74,7 +74,8 @@ def test_estimates_are_near_the_truth_and_the_interval_holds_it_as_often_as_it_s
     assert inside >= 0.95 * 120
     assert np.mean(shares) == pytest.approx(0.03, rel=0.12)
     assert np.mean(sizes) == pytest.approx(100_000, rel=0.005)
-    assert np.std(sizes) == pytest.approx(100_000 / np.sqrt(6000), rel=0.35)  # 6,250 or so are looked at
+    # 6,250 or so are looked at
+    assert np.std(sizes) == pytest.approx(100_000 / np.sqrt(6000), rel=0.35)
 
 
 def test_an_empty_source_is_in_no_other() -> None:

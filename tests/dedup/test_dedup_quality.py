@@ -83,7 +83,8 @@ def test_the_interval_of_recall_holds_the_truth_as_often_as_it_says() -> None:
         inside += int(low <= truth <= high)
         values.append(1000 * (1 / value - 1) if value else 0.0)
     assert inside >= 0.95 * 400
-    assert np.mean(values) == pytest.approx(1000 * 150 / 900, rel=0.03)  # of the missed ones the estimate is unbiased
+    # of the missed ones the estimate is unbiased
+    assert np.mean(values) == pytest.approx(1000 * 150 / 900, rel=0.03)
 
 
 def test_recall_without_anything_to_find_is_not_known() -> None:

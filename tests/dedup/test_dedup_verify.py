@@ -71,7 +71,8 @@ def test_the_verdict_is_that_of_the_plain_model(case: Case) -> None:
 @given(cases(), st.data())
 @settings(max_examples=200, deadline=None)
 def test_the_order_of_rows_and_groups_changes_nothing(case: Case, data: st.DataObject) -> None:
-    place = data.draw(st.permutations(range(len(case.priority))))  # document d moves to row place[d]
+    # document d moves to row place[d]
+    place = data.draw(st.permutations(range(len(case.priority))))
     document = np.argsort(place)
     moved = Case(
         priority=[case.priority[d] for d in document],

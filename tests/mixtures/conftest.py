@@ -74,7 +74,8 @@ def write_shards(
     with encoded.open("wb") as out:
         write_encoded(out, ids, ids, tokens, column)
     empty = SourceManifest(source=name, tokenizer_hash=tokenizer * 32, dtype="uint16", vocab_size=1000, eos_id=EOS, shuffle_key="0" * 16)
-    write_source(folder, [encoded], empty, part_tokens, batch_rows=batch_rows)  # large parts have several record batches, so small ones do here
+    # large parts have several record batches, so small ones do here
+    write_source(folder, [encoded], empty, part_tokens, batch_rows=batch_rows)
     return folder
 
 

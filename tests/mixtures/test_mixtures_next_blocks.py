@@ -89,7 +89,8 @@ def test_the_next_group_is_asked_for_before_it_begins_and_nothing_behind_it(shar
     with heard() as asked:
         for number in range(len(plan.contexts)):
             orders, before = source_orders(plan, number), [following(order, 0) for order in source_orders(plan, number)]
-            own: list[Records] = [set() for _ in orders]  # asked for while the group before was shown
+            # asked for while the group before was shown
+            own: list[Records] = [set() for _ in orders]
             end = plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
             for step in range(plan.contexts[number].first_step, end):
                 asked.clear()

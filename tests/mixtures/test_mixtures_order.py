@@ -139,7 +139,8 @@ def test_only_a_few_blocks_are_open_at_a_time() -> None:
     blocks = np.array(epoch_of(order_of(64 * 40, 64, 4), 2)) // 64
     groups = blocks.reshape(10, 256)
     assert [len(np.unique(group)) for group in groups] == [4] * 10
-    assert all((group[:64] != group[0]).any() for group in groups)  # and they are mixed with one another
+    # and they are mixed with one another
+    assert all((group[:64] != group[0]).any() for group in groups)
 
 
 def test_blocks_are_powers_of_two_of_windows_of_the_planned_size() -> None:
@@ -172,11 +173,13 @@ def test_an_epoch_of_a_small_source_is_one_group_and_a_large_one_has_groups_of_f
 
 def test_windows_of_a_small_source_are_shown_anywhere_in_the_epoch() -> None:
     order = order_of(64 * 16, 64, open_blocks(2 * 64 * 16))
-    where = np.argsort(np.array([epoch_of(order, epoch) for epoch in range(40)]), axis=1)  # place of each window, (epochs, windows)
+    # place of each window, (epochs, windows)
+    where = np.argsort(np.array([epoch_of(order, epoch) for epoch in range(40)]), axis=1)
     table = np.zeros((16, 16), np.int64)
     np.add.at(table, (np.arange(1024) // 64 * np.ones((40, 1), np.int64), where // 64), 1)
     assert stats.chi2_contingency(table).pvalue > 1e-4
-    together = np.abs(where[:, 1:] - where[:, :-1]).mean()  # neighbours in the stream: a third of the epoch apart, as at random
+    # neighbours in the stream: a third of the epoch apart, as at random
+    together = np.abs(where[:, 1:] - where[:, :-1]).mean()
     assert abs(together / 1024 - 1 / 3) < 0.01
     assert np.abs(np.corrcoef(where)[np.triu_indices(40, 1)]).max() < 0.15
 

@@ -88,7 +88,8 @@ def test_batches_from_a_store_are_those_from_a_disk_with_at_most_six_requests_fo
     parts = sum(len(source.parts) for source in plan.sources)
     assert blocks >= 18
     assert len(reads) <= 1.2 * blocks
-    assert len(requests) - len(reads) == len(plan.sources) + parts  # a manifest each, an index for each part
+    # a manifest each, an index for each part
+    assert len(requests) - len(reads) == len(plan.sources) + parts
     assert cache.requests == len(requests)
 
 

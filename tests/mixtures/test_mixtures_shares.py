@@ -55,4 +55,5 @@ def test_in_phases_of_2000_windows_shares_of_tokens_are_the_weights_to_a_thousan
         for name, weight in weights.items():
             assert tokens[name] / sum(tokens.values()) == pytest.approx(weight, abs=0.001), (segment.name, name)
         shown = {name: len(ids) for name, ids in documents.items()}
-        assert shown["short"] / sum(shown.values()) > weights["short"] + 0.15  # by documents the shares are others
+        # by documents the shares are others
+        assert shown["short"] / sum(shown.values()) > weights["short"] + 0.15

@@ -35,7 +35,8 @@ def test_a_steps_documents_are_its_tokens(shards: Any, plan: Plan) -> None:
             assert span.place == len(shown[span.window])
             shown[span.window] += texts[span.source, span.id][span.start : span.stop]
         for row, tokens in enumerate(shown):
-            assert batch.targets[row].tolist() == tokens + [2] * (32 - len(tokens))  # whole documents may leave padding
+            # whole documents may leave padding
+            assert batch.targets[row].tolist() == tokens + [2] * (32 - len(tokens))
             assert not batch.weights[row, len(tokens) :].any()
 
 
@@ -58,7 +59,8 @@ def test_tracing_documents_gives_back_what_tracing_steps_gave(shards: Any, plan:
     for span in every:
         by_document.setdefault(span.id, []).append(span)
     again = [span for span in every if span.source == "tiny"]
-    assert len({(span.id, span.start) for span in again}) < len(again)  # shown in more than one epoch
+    # shown in more than one epoch
+    assert len({(span.id, span.start) for span in again}) < len(again)
     for document in list(by_document)[::9] + sorted({span.id for span in again}):
         assert trace_document(plan, shards.folders, document) == by_document[document]
 

@@ -50,10 +50,12 @@ def write_corpus(folder: Path) -> Path:
     """Write sources, benchmark and recipe; returns the recipe's path."""
     random = Random(7)
     texts = [sentence(random, 120) for _ in range(60)]
-    texts += [f"{text} {sentence(random, words)}" for text, words in zip(texts[:12], range(2, 62, 5), strict=True)]  # near copies
+    # near copies
+    texts += [f"{text} {sentence(random, words)}" for text, words in zip(texts[:12], range(2, 62, 5), strict=True)]
     texts += texts[:4]  # copies
     texts += [sentence(random, words) for words in (5, 20, 48, 49, 49)]  # too short
-    texts += [f"{sentence(random, 30)} # # # # # # # # # # # # # # # # # # # # # # # #"]  # two rules at once
+    # two rules at once
+    texts += [f"{sentence(random, 30)} # # # # # # # # # # # # # # # # # # # # # # # #"]
     texts += [f"{SCRIPT} {IMAGE} {TURNED} {sentence(random, 80)}", f"{SCRIPT} {IMAGE} {TURNED} {sentence(random, 10)}"]
     texts += [f"{SCRIPT} {text} {IMAGE}" for text in texts[20:23]]  # near copies with markup
     texts += [f"{sentence(random, 60)} {BENCHMARK} {sentence(random, 20)}"]

@@ -143,7 +143,8 @@ def test_evidence_names_the_removed_record_and_the_one_that_stands_for_it(folder
     removed = {row["native_id"] for row in rows}
     assert not removed & kept
     assert all(row["kept_native_id"] in kept for row in rows if row["reason"] == "near_duplicate")
-    assert all(row["kept_native_id"] in kept | removed for row in rows)  # the copy that stood for it may be a near copy itself
+    # the copy that stood for it may be a near copy itself
+    assert all(row["kept_native_id"] in kept | removed for row in rows)
     assert {row["path"] for row in rows} <= {"web.jsonl", "again.parquet", "others.jsonl.gz"}
     assert all(len(row["id"]) == 32 and row["similarity"] >= 0.7 for row in rows)
 

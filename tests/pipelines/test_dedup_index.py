@@ -28,7 +28,8 @@ from pipelines.index.opened import OpenIndex
 from pipelines.index.queries import MATCHES, find_document, match_documents
 from tests.dedup.dedup_model import jaccard_of, shingles_of
 
-LOOSE = {"ngrams": 2, "bands": 16, "rows": 2, "verify": 0.6}  # so that short texts of one theme are candidates
+# so that short texts of one theme are candidates
+LOOSE = {"ngrams": 2, "bands": 16, "rows": 2, "verify": 0.6}
 
 
 def texts_of(dice: random.Random, count: int) -> list[str]:
@@ -119,7 +120,8 @@ def test_an_index_takes_at_most_160_bytes_for_a_document(tmp_path: Path) -> None
     dice = random.Random(1)
     texts = [" ".join(f"w{dice.randrange(10**6)}" for _ in range(9)) for _ in range(4000)]
     done = add_all(tmp_path, write_batches(tmp_path, [texts[:2000], texts[2000:]]), ngrams=5, bands=14, rows=8)
-    assert done[-1].documents == done[-1].counts["kept"] + done[0].counts["kept"] == 4000  # nothing removed, which would take less
+    # nothing removed, which would take less
+    assert done[-1].documents == done[-1].counts["kept"] + done[0].counts["kept"] == 4000
     on_disk = sum(path.stat().st_size for path in (tmp_path / "index").rglob("*") if path.is_file() and path.name != ".lock")
     assert done[-1].index_bytes == on_disk
     assert 152 < done[-1].bytes_per_document == on_disk / 4000 <= 160
@@ -158,7 +160,8 @@ def test_keep_chooses_the_copy_inside_a_batch(tmp_path: Path) -> None:
     words = [f"w{place}" for place in range(20)]
     paths = write_batches(tmp_path, [[" ".join(words), " ".join([*words, "more"])], [" ".join([*words, "more", "again"])]])
     add_all(tmp_path, paths, keep="characters desc")
-    assert kept_ids(tmp_path) == ["0-1"]  # the longest of its batch, though a later batch has a longer one
+    # the longest of its batch, though a later batch has a longer one
+    assert kept_ids(tmp_path) == ["0-1"]
 
 
 # -- batches that are there ---------------------------------------------------------------------
@@ -274,7 +277,8 @@ def chain(tmp_path: Path, links: int) -> list[str]:
     ("links", "apart", "merged"),
     [
         (2, ["1-0"], ["0-0", "1-1"]),  # y goes for a: x, removed for y, comes back
-        (4, ["1-0", "1-2"], ["0-0", "1-1", "1-3"]),  # and as x is back, z goes for it, and what was removed for z comes back in turn
+        # and as x is back, z goes for it, and what was removed for z comes back in turn
+        (4, ["1-0", "1-2"], ["0-0", "1-1", "1-3"]),
     ],
 )
 def test_a_document_whose_stand_in_goes_comes_back_in_its_place(
@@ -360,7 +364,8 @@ def test_matches_name_every_kept_document_alike_and_add_nothing(tmp_path: Path, 
     assert table.schema.equals(MATCHES)
     kept = set(kept_ids(tmp_path))
     rows = table.to_pylist()
-    matched = {row["native_id"]: row["kept_native_id"] for row in reversed(rows)}  # the most similar of each
+    # the most similar of each
+    matched = {row["native_id"]: row["kept_native_id"] for row in reversed(rows)}
     gone = {row["native_id"]: row for row in pq.read_table(tmp_path / "index-kept/1/evidence.parquet").to_pylist()}
     assert {name for name in kept if name.startswith("1-")} <= {name for name, other in matched.items() if name == other}
     assert set(gone) <= set(matched)

@@ -83,7 +83,8 @@ def batches_of(folder: Path, index: str) -> list[int]:
 def test_a_change_killed_at_every_file_operation_happened_or_did_not(
     tmp_path: Path, root: Path, kind: str, index: str, before: list[int], after: list[int]
 ) -> None:
-    dice, work = random.Random(3), tmp_path / "work"  # every attempt finds its files under the same names
+    # every attempt finds its files under the same names
+    dice, work = random.Random(3), tmp_path / "work"
     paths = write_batches(work, [texts_of(dice, 12) for _ in range(4)])
     add_all(work, paths[:2])
     add_all(work, paths[3:], "other")
@@ -103,7 +104,8 @@ def test_a_change_killed_at_every_file_operation_happened_or_did_not(
         if kind != "rollback" or found == before:
             change(kind, str(work))
         else:
-            with pytest.raises(Exception, match="no batch"):  # the next writer, whatever it does, removes what was left
+            # the next writer, whatever it does, removes what was left
+            with pytest.raises(Exception, match="no batch"):
                 roll_back(f"{work}/{index}")
         assert tree(work / index) == whole, number
         shutil.rmtree(work)

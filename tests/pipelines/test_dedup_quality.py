@@ -65,7 +65,8 @@ def test_a_sample_of_everything_gives_the_recall_that_comparing_all_pairs_gives(
     quality, truth = done.facts["quality"], missed(source, "whole")
     removed = done.removed["near_duplicate"].documents
     assert len(truth) > 10
-    assert quality["kept"] == quality["kept_sampled"] == done.kept.documents - 2  # two have no shingle
+    # two have no shingle
+    assert quality["kept"] == quality["kept_sampled"] == done.kept.documents - 2
     assert quality["missed_in_sample"] == len(truth)
     assert quality["recall"] == quality["recall_low"] == quality["recall_high"] == removed / (removed + len(truth))
     assert quality["removed_sampled"] == quality["confirmed_in_sample"] == removed

@@ -31,7 +31,8 @@ from trainer.checkpoint import latest
 from trainer.metrics import read_series
 
 TRAINED, EDITED = 12, 14
-ALONE = ["train.threads=1", "branches=[]", "prompts=[]"]  # small steps on several threads mostly wait for one another
+# small steps on several threads mostly wait for one another
+ALONE = ["train.threads=1", "branches=[]", "prompts=[]"]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from pipelines.near import compare as near
 from tests.pipelines.run_trees import tree
 from tests.pipelines.test_near_parts import corpus, kept_and_evidence, run, write
 
-KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))  # the full proof is 20: WINDTUNNEL_KILLS=20 make test
+# the full proof is 20: WINDTUNNEL_KILLS=20 make test
+KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))
 PARTS = {"PARTITION_KEYS": 128, "SHARD_BYTES": 8192, "LARGE_CLUSTER": 8}
 CHILD = """
 import sys

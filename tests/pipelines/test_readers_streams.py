@@ -150,7 +150,8 @@ def test_a_gzip_file_that_lacks_part_of_its_trailer_keeps_every_line(tmp_path: P
 
 def test_everything_before_a_corrupt_byte_of_gzip_is_kept() -> None:
     content = corpus(3000)
-    packed = bytearray(gzip.compress(content, 0))  # stored blocks: 5 bytes of header, then the content as it is
+    # stored blocks: 5 bytes of header, then the content as it is
+    packed = bytearray(gzip.compress(content, 0))
     place, decodable = 10, 0
     for _ in range(3):
         length = int.from_bytes(packed[place + 1 : place + 3], "little")
@@ -226,7 +227,8 @@ def test_any_damage_gives_a_report_or_the_content_and_never_another_exception(da
     broken = bytes(packed[: data.draw(st.integers(0, len(packed)))])
     found, damage = decode(broken, compression)
     assert decode(broken, compression)[0] == found
-    if damage is None and compression in ("gzip", "bzip2", "xz"):  # these carry checksums the test always writes
+    # these carry checksums the test always writes
+    if damage is None and compression in ("gzip", "bzip2", "xz"):
         assert found == content
 
 

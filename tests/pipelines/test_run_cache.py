@@ -105,7 +105,8 @@ def test_stopping_early_does_not_give_up_what_was_finished_before(starter: Path,
     stopped = run_recipe(load_recipe(starter), str(tmp_path / "runs"), until="corpus")
     before = set(stopped.store.names())
     collect(stopped.store)
-    assert {name.split("/")[0] for name in before - set(stopped.store.names())} == {"work"}  # parts of a comparison that has ended
+    # parts of a comparison that has ended
+    assert {name.split("/")[0] for name in before - set(stopped.store.names())} == {"work"}
     assert run_recipe(load_recipe(starter), str(tmp_path / "runs")).computed == 0
 
 

@@ -103,7 +103,8 @@ def test_of_a_chain_only_links_that_resemble_a_kept_link_go(tmp_path: Path) -> N
     for text, (_, _, cluster) in judged.removed.items():
         joined[text.split()[0][:6]].add(cluster)
     whole = [links for links in chains if joined[links[0].split()[0][:6]] == {4}]
-    assert len(whole) > 150  # clusters that hold the whole chain, of which the closure would keep one document
+    # clusters that hold the whole chain, of which the closure would keep one document
+    assert len(whole) > 150
     for links in whole:
         assert sum(text in judged.kept for text in links) >= 2
 
@@ -136,10 +137,12 @@ def test_pages_of_one_template_with_contents_of_their_own_all_stay(tmp_path: Pat
 def test_templates_are_compared_within_the_bound_and_what_it_leaves_out_is_said(tmp_path: Path) -> None:
     frame = words(0, 104)
     pages = [" ".join([*frame, *words(theme, 25)]) for theme in range(1, 10_001)]
-    assert 0.6 < similarity(pages[0], pages[1]) < THRESHOLD  # most of fifty million pairs are candidates
+    # most of fifty million pairs are candidates
+    assert 0.6 < similarity(pages[0], pages[1]) < THRESHOLD
     copies = [page.rsplit(" ", 1)[0] for page in pages[::500]]
     judged = deduplicated(tmp_path, pages + copies)
-    assert set(judged.removed) == set(copies)  # real copies are found in spite of the bound: they share many more bands
+    # real copies are found in spite of the bound: they share many more bands
+    assert set(judged.removed) == set(copies)
     assert_supported(judged)
     facts = judged.facts
     assert facts["largest_cluster"] > 8_000

@@ -17,7 +17,8 @@ import psutil
 from pipelines.run import RunOutcome
 from tests.pipelines.run_trees import trained, tree
 
-KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))  # the full proof is 20: WINDTUNNEL_KILLS=20 make test
+# the full proof is 20: WINDTUNNEL_KILLS=20 make test
+KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))
 COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"
 WATCHED = """
 import atexit, sys
@@ -85,7 +86,8 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(root: Pat
     while kills < KILLS:
         if kills % 3 == 2:
             kills += 1
-            shutil.rmtree(tmp_path / "tiny" / "training", ignore_errors=True)  # begun anew, so that every operation is still to come
+            # begun anew, so that every operation is still to come
+            shutil.rmtree(tmp_path / "tiny" / "training", ignore_errors=True)
             Victim(root, tmp_path, 1, (dice.randint(1, operations), tmp_path / "unwritten")).killed_itself()
             assert not (tmp_path / "unwritten").exists()
             assert list((tmp_path / "tiny" / "training").rglob(".writing-*"))
@@ -94,7 +96,8 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(root: Pat
             assert trained(tmp_path / "tiny") == weights
             shutil.rmtree(tmp_path / "tiny")
             continue
-        workers = 2 if kills >= KILLS * 3 // 4 else 1  # most kills hit the quick in-process run, the last ones a cluster
+        # most kills hit the quick in-process run, the last ones a cluster
+        workers = 2 if kills >= KILLS * 3 // 4 else 1
         victim = Victim(root, tmp_path, workers)
         deadline = time.monotonic() + dice.uniform(0.1, 1.0) * seconds
         while time.monotonic() < deadline and victim.process.poll() is None:

@@ -103,7 +103,8 @@ def test_label_and_confidence_are_py3langids(model: LanguageModel, oracle: Langu
     check(texts, model, oracle)
 
 
-VOWELLED = "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f"  # shadda before fatha, as typed; NFC swaps them
+# shadda before fatha, as typed; NFC swaps them
+VOWELLED = "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f"
 
 
 @given(texts_of_all_kinds)

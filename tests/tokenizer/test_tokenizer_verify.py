@@ -115,7 +115,8 @@ def test_a_flipped_token_byte_is_named_to_its_block_and_its_document(source: Pat
     path = source / record.file
     raw = bytearray(path.read_bytes())
     rows = columns_of(source, 1)
-    row = max(range(16), key=lambda number: len(rows["tokens"][number]))  # in the first record batch, longer than the others
+    # in the first record batch, longer than the others
+    row = max(range(16), key=lambda number: len(rows["tokens"][number]))
     needle = np.array(rows["tokens"][row], np.uint16).tobytes()
     place = bytes(raw).index(needle) + len(needle) // 2
     raw[place] ^= 1

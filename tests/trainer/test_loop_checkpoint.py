@@ -198,7 +198,8 @@ def test_a_kill_at_any_point_of_writing_leaves_the_checkpoint_before_and_nothing
         assert found is not None
         assert found.state.step == 1
         assert torch.equal(found.weights()["embedding"], torch.full((3, 2), 1.0))
-        assert len(os.listdir(store.full("checkpoints"))) == 2  # the folder being written is still there
+        # the folder being written is still there
+        assert len(os.listdir(store.full("checkpoints"))) == 2
         clean(store)
         assert os.listdir(store.full("checkpoints")) == ["step-00000001"]
         write(store, 2)

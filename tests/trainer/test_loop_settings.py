@@ -91,7 +91,8 @@ def test_without_a_gpu_auto_is_fp32_on_the_cpu_and_bf16_is_refused() -> None:
 
 def test_with_a_gpu_auto_is_there_and_in_bf16_where_it_can(a_gpu: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     a_gpu(9)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # what is set already stays, and comes back after the test
+    # what is set already stays, and comes back after the test
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     assert device_of("auto") == device_of("cuda") == torch.device("cuda", 0)
     assert settings().resolved_precision == settings().resolved()["precision"] == "bf16"
     assert settings(device="cpu").resolved_precision == settings(precision="fp32").resolved_precision == "fp32"

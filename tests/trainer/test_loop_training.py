@@ -120,7 +120,8 @@ def test_a_finished_run_resumed_does_nothing(corpus: Corpus, whole: Path) -> Non
 @settings(max_examples=8)
 @given(st.integers(1, 8))
 def test_micro_batches_change_rounding_only(corpus: Corpus, rows: int) -> None:
-    batch = Loader(plan(corpus), corpus.folders).batch(STABLE)  # conversations: windows with few targets and with many
+    # conversations: windows with few targets and with many
+    batch = Loader(plan(corpus), corpus.folders).batch(STABLE)
     assert 0 < batch.weights.sum() < batch.weights.size
     losses, norms = [], []
     for windows in (len(batch.tokens), rows):
@@ -213,7 +214,8 @@ def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Cor
     assert error.value.file == str(path)
     assert error.value.fix
     assert re.search(r"[0-9a-f]{32}|not JSON|format", error.value.render())
-    assert [line["step"] for line in read_series(tmp_path / "run")] == list(range(1, 13))  # nothing was touched
+    # nothing was touched
+    assert [line["step"] for line in read_series(tmp_path / "run")] == list(range(1, 13))
 
 
 def test_a_checkpoint_of_another_tokenizer_and_weights_of_another_model_are_refused(corpus: Corpus, whole: Path, tmp_path: Path) -> None:

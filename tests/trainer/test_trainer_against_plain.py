@@ -32,7 +32,8 @@ SHAPES = [
     PlainShape(vocabulary=70, width=128, layers=2, heads=4, kv_heads=2, inner=80, head=16),
     PlainShape(vocabulary=128, width=320, layers=1, heads=5, kv_heads=5, inner=200),
 ]
-TINY = PlainShape(vocabulary=512, width=128, layers=4, heads=2, kv_heads=2, inner=320)  # the preset, with fewer pieces
+# the preset, with fewer pieces
+TINY = PlainShape(vocabulary=512, width=128, layers=4, heads=2, kv_heads=2, inner=320)
 PEAK, EPS = 0.001, 1e-8
 
 

@@ -51,7 +51,8 @@ def test_documents_of_a_window_get_what_they_get_alone(model: Model, seed: int) 
 def test_no_gradient_crosses_from_a_document_or_from_a_later_token(model: Model) -> None:
     documents = torch.tensor([[1, 1, 1, 2, 2, 2, 2, 2]])
     positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4]])
-    tokens = torch.arange(8)[None]  # each token once, so rows of the embedding tell who was looked at
+    # each token once, so rows of the embedding tell who was looked at
+    tokens = torch.arange(8)[None]
     model.zero_grad()
     model(tokens, positions, documents)[0, 5].sum().backward()
     assert model.embedding.grad is not None

@@ -135,5 +135,6 @@ def test_decay_shrinks_matrices_at_their_own_rate_and_leaves_gains_alone() -> No
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step(0.01)
     for name, parameter in model.named_parameters():
-        shrink = {"embedding": 1 - 0.01 * 0.1}.get(name, 1 - 0.04 * 0.1 if parameter.ndim == 2 else 1.0)  # m = 64/256
+        # m = 64/256
+        shrink = {"embedding": 1 - 0.01 * 0.1}.get(name, 1 - 0.04 * 0.1 if parameter.ndim == 2 else 1.0)
         torch.testing.assert_close(parameter.detach(), before[name] * shrink, rtol=1e-6, atol=0)

@@ -46,9 +46,11 @@ def cross_entropy_rows_kernel(
     for block in range(0, (V + BLOCK - 1) // BLOCK):
         column = block * BLOCK + lane
         z = tl.load(logits_ptr + column, mask=column < P, other=0.0).to(tl.float32) * scale
-        z = tl.where(column < V, z, float("-inf"))  # P is a multiple of 16 and V is not: a mask of V would split the accesses
+        # P is a multiple of 16 and V is not: a mask of V would split the accesses
+        z = tl.where(column < V, z, float("-inf"))
         higher = tl.maximum(top, tl.max(z, 1))
-        base = tl.where(higher == float("-inf"), 0.0, higher)  # lanes beyond a short row have seen nothing yet
+        # lanes beyond a short row have seen nothing yet
+        base = tl.where(higher == float("-inf"), 0.0, higher)
         others = others * tl.exp(top - base) + tl.sum(tl.where(column == target, 0.0, tl.exp(z - base[:, None])), 1)
         top = higher
     m = tl.max(top, 0)

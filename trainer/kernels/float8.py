@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16  # what tensor cores ask of both sizes of a matrix
 BLOCK, WARPS = 2048, 4
-SMALLEST = 1e-12  # a tensor whose largest value is smaller is scaled as if this were it: zeros stay zeros
+# a tensor whose largest value is smaller is scaled as if this were it: zeros stay zeros
+SMALLEST = 1e-12
 
 
 @jit

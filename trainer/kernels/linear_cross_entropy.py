@@ -140,7 +140,8 @@ def _gradient(ctx: Any, above: Tensor | None, *_: Any) -> tuple[Tensor | None, .
     if not ctx.wanted:
         raise RuntimeError("linear_cross_entropy was called without gradients: its loss has none")
     hidden_gradient, head_gradient = ctx.saved_tensors
-    wide = torch.promote_types(hidden_gradient.dtype, torch.float32)  # ``above`` rounded to bf16 would scale every gradient below by 0.4 %
+    # ``above`` rounded to bf16 would scale every gradient below by 0.4 %
+    wide = torch.promote_types(hidden_gradient.dtype, torch.float32)
     return (above * hidden_gradient.to(wide)).to(hidden_gradient.dtype), above * head_gradient, *nothing
 
 

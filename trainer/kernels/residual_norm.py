@@ -31,7 +31,8 @@ from trainer.kernels.language import jit, tl
 from trainer.kernels.rms_norm import torch_rms_norm, torch_rms_norm_backward
 
 ROWS, WARPS = 4, 4  # forward: rows of a program
-BACKWARD_ROWS, BACKWARD_WARPS = 2, 4  # rows of a program at a time, whose sums cross the warps together
+# rows of a program at a time, whose sums cross the warps together
+BACKWARD_ROWS, BACKWARD_WARPS = 2, 4
 PROGRAMS = 3  # backward: programs of a multiprocessor, as many as its registers hold
 
 

@@ -40,7 +40,8 @@ def rotate_kernel(
     token = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)[:, None, None]
     heads, lane = tl.arange(0, S)[None, :, None], tl.arange(0, HALF)[None, None, :]
     live = (token < tokens) & (lane < K // 2)
-    angle = tl.broadcast_to(token * (K // 2) + lane, (R, S, HALF))  # every head's lanes ask for the same bytes: one access of the warp
+    # every head's lanes ask for the same bytes: one access of the warp
+    angle = tl.broadcast_to(token * (K // 2) + lane, (R, S, HALF))
     cos, sin = tl.load(cos_ptr + angle, mask=live, other=0.0), tl.load(sin_ptr + angle, mask=live, other=0.0)
     for start in tl.static_range(0, TURNED, S):
         head = start + heads

@@ -36,7 +36,8 @@ def swiglu_kernel(gate_up_ptr, h_ptr, total, FF: tl.constexpr, BLOCK: tl.constex
     if FF % 8 == 0:
         start = tl.multiple_of(start, 8)  # which the narrowing hides
     column = start + place
-    at = (first // FF) * (2 * FF) + (column + column // FF * FF)  # a tile may end in a later row, one F further than in h
+    # a tile may end in a later row, one F further than in h
+    at = (first // FF) * (2 * FF) + (column + column // FF * FF)
     gate = tl.load(gate_up_ptr + at, mask=live, other=0.0).to(tl.float32)
     up = tl.load(gate_up_ptr + at + FF, mask=live, other=0.0).to(tl.float32)
     tl.store(h_ptr + first + place, (gate * tl.sigmoid(gate) * up).to(h_ptr.dtype.element_ty), mask=live)

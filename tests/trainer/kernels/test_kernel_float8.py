@@ -65,7 +65,8 @@ def test_the_kernel_rounds_as_torch_does(dtype: torch.dtype, wide: torch.dtype) 
     x = draw(5, 431, dtype=wide)
     scale = scale_of(x, dtype)
     found, wanted = launch_round(x, scale, dtype).float(), torch_round(x, scale, dtype).float()
-    sure = torch.frexp(wanted)[0].abs() != 0.5  # the interpreter loses the carry into the next power of two
+    # the interpreter loses the carry into the next power of two
+    sure = torch.frexp(wanted)[0].abs() != 0.5
     assert sure.float().mean() > 0.7
     assert torch.equal(found[sure], wanted[sure])
 
