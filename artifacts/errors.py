@@ -41,7 +41,10 @@ class UserError(Exception):
 
     def changed(self, **facts: Any) -> UserError:
         """The same error with some facts replaced; names are those of the parameters."""
-        own = {name: getattr(self, name) for name in ("message", "file", "line", "field", "found", "allowed", "fix")}
+        own = {
+            name: getattr(self, name)
+            for name in ("message", "file", "line", "field", "found", "allowed", "fix")
+        }
         return UserError(**{**own, **facts})
 
     @property

@@ -28,7 +28,9 @@ SETTLED_NS = 2_000_000_000
 
 def canonical_json(value: Any) -> bytes:
     """The one JSON spelling of a value: sorted keys, no spaces, UTF-8; NaN is refused."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode()
 
 
 def content_key(parts: dict[str, Any]) -> str:
@@ -46,7 +48,11 @@ def library(name: str) -> str:
     """
     distribution = metadata.distribution(name)
     rows = (distribution.read_text("RECORD") or "").splitlines()
-    kept = sorted(row for row in rows if "sha256=" in row and not row.startswith("..") and ".dist-info/" not in row)
+    kept = sorted(
+        row
+        for row in rows
+        if "sha256=" in row and not row.startswith("..") and ".dist-info/" not in row
+    )
     return f"{name} {distribution.version} {xxhash.xxh3_64_hexdigest(chr(10).join(kept))}"
 
 

@@ -47,7 +47,9 @@ def text_hashes(texts: pa.LargeStringArray) -> pa.FixedSizeBinaryArray:
     offsets = np.frombuffer(offsets_buffer, np.int64, len(texts) + 1, texts.offset * 8).tolist()
     view = memoryview(bytes_buffer) if bytes_buffer is not None else memoryview(b"")
     digest = xxhash.xxh3_128_digest
-    return binary16(b"".join([digest(view[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]))
+    return binary16(
+        b"".join([digest(view[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)])
+    )
 
 
 def conversation_hashes(messages: pa.ListArray) -> pa.FixedSizeBinaryArray:
@@ -57,7 +59,9 @@ def conversation_hashes(messages: pa.ListArray) -> pa.FixedSizeBinaryArray:
         digest = xxhash.xxh3_128()
         for message in conversation:
             content = message["content"].encode()
-            digest.update(message["role"].encode() + b"\0" + str(len(content)).encode() + b"\0" + content)
+            digest.update(
+                message["role"].encode() + b"\0" + str(len(content)).encode() + b"\0" + content
+            )
         digests.append(digest.digest())
     return binary16(b"".join(digests))
 

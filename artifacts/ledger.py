@@ -71,7 +71,9 @@ class Entry:
             "in": self.entered.to_json(),
             "kept": self.kept.to_json(),
             "dropped": {reason: count.to_json() for reason, count in sorted(self.dropped.items())},
-            "quarantined": {reason: count.to_json() for reason, count in sorted(self.quarantined.items())},
+            "quarantined": {
+                reason: count.to_json() for reason, count in sorted(self.quarantined.items())
+            },
         }
 
     @staticmethod
@@ -117,7 +119,9 @@ class Ledger:
         for source, entry in self.sources.items():
             kept = previous.entry(source).kept.documents
             if kept != entry.entered.documents:
-                raise LedgerError(f"source {source}: {previous.step} kept {kept} documents, {self.step} got {entry.entered.documents}")
+                raise LedgerError(
+                    f"source {source}: {previous.step} kept {kept} documents, {self.step} got {entry.entered.documents}"
+                )
 
     def to_json(self) -> dict[str, Any]:
         return {

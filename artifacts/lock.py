@@ -59,7 +59,12 @@ def _remote_lock(store: Store) -> Iterator[None]:
     done = threading.Event()
 
     def renew() -> None:
-        record = {"host": socket.gethostname(), "process": os.getpid(), "token": token, "time": time.time()}
+        record = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "token": token,
+            "time": time.time(),
+        }
         store.write(NAME, json.dumps(record).encode())
 
     def keep() -> None:
@@ -89,9 +94,18 @@ def _owner(store: Store) -> dict[str, object] | None:
         return None
     try:
         record = json.loads(raw)
-        return {"host": str(record["host"]), "process": int(record["process"]), "time": float(record["time"]), "token": record["token"]}
+        return {
+            "host": str(record["host"]),
+            "process": int(record["process"]),
+            "time": float(record["time"]),
+            "token": record["token"],
+        }
     except (ValueError, KeyError, TypeError):
-        return {"host": "an unknown host", "process": "unknown", "time": store.fs.modified(store.full(NAME)).timestamp()}
+        return {
+            "host": "an unknown host",
+            "process": "unknown",
+            "time": store.fs.modified(store.full(NAME)).timestamp(),
+        }
 
 
 def _stale(owner: dict[str, object]) -> bool:

@@ -45,7 +45,9 @@ class Store:
         try:
             self.fs, self.base = url_to_fs(self.root)
         except (ValueError, ImportError) as error:
-            allowed = None if isinstance(error, ImportError) else ["file", "s3", "gs", "hf", "memory"]
+            allowed = (
+                None if isinstance(error, ImportError) else ["file", "s3", "gs", "hf", "memory"]
+            )
             raise UserError(
                 f"this store cannot be opened: {error}",
                 file=self.root,
@@ -130,7 +132,9 @@ class Store:
         except Exception as error:  # stores raise errors of their own, such as missing credentials
             reason = getattr(error, "strerror", None) or error
             raise UserError(
-                f"cannot write here: {reason}", file=self.root, fix="give this user write access, or choose another folder with --runs"
+                f"cannot write here: {reason}",
+                file=self.root,
+                fix="give this user write access, or choose another folder with --runs",
             ) from error
         try:
             yield path

@@ -105,7 +105,10 @@ def publish(store: Store, prefix: str, inputs: dict[str, Any]) -> Iterator[Publi
     manifest = {
         "format": UNIT_FORMAT,
         "inputs": unit.inputs,
-        "files": [{**ref.to_json(), "name": ref.name.removeprefix(f"{prefix}/")} for ref in sorted(unit.files, key=lambda ref: ref.name)],
+        "files": [
+            {**ref.to_json(), "name": ref.name.removeprefix(f"{prefix}/")}
+            for ref in sorted(unit.files, key=lambda ref: ref.name)
+        ],
         "facts": unit.facts,
     }
     store.write(f"{prefix}/{MANIFEST}", canonical_json(manifest) + b"\n")
@@ -132,14 +135,21 @@ def published(store: Store, prefix: str) -> Manifest | None:
             allowed=[UNIT_FORMAT],
             fix="choose another run folder, or delete this one",
         )
-    files = tuple(FileRef(f"{prefix}/{entry['name']}", entry["checksum"], entry["bytes"], entry["rows"]) for entry in value["files"])
+    files = tuple(
+        FileRef(f"{prefix}/{entry['name']}", entry["checksum"], entry["bytes"], entry["rows"])
+        for entry in value["files"]
+    )
     if any(store.size(ref.name) != ref.bytes for ref in files):
         return None
     return Manifest(prefix, value["inputs"], files, value["facts"])
 
 
 def found_or_made(
-    store: Store, prefix: str, inputs: dict[str, Any], make: Callable[[Publication], None], compute: bool
+    store: Store,
+    prefix: str,
+    inputs: dict[str, Any],
+    make: Callable[[Publication], None],
+    compute: bool,
 ) -> tuple[Manifest, bool] | None:
     """The unit under a prefix; made if it is not there and ``compute`` is on."""
     manifest = published(store, prefix)

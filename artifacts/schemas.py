@@ -29,7 +29,9 @@ READABLE = {name: (version,) for name, version in VERSIONS.items()} | {"evidence
 
 ID = pa.binary(16)
 TEXT_HASH = pa.binary(16)
-MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.large_string())]))
+MESSAGES = pa.list_(
+    pa.struct([pa.field("role", pa.string()), pa.field("content", pa.large_string())])
+)
 
 
 def tagged(name: str, fields: list[pa.Field]) -> pa.Schema:
@@ -136,7 +138,9 @@ def check_format(schema: pa.Schema, name: str, file: object) -> None:
 
     Raises: UserError naming the file, what it holds and what can be read.
     """
-    found = (schema.metadata or {}).get(FORMAT_KEY, b"").decode(errors="replace") or "no format mark"
+    found = (schema.metadata or {}).get(FORMAT_KEY, b"").decode(
+        errors="replace"
+    ) or "no format mark"
     allowed = [f"{name}/{version}" for version in READABLE[name]]
     if found not in allowed:
         raise UserError(

@@ -40,12 +40,19 @@ def open_parquet(unit: Publication, name: str, schema: pa.Schema) -> Iterator[Ta
     """Write one Parquet file of a unit piece by piece."""
     with (
         unit.file(name) as out,
-        pq.ParquetWriter(pa.PythonFile(out.raw, mode="w"), schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer,
+        pq.ParquetWriter(
+            pa.PythonFile(out.raw, mode="w"),
+            schema,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+        ) as writer,
     ):
         yield TableWriter(out, writer, schema)
 
 
-def write_parquet(unit: Publication, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> FileRef:
+def write_parquet(
+    unit: Publication, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]
+) -> FileRef:
     """Write batches as one Parquet file of a unit, a row group each; returns its reference."""
     with open_parquet(unit, name, schema) as table:
         for batch in batches:
@@ -53,7 +60,9 @@ def write_parquet(unit: Publication, name: str, schema: pa.Schema, batches: Iter
     return unit.files[-1]
 
 
-def read_parquet(store: Store, name: str, format_name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(
+    store: Store, name: str, format_name: str, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Read a whole table written by this house, checking its format mark."""
     with opened(store, name) as file:
         source = pq.ParquetFile(file)
@@ -61,13 +70,17 @@ def read_parquet(store: Store, name: str, format_name: str, columns: Sequence[st
         return source.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
-def iter_parquet(store: Store, name: str, format_name: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def iter_parquet(
+    store: Store, name: str, format_name: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Read a table one row group at a time."""
     with opened(store, name) as file:
         source = pq.ParquetFile(file)
         check_format(source.schema_arrow, format_name, store.full(name))
         for group in range(source.num_row_groups):
-            table = source.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
+            table = source.read_row_group(
+                group, columns=None if columns is None else list(columns), use_threads=False
+            )
             yield table.combine_chunks().to_batches()[0]
 
 

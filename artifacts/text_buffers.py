@@ -18,7 +18,11 @@ def text_buffers(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray
         raise ValueError(f"texts holds {texts.null_count} nulls; fill them before")
     _, offsets_buffer, values_buffer = texts.buffers()
     empty = len(texts) == 0  # then Arrow may leave the offsets out
-    offsets = np.zeros(1, np.int64) if empty else np.frombuffer(offsets_buffer, np.int64, len(texts) + 1, texts.offset * 8)
+    offsets = (
+        np.zeros(1, np.int64)
+        if empty
+        else np.frombuffer(offsets_buffer, np.int64, len(texts) + 1, texts.offset * 8)
+    )
     values = np.frombuffer(values_buffer if values_buffer is not None else b"", np.uint8)
     values.flags.writeable = False
     offsets.flags.writeable = False

@@ -51,11 +51,15 @@ def main() -> None:
     arguments = parse()
     loaded = [recipe_of(arguments.recipe, seed) for seed in arguments.seeds]
     with TerminalProgress() as progress:
-        outcome = run_recipe(loaded[0], arguments.runs, workers=arguments.workers, until="shards", progress=progress)
+        outcome = run_recipe(
+            loaded[0], arguments.runs, workers=arguments.workers, until="shards", progress=progress
+        )
         runs = []
         for seed, recipe in zip(arguments.seeds, loaded, strict=True):
             progress.note(f"seed {seed}")
-            runs.append(measure(seed, trained(recipe, outcome.store, dict(outcome.record), progress)))
+            runs.append(
+                measure(seed, trained(recipe, outcome.store, dict(outcome.record), progress))
+            )
     first = loaded[0].recipe
     assert first.mixture is not None
     shown = {name for phase in first.mixture.phases if phase.decay for name in phase.weights}
@@ -64,7 +68,9 @@ def main() -> None:
         "machine": machine(),
         "recipe": arguments.recipe.as_posix(),
         "seeds": arguments.seeds,
-        "instruction_sources": sorted(shown - {name for phase in first.branches[0].phases for name in phase.weights}),
+        "instruction_sources": sorted(
+            shown - {name for phase in first.branches[0].phases for name in phase.weights}
+        ),
         "last_steps": LAST_STEPS,
         "confidence": CONFIDENCE,
         **facts(loaded[0], runs),
@@ -78,7 +84,9 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", type=Path, default=Path("recipes/quickstart.yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", default="runs")
@@ -91,10 +99,21 @@ def parse() -> argparse.Namespace:
 
 def recipe_of(path: Path, seed: int) -> LoadedRecipe:
     """The recipe with this seed for initial weights and order. Only the first seed's corpus is made, so the others share it."""
-    return load_recipe(path, ["name=decay-comparison", f"seed={seed}", f"train.seed={seed}", "prompts=[]", "train.tensorboard=false"])
+    return load_recipe(
+        path,
+        [
+            "name=decay-comparison",
+            f"seed={seed}",
+            f"train.seed={seed}",
+            "prompts=[]",
+            "train.tensorboard=false",
+        ],
+    )
 
 
-def trained(loaded: LoadedRecipe, store: Store, record: dict[str, Any], progress: Progress) -> Trainings:
+def trained(
+    loaded: LoadedRecipe, store: Store, record: dict[str, Any], progress: Progress
+) -> Trainings:
     """Train both endings, or find them, and read what they left."""
     train_recipe(loaded, store, record, TrainingWatch(progress))
     found = read_trainings(store, record)
@@ -110,9 +129,15 @@ def measure(seed: int, trainings: Trainings) -> dict[str, Any]:
         "seed": seed,
         "stable_steps": before,
         "decay_steps": main.last_step - before,
-        "tokens_per_second": round(sum(e.tokens for e in (main, other)) / sum(e.seconds for e in (main, other))),
+        "tokens_per_second": round(
+            sum(e.tokens for e in (main, other)) / sum(e.seconds for e in (main, other))
+        ),
         "parameters": trainings.parameters,
-        "held_out": {"before": held_out(main, before), WITH: held_out(main, main.last_step), WITHOUT: held_out(other, other.last_step)},
+        "held_out": {
+            "before": held_out(main, before),
+            WITH: held_out(main, main.last_step),
+            WITHOUT: held_out(other, other.last_step),
+        },
         "training": {
             "stable": training_loss(main, before),
             WITH: training_loss(main, main.last_step),
@@ -122,7 +147,10 @@ def measure(seed: int, trainings: Trainings) -> dict[str, Any]:
 
 
 def held_out(ending: Ending, step: int) -> dict[str, dict[str, float | None]]:
-    return {name: {"nats": loss.loss, "bits_per_byte": loss.bits_per_byte} for name, loss in sorted(ending.held_out(step).items())}
+    return {
+        name: {"nats": loss.loss, "bits_per_byte": loss.bits_per_byte}
+        for name, loss in sorted(ending.held_out(step).items())
+    }
 
 
 def training_loss(ending: Ending, last: int) -> dict[str, float]:
@@ -147,7 +175,9 @@ def facts(loaded: LoadedRecipe, runs: Sequence[dict[str, Any]]) -> dict[str, Any
         "sequence_length": train.sequence_length,
         "batch_tokens": train.batch_tokens,
         "steps": {"stable": first["stable_steps"], "decay": first["decay_steps"]},
-        "tokens": {name: first[f"{name}_steps"] * train.batch_tokens for name in ("stable", "decay")},
+        "tokens": {
+            name: first[f"{name}_steps"] * train.batch_tokens for name in ("stable", "decay")
+        },
     }
 
 
@@ -156,7 +186,12 @@ def differences(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str,
     found = {}
     for name in runs[0]["held_out"][WITH]:
         found[name] = {
-            unit: interval([run["held_out"][WITH][name][unit] - run["held_out"][WITHOUT][name][unit] for run in runs])
+            unit: interval(
+                [
+                    run["held_out"][WITH][name][unit] - run["held_out"][WITHOUT][name][unit]
+                    for run in runs
+                ]
+            )
             for unit in ("nats", "bits_per_byte")
         }
     return found
@@ -176,13 +211,19 @@ def below(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, int |
         names = sorted({name for run in runs for part in run[kind].values() for name in part})
         for name in names:
             found[kind][name] = {
-                ending: _lower([(run[kind][start].get(name), run[kind][ending].get(name)) for run in runs]) for ending in (WITH, WITHOUT)
+                ending: _lower(
+                    [(run[kind][start].get(name), run[kind][ending].get(name)) for run in runs]
+                )
+                for ending in (WITH, WITHOUT)
             }
     return found
 
 
 def _lower(pairs: Sequence[tuple[Any, Any]]) -> int | None:
-    plain = [tuple(value["nats"] if isinstance(value, dict) else value for value in pair) for pair in pairs]
+    plain = [
+        tuple(value["nats"] if isinstance(value, dict) else value for value in pair)
+        for pair in pairs
+    ]
     return None if any(None in pair for pair in plain) else sum(end < start for start, end in plain)
 
 
@@ -191,7 +232,10 @@ def show(result: dict[str, Any]) -> None:
     runs, count = result["runs"], len(result["seeds"])
     rows = []
     for name, units in result["differences"].items():
-        nats = {part: statistics.fmean(run["held_out"][part][name]["nats"] for run in runs) for part in ("before", WITH, WITHOUT)}
+        nats = {
+            part: statistics.fmean(run["held_out"][part][name]["nats"] for run in runs)
+            for part in ("before", WITH, WITHOUT)
+        }
         difference, bits = units["nats"], units["bits_per_byte"]["mean"]
         held = result["below_the_stable_phase"]["held_out"][name]
         rows.append(
@@ -204,8 +248,20 @@ def show(result: dict[str, Any]) -> None:
                 *(f"{held[ending]} of {count}" for ending in (WITH, WITHOUT)),
             )
         )
-    print(f"{count} seeds, {result['tokens']['stable']:,} tokens stable, {result['tokens']['decay']:,} tokens decay; held-out nats/token\n")
-    header = ("source", "before", WITH, WITHOUT, "difference", "95 % interval", "bits/byte", "with below", "without below")
+    print(
+        f"{count} seeds, {result['tokens']['stable']:,} tokens stable, {result['tokens']['decay']:,} tokens decay; held-out nats/token\n"
+    )
+    header = (
+        "source",
+        "before",
+        WITH,
+        WITHOUT,
+        "difference",
+        "95 % interval",
+        "bits/byte",
+        "with below",
+        "without below",
+    )
     print_table(header, rows)
     rows = []
     for name, lower in result["below_the_stable_phase"]["training"].items():
@@ -213,7 +269,13 @@ def show(result: dict[str, Any]) -> None:
         for part in ("stable", WITH, WITHOUT):
             values = [run["training"][part][name] for run in runs if name in run["training"][part]]
             means.append(f"{statistics.fmean(values):.4f}" if values else "-")
-        rows.append((name, *means, *("-" if lower[e] is None else f"{lower[e]} of {count}" for e in (WITH, WITHOUT))))
+        rows.append(
+            (
+                name,
+                *means,
+                *("-" if lower[e] is None else f"{lower[e]} of {count}" for e in (WITH, WITHOUT)),
+            )
+        )
     print(f"\ntraining loss over the last {LAST_STEPS} steps of each phase, nats/token\n")
     print_table(("source", "stable", WITH, WITHOUT, "with below", "without below"), rows)
     print(f"\n{RESULT}", file=sys.stderr)
@@ -223,7 +285,10 @@ def machine() -> dict[str, Any]:
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     return {
-        "processor": next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()),
+        "processor": next(
+            (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+            platform.processor(),
+        ),
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2),
         "system": platform.platform(),

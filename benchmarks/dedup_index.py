@@ -18,7 +18,13 @@ from __future__ import annotations
 
 import os
 
-for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "NUMBA_NUM_THREADS"):
+for pool in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "NUMBA_NUM_THREADS",
+):
     os.environ[pool] = "1"
 
 import argparse  # noqa: E402
@@ -45,7 +51,11 @@ def main() -> None:
     core = max(os.sched_getaffinity(0)) if arguments.core is None else arguments.core
     os.sched_setaffinity(0, {core})
     pa.set_cpu_count(1)
-    settings = {"batches": arguments.batches, "verify": arguments.verify, "megabytes": arguments.megabytes}
+    settings = {
+        "batches": arguments.batches,
+        "verify": arguments.verify,
+        "megabytes": arguments.megabytes,
+    }
     result: dict[str, Any] = {"benchmark": "dedup_index", "machine": machine(core), **settings}
     with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
         warm_up(Path(folder))
@@ -58,12 +68,25 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", nargs="+", type=labelled, default=[("corpus", Path("examples/corpus"))], metavar="NAME=PATH")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        type=labelled,
+        default=[("corpus", Path("examples/corpus"))],
+        metavar="NAME=PATH",
+    )
     parser.add_argument("--megabytes", type=float, default=100)
     parser.add_argument("--batches", type=int, default=10)
     parser.add_argument("--verify", type=float, default=0.7)
-    parser.add_argument("--work", type=Path, default=None, help="where batches and indexes lie while it runs; default: a temporary folder")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=None,
+        help="where batches and indexes lie while it runs; default: a temporary folder",
+    )
     parser.add_argument("--core", type=int, default=None)
     return parser.parse_args()
 
@@ -74,9 +97,18 @@ def labelled(argument: str) -> tuple[str, Path]:
 
 
 def machine(core: int) -> dict[str, Any]:
-    models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     versions = {name: metadata.version(name) for name in ("numba", "numpy", "pyarrow")}
-    return {"processor": models[0] if models else platform.processor(), "core": core, "python": platform.python_version(), **versions}
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "core": core,
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def deal(folder: Path, path: Path, limit: float, batches: int) -> int:
@@ -89,7 +121,10 @@ def deal(folder: Path, path: Path, limit: float, batches: int) -> int:
     number = size = 0
     for file in files:
         total = 0
-        with file.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
+        with (
+            file.open("rb") as raw,
+            zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream,
+        ):
             for line in stream.read().splitlines():
                 text = orjson.loads(line).get("text")
                 if not isinstance(text, str) or not text:
@@ -110,10 +145,17 @@ def warm_up(folder: Path) -> None:
     """Load every kernel: two small batches that share a document, on an index of their own."""
     from pipelines.dedup_index import add_batch
 
-    for batch, text in enumerate(("one two three four five six", "one two three four five six seven")):
+    for batch, text in enumerate(
+        ("one two three four five six", "one two three four five six seven")
+    ):
         (folder / f"warm{batch}").mkdir()
         (folder / f"warm{batch}" / "part.jsonl").write_bytes(orjson.dumps({"text": text}))
-        add_batch(str(folder / "warm"), [str(folder / f"warm{batch}" / "part.jsonl")], str(folder / f"warm-kept{batch}"), keep="id")
+        add_batch(
+            str(folder / "warm"),
+            [str(folder / f"warm{batch}" / "part.jsonl")],
+            str(folder / f"warm-kept{batch}"),
+            keep="id",
+        )
 
 
 def measured(folder: Path, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -125,7 +167,13 @@ def measured(folder: Path, path: Path, arguments: argparse.Namespace) -> dict[st
     added = []
     for batch, file in enumerate(paths):
         begun, used = time.perf_counter(), time.process_time()
-        done = add_batch(f"{folder}/index", [file], f"{folder}/kept/{batch:02d}", keep="id", verify=arguments.verify)
+        done = add_batch(
+            f"{folder}/index",
+            [file],
+            f"{folder}/kept/{batch:02d}",
+            keep="id",
+            verify=arguments.verify,
+        )
         seconds, processor = time.perf_counter() - begun, time.process_time() - used
         added.append(
             {
@@ -135,7 +183,9 @@ def measured(folder: Path, path: Path, arguments: argparse.Namespace) -> dict[st
             }
         )  # fmt: skip
     begun, used = time.perf_counter(), time.process_time()
-    one = dedup_files(paths, f"{folder}/one", keep="source_rank, id", verify=arguments.verify, format="parquet")
+    one = dedup_files(
+        paths, f"{folder}/one", keep="source_rank, id", verify=arguments.verify, format="parquet"
+    )
     seconds, processor = time.perf_counter() - begun, time.process_time() - used
     check_equal(folder, arguments.batches)
     found = {
@@ -159,19 +209,29 @@ def check_equal(folder: Path, batches: int) -> None:
     """Exit unless the batches kept the documents of the one run, and removed near copies for the same ones."""
 
     def kept(files: list[Path]) -> set[bytes]:
-        return {value for file in files for value in pq.read_table(file, columns=["id"])["id"].to_pylist()}
+        return {
+            value
+            for file in files
+            for value in pq.read_table(file, columns=["id"])["id"].to_pylist()
+        }
 
     ours = kept(sorted((folder / "kept").glob("*/kept/*.parquet")))
     theirs = kept(sorted((folder / "one" / "kept").glob("*.parquet")))
     if ours != theirs:
-        raise SystemExit(f"the kept sets differ: {len(ours - theirs)} only in the index, {len(theirs - ours)} only in the one run")
+        raise SystemExit(
+            f"the kept sets differ: {len(ours - theirs)} only in the index, {len(theirs - ours)} only in the one run"
+        )
     names = ("id", "kept_id", "similarity", "bands_hit")
     rows = [
-        row for batch in range(batches) for row in pq.read_table(folder / "kept" / f"{batch:02d}" / "evidence.parquet").to_pylist()
+        row
+        for batch in range(batches)
+        for row in pq.read_table(folder / "kept" / f"{batch:02d}" / "evidence.parquet").to_pylist()
     ]
     evidence = {row["id"]: tuple(row[name] for name in names) for row in rows}
     for row in pq.read_table(folder / "one" / "evidence.parquet").to_pylist():
-        if row["reason"] == "near_duplicate" and evidence.get(row["id"]) != tuple(row[name] for name in names):
+        if row["reason"] == "near_duplicate" and evidence.get(row["id"]) != tuple(
+            row[name] for name in names
+        ):
             raise SystemExit(f"the evidence differs: {row} and {evidence.get(row['id'])}")
 
 
@@ -190,7 +250,10 @@ def lookup(folder: Path) -> dict[str, Any]:
     used = time.process_time()
     find_candidates(opened.columns, new)
     processor = time.process_time() - used
-    size = sum(len(segment) * (32 + 8 * len(segment.bands)) + 32 * len(segment.removed.ids) for segment in opened.columns)
+    size = sum(
+        len(segment) * (32 + 8 * len(segment.bands)) + 32 * len(segment.removed.ids)
+        for segment in opened.columns
+    )
     return {
         "new_documents": len(new), "index_documents": opened.kept, "processor_seconds": round(processor, 4),
         "megabytes": round(size / 1e6, 2), "mb_per_processor_second": round(size / 1e6 / max(processor, 1e-9), 1),

@@ -72,19 +72,35 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     corpus = one_core.ROOT / "examples" / "corpus"
     default = [("english", corpus / "web-en"), ("chinese", corpus / "web-zh")]
     parser.add_argument("--texts", nargs="+", type=labelled, default=default, metavar="NAME=PATH")
-    parser.add_argument("--megabytes", type=float, default=float("inf"), help="of JSON, ours on all (default: everything)")
-    parser.add_argument("--peer-megabytes", type=float, default=8, help="of JSON, ours and the peers on the subset (default: 8)")
-    parser.add_argument("--documents", type=int, default=5000, help="of the quality part (default: 5000)")
+    parser.add_argument(
+        "--megabytes",
+        type=float,
+        default=float("inf"),
+        help="of JSON, ours on all (default: everything)",
+    )
+    parser.add_argument(
+        "--peer-megabytes",
+        type=float,
+        default=8,
+        help="of JSON, ours and the peers on the subset (default: 8)",
+    )
+    parser.add_argument(
+        "--documents", type=int, default=5000, help="of the quality part (default: 5000)"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer-repeats", type=int, default=3)
     parser.add_argument("--core", type=int, default=None)
     parser.add_argument("--work", type=Path, default=one_core.WORK)
     parser.add_argument("--without-peers", action="store_true")
-    parser.add_argument("--peers", nargs="+", choices=(*PEERS, "datatrove-split"), default=list(PEERS))
+    parser.add_argument(
+        "--peers", nargs="+", choices=(*PEERS, "datatrove-split"), default=list(PEERS)
+    )
     return parser.parse_args()
 
 
@@ -96,15 +112,27 @@ def labelled(argument: str) -> tuple[str, Path]:
 # -- speed --------------------------------------------------------------------------------------
 
 
-def speed(label: str, files: list[Path], python: Path | None, arguments: argparse.Namespace, core: int) -> dict[str, Any]:
+def speed(
+    label: str, files: list[Path], python: Path | None, arguments: argparse.Namespace, core: int
+) -> dict[str, Any]:
     folder = arguments.work / "dedup-job" / label
-    whole = write(folder / "all", files, arguments.megabytes * 1e6) if arguments.megabytes < float("inf") else files
+    whole = (
+        write(folder / "all", files, arguments.megabytes * 1e6)
+        if arguments.megabytes < float("inf")
+        else files
+    )
     (part,) = write(folder / "subset", files, arguments.peer_megabytes * 1e6, together=True)
     entire = {"megabytes": sizes(whole), **ours(whole, folder, arguments.repeats, core)}
-    subset: dict[str, Any] = {"megabytes": sizes([part]), "ours": ours([part], folder, arguments.repeats, core)}
+    subset: dict[str, Any] = {
+        "megabytes": sizes([part]),
+        "ours": ours([part], folder, arguments.repeats, core),
+    }
     for name in arguments.peers if python else ():
         subset[name] = peer(name, part, folder, label, python, arguments.peer_repeats, core)
-        subset[name] |= {"ours_over_this": over(subset["ours"], subset[name]), "ours_on_all_over_this": over(entire, subset[name])}
+        subset[name] |= {
+            "ours_over_this": over(subset["ours"], subset[name]),
+            "ours_on_all_over_this": over(entire, subset[name]),
+        }
     return {"all": entire, "subset": subset}
 
 
@@ -117,14 +145,32 @@ def over(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
 
 
 def ours(files: list[Path], folder: Path, repeats: int, core: int) -> dict[str, Any]:
-    measured = one_core.fresh(RUN, "--output", folder / "ours", "--core", core, "--repeats", repeats, "--files", *files)
-    return {**figures(measured, sizes(files)), **{name: measured[name] for name in ("documents", "removed", "phases_processor_seconds")}}
+    measured = one_core.fresh(
+        RUN, "--output", folder / "ours", "--core", core, "--repeats", repeats, "--files", *files
+    )
+    return {
+        **figures(measured, sizes(files)),
+        **{name: measured[name] for name in ("documents", "removed", "phases_processor_seconds")},
+    }
 
 
-def peer(name: str, file: Path, folder: Path, label: str, python: Path | None, repeats: int, core: int) -> dict[str, Any]:
+def peer(
+    name: str, file: Path, folder: Path, label: str, python: Path | None, repeats: int, core: int
+) -> dict[str, Any]:
     language = "zho" if label.startswith("chinese") else "eng"
     place = ("--input", file.resolve(), "--work", (folder / name).resolve())
-    command = (PEER_FOLDER / "measure.py", "--tool", name, *place, "--language", language, "--core", core, "--repeats", repeats)
+    command = (
+        PEER_FOLDER / "measure.py",
+        "--tool",
+        name,
+        *place,
+        "--language",
+        language,
+        "--core",
+        core,
+        "--repeats",
+        repeats,
+    )
     measured = one_core.fresh(*command, python=python or sys.executable, ours=False)
     return {**figures(measured, sizes([file])), "packages": measured["packages"]}
 
@@ -177,20 +223,32 @@ def write(folder: Path, files: list[Path], limit: float, together: bool = False)
 # -- quality ------------------------------------------------------------------------------------
 
 
-def judged(label: str, files: list[Path], python: Path | None, arguments: argparse.Namespace, core: int) -> dict[str, Any]:
+def judged(
+    label: str, files: list[Path], python: Path | None, arguments: argparse.Namespace, core: int
+) -> dict[str, Any]:
     folder = arguments.work / "dedup-job" / label / "quality"
     folder.mkdir(parents=True, exist_ok=True)
-    texts = mixed_documents((orjson.loads(line).get("text") or "" for line in shares(files, arguments.documents)), arguments.documents)
+    texts = mixed_documents(
+        (orjson.loads(line).get("text") or "" for line in shares(files, arguments.documents)),
+        arguments.documents,
+    )
     lines = [orjson.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
     path = folder / "documents.jsonl.zst"
     path.write_bytes(zstandard.compress(b"\n".join(lines) + b"\n"))
     truth = Truth.of(texts)
-    one_core.fresh(RUN, "--output", folder / "ours", "--core", core, "--repeats", 1, "--files", path)
+    one_core.fresh(
+        RUN, "--output", folder / "ours", "--core", core, "--repeats", 1, "--files", path
+    )
     found = {"ours": quality(truth, kept_ids(folder / "ours" / "kept"))}
     for name in arguments.peers if python else ():
         peer(name, path, folder, label, python, 1, core)
         found[name] = quality(truth, kept_ids(folder / name / "kept"))
-    return {"documents": len(texts), "pairs_at_0.8": truth.pairs(0.8), "pairs_at_0.5": truth.pairs(0.5), **found}
+    return {
+        "documents": len(texts),
+        "pairs_at_0.8": truth.pairs(0.8),
+        "pairs_at_0.5": truth.pairs(0.5),
+        **found,
+    }
 
 
 def shares(files: list[Path], documents: int) -> Iterator[bytes]:
@@ -204,7 +262,11 @@ def shares(files: list[Path], documents: int) -> Iterator[bytes]:
 
 
 def kept_ids(folder: Path) -> list[int]:
-    return [int(orjson.loads(line)["id"]) for file in sorted(folder.glob("*.jsonl.zst")) for line in lines_of(file)]
+    return [
+        int(orjson.loads(line)["id"])
+        for file in sorted(folder.glob("*.jsonl.zst"))
+        for line in lines_of(file)
+    ]
 
 
 def environment(work: Path) -> Path:
@@ -216,7 +278,16 @@ def environment(work: Path) -> Path:
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         run = functools.partial(subprocess.run, check=True, env=clean, stdout=sys.stderr)
         run([sys.executable, "-m", "venv", "--clear", str(folder)])
-        run([str(folder / "bin" / "pip"), "--quiet", "--disable-pip-version-check", "install", "--requirement", str(wanted)])
+        run(
+            [
+                str(folder / "bin" / "pip"),
+                "--quiet",
+                "--disable-pip-version-check",
+                "install",
+                "--requirement",
+                str(wanted),
+            ]
+        )
         (folder / "complete").touch()
     return folder / "bin" / "python"
 

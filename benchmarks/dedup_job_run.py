@@ -34,11 +34,16 @@ class Phases(Silent):
 
     def seconds(self) -> dict[str, float]:
         ends = [begun for _, begun in self.begun[1:]] + [time.process_time()]
-        return {title: round(end - begun, 3) for (title, begun), end in zip(self.begun, ends, strict=True)}
+        return {
+            title: round(end - begun, 3)
+            for (title, begun), end in zip(self.begun, ends, strict=True)
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--core", type=int, default=None)
@@ -66,7 +71,11 @@ def warm_up(output: Path) -> None:
     folder = output.with_name(output.name + "-warm-up")
     folder.mkdir(parents=True, exist_ok=True)
     few = folder / "few.jsonl"
-    texts = ["one two three four five six", "one two three four five six", "one two three four five six seven"]
+    texts = [
+        "one two three four five six",
+        "one two three four five six",
+        "one two three four five six seven",
+    ]
     few.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     deduplicated([str(few)], folder / "out", Phases())
 

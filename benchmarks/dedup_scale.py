@@ -48,17 +48,27 @@ def main() -> None:
         print(json.dumps(one_comparison(arguments.one, arguments.workers)))
         return
     arguments.work.mkdir(parents=True, exist_ok=True)
-    sizes = {str(documents): measured(arguments.work, documents, arguments.repeats) for documents in arguments.documents}
-    small, large = (sizes[str(documents)] for documents in (arguments.documents[0], arguments.documents[-1]))
+    sizes = {
+        str(documents): measured(arguments.work, documents, arguments.repeats)
+        for documents in arguments.documents
+    }
+    small, large = (
+        sizes[str(documents)] for documents in (arguments.documents[0], arguments.documents[-1])
+    )
     added = arguments.documents[-1] - arguments.documents[0]
     one_core.publish(
         "dedup_scale",
         {
             "machine": one_core.machine(["numpy", "numba", "pyarrow", "polars", "dask"]),
             "documents": sizes,
-            "times_as_long": large["one_worker"]["seconds"]["median"] / small["one_worker"]["seconds"]["median"],
-            "bytes_per_added_document": (large["one_worker"]["peak_bytes"] - small["one_worker"]["peak_bytes"]) / max(1, added),
-            "two_workers_times_one": large["one_worker_on_dask"]["seconds"]["median"] / large["two_workers"]["seconds"]["median"],
+            "times_as_long": large["one_worker"]["seconds"]["median"]
+            / small["one_worker"]["seconds"]["median"],
+            "bytes_per_added_document": (
+                large["one_worker"]["peak_bytes"] - small["one_worker"]["peak_bytes"]
+            )
+            / max(1, added),
+            "two_workers_times_one": large["one_worker_on_dask"]["seconds"]["median"]
+            / large["two_workers"]["seconds"]["median"],
         },
     )
 
@@ -87,15 +97,23 @@ def measured(work: Path, documents: int, repeats: int) -> dict[str, Any]:
     first = found[0][0]
     summary = {
         "text_bytes": first["text_bytes"],
-        **{name: first[name] for name in ("candidates", "removed", "largest_cluster", "comparisons")},
+        **{
+            name: first[name]
+            for name in ("candidates", "removed", "largest_cluster", "comparisons")
+        },
     }
     for name, workers in (("one_worker", 0), ("one_worker_on_dask", 1), ("two_workers", 2)):
         results = found[workers]
         summary[name] = {
             "seconds": one_core.spread([result["seconds"] for result in results]),
-            "phases": {phase: statistics.median(result["phases"][phase] for result in results) for phase in results[0]["phases"]},
+            "phases": {
+                phase: statistics.median(result["phases"][phase] for result in results)
+                for phase in results[0]["phases"]
+            },
         }
-    summary["one_worker"]["peak_bytes"] = statistics.median(result["peak_bytes"] for result in found[0])
+    summary["one_worker"]["peak_bytes"] = statistics.median(
+        result["peak_bytes"] for result in found[0]
+    )
     summary["one_worker"]["peak_bytes_of_phases"] = found[0][0]["peak_bytes_of_phases"]
     outcomes = {result["evidence"] for results in found.values() for result in results}
     summary["same_evidence"] = len(outcomes) == 1
@@ -121,27 +139,39 @@ def generate(folder: Path, documents: int) -> None:
                 exchanged = rng.random(len(original)) < rng.choice([0.0, 0.03, 0.1, 0.3])
                 part = np.where(exchanged, rng.integers(0, SENTENCES, len(original)), original)
             elif kind < COPIES + TEMPLATES:
-                part = np.concatenate([frame, rng.integers(0, SENTENCES, int(rng.integers(10, 40)))])
+                part = np.concatenate(
+                    [frame, rng.integers(0, SENTENCES, int(rng.integers(10, 40)))]
+                )
             else:
                 part = rng.integers(0, SENTENCES, lengths[document])
             parts.append(part)
             if document % 4 == 0:
                 drawn.append(part)
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-        lists = pa.LargeListArray.from_arrays(pa.array(offsets), sentences.take(pa.array(np.concatenate(parts))))
+        lists = pa.LargeListArray.from_arrays(
+            pa.array(offsets), sentences.take(pa.array(np.concatenate(parts)))
+        )
         texts = pc.binary_join(lists, pa.scalar(" ", pa.large_string()))
         ids = pa.array([f"{number}" for number in range(start, start + len(parts))])
-        pq.write_table(pa.table({"id": ids, "text": texts}), folder / f"part-{start // AT_ONCE:05d}.parquet", compression="zstd")
+        pq.write_table(
+            pa.table({"id": ids, "text": texts}),
+            folder / f"part-{start // AT_ONCE:05d}.parquet",
+            compression="zstd",
+        )
 
 
 def sentence_pool(rng: np.random.Generator) -> pa.LargeStringArray:
     """Distinct sentences of 8 to 28 words, words by Zipf's law over 60,000."""
     letters = np.array(list("etaoinshrdlucmfwygpbvk"))
-    words = np.array(["".join(rng.choice(letters, int(rng.integers(2, 11)))) for _ in range(60_000)], object)
+    words = np.array(
+        ["".join(rng.choice(letters, int(rng.integers(2, 11)))) for _ in range(60_000)], object
+    )
     lengths = rng.integers(8, 29, SENTENCES)
     chosen = np.minimum(rng.zipf(1.15, int(lengths.sum())) - 1, len(words) - 1)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(words, pa.large_string()).take(pa.array(chosen)))
+    lists = pa.LargeListArray.from_arrays(
+        pa.array(offsets), pa.array(words, pa.large_string()).take(pa.array(chosen))
+    )
     return pc.binary_join(lists, pa.scalar(" ", pa.large_string()))
 
 
@@ -149,14 +179,20 @@ def sign(folder: Path) -> None:
     """Read and sign the documents; one comparison is made on the way."""
     from pipelines.run import run_recipe
 
-    run_recipe(recipe(folder), str(folder / "runs"), workers=len(os.sched_getaffinity(0)), until="corpus")
+    run_recipe(
+        recipe(folder), str(folder / "runs"), workers=len(os.sched_getaffinity(0)), until="corpus"
+    )
 
 
 def recipe(folder: Path) -> Any:
     from pipelines.recipe import given_recipe
 
-    sources = [{"name": "web", "paths": [str(folder.resolve() / "in" / "*.parquet")], "id_field": "id"}]
-    return given_recipe({"name": NAME, "corpus": {"sources": sources, "stages": [{"minhash_dedup": {}}]}})
+    sources = [
+        {"name": "web", "paths": [str(folder.resolve() / "in" / "*.parquet")], "id_field": "id"}
+    ]
+    return given_recipe(
+        {"name": NAME, "corpus": {"sources": sources, "stages": [{"minhash_dedup": {}}]}}
+    )
 
 
 def one_comparison(folder: Path, workers: int) -> dict[str, Any]:
@@ -201,7 +237,11 @@ def one_comparison(folder: Path, workers: int) -> dict[str, Any]:
         "peak_bytes": max(peaks.values()),
         "peak_bytes_of_phases": peaks,
         "text_bytes": sum(entry.entered.bytes for entry in outcome.entries.values()),
-        "removed": sum(count.documents for entry in outcome.entries.values() for count in entry.dropped.values()),
+        "removed": sum(
+            count.documents
+            for entry in outcome.entries.values()
+            for count in entry.dropped.values()
+        ),
         "evidence": outcome.files[0].checksum,
         **{name: outcome.facts[name] for name in ("candidates", "largest_cluster", "comparisons")},
     }
@@ -217,7 +257,9 @@ def executor(workers: int) -> Callable[[Callable[[Any, bool], Any], Sequence[Any
 
     cluster = DaskExecutor(workers)
     cluster._client.run(load_kernels)
-    return lambda function, tasks: cluster.map(_Compute(function), tasks, lambda position, result: None)
+    return lambda function, tasks: cluster.map(
+        _Compute(function), tasks, lambda position, result: None
+    )
 
 
 def load_kernels() -> None:

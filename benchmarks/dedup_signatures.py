@@ -23,7 +23,13 @@ from __future__ import annotations
 
 import os
 
-for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "NUMBA_NUM_THREADS"):
+for pool in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "NUMBA_NUM_THREADS",
+):
     os.environ[pool] = "1"
 
 import argparse  # noqa: E402
@@ -53,21 +59,36 @@ def main() -> None:
     core = max(os.sched_getaffinity(0)) if arguments.core is None else arguments.core
     os.sched_setaffinity(0, {core})
     pa.set_cpu_count(1)
-    result: dict[str, Any] = {"benchmark": "dedup_signatures", "machine": machine(core), "repeats": arguments.repeats}
+    result: dict[str, Any] = {
+        "benchmark": "dedup_signatures",
+        "machine": machine(core),
+        "repeats": arguments.repeats,
+    }
     result["start_up_seconds"] = start_up()
     for label, path in arguments.texts:
         texts = take(path, arguments.megabytes * 1_000_000)
         if len(texts) == 0:
             raise SystemExit(f"no documents under {path}: give .jsonl.zst files with a text field")
-        result[label] = {**ours(texts, arguments.repeats), "peers": peers(texts, arguments.peer_megabytes * 1_000_000, arguments.repeats)}
+        result[label] = {
+            **ours(texts, arguments.repeats),
+            "peers": peers(texts, arguments.peer_megabytes * 1_000_000, arguments.repeats),
+        }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", nargs="+", type=labelled, default=[("corpus", Path("examples/corpus"))], metavar="NAME=PATH")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        type=labelled,
+        default=[("corpus", Path("examples/corpus"))],
+        metavar="NAME=PATH",
+    )
     parser.add_argument("--megabytes", type=float, default=40)
     parser.add_argument("--peer-megabytes", type=float, default=0.5)
     parser.add_argument("--repeats", type=int, default=5)
@@ -81,9 +102,21 @@ def labelled(argument: str) -> tuple[str, Path]:
 
 
 def machine(core: int) -> dict[str, Any]:
-    models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    versions = {name: metadata.version(name) for name in ("numba", "numpy", "pyarrow", "datasketch", "datatrove")}
-    return {"processor": models[0] if models else platform.processor(), "core": core, "python": platform.python_version(), **versions}
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    versions = {
+        name: metadata.version(name)
+        for name in ("numba", "numpy", "pyarrow", "datasketch", "datatrove")
+    }
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "core": core,
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def start_up() -> dict[str, float]:
@@ -94,7 +127,9 @@ def start_up() -> dict[str, float]:
     imported = time.perf_counter()
     words.character_table()
     tabled = time.perf_counter()
-    minhash.band_keys(pa.array(["one two three four five"], pa.large_string()), minhash.MinHashConfig())
+    minhash.band_keys(
+        pa.array(["one two three four five"], pa.large_string()), minhash.MinHashConfig()
+    )
     return {
         "imports": round(imported - begun, 3),
         "character_table": round(tabled - imported, 3),
@@ -221,7 +256,9 @@ def datatrove_rate(texts: list[str], repeats: int) -> dict[str, float | str]:
     try:
         package = importlib.util.find_spec("datatrove")
         folder = Path(package.submodule_search_locations[0])  # type: ignore[union-attr, index]
-        spec = importlib.util.spec_from_file_location("datatrove_minhash", folder / "pipeline" / "dedup" / "minhash.py")
+        spec = importlib.util.spec_from_file_location(
+            "datatrove_minhash", folder / "pipeline" / "dedup" / "minhash.py"
+        )
         peer = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         spec.loader.exec_module(peer)  # type: ignore[union-attr]
         stage = peer.MinhashDedupSignature.__new__(peer.MinhashDedupSignature)

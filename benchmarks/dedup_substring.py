@@ -51,7 +51,10 @@ def main() -> None:
     arguments = parse()
     core = one_core.pin(arguments.core)
     pa.set_cpu_count(1)
-    result: dict[str, Any] = {"machine": one_core.machine(("numba", "numpy", "pyarrow"), core), "repeats": arguments.repeats}
+    result: dict[str, Any] = {
+        "machine": one_core.machine(("numba", "numpy", "pyarrow"), core),
+        "repeats": arguments.repeats,
+    }
     result |= {"length": arguments.length, "start_up_seconds": start_up()}
     for label, path in arguments.texts:
         texts = take(path, arguments.megabytes * 1e6)
@@ -65,12 +68,23 @@ def main() -> None:
     if arguments.output is None:
         one_core.publish("dedup_substring", result)
     else:
-        arguments.output.write_text(json.dumps({"benchmark": "dedup_substring", **result}, indent=2) + "\n", encoding="utf-8")
+        arguments.output.write_text(
+            json.dumps({"benchmark": "dedup_substring", **result}, indent=2) + "\n",
+            encoding="utf-8",
+        )
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", nargs="+", type=labelled, default=[("corpus", Path("examples/corpus"))], metavar="NAME=PATH")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        type=labelled,
+        default=[("corpus", Path("examples/corpus"))],
+        metavar="NAME=PATH",
+    )
     parser.add_argument("--megabytes", type=float, default=200)
     parser.add_argument("--peer-megabytes", type=float, default=10)
     parser.add_argument("--length", type=int, default=50)
@@ -147,10 +161,19 @@ def rates(work: Callable[[], object], size: int, repeats: int) -> dict[str, floa
 def speed(texts: pa.LargeStringArray, length: int, repeats: int) -> dict[str, Any]:
     """Megabytes of text per second of each step, and how much of the text goes."""
     from dedup.line_spans import repeated_lines
-    from dedup.repeated_spans import anchors, ends_with_separators, repeated, repeated_spans, windows
+    from dedup.repeated_spans import (
+        anchors,
+        ends_with_separators,
+        repeated,
+        repeated_spans,
+        windows,
+    )
     from dedup.spans import cut, join_runs, repeating, verified
 
-    size, priority = text_bytes(texts), np.random.default_rng(1).permutation(len(texts)).astype(np.int64)
+    size, priority = (
+        text_bytes(texts),
+        np.random.default_rng(1).permutation(len(texts)).astype(np.int64),
+    )
     hashes, _ = anchors(texts, length)
     flags = repeated(hashes)
     found = windows(texts, length, flags)
@@ -178,7 +201,9 @@ def speed(texts: pa.LargeStringArray, length: int, repeats: int) -> dict[str, An
         "windows": rate(lambda: windows(texts, length, flags)),
         "windows_that_stood_before": rate(lambda: repeating(found, priority[found.row])),
         "joined": rate(lambda: join_runs(proposed)),
-        "compared": rate(lambda: verified(texts, joined, ends_with_separators(texts, joined.row, joined.end))),
+        "compared": rate(
+            lambda: verified(texts, joined, ends_with_separators(texts, joined.row, joined.end))
+        ),
         "cut": rate(lambda: cut(texts, spans.row, spans.start, spans.end)),
         "anchor_count": len(hashes),
         "window_count": len(found),
@@ -212,12 +237,19 @@ def planted(texts: pa.LargeStringArray, length: int, count: int) -> dict[str, in
         rows = random.choice(len(texts), min(len(texts), int(random.integers(2, 5))), replace=False)
         copies += [(number, int(row), int(words)) for row in rows]
     for copy, (number, row, words) in enumerate(copies):
-        inside = [f"begin{copy}x", *(f"planted{number}w{word}" for word in range(words)), f"end{copy}x"]
+        inside = [
+            f"begin{copy}x",
+            *(f"planted{number}w{word}" for word in range(words)),
+            f"end{copy}x",
+        ]
         documents[row].insert(int(random.integers(len(documents[row]) + 1)), " ".join(inside))
     changed = pa.array([" ".join(words) for words in documents], pa.large_string())
     spans = repeated_spans(changed, rank, length)
     left = cut(changed, spans.row, spans.start, spans.end)[0].to_pylist()
-    first = {number: min(int(rank[row]) for other, row, _ in copies if other == number) for number, _, _ in copies}
+    first = {
+        number: min(int(rank[row]) for other, row, _ in copies if other == number)
+        for number, _, _ in copies
+    }
     outcome = {
         "passages": 2 * count,
         "copies_after_the_first": 0,
@@ -252,7 +284,9 @@ def suffix_array(texts: pa.LargeStringArray, length: int, limit: float) -> dict[
 
     subset = texts.take(pa.array(range(0, len(texts), max(1, round(text_bytes(texts) / limit)))))
     # no byte of UTF-8 is 0xff
-    raw = np.frombuffer(b"\xff".join(text.encode() for text in subset.to_pylist()) + b"\xff", np.uint8).copy()
+    raw = np.frombuffer(
+        b"\xff".join(text.encode() for text in subset.to_pylist()) + b"\xff", np.uint8
+    ).copy()
     begun, used = time.perf_counter(), time.process_time()
     array = pydivsufsort.divsufsort(raw)
     common = pydivsufsort.kasai(raw, array)
@@ -268,7 +302,9 @@ def suffix_array(texts: pa.LargeStringArray, length: int, limit: float) -> dict[
     }
 
 
-def word_windows(texts: pa.LargeStringArray, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def word_windows(
+    texts: pa.LargeStringArray, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Where each window begins in the joined bytes (with one byte behind each text), its bytes, and which bytes end a word."""
     from artifacts.text_buffers import text_buffers
     from dedup.exact_words import scan_exact
@@ -280,7 +316,16 @@ def word_windows(texts: pa.LargeStringArray, length: int) -> tuple[NDArray[np.in
     for row, (start, stop) in enumerate(zip(offsets.tolist(), offsets[1:].tolist(), strict=False)):
         room = max(1, stop - start)
         starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
-        found = scan_exact(values, start, stop, character_table(), starts, ends, np.empty(room, np.uint64), np.empty(room, np.uint64))
+        found = scan_exact(
+            values,
+            start,
+            stop,
+            character_table(),
+            starts,
+            ends,
+            np.empty(room, np.uint64),
+            np.empty(room, np.uint64),
+        )
         ending[ends[:found] + row] = True
         if found >= length:
             first.append(starts[: found - length + 1] + row)
@@ -288,7 +333,9 @@ def word_windows(texts: pa.LargeStringArray, length: int) -> tuple[NDArray[np.in
     return np.concatenate(first), np.concatenate(size), ending
 
 
-def found_twice(texts: pa.LargeStringArray, length: int, first: NDArray[np.int64]) -> NDArray[np.bool_]:
+def found_twice(
+    texts: pa.LargeStringArray, length: int, first: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Which of the windows occur twice by our own account."""
     from artifacts.text_buffers import text_buffers
     from dedup.repeated_spans import anchors, repeated, windows
@@ -299,7 +346,9 @@ def found_twice(texts: pa.LargeStringArray, length: int, first: NDArray[np.int64
     return np.isin(first, places[repeated(found.key)])
 
 
-def agreement(array: Any, common: Any, first: Any, size: Any, ending: Any, twice: Any) -> dict[str, int]:
+def agreement(
+    array: Any, common: Any, first: Any, size: Any, ending: Any, twice: Any
+) -> dict[str, int]:
     """Windows whose bytes a neighbour in the array has too, ending a word there: all of them have to be among ``twice``."""
     rank = np.empty(len(array), np.int64)
     rank[array] = np.arange(len(array))

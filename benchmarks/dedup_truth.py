@@ -29,16 +29,24 @@ def words_of(text: str) -> list[str]:
 
 def shingles_of(text: str) -> set[int]:
     words = words_of(text)
-    return {xxhash.xxh3_64_intdigest("\0".join(words[place : place + NGRAMS])) for place in range(len(words) - NGRAMS + 1)}
+    return {
+        xxhash.xxh3_64_intdigest("\0".join(words[place : place + NGRAMS]))
+        for place in range(len(words) - NGRAMS + 1)
+    }
 
 
 def mixed_documents(texts: Iterable[str], documents: int, seed: int = 1) -> list[str]:
     """So many documents in random order: a quarter of them edited copies of the others."""
     draw = random.Random(seed)
-    usable = [text for text in texts if len(text.encode()) <= LONGEST_BYTES and len(words_of(text)) >= 20]
+    usable = [
+        text for text in texts if len(text.encode()) <= LONGEST_BYTES and len(words_of(text)) >= 20
+    ]
     planted = min(round(documents * PLANTED_SHARE), len(usable))
     real = usable[: documents - planted]
-    copies = [edited(text, draw.uniform(0.5, 1.0), draw) for text in draw.sample(real, min(planted, len(real)))]
+    copies = [
+        edited(text, draw.uniform(0.5, 1.0), draw)
+        for text in draw.sample(real, min(planted, len(real)))
+    ]
     mixed = [*real, *copies]
     draw.shuffle(mixed)
     return mixed
@@ -75,11 +83,20 @@ class Truth:
     def of(texts: Sequence[str]) -> Truth:
         """Every pair of the documents compared: common shingles are the product of the incidence matrix with its transpose."""
         sets = [shingles_of(text) for text in texts]
-        numbers = np.unique(np.fromiter((shingle for shingles in sets for shingle in shingles), np.uint64))
-        columns = np.concatenate([np.searchsorted(numbers, np.fromiter(shingles, np.uint64, len(shingles))) for shingles in sets])
+        numbers = np.unique(
+            np.fromiter((shingle for shingles in sets for shingle in shingles), np.uint64)
+        )
+        columns = np.concatenate(
+            [
+                np.searchsorted(numbers, np.fromiter(shingles, np.uint64, len(shingles)))
+                for shingles in sets
+            ]
+        )
         lengths = np.array([len(shingles) for shingles in sets])
         bounds = np.concatenate([[0], np.cumsum(lengths)])
-        incidence = sp.csr_array((np.ones(len(columns), np.int32), columns, bounds), shape=(len(sets), len(numbers)))
+        incidence = sp.csr_array(
+            (np.ones(len(columns), np.int32), columns, bounds), shape=(len(sets), len(numbers))
+        )
         common = sp.triu(incidence @ incidence.T, k=1).tocoo()
         similarity = common.data / (lengths[common.row] + lengths[common.col] - common.data)
         near = similarity >= 0.5
@@ -98,7 +115,10 @@ def quality(truth: Truth, kept_rows: Sequence[int]) -> dict[str, Any]:
     found = ~kept[truth.left[copied]] | ~kept[truth.right[copied]]
     alike = truth.similarity >= THRESHOLD
     resembles_kept = np.zeros(truth.documents, np.bool_)
-    for one, other in ((truth.left[alike], truth.right[alike]), (truth.right[alike], truth.left[alike])):
+    for one, other in (
+        (truth.left[alike], truth.right[alike]),
+        (truth.right[alike], truth.left[alike]),
+    ):
         resembles_kept[one[kept[other]]] = True
     removed = int((~kept).sum())
     right = int((~kept & resembles_kept).sum())

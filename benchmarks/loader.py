@@ -33,7 +33,15 @@ from typing import Any
 import xxhash
 from token_data import TokenData, add_options, prepare
 
-PEERS = ("streaming", "datasets-numpy", "datasets-torch", "dataloader", "streaming+borders", "datasets-numpy+borders", "dataloader+borders")
+PEERS = (
+    "streaming",
+    "datasets-numpy",
+    "datasets-torch",
+    "dataloader",
+    "streaming+borders",
+    "datasets-numpy+borders",
+    "dataloader+borders",
+)
 PEER_FOLDER = one_core.HERE / "peers" / "loaders"
 TORCH = "torch==2.13.0"
 RUN = one_core.HERE / "loader_run.py"
@@ -50,7 +58,9 @@ def main() -> None:
     peers: dict[str, Any] = {}
     if python is not None:
         for name in arguments.peers:
-            peers[name] = one_core.fresh(*peer(name, stream, work, arguments, core), "--prepare", python=python, ours=False)
+            peers[name] = one_core.fresh(
+                *peer(name, stream, work, arguments, core), "--prepare", python=python, ours=False
+            )
     runs: dict[str, list[dict[str, Any]]] = {}
     for _ in range(arguments.repeats):
         for batch in arguments.batches:
@@ -58,8 +68,13 @@ def main() -> None:
                 command = (RUN, what, "--folder", data.folder, *options(batch, arguments, core))
                 runs.setdefault(f"{what}/{batch}", []).append(one_core.fresh(*command))
             for name in peers:
-                command = (*peer(name, stream, work, arguments, core), *options(batch, arguments, core))
-                runs.setdefault(f"{name}/{batch}", []).append(one_core.fresh(*command, python=python, ours=False))
+                command = (
+                    *peer(name, stream, work, arguments, core),
+                    *options(batch, arguments, core),
+                )
+                runs.setdefault(f"{name}/{batch}", []).append(
+                    one_core.fresh(*command, python=python, ours=False)
+                )
     result = {
         "machine": one_core.machine(("numpy", "pyarrow", "numba"), core),
         "peer_packages": {name: facts["packages"] for name, facts in peers.items()},
@@ -74,10 +89,18 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, 400e6)
     parser.add_argument("--window", type=int, default=4096)
-    parser.add_argument("--batches", type=int, nargs="+", default=[8, 64], help="windows per batch (default: 8 and 64)")
+    parser.add_argument(
+        "--batches",
+        type=int,
+        nargs="+",
+        default=[8, 64],
+        help="windows per batch (default: 8 and 64)",
+    )
     parser.add_argument("--seconds", type=float, default=20, help="of each run (default: 20)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--core", type=int, default=None)
@@ -87,21 +110,44 @@ def parse() -> argparse.Namespace:
 
 
 def options(batch: int, arguments: argparse.Namespace, core: int) -> tuple[object, ...]:
-    return ("--window", arguments.window, "--batch", batch, "--seconds", arguments.seconds, "--core", core)
+    return (
+        "--window",
+        arguments.window,
+        "--batch",
+        batch,
+        "--seconds",
+        arguments.seconds,
+        "--core",
+        core,
+    )
 
 
-def peer(name: str, stream: Path, work: Path, arguments: argparse.Namespace, core: int) -> tuple[object, ...]:
+def peer(
+    name: str, stream: Path, work: Path, arguments: argparse.Namespace, core: int
+) -> tuple[object, ...]:
     """Script and arguments of a peer."""
     place = ("--stream", stream.resolve(), "--work", (work / str(arguments.window)).resolve())
     loader, _, borders = name.partition("+")
     wanted = ("--borders",) if borders else ()
-    return (PEER_FOLDER / "measure.py", "--loader", loader, *wanted, *place, "--window", arguments.window, "--core", core)
+    return (
+        PEER_FOLDER / "measure.py",
+        "--loader",
+        loader,
+        *wanted,
+        *place,
+        "--window",
+        arguments.window,
+        "--core",
+        core,
+    )
 
 
 def environment(work: Path) -> Path:
     """The peers' Python, installed when it is not there or its requirements changed."""
     lists = [PEER_FOLDER / "requirements.txt", PEER_FOLDER / "requirements-no-deps.txt"]
-    digest = xxhash.xxh3_64_hexdigest(TORCH.encode() + b"".join(path.read_bytes() for path in lists) + sys.version.encode())
+    digest = xxhash.xxh3_64_hexdigest(
+        TORCH.encode() + b"".join(path.read_bytes() for path in lists) + sys.version.encode()
+    )
     folder = (work / f"peers-loaders-{digest}").resolve()
     if not (folder / "complete").exists():
         pip = [str(folder / "bin" / "pip"), "--quiet", "--disable-pip-version-check", "install"]
@@ -124,22 +170,34 @@ def figures(batch: int, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]
     out: dict[str, Any] = {}
     for name, found in own.items():
         out[name] = {
-            "tokens_per_second": {key: round(value) for key, value in one_core.spread(rates[name]).items()},
-            "tokens_per_processor_second": round(median(run["tokens"] / run["processor_seconds"] for run in found)),
+            "tokens_per_second": {
+                key: round(value) for key, value in one_core.spread(rates[name]).items()
+            },
+            "tokens_per_processor_second": round(
+                median(run["tokens"] / run["processor_seconds"] for run in found)
+            ),
             "bytes_per_token": found[0]["bytes_per_token"],
             "major_faults": max(run["major_faults"] for run in found),
         }
         if "start_up_seconds" in found[0]:
             parts = found[0]["start_up_seconds"]
-            out[name]["start_up_seconds"] = {part: round(median(run["start_up_seconds"][part] for run in found), 3) for part in parts}
+            out[name]["start_up_seconds"] = {
+                part: round(median(run["start_up_seconds"][part] for run in found), 3)
+                for part in parts
+            }
         if name != "loader":
-            out[name]["ours_over_this"] = round(median(one / other for one, other in zip(ours, rates[name], strict=True)), 3)
+            out[name]["ours_over_this"] = round(
+                median(one / other for one, other in zip(ours, rates[name], strict=True)), 3
+            )
     return out
 
 
 def described(data: TokenData) -> dict[str, Any]:
     """What the tokens are."""
-    return {"tokens": sum(source["tokens"] for source in data.facts["sources"].values()), "sources": data.facts["sources"]}
+    return {
+        "tokens": sum(source["tokens"] for source in data.facts["sources"].values()),
+        "sources": data.facts["sources"],
+    }
 
 
 if __name__ == "__main__":

@@ -31,17 +31,32 @@ MEMORY_LIKE = 4e9  # bytes per second: above this a disk is hardly what answers
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, 400e6)
     parser.add_argument("--window", type=int, default=4096)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--core", type=int, default=None)
-    parser.add_argument("--disk", default=None, help="what is known of the disk, for the result: such as a limit it was held to")
+    parser.add_argument(
+        "--disk",
+        default=None,
+        help="what is known of the disk, for the result: such as a limit it was held to",
+    )
     arguments = parser.parse_args()
     core = one_core.pin(arguments.core)
     data = prepare(arguments.work, arguments.texts, int(arguments.tokens))
-    place = ("--folder", data.folder, "--window", arguments.window, "--batch", arguments.batch, "--core", core)
+    place = (
+        "--folder",
+        data.folder,
+        "--window",
+        arguments.window,
+        "--batch",
+        arguments.batch,
+        "--core",
+        core,
+    )
     one_core.fresh(RUN, "loader", *place, "--seconds", 0.1)  # compiles what is not compiled yet
     runs: dict[str, list[dict[str, Any]]] = {"read": [], "loader": []}
     for _ in range(arguments.repeats):
@@ -57,12 +72,20 @@ def main() -> None:
         "batch": arguments.batch,
         "repeats": arguments.repeats,
         "data": described(data),
-        "share_of_pages_left_in_cache": max(run["pages_left"] for found in runs.values() for run in found),
+        "share_of_pages_left_in_cache": max(
+            run["pages_left"] for found in runs.values() for run in found
+        ),
         "tokens_per_second": {key: round(value) for key, value in one_core.spread(ours).items()},
-        "sequential_bytes_per_second": {key: round(value) for key, value in one_core.spread(sequential).items()},
-        "share_of_sequential_rate": round(median(width * one / other for one, other in zip(ours, sequential, strict=True)), 3),
+        "sequential_bytes_per_second": {
+            key: round(value) for key, value in one_core.spread(sequential).items()
+        },
+        "share_of_sequential_rate": round(
+            median(width * one / other for one, other in zip(ours, sequential, strict=True)), 3
+        ),
         "major_faults": max(run["major_faults"] for run in runs["loader"]),
-        "processor_seconds_per_second": round(median(run["processor_seconds"] / run["seconds"] for run in runs["loader"]), 2),
+        "processor_seconds_per_second": round(
+            median(run["processor_seconds"] / run["seconds"] for run in runs["loader"]), 2
+        ),
         "first_reading_bytes_per_second": round(sequential[0]),
         "a_cache_below_answers": "likely" if suspect(sequential) else "no sign of it",
     }

@@ -41,7 +41,9 @@ READ_BYTES = 1 << 23
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("loader", "memmap", "order", "read"))
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--window", type=int, default=4096)
@@ -66,7 +68,12 @@ def main() -> None:
             begun, used = time.perf_counter(), time.process_time()
             size = read(data.files)
             seconds, processor = time.perf_counter() - begun, time.process_time() - used
-            result = {"bytes": size, "seconds": seconds, "processor_seconds": processor, "pages_left": round(left, 4)}
+            result = {
+                "bytes": size,
+                "seconds": seconds,
+                "processor_seconds": processor,
+                "pages_left": round(left, 4),
+            }
     print(json.dumps(result))
 
 
@@ -75,7 +82,14 @@ def opened(data: TokenData, window: int, batch: int) -> Loader:
     tokens = {name: facts["tokens"] for name, facts in data.facts["sources"].items()}
     weights = {name: count / sum(tokens.values()) for name, count in tokens.items()}
     spec = MixtureSpec(phases=[{"name": "stable", "tokens": LONG, "weights": weights}])  # type: ignore[arg-type]
-    plan = freeze(spec, data.sources, sequence_length=window, batch_tokens=batch * window, seed=1, bos_id=data.tokenizer.bos_id)
+    plan = freeze(
+        spec,
+        data.sources,
+        sequence_length=window,
+        batch_tokens=batch * window,
+        seed=1,
+        bos_id=data.tokenizer.bos_id,
+    )
     return Loader(plan, data.folders)
 
 
@@ -92,7 +106,11 @@ def loader_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any
     ready = time.perf_counter()
     stream = batches(loader, loader.plan.steps)
     next(stream)
-    start_up = {"imports": imported - BEGUN, "plan_and_open": ready - imported, "first_batch": time.perf_counter() - ready}
+    start_up = {
+        "imports": imported - BEGUN,
+        "plan_and_open": ready - imported,
+        "first_batch": time.perf_counter() - ready,
+    }
     width = bytes_per_token(loader)
     if arguments.cold:
         plan = loader.plan
@@ -128,7 +146,11 @@ def bytes_per_token(loader: Loader) -> float:
     """Bytes of a batch's arrays per token."""
     batch = loader.batch(0)
     columns = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
-    return round(sum(column.nbytes for column in columns if isinstance(column, np.ndarray)) / batch.tokens.size, 2)
+    return round(
+        sum(column.nbytes for column in columns if isinstance(column, np.ndarray))
+        / batch.tokens.size,
+        2,
+    )
 
 
 def memmap_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any]:

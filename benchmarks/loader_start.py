@@ -49,7 +49,9 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     needed, free = 5 * arguments.part_tokens, shutil.disk_usage(arguments.work).free
     if free < needed:
-        found = f"{needed / 1e9:.1f} GB are needed under {arguments.work}, {free / 1e9:.1f} GB are free"
+        found = (
+            f"{needed / 1e9:.1f} GB are needed under {arguments.work}, {free / 1e9:.1f} GB are free"
+        )
         raise SystemExit(f"{found}: take smaller --part-tokens")
     folder = Path(tempfile.mkdtemp(prefix="start-", dir=arguments.work))
     try:
@@ -61,15 +63,32 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", nargs="+", type=Path, default=[one_core.ROOT / "examples" / "corpus"], metavar="PATH")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        type=Path,
+        default=[one_core.ROOT / "examples" / "corpus"],
+        metavar="PATH",
+    )
     parser.add_argument("--work", type=Path, default=one_core.WORK)
-    parser.add_argument("--tokens", type=float, default=10e12, help="of the simulated run (default: %(default)g)")
+    parser.add_argument(
+        "--tokens", type=float, default=10e12, help="of the simulated run (default: %(default)g)"
+    )
     parser.add_argument("--sources", type=int, default=50)
     parser.add_argument("--part-tokens", type=int, default=1 << 30)
     parser.add_argument("--window", type=int, default=4096)
-    parser.add_argument("--batch", type=int, default=64, help="windows per batch (default: %(default)s)")
-    parser.add_argument("--deep", type=float, default=0.9, help="how far inside the second step lies (default: %(default)s of the run)")
+    parser.add_argument(
+        "--batch", type=int, default=64, help="windows per batch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--deep",
+        type=float,
+        default=0.9,
+        help="how far inside the second step lies (default: %(default)s of the run)",
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--core", type=int, default=None)
     parser.add_argument("--keep", action="store_true")
@@ -83,7 +102,14 @@ def measured(folder: Path, arguments: argparse.Namespace, core: int) -> dict[str
     """Make files and plan, then start again and again."""
     parts = linked_sources(folder, arguments)
     script = Path(__file__)
-    options = ("--tokens", arguments.tokens, "--window", arguments.window, "--batch", arguments.batch)
+    options = (
+        "--tokens",
+        arguments.tokens,
+        "--window",
+        arguments.window,
+        "--batch",
+        arguments.batch,
+    )
     plan = one_core.fresh(script, "--freeze", folder, *options)
     steps = {"first_step": 0, "deep_step": int(plan["steps"] * arguments.deep)}
     one_core.fresh(script, "--one", folder)  # compiles what is not compiled yet
@@ -106,7 +132,13 @@ def measured(folder: Path, arguments: argparse.Namespace, core: int) -> dict[str
         "plan_bytes": (folder / PLAN).stat().st_size,
         "state_bytes": len(json.dumps({"step": steps["deep_step"], "plan_hash": plan["hash"]})),
         "freeze": {key: plan[key] for key in ("seconds", "peak_growth_bytes")},
-        **{name: {"step": steps[name], **{key: one_core.spread([run[key] for run in runs[name]]) for key in names}} for name in steps},
+        **{
+            name: {
+                "step": steps[name],
+                **{key: one_core.spread([run[key] for run in runs[name]]) for key in names},
+            }
+            for name in steps
+        },
     }
 
 
@@ -116,14 +148,25 @@ def linked_sources(folder: Path, arguments: argparse.Namespace) -> int:
 
     from tokenizer.shard_manifest import MANIFEST_NAME
 
-    data = prepare(folder, arguments.texts, arguments.part_tokens, names=("part",), part_tokens=2 * arguments.part_tokens)
+    data = prepare(
+        folder,
+        arguments.texts,
+        arguments.part_tokens,
+        names=("part",),
+        part_tokens=2 * arguments.part_tokens,
+    )
     real, (source,) = data.folders["part"], data.sources.values()
     (record,) = source.manifest.parts
     beside = [path for path in real.iterdir() if path.name.startswith(Path(record.file).stem)]
     names = [f"source-{number:02d}" for number in range(arguments.sources)]
-    counts = [max(1, -(-int(weight * arguments.tokens) // record.tokens)) for weight in weights(names).values()]
+    counts = [
+        max(1, -(-int(weight * arguments.tokens) // record.tokens))
+        for weight in weights(names).values()
+    ]
     if sum(counts) > LINKS:
-        raise SystemExit(f"{sum(counts)} parts are more names than a file may have: take larger --part-tokens")
+        raise SystemExit(
+            f"{sum(counts)} parts are more names than a file may have: take larger --part-tokens"
+        )
     for name, count in zip(names, counts, strict=True):
         (folder / name).mkdir()
         records = []
@@ -131,8 +174,14 @@ def linked_sources(folder: Path, arguments: argparse.Namespace) -> int:
             stem = f"part-{number:05d}"
             for path in beside:
                 os.link(path, folder / name / path.name.replace(Path(record.file).stem, stem, 1))
-            records.append(record.model_copy(update={"file": stem + Path(record.file).suffix, "append": number}))
-        manifest = source.manifest.model_copy(update={"source": name, "parts": ()}).with_parts(records)
+            records.append(
+                record.model_copy(
+                    update={"file": stem + Path(record.file).suffix, "append": number}
+                )
+            )
+        manifest = source.manifest.model_copy(update={"source": name, "parts": ()}).with_parts(
+            records
+        )
         (folder / name / MANIFEST_NAME).write_bytes(manifest.to_json())
     (folder / FOLDERS).write_text(json.dumps({name: str(folder / name) for name in names}))
     return sum(counts)
@@ -152,12 +201,28 @@ def frozen(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
     folders = json.loads((folder / FOLDERS).read_text())
     before, clock = forget_peak(), time.perf_counter()
-    spec = MixtureSpec(phases=[{"name": "stable", "tokens": int(arguments.tokens), "weights": weights(list(folders))}])  # type: ignore[arg-type]
+    spec = MixtureSpec(
+        phases=[
+            {"name": "stable", "tokens": int(arguments.tokens), "weights": weights(list(folders))}
+        ]
+    )  # type: ignore[arg-type]
     sources = {name: open_source(path) for name, path in folders.items()}
-    plan = freeze(spec, sources, sequence_length=arguments.window, batch_tokens=arguments.window * arguments.batch, seed=1)
+    plan = freeze(
+        spec,
+        sources,
+        sequence_length=arguments.window,
+        batch_tokens=arguments.window * arguments.batch,
+        seed=1,
+    )
     (folder / PLAN).write_bytes(plan.to_json())
     taken = time.perf_counter() - clock
-    return {"seconds": taken, "peak_growth_bytes": peak() - before, "steps": plan.steps, "tokens": plan.tokens, "hash": plan.hash}
+    return {
+        "seconds": taken,
+        "peak_growth_bytes": peak() - before,
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "hash": plan.hash,
+    }
 
 
 def one_start(folder: Path, step: int) -> dict[str, float]:

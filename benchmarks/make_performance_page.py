@@ -36,7 +36,9 @@ subset of them. The sections on loaders, shuffling and GPUs say how they differ 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()
     page = render(read_results(RESULTS), make_readme.read_results(make_readme.RESULTS))
@@ -49,7 +51,10 @@ def main() -> int:
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
     """Results by file name without suffix, sorted."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
 
 
 def render(results: dict[str, dict[str, Any]], gpu: dict[str, dict[str, Any]]) -> str:
@@ -72,9 +77,21 @@ def signals_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from table(
         ("what", "MB/s", "times the peer"),
         [
-            ("Gopher quality, measures and rules", rate(gopher["ours_mb_per_s"]), f"{gopher['times_faster']:g}"),
-            ("datatrove `GopherQualityFilter`, words by `str.split`", rate(gopher["datatrove_whitespace_words_mb_per_s"]), "1"),
-            ("language, of bytes looked at", rate(language["ours_mb_per_s_looked_at"]), f"{language['times_faster']:g}"),
+            (
+                "Gopher quality, measures and rules",
+                rate(gopher["ours_mb_per_s"]),
+                f"{gopher['times_faster']:g}",
+            ),
+            (
+                "datatrove `GopherQualityFilter`, words by `str.split`",
+                rate(gopher["datatrove_whitespace_words_mb_per_s"]),
+                "1",
+            ),
+            (
+                "language, of bytes looked at",
+                rate(language["ours_mb_per_s_looked_at"]),
+                f"{language['times_faster']:g}",
+            ),
             ("py3langid, of bytes looked at", rate(language["py3langid_mb_per_s_looked_at"]), "1"),
             ("language, of whole documents", rate(language["ours_mb_per_s_whole_documents"]), ""),
         ],

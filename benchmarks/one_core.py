@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import os
 
-POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
 for pool in POOLS:
     os.environ[pool] = "1"
 
@@ -38,7 +45,10 @@ def machine(packages: Sequence[str], core: int | None = None) -> dict[str, Any]:
     """Which machine and versions a result is of."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    processor = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
     pinned = {} if core is None else {"pinned_to_core": core}
     return {
         "processor": processor,
@@ -56,7 +66,9 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
 
 
-def fresh(script: Path | str, *arguments: object, python: Path | str = sys.executable, ours: bool = True) -> dict[str, Any]:
+def fresh(
+    script: Path | str, *arguments: object, python: Path | str = sys.executable, ours: bool = True
+) -> dict[str, Any]:
     """Run a script in a process of its own; the last line of its standard output is a JSON object.
 
     ``ours``: whether the process may import this project.

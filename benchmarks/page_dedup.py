@@ -45,7 +45,9 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         "the second is the one to compare between machines. All are per byte of the whole corpus, also where a step looks at candidates "
         f"only. {result['repeats']} repeats."
     )
-    for label in [label for label, value in result.items() if isinstance(value, dict) and "band_keys" in value]:
+    for label in [
+        label for label, value in result.items() if isinstance(value, dict) and "band_keys" in value
+    ]:
         corpus = result[label]
         yield from (
             "",
@@ -56,7 +58,9 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
             f"{corpus['skipped']:,} left out.",
             "",
         )
-        rows = [(title, *rates(corpus[step])) for step, title in DEDUP_STEPS.items() if step in corpus]
+        rows = [
+            (title, *rates(corpus[step])) for step, title in DEDUP_STEPS.items() if step in corpus
+        ]
         peers = corpus.get("peers", {})
         for path, title in DEDUP_PEERS.items():
             found: Any = peers
@@ -66,7 +70,10 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
                 rows.append((title, *rates(found)))
         yield from table(("what", "MB/s, wall", "MB/s, processor time"), rows)
         if peers:
-            yield from ("", f"Peers on {peers['documents']:,} of these documents, {megabytes(peers['bytes'])}.")
+            yield from (
+                "",
+                f"Peers on {peers['documents']:,} of these documents, {megabytes(peers['bytes'])}.",
+            )
     yield from start_up(result)
 
 
@@ -77,8 +84,14 @@ def span_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         f"Passages of {result['length']} words and more. Two figures each, as above, per byte of the whole corpus, also where a step looks "
         f"at a part of it. {result['repeats']} repeats."
     )
-    for label in [label for label, value in result.items() if isinstance(value, dict) and "anchors" in value]:
-        corpus, planted, array = result[label], result[label]["planted"], result[label]["suffix_array"]
+    for label in [
+        label for label, value in result.items() if isinstance(value, dict) and "anchors" in value
+    ]:
+        corpus, planted, array = (
+            result[label],
+            result[label]["planted"],
+            result[label]["suffix_array"],
+        )
         yield from (
             "",
             f"### Passages: {label.capitalize()}",
@@ -90,7 +103,12 @@ def span_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         )
         rows = [(title, *rates(corpus[step])) for step, title in SPAN_STEPS.items()]
         if "mb_per_second" in array:
-            rows.append((f"suffix array and common prefixes by libdivsufsort and Kasai, {megabytes(array['bytes'])}", *rates(array)))
+            rows.append(
+                (
+                    f"suffix array and common prefixes by libdivsufsort and Kasai, {megabytes(array['bytes'])}",
+                    *rates(array),
+                )
+            )
         yield from table(("what", "MB/s, wall", "MB/s, processor time"), rows)
         yield from (
             "",
@@ -122,10 +140,16 @@ def dedup_job_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         rows.append((f"ours, {subset['megabytes']:,.1f} MB", *job_rates(subset["ours"]), ""))
         peers = [peer for peer in subset if peer not in ("megabytes", "ours")]
         rows += [
-            (f"{peer}, {subset['megabytes']:,.1f} MB", *job_rates(subset[peer]), f"{subset[peer]['ours_on_all_over_this']['wall']:g}")
+            (
+                f"{peer}, {subset['megabytes']:,.1f} MB",
+                *job_rates(subset[peer]),
+                f"{subset[peer]['ours_on_all_over_this']['wall']:g}",
+            )
             for peer in peers
         ]
-        yield from table(("tool and input", "MB/s, wall", "MB/s, processor time", "start-up, s", "times"), rows)
+        yield from table(
+            ("tool and input", "MB/s, wall", "MB/s, processor time", "start-up, s", "times"), rows
+        )
         yield from (
             "",
             f"{judged['documents']:,} documents with {judged['pairs_at_0.8']:,} pairs of a Jaccard similarity of at least 0.8 and "
@@ -134,12 +158,24 @@ def dedup_job_section(name: str, result: dict[str, Any]) -> Iterator[str]:
             "",
         )
         tools = ["ours", *peers]
-        shown = [(tool, str(judged[tool]["removed"]), f"{judged[tool]['recall']}", f"{judged[tool]['precision']}") for tool in tools]
+        shown = [
+            (
+                tool,
+                str(judged[tool]["removed"]),
+                f"{judged[tool]['recall']}",
+                f"{judged[tool]['precision']}",
+            )
+            for tool in tools
+        ]
         yield from table(("tool", "removed", "recall", "precision"), shown)
 
 
 def job_rates(found: dict[str, Any]) -> tuple[str, str, str]:
-    return rate(found["mb_per_second"]["median"]), rate(found["mb_per_processor_second"]), f"{found['start_up_seconds']:.1f}"
+    return (
+        rate(found["mb_per_second"]["median"]),
+        rate(found["mb_per_processor_second"]),
+        f"{found['start_up_seconds']:.1f}",
+    )
 
 
 def scale_section(name: str, result: dict[str, Any]) -> Iterator[str]:
@@ -155,16 +191,35 @@ def scale_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield ""
     rows = []
     for documents, found in sizes.items():
-        workers = [f"{found[kind]['seconds']['median']:.1f}" for kind in ("one_worker", "one_worker_on_dask", "two_workers")]
-        counts = (f"{int(documents):,}", megabytes(found["text_bytes"]), f"{found['candidates']:,}", f"{found['removed']:,}")
+        workers = [
+            f"{found[kind]['seconds']['median']:.1f}"
+            for kind in ("one_worker", "one_worker_on_dask", "two_workers")
+        ]
+        counts = (
+            f"{int(documents):,}",
+            megabytes(found["text_bytes"]),
+            f"{found['candidates']:,}",
+            f"{found['removed']:,}",
+        )
         rows.append((*counts, *workers, megabytes(found["one_worker"]["peak_bytes"])))
-    header = ("documents", "text", "candidates", "removed", "in process, s", "one Dask worker, s", "two, s", "peak memory")
+    header = (
+        "documents",
+        "text",
+        "candidates",
+        "removed",
+        "in process, s",
+        "one Dask worker, s",
+        "two, s",
+        "peak memory",
+    )
     yield from table(header, rows)
     largest = list(sizes.values())[-1]
     yield ""
     yield (
         "The largest, part by part, in seconds: "
-        + ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in largest["one_worker"]["phases"].items())
+        + ", ".join(
+            f"{phase} {seconds:.1f}" for phase, seconds in largest["one_worker"]["phases"].items()
+        )
         + f". The evidence of all runs is the same: {'yes' if all(found['same_evidence'] for found in sizes.values()) else 'NO'}."
     )
 
@@ -186,5 +241,13 @@ def index_section(name: str, result: dict[str, Any]) -> Iterator[str]:
                 f"{batches[-1]:.2f}", f"{found['one_run']['processor_seconds']:.2f}",
             )
         )  # fmt: skip
-    header = ("text", "documents", "kept", "index, bytes per document", "first batch, s", "last batch, s", "the one run, s")
+    header = (
+        "text",
+        "documents",
+        "kept",
+        "index, bytes per document",
+        "first batch, s",
+        "last batch, s",
+        "the one run, s",
+    )
     yield from table(header, rows)

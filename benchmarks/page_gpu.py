@@ -19,7 +19,12 @@ def gpu_section(results: dict[str, Result]) -> Iterator[str]:
     yield "By `benchmarks/gpu/run.py`. What each check shows, and its target: [benchmarks/gpu/README.md](../benchmarks/gpu/README.md)."
     steps = {model: results[f"train_{model}"] for model in MODELS if f"train_{model}" in results}
     yield from ("", "### Training steps", "", *(_steps(steps) if steps else ["Not yet measured."]))
-    yield from ("", "### Kernels", "", *(_kernels(results["kernels"]) if "kernels" in results else ["Not yet measured."]))
+    yield from (
+        "",
+        "### Kernels",
+        "",
+        *(_kernels(results["kernels"]) if "kernels" in results else ["Not yet measured."]),
+    )
 
 
 def _steps(steps: dict[str, Result]) -> Iterator[str]:
@@ -28,14 +33,37 @@ def _steps(steps: dict[str, Result]) -> Iterator[str]:
         for kind in ("eager", "compiled"):
             found = result.get(kind, {})
             if "mfu" in found:
-                shares = (f"{found['mfu']['causal']:.1%}", f"{found['mfu']['palm']:.1%}", f"{found['ceiling']['share']:.1%}")
+                shares = (
+                    f"{found['mfu']['causal']:.1%}",
+                    f"{found['mfu']['palm']:.1%}",
+                    f"{found['ceiling']['share']:.1%}",
+                )
                 speed = f"{found['tokens_per_second']:,.0f}"
-                rows.append((f"{model}, {kind}", speed, *shares, f"{found['peak_bytes'] / 1e9:,.1f}", str(result["largest"])))
-    names = {f"{result['machine']['name']}, {result['measured']}{partly(result)}" for result in steps.values()}
+                rows.append(
+                    (
+                        f"{model}, {kind}",
+                        speed,
+                        *shares,
+                        f"{found['peak_bytes'] / 1e9:,.1f}",
+                        str(result["largest"]),
+                    )
+                )
+    names = {
+        f"{result['machine']['name']}, {result['measured']}{partly(result)}"
+        for result in steps.values()
+    }
     yield f"{'; '.join(sorted(names))}. bf16 on fp32 masters, windows of 4,096 random tokens, no loader. Shares of the bf16 peak with"
     yield "attention counted causally and as PaLM does; share of the ceiling that the roofline allows."
     yield ""
-    header = ("model", "tokens/s", "causal", "PaLM", "of the ceiling", "GB at most", "windows per step")
+    header = (
+        "model",
+        "tokens/s",
+        "causal",
+        "PaLM",
+        "of the ceiling",
+        "GB at most",
+        "windows per step",
+    )
     yield from table(header, rows)
 
 
@@ -47,9 +75,28 @@ def _kernels(result: Result) -> Iterator[str]:
     yield ""
     rows = []
     for name, found in result["operations"].items():
-        rows += [_row(f"{name}: {part}", found[part]) for part in PARTS if "ours" in found.get(part, {}).get("microseconds", {})]
-    yield from table(("kernel, shape", "MB", "floor", "ours", "share of the floor", "fastest other", "times faster"), rows)
-    failed = {f"{name}: {found['failed']}" for name, found in result["operations"].items() if "failed" in found}
+        rows += [
+            _row(f"{name}: {part}", found[part])
+            for part in PARTS
+            if "ours" in found.get(part, {}).get("microseconds", {})
+        ]
+    yield from table(
+        (
+            "kernel, shape",
+            "MB",
+            "floor",
+            "ours",
+            "share of the floor",
+            "fastest other",
+            "times faster",
+        ),
+        rows,
+    )
+    failed = {
+        f"{name}: {found['failed']}"
+        for name, found in result["operations"].items()
+        if "failed" in found
+    }
     if failed:
         yield from ("", f"Failed: {'; '.join(sorted(failed))}.")
 
@@ -60,4 +107,12 @@ def _row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
     times = f"{found['times_faster']:.2f}" if other else ""
     ours = found["microseconds"]["ours"]["median"]
     share = f"{found['share_of_floor']['ours']:.0%}"
-    return name, f"{found['bytes'] / 1e6:,.1f}", f"{found['floor_us']:,.1f}", f"{ours:,.1f}", share, best, times
+    return (
+        name,
+        f"{found['bytes'] / 1e6:,.1f}",
+        f"{found['floor_us']:,.1f}",
+        f"{ours:,.1f}",
+        share,
+        best,
+        times,
+    )

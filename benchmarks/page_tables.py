@@ -23,7 +23,9 @@ def heading(title: str, name: str, result: dict[str, Any]) -> Iterator[str]:
 def start_up(result: dict[str, Any]) -> Iterator[str]:
     seconds = result.get("start_up_seconds", {})
     if seconds:
-        listed = ", ".join(f"{what.replace('_', ' ')} {value:g} s" for what, value in seconds.items())
+        listed = ", ".join(
+            f"{what.replace('_', ' ')} {value:g} s" for what, value in seconds.items()
+        )
         yield from ("", f"Start-up, in no figure above: {listed}.")
 
 
@@ -36,7 +38,13 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted path, value) of every number and string."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    entries = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else None
+    )
     if entries is None:
         yield path, value
         return

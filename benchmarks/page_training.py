@@ -64,17 +64,35 @@ def loader_section(name: str, result: dict[str, Any]) -> Iterator[str]:
                     f"{found.get('ours_over_this', 1):.2f}",
                 )
             )
-        header = ("what", "million tokens/s", "lowest", "highest", "per processor s", "bytes made per token", "ours over this")
+        header = (
+            "what",
+            "million tokens/s",
+            "lowest",
+            "highest",
+            "per processor s",
+            "bytes made per token",
+            "ours over this",
+        )
         yield from table(header, rows)
-        starts = [f"{key}: {started(loaders[key])}" for key in LOADERS if "start_up_seconds" in loaders.get(key, {})]
+        starts = [
+            f"{key}: {started(loaders[key])}"
+            for key in LOADERS
+            if "start_up_seconds" in loaders.get(key, {})
+        ]
         yield from ("", f"Start-up, in no figure above: {'; '.join(starts)}.")
-    peers = {f"{package} {version}" for packages in result["peer_packages"].values() for package, version in packages.items()}
+    peers = {
+        f"{package} {version}"
+        for packages in result["peer_packages"].values()
+        for package, version in packages.items()
+    }
     if peers:
         yield from ("", f"Peers in an environment of their own: {', '.join(sorted(peers))}.")
 
 
 def started(found: dict[str, Any]) -> str:
-    return ", ".join(f"{part.replace('_', ' ')} {value:g} s" for part, value in found["start_up_seconds"].items())
+    return ", ".join(
+        f"{part.replace('_', ' ')} {value:g} s" for part, value in found["start_up_seconds"].items()
+    )
 
 
 def loader_cold_section(name: str, result: dict[str, Any]) -> Iterator[str]:
@@ -85,18 +103,33 @@ def loader_cold_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         f"An epoch of {result['data']['tokens'] / 1e6:,.0f} million tokens in batches of {result['batch']} windows of "
         f"{result['window']:,}, opening included, with at most "
         f"{result['share_of_pages_left_in_cache']:.1%} of the files' pages in the page cache before. "
-        f"{result['repeats']} repeats." + (f" The disk: {result['disk']}." if "disk" in result else "")
+        f"{result['repeats']} repeats."
+        + (f" The disk: {result['disk']}." if "disk" in result else "")
     )
     yield ""
     yield from table(
         ("what", "median", "lowest", "highest"),
         [
-            ("ours, million tokens/s", *(f"{ours[part] / 1e6:,.1f}" for part in ("median", "lowest", "highest"))),
-            ("the same files front to back, MB/s", *(f"{disk[part] / 1e6:,.0f}" for part in ("median", "lowest", "highest"))),
-            ("ours as a share of that rate (2 bytes per token)", f"{result['share_of_sequential_rate']:.2f}", "", ""),
+            (
+                "ours, million tokens/s",
+                *(f"{ours[part] / 1e6:,.1f}" for part in ("median", "lowest", "highest")),
+            ),
+            (
+                "the same files front to back, MB/s",
+                *(f"{disk[part] / 1e6:,.0f}" for part in ("median", "lowest", "highest")),
+            ),
+            (
+                "ours as a share of that rate (2 bytes per token)",
+                f"{result['share_of_sequential_rate']:.2f}",
+                "",
+                "",
+            ),
         ],
     )
-    yield from ("", f"A cache below the page cache, such as a host's, answers: {result['a_cache_below_answers']}.")
+    yield from (
+        "",
+        f"A cache below the page cache, such as a host's, answers: {result['a_cache_below_answers']}.",
+    )
 
 
 def loader_start_section(name: str, result: dict[str, Any]) -> Iterator[str]:
@@ -111,7 +144,15 @@ def loader_start_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     rows = []
     for key, title in STARTS.items():
         scale, digits = (1e6, 1) if key.endswith("bytes") else (1, 3)
-        rows.append((title, *(f"{result[which][key]['median'] / scale:,.{digits}f}" for which in ("first_step", "deep_step"))))
+        rows.append(
+            (
+                title,
+                *(
+                    f"{result[which][key]['median'] / scale:,.{digits}f}"
+                    for which in ("first_step", "deep_step")
+                ),
+            )
+        )
     yield from table(("what", "step 0", f"step {result['deep_step']['step']:,}"), rows)
     yield ""
     yield (
@@ -131,7 +172,12 @@ def shuffle_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     tests = [
-        (ORDER_TESTS.get(key, key), f"{found['smallest_p']:g}", f"{found['share_below_0.05']:g}", f"{found['uniform_p']:g}")
+        (
+            ORDER_TESTS.get(key, key),
+            f"{found['smallest_p']:g}",
+            f"{found['share_below_0.05']:g}",
+            f"{found['uniform_p']:g}",
+        )
         for key, found in order["tests"].items()
     ]
     yield from table(("test", "smallest", "share below 0.05", "p that they are uniform"), tests)
@@ -143,11 +189,19 @@ def shuffle_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     rows = [("fully random", f"{training['held_out_loss']['random']:.4f}", "", "")]
-    for key, title in (("planned", "as planned"), ("sorted", "sorted by mean token, to see that order can matter")):
+    for key, title in (
+        ("planned", "as planned"),
+        ("sorted", "sorted by mean token, to see that order can matter"),
+    ):
         found = training[f"{key}_less_random"]
-        intervals = (f"{part['mean']:+.4f} ({part['low']:+.4f} to {part['high']:+.4f})" for part in (found["held_out"], found["training"]))
+        intervals = (
+            f"{part['mean']:+.4f} ({part['low']:+.4f} to {part['high']:+.4f})"
+            for part in (found["held_out"], found["training"])
+        )
         rows.append((title, f"{training['held_out_loss'][key]:.4f}", *intervals))
-    yield from table(("order", "held-out loss", "difference held out", "difference in training"), rows)
+    yield from table(
+        ("order", "held-out loss", "difference held out", "difference in training"), rows
+    )
 
 
 def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
@@ -165,11 +219,33 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield ""
     rows = []
     for source, units in result["differences"].items():
-        means = [sum(run["held_out"][part][source]["nats"] for run in runs) / count for part in ("before", "with", "without")]
+        means = [
+            sum(run["held_out"][part][source]["nats"] for run in runs) / count
+            for part in ("before", "with", "without")
+        ]
         nats, bits = units["nats"], units["bits_per_byte"]["mean"]
         interval = f"{nats['low']:+.3f} to {nats['high']:+.3f}"
-        rows.append((source, *(f"{mean:.3f}" for mean in means), f"{nats['mean']:+.3f}", interval, f"{bits:+.3f}"))
-    yield from table(("held-out source", "before the decay", "after, with", "after, without", "difference", "interval", "bits/byte"), rows)
+        rows.append(
+            (
+                source,
+                *(f"{mean:.3f}" for mean in means),
+                f"{nats['mean']:+.3f}",
+                interval,
+                f"{bits:+.3f}",
+            )
+        )
+    yield from table(
+        (
+            "held-out source",
+            "before the decay",
+            "after, with",
+            "after, without",
+            "difference",
+            "interval",
+            "bits/byte",
+        ),
+        rows,
+    )
     yield from (
         "",
         f"Seeds of {count} in which a loss is lower at the end of the decay than at the end of the stable phase. Training losses are",
@@ -179,7 +255,18 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     below = result["below_the_stable_phase"]
     names = sorted({*below["held_out"], *below["training"]})
     cells = [
-        [below[kind].get(source, {}).get(ending) for kind in ("held_out", "training") for ending in ("with", "without")] for source in names
+        [
+            below[kind].get(source, {}).get(ending)
+            for kind in ("held_out", "training")
+            for ending in ("with", "without")
+        ]
+        for source in names
     ]
-    shown = [(source, *("" if value is None else str(value) for value in row)) for source, row in zip(names, cells, strict=True)]
-    yield from table(("source", "held-out, with", "held-out, without", "training, with", "training, without"), shown)
+    shown = [
+        (source, *("" if value is None else str(value) for value in row))
+        for source, row in zip(names, cells, strict=True)
+    ]
+    yield from table(
+        ("source", "held-out, with", "held-out, without", "training, with", "training, without"),
+        shown,
+    )

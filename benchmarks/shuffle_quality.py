@@ -68,13 +68,22 @@ Ints = NDArray[np.int64]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, 100e3)
     parser.add_argument("--keys", type=int, default=20)
     parser.add_argument("--blocks", type=int, default=256)
-    parser.add_argument("--seeds", type=int, default=10, help="pairs of training runs (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=10, help="pairs of training runs (default: %(default)s)"
+    )
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="training processes of one thread each")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="training processes of one thread each",
+    )
     arguments = parser.parse_args()
     if arguments.seeds < 2 or arguments.keys < 2:
         parser.error("at least two seeds and two keys are needed")
@@ -82,13 +91,23 @@ def main() -> None:
     order = order_statistics(arguments.keys, arguments.blocks)
     between = time.perf_counter()
     names = (TRAIN, HELD_OUT)
-    data = prepare(arguments.work, arguments.texts, int(arguments.tokens), names=names, vocab_size=VOCABULARY, alike=True)
+    data = prepare(
+        arguments.work,
+        arguments.texts,
+        int(arguments.tokens),
+        names=names,
+        vocab_size=VOCABULARY,
+        alike=True,
+    )
     training = training_losses(data, arguments.seeds, arguments.steps, arguments.workers)
     result = {
         "machine": one_core.machine(("numpy", "scipy", "torch")),
         "order": order,
         "training": training,
-        "seconds": {"order": round(between - begun, 1), "training": round(time.perf_counter() - between, 1)},
+        "seconds": {
+            "order": round(between - begun, 1),
+            "training": round(time.perf_counter() - between, 1),
+        },
     }
     one_core.publish("shuffle_quality", result)
 
@@ -113,13 +132,24 @@ def order_statistics(keys: int, blocks: int) -> dict[str, Any]:
         }
         for name, values in found.items()
     }
-    shape = {"windows": order_of.windows, "block_windows": order_of.block_windows, "open_blocks": order_of.pinned.open_blocks}
+    shape = {
+        "windows": order_of.windows,
+        "block_windows": order_of.block_windows,
+        "open_blocks": order_of.pinned.open_blocks,
+    }
     return {"keys": keys, **shape, "tests": summary}
 
 
 def simulated(windows: int, seed: int) -> Plan:
     """A plan over one source of as many windows; there are no shards, since only the order is asked for."""
-    manifest = SourceManifest(source=TRAIN, tokenizer_hash="0" * 32, dtype="uint16", vocab_size=1000, eos_id=2, shuffle_key="0" * 16)
+    manifest = SourceManifest(
+        source=TRAIN,
+        tokenizer_hash="0" * 32,
+        dtype="uint16",
+        vocab_size=1000,
+        eos_id=2,
+        shuffle_key="0" * 16,
+    )
 
     class Counted(SourceManifest):
         @property
@@ -130,7 +160,9 @@ def simulated(windows: int, seed: int) -> Plan:
     phase = {"name": "stable", "tokens": 2 * windows * WINDOW, "weights": {TRAIN: 1.0}}
     spec = MixtureSpec(phases=[phase], packing={TRAIN: "stream"})  # type: ignore[list-item]
     source = ShardSource(Path(TRAIN), counted)
-    plan = freeze(spec, {TRAIN: source}, sequence_length=WINDOW, batch_tokens=64 * WINDOW, seed=seed)
+    plan = freeze(
+        spec, {TRAIN: source}, sequence_length=WINDOW, batch_tokens=64 * WINDOW, seed=seed
+    )
     found = source_orders(plan, 0)[0].block_windows
     if found != BLOCK_WINDOWS:
         raise SystemExit(f"blocks have {found} windows, {BLOCK_WINDOWS} expected")
@@ -166,11 +198,17 @@ def tests_of(plan: Plan, first: Ints, second: Ints) -> dict[str, float]:
     return {
         "place_in_group": table_p(offset * BINS // size, in_group),
         "block_in_group": table_p(rank, in_group),
-        "block_neighbours": float(stats.spearmanr(of_block[:-1] // group + noise[0, :-1], of_block[1:] // group + noise[0, 1:]).pvalue),
+        "block_neighbours": float(
+            stats.spearmanr(
+                of_block[:-1] // group + noise[0, :-1], of_block[1:] // group + noise[0, 1:]
+            ).pvalue
+        ),
         "block_runs": runs_p(of_block),
         "epochs_blocks_spearman": float(stats.spearmanr(of_block, of_block_second).pvalue),
         "epochs_blocks_kendall": float(stats.kendalltau(of_block, of_block_second).pvalue),
-        "epochs_windows_spearman": float(stats.spearmanr(places % group, places_second % group).pvalue),
+        "epochs_windows_spearman": float(
+            stats.spearmanr(places % group, places_second % group).pvalue
+        ),
     }
 
 
@@ -208,7 +246,9 @@ class Windows:
 
     def batches(self, order: Ints) -> list[Batch]:
         rows = [order[first : first + BATCH] for first in range(0, len(order) - BATCH + 1, BATCH)]
-        return [Batch(**{name: column[row] for name, column in self.columns.items()}) for row in rows]
+        return [
+            Batch(**{name: column[row] for name, column in self.columns.items()}) for row in rows
+        ]
 
 
 ROWWISE = ("tokens", "targets", "weights", "positions", "documents", "source")
@@ -218,7 +258,9 @@ def read(plan: Plan, data: TokenData, steps: int) -> Windows:
     """The windows of the first steps."""
     loader = Loader(plan, data.folders)
     batches = [loader.batch(step) for step in range(steps)]
-    columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ROWWISE}
+    columns = {
+        name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ROWWISE
+    }
     # borders of documents and pieces: not used by this model
     columns["lengths"] = np.zeros(len(columns["tokens"]), np.int32)
     columns["pieces"] = np.zeros((len(columns["tokens"]), 5), np.int64)
@@ -226,15 +268,29 @@ def read(plan: Plan, data: TokenData, steps: int) -> Windows:
 
 
 def planned(data: TokenData, name: str, steps: int, seed: int) -> Plan:
-    spec = MixtureSpec(phases=[{"name": "stable", "tokens": steps * BATCH * LENGTH, "weights": {name: 1.0}}])  # type: ignore[arg-type]
+    spec = MixtureSpec(
+        phases=[{"name": "stable", "tokens": steps * BATCH * LENGTH, "weights": {name: 1.0}}]
+    )  # type: ignore[arg-type]
     sources = {name: data.sources[name]}
-    return freeze(spec, sources, sequence_length=LENGTH, batch_tokens=BATCH * LENGTH, seed=seed, bos_id=data.tokenizer.bos_id)
+    return freeze(
+        spec,
+        sources,
+        sequence_length=LENGTH,
+        batch_tokens=BATCH * LENGTH,
+        seed=seed,
+        bos_id=data.tokenizer.bos_id,
+    )
 
 
 def by_epoch(windows: Windows, epoch: int, rearranged: Callable[[Ints], Ints]) -> Ints:
     """Row numbers with each epoch's rows rearranged."""
     total = len(windows.columns["tokens"])
-    return np.concatenate([rearranged(np.arange(first, min(first + epoch, total))) for first in range(0, total, epoch)])
+    return np.concatenate(
+        [
+            rearranged(np.arange(first, min(first + epoch, total)))
+            for first in range(0, total, epoch)
+        ]
+    )
 
 
 def training_losses(data: TokenData, seeds: int, steps: int, workers: int) -> dict[str, Any]:
@@ -245,7 +301,11 @@ def training_losses(data: TokenData, seeds: int, steps: int, workers: int) -> di
     losses = {name: [own[name] for own in found] for name in found[0]}
     plan = planned(data, TRAIN, steps, 1)
     order = source_orders(plan, 0)[0]
-    shape = {"windows": order.windows, "block_windows": order.block_windows, "open_blocks": order.pinned.open_blocks}
+    shape = {
+        "windows": order.windows,
+        "block_windows": order.block_windows,
+        "open_blocks": order.pinned.open_blocks,
+    }
     return {
         "steps": steps,
         "batch_tokens": BATCH * LENGTH,
@@ -253,7 +313,10 @@ def training_losses(data: TokenData, seeds: int, steps: int, workers: int) -> di
         "epochs": round(steps * BATCH / order.windows, 2),
         **shape,
         "seeds": seeds,
-        "held_out_loss": {name: round(float(np.mean([loss for loss, _ in pairs])), 4) for name, pairs in losses.items()},
+        "held_out_loss": {
+            name: round(float(np.mean([loss for loss, _ in pairs])), 4)
+            for name, pairs in losses.items()
+        },
         "planned_less_random": difference(losses["planned"], losses["random"]),
         "sorted_less_random": difference(losses["sorted"], losses["random"]),
     }
@@ -270,12 +333,19 @@ def losses_of(data: TokenData, seed: int, steps: int) -> dict[str, tuple[float, 
     orders = {
         "planned": by_epoch(windows, epoch, lambda rows: rows),
         "random": by_epoch(windows, epoch, np.random.default_rng(seed).permutation),
-        "sorted": by_epoch(windows, epoch, lambda rows: rows[np.argsort(means[rows], kind="stable")]),
+        "sorted": by_epoch(
+            windows, epoch, lambda rows: rows[np.argsort(means[rows], kind="stable")]
+        ),
     }
-    return {name: trained(windows.batches(order), held_out, seed, data.tokenizer.vocab_size) for name, order in orders.items()}
+    return {
+        name: trained(windows.batches(order), held_out, seed, data.tokenizer.vocab_size)
+        for name, order in orders.items()
+    }
 
 
-def trained(batches: list[Batch], held_out: Windows, seed: int, vocab_size: int) -> tuple[float, float]:
+def trained(
+    batches: list[Batch], held_out: Windows, seed: int, vocab_size: int
+) -> tuple[float, float]:
     """(held-out loss at the end, mean training loss of the last fifth), nats per token."""
     config = preset("tiny", vocab_size=vocab_size, width=64, heads=1, kv_heads=1, layers=2, ff=160)
     model = Model(config)
@@ -300,9 +370,17 @@ def difference(one: list[tuple[float, float]], other: list[tuple[float, float]])
     out: dict[str, Any] = {}
     for place, name in enumerate(("held_out", "training")):
         differences = np.array([a[place] - b[place] for a, b in zip(one, other, strict=True)])
-        half = float(stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5)
+        half = float(
+            stats.t.ppf(0.975, len(differences) - 1)
+            * differences.std(ddof=1)
+            / len(differences) ** 0.5
+        )
         mean = float(differences.mean())
-        out[name] = {"mean": round(mean, 5), "low": round(mean - half, 5), "high": round(mean + half, 5)}
+        out[name] = {
+            "mean": round(mean, 5),
+            "low": round(mean - half, 5),
+            "high": round(mean + half, 5),
+        }
     return out
 
 

@@ -15,7 +15,13 @@ from __future__ import annotations
 
 import os
 
-for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "NUMBA_NUM_THREADS"):
+for pool in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "NUMBA_NUM_THREADS",
+):
     os.environ[pool] = "1"
 
 import argparse  # noqa: E402
@@ -63,7 +69,9 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--texts", nargs="+", type=Path, default=[Path("examples/corpus")])
     parser.add_argument("--megabytes", type=float, default=20)
     parser.add_argument("--repeats", type=int, default=5)
@@ -82,7 +90,9 @@ def gopher_quality(texts: list[str], result: dict[str, Any], repeats: int) -> di
 
     column = pa.array(texts, pa.large_string())
     result["start_up_seconds"]["character_table"] = seconds(character_table)
-    result["start_up_seconds"]["gopher_kernel"] = seconds(lambda: gopher.measure(column.slice(0, 1)))
+    result["start_up_seconds"]["gopher_kernel"] = seconds(
+        lambda: gopher.measure(column.slice(0, 1))
+    )
     chosen = rules.rule_set("gopher_quality")
     ours, (_, reasons) = median(lambda: rules.evaluate(gopher.measure(column), chosen), repeats)
     measuring, _ = median(lambda: gopher.measure(column), repeats)
@@ -101,7 +111,9 @@ def gopher_quality(texts: list[str], result: dict[str, Any], repeats: int) -> di
     }
 
 
-def language(texts: list[str], cut: list[str], result: dict[str, Any], repeats: int) -> dict[str, Any]:
+def language(
+    texts: list[str], cut: list[str], result: dict[str, Any], repeats: int
+) -> dict[str, Any]:
     """Labels and confidences, against py3langid on the same bytes."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -110,7 +122,9 @@ def language(texts: list[str], cut: list[str], result: dict[str, Any], repeats: 
     column = pa.array(texts, pa.large_string())
     result["start_up_seconds"]["language_model"] = seconds(LanguageModel.load)
     model = LanguageModel.load()
-    result["start_up_seconds"]["language_kernels"] = seconds(lambda: detect(column.slice(0, 1), model))
+    result["start_up_seconds"]["language_kernels"] = seconds(
+        lambda: detect(column.slice(0, 1), model)
+    )
     ours, (labels, scores) = median(lambda: detect(column, model, MAX_BYTES), repeats)
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     theirs, answers = median(lambda: [identifier.classify(text) for text in cut], repeats)
@@ -123,7 +137,9 @@ def language(texts: list[str], cut: list[str], result: dict[str, Any], repeats: 
         "times_faster": round(theirs / ours, 1),
         "same_label": sum(label == answer[0] for label, _, answer in decided),
         "undetermined": len(pairs) - len(decided),
-        "largest_difference_of_confidence": max((abs(score - answer[1]) for _, score, answer in decided), default=0.0),
+        "largest_difference_of_confidence": max(
+            (abs(score - answer[1]) for _, score, answer in decided), default=0.0
+        ),
     }
 
 
@@ -154,7 +170,9 @@ def take(files: list[Path], limit: float, field: str) -> list[str]:
 
 def lines(file: Path) -> Iterator[bytes]:
     with file.open("rb") as raw:
-        yield from io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True), 1 << 20)
+        yield from io.BufferedReader(
+            zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True), 1 << 20
+        )
 
 
 def median(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
@@ -178,7 +196,10 @@ def rate(size: int, taken: float) -> float:
 
 
 def machine(core: int) -> dict[str, Any]:
-    processor = next((line.split(":", 1)[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.processor())
+    processor = next(
+        (line.split(":", 1)[1].strip() for line in cpuinfo() if line.startswith("model name")),
+        platform.processor(),
+    )
     packages = ("numba", "numpy", "pyarrow", "datatrove", "py3langid")
     return {
         "processor": processor,

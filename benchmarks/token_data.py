@@ -70,7 +70,11 @@ class TokenData:
     @property
     def files(self) -> list[Path]:
         """Every part, in the order of the sources."""
-        return [folder / part.file for folder in self.folders.values() for part in open_source(folder).manifest.parts]
+        return [
+            folder / part.file
+            for folder in self.folders.values()
+            for part in open_source(folder).manifest.parts
+        ]
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -86,7 +90,11 @@ class TokenData:
                     for number in range(len(source.manifest.parts)):
                         tokens = source.tokens(number)
                         for start in range(0, min(rest, len(tokens)), 1 << 24):
-                            out.write(tokens.read(start, min(start + (1 << 24), rest, len(tokens))).tobytes())
+                            out.write(
+                                tokens.read(
+                                    start, min(start + (1 << 24), rest, len(tokens))
+                                ).tobytes()
+                            )
                         rest -= min(rest, len(tokens))
             path.with_suffix(".part").rename(path)
         return path
@@ -111,11 +119,23 @@ def prepare(
 
     ``alike``: deal the documents of each file in turn, instead of folders, so that sources differ by chance alone.
     """
-    files = [file for path in texts for file in (sorted(path.rglob("*.jsonl.zst")) if path.is_dir() else [path])]
+    files = [
+        file
+        for path in texts
+        for file in (sorted(path.rglob("*.jsonl.zst")) if path.is_dir() else [path])
+    ]
     if not files:
         raise SystemExit(f"no .jsonl.zst files under {', '.join(map(str, texts))}")
-    settings = {"version": VERSION, "format": MANIFEST_FORMAT, "tokens": tokens, "names": list(names), "vocab_size": vocab_size}
-    digest = xxhash.xxh3_64(json.dumps({**settings, "part_tokens": part_tokens, "alike": alike}).encode())
+    settings = {
+        "version": VERSION,
+        "format": MANIFEST_FORMAT,
+        "tokens": tokens,
+        "names": list(names),
+        "vocab_size": vocab_size,
+    }
+    digest = xxhash.xxh3_64(
+        json.dumps({**settings, "part_tokens": part_tokens, "alike": alike}).encode()
+    )
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
     folder = work / f"tokens-{digest.hexdigest()}"
@@ -125,19 +145,33 @@ def prepare(
         train(_sample(files), TrainConfig(vocab_size=vocab_size), folder / MODEL)
         tokenizer = Tokenizer.load(folder / MODEL)
         if tokenizer.token_type != pa.uint16():
-            raise SystemExit("a vocabulary of at most 65,536 pieces is needed: tokens are uint16 here")
+            raise SystemExit(
+                "a vocabulary of at most 65,536 pieces is needed: tokens are uint16 here"
+            )
         facts = {}
         hands = [files] * len(names) if alike else _dealt(files, len(names))
         for number, (name, own) in enumerate(zip(names, hands, strict=True)):
             chosen = slice(number, None, len(names)) if alike else slice(None)
-            facts[name] = _write(folder / name, name, _encoded(own, chosen, tokenizer), tokenizer, -(-tokens // len(names)), part_tokens)
-        (folder / FACTS).write_text(json.dumps({**settings, "sources": facts}, indent=1), encoding="utf-8")
+            facts[name] = _write(
+                folder / name,
+                name,
+                _encoded(own, chosen, tokenizer),
+                tokenizer,
+                -(-tokens // len(names)),
+                part_tokens,
+            )
+        (folder / FACTS).write_text(
+            json.dumps({**settings, "sources": facts}, indent=1), encoding="utf-8"
+        )
     return load(folder)
 
 
 def texts_of(file: Path) -> pa.LargeStringArray:
     """The texts of a file's documents; those without text are left out."""
-    with file.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
+    with (
+        file.open("rb") as raw,
+        zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream,
+    ):
         found = [orjson.loads(line).get("text") for line in io.BufferedReader(stream, 1 << 20)]
     return pa.array([text for text in found if isinstance(text, str) and text], pa.large_string())
 
@@ -181,7 +215,14 @@ def _encoded(files: Sequence[Path], chosen: slice, tokenizer: Tokenizer) -> list
     return encoded
 
 
-def _write(folder: Path, name: str, encoded: list[Encoded], tokenizer: Tokenizer, tokens: int, part_tokens: int) -> dict[str, Any]:
+def _write(
+    folder: Path,
+    name: str,
+    encoded: list[Encoded],
+    tokenizer: Tokenizer,
+    tokens: int,
+    part_tokens: int,
+) -> dict[str, Any]:
     """One source; returns what it is made of."""
     folder.mkdir()
     once = sum(len(rows.values) for _, rows, _ in encoded)
@@ -214,23 +255,48 @@ def _repeated(
         for label, rows, hashes in encoded:
             ends = rows.offsets.to_numpy()[1:]
             count = min(len(rows), int(np.searchsorted(ends, (times - repeat) * ends[-1])) + 1)
-            ids = document_ids(name, (native_key(f"{repeat}/{label}/{row}") for row in range(count)))
+            ids = document_ids(
+                name, (native_key(f"{repeat}/{label}/{row}") for row in range(count))
+            )
             yield ids, hashes.slice(0, count), rows.slice(0, count), None
 
 
 def add_options(parser: argparse.ArgumentParser, tokens: float) -> None:
     """The options of every script that works on this data."""
-    parser.add_argument("--texts", nargs="+", type=Path, default=[one_core.ROOT / "examples" / "corpus"], metavar="PATH")
-    parser.add_argument("--tokens", type=float, default=tokens, help="tokens in all sources together (default: %(default)g)")
-    parser.add_argument("--work", type=Path, default=one_core.WORK, help="folder for what is made once (default: %(default)s)")
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        type=Path,
+        default=[one_core.ROOT / "examples" / "corpus"],
+        metavar="PATH",
+    )
+    parser.add_argument(
+        "--tokens",
+        type=float,
+        default=tokens,
+        help="tokens in all sources together (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=one_core.WORK,
+        help="folder for what is made once (default: %(default)s)",
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, 400e6)
     parser.add_argument("--sources", type=int, default=3, choices=range(1, 4))
     arguments = parser.parse_args()
-    data = prepare(arguments.work, arguments.texts, int(arguments.tokens), names=("first", "second", "third")[: arguments.sources])
+    data = prepare(
+        arguments.work,
+        arguments.texts,
+        int(arguments.tokens),
+        names=("first", "second", "third")[: arguments.sources],
+    )
     print(data.folder)
     print(json.dumps(data.facts, indent=1))
 

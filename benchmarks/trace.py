@@ -29,7 +29,9 @@ WINDOW, BATCH = 4096, 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, 400e6)
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--core", type=int, default=None)
@@ -39,14 +41,37 @@ def main() -> None:
     names = list(data.folders)
     shares = {name: 1 / len(names) for name in names}
     phases = [{"name": "stable", "tokens": int(arguments.tokens), "weights": shares}]
-    phases.append({"name": "decay", "decay": True, "tokens": int(arguments.tokens / 10), "weights": {names[-1]: 1.0}})
+    phases.append(
+        {
+            "name": "decay",
+            "decay": True,
+            "tokens": int(arguments.tokens / 10),
+            "weights": {names[-1]: 1.0},
+        }
+    )
     spec = MixtureSpec(phases=phases)  # type: ignore[arg-type]
-    plan = freeze(spec, data.sources, sequence_length=WINDOW, batch_tokens=WINDOW * BATCH, seed=1, bos_id=data.tokenizer.bos_id)
-    tracer, loader, draw = Tracer(plan, data.folders), Loader(plan, data.folders), np.random.default_rng(7)
+    plan = freeze(
+        spec,
+        data.sources,
+        sequence_length=WINDOW,
+        batch_tokens=WINDOW * BATCH,
+        seed=1,
+        bos_id=data.tokenizer.bos_id,
+    )
+    tracer, loader, draw = (
+        Tracer(plan, data.folders),
+        Loader(plan, data.folders),
+        np.random.default_rng(7),
+    )
     tracer.step(0)
     steps = draw.integers(0, plan.steps, arguments.questions).tolist()
     step_seconds, documents = traced_steps(plan, tracer, loader, steps)
-    asked = [documents[place] for place in draw.choice(len(documents), min(arguments.questions, len(documents)), replace=False)]
+    asked = [
+        documents[place]
+        for place in draw.choice(
+            len(documents), min(arguments.questions, len(documents)), replace=False
+        )
+    ]
     document_seconds = traced_documents(tracer, asked)
     result = {
         "machine": one_core.machine(("numpy", "pyarrow", "numba"), core),
@@ -57,13 +82,17 @@ def main() -> None:
         "questions": len(steps),
         "milliseconds_of_a_step": one_core.spread([1000 * seconds for seconds in step_seconds]),
         "documents_of_a_step": len(documents) / len(steps),
-        "milliseconds_of_a_document": one_core.spread([1000 * seconds for seconds in document_seconds]),
+        "milliseconds_of_a_document": one_core.spread(
+            [1000 * seconds for seconds in document_seconds]
+        ),
         "answers": "every step's documents are its batch's tokens; every document's steps show it",
     }
     one_core.publish("trace", result)
 
 
-def traced_steps(plan: Plan, tracer: Tracer, loader: Loader, steps: list[int]) -> tuple[list[float], list[str]]:
+def traced_steps(
+    plan: Plan, tracer: Tracer, loader: Loader, steps: list[int]
+) -> tuple[list[float], list[str]]:
     """Seconds of each question, and the documents named; ends the program when an answer is wrong."""
     seconds, documents = [], []
     for step in steps:
@@ -85,7 +114,9 @@ def joined(plan: Plan, tracer: Tracer, spans: list[ShownSpan]) -> Any:
         _, rows = stream.layout(part)
         number = int(np.searchsorted(rows, span.row, "right")) - 1
         record = stream.files.record(part, number)
-        tokens = record.column("tokens")[span.row - int(rows[number])].values.to_numpy()[span.start : span.stop]
+        tokens = record.column("tokens")[span.row - int(rows[number])].values.to_numpy()[
+            span.start : span.stop
+        ]
         out[span.window, span.place : span.place + len(tokens)] = tokens
     return out
 
@@ -98,7 +129,9 @@ def traced_documents(tracer: Tracer, documents: list[str]) -> list[float]:
         spans = tracer.document(document)
         seconds.append(time.perf_counter() - clock)
         for step in {span.step for span in spans}:
-            if [span for span in tracer.step(step) if span.id == document] != [span for span in spans if span.step == step]:
+            if [span for span in tracer.step(step) if span.id == document] != [
+                span for span in spans if span.step == step
+            ]:
                 raise SystemExit(f"the steps traced for {document} do not show it so")
         if not spans:
             raise SystemExit(f"{document} was shown, and no step was traced for it")

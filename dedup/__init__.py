@@ -1,4 +1,4 @@
-'''Deduplication and decontamination: pure compute over Arrow arrays, no files and no executors.
+"""Deduplication and decontamination: pure compute over Arrow arrays, no files and no executors.
 
 What comes in is a column of texts (pyarrow large_string) and a rank for each, 0 = most wanted. What goes out
 are numpy arrays with a row per text (kept or not, by which copy it is represented, how large its cluster is) and
@@ -32,4 +32,4 @@ makes :mod:`dedup.datasketch_interop`.
 
 Each step takes any batch of texts: keys of batches are concatenated before grouping, and only candidates
 (usually a small part) are read a second time for their sets. Every kernel runs on one core and without the interpreter's lock.
-'''
+"""

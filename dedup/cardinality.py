@@ -37,7 +37,9 @@ def to_hyperloglog(texts: pa.LargeStringArray, ngrams: int = 5, p: int = 14) -> 
     for field, found, low, high in (("ngrams", ngrams, 1, MAX_NGRAMS), ("p", p, 4, 16)):
         if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
             fix = f"give a whole number from {low} to {high}"
-            raise UserError(f"HyperLogLog: {field} is out of range", field=field, found=found, fix=fix)
+            raise UserError(
+                f"HyperLogLog: {field} is out of range", field=field, found=found, fix=fix
+            )
     sketch = HyperLogLogPlusPlus(p=p, hashfunc=int)
     registers = np.zeros(1 << p, np.int8)
     values, offsets = text_buffers(texts)
@@ -47,14 +49,18 @@ def to_hyperloglog(texts: pa.LargeStringArray, ngrams: int = 5, p: int = 14) -> 
 
 
 @kernel
-def raise_registers(values: Bytes, offsets: Rows, table: Codes, constants: Hashes, p: int, registers: Registers) -> None:
+def raise_registers(
+    values: Bytes, offsets: Rows, table: Codes, constants: Hashes, p: int, registers: Registers
+) -> None:
     """Raise each shingle's register to its rank."""
     words, shingles = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     low, most = np.uint64(registers.size - 1), 64 - p
     for row in range(offsets.size - 1):
         i, end, state, carried = offsets[row], offsets[row + 1], BASIS, START
         while i < end:
-            i, state, carried, count = next_shingles(values, i, end, table, constants, words, carried, state, shingles)
+            i, state, carried, count = next_shingles(
+                values, i, end, table, constants, words, carried, state, shingles
+            )
             for k in range(count):
                 bits, rank = shingles[k], 1
                 place = np.int64(bits & low)

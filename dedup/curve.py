@@ -46,7 +46,12 @@ class Curve:
         for field in ("bands", "rows"):
             found = getattr(self, field)
             if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-                raise UserError("S-curve: not a number of bands or rows", field=field, found=found, fix="give a whole number from 1 on")
+                raise UserError(
+                    "S-curve: not a number of bands or rows",
+                    field=field,
+                    found=found,
+                    fix="give a whole number from 1 on",
+                )
 
     @property
     def permutations(self) -> int:
@@ -71,11 +76,23 @@ class Curve:
 
     def false_positive_area(self, threshold: float) -> float:
         """Integral of P(s) from 0 to ``threshold``: candidates that verification will refuse, were all similarities equally frequent."""
-        return float(_false_positives(float(_within_unit("threshold", threshold)), np.array(self.bands), np.array(self.rows)))
+        return float(
+            _false_positives(
+                float(_within_unit("threshold", threshold)),
+                np.array(self.bands),
+                np.array(self.rows),
+            )
+        )
 
     def false_negative_area(self, threshold: float) -> float:
         """Integral of 1 - P(s) from ``threshold`` to 1: similar pairs that never become candidates, likewise."""
-        return float(_false_negatives(float(_within_unit("threshold", threshold)), np.array(self.bands), np.array(self.rows)))
+        return float(
+            _false_negatives(
+                float(_within_unit("threshold", threshold)),
+                np.array(self.bands),
+                np.array(self.rows),
+            )
+        )
 
 
 def optimal_curve(threshold: float, permutations: int, false_positive_weight: float = 0.5) -> Curve:
@@ -87,20 +104,33 @@ def optimal_curve(threshold: float, permutations: int, false_positive_weight: fl
     """
     _within_unit("threshold", threshold)
     _within_unit("false_positive_weight", false_positive_weight)
-    if isinstance(permutations, bool) or not isinstance(permutations, int) or not 1 <= permutations <= MAX_PERMUTATIONS:
+    if (
+        isinstance(permutations, bool)
+        or not isinstance(permutations, int)
+        or not 1 <= permutations <= MAX_PERMUTATIONS
+    ):
         fix = f"give a whole number from 1 to {MAX_PERMUTATIONS}"
-        raise UserError("S-curve: not a number of hash functions", field="permutations", found=permutations, fix=fix)
+        raise UserError(
+            "S-curve: not a number of hash functions",
+            field="permutations",
+            found=permutations,
+            fix=fix,
+        )
     # rows that so many bands leave room for
     counts = permutations // np.arange(1, permutations + 1)
     bands = np.repeat(np.arange(1, permutations + 1), counts)
     rows = np.concatenate([np.arange(1, most + 1) for most in counts])
     weight = false_positive_weight
-    errors = weight * _false_positives(threshold, bands, rows) + (1 - weight) * _false_negatives(threshold, bands, rows)
+    errors = weight * _false_positives(threshold, bands, rows) + (1 - weight) * _false_negatives(
+        threshold, bands, rows
+    )
     best = int(np.argmin(errors))
     return Curve(int(bands[best]), int(rows[best]))
 
 
-def draw(curve: Curve, marks: dict[str, float], height: int = 10, blocks: str = BLOCKS) -> list[str]:
+def draw(
+    curve: Curve, marks: dict[str, float], height: int = 10, blocks: str = BLOCKS
+) -> list[str]:
     """The curve as lines of text, 68 columns wide: P over s from 0 to 1, and an arrow with its name at each marked similarity.
 
     ``height`` is the number of lines that P takes; ``blocks`` the characters of a cell, from empty to full.
@@ -110,7 +140,9 @@ def draw(curve: Curve, marks: dict[str, float], height: int = 10, blocks: str = 
     lines = []
     for line in range(height, 0, -1):
         label = f"{100 * line // height:>3} %" if 2 * line in (2 * height, height) else ""
-        levels = np.clip(np.round(filled - (line - 1) * (len(blocks) - 1)), 0, len(blocks) - 1).astype(int)
+        levels = np.clip(
+            np.round(filled - (line - 1) * (len(blocks) - 1)), 0, len(blocks) - 1
+        ).astype(int)
         # P(0) = 0 stands on the axis
         lines.append(f"{label:>5} |{''.join(blocks[level] for level in levels[1:])}")
     lines.append("  0 % " + ("+" + "-" * (_STEP - 1)) * 10 + "+")
@@ -118,7 +150,9 @@ def draw(curve: Curve, marks: dict[str, float], height: int = 10, blocks: str = 
     for name, similarity in sorted(marks.items(), key=lambda item: item[1]):
         place = 7 + round(similarity * (columns - 1))
         said = f"{name} {similarity:.3f}"
-        lines.append(f"{said} ^".rjust(place) if place > len(said) + 1 else f"{'^':>{place}} {said}")
+        lines.append(
+            f"{said} ^".rjust(place) if place > len(said) + 1 else f"{'^':>{place}} {said}"
+        )
     return lines
 
 
@@ -127,7 +161,10 @@ def _within_unit(field: str, value: ArrayLike) -> NDArray[np.float64]:
     wrong = values[~((values >= 0) & (values <= 1))]
     if wrong.size:
         raise UserError(
-            f"S-curve: not a {field.replace('_', ' ')}", field=field, found=float(wrong.flat[0]), fix="give numbers from 0 to 1"
+            f"S-curve: not a {field.replace('_', ' ')}",
+            field=field,
+            found=float(wrong.flat[0]),
+            fix="give numbers from 0 to 1",
         )
     return values
 
@@ -137,9 +174,20 @@ def _misses(bands: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.flo
     return np.asarray(beta(1.0 / rows, bands + 1.0) / rows)
 
 
-def _false_positives(threshold: float, bands: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(threshold - _misses(bands, rows) * betainc(1.0 / rows, bands + 1.0, threshold ** rows.astype(np.float64)))
+def _false_positives(
+    threshold: float, bands: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    return np.asarray(
+        threshold
+        - _misses(bands, rows)
+        * betainc(1.0 / rows, bands + 1.0, threshold ** rows.astype(np.float64))
+    )
 
 
-def _false_negatives(threshold: float, bands: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(_misses(bands, rows) * (1.0 - betainc(1.0 / rows, bands + 1.0, threshold ** rows.astype(np.float64))))
+def _false_negatives(
+    threshold: float, bands: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    return np.asarray(
+        _misses(bands, rows)
+        * (1.0 - betainc(1.0 / rows, bands + 1.0, threshold ** rows.astype(np.float64)))
+    )

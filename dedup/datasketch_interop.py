@@ -37,7 +37,9 @@ SCHEME = "affine32"
 _EMPTY = {"affine32": (1 << 32) - 1, "legacy": (1 << 32) - 1, "affine64": (1 << 64) - 1}
 
 
-def datasketch_values(texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1) -> NDArray[np.uint32]:
+def datasketch_values(
+    texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1
+) -> NDArray[np.uint32]:
     """The ``hashvalues`` of every text's MinHash, (n, num_perm); all ones for a text shorter than a shingle.
 
     Raises: UserError for numbers that are out of range.
@@ -49,16 +51,31 @@ def datasketch_values(texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int
     found = np.full((len(texts), num_perm), _EMPTY[SCHEME], np.uint32)
     values, offsets = text_buffers(texts)
     constants = place_constants(ngrams)
-    lower_texts(values, offsets, character_table(), constants, np.ascontiguousarray(a), np.ascontiguousarray(b), found)
+    lower_texts(
+        values,
+        offsets,
+        character_table(),
+        constants,
+        np.ascontiguousarray(a),
+        np.ascontiguousarray(b),
+        found,
+    )
     return found
 
 
-def to_datasketch(texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1) -> Iterator[MinHash]:
+def to_datasketch(
+    texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1
+) -> Iterator[MinHash]:
     """A datasketch MinHash per text, in order; they share their permutations, as datasketch's bulk does."""
     values = datasketch_values(texts, ngrams, num_perm, seed)
-    permutations, hashfunc = MinHash(num_perm=num_perm, seed=seed, scheme=SCHEME).permutations, shingle_hashfunc(ngrams)
+    permutations, hashfunc = (
+        MinHash(num_perm=num_perm, seed=seed, scheme=SCHEME).permutations,
+        shingle_hashfunc(ngrams),
+    )
     for row in values:
-        yield MinHash(seed=seed, hashfunc=hashfunc, hashvalues=row, permutations=permutations, scheme=SCHEME)
+        yield MinHash(
+            seed=seed, hashfunc=hashfunc, hashvalues=row, permutations=permutations, scheme=SCHEME
+        )
 
 
 def shingle_hashfunc(ngrams: int) -> Callable[[bytes], int]:
@@ -76,7 +93,9 @@ def shingle_hashfunc(ngrams: int) -> Callable[[bytes], int]:
     return hashfunc
 
 
-def from_datasketch(minhashes: Sequence[MinHash | LeanMinHash], bands: int, rows: int) -> tuple[Hashes, NDArray[np.bool_]]:
+def from_datasketch(
+    minhashes: Sequence[MinHash | LeanMinHash], bands: int, rows: int
+) -> tuple[Hashes, NDArray[np.bool_]]:
     """Band keys of datasketch's signatures for :func:`dedup.lsh.candidate_groups`: keys (n, bands) and has_signature (n,).
 
     Bands are cut as ``MinHashLSH(params=(bands, rows))`` cuts them, so that two documents share a key where they share a bucket there. A
@@ -88,13 +107,23 @@ def from_datasketch(minhashes: Sequence[MinHash | LeanMinHash], bands: int, rows
     kinds = sorted({(minhash.scheme, minhash.seed, len(minhash)) for minhash in minhashes})
     if len(kinds) > 1:
         fix = "give signatures of one kind: others cannot agree but by chance"
-        raise UserError("datasketch: signatures of several schemes, seeds or lengths", field="minhashes", found=kinds, fix=fix)
+        raise UserError(
+            "datasketch: signatures of several schemes, seeds or lengths",
+            field="minhashes",
+            found=kinds,
+            fix=fix,
+        )
     if not kinds:
         return np.zeros((0, bands), np.uint64), np.zeros(0, np.bool_)
     scheme, _, length = kinds[0]
     if bands * rows > length:
         fix = f"choose bands and rows whose product is at most {length}"
-        raise UserError("datasketch: signatures are too short", field="bands * rows", found=bands * rows, fix=fix)
+        raise UserError(
+            "datasketch: signatures are too short",
+            field="bands * rows",
+            found=bands * rows,
+            fix=fix,
+        )
     values = np.array([minhash.hashvalues for minhash in minhashes], np.uint64)
     keys = np.zeros((len(values), bands), np.uint64)
     fold_values(values, rows, keys)
@@ -120,13 +149,17 @@ def finalize(shingles: Hashes, count: int) -> None:
 
 
 @kernel
-def lower_texts(values: Bytes, offsets: Rows, table: Codes, constants: Hashes, a: Codes, b: Codes, found: Codes) -> None:
+def lower_texts(
+    values: Bytes, offsets: Rows, table: Codes, constants: Hashes, a: Codes, b: Codes, found: Codes
+) -> None:
     """The signature of each text into its row of ``found``, all ones before."""
     words, shingles = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     for row in range(offsets.size - 1):
         i, end, state, carried = offsets[row], offsets[row + 1], BASIS, START
         while i < end:
-            i, state, carried, count = next_shingles(values, i, end, table, constants, words, carried, state, shingles)
+            i, state, carried, count = next_shingles(
+                values, i, end, table, constants, words, carried, state, shingles
+            )
             finalize(shingles, count)
             lower_minima(shingles, count, a, b, found[row])
 

@@ -23,7 +23,9 @@ def keep_first(
     Raises: ValueError when hashes are not 16 bytes wide or null, or lengths differ.
     """
     if hashes.type != pa.binary(16) or hashes.null_count:
-        raise ValueError(f"hashes must be 16 bytes wide without nulls, not {hashes.type} with {hashes.null_count} nulls")
+        raise ValueError(
+            f"hashes must be 16 bytes wide without nulls, not {hashes.type} with {hashes.null_count} nulls"
+        )
     if len(hashes) != len(priority):
         raise ValueError(f"{len(hashes)} hashes but {len(priority)} priorities")
     kept_row = np.arange(len(hashes), dtype=np.int64)

@@ -15,7 +15,21 @@ import numpy as np
 
 from artifacts.jit import kernel
 from dedup.shingles import splitmix64
-from dedup.words import BASIS, MIX, PRIME, SEPARATOR, SKIP, START, UNIT, Bytes, Codes, Hashes, Rows, classify, decode
+from dedup.words import (
+    BASIS,
+    MIX,
+    PRIME,
+    SEPARATOR,
+    SKIP,
+    START,
+    UNIT,
+    Bytes,
+    Codes,
+    Hashes,
+    Rows,
+    classify,
+    decode,
+)
 
 BASE = splitmix64(0x52554E53, 1)[0] | np.uint64(1)  # of the rolling hash
 _ONE = np.uint64(1)
@@ -29,7 +43,16 @@ def mixed(value: np.uint64) -> np.uint64:
 
 
 @kernel
-def scan_exact(values: Bytes, i: int, end: int, table: Codes, starts: Rows, ends: Rows, bare: Hashes, full: Hashes) -> int:
+def scan_exact(
+    values: Bytes,
+    i: int,
+    end: int,
+    table: Codes,
+    starts: Rows,
+    ends: Rows,
+    bare: Hashes,
+    full: Hashes,
+) -> int:
     """The words of ``values[i:end]``: first byte, byte behind the last, and both hashes of each; returns how many.
 
     The arrays hold at least ``end - i`` words. Marks that take no room belong to the word before them.

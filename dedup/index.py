@@ -1,4 +1,4 @@
-'''Adding documents to those already deduplicated: the decision on a new batch, without the texts of the old ones.
+"""Adding documents to those already deduplicated: the decision on a new batch, without the texts of the old ones.
 
 Documents of earlier batches always win, inside a batch the keep order does. So a new document is compared with the kept
 documents of earlier batches and with those of its own batch already kept, and nothing decided before changes:
@@ -37,7 +37,7 @@ fate. A document whose id is there already is not added again.
 >>> decision = decide(second, found, old, shingle_sets(texts, config, found.wanted), 0.7)
 >>> decision.kept.tolist(), decision.stands.tolist(), decision.similarity.tolist(), decision.bands_hit.tolist()
 ([True, False], [-1, 0], [0.0, 1.0], [0, 14])
-'''
+"""
 
 from __future__ import annotations
 
@@ -50,7 +50,15 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from dedup.exact import keep_first
-from dedup.index_columns import NewDocuments, Reasons, Segment, as_bytes, find16, starts_of, take_parts
+from dedup.index_columns import (
+    NewDocuments,
+    Reasons,
+    Segment,
+    as_bytes,
+    find16,
+    starts_of,
+    take_parts,
+)
 from dedup.index_lookup import key_table
 from dedup.index_verify import verify_after
 from dedup.shingles import ShingleSets
@@ -111,7 +119,11 @@ class Decision:
 
 
 def find_candidates(
-    earlier: Sequence[Segment], new: NewDocuments, max_comparisons: int = MAX_COMPARISONS, *, alone: bool = False
+    earlier: Sequence[Segment],
+    new: NewDocuments,
+    max_comparisons: int = MAX_COMPARISONS,
+    *,
+    alone: bool = False,
 ) -> Candidates:
     """Look a batch up: what is there already, what is a copy, what shares a band key with whom.
 
@@ -121,7 +133,12 @@ def find_candidates(
     """
     if max_comparisons < 1:
         fix = "give a whole number from 1 on"
-        raise UserError("verification: no comparison is allowed", field="max_comparisons", found=max_comparisons, fix=fix)
+        raise UserError(
+            "verification: no comparison is allowed",
+            field="max_comparisons",
+            found=max_comparisons,
+            fix=fix,
+        )
     if any(len(segment.bands) != new.keys.shape[1] for segment in earlier):
         raise ValueError("the batch has another number of bands than the index")
     reason, stands = np.full(len(new), KEPT, np.uint8), np.full(len(new), _NONE)
@@ -132,11 +149,23 @@ def find_candidates(
         copy_of = _copies(new, reason == KEPT)
     _mark_copies(earlier, new, (reason == KEPT) & (copy_of < 0), reason, stands, similarity)
     fresh = np.flatnonzero(new.has_signature & (alone | ((reason == KEPT) & (copy_of < 0))))
-    return Candidates(reason, stands, similarity, copy_of, *_groups(earlier, new, fresh, max_comparisons, alone), max_comparisons)
+    return Candidates(
+        reason,
+        stands,
+        similarity,
+        copy_of,
+        *_groups(earlier, new, fresh, max_comparisons, alone),
+        max_comparisons,
+    )
 
 
 def decide(
-    new: NewDocuments, candidates: Candidates, earlier_sets: ShingleSets, new_sets: ShingleSets, threshold: float, before: int | None = None
+    new: NewDocuments,
+    candidates: Candidates,
+    earlier_sets: ShingleSets,
+    new_sets: ShingleSets,
+    threshold: float,
+    before: int | None = None,
 ) -> Decision:
     """Decide on a batch: a row is removed if and only if a kept candidate is at least ``threshold`` similar, or its text is there.
 
@@ -148,7 +177,12 @@ def decide(
     """
     if not 0.0 < threshold <= 1.0:
         fix = "give a number above 0, up to 1"
-        raise UserError("verification: the similarity threshold is out of range", field="verify", found=threshold, fix=fix)
+        raise UserError(
+            "verification: the similarity threshold is out of range",
+            field="verify",
+            found=threshold,
+            fix=fix,
+        )
     m, n = len(candidates.earlier), len(new)
     sets = joined(earlier_sets, new_sets)
     needed = np.concatenate([np.ones(m, bool), candidates.wanted])
@@ -162,7 +196,11 @@ def decide(
     if before is None:
         before = int(candidates.earlier[-1]) + 1 if m else 0
     numbers = np.concatenate([candidates.earlier, before + np.arange(n)])
-    reason, stands, similarity = candidates.reason.copy(), candidates.stands.copy(), candidates.similarity.copy()
+    reason, stands, similarity = (
+        candidates.reason.copy(),
+        candidates.stands.copy(),
+        candidates.similarity.copy(),
+    )
     near = best >= 0
     reason[near], stands[near], similarity[near] = NEAR, numbers[best[near]], found[near]
     copies = np.flatnonzero(candidates.copy_of >= 0)
@@ -174,7 +212,9 @@ def decide(
     return Decision(reason, stands, similarity, hits, int(compared), int(skipped), int(bounded))
 
 
-def matches(candidates: Candidates, earlier_sets: ShingleSets, new_sets: ShingleSets, threshold: float) -> dict[str, NDArray[Any]]:
+def matches(
+    candidates: Candidates, earlier_sets: ShingleSets, new_sets: ShingleSets, threshold: float
+) -> dict[str, NDArray[Any]]:
     """Every earlier kept document at least ``threshold`` similar to a row: columns row, earlier (number), similarity, bands_hit.
 
     Rows are not compared with one another. Pairs by row, the most similar first; of every band key ``max_comparisons``
@@ -192,7 +232,12 @@ def matches(candidates: Candidates, earlier_sets: ShingleSets, new_sets: Shingle
     alike = found >= np.float32(threshold)
     row, other, found, hits = row[alike], other[alike], found[alike], hits[alike]
     order = np.lexsort((other, -found, row))
-    columns = {"row": row, "earlier": candidates.earlier[other], "similarity": found, "bands_hit": hits.astype(np.int32)}
+    columns = {
+        "row": row,
+        "earlier": candidates.earlier[other],
+        "similarity": found,
+        "bands_hit": hits.astype(np.int32),
+    }
     return {name: values[order] for name, values in columns.items()}
 
 
@@ -224,7 +269,12 @@ def _copies(new: NewDocuments, mask: NDArray[np.bool_]) -> Rows:
 
 
 def _mark_copies(
-    earlier: Sequence[Segment], new: NewDocuments, mask: NDArray[np.bool_], reason: Reasons, stands: Rows, similarity: NDArray[np.float32]
+    earlier: Sequence[Segment],
+    new: NewDocuments,
+    mask: NDArray[np.bool_],
+    reason: Reasons,
+    stands: Rows,
+    similarity: NDArray[np.float32],
 ) -> None:
     """Copies of a kept document, and those of a removed one, which go for the same reason."""
     rows = np.flatnonzero(mask)
@@ -240,7 +290,9 @@ def _mark_copies(
     reason[there] = take_parts([part.reason for part in gone], place)
     similarity[there] = take_parts([part.similarity for part in gone], place)
     batch = take_parts([part.batch for part in gone], place).astype(np.int64)
-    stands[there] = starts_of(earlier)[batch] + take_parts([part.row for part in gone], place).astype(np.int64)
+    stands[there] = starts_of(earlier)[batch] + take_parts(
+        [part.row for part in gone], place
+    ).astype(np.int64)
 
 
 def _groups(
@@ -252,16 +304,24 @@ def _groups(
     parts: list[tuple[Rows, Rows, Rows, Rows]] = []
     total = 0
     for band in range(new.keys.shape[1]):
-        keys, key_of, members = np.unique(new.keys[fresh, band], return_inverse=True, return_counts=True)
-        places, rows, counts = key_table(keys).find([segment.bands[band] for segment in earlier], limit)
+        keys, key_of, members = np.unique(
+            new.keys[fresh, band], return_inverse=True, return_counts=True
+        )
+        places, rows, counts = key_table(keys).find(
+            [segment.bands[band] for segment in earlier], limit
+        )
         useful = (counts > 0) | ((members > 1) & (not alone))
         group = np.where(useful, total + np.cumsum(useful) - 1, _NONE)
         membership[fresh, band] = group[key_of]
         total += int(useful.sum())
         stored = np.minimum(counts, limit)
         room = np.minimum(limit, stored + members)
-        parts.append((stored[useful], counts[useful], room[useful], rows[np.argsort(places, kind="stable")]))
-    stored, counts, room, rows = (np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*parts, strict=True))
+        parts.append(
+            (stored[useful], counts[useful], room[useful], rows[np.argsort(places, kind="stable")])
+        )
+    stored, counts, room, rows = (
+        np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*parts, strict=True)
+    )
     offsets: Rows = np.cumsum(np.concatenate([np.zeros(1, np.int64), room]))
     numbers = np.unique(rows)
     members = np.full(int(offsets[-1]), _NONE)

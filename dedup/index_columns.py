@@ -32,14 +32,19 @@ class NewDocuments:
 
     @staticmethod
     def of(
-        ids: pa.FixedSizeBinaryArray, hashes: pa.FixedSizeBinaryArray, keys: Hashes, has_signature: NDArray[np.bool_]
+        ids: pa.FixedSizeBinaryArray,
+        hashes: pa.FixedSizeBinaryArray,
+        keys: Hashes,
+        has_signature: NDArray[np.bool_],
     ) -> NewDocuments:
         """The same from Arrow columns of 16 bytes."""
         return NewDocuments(halves(ids), halves(hashes), keys, has_signature)
 
     def take(self, rows: Rows | NDArray[np.bool_]) -> NewDocuments:
         """Some of the rows, in the order given."""
-        return NewDocuments(self.ids[rows], self.hashes[rows], self.keys[rows], self.has_signature[rows])
+        return NewDocuments(
+            self.ids[rows], self.hashes[rows], self.keys[rows], self.has_signature[rows]
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,15 @@ class Removed:
     def none() -> Removed:
         """No documents."""
         pairs, words = np.zeros((0, 2), np.uint64), np.zeros(0, np.uint32)
-        return Removed(pairs, pairs, words, words, np.zeros(0, np.float32), np.zeros(0, np.uint16), np.zeros(0, np.uint8))
+        return Removed(
+            pairs,
+            pairs,
+            words,
+            words,
+            np.zeros(0, np.float32),
+            np.zeros(0, np.uint16),
+            np.zeros(0, np.uint8),
+        )
 
 
 @dataclass(frozen=True)
@@ -76,10 +89,16 @@ class Segment:
         return len(self.ids)
 
     @staticmethod
-    def kept_of(new: NewDocuments, kept: NDArray[np.bool_], removed: Removed | None = None) -> Segment:
+    def kept_of(
+        new: NewDocuments, kept: NDArray[np.bool_], removed: Removed | None = None
+    ) -> Segment:
         """The segment of a batch after its decision."""
-        columns = tuple(np.ascontiguousarray(new.keys[kept, band]) for band in range(new.keys.shape[1]))
-        return Segment(new.ids[kept], new.hashes[kept], columns, Removed.none() if removed is None else removed)
+        columns = tuple(
+            np.ascontiguousarray(new.keys[kept, band]) for band in range(new.keys.shape[1])
+        )
+        return Segment(
+            new.ids[kept], new.hashes[kept], columns, Removed.none() if removed is None else removed
+        )
 
 
 def halves(column: pa.FixedSizeBinaryArray) -> Hashes:
@@ -108,7 +127,9 @@ def find16(columns: Sequence[Hashes], wanted: Hashes) -> Rows:
     order = np.argsort(wanted[:, 0], kind="stable")
     ordered = wanted[order, 0]
     distinct, first, counts = np.unique(ordered, return_index=True, return_counts=True)
-    places, rows, _ = key_table(distinct).find([column.reshape(-1) for column in columns], np.iinfo(np.int64).max, step=2)
+    places, rows, _ = key_table(distinct).find(
+        [column.reshape(-1) for column in columns], np.iinfo(np.int64).max, step=2
+    )
     seconds = take_parts([column[:, 1] for column in columns], rows)
     for nth in range(int(counts.max(initial=0))):  # once, unless two wanted values share half
         here = np.flatnonzero(counts[places] > nth)[::-1]  # the first match is written last

@@ -145,7 +145,9 @@ class StoredSegment:
 def kept_schema(bands: int) -> pa.Schema:
     """Columns of kept.arrow."""
     keys = [pa.field(f"band_{band:03d}", pa.uint64(), nullable=False) for band in range(bands)]
-    return pa.schema([*_IDENTITY, _number("file"), _number("row"), *keys], {FORMAT_KEY: KEPT_FORMAT.encode()})
+    return pa.schema(
+        [*_IDENTITY, _number("file"), _number("row"), *keys], {FORMAT_KEY: KEPT_FORMAT.encode()}
+    )
 
 
 def removed_schema() -> pa.Schema:
@@ -173,7 +175,9 @@ def writing(store: Store) -> Iterator[None]:
             stack.enter_context(run_lock(store))
         except UserError as error:
             fix = "wait for it, or stop it; then give the command again"
-            raise error.changed(message="another process is changing this index", field="index", fix=fix) from None
+            raise error.changed(
+                message="another process is changing this index", field="index", fix=fix
+            ) from None
         sweep(store, read_head(store))
         yield
 
@@ -190,22 +194,49 @@ def read_head(store: Store) -> IndexHead | None:
         value = orjson.loads(raw)
         found = value.get("format")
     except (orjson.JSONDecodeError, AttributeError):
-        raise UserError("the head of this index is damaged", file=name, found="no JSON object", fix=restore) from None
+        raise UserError(
+            "the head of this index is damaged", file=name, found="no JSON object", fix=restore
+        ) from None
     if found != FORMAT:
-        raise UserError("not an index this release can read", file=name, field="format", found=found, allowed=[FORMAT], fix=_REBUILD)
+        raise UserError(
+            "not an index this release can read",
+            file=name,
+            field="format",
+            found=found,
+            allowed=[FORMAT],
+            fix=_REBUILD,
+        )
     checksum = value.pop("checksum", None)
     if checksum != xxhash.xxh3_128_hexdigest(canonical_json(value)):
-        raise UserError("the head of this index is damaged", file=name, field="checksum", found=checksum, fix=restore)
+        raise UserError(
+            "the head of this index is damaged",
+            file=name,
+            field="checksum",
+            found=checksum,
+            fix=restore,
+        )
     try:
         head = IndexHead.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"the head of this index is damaged: {first['msg']}", file=name, field=field, fix=restore) from None
+        raise UserError(
+            f"the head of this index is damaged: {first['msg']}",
+            file=name,
+            field=field,
+            fix=restore,
+        ) from None
     now = head.settings.config.algorithm
     if head.settings.algorithm != now:
         message = "this index was made with another rule for words or hashes"
-        raise UserError(message, file=name, field="algorithm", found=head.settings.algorithm, allowed=[now], fix=_REBUILD)
+        raise UserError(
+            message,
+            file=name,
+            field="algorithm",
+            found=head.settings.algorithm,
+            allowed=[now],
+            fix=_REBUILD,
+        )
     return head
 
 
@@ -227,31 +258,66 @@ def sweep(store: Store, head: IndexHead | None) -> None:
         ours = _OURS.fullmatch(name)
         if head is None and ours is None:
             fix = "choose a folder that is empty, or not there yet"
-            raise UserError("this folder holds other files and no index", file=store.full(name), field="index", fix=fix)
+            raise UserError(
+                "this folder holds other files and no index",
+                file=store.full(name),
+                field="index",
+                fix=fix,
+            )
         if head is None and ours and ours["number"] and int(ours["number"]) > 1:
             fix = f"bring {HEAD} back from a copy, or choose another folder"
-            raise UserError("the head of this index is gone; its batches are there", file=store.full(HEAD), fix=fix)
+            raise UserError(
+                "the head of this index is gone; its batches are there",
+                file=store.full(HEAD),
+                fix=fix,
+            )
         if ours and ours["folder"] not in named and name not in (HEAD, NAME):
             left.add(ours["folder"] or name)
     for name in sorted(left):
         store.delete(name)
 
 
-def write_segment(store: Store, number: int, stored: StoredSegment, inputs: dict[str, Any]) -> tuple[str, str]:
+def write_segment(
+    store: Store, number: int, stored: StoredSegment, inputs: dict[str, Any]
+) -> tuple[str, str]:
     """Publish a segment under a key of ``inputs``, which decide its bytes; returns its folder and the checksum of its files."""
     segment, removed = stored.segment, stored.segment.removed
-    inputs = {**inputs, "work": "index_batch", "version": 1, "number": number, "libraries": libraries("pyarrow")}
+    inputs = {
+        **inputs,
+        "work": "index_batch",
+        "version": 1,
+        "number": number,
+        "libraries": libraries("pyarrow"),
+    }
     folder = f"{BATCHES}/{number:05d}-{content_key(inputs)}"
-    kept = [as_bytes(segment.ids), as_bytes(segment.hashes), stored.file, stored.row, *segment.bands]
+    kept = [
+        as_bytes(segment.ids),
+        as_bytes(segment.hashes),
+        stored.file,
+        stored.row,
+        *segment.bands,
+    ]
     gone = [
         as_bytes(removed.ids), as_bytes(removed.hashes), removed.batch + np.uint32(1), removed.row, removed.similarity, removed.bands_hit,
         removed.reason, stored.place, stored.input, stored.offset,
     ]  # fmt: skip
-    tables = (("kept.arrow", kept_schema(len(segment.bands)), kept), ("removed.arrow", removed_schema(), gone))
+    tables = (
+        ("kept.arrow", kept_schema(len(segment.bands)), kept),
+        ("removed.arrow", removed_schema(), gone),
+    )
     with publish(store, folder, inputs) as unit:
         for name, schema, columns in tables:
-            batch = pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
-            with unit.file(name, rows=batch.num_rows) as out, pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), schema) as writer:
+            batch = pa.record_batch(
+                [
+                    pa.array(column, field.type)
+                    for column, field in zip(columns, schema, strict=True)
+                ],
+                schema=schema,
+            )
+            with (
+                unit.file(name, rows=batch.num_rows) as out,
+                pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), schema) as writer,
+            ):
                 writer.write_batch(batch)
     manifest = published(store, folder)
     assert manifest is not None, f"{folder} was published and is gone"
@@ -278,21 +344,38 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
     keys = tuple(_numbers(kept[name]) for name in kept.schema.names if name.startswith("band_"))
     segment = Segment(halves(kept["id"]), halves(kept["text_hash"]), keys, removed)
     places = (_numbers(kept[name]) for name in ("file", "row"))
-    return StoredSegment(segment, *places, *(_numbers(gone[name]) for name in ("place", "input", "offset")))
+    return StoredSegment(
+        segment, *places, *(_numbers(gone[name]) for name in ("place", "input", "offset"))
+    )
 
 
 def _columns(store: Store, name: str, format_name: str) -> pa.RecordBatch:
     try:
-        source = pa.memory_map(store.full(name)) if store.local else pa.BufferReader(store.read(name))
+        source = (
+            pa.memory_map(store.full(name)) if store.local else pa.BufferReader(store.read(name))
+        )
         reader = pa.ipc.open_file(source)
-        found = (reader.schema.metadata or {}).get(FORMAT_KEY, b"no format mark").decode(errors="replace")
+        found = (
+            (reader.schema.metadata or {})
+            .get(FORMAT_KEY, b"no format mark")
+            .decode(errors="replace")
+        )
         if found == format_name:
             return reader.get_batch(0)
     except pa.ArrowInvalid as error:
         fix = "bring the file back from a copy, or take the batch back (rollback --cascade)"
-        raise UserError(f"a file of this index is damaged: {error}", file=store.full(name), fix=fix) from None
+        raise UserError(
+            f"a file of this index is damaged: {error}", file=store.full(name), fix=fix
+        ) from None
     message, field = "not a table this release can read", FORMAT_KEY.decode()
-    raise UserError(message, file=store.full(name), field=field, found=found, allowed=[format_name], fix=_REBUILD)
+    raise UserError(
+        message,
+        file=store.full(name),
+        field=field,
+        found=found,
+        allowed=[format_name],
+        fix=_REBUILD,
+    )
 
 
 def _numbers(column: pa.Array) -> NDArray[Any]:
@@ -313,7 +396,14 @@ def check_files(store: Store, batch: BatchRecord) -> None:
         if digest.hexdigest() != ref.checksum:
             fix = f"bring the file back from a copy, or take the batch back: rollback {batch.number} --cascade"
             message = "a file of this index has other content than when it was written"
-            raise UserError(message, file=store.full(ref.name), field="checksum", found=digest.hexdigest(), allowed=[ref.checksum], fix=fix)
+            raise UserError(
+                message,
+                file=store.full(ref.name),
+                field="checksum",
+                found=digest.hexdigest(),
+                allowed=[ref.checksum],
+                fix=fix,
+            )
 
 
 def segment_bytes(store: Store, batch: BatchRecord) -> int:

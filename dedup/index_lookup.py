@@ -49,12 +49,28 @@ class KeyTable:
         for column in columns:
             start = 0
             while start < len(column) // step and len(self.keys):
-                found, start = scan_column(column, step, start, before, self.keys, self.slots, self.filter, counts, limit, places, rows)
+                found, start = scan_column(
+                    column,
+                    step,
+                    start,
+                    before,
+                    self.keys,
+                    self.slots,
+                    self.filter,
+                    counts,
+                    limit,
+                    places,
+                    rows,
+                )
                 parts.append((places[:found].copy(), rows[:found].copy()))
             before += len(column) // step
         if not parts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64), counts
-        return np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts]), counts
+        return (
+            np.concatenate([part for part, _ in parts]),
+            np.concatenate([part for _, part in parts]),
+            counts,
+        )
 
 
 def key_table(keys: Hashes) -> KeyTable:

@@ -43,10 +43,14 @@ def similarity_from(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, floo
 
 
 @kernel
-def keep_most_shared(candidates: Rows, found: int, shared: NDArray[np.int32], spare: Hashes) -> None:
+def keep_most_shared(
+    candidates: Rows, found: int, shared: NDArray[np.int32], spare: Hashes
+) -> None:
     """Reorder candidates: most bands shared first, then in keep order."""
     for k in range(found):
-        spare[k] = ((_ALL_BANDS - np.uint64(shared[candidates[k]])) << _NUMBER_BITS) | np.uint64(candidates[k])
+        spare[k] = ((_ALL_BANDS - np.uint64(shared[candidates[k]])) << _NUMBER_BITS) | np.uint64(
+            candidates[k]
+        )
     spare[:found].sort()
     for k in range(found):
         candidates[k] = np.int64(spare[k] & _NUMBERS)
@@ -91,7 +95,9 @@ def verify_after(
         floor, mine, end = threshold, set_offsets[earlier + row], set_offsets[earlier + row + 1]
         for k in range(found):
             other = candidates[k]
-            value = similarity_from(hashes, mine, end, set_offsets[other], set_offsets[other + 1], floor)
+            value = similarity_from(
+                hashes, mine, end, set_offsets[other], set_offsets[other + 1], floor
+            )
             if value > floor or (value >= floor and (best[row] < 0 or other < best[row])):
                 best[row], floor = other, value
         if best[row] >= 0:

@@ -30,7 +30,9 @@ Mask = NDArray[np.bool_]
 _LINE_FEED = np.uint8(10)
 
 
-def repeated_lines(texts: pa.LargeStringArray, priority: Rows, unit: Unit = "line", least: int = 8, times: int = 1) -> Spans:
+def repeated_lines(
+    texts: pa.LargeStringArray, priority: Rows, unit: Unit = "line", least: int = 8, times: int = 1
+) -> Spans:
     """Lines or paragraphs of at least ``least`` words that stood at least ``times`` times before, by text and place, in memory.
 
     priority: (n,) ranks of the texts, 0 = most wanted, all different. A span takes its line end with it, a paragraph the empty lines
@@ -43,17 +45,35 @@ def repeated_lines(texts: pa.LargeStringArray, priority: Rows, unit: Unit = "lin
     return verified(texts, spans, ends_with_line_feeds(texts, unit, spans.row, spans.end))
 
 
-def lines(texts: pa.LargeStringArray, unit: Unit, least: int, wanted: Mask | None = None) -> Occurrences:
+def lines(
+    texts: pa.LargeStringArray, unit: Unit, least: int, wanted: Mask | None = None
+) -> Occurrences:
     """All lines or paragraphs of the wanted texts (all by default) with at least ``least`` words, in order."""
     check_unit(unit)
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-        raise UserError("repeated lines: not a number of words", field="least", found=least, fix="give a whole number from 1 on")
+        raise UserError(
+            "repeated lines: not a number of words",
+            field="least",
+            found=least,
+            fix="give a whole number from 1 on",
+        )
     values, offsets = text_buffers(texts)
     wanted = np.ones(len(texts), np.bool_) if wanted is None else wanted
     most = int(offsets[-1] - offsets[0])
     found = Occurrences.room(most)
     paragraphs = unit == "paragraph"
-    total = find_lines(values, offsets, wanted, character_table(), paragraphs, least, found.key, found.row, found.start, found.end)
+    total = find_lines(
+        values,
+        offsets,
+        wanted,
+        character_table(),
+        paragraphs,
+        least,
+        found.key,
+        found.row,
+        found.start,
+        found.end,
+    )
     return found.filled(total)
 
 
@@ -73,7 +93,12 @@ def check_unit(unit: Unit) -> Unit:
 
 def check_times(times: int) -> None:
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        raise UserError("repeated lines: not a number of times", field="times", found=times, fix="give a whole number from 1 on")
+        raise UserError(
+            "repeated lines: not a number of times",
+            field="times",
+            found=times,
+            fix="give a whole number from 1 on",
+        )
 
 
 @kernel
@@ -116,7 +141,9 @@ def find_lines(
 
 
 @kernel
-def behind_line_feeds(values: Bytes, offsets: Rows, row: Rows, end: Rows, all_of_them: bool, reach: Rows) -> None:
+def behind_line_feeds(
+    values: Bytes, offsets: Rows, row: Rows, end: Rows, all_of_them: bool, reach: Rows
+) -> None:
     """Behind the next line feed, or the last of those with nothing but white space between them; the text's end if none comes."""
     for k in range(row.size):
         i, stop = offsets[row[k]] + end[k], offsets[row[k] + 1]

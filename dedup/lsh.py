@@ -43,7 +43,9 @@ def candidate_groups(keys: Hashes, has_signature: NDArray[np.bool_]) -> Groups:
     sort per band; 24 bytes per row of scratch.
     """
     rows = np.flatnonzero(has_signature)
-    bands = [equal_runs(np.ascontiguousarray(keys[rows, band]), rows) for band in range(keys.shape[1])]
+    bands = [
+        equal_runs(np.ascontiguousarray(keys[rows, band]), rows) for band in range(keys.shape[1])
+    ]
     lengths = np.concatenate([np.zeros(1, np.int64), *[np.diff(offsets) for offsets, _ in bands]])
     members = np.concatenate([np.zeros(0, np.int64), *[members for _, members in bands]])
     return Groups(np.cumsum(lengths), members)

@@ -58,12 +58,19 @@ class MinHashConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        limits = {"ngrams": (1, MAX_NGRAMS), "bands": (1, MAX_FUNCTIONS), "rows": (1, MAX_FUNCTIONS), "seed": (0, 2**64 - 1)}
+        limits = {
+            "ngrams": (1, MAX_NGRAMS),
+            "bands": (1, MAX_FUNCTIONS),
+            "rows": (1, MAX_FUNCTIONS),
+            "seed": (0, 2**64 - 1),
+        }
         for field, (low, high) in limits.items():
             found = getattr(self, field)
             if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
                 fix = f"give a whole number from {low} to {high}"
-                raise UserError(f"MinHash: {field} is out of range", field=field, found=found, fix=fix)
+                raise UserError(
+                    f"MinHash: {field} is out of range", field=field, found=found, fix=fix
+                )
         if self.functions > MAX_FUNCTIONS:
             raise UserError(
                 "MinHash: too many functions",
@@ -83,7 +90,9 @@ class MinHashConfig:
         return f"minhash/1 {_words.ALGORITHM} ngrams {self.ngrams} bands {self.bands} rows {self.rows} seed {self.seed}"
 
 
-def band_keys(texts: pa.LargeStringArray, config: MinHashConfig) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+def band_keys(
+    texts: pa.LargeStringArray, config: MinHashConfig
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """One key per band and text: keys (n, bands) uint64 and has_signature (n,) bool; keys without a signature are 0.
 
     Texts that share a key (same column) are candidates. The band's number is part of the key, so
@@ -98,7 +107,9 @@ def signatures(texts: pa.LargeStringArray, config: MinHashConfig) -> NDArray[np.
     return _run(texts, config, with_signatures=True)[0]
 
 
-def shingle_sets(texts: pa.LargeStringArray, config: MinHashConfig, wanted: NDArray[np.bool_] | None = None) -> ShingleSets:
+def shingle_sets(
+    texts: pa.LargeStringArray, config: MinHashConfig, wanted: NDArray[np.bool_] | None = None
+) -> ShingleSets:
     """The sets that the signatures estimate, for the exact Jaccard of ``wanted`` texts (all by default)."""
     return _shingles.shingle_sets(texts, config.ngrams, wanted)
 
@@ -111,7 +122,17 @@ def _run(
     found = np.empty((len(texts) if with_signatures else 0, config.functions), np.uint32)
     keys = np.zeros((len(texts), config.bands), np.uint64)
     has_signature = np.zeros(len(texts), np.bool_)
-    minhash_texts(values, offsets, character_table(), place_constants(config.ngrams), a, b, found, keys, has_signature)
+    minhash_texts(
+        values,
+        offsets,
+        character_table(),
+        place_constants(config.ngrams),
+        a,
+        b,
+        found,
+        keys,
+        has_signature,
+    )
     return found, keys, has_signature
 
 
@@ -126,10 +147,22 @@ def lower_minima(shingles: Hashes, count: int, a: Codes, b: Codes, minima: Codes
     """minima[p] = min(minima[p], a[p] * x + b[p]) for the top 32 bits x of each of ``count`` shingles."""
     rest = count - count % 8
     for k in range(0, rest, 8):
-        x0, x1 = np.uint32(shingles[k] >> np.uint64(32)), np.uint32(shingles[k + 1] >> np.uint64(32))
-        x2, x3 = np.uint32(shingles[k + 2] >> np.uint64(32)), np.uint32(shingles[k + 3] >> np.uint64(32))
-        x4, x5 = np.uint32(shingles[k + 4] >> np.uint64(32)), np.uint32(shingles[k + 5] >> np.uint64(32))
-        x6, x7 = np.uint32(shingles[k + 6] >> np.uint64(32)), np.uint32(shingles[k + 7] >> np.uint64(32))
+        x0, x1 = (
+            np.uint32(shingles[k] >> np.uint64(32)),
+            np.uint32(shingles[k + 1] >> np.uint64(32)),
+        )
+        x2, x3 = (
+            np.uint32(shingles[k + 2] >> np.uint64(32)),
+            np.uint32(shingles[k + 3] >> np.uint64(32)),
+        )
+        x4, x5 = (
+            np.uint32(shingles[k + 4] >> np.uint64(32)),
+            np.uint32(shingles[k + 5] >> np.uint64(32)),
+        )
+        x6, x7 = (
+            np.uint32(shingles[k + 6] >> np.uint64(32)),
+            np.uint32(shingles[k + 7] >> np.uint64(32)),
+        )
         for p in range(minima.size):
             f, s = a[p], b[p]
             low = min(np.uint32(f * x0 + s), np.uint32(f * x1 + s))
@@ -169,7 +202,9 @@ def minhash_texts(
             minima[p] = _NO_VALUE
         i, end, state, carried, total = offsets[row], offsets[row + 1], BASIS, START, 0
         while i < end:
-            i, state, carried, found = next_shingles(values, i, end, table, constants, words, carried, state, shingles)
+            i, state, carried, found = next_shingles(
+                values, i, end, table, constants, words, carried, state, shingles
+            )
             lower_minima(shingles, found, a, b, minima)
             total += found
         has_signature[row] = total > 0

@@ -85,24 +85,40 @@ class NgramIndex:
         short = self.lengths < self.ngrams
         object.__setattr__(self, "_bitmap", _bitmap(self.hashes[~short]))
         object.__setattr__(self, "_short_bitmap", _bitmap(self.hashes[short]))
-        object.__setattr__(self, "_table", np.full(_power_of_two(2 * len(self.hashes)), -1, np.int32))
+        object.__setattr__(
+            self, "_table", np.full(_power_of_two(2 * len(self.hashes)), -1, np.int32)
+        )
         fill_table(self.hashes, self._table)
 
     @classmethod
-    def build(cls, items: pa.LargeStringArray, ngrams: int = 13, max_document_frequency: int = MAX_DOCUMENT_FREQUENCY) -> NgramIndex:
+    def build(
+        cls,
+        items: pa.LargeStringArray,
+        ngrams: int = 13,
+        max_document_frequency: int = MAX_DOCUMENT_FREQUENCY,
+    ) -> NgramIndex:
         """Index benchmark items; the row of an item is its number.
 
         Raises: UserError when ngrams is not from 8 to 256 or max_document_frequency is below 1.
         """
         if not SHORTEST <= ngrams <= MAX_NGRAMS:
             fix = f"give {SHORTEST} to {MAX_NGRAMS} words"
-            raise UserError("decontamination: n-gram length out of range", field="ngrams", found=ngrams, fix=fix)
+            raise UserError(
+                "decontamination: n-gram length out of range", field="ngrams", found=ngrams, fix=fix
+            )
         if max_document_frequency < 1:
             fix, found = "give a number from 1 on", max_document_frequency
-            raise UserError("decontamination: no n-gram could be indexed", field="max_document_frequency", found=found, fix=fix)
+            raise UserError(
+                "decontamination: no n-gram could be indexed",
+                field="max_document_frequency",
+                found=found,
+                fix=fix,
+            )
         word_offsets, words = word_hashes(items)
         per_item = np.diff(word_offsets)
-        counts = np.where(per_item >= ngrams, per_item - ngrams + 1, (per_item >= SHORTEST).astype(np.int64))
+        counts = np.where(
+            per_item >= ngrams, per_item - ngrams + 1, (per_item >= SHORTEST).astype(np.int64)
+        )
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         hashes = np.empty(int(offsets[-1]), np.uint64)
         hash_items(word_offsets, words, place_constants(ngrams), offsets, hashes)
@@ -125,8 +141,15 @@ class NgramIndex:
         """
         values, offsets = text_buffers(texts)
         documents = len(texts)
-        matched, item, fullest = np.zeros(documents, np.int32), np.full(documents, -1, np.int32), np.full(documents, -1, np.int32)
-        fraction, fullest_fraction = np.zeros(documents, np.float32), np.zeros(documents, np.float32)
+        matched, item, fullest = (
+            np.zeros(documents, np.int32),
+            np.full(documents, -1, np.int32),
+            np.full(documents, -1, np.int32),
+        )
+        fraction, fullest_fraction = (
+            np.zeros(documents, np.float32),
+            np.zeros(documents, np.float32),
+        )
         first_offset = np.full(documents, -1, np.int64)
         find_overlaps(
             values, offsets, character_table(), place_constants(self.ngrams), np.unique(self.lengths).astype(np.int64),
@@ -134,7 +157,9 @@ class NgramIndex:
             np.full_like(self.items, -1, shape=len(self.hashes)), np.full_like(self.item_ngrams, -1), np.zeros_like(self.item_ngrams),
             matched, item, fraction, fullest, fullest_fraction, first_offset,
         )  # fmt: skip
-        return pa.record_batch([matched, item, fraction, fullest, fullest_fraction, first_offset], schema=OVERLAP)
+        return pa.record_batch(
+            [matched, item, fraction, fullest, fullest_fraction, first_offset], schema=OVERLAP
+        )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The index as arrays, for Arrow or npz; the inverse of :meth:`from_arrays`."""
@@ -150,7 +175,13 @@ class NgramIndex:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NgramIndex:
         """An index from :meth:`to_arrays`. Raises: ValueError when the arrays do not fit together."""
-        types = {"hashes": np.uint64, "item_offsets": np.int64, "items": np.int32, "item_ngrams": np.int32, "lengths": np.int32}
+        types = {
+            "hashes": np.uint64,
+            "item_offsets": np.int64,
+            "items": np.int32,
+            "item_ngrams": np.int32,
+            "lengths": np.int32,
+        }
         missing = sorted({"ngrams", *types} - set(arrays))
         if missing:
             raise ValueError(f"not an n-gram index: {', '.join(missing)} missing")
@@ -160,7 +191,9 @@ class NgramIndex:
 
 
 def _check_columns(ngrams: int, columns: dict[str, NDArray[Any]]) -> None:
-    hashes, offsets, items, lengths = (columns[name] for name in ("hashes", "item_offsets", "items", "lengths"))
+    hashes, offsets, items, lengths = (
+        columns[name] for name in ("hashes", "item_offsets", "items", "lengths")
+    )
     fits = (
         SHORTEST <= ngrams <= MAX_NGRAMS
         and len(offsets) == len(hashes) + 1
@@ -191,7 +224,13 @@ def _postings(
     owners = owners[np.repeat(rare, frequency)]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(frequency[rare])])
     item_ngrams = np.bincount(owners, minlength=items).astype(np.int32)
-    return distinct[rare], offsets, owners.astype(np.int32), item_ngrams, lengths[first[rare]].astype(np.int32)
+    return (
+        distinct[rare],
+        offsets,
+        owners.astype(np.int32),
+        item_ngrams,
+        lengths[first[rare]].astype(np.int32),
+    )
 
 
 def _power_of_two(least: int) -> int:
@@ -222,12 +261,19 @@ def fill_bitmap(hashes: Hashes, bitmap: Hashes) -> None:
 
 
 @kernel
-def hash_items(word_offsets: Rows, words: Hashes, constants: Hashes, offsets: Rows, found: Hashes) -> None:
+def hash_items(
+    word_offsets: Rows, words: Hashes, constants: Hashes, offsets: Rows, found: Hashes
+) -> None:
     """N-grams of each item, or the one n-gram of all the words of a short one."""
     for item in range(word_offsets.size - 1):
         if offsets[item] < offsets[item + 1]:
             own = words[word_offsets[item] : word_offsets[item + 1]]
-            hash_shingles(own, own.size, constants[: min(own.size, constants.size)], found[offsets[item] : offsets[item + 1]])
+            hash_shingles(
+                own,
+                own.size,
+                constants[: min(own.size, constants.size)],
+                found[offsets[item] : offsets[item + 1]],
+            )
 
 
 @kernel
@@ -268,7 +314,12 @@ def count_items(
         most, fullest = best[0], best[1]
         if most < 0 or hits[item] > hits[most] or (hits[item] == hits[most] and item < most):
             best[0] = item
-        ahead = np.int64(hits[item]) * item_ngrams[fullest] - np.int64(hits[fullest]) * item_ngrams[item] if fullest >= 0 else 1
+        ahead = (
+            np.int64(hits[item]) * item_ngrams[fullest]
+            - np.int64(hits[fullest]) * item_ngrams[item]
+            if fullest >= 0
+            else 1
+        )
         if ahead > 0 or (ahead == 0 and item < fullest):
             best[1] = item
 
@@ -282,10 +333,21 @@ def find_overlaps(
     fullest: Counts, fullest_fraction: NDArray[np.float32], first_offset: Rows,
 ) -> None:  # fmt: skip
     """Look every n-gram of every text up, of each length in use; a text is read in blocks."""
-    words, sums, shingles = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    words, sums, shingles = (
+        np.empty(BLOCK, np.uint64),
+        np.empty(BLOCK, np.uint64),
+        np.empty(BLOCK, np.uint64),
+    )
     best = np.empty(2, np.int64)
     for row in range(offsets.size - 1):
-        i, end, state, carried, before, first = offsets[row], offsets[row + 1], BASIS, START, 0, START - 1
+        i, end, state, carried, before, first = (
+            offsets[row],
+            offsets[row + 1],
+            BASIS,
+            START,
+            0,
+            START - 1,
+        )
         best[0] = best[1] = -1
         while i < end:
             i, count, state = scan_words(values, i, end, table, words, carried, state)
@@ -304,7 +366,9 @@ def find_overlaps(
                         slot_stamps[slot] = row
                         matched[row] += 1
                         first = before + k if first < 0 else min(first, before + k)
-                        count_items(slot, row, item_offsets, items, item_ngrams, item_stamps, hits, best)
+                        count_items(
+                            slot, row, item_offsets, items, item_ngrams, item_stamps, hits, best
+                        )
             carried = min(count, constants.size - 1)
             before += count - carried
             for k in range(carried):

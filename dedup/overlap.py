@@ -48,7 +48,9 @@ def sampled_shingles(texts: pa.LargeStringArray, ngrams: int, scale: int) -> tup
     room = 4096 + 2 * int(offsets[-1] - offsets[0]) // scale
     while True:
         hashes = np.empty(room, np.uint64)
-        total = sample_texts(values, offsets, character_table(), place_constants(ngrams), limit, hashes, bounds[1:])
+        total = sample_texts(
+            values, offsets, character_table(), place_constants(ngrams), limit, hashes, bounds[1:]
+        )
         if total <= room:
             return bounds, hashes[:total].copy()
         room = int(total)
@@ -67,7 +69,11 @@ class ShingleSample:
         return len(self.hashes) * (_ALL / self.limit)
 
     def below(self, limit: int) -> Hashes:
-        return self.hashes if limit >= self.limit else self.hashes[: np.searchsorted(self.hashes, np.uint64(limit))]
+        return (
+            self.hashes
+            if limit >= self.limit
+            else self.hashes[: np.searchsorted(self.hashes, np.uint64(limit))]
+        )
 
 
 def sample_of(hashes: Hashes, limit: int, most: int = MOST) -> ShingleSample:
@@ -107,7 +113,13 @@ def sort_few(keys: Hashes, first: int, last: int) -> None:
 
 @kernel
 def sample_texts(
-    values: Bytes, offsets: Rows, table: Codes, constants: Hashes, last: np.uint64, sample: Hashes, bounds: NDArray[np.int64]
+    values: Bytes,
+    offsets: Rows,
+    table: Codes,
+    constants: Hashes,
+    last: np.uint64,
+    sample: Hashes,
+    bounds: NDArray[np.int64],
 ) -> int:
     """Sorted distinct shingles up to ``last`` of each text; returns the room they need, of which what fits is written."""
     words, shingles = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
@@ -117,7 +129,9 @@ def sample_texts(
         first = total
         i, end, state, carried = offsets[row], offsets[row + 1], BASIS, START
         while i < end:
-            i, state, carried, count = next_shingles(values, i, end, table, constants, words, carried, state, shingles)
+            i, state, carried, count = next_shingles(
+                values, i, end, table, constants, words, carried, state, shingles
+            )
             for k in range(count):
                 if shingles[k] <= last:
                     if total < sample.size:

@@ -28,7 +28,9 @@ def prefixes_for(rows: int, partition_rows: int) -> int:
     return prefixes
 
 
-def partitions(keys: Hashes, rows: NDArray[np.uint32], prefixes: int) -> Iterator[tuple[int, Hashes, NDArray[np.uint32]]]:
+def partitions(
+    keys: Hashes, rows: NDArray[np.uint32], prefixes: int
+) -> Iterator[tuple[int, Hashes, NDArray[np.uint32]]]:
     """Keys by partition: (number, keys, rows) with number = band * prefixes + first bits of the key, ascending, empty ones too.
 
     keys: (n, bands); rows: (n,) the row of each; prefixes: a power of two. Within a partition rows keep their order.
@@ -47,7 +49,9 @@ def partitions(keys: Hashes, rows: NDArray[np.uint32], prefixes: int) -> Iterato
             yield band * prefixes + number, column[here], rows[here]
 
 
-def deal_clusters(roots: Rows, is_candidate: NDArray[np.bool_], weight: Rows, budget: int) -> tuple[NDArray[np.int32], int]:
+def deal_clusters(
+    roots: Rows, is_candidate: NDArray[np.bool_], weight: Rows, budget: int
+) -> tuple[NDArray[np.int32], int]:
     """Deal clusters into shards, in the order of their lowest rows, each shard as many as stay within ``budget``.
 
     roots: (n,) lowest row of each row's cluster. is_candidate: (n,). weight: (n,) of each row, at least 0; on return that of the whole
@@ -59,7 +63,13 @@ def deal_clusters(roots: Rows, is_candidate: NDArray[np.bool_], weight: Rows, bu
 
 
 @kernel
-def _deal(roots: Rows, is_candidate: NDArray[np.bool_], weight: Rows, budget: int, shard: NDArray[np.int32]) -> int:
+def _deal(
+    roots: Rows,
+    is_candidate: NDArray[np.bool_],
+    weight: Rows,
+    budget: int,
+    shard: NDArray[np.int32],
+) -> int:
     for row in range(roots.size):
         if is_candidate[row] and roots[row] != row:
             weight[roots[row]] += weight[row]

@@ -50,7 +50,9 @@ class Proportion:
     high: float
 
 
-def proportion(hits: int, trials: int, population: int | None = None, confidence: float = CONFIDENCE) -> Proportion:
+def proportion(
+    hits: int, trials: int, population: int | None = None, confidence: float = CONFIDENCE
+) -> Proportion:
     """The interval of Clopper and Pearson; a single point when the sample is the whole ``population``."""
     if not trials:
         return Proportion(hits, trials, None, 0.0, 1.0)
@@ -71,7 +73,11 @@ def recall_of(removed: int, kept: int, missed: Proportion) -> tuple[float | None
 
     if missed.value is None or (not removed and not missed.hits):
         return None, 0.0, 1.0
-    return at(missed.value), at(missed.high), 1.0 if not removed and not missed.low else at(missed.low)
+    return (
+        at(missed.value),
+        at(missed.high),
+        1.0 if not removed and not missed.low else at(missed.low),
+    )
 
 
 def expected_recall(similarity: NDArray[np.float32], curve: Curve) -> float | None:
@@ -83,7 +89,10 @@ def expected_recall(similarity: NDArray[np.float32], curve: Curve) -> float | No
     """
     if not len(similarity):
         return None
-    return float(len(similarity) / (1.0 / curve.probability(np.clip(similarity.astype(np.float64), 0, 1))).sum())
+    return float(
+        len(similarity)
+        / (1.0 / curve.probability(np.clip(similarity.astype(np.float64), 0, 1))).sum()
+    )
 
 
 @dataclass(frozen=True)
@@ -111,16 +120,27 @@ def sample_index(sets: ShingleSets, threshold: float) -> SampleIndex:
     """Index sets for :func:`similar_pairs`; an empty one resembles nothing. Raises: UserError for a threshold out of range."""
     if not 0.0 < threshold <= 1.0:
         fix = "give a number above 0, up to 1"
-        raise UserError("quality: the similarity threshold is out of range", field="threshold", found=threshold, fix=fix)
+        raise UserError(
+            "quality: the similarity threshold is out of range",
+            field="threshold",
+            found=threshold,
+            fix=fix,
+        )
     lengths = prefix_lengths(np.diff(sets.offsets), threshold)
     rows = np.repeat(np.arange(len(sets)), lengths)
     ends = np.cumsum(lengths)
-    places = np.arange(len(rows)) - np.repeat(ends - lengths, lengths) + np.repeat(sets.offsets[:-1], lengths)
+    places = (
+        np.arange(len(rows))
+        - np.repeat(ends - lengths, lengths)
+        + np.repeat(sets.offsets[:-1], lengths)
+    )
     keys = sets.hashes[places]
     order = np.argsort(keys, kind="stable")
     keys, rows = keys[order], rows[order]
     bits = max(8, int(np.ceil(np.log2(len(keys) + 1))) + 1)
-    buckets = np.searchsorted(keys >> np.uint64(64 - bits), np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.int64)
+    buckets = np.searchsorted(
+        keys >> np.uint64(64 - bits), np.arange((1 << bits) + 1, dtype=np.uint64)
+    ).astype(np.int64)
     return SampleIndex(sets, threshold, keys, rows, buckets, bits)
 
 
@@ -148,7 +168,9 @@ def similar_pairs(index: SampleIndex, probes: ShingleSets) -> Pairs:
 
 
 @kernel
-def merged_jaccard(left: Hashes, i: int, left_size: int, right: Hashes, j: int, right_size: int) -> float:
+def merged_jaccard(
+    left: Hashes, i: int, left_size: int, right: Hashes, j: int, right_size: int
+) -> float:
     """Jaccard similarity of two sorted sets, neither empty, that begin at ``i`` and ``j``."""
     left_end, right_end, common = i + left_size, j + right_size, 0
     while i < left_end and j < right_end:
@@ -181,7 +203,9 @@ def join(
                 other = sample_offsets[row + 1] - sample_offsets[row]
                 if min(size, other) < threshold * max(size, other) * 0.999999:
                     continue
-                near = merged_jaccard(sample_hashes, sample_offsets[row], other, hashes, offsets[p], size)
+                near = merged_jaccard(
+                    sample_hashes, sample_offsets[row], other, hashes, offsets[p], size
+                )
                 if near >= threshold:
                     if found < sample.size:
                         sample[found], probe[found], similarity[found] = row, p, near
@@ -231,7 +255,9 @@ def plain_jaccard(one: str, other: str, ngrams: int) -> float:
     return len(left & right) / union if union else 0.0
 
 
-def confirmations(pairs: Iterator[tuple[str, str]], ngrams: int, threshold: float) -> tuple[int, int]:
+def confirmations(
+    pairs: Iterator[tuple[str, str]], ngrams: int, threshold: float
+) -> tuple[int, int]:
     """How many pairs of (removed, kept) texts reach the threshold by :func:`plain_jaccard`, and how many pairs there are."""
     confirmed = total = 0
     for removed, kept in pairs:

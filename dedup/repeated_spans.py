@@ -48,7 +48,9 @@ def repeated_spans(texts: pa.LargeStringArray, priority: Rows, length: int = 50)
     return verified(texts, spans, ends_with_separators(texts, spans.row, spans.end))
 
 
-def anchors(texts: pa.LargeStringArray, length: int, wanted: Mask | None = None) -> tuple[Hashes, Rows]:
+def anchors(
+    texts: pa.LargeStringArray, length: int, wanted: Mask | None = None
+) -> tuple[Hashes, Rows]:
     """Hashes of the anchors of the wanted texts (all by default) in order, and how many each text has, (n,).
 
     Raises: UserError for a length outside 8 to 4096.
@@ -58,7 +60,9 @@ def anchors(texts: pa.LargeStringArray, length: int, wanted: Mask | None = None)
     wanted = _all(texts) if wanted is None else wanted
     found = np.empty(_most_words(offsets), np.uint64)
     counts = np.zeros(len(texts), np.int64)
-    total = find_anchors(values, offsets, wanted, character_table(), length, _longest(offsets), found, counts)
+    total = find_anchors(
+        values, offsets, wanted, character_table(), length, _longest(offsets), found, counts
+    )
     return found[:total].copy(), counts
 
 
@@ -73,14 +77,26 @@ def repeated(hashes: Hashes) -> Mask:
     return mask
 
 
-def windows(texts: pa.LargeStringArray, length: int, flags: Mask, wanted: Mask | None = None) -> Occurrences:
+def windows(
+    texts: pa.LargeStringArray, length: int, flags: Mask, wanted: Mask | None = None
+) -> Occurrences:
     """The windows whose anchor is flagged, in order; ``flags`` are of the anchors of the same texts, as :func:`anchors` gives them."""
     values, offsets = text_buffers(texts)
     wanted = _all(texts) if wanted is None else wanted
     most = min(_most_words(offsets), int(flags.sum()) * (length - length // 2 + 1))
     found = Occurrences.room(most)
     total = find_windows(
-        values, offsets, wanted, character_table(), length, _longest(offsets), flags, found.key, found.row, found.start, found.end
+        values,
+        offsets,
+        wanted,
+        character_table(),
+        length,
+        _longest(offsets),
+        flags,
+        found.key,
+        found.row,
+        found.start,
+        found.end,
     )
     return found.filled(total)
 
@@ -96,7 +112,9 @@ def ends_with_separators(texts: pa.LargeStringArray, row: Rows, end: Rows) -> Ro
 def check_length(length: int) -> None:
     if isinstance(length, bool) or not isinstance(length, int) or not SHORTEST <= length <= LONGEST:
         fix = f"give {SHORTEST} to {LONGEST} words"
-        raise UserError("repeated spans: length out of range", field="length", found=length, fix=fix)
+        raise UserError(
+            "repeated spans: length out of range", field="length", found=length, fix=fix
+        )
 
 
 def _all(texts: pa.LargeStringArray) -> Mask:
@@ -134,8 +152,16 @@ def find_anchors(
     values: Bytes, offsets: Rows, wanted: Mask, table: Codes, length: int, longest: int, found: Hashes, counts: Rows
 ) -> int:  # fmt: skip
     """Anchors of every wanted text; returns how many."""
-    starts, ends, chosen = np.empty(longest, np.int64), np.empty(longest, np.int64), np.empty(longest, np.int64)
-    bare, full, grams = np.empty(longest, np.uint64), np.empty(longest, np.uint64), np.empty(longest, np.uint64)
+    starts, ends, chosen = (
+        np.empty(longest, np.int64),
+        np.empty(longest, np.int64),
+        np.empty(longest, np.int64),
+    )
+    bare, full, grams = (
+        np.empty(longest, np.uint64),
+        np.empty(longest, np.uint64),
+        np.empty(longest, np.uint64),
+    )
     gram = length // 2
     total = START
     for row in range(offsets.size - 1):
@@ -159,8 +185,16 @@ def find_windows(
     keys: Hashes, rows: Rows, first: Rows, behind: Rows,
 ) -> int:  # fmt: skip
     """Windows with a flagged anchor; returns how many."""
-    starts, ends, chosen = np.empty(longest, np.int64), np.empty(longest, np.int64), np.empty(longest, np.int64)
-    bare, full, grams = np.empty(longest, np.uint64), np.empty(longest, np.uint64), np.empty(longest, np.uint64)
+    starts, ends, chosen = (
+        np.empty(longest, np.int64),
+        np.empty(longest, np.int64),
+        np.empty(longest, np.int64),
+    )
+    bare, full, grams = (
+        np.empty(longest, np.uint64),
+        np.empty(longest, np.uint64),
+        np.empty(longest, np.uint64),
+    )
     gram = length // 2
     anchor, total = START - 1, START
     for row in range(offsets.size - 1):
@@ -174,12 +208,20 @@ def find_windows(
             anchor += int(window == 0 or chosen[window] != chosen[window - 1])
             if flags[anchor]:
                 keys[total], rows[total] = grams[window], row
-                first[total], behind[total] = starts[window] - offsets[row], ends[window + length - 1] - offsets[row]
+                first[total], behind[total] = (
+                    starts[window] - offsets[row],
+                    ends[window + length - 1] - offsets[row],
+                )
                 total += 1
     return total
 
 
 @kernel
-def next_words(values: Bytes, offsets: Rows, row: Rows, end: Rows, table: Codes, reach: Rows) -> None:
+def next_words(
+    values: Bytes, offsets: Rows, row: Rows, end: Rows, table: Codes, reach: Rows
+) -> None:
     for k in range(row.size):
-        reach[k] = separators_after(values, offsets[row[k]] + end[k], offsets[row[k] + 1], table) - offsets[row[k]]
+        reach[k] = (
+            separators_after(values, offsets[row[k]] + end[k], offsets[row[k] + 1], table)
+            - offsets[row[k]]
+        )

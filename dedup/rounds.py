@@ -60,7 +60,9 @@ class Matches:
 
     def first(self, count: int) -> Matches:
         """A copy of the first ``count``."""
-        return Matches(self.row[:count].copy(), self.earlier[:count].copy(), self.similarity[:count].copy())
+        return Matches(
+            self.row[:count].copy(), self.earlier[:count].copy(), self.similarity[:count].copy()
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Settled:
     bounded: int
 
 
-def blocks(documents: int, first: int = FIRST_BLOCK, largest: int = LARGEST_BLOCK) -> list[tuple[int, int]]:
+def blocks(
+    documents: int, first: int = FIRST_BLOCK, largest: int = LARGEST_BLOCK
+) -> list[tuple[int, int]]:
     """Rows of the rounds, (from, to): the first block small, since it is compared within itself, each next as large as all before."""
     found, start = [], 0
     while start < documents:
@@ -86,11 +90,15 @@ def blocks(documents: int, first: int = FIRST_BLOCK, largest: int = LARGEST_BLOC
     return found
 
 
-def matches_before(cluster: Cluster, kept: NDArray[np.bool_], decided: int, rows: tuple[int, int], bounds: Bounds) -> Matches:
+def matches_before(
+    cluster: Cluster, kept: NDArray[np.bool_], decided: int, rows: tuple[int, int], bounds: Bounds
+) -> Matches:
     """Compare rows (from, to) with what is kept of the ``decided`` first rows. kept: (n,) bool, read up to ``decided``."""
     work = _Work(cluster, kept, decided, bounds.max_comparisons)
     space = max(1 << 16, 4 * min(bounds.max_comparisons, len(cluster)))
-    found = Matches(np.empty(space, np.int64), np.empty(space, np.int64), np.empty(space, np.float64))
+    found = Matches(
+        np.empty(space, np.int64), np.empty(space, np.int64), np.empty(space, np.float64)
+    )
     parts = [found.first(0)]
     row = rows[0]
     while row < rows[1]:  # in as many calls as matches fill the space
@@ -112,19 +120,36 @@ def joined(parts: Sequence[Matches]) -> Matches:
 
 
 def settle_block(
-    cluster: Cluster, kept: NDArray[np.bool_], decided: int, rows: tuple[int, int], matches: Matches, bounds: Bounds
+    cluster: Cluster,
+    kept: NDArray[np.bool_],
+    decided: int,
+    rows: tuple[int, int],
+    matches: Matches,
+    bounds: Bounds,
 ) -> Settled:
     """Decide rows (from, to) in order; ``rows[0]`` is ``decided``, and ``matches`` those of the whole block with what was kept before."""
     work = _Work(cluster, kept, decided, bounds.max_comparisons)
     size = rows[1] - rows[0]
-    best, similarity, hits = np.full(size, -1, np.int64), np.zeros(size, np.float32), np.zeros(size, np.int32)
+    best, similarity, hits = (
+        np.full(size, -1, np.int64),
+        np.zeros(size, np.float32),
+        np.zeros(size, np.int32),
+    )
     match_offsets = np.searchsorted(matches.row, np.arange(rows[0], rows[1] + 1))
     compared, skipped, bounded = _settle(
         rows[0], rows[1], *work.tables, cluster.starts, cluster.ends, cluster.hashes, bounds.contained, bounds.threshold,
         bounds.max_comparisons, match_offsets, matches.earlier, matches.similarity, best, similarity, hits,
     )  # fmt: skip
     gone = np.flatnonzero(best >= 0)
-    return Settled(gone + rows[0], best[gone], similarity[gone], hits[gone], int(compared), int(skipped), int(bounded))
+    return Settled(
+        gone + rows[0],
+        best[gone],
+        similarity[gone],
+        hits[gone],
+        int(compared),
+        int(skipped),
+        int(bounded),
+    )
 
 
 class _Work:
@@ -132,14 +157,33 @@ class _Work:
 
     def __init__(self, cluster: Cluster, kept: NDArray[np.bool_], decided: int, limit: int) -> None:
         documents, groups = len(cluster), cluster.groups
-        offsets, membership = np.zeros(documents + 1, np.int64), np.empty(len(groups.members), np.int64)
+        offsets, membership = (
+            np.zeros(documents + 1, np.int64),
+            np.empty(len(groups.members), np.int64),
+        )
         _memberships(groups.offsets, groups.members, offsets, membership)
-        kept_members, counts = np.empty(len(groups.members), np.int64), np.zeros(len(groups), np.int64)
+        kept_members, counts = (
+            np.empty(len(groups.members), np.int64),
+            np.zeros(len(groups), np.int64),
+        )
         _kept_of_groups(groups.offsets, groups.members, kept, decided, kept_members, counts)
         order = np.arange(documents, dtype=np.int64)
-        scratch = np.full(documents, -1, np.int64), np.zeros(documents, np.int32), np.empty(documents, np.int64)
+        scratch = (
+            np.full(documents, -1, np.int64),
+            np.zeros(documents, np.int32),
+            np.empty(documents, np.int64),
+        )
         keys = np.empty(documents, np.uint64), np.empty(documents, np.uint64)
-        self.tables = (offsets, membership, groups.offsets, kept_members, counts, order, *scratch, *keys)
+        self.tables = (
+            offsets,
+            membership,
+            groups.offsets,
+            kept_members,
+            counts,
+            order,
+            *scratch,
+            *keys,
+        )
 
 
 @kernel
@@ -159,7 +203,14 @@ def _memberships(group_offsets: Rows, members: Rows, offsets: Rows, membership: 
 
 
 @kernel
-def _kept_of_groups(group_offsets: Rows, members: Rows, kept: NDArray[np.bool_], decided: int, kept_members: Rows, counts: Rows) -> None:
+def _kept_of_groups(
+    group_offsets: Rows,
+    members: Rows,
+    kept: NDArray[np.bool_],
+    decided: int,
+    kept_members: Rows,
+    counts: Rows,
+) -> None:
     """Kept members of each group among the ``decided`` first rows, in order, where the group's members begin."""
     for group in range(group_offsets.size - 1):
         start = group_offsets[group]
@@ -178,7 +229,17 @@ def _looked_at(
 ) -> tuple[int, int]:  # fmt: skip
     """Kept documents that ``row`` is compared with, into ``candidates``: how many, and how many were left out."""
     found, beyond = gather_candidates(
-        membership, offsets[row], offsets[row + 1], group_offsets, kept_members, counts, limit, row, stamps, shared, candidates
+        membership,
+        offsets[row],
+        offsets[row + 1],
+        group_offsets,
+        kept_members,
+        counts,
+        limit,
+        row,
+        stamps,
+        shared,
+        candidates,
     )
     if found > limit:
         most_shared_first(candidates, found, shared, order, order, keys, spare)
@@ -197,11 +258,25 @@ def _match(
     count = 0
     while row < last and count + min(limit, stamps.size) <= found_row.size:
         found, _ = _looked_at(
-            row, offsets, membership, group_offsets, kept_members, counts, order, stamps, shared, candidates, keys, spare, limit
+            row,
+            offsets,
+            membership,
+            group_offsets,
+            kept_members,
+            counts,
+            order,
+            stamps,
+            shared,
+            candidates,
+            keys,
+            spare,
+            limit,
         )
         for k in range(found):
             other = candidates[k]
-            value = bounded_similarity(hashes, starts[row], ends[row], starts[other], ends[other], contained, threshold)
+            value = bounded_similarity(
+                hashes, starts[row], ends[row], starts[other], ends[other], contained, threshold
+            )
             if value >= threshold:
                 found_row[count], found_earlier[count], found_similarity[count] = row, other, value
                 count += 1
@@ -222,7 +297,19 @@ def _settle(
     for row in range(first, last):
         place = row - first
         found, beyond = _looked_at(
-            row, offsets, membership, group_offsets, kept_members, counts, order, stamps, shared, candidates, keys, spare, limit
+            row,
+            offsets,
+            membership,
+            group_offsets,
+            kept_members,
+            counts,
+            order,
+            stamps,
+            shared,
+            candidates,
+            keys,
+            spare,
+            limit,
         )
         compared += found
         skipped += beyond
@@ -236,7 +323,9 @@ def _settle(
                     if earlier[m] == other:
                         value = match_similarity[m]
             else:
-                value = bounded_similarity(hashes, starts[row], ends[row], starts[other], ends[other], contained, floor)
+                value = bounded_similarity(
+                    hashes, starts[row], ends[row], starts[other], ends[other], contained, floor
+                )
             if value > floor or (value >= floor and (best[place] < 0 or other < best[place])):
                 best[place], floor = other, value
         if best[place] >= 0:

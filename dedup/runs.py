@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def equal_runs(keys: NDArray[Any], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def equal_runs(
+    keys: NDArray[Any], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows with equal keys, runs of one left out: offsets (runs + 1,) and members.
 
     ``keys`` and ``rows`` are (n,); runs come in the order of their keys, members by row. One sort

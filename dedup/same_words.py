@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
 from dedup import words as _words
-from dedup.words import BASIS, BLOCK, MIX, START, Bytes, Codes, Hashes, Rows, character_table, mix_words, scan_words
+from dedup.words import (
+    BASIS,
+    BLOCK,
+    MIX,
+    START,
+    Bytes,
+    Codes,
+    Hashes,
+    Rows,
+    character_table,
+    mix_words,
+    scan_words,
+)
 
 ALGORITHM = f"same words/1 {_words.ALGORITHM}"
 
@@ -30,7 +42,9 @@ def same_words_hashes(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint64], N
 
 
 @kernel
-def hash_words_in_order(values: Bytes, offsets: Rows, table: Codes, hashes: Hashes, has_words: NDArray[np.bool_]) -> None:
+def hash_words_in_order(
+    values: Bytes, offsets: Rows, table: Codes, hashes: Hashes, has_words: NDArray[np.bool_]
+) -> None:
     """Both chains over the words of each text."""
     words = np.empty(BLOCK, np.uint64)
     for row in range(offsets.size - 1):

@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
-from dedup.words import BASIS, BLOCK, MIX, START, Bytes, Codes, Hashes, Rows, character_table, mix_words, scan_words
+from dedup.words import (
+    BASIS,
+    BLOCK,
+    MIX,
+    START,
+    Bytes,
+    Codes,
+    Hashes,
+    Rows,
+    character_table,
+    mix_words,
+    scan_words,
+)
 
 MAX_NGRAMS = 256  # far below words.BLOCK, whose tail carries over from block to block
 
@@ -58,7 +70,9 @@ def place_constants(ngrams: int) -> Hashes:
 
 
 @kernel
-def add_places(words: Hashes, shingles: Hashes, last: int, constants: Hashes, first_place: int, end_place: int) -> None:
+def add_places(
+    words: Hashes, shingles: Hashes, last: int, constants: Hashes, first_place: int, end_place: int
+) -> None:
     """Add the places ``first_place`` to ``end_place - 1`` to the sums of ``last`` shingles; place 0 starts them."""
     for j in range(first_place, end_place):
         constant = constants[j]
@@ -89,7 +103,15 @@ def hash_shingles(words: Hashes, count: int, constants: Hashes, shingles: Hashes
 
 @kernel
 def next_shingles(
-    values: Bytes, i: int, end: int, table: Codes, constants: Hashes, words: Hashes, kept: int, state: np.uint64, shingles: Hashes
+    values: Bytes,
+    i: int,
+    end: int,
+    table: Codes,
+    constants: Hashes,
+    words: Hashes,
+    kept: int,
+    state: np.uint64,
+    shingles: Hashes,
 ) -> tuple[int, np.uint64, int, int]:
     """Shingles of the next block of a text.
 
@@ -132,7 +154,14 @@ def sort_radix(keys: Hashes, first: int, last: int, spare: Hashes) -> None:
 
 @kernel
 def collect_sets(
-    values: Bytes, offsets: Rows, wanted: NDArray[np.bool_], table: Codes, constants: Hashes, sets: Hashes, spare: Hashes, bounds: Rows
+    values: Bytes,
+    offsets: Rows,
+    wanted: NDArray[np.bool_],
+    table: Codes,
+    constants: Hashes,
+    sets: Hashes,
+    spare: Hashes,
+    bounds: Rows,
 ) -> None:
     """Sorted unique shingles of each wanted text into ``sets``, where they end into ``bounds``."""
     words = np.empty(BLOCK, np.uint64)
@@ -142,7 +171,9 @@ def collect_sets(
         first = total
         i, end, state, carried = offsets[row], offsets[row + 1], BASIS, START
         while i < end and wanted[row]:
-            i, state, carried, found = next_shingles(values, i, end, table, constants, words, carried, state, shingles)
+            i, state, carried, found = next_shingles(
+                values, i, end, table, constants, words, carried, state, shingles
+            )
             for k in range(found):
                 sets[total + k] = shingles[k]
             total += found
@@ -156,7 +187,9 @@ def collect_sets(
         bounds[row] = total
 
 
-def shingle_sets(texts: pa.LargeStringArray, ngrams: int, wanted: NDArray[np.bool_] | None = None) -> ShingleSets:
+def shingle_sets(
+    texts: pa.LargeStringArray, ngrams: int, wanted: NDArray[np.bool_] | None = None
+) -> ShingleSets:
     """The set of shingles of each text; texts not ``wanted`` (n,) and texts shorter than ``ngrams`` words have the empty set.
 
     Needs 8 bytes per two bytes of wanted text while it runs, 8 bytes per distinct shingle afterwards.
@@ -167,5 +200,7 @@ def shingle_sets(texts: pa.LargeStringArray, ngrams: int, wanted: NDArray[np.boo
     sets = np.empty(int(lengths.sum() // 2) + len(offsets), np.uint64)
     spare = np.empty(int(lengths.max(initial=0) // 2) + 1, np.uint64)
     bounds = np.zeros(len(offsets), np.int64)
-    collect_sets(values, offsets, wanted, character_table(), place_constants(ngrams), sets, spare, bounds[1:])
+    collect_sets(
+        values, offsets, wanted, character_table(), place_constants(ngrams), sets, spare, bounds[1:]
+    )
     return ShingleSets(bounds, sets[: bounds[-1]].copy())

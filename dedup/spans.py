@@ -56,11 +56,21 @@ class Occurrences(_Columns):
     @staticmethod
     def room(most: int) -> Occurrences:
         """Columns to be filled; memory is taken where it is written to."""
-        return Occurrences(np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64))
+        return Occurrences(
+            np.empty(most, np.uint64),
+            np.empty(most, np.int64),
+            np.empty(most, np.int64),
+            np.empty(most, np.int64),
+        )
 
     def filled(self, count: int) -> Occurrences:
         """The first ``count`` rows, on their own."""
-        return Occurrences(self.key[:count].copy(), self.row[:count].copy(), self.start[:count].copy(), self.end[:count].copy())
+        return Occurrences(
+            self.key[:count].copy(),
+            self.row[:count].copy(),
+            self.start[:count].copy(),
+            self.end[:count].copy(),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,12 @@ def concatenated(kind: type[Columns], parts: list[Columns]) -> Columns:
     """Tables one behind the other; without any, a table without rows."""
     types = {"key": np.uint64}
     none = [np.empty(0, types.get(field.name, np.int64)) for field in fields(kind)]
-    return kind(*(np.concatenate([none[k], *(getattr(part, field.name) for part in parts)]) for k, field in enumerate(fields(kind))))
+    return kind(
+        *(
+            np.concatenate([none[k], *(getattr(part, field.name) for part in parts)])
+            for k, field in enumerate(fields(kind))
+        )
+    )
 
 
 def repeats(found: Occurrences, rank: Rows, times: int = 1) -> tuple[Rows, Rows]:
@@ -89,14 +104,18 @@ def repeats(found: Occurrences, rank: Rows, times: int = 1) -> tuple[Rows, Rows]
     """
     order = stable_order(found.key)
     again, first = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
-    count = later_ones(found.key, order, rank, found.start, found.end, np.empty(times, np.int64), again, first)
+    count = later_ones(
+        found.key, order, rank, found.start, found.end, np.empty(times, np.int64), again, first
+    )
     return again[:count], first[:count]
 
 
 def repeating(found: Occurrences, rank: Rows, times: int = 1) -> Spans:
     """The same as spans, each with the place it repeats; their bytes are not compared yet."""
     again, first = repeats(found, rank, times)
-    return Spans(found.row[again], found.start[again], found.end[again], found.row[first], found.start[first])
+    return Spans(
+        found.row[again], found.start[again], found.end[again], found.row[first], found.start[first]
+    )
 
 
 def join_runs(spans: Spans) -> Spans:
@@ -106,8 +125,12 @@ def join_runs(spans: Spans) -> Spans:
     """
     # most that can be joined follow one another here
     spans = _joined(spans, stable_order(spans.row, stable_order(spans.start)))
-    spans = _joined(spans, np.lexsort((spans.start, spans.kept_start - spans.start, spans.kept_row, spans.row)))
-    return spans.take(np.lexsort((spans.kept_start, spans.kept_row, spans.end, spans.start, spans.row)))
+    spans = _joined(
+        spans, np.lexsort((spans.start, spans.kept_start - spans.start, spans.kept_row, spans.row))
+    )
+    return spans.take(
+        np.lexsort((spans.kept_start, spans.kept_row, spans.end, spans.start, spans.row))
+    )
 
 
 def _joined(spans: Spans, order: Rows) -> Spans:
@@ -125,17 +148,27 @@ def verified(texts: pa.LargeStringArray, spans: Spans, reach: Rows) -> Spans:
     """
     wanted = stretches(texts, spans.row, spans.start, reach)
     equal = agreeing(texts, spans.kept_row, spans.kept_start, wanted, spans.end - spans.start)
-    return join_runs(Spans(spans.row, spans.start, spans.start + equal, spans.kept_row, spans.kept_start).take(equal > 0))
+    return join_runs(
+        Spans(spans.row, spans.start, spans.start + equal, spans.kept_row, spans.kept_start).take(
+            equal > 0
+        )
+    )
 
 
-def agreeing(texts: pa.LargeStringArray, row: Rows, start: Rows, wanted: pa.LargeBinaryArray, least: Rows) -> Rows:
+def agreeing(
+    texts: pa.LargeStringArray, row: Rows, start: Rows, wanted: pa.LargeBinaryArray, least: Rows
+) -> Rows:
     """How many bytes of ``wanted`` (n,) stand in ``texts`` at (row, start), (n,); 0 where fewer than ``least`` of them do.
 
     A stretch never ends within a character.
     """
     values, offsets = text_buffers(texts)
     _, wanted_offsets, wanted_values = wanted.buffers()
-    bounds = np.zeros(1, np.int64) if not len(wanted) else np.frombuffer(wanted_offsets, np.int64, len(wanted) + 1, wanted.offset * 8)
+    bounds = (
+        np.zeros(1, np.int64)
+        if not len(wanted)
+        else np.frombuffer(wanted_offsets, np.int64, len(wanted) + 1, wanted.offset * 8)
+    )
     given = np.frombuffer(wanted_values if wanted_values is not None else b"", np.uint8)
     given.flags.writeable = bounds.flags.writeable = False
     equal = np.zeros(len(wanted), np.int64)
@@ -149,22 +182,37 @@ def stretches(texts: pa.LargeStringArray, row: Rows, start: Rows, end: Rows) -> 
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(end - start)])
     gathered = np.empty(int(bounds[-1]), np.uint8)
     gather(values, offsets[row] + start, bounds, gathered)
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(row), [None, pa.py_buffer(bounds), pa.py_buffer(gathered)])
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(row), [None, pa.py_buffer(bounds), pa.py_buffer(gathered)]
+    )
 
 
-def cut(texts: pa.LargeStringArray, row: Rows, start: Rows, end: Rows) -> tuple[pa.LargeStringArray, Rows]:
+def cut(
+    texts: pa.LargeStringArray, row: Rows, start: Rows, end: Rows
+) -> tuple[pa.LargeStringArray, Rows]:
     """The texts without the stretches, sorted by row and start, which may overlap; and the bytes taken from each, (n,)."""
     values, offsets = text_buffers(texts)
     left = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
     bounds = np.zeros(len(offsets), np.int64)
     copy_rest(values, offsets, row, start, end, left, bounds)
     size = int(bounds[-1])
-    rest = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(bounds), pa.py_buffer(left[:size].copy()))
+    rest = pa.LargeStringArray.from_buffers(
+        len(texts), pa.py_buffer(bounds), pa.py_buffer(left[:size].copy())
+    )
     return rest, np.diff(offsets) - np.diff(bounds)
 
 
 @kernel
-def later_ones(key: Hashes, order: Rows, rank: Rows, start: Rows, end: Rows, earliest: Rows, again: Rows, first: Rows) -> int:
+def later_ones(
+    key: Hashes,
+    order: Rows,
+    rank: Rows,
+    start: Rows,
+    end: Rows,
+    earliest: Rows,
+    again: Rows,
+    first: Rows,
+) -> int:
     """Of the rows of each key, in the order of keys: the ``earliest.size`` first stay, the others go to ``again`` with the very first."""
     count, head = 0, 0
     while head < order.size:
@@ -191,7 +239,9 @@ def before(one: int, other: int, rank: Rows, start: Rows) -> bool:
 
 
 @kernel
-def choose_earliest(order: Rows, head: int, tail: int, rank: Rows, start: Rows, earliest: Rows) -> None:
+def choose_earliest(
+    order: Rows, head: int, tail: int, rank: Rows, start: Rows, earliest: Rows
+) -> None:
     """The first rows in keep order among ``order[head:tail]``, which are no fewer, by insertion."""
     held = 0
     for k in range(head, tail):
@@ -245,7 +295,9 @@ def gather(values: Bytes, start: Rows, bounds: Rows, gathered: Bytes) -> None:
 
 
 @kernel
-def copy_rest(values: Bytes, offsets: Rows, row: Rows, start: Rows, end: Rows, left: Bytes, bounds: Rows) -> None:
+def copy_rest(
+    values: Bytes, offsets: Rows, row: Rows, start: Rows, end: Rows, left: Bytes, bounds: Rows
+) -> None:
     """Copy each text but for its stretches; where each rest ends goes into ``bounds``."""
     k, size = 0, 0
     for text in range(offsets.size - 1):

@@ -21,7 +21,22 @@ from artifacts.ids import binary16
 ALGORITHM = "url/1 rfc3986"
 
 TRACKING = frozenset(
-    ("gclid", "dclid", "gbraid", "wbraid", "fbclid", "msclkid", "yclid", "igshid", "mc_cid", "mc_eid", "twclid", "ttclid", "_ga", "_gl")
+    (
+        "gclid",
+        "dclid",
+        "gbraid",
+        "wbraid",
+        "fbclid",
+        "msclkid",
+        "yclid",
+        "igshid",
+        "mc_cid",
+        "mc_eid",
+        "twclid",
+        "ttclid",
+        "_ga",
+        "_gl",
+    )
 )
 TRACKING_PREFIX = "utm_"
 
@@ -36,7 +51,10 @@ def normal_url(url: str) -> str:
     text = url.strip()
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
+        host, port = (
+            parts.hostname or "",
+            parts.netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":"),
+        )
     except ValueError:  # brackets that hold no address
         return text
     if not parts.scheme or not host:
@@ -47,7 +65,11 @@ def normal_url(url: str) -> str:
     if port[1] and port[2] and port[2] != _DEFAULT_PORTS.get(parts.scheme):
         place += f":{port[2]}"
     path = _without_dots(_encoded(parts.path)) or "/"
-    query = "&".join(_encoded(pair) for pair in parts.query.split("&") if not _tracks(pair)) if parts.query else ""
+    query = (
+        "&".join(_encoded(pair) for pair in parts.query.split("&") if not _tracks(pair))
+        if parts.query
+        else ""
+    )
     return f"{parts.scheme}://{place}{path}" + (f"?{query}" if query else "")
 
 
@@ -56,9 +78,16 @@ def url_hashes(urls: pa.StringArray) -> pa.FixedSizeBinaryArray:
     values = urls.to_pylist()
     missing = np.array([not value or not value.strip() for value in values], bool)
     digest = xxhash.xxh3_128_digest
-    raw = b"".join([bytes(16) if gone else digest(normal_url(value).encode()) for value, gone in zip(values, missing, strict=True)])
+    raw = b"".join(
+        [
+            bytes(16) if gone else digest(normal_url(value).encode())
+            for value, gone in zip(values, missing, strict=True)
+        ]
+    )
     bits = pa.array(~missing).buffers()[1]
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(values), [bits, binary16(raw).buffers()[1]])
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), len(values), [bits, binary16(raw).buffers()[1]]
+    )
 
 
 def _tracks(pair: str) -> bool:

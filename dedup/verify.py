@@ -57,7 +57,12 @@ class Verdict:
 
 
 def greedy_keep(
-    priority: Rows, groups: Groups, sets: ShingleSets, threshold: float, max_comparisons: int = MAX_COMPARISONS, measure: str = JACCARD
+    priority: Rows,
+    groups: Groups,
+    sets: ShingleSets,
+    threshold: float,
+    max_comparisons: int = MAX_COMPARISONS,
+    measure: str = JACCARD,
 ) -> Verdict:
     """Verify candidates greedily in keep order.
 
@@ -94,26 +99,52 @@ def greedy_keep(
 def jaccard(sets: ShingleSets, left: Rows, right: Rows) -> NDArray[np.float32]:
     """Exact Jaccard similarity of pairs of rows, (pairs,); 0 for two empty sets."""
     similarity = np.zeros(len(left), np.float32)
-    compare_pairs(sets.offsets, sets.hashes, left.astype(np.int64), right.astype(np.int64), similarity)
+    compare_pairs(
+        sets.offsets, sets.hashes, left.astype(np.int64), right.astype(np.int64), similarity
+    )
     return similarity
 
 
-def _check(priority: Rows, groups: Groups, sets: ShingleSets, threshold: float, max_comparisons: int, measure: str) -> None:
+def _check(
+    priority: Rows,
+    groups: Groups,
+    sets: ShingleSets,
+    threshold: float,
+    max_comparisons: int,
+    measure: str,
+) -> None:
     if measure not in MEASURES:
-        raise UserError("verification: no such measure of similarity", field="measure", found=measure, allowed=MEASURES)
+        raise UserError(
+            "verification: no such measure of similarity",
+            field="measure",
+            found=measure,
+            allowed=MEASURES,
+        )
     if not 0.0 < threshold <= 1.0:
         fix = "give a number above 0, up to 1"
-        raise UserError("verification: the similarity threshold is out of range", field="verify", found=threshold, fix=fix)
+        raise UserError(
+            "verification: the similarity threshold is out of range",
+            field="verify",
+            found=threshold,
+            fix=fix,
+        )
     if max_comparisons < 1:
         fix = "give a whole number from 1 on"
-        raise UserError("verification: no comparison is allowed", field="max_comparisons", found=max_comparisons, fix=fix)
+        raise UserError(
+            "verification: no comparison is allowed",
+            field="max_comparisons",
+            found=max_comparisons,
+            fix=fix,
+        )
     documents = len(priority)
     if len(sets) != documents:
         raise ValueError(f"{documents} priorities but {len(sets)} shingle sets")
     if not np.array_equal(np.sort(priority), np.arange(documents)):
         raise ValueError("priority must be a permutation of 0 .. n - 1")
     if np.any(np.diff(sets.offsets)[groups.members] == 0):
-        raise ValueError("a grouped document has no shingle set; pass candidates() of the same groups as wanted")
+        raise ValueError(
+            "a grouped document has no shingle set; pass candidates() of the same groups as wanted"
+        )
 
 
 def _memberships(groups: Groups, documents: int) -> tuple[Rows, Rows]:
@@ -125,7 +156,9 @@ def _memberships(groups: Groups, documents: int) -> tuple[Rows, Rows]:
 
 
 @kernel
-def bounded_similarity(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, contained: bool, floor: float) -> float:
+def bounded_similarity(
+    hashes: Hashes, i: int, i_end: int, j: int, j_end: int, contained: bool, floor: float
+) -> float:
     """Jaccard similarity of two sorted sets, or the share of the first that is in the second; -1 once it cannot reach ``floor``."""
     first = i_end - i
     total = first + (j_end - j)
@@ -147,11 +180,21 @@ def bounded_similarity(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, c
 
 
 @kernel
-def compare_pairs(set_offsets: Rows, hashes: Hashes, left: Rows, right: Rows, similarity: NDArray[np.float32]) -> None:
+def compare_pairs(
+    set_offsets: Rows, hashes: Hashes, left: Rows, right: Rows, similarity: NDArray[np.float32]
+) -> None:
     """Jaccard similarity of each pair of rows."""
     for k in range(left.size):
         i, j = left[k], right[k]
-        similarity[k] = bounded_similarity(hashes, set_offsets[i], set_offsets[i + 1], set_offsets[j], set_offsets[j + 1], False, 0.0)
+        similarity[k] = bounded_similarity(
+            hashes,
+            set_offsets[i],
+            set_offsets[i + 1],
+            set_offsets[j],
+            set_offsets[j + 1],
+            False,
+            0.0,
+        )
 
 
 @kernel
@@ -178,7 +221,13 @@ def gather_candidates(
 
 @kernel
 def most_shared_first(
-    candidates: Rows, found: int, shared: NDArray[np.int32], priority: Rows, order: Rows, keys: Hashes, spare: Hashes
+    candidates: Rows,
+    found: int,
+    shared: NDArray[np.int32],
+    priority: Rows,
+    order: Rows,
+    keys: Hashes,
+    spare: Hashes,
 ) -> None:
     """Reorder candidates: most bands shared first, then most wanted."""
     for k in range(found):
@@ -197,13 +246,27 @@ def verify_in_order(
 ) -> tuple[int, int, int]:  # fmt: skip
     """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs compared, skipped, documents bounded."""
     documents = order.size
-    candidates, keys, spare = np.empty(documents, np.int64), np.empty(documents, np.uint64), np.empty(documents, np.uint64)
+    candidates, keys, spare = (
+        np.empty(documents, np.int64),
+        np.empty(documents, np.uint64),
+        np.empty(documents, np.uint64),
+    )
     compared = skipped = bounded = 0
     for place in range(documents):
         row = order[place]
         first, last = membership_offsets[row], membership_offsets[row + 1]
         found, beyond = gather_candidates(
-            membership, first, last, group_offsets, kept_members, kept_counts, limit, row, stamps, shared, candidates
+            membership,
+            first,
+            last,
+            group_offsets,
+            kept_members,
+            kept_counts,
+            limit,
+            row,
+            stamps,
+            shared,
+            candidates,
         )
         if found > limit:
             most_shared_first(candidates, found, shared, priority, order, keys, spare)
@@ -216,9 +279,17 @@ def verify_in_order(
         for k in range(found):
             other = candidates[k]
             value = bounded_similarity(
-                hashes, set_offsets[row], set_offsets[row + 1], set_offsets[other], set_offsets[other + 1], contained, floor
+                hashes,
+                set_offsets[row],
+                set_offsets[row + 1],
+                set_offsets[other],
+                set_offsets[other + 1],
+                contained,
+                floor,
             )
-            if value > floor or (value >= floor and (best[row] < 0 or priority[other] < priority[best[row]])):
+            if value > floor or (
+                value >= floor and (best[row] < 0 or priority[other] < priority[best[row]])
+            ):
                 best[row], floor = other, value
         if best[row] >= 0:
             similarity[row], hits[row] = floor, shared[best[row]]

@@ -62,10 +62,22 @@ def _ranges(windows: Windows, context: int, source: int, count: int) -> Iterator
     order = windows.orders(context)[source]
     rest = count
     head = min(rest, order.head)
-    yield from _places(windows, context, source, order, order.context.epoch, order.head_place, order.head_place + head, 0)
+    yield from _places(
+        windows,
+        context,
+        source,
+        order,
+        order.context.epoch,
+        order.head_place,
+        order.head_place + head,
+        0,
+    )
     rest -= head
     for row in range(min(rest, order.left_rows)):
-        yield from ((start, start + tokens) for _, start, tokens in windows.parts(context, source, order.head + row))
+        yield from (
+            (start, start + tokens)
+            for _, start, tokens in windows.parts(context, source, order.head + row)
+        )
     rest -= min(rest, order.left_rows)
     if rest >= order.windows > 0:
         yield 0, order.pinned.tokens if order.packed else order.windows * order.window
@@ -75,7 +87,14 @@ def _ranges(windows: Windows, context: int, source: int, count: int) -> Iterator
 
 
 def _places(
-    windows: Windows, context: int, source: int, order: SourceOrder, epoch: int, first: int, last: int, number: int
+    windows: Windows,
+    context: int,
+    source: int,
+    order: SourceOrder,
+    epoch: int,
+    first: int,
+    last: int,
+    number: int,
 ) -> Iterator[Range]:
     """Places first to last - 1 of an epoch, the first of which is window ``number`` of the context: whole groups as their blocks."""
     place = first
@@ -94,7 +113,10 @@ def _places(
         else:
             stop = min(end, last)
             for each in range(place, stop):
-                yield from ((begin, begin + tokens) for _, begin, tokens in windows.parts(context, source, number + each - first))
+                yield from (
+                    (begin, begin + tokens)
+                    for _, begin, tokens in windows.parts(context, source, number + each - first)
+                )
             place = stop
 
 

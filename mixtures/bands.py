@@ -27,7 +27,11 @@ def source_of(name: str) -> str:
 def names_meant(name: str, names: Iterable[str]) -> tuple[str, ...]:
     """Which of ``names`` a name means: itself where it is one of them, else all bands of it, in order."""
     names = tuple(names)
-    return (name,) if name in names else tuple(other for other in names if other.startswith(name + SEPARATOR))
+    return (
+        (name,)
+        if name in names
+        else tuple(other for other in names if other.startswith(name + SEPARATOR))
+    )
 
 
 def rule_of(rules: Mapping[str, Rule], name: str) -> tuple[str, Rule] | None:
@@ -53,7 +57,13 @@ def tokens_of(name: str, available: Mapping[str, int], field: str) -> int:
     return sum(available[other] for other in meant)
 
 
-def split(name: str, weight: float, factors: Mapping[str, float] | None, available: Mapping[str, int], field: str) -> dict[str, float]:
+def split(
+    name: str,
+    weight: float,
+    factors: Mapping[str, float] | None,
+    available: Mapping[str, int],
+    field: str,
+) -> dict[str, float]:
     """A source's weight as weights of its bands, in proportion to factor x tokens; without factors every band has 1.
 
     A source that is not split keeps its weight.
@@ -65,7 +75,11 @@ def split(name: str, weight: float, factors: Mapping[str, float] | None, availab
         if meant == (name,):
             return {name: weight}
     else:
-        bands = {other.split(SEPARATOR, 1)[1]: other for other in available if other.startswith(name + SEPARATOR)}
+        bands = {
+            other.split(SEPARATOR, 1)[1]: other
+            for other in available
+            if other.startswith(name + SEPARATOR)
+        }
         _check_factors(name, factors, bands, available, field)
         tokens = {other: factors[band] * available[other] for band, other in bands.items()}
     total = sum(tokens.values())
@@ -79,7 +93,13 @@ def split(name: str, weight: float, factors: Mapping[str, float] | None, availab
     return {other: weight * part / total for other, part in tokens.items() if part > 0}
 
 
-def _check_factors(name: str, factors: Mapping[str, float], bands: Mapping[str, str], available: Mapping[str, int], field: str) -> None:
+def _check_factors(
+    name: str,
+    factors: Mapping[str, float],
+    bands: Mapping[str, str],
+    available: Mapping[str, int],
+    field: str,
+) -> None:
     if not bands:
         split_sources = sorted({source_of(other) for other in available if SEPARATOR in other})
         raise UserError(
@@ -92,7 +112,11 @@ def _check_factors(name: str, factors: Mapping[str, float], bands: Mapping[str, 
     for band in factors:
         if band not in bands:
             raise UserError(
-                f"no such band of {name}", field=f"{field}.{band}", found=band, allowed=sorted(bands), fix="name one of the bands above"
+                f"no such band of {name}",
+                field=f"{field}.{band}",
+                found=band,
+                allowed=sorted(bands),
+                fix="name one of the bands above",
             )
     missing = [band for band in bands if band not in factors]
     if missing:

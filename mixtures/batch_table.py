@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from mixtures.fill import COLUMNS, FIRST, LENGTH, ROWS, SOURCE, START, TOKENS, VALUES, closed_batches
+from mixtures.fill import (
+    COLUMNS,
+    FIRST,
+    LENGTH,
+    ROWS,
+    SOURCE,
+    START,
+    TOKENS,
+    VALUES,
+    closed_batches,
+)
 from mixtures.stream import SourceStream
 
 if TYPE_CHECKING:
@@ -30,7 +40,9 @@ class BatchTable:
         self.cache = cache
         if cache is not None:
             sources = {id(stream.files): index for index, stream in enumerate(streams)}
-            cache.evicted = lambda parts, part, number: self.release(sources[id(parts)], part, number)
+            cache.evicted = lambda parts, part, number: self.release(
+                sources[id(parts)], part, number
+            )
         self.parts = np.zeros(len(streams) + 1, np.int64)
         np.cumsum([len(stream.pinned.parts) for stream in streams], out=self.parts[1:])
         self.part_starts = np.concatenate([stream.starts[:-1] for stream in streams])
@@ -42,7 +54,9 @@ class BatchTable:
 
     def open(self, pieces: Ints) -> None:
         """Map every record batch that the pieces need. Raises: UserError when one cannot be read, or a piece lies outside its source."""
-        outside = (pieces[:, FIRST] < 0) | (pieces[:, FIRST] + pieces[:, LENGTH] > self._tokens[pieces[:, SOURCE]])
+        outside = (pieces[:, FIRST] < 0) | (
+            pieces[:, FIRST] + pieces[:, LENGTH] > self._tokens[pieces[:, SOURCE]]
+        )
         if outside.any():
             source, first, tokens = pieces[int(np.argmax(outside)), SOURCE:].tolist()
             stream = self.streams[source]
@@ -57,8 +71,12 @@ class BatchTable:
             self.cache.begin()
             for _, _, source, start, tokens in pieces.tolist():
                 self.streams[source].touch(start, start + tokens)
-        while found := closed_batches(pieces, self.parts, self.part_starts, self.part_rows, self.rows, self._needed):
-            for source, place in {(int(source), int(place)) for source, place in self._needed[:found]}:
+        while found := closed_batches(
+            pieces, self.parts, self.part_starts, self.part_rows, self.rows, self._needed
+        ):
+            for source, place in {
+                (int(source), int(place)) for source, place in self._needed[:found]
+            }:
                 self._open(source, place)
 
     def release(self, source: int, part: int, number: int) -> None:

@@ -51,9 +51,17 @@ def check_caps(plan: Plan, first_segment: int, phase: Phase) -> None:
     """
     end = tokens_shown(plan, plan.steps).tolist()
     begin = tokens_shown(plan, plan.segments[first_segment].first_step).tolist()
-    shown = {name: (first, last) for name, first, last in zip(plan.names, begin, end, strict=True) if last > first}
+    shown = {
+        name: (first, last)
+        for name, first, last in zip(plan.names, begin, end, strict=True)
+        if last > first
+    }
     epochs = dict(zip(plan.names, epoch_tokens(plan).tolist(), strict=True))
-    caps = [cap for name, (first, last) in shown.items() for cap in caps_on(plan, name, epochs[name], phase, first, last)]
+    caps = [
+        cap
+        for name, (first, last) in shown.items()
+        for cap in caps_on(plan, name, epochs[name], phase, first, last)
+    ]
     broken = [cap for cap in caps if cap.shown > cap.tokens]
     if broken:
         worst = max(broken, key=lambda cap: Fraction(cap.shown, max(1, cap.tokens)))
@@ -82,10 +90,20 @@ def caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: in
     in_phase = rule_of(phase.max_epochs, name)
     if in_phase is not None:
         field = f"{phase.field}.max_epochs.{in_phase[0]}"
-        yield Cap(name, epoch, in_phase[1], field, allowed_tokens(epoch, in_phase[1]), end - begin, 0)
+        yield Cap(
+            name, epoch, in_phase[1], field, allowed_tokens(epoch, in_phase[1]), end - begin, 0
+        )
     in_run = rule_of(plan.rules.max_epochs, name)
     if in_run is not None:
-        yield Cap(name, epoch, in_run[1], f"mixture.max_epochs.{in_run[0]}", allowed_tokens(epoch, in_run[1]), end, begin)
+        yield Cap(
+            name,
+            epoch,
+            in_run[1],
+            f"mixture.max_epochs.{in_run[0]}",
+            allowed_tokens(epoch, in_run[1]),
+            end,
+            begin,
+        )
     times = plan.rules.max_repetitions
     if times is not None:
         yield Cap(name, epoch, times, "mixture.max_repetitions", times * epoch, end, begin)
@@ -112,7 +130,11 @@ def refuse(cap: Cap, phase: Phase, room: int | None = None, wanted: int = 0) -> 
         fix = f"take {cap.source} out of phase {phase.name}: what its cap allows was shown before"
     else:
         fix = f"in phase {phase.name} lower the weight of {cap.source} from {weight:g} to at most {fitting:.4g}"
-    raised = f"{-(-cap.shown // cap.epoch)}" if cap.field.endswith("repetitions") else f"{cap.shown / cap.epoch + 0.0005:.3f}"
+    raised = (
+        f"{-(-cap.shown // cap.epoch)}"
+        if cap.field.endswith("repetitions")
+        else f"{cap.shown / cap.epoch + 0.0005:.3f}"
+    )
     raise UserError(
         f"the plan goes through {cap.source} more often than its cap allows",
         field=cap.field,

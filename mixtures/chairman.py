@@ -53,7 +53,10 @@ class Mix:
         block, last_block = first // self.period, (last - 1) // self.period
         pieces = []
         for number in range(block, last_block + 1):
-            begin, end = max(first - number * self.period, 0), min(last - number * self.period, self.period)
+            begin, end = (
+                max(first - number * self.period, 0),
+                min(last - number * self.period, self.period),
+            )
             pieces.append(self._pattern(end).sequence[begin:end])
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -96,7 +99,9 @@ class _Pattern:
     def counts(self, windows: int) -> NDArray[np.int64]:
         milestone = windows // _MILESTONE
         rest = self.sequence[milestone * _MILESTONE : windows]
-        counts: NDArray[np.int64] = self.milestones[milestone] + np.bincount(rest, minlength=self.milestones.shape[1])
+        counts: NDArray[np.int64] = self.milestones[milestone] + np.bincount(
+            rest, minlength=self.milestones.shape[1]
+        )
         return counts
 
     def place_of(self, source: int, number: int) -> int:
@@ -110,13 +115,17 @@ class _Pattern:
 
 @lru_cache(maxsize=32)
 def _pattern(start: Shares, end: Shares, horizon: int, windows: int) -> _Pattern:
-    sequence = assign(np.array(start, np.int64), np.array(end, np.int64), horizon or SHARE_UNITS, windows)
+    sequence = assign(
+        np.array(start, np.int64), np.array(end, np.int64), horizon or SHARE_UNITS, windows
+    )
     sources, milestones = len(start), windows // _MILESTONE
     whole = sequence[: milestones * _MILESTONE].astype(np.int64)
     rows = np.repeat(np.arange(milestones), _MILESTONE) * sources
     counts = np.bincount(whole + rows, minlength=milestones * sources).reshape(milestones, sources)
     sequence.flags.writeable = False
-    return _Pattern(sequence, np.concatenate([np.zeros((1, sources), np.int64), np.cumsum(counts, axis=0)]))
+    return _Pattern(
+        sequence, np.concatenate([np.zeros((1, sources), np.int64), np.cumsum(counts, axis=0)])
+    )
 
 
 @kernel
@@ -143,7 +152,9 @@ def first_reaching(start: int, end: int, horizon: int, level: int, low: int) -> 
 
 
 @kernel
-def assign(start: NDArray[np.int64], end: NDArray[np.int64], horizon: int, windows: int) -> NDArray[np.int16]:
+def assign(
+    start: NDArray[np.int64], end: NDArray[np.int64], horizon: int, windows: int
+) -> NDArray[np.int16]:
     """Source of each of the first ``windows`` windows, (windows,); shares (sources,) in units of 1 / SHARE_UNITS.
 
     Sources wait in a list per window of their release (``head``, ``behind``); the ``free`` ones that may be served now are a heap
@@ -180,8 +191,12 @@ def assign(start: NDArray[np.int64], end: NDArray[np.int64], horizon: int, windo
         out[window] = chosen
         served[chosen] += 1
         level = served[chosen] * unit
-        release = max(first_reaching(start[chosen], end[chosen], horizon, level + slack, window), window + 2)
-        deadline[chosen] = first_reaching(start[chosen], end[chosen], horizon, level + unit - slack, deadline[chosen])
+        release = max(
+            first_reaching(start[chosen], end[chosen], horizon, level + slack, window), window + 2
+        )
+        deadline[chosen] = first_reaching(
+            start[chosen], end[chosen], horizon, level + unit - slack, deadline[chosen]
+        )
         if release <= windows:
             behind[chosen], head[release] = head[release], chosen
     return out

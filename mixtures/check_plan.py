@@ -42,7 +42,9 @@ class SourceCheck:
     findings: tuple[Finding, ...] = ()
 
 
-def check_plan(plan: Plan, folders: Folders, *, branch: str | None = None, deep: bool = False) -> list[SourceCheck]:
+def check_plan(
+    plan: Plan, folders: Folders, *, branch: str | None = None, deep: bool = False
+) -> list[SourceCheck]:
     """Check pins, counts, rules, and with ``deep`` every byte of the pinned parts and their indices.
 
     ``branch``: the name of the branch whose plan it is, for sources reserved for it.
@@ -100,9 +102,13 @@ def _damage(stream: SourceStream) -> Sequence[Finding]:
     """What is wrong with the pinned parts, block by block. Raises: UserError for a source on a store."""
     if "://" in stream.files.where:
         raise UserError(
-            "blocks on a store are checked from a copy", file=stream.files.where, fix="copy the shards to a local disk, or leave --deep out"
+            "blocks on a store are checked from a copy",
+            file=stream.files.where,
+            fix="copy the shards to a local disk, or leave --deep out",
         )
     findings: list[Finding] = []
     for record in stream.files.manifest.parts[: len(stream.pinned.parts)]:
-        findings += part_findings(Path(stream.files.where) / record.file, record, stream.files.manifest)[0]
+        findings += part_findings(
+            Path(stream.files.where) / record.file, record, stream.files.manifest
+        )[0]
     return findings

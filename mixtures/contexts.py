@@ -16,13 +16,21 @@ from mixtures.plan_format import Context, Left, PinnedSource, Plan, SourceContex
 from tokenizer.shards import ShardSource
 
 
-def first_context(pinned: tuple[PinnedSource, ...], sources: Sources, length: int, batch_windows: int, longest: int) -> Context:
+def first_context(
+    pinned: tuple[PinnedSource, ...],
+    sources: Sources,
+    length: int,
+    batch_windows: int,
+    longest: int,
+) -> Context:
     """The context of a plan's first step."""
     own = tuple(_fresh(source, sources, length, longest) for source in pinned)
     return Context(first_step=0, sequence_length=length, batch_windows=batch_windows, sources=own)
 
 
-def continued(contexts: tuple[Context, ...], pinned: tuple[PinnedSource, ...], sources: Sources, longest: int) -> tuple[Context, ...]:
+def continued(
+    contexts: tuple[Context, ...], pinned: tuple[PinnedSource, ...], sources: Sources, longest: int
+) -> tuple[Context, ...]:
     """The same contexts with places for sources that were pinned meanwhile: they begin in the last one."""
     new = pinned[len(contexts[-1].sources) :]
     if not new:
@@ -31,12 +39,17 @@ def continued(contexts: tuple[Context, ...], pinned: tuple[PinnedSource, ...], s
     for number, context in enumerate(contexts):
         here = number == len(contexts) - 1
         length = context.sequence_length
-        own = tuple(_fresh(source, sources, length, longest) if here else _absent(source, length) for source in new)
+        own = tuple(
+            _fresh(source, sources, length, longest) if here else _absent(source, length)
+            for source in new
+        )
         out.append(context.model_copy(update={"sources": (*context.sources, *own)}))
     return tuple(out)
 
 
-def next_context(plan: Plan, sources: Sources, length: int, batch_windows: int, longest: int) -> Context:
+def next_context(
+    plan: Plan, sources: Sources, length: int, batch_windows: int, longest: int
+) -> Context:
     """The context behind a plan's last step, with windows of ``length`` tokens."""
     number = len(plan.contexts) - 1
     shown = counts_at_end(plan, number).tolist()
@@ -44,7 +57,9 @@ def next_context(plan: Plan, sources: Sources, length: int, batch_windows: int, 
         _resumed(order, number, count, sources, length, longest)
         for order, count in zip(source_orders(plan, number), shown, strict=True)
     )
-    return Context(first_step=plan.steps, sequence_length=length, batch_windows=batch_windows, sources=own)
+    return Context(
+        first_step=plan.steps, sequence_length=length, batch_windows=batch_windows, sources=own
+    )
 
 
 def _fresh(pinned: PinnedSource, sources: Sources, length: int, longest: int) -> SourceContext:
@@ -53,7 +68,9 @@ def _fresh(pinned: PinnedSource, sources: Sources, length: int, longest: int) ->
 
 def _absent(pinned: PinnedSource, length: int) -> SourceContext:
     """In contexts that were over before a source was pinned."""
-    return SourceContext(block_tokens=length, windows=0, packed=(0, 0) if pinned.packing == "documents" else ())
+    return SourceContext(
+        block_tokens=length, windows=0, packed=(0, 0) if pinned.packing == "documents" else ()
+    )
 
 
 def _opened(pinned: PinnedSource, sources: Sources) -> ShardSource | PartFiles | None:
@@ -68,11 +85,23 @@ def _opened(pinned: PinnedSource, sources: Sources) -> ShardSource | PartFiles |
     return sources.get(pinned.name)
 
 
-def _resumed(order: SourceOrder, number: int, shown: int, sources: Sources, length: int, longest: int) -> SourceContext:
+def _resumed(
+    order: SourceOrder, number: int, shown: int, sources: Sources, length: int, longest: int
+) -> SourceContext:
     """A source's place in the next context, after ``shown`` windows in context ``number``."""
     own = order.context
-    keeps = order.windows > 0 and own.block_tokens >= length and (order.packed or own.block_tokens % length == 0)
-    fresh = cut(order.pinned, _opened(order.pinned, sources), length, own.block_tokens if keeps else None, longest)
+    keeps = (
+        order.windows > 0
+        and own.block_tokens >= length
+        and (order.packed or own.block_tokens % length == 0)
+    )
+    fresh = cut(
+        order.pinned,
+        _opened(order.pinned, sources),
+        length,
+        own.block_tokens if keeps else None,
+        longest,
+    )
     begun = order.head + order.left_rows
     if shown > begun:  # in whole epochs
         epochs, place = divmod(shown - begun, order.windows)

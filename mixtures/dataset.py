@@ -51,7 +51,10 @@ class PlanDataset(Dataset[dict[str, torch.Tensor]]):
             "lengths": batch.lengths,
             "source": batch.source,
         }
-        return {"step": torch.tensor(step), **{name: torch.from_numpy(array) for name, array in item.items()}}
+        return {
+            "step": torch.tensor(step),
+            **{name: torch.from_numpy(array) for name, array in item.items()},
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

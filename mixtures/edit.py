@@ -49,7 +49,9 @@ def rest(plan: Plan, step: int, change: Change) -> tuple[Phase, ...]:
     """What the plan shows from ``step`` on, with a change. Raises: UserError when the change does not fit what is left."""
     plan.segment_at(step)
     parts = planned_phases(plan)
-    here = next((number for number, part in enumerate(parts) if step < part.last_step), len(parts) - 1)
+    here = next(
+        (number for number, part in enumerate(parts) if step < part.last_step), len(parts) - 1
+    )
     current = parts[here]
     weights = changed_weights(current.phase, change)
     if change.decay is not None:
@@ -75,14 +77,31 @@ def changed_weights(phase: Phase, change: Change) -> dict[str, float]:
     weights = {name: weight for name, weight in phase.weights.items() if weight > 0}
     for name in change.drop:
         if name not in weights or name in change.weights:
-            what = "dropped and given a weight" if name in change.weights else f"not shown in phase {phase.name}"
-            raise UserError(
-                f"a source that is {what}", field="--drop", found=name, allowed=sorted(weights), fix="drop a source that is shown"
+            what = (
+                "dropped and given a weight"
+                if name in change.weights
+                else f"not shown in phase {phase.name}"
             )
-    others = {name: weight for name, weight in weights.items() if name not in change.drop and name not in change.weights}
+            raise UserError(
+                f"a source that is {what}",
+                field="--drop",
+                found=name,
+                allowed=sorted(weights),
+                fix="drop a source that is shown",
+            )
+    others = {
+        name: weight
+        for name, weight in weights.items()
+        if name not in change.drop and name not in change.weights
+    }
     for name, weight in change.weights.items():
         if not 0 <= weight <= 1:
-            raise UserError("a weight is a share of the tokens", field=f"--weight {name}", found=weight, allowed=["0 to 1"])
+            raise UserError(
+                "a weight is a share of the tokens",
+                field=f"--weight {name}",
+                found=weight,
+                allowed=["0 to 1"],
+            )
     left, total = 1 - fsum(change.weights.values()), fsum(others.values())
     if (total and left <= 0) or (not total and abs(left) > 1e-9):
         what = f"{left:.6g} for {', '.join(others) or 'no other source'}"
@@ -90,7 +109,9 @@ def changed_weights(phase: Phase, change: Change) -> dict[str, float]:
             "the weights do not come to a whole",
             field="--weight" if change.weights else "--drop",
             found=f"{what} of phase {phase.name}",
-            fix="lower the weights given, drop what is to go, or name fewer sources" if total else "give weights that sum to 1",
+            fix="lower the weights given, drop what is to go, or name fewer sources"
+            if total
+            else "give weights that sum to 1",
         )
     if not change.drop and not change.weights:
         return dict(phase.weights)
@@ -98,7 +119,9 @@ def changed_weights(phase: Phase, change: Change) -> dict[str, float]:
     return {name: weight for name, weight in {**scaled, **change.weights}.items() if weight > 0}
 
 
-def _decay(plan: Plan, step: int, current: PlannedPhase, weights: dict[str, float], change: Change) -> Phase:
+def _decay(
+    plan: Plan, step: int, current: PlannedPhase, weights: dict[str, float], change: Change
+) -> Phase:
     begun = plan.decay_step
     if begun is not None and begun < step:
         raise UserError(
@@ -126,7 +149,9 @@ def _rest_of(part: PlannedPhase, step: int) -> Phase | None:
     batch = part.phase.batch_tokens or 1
     steps = part.last_step - max(step, part.first_step)
     tokens = max(part.phase.tokens - done * batch, (steps - 1) * batch + 1)
-    return _resized(part.phase, tokens, max(0, part.ramp_steps - done) * batch) if steps > 0 else None
+    return (
+        _resized(part.phase, tokens, max(0, part.ramp_steps - done) * batch) if steps > 0 else None
+    )
 
 
 def _whole(part: PlannedPhase) -> Phase | None:
@@ -137,26 +162,39 @@ def _resized(phase: Phase, tokens: int, ramp: int) -> Phase:
     """The same phase in another length. Raises: UserError when that is none."""
     facts = phase.model_dump() | {"tokens": tokens, "ramp_tokens": min(ramp, tokens)}
     if not 1 <= tokens <= MOST_TOKENS:
-        raise UserError("not as many tokens as a phase may have", field=phase.field, found=tokens, allowed=[f"1 to {MOST_TOKENS:,}"])
+        raise UserError(
+            "not as many tokens as a phase may have",
+            field=phase.field,
+            found=tokens,
+            allowed=[f"1 to {MOST_TOKENS:,}"],
+        )
     return Phase.model_validate(facts)
 
 
-def _lengthened(current: PlannedPhase, phases: list[Phase | None], more: Mapping[str, int]) -> tuple[Phase, ...]:
+def _lengthened(
+    current: PlannedPhase, phases: list[Phase | None], more: Mapping[str, int]
+) -> tuple[Phase, ...]:
     """The phases that are left, each with the tokens more that it is given."""
     names = [current.phase.name, *(phase.name for phase in phases[1:] if phase is not None)]
     for name, tokens in more.items():
         if name not in names or tokens < 1:
             raise UserError(
-                f"no phase {name} from here on" if name not in names else "a phase is lengthened by tokens",
+                f"no phase {name} from here on"
+                if name not in names
+                else "a phase is lengthened by tokens",
                 field="--lengthen",
                 found=f"{name}={tokens}",
                 allowed=names if name not in names else ["1 or more"],
-                fix="name a phase that is not over" if name not in names else "say how many tokens more",
+                fix="name a phase that is not over"
+                if name not in names
+                else "say how many tokens more",
             )
         place = names.index(name)
         phase = phases[place]
         phases[place] = (
-            _resized(current.phase, tokens, 0) if phase is None else _resized(phase, phase.tokens + tokens, phase.ramp_tokens)
+            _resized(current.phase, tokens, 0)
+            if phase is None
+            else _resized(phase, phase.tokens + tokens, phase.ramp_tokens)
         )
     left = tuple(phase for phase in phases if phase is not None)
     if not left:

@@ -25,7 +25,9 @@ from artifacts.jit import kernel
 Ints = NDArray[np.int64]
 
 # columns of the table of record batches
-START, TOKENS, ROWS, VALUES, BYTES, OFFSETS, SPAN_OFFSETS, SPAN_STARTS, SPAN_ENDS, REMOVED = range(10)
+START, TOKENS, ROWS, VALUES, BYTES, OFFSETS, SPAN_OFFSETS, SPAN_STARTS, SPAN_ENDS, REMOVED = range(
+    10
+)
 COLUMNS = 10
 # columns of pieces
 ROW, PLACE, SOURCE, FIRST, LENGTH = range(5)
@@ -45,7 +47,9 @@ _pointer: Any = _pointer_to
 
 
 @kernel
-def batch_at(position: int, part_first: int, part_last: int, part_starts: Ints, part_rows: Ints, table: Ints) -> int:
+def batch_at(
+    position: int, part_first: int, part_last: int, part_starts: Ints, part_rows: Ints, table: Ints
+) -> int:
     """The record batch that holds a place of a stream; -1 - part where that part's batches are not in the table.
 
     ``part_starts`` (parts + 1,) of all sources one behind the other, of which ``part_first`` to ``part_last`` - 1 are the source's;
@@ -72,7 +76,9 @@ def batch_at(position: int, part_first: int, part_last: int, part_starts: Ints, 
 
 
 @kernel
-def closed_batches(pieces: Ints, parts: Ints, part_starts: Ints, part_rows: Ints, table: Ints, needed: Ints) -> int:
+def closed_batches(
+    pieces: Ints, parts: Ints, part_starts: Ints, part_rows: Ints, table: Ints, needed: Ints
+) -> int:
     """How many record batches the pieces need that are not open; ``needed`` (m, 2) takes source and a place in each, at most m.
 
     ``parts`` (sources + 1,): where each source's parts begin in ``part_starts``.
@@ -126,7 +132,9 @@ def fill_batch(
             source = pieces[number, SOURCE]
             place, left, inside = pieces[number, FIRST], pieces[number, LENGTH], False
             while left > 0:
-                batch = batch_at(place, parts[source], parts[source + 1], part_starts, part_rows, table)
+                batch = batch_at(
+                    place, parts[source], parts[source + 1], part_starts, part_rows, table
+                )
                 entry = table[batch]
                 offsets = carray(_pointer(entry[OFFSETS]), (entry[ROWS] + 1,), np.int64)
                 low = place - entry[START]
@@ -148,9 +156,20 @@ def fill_batch(
                         documents[at] = document
                         positions[at] = positions[at - 1] + 1 if inside else 0
                         weights[at] = 0
-                        if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
+                        if (
+                            entry[REMOVED] != 0
+                            and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text]
+                            != 0
+                        ):
                             targets[at] = eos
-                        at, low, left, run, opens, inside = at + 1, low + 1, left - 1, run - 1, False, True
+                        at, low, left, run, opens, inside = (
+                            at + 1,
+                            low + 1,
+                            left - 1,
+                            run - 1,
+                            False,
+                            True,
+                        )
                         # the next place has this EOS as its input and begins another document
                         if run == 0:
                             text, inside = text + 1, False
@@ -159,10 +178,15 @@ def fill_batch(
                     borders[count] = at
                     count += 1
                     inside = True
-                    largest = max(largest, _set(entry, low, at, run, bos if opens else -1, tokens, targets))
+                    largest = max(
+                        largest, _set(entry, low, at, run, bos if opens else -1, tokens, targets)
+                    )
                     _number(positions[at : at + run], documents[at : at + run], document)
                     _weigh(entry, text, begin, low, at, run, weights)
-                    if entry[REMOVED] != 0 and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0:
+                    if (
+                        entry[REMOVED] != 0
+                        and carray(_pointer(entry[REMOVED]), (entry[ROWS],), np.uint8)[text] != 0
+                    ):
                         tokens[at + (1 if opens else 0) : at + run] = eos
                         targets[at : at + run] = eos
                         weights[at : at + run] = 0
@@ -190,7 +214,15 @@ def _number(positions: NDArray[np.int32], documents: NDArray[np.int32], document
 
 
 @kernel
-def _set(entry: Ints, low: int, at: int, run: int, first: int, tokens: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
+def _set(
+    entry: Ints,
+    low: int,
+    at: int,
+    run: int,
+    first: int,
+    tokens: NDArray[np.int32],
+    targets: NDArray[np.int32],
+) -> int:
     """``run`` targets from token ``low`` of the record batch on, and their inputs; the first input is ``first`` unless that is -1.
 
     Returns the largest id read.
@@ -227,7 +259,9 @@ def _copy(values: Any, before: int, tokens: NDArray[np.int32], targets: NDArray[
 
 
 @kernel
-def _weigh(entry: Ints, text: int, begin: int, low: int, at: int, run: int, weights: NDArray[np.float32]) -> None:
+def _weigh(
+    entry: Ints, text: int, begin: int, low: int, at: int, run: int, weights: NDArray[np.float32]
+) -> None:
     """1 for targets inside the document's spans, 0 outside; without spans all are 1."""
     if entry[SPAN_OFFSETS] == 0:
         weights[at : at + run] = 1

@@ -41,17 +41,26 @@ def find_document(streams: Sequence[SourceStream], document: str) -> Found:
         key = int(stream.files.manifest.shuffle_key, 16)
         records = stream.files.manifest.parts[: len(stream.pinned.parts)]
         for append in dict.fromkeys(part.append for part in records):
-            parts = [number for number, part in enumerate(records) if part.append == append and part.rows]
+            parts = [
+                number for number, part in enumerate(records) if part.append == append and part.rows
+            ]
             found = _bisect(stream, parts, _order_key(wanted, key), key)
             if found is not None:
                 part, row = found
                 batch, inside = _row(stream, part, row)
                 start = batch.start + int(batch.offsets[inside])
                 return Found(index, part, row, start, batch.start + int(batch.offsets[inside + 1]))
-    raise UserError("no source of the plan holds this document", field="id", found=document, fix="ask `windtunnel corpus explain` why")
+    raise UserError(
+        "no source of the plan holds this document",
+        field="id",
+        found=document,
+        fix="ask `windtunnel corpus explain` why",
+    )
 
 
-def _bisect(stream: SourceStream, parts: list[int], wanted: Key, key: int) -> tuple[int, int] | None:
+def _bisect(
+    stream: SourceStream, parts: list[int], wanted: Key, key: int
+) -> tuple[int, int] | None:
     """(part, row) of the document with an order key, in parts of one shuffle."""
     rows = np.concatenate([[0], np.cumsum([stream.pinned.parts[part].rows for part in parts])])
     low, high = 0, int(rows[-1])

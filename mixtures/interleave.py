@@ -37,7 +37,9 @@ def counts_at_end(plan: Plan, number: int, step: int | None = None) -> NDArray[n
     return _counts(plan, segment, (step - segment.first_step) * context.batch_windows)
 
 
-def numbers_of(plan: Plan, step: int, first: int = 0, last: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def numbers_of(
+    plan: Plan, step: int, first: int = 0, last: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For windows first to last - 1 of a step: the source, and which window of that source in this context it is, from 0."""
     segment, context = plan.segment_at(step), plan.context_at(step)[1]
     last = context.batch_windows if last is None else last
@@ -49,7 +51,12 @@ def numbers_of(plan: Plan, step: int, first: int = 0, last: int | None = None) -
 
 
 @kernel
-def number_windows(sequence: NDArray[np.int16], counts: NDArray[np.int64], sources: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+def number_windows(
+    sequence: NDArray[np.int16],
+    counts: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+) -> None:
     """Number each source's windows in a sequence (n,), on from ``counts`` (sources,), which moves with them."""
     for window in range(len(sequence)):
         source = sequence[window]
@@ -63,7 +70,11 @@ def step_of(plan: Plan, number: int, source: int, shown: int) -> tuple[int, int]
     if not 0 <= shown < counts_at_end(plan, number)[source]:
         return None
     context = plan.contexts[number]
-    reached = [part for part in segments_of(plan, number) if source < len(part.cursors) and part.cursors[source] <= shown]
+    reached = [
+        part
+        for part in segments_of(plan, number)
+        if source < len(part.cursors) and part.cursors[source] <= shown
+    ]
     segment = reached[-1]
     place = segment.mix(context.batch_windows).place_of(source, shown - segment.cursors[source])
     return segment.first_step + place // context.batch_windows, place % context.batch_windows

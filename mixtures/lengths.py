@@ -29,13 +29,26 @@ def run_tokens(phases: Sequence[PhaseSpec], tokens: int | None) -> int:
         tokens = _implied(said, percents, phases)
     if not percents:
         if said != tokens:
-            _refuse_sum(f"the run's {tokens:,} tokens", f"phases of {said:,} tokens", "mixture.tokens", f"write tokens: {said}")
+            _refuse_sum(
+                f"the run's {tokens:,} tokens",
+                f"phases of {said:,} tokens",
+                "mixture.tokens",
+                f"write tokens: {said}",
+            )
         return tokens
     left = tokens - said
-    if abs(Fraction(100 * left, tokens) - percents) > max(PERCENT_TOLERANCE, Fraction(100 * len(phases), 2 * tokens)):
-        found = f"percents that sum to {float(percents):.9g}" + (f" and phases of {said:,} tokens" if said else "")
-        wanted = f"{float(Fraction(100 * left, tokens)):.9g} percent" + (f", what {said:,} of {tokens:,} tokens leave" if said else "")
-        _refuse_sum(wanted, found, "mixture.phases", _scaled(phases, percents, Fraction(100 * left, tokens)))
+    if abs(Fraction(100 * left, tokens) - percents) > max(
+        PERCENT_TOLERANCE, Fraction(100 * len(phases), 2 * tokens)
+    ):
+        found = f"percents that sum to {float(percents):.9g}" + (
+            f" and phases of {said:,} tokens" if said else ""
+        )
+        wanted = f"{float(Fraction(100 * left, tokens)):.9g} percent" + (
+            f", what {said:,} of {tokens:,} tokens leave" if said else ""
+        )
+        _refuse_sum(
+            wanted, found, "mixture.phases", _scaled(phases, percents, Fraction(100 * left, tokens))
+        )
     return tokens
 
 
@@ -99,7 +112,11 @@ def _implied(said: int, percents: Fraction, phases: Sequence[PhaseSpec]) -> int:
 def _scaled(phases: Sequence[PhaseSpec], percents: Fraction, wanted: Fraction) -> str:
     if wanted <= 0:
         return "shorten the phases in tokens, or give the run more tokens"
-    parts = ", ".join(f"{phase.name}: {float(_percent(phase) * wanted / percents):.9g}" for phase in phases if phase.percent is not None)
+    parts = ", ".join(
+        f"{phase.name}: {float(_percent(phase) * wanted / percents):.9g}"
+        for phase in phases
+        if phase.percent is not None
+    )
     return f"percents of {{{parts}}} have the same proportions"
 
 

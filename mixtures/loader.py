@@ -120,7 +120,12 @@ class Loader:
     """
 
     def __init__(
-        self, plan: Plan, folders: Folders, rank: int = 0, world_size: int = 1, cache: RangeCache | None = None
+        self,
+        plan: Plan,
+        folders: Folders,
+        rank: int = 0,
+        world_size: int = 1,
+        cache: RangeCache | None = None,
     ) -> None:
         least = min(context.batch_windows for context in plan.contexts)
         if not (1 <= world_size <= least and 0 <= rank < world_size):
@@ -150,29 +155,49 @@ class Loader:
     def batch(self, step: int, into: Buffer | None = None) -> Batch:
         """This rank's windows of a step, steps from 0; written to ``into`` where given. Raises: UserError outside the plan."""
         if not 0 <= step < self.plan.steps:
-            raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.plan.steps - 1}"])
+            raise UserError(
+                "no such step in the plan",
+                field="step",
+                found=step,
+                allowed=[f"0 to {self.plan.steps - 1}"],
+            )
         with self._reading:
             source, pieces = self.windows.of_step(step, *self.slice_of(step))
             batch = self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
             self._next_blocks.shown(step)
         return batch
 
-    def batches(self, first: int, last: int, ahead: int = 2, pinned: bool = False) -> Generator[Batch]:
+    def batches(
+        self, first: int, last: int, ahead: int = 2, pinned: bool = False
+    ) -> Generator[Batch]:
         """Batches of steps first to last - 1, read by a thread up to ``ahead`` steps ahead.
 
         A batch is valid until the next one is asked for: its memory is used again.
         """
-        most = max((context.batch_windows * context.sequence_length for context in self.plan.contexts), default=0)
-        share = -(-most // self.world_size) + max(context.sequence_length for context in self.plan.contexts)
+        most = max(
+            (context.batch_windows * context.sequence_length for context in self.plan.contexts),
+            default=0,
+        )
+        share = -(-most // self.world_size) + max(
+            context.sequence_length for context in self.plan.contexts
+        )
         buffers = [Buffer(share, pinned) for _ in range(ahead + 2)]
         return read_ahead(range(first, last), self.batch, buffers)
 
-    def gather(self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None = None) -> Batch:
+    def gather(
+        self,
+        source: NDArray[np.int64],
+        pieces: NDArray[np.int64],
+        length: int,
+        into: Buffer | None = None,
+    ) -> Batch:
         """Rows of ``length`` places made of pieces, (n, 5) by row and place: what :meth:`batch` is made of."""
         with self._reading:
             return self._gathered(source, pieces, length, into)
 
-    def _gathered(self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None) -> Batch:
+    def _gathered(
+        self, source: NDArray[np.int64], pieces: NDArray[np.int64], length: int, into: Buffer | None
+    ) -> Batch:
         shape, table = (len(source), length), self._table
         buffer = into or Buffer(len(source) * length)
         room = slice(0, len(source) * length)
@@ -224,7 +249,9 @@ class Loader:
                     )
 
 
-def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) -> tuple[SourceStream, ...]:
+def open_streams(
+    plan: Plan, folders: Folders, cache: RangeCache | None = None
+) -> tuple[SourceStream, ...]:
     """The streams of a plan's sources, by its order; ``cache`` is for those on stores.
 
     Raises: UserError when a folder is missing or holds other shards, and when the plan's numbers do not fit together.
@@ -232,8 +259,16 @@ def open_streams(plan: Plan, folders: Folders, cache: RangeCache | None = None) 
     check_sound(plan)
     for name in plan.names:
         if name not in folders:
-            raise UserError("a source of the plan has no folder", field="folders", found=name, allowed=sorted(folders))
-    blocks = [max(context.sources[index].block_tokens for context in plan.contexts) for index in range(len(plan.sources))]
+            raise UserError(
+                "a source of the plan has no folder",
+                field="folders",
+                found=name,
+                allowed=sorted(folders),
+            )
+    blocks = [
+        max(context.sources[index].block_tokens for context in plan.contexts)
+        for index in range(len(plan.sources))
+    ]
     return tuple(
         SourceStream(source, part_files(folders[source.name], source, cache), block)
         for source, block in zip(plan.sources, blocks, strict=True)
@@ -251,7 +286,12 @@ def _pinned(places: int, dtype: Any) -> NDArray[Any]:
     import torch
 
     if not torch.cuda.is_available():
-        raise UserError("pinned memory needs a CUDA device", field="pinned", found=True, fix="leave it out on a machine without one")
+        raise UserError(
+            "pinned memory needs a CUDA device",
+            field="pinned",
+            found=True,
+            fix="leave it out on a machine without one",
+        )
     kind = {np.int32: torch.int32, np.float32: torch.float32}[dtype]
     room: NDArray[Any] = torch.empty(places, dtype=kind, pin_memory=True).numpy()
     return room

@@ -33,7 +33,11 @@ class LocalParts:
     """
 
     def __init__(
-        self, folder: Path, dtype: str, record_of: Callable[[int], PartRecord], manifest: SourceManifest | None = None
+        self,
+        folder: Path,
+        dtype: str,
+        record_of: Callable[[int], PartRecord],
+        manifest: SourceManifest | None = None,
     ) -> None:
         self.folder = folder
         self.record_of = record_of
@@ -44,7 +48,9 @@ class LocalParts:
 
     @classmethod
     def of(cls, source: ShardSource) -> LocalParts:
-        return cls(source.folder, source.manifest.dtype, source.manifest.parts.__getitem__, source.manifest)
+        return cls(
+            source.folder, source.manifest.dtype, source.manifest.parts.__getitem__, source.manifest
+        )
 
     @classmethod
     def pinned(cls, folder: Path, pinned: PinnedSource) -> LocalParts:
@@ -74,13 +80,17 @@ class LocalParts:
             self._indexes[part] = read_part_index(self.folder, self.record_of(part))
         return self._indexes[part]
 
-    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
+    def record(
+        self, part: int, number: int, together: tuple[int, int] | None = None
+    ) -> pa.RecordBatch:
         place = self.index(part).batch(number)
         mapped = self._map(part)
         start = place.offset // mmap.PAGESIZE * mmap.PAGESIZE
         # its windows are shown in no order, and soon
         mapped.madvise(mmap.MADV_WILLNEED, start, place.offset + place.bytes - start)
-        return open_batch(pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part))
+        return open_batch(
+            pa.py_buffer(mapped).slice(place.offset, place.bytes), self.schema, self.path(part)
+        )
 
     def ask(self, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
         """Have the record batches first to last - 1 read into the page cache, from another thread; returns when they are there.
@@ -136,7 +146,12 @@ class LocalParts:
                 with open(path, "rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
             except (OSError, ValueError) as error:
-                raise UserError("a part cannot be read", file=path, found=error, fix="restore it or rebuild the source") from None
+                raise UserError(
+                    "a part cannot be read",
+                    file=path,
+                    found=error,
+                    fix="restore it or rebuild the source",
+                ) from None
             check_length(len(mapped), self.record_of(part).bytes, path)
             self._maps[part] = mapped
         return self._maps[part]

@@ -80,7 +80,10 @@ class NextBlocks:
         if number != self._context:
             self._context, self._orders, self._asked = number, source_orders(self.plan, number), {}
             self._steps = [context.first_step] * len(self._orders)
-        shown, end = counts_at_end(self.plan, number, step + 1).tolist(), context_end(self.plan, number)
+        shown, end = (
+            counts_at_end(self.plan, number, step + 1).tolist(),
+            context_end(self.plan, number),
+        )
         found: list[Records] = []
         for source, (order, stream) in enumerate(zip(self._orders, self.streams, strict=True)):
             if self._steps[source] > step:
@@ -108,10 +111,16 @@ class NextBlocks:
         return blocks[asked:ready], due - 1
 
 
-def _records(stream: SourceStream, files: LocalParts, size: int, blocks: list[int]) -> list[Records]:
+def _records(
+    stream: SourceStream, files: LocalParts, size: int, blocks: list[int]
+) -> list[Records]:
     """The record batches of blocks of ``size`` tokens."""
     try:
-        return [Records(files, place) for block in blocks for place in stream.records(block * size, (block + 1) * size)]
+        return [
+            Records(files, place)
+            for block in blocks
+            for place in stream.records(block * size, (block + 1) * size)
+        ]
     except UserError:
         return []  # the batch that needs these blocks says what is wrong with them
 
@@ -139,4 +148,9 @@ def _around(order: SourceOrder, number: int) -> tuple[int, int, Group | None, Gr
         return order.head, order.head + order.left_rows, None, (order.context.epoch + 1, 0)
     group = order.group_at(epoch, place)
     start, stop = (number - place + order.group_place(epoch, each) for each in (group, group + 1))
-    return start, stop, (epoch, group), ((epoch, group + 1) if group + 1 < order.groups else (epoch + 1, 0))
+    return (
+        start,
+        stop,
+        (epoch, group),
+        ((epoch, group + 1) if group + 1 < order.groups else (epoch + 1, 0)),
+    )

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from mixtures.remote_parts import RangeCache
 
 
-def part_files(folder: Path | str, pinned: PinnedSource, cache: RangeCache | None = None) -> PartFiles:
+def part_files(
+    folder: Path | str, pinned: PinnedSource, cache: RangeCache | None = None
+) -> PartFiles:
     """The files of a source's folder or URL; ``cache`` is for stores.
 
     Raises: UserError when it is no source, or was encoded with another tokenizer.

@@ -72,7 +72,11 @@ class SourceOrder:
     @cached_property
     def blocks(self) -> int:
         """Blocks of the source, whatever the windows; the last block of a stream may be too short for any."""
-        return len(self.context.packed) - 1 if self.packed else -(-self.pinned.tokens // self.context.block_tokens)
+        return (
+            len(self.context.packed) - 1
+            if self.packed
+            else -(-self.pinned.tokens // self.context.block_tokens)
+        )
 
     @property
     def missing(self) -> int:
@@ -89,7 +93,11 @@ class SourceOrder:
 
     @cached_property
     def head_place(self) -> int:
-        return 0 if self.context.epoch < 0 else self.group_place(self.context.epoch, self.context.group)
+        return (
+            0
+            if self.context.epoch < 0
+            else self.group_place(self.context.epoch, self.context.group)
+        )
 
     @cached_property
     def head(self) -> int:
@@ -142,14 +150,19 @@ class SourceOrder:
         if self.packed:
             position = int(np.searchsorted(self.epoch_table(epoch).starts, place, "right")) - 1
         else:
-            position = int(position_at(place, self.block_windows, self.missing, self._short(epoch))[0])
+            position = int(
+                position_at(place, self.block_windows, self.missing, self._short(epoch))[0]
+            )
         return position // self.pinned.open_blocks
 
     def group_blocks(self, epoch: int, group: int) -> list[int]:
         """The blocks of a group, in the order of their positions."""
         key = np.uint64(epoch_key(self.key, epoch))
         first = group * self.pinned.open_blocks
-        return [int(permuted(position, self.blocks, key)) for position in range(first, min(first + self.pinned.open_blocks, self.blocks))]
+        return [
+            int(permuted(position, self.blocks, key))
+            for position in range(first, min(first + self.pinned.open_blocks, self.blocks))
+        ]
 
     def place_of(self, number: int) -> tuple[int, int]:
         """(epoch, place in it) of the source's window ``number`` in this context; (LEFT, row) for a row of what was left."""
@@ -172,7 +185,11 @@ class SourceOrder:
 
     def number(self, epoch: int, window: int) -> int | None:
         """The inverse of :meth:`shown`: when a window is shown in an epoch; None when that was before this context began."""
-        place = self.epoch_table(epoch).place_of(window) if self.packed else int(place_of_window(self.row, self.key, epoch, window))
+        place = (
+            self.epoch_table(epoch).place_of(window)
+            if self.packed
+            else int(place_of_window(self.row, self.key, epoch, window))
+        )
         if epoch < self.context.epoch:
             return None
         if epoch == self.context.epoch:
@@ -202,7 +219,9 @@ class EpochTable:
         key = np.uint64(epoch_key(order.key, epoch))
         sequence = permuted_all(order.blocks, key)
         before = np.array(order.context.packed, np.int64)
-        return cls(order, key, sequence, np.concatenate([[0], np.cumsum(np.diff(before)[sequence])]))
+        return cls(
+            order, key, sequence, np.concatenate([[0], np.cumsum(np.diff(before)[sequence])])
+        )
 
     @cached_property
     def positions(self) -> Ints:
@@ -217,7 +236,11 @@ class EpochTable:
         first, last, key = self._group(position)
         place = first + int(permuted(place - first, last - first, key))
         position = int(np.searchsorted(self.starts, place, "right")) - 1
-        return self.order.context.packed[int(self.sequence[position])] + place - int(self.starts[position])
+        return (
+            self.order.context.packed[int(self.sequence[position])]
+            + place
+            - int(self.starts[position])
+        )
 
     def place_of(self, window: int) -> int:
         """The inverse of :meth:`window_at`."""
@@ -231,21 +254,33 @@ class EpochTable:
         opened = self.order.pinned.open_blocks
         group = position // opened
         last = min((group + 1) * opened, len(self.sequence))
-        return int(self.starts[group * opened]), int(self.starts[last]), np.uint64(group_key(self.key, group))
+        return (
+            int(self.starts[group * opened]),
+            int(self.starts[last]),
+            np.uint64(group_key(self.key, group)),
+        )
 
 
 def source_orders(plan: Plan, number: int) -> tuple[SourceOrder, ...]:
     """The orders of all sources in a context of the plan, by its number."""
     context = plan.contexts[number]
     return tuple(
-        SourceOrder(pinned, own, context.sequence_length, left_rows(plan.contexts, own, context.sequence_length))
+        SourceOrder(
+            pinned,
+            own,
+            context.sequence_length,
+            left_rows(plan.contexts, own, context.sequence_length),
+        )
         for pinned, own in zip(plan.sources, context.sources, strict=True)
     )
 
 
 def left_rows(contexts: tuple[Context, ...], own: SourceContext, window: int) -> int:
     """Rows of ``window`` tokens that the windows left by earlier contexts make: each stretch is rounded up by itself."""
-    return sum(-(-(left.last - left.first) * contexts[left.context].sequence_length // window) for left in own.left)
+    return sum(
+        -(-(left.last - left.first) * contexts[left.context].sequence_length // window)
+        for left in own.left
+    )
 
 
 def block_tokens(tokens: int, window: int) -> int:
@@ -297,7 +332,9 @@ def position_at(place: int, block: int, missing: int, short: int) -> tuple[int, 
 
 
 @kernel
-def shown_windows(rows: Ints, keys: NDArray[np.uint64], source: Ints, number: Ints, epochs: Ints, windows: Ints) -> None:
+def shown_windows(
+    rows: Ints, keys: NDArray[np.uint64], source: Ints, number: Ints, epochs: Ints, windows: Ints
+) -> None:
     """(epoch, window) of each source's window ``number``, elementwise; (LEFT, row) where earlier contexts' windows make the row up.
 
     ``rows`` (sources, columns) and ``keys`` (sources,) are :attr:`SourceOrder.row` and key.
@@ -318,7 +355,9 @@ def shown_windows(rows: Ints, keys: NDArray[np.uint64], source: Ints, number: In
         position, _ = position_at(place, row[_BLOCK], row[_MISSING], short)
         group = position // row[_OPEN]
         first = start_of(group * row[_OPEN], row[_BLOCK], row[_MISSING], short)
-        last = start_of(min((group + 1) * row[_OPEN], row[_BLOCKS]), row[_BLOCK], row[_MISSING], short)
+        last = start_of(
+            min((group + 1) * row[_OPEN], row[_BLOCKS]), row[_BLOCK], row[_MISSING], short
+        )
         place = first + permuted(place - first, last - first, group_key(key, group))
         position, offset = position_at(place, row[_BLOCK], row[_MISSING], short)
         epochs[index] = epoch

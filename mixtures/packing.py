@@ -45,7 +45,9 @@ def pack(offsets: Ints, window: int) -> Packing:
     first = np.zeros(windows + 1, np.int64)
     np.cumsum(np.bincount(bins, minlength=windows), out=first[1:])
     chosen = order[by_window]
-    return Packing(first, starts[chosen] - int(offsets[0]) if len(offsets) else starts, tokens[chosen])
+    return Packing(
+        first, starts[chosen] - int(offsets[0]) if len(offsets) else starts, tokens[chosen]
+    )
 
 
 @kernel

@@ -41,7 +41,9 @@ class PartFiles(Protocol):
         """Where the record batches of a part lie. Raises: UserError as :func:`tokenizer.part_index.read_part_index`."""
         ...
 
-    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
+    def record(
+        self, part: int, number: int, together: tuple[int, int] | None = None
+    ) -> pa.RecordBatch:
         """A record batch, checked; those from ``together[0]`` to ``together[1]`` - 1 are wanted soon.
 
         Raises: UserError when it cannot be read or is not sound.

@@ -49,7 +49,10 @@ class PhaseSpec(BaseModel):
     ``sequence_length`` and ``batch_tokens`` are the tokens of a window and of a step from this phase on; None keeps what was.
     """
 
-    model_config = ConfigDict(**_FROZEN, json_schema_extra={"oneOf": [{"required": ["tokens"]}, {"required": ["percent"]}]})
+    model_config = ConfigDict(
+        **_FROZEN,
+        json_schema_extra={"oneOf": [{"required": ["tokens"]}, {"required": ["percent"]}]},
+    )
 
     name: Name
     tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
@@ -76,11 +79,17 @@ class PhaseSpec(BaseModel):
         named = {name: f"weights.{name}" for name, weight in self.weights.items() if weight > 0}
         named |= dict.fromkeys(self.weights_from or (), "weights_from")
         if self.preset is not None:
-            named |= {name: f"preset.sources.{entry}" for entry, name in self.preset.sources.items()}
+            named |= {
+                name: f"preset.sources.{entry}" for entry, name in self.preset.sources.items()
+            }
         shown: dict[str, str] = {}
         for name, field in named.items():
             factors = self.bands.get(name, {})
-            shown |= {f"{name}{SEPARATOR}{band}": f"bands.{name}.{band}" for band, factor in factors.items() if factor > 0}
+            shown |= {
+                f"{name}{SEPARATOR}{band}": f"bands.{name}.{band}"
+                for band, factor in factors.items()
+                if factor > 0
+            }
             shown |= {} if factors else {name: field}
         return shown
 
@@ -90,7 +99,9 @@ class PhaseSpec(BaseModel):
             raise UserError(
                 "the length of a phase is said once, as tokens or as percent of the run",
                 field=self.field,
-                found="neither" if self.tokens is None else f"tokens: {self.tokens}, percent: {self.percent:g}",
+                found="neither"
+                if self.tokens is None
+                else f"tokens: {self.tokens}, percent: {self.percent:g}",
                 fix="add tokens, or percent" if self.tokens is None else "remove one of the two",
             )
         if self.tokens is not None and self.ramp_tokens > self.tokens:
@@ -136,7 +147,9 @@ class PhaseSpec(BaseModel):
             )
         if self.preset is not None:
             check_entries(self.preset.name, self.preset.sources, f"{self.field}.preset.sources")
-        rest = list(self.weights_from or ()) + list({} if self.preset is None else dict.fromkeys(self.preset.sources.values()))
+        rest = list(self.weights_from or ()) + list(
+            {} if self.preset is None else dict.fromkeys(self.preset.sources.values())
+        )
         for name in rest:
             if name in self.weights or rest.count(name) > 1:
                 raise UserError(
@@ -205,10 +218,16 @@ def refuse_unknown(rules: Iterable[str], known: set[str], field: str, what: str 
 
 
 def _refuse_sum(phase: PhaseSpec, total: float) -> None:
-    shares = ", ".join(f"{name}: {weight / total:.6g}" for name, weight in phase.weights.items()) if total > 0 else None
+    shares = (
+        ", ".join(f"{name}: {weight / total:.6g}" for name, weight in phase.weights.items())
+        if total > 0
+        else None
+    )
     raise UserError(
         "the weights of a phase are shares of its tokens and sum to 1",
         field=f"{phase.field}.weights",
         found=f"a sum of {total:.9g}",
-        fix=f"weights: {{{shares}}} has the same proportions" if shares else "give at least one source a weight above 0",
+        fix=f"weights: {{{shares}}} has the same proportions"
+        if shares
+        else "give at least one source a weight above 0",
     )

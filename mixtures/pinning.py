@@ -28,7 +28,11 @@ Sources = Mapping[str, ShardSource | PartFiles]
 
 
 def pin(
-    name: str, source: ShardSource | PartFiles, packing: Packing | None, seed: int, open_tokens: int = OPEN_TOKENS
+    name: str,
+    source: ShardSource | PartFiles,
+    packing: Packing | None,
+    seed: int,
+    open_tokens: int = OPEN_TOKENS,
 ) -> PinnedSource:
     """A source as it is now. ``packing`` None: whole documents where targets are marked, else a stream.
 
@@ -50,7 +54,11 @@ def pin(
                     fix="restore the manifest, or rebuild the source",
                 )
     if manifest.tokens == 0:
-        raise UserError(f"{name} has no tokens", file=files_of(source).where, fix="give it documents, or leave it out of the mixture")
+        raise UserError(
+            f"{name} has no tokens",
+            file=files_of(source).where,
+            fix="give it documents, or leave it out of the mixture",
+        )
     marked = manifest.trainable_tokens < manifest.tokens
     default: Literal["documents", "stream"] = "documents" if marked else "stream"
     return PinnedSource(
@@ -64,7 +72,10 @@ def pin(
         key=f"{hash_key(seed, 'order/' + name):016x}",
         packing=packing or default,
         manifest="" if manifest.tombstones else xxhash.xxh3_128_hexdigest(manifest.to_json()),
-        parts=tuple(PinnedPart(**part.model_dump(include=set(PinnedPart.model_fields))) for part in manifest.parts),
+        parts=tuple(
+            PinnedPart(**part.model_dump(include=set(PinnedPart.model_fields)))
+            for part in manifest.parts
+        ),
     )
 
 
@@ -83,7 +94,13 @@ def check_one_tokenizer(pinned: tuple[PinnedSource, ...], sources: Sources) -> N
             )
 
 
-def cut(pinned: PinnedSource, source: ShardSource | PartFiles | None, window: int, block: int | None, longest: int) -> SourceContext:
+def cut(
+    pinned: PinnedSource,
+    source: ShardSource | PartFiles | None,
+    window: int,
+    block: int | None,
+    longest: int,
+) -> SourceContext:
     """A source cut into windows of ``window`` tokens, from its first epoch on.
 
     ``block``: tokens of a block, None to choose one that holds windows of ``longest`` tokens too. ``source`` is read for
@@ -103,4 +120,3 @@ def packed_windows(stream: SourceStream, block: int, window: int) -> tuple[int, 
     for start in range(0, stream.tokens, block):
         counts.append(pack(stream.borders(start, start + block), window).windows)
     return tuple(np.cumsum(counts).tolist())
-

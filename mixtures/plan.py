@@ -57,16 +57,28 @@ def freeze(
     available = _available(sources)
     check_windows(spec.phases, available, sequence_length)
     phases = resolve(spec, available)
-    draft = _Draft({"seed": seed, "bos": bos, "bos_id": bos_id, "rules": spec.rules}, sources, dict(spec.packing), open_tokens=open_tokens)
+    draft = _Draft(
+        {"seed": seed, "bos": bos, "bos_id": bos_id, "rules": spec.rules},
+        sources,
+        dict(spec.packing),
+        open_tokens=open_tokens,
+    )
     draft.pin(names_of(phases))
     for phase in phases:
         draft.add(phase, phases, sequence_length, batch_tokens)
     plan = draft.plan()
-    check_min_tokens(spec.min_tokens, {row.source: row.tokens for row in table(plan) if row.phase is None}, phases, sequence_length)
+    check_min_tokens(
+        spec.min_tokens,
+        {row.source: row.tokens for row in table(plan) if row.phase is None},
+        phases,
+        sequence_length,
+    )
     return plan
 
 
-def append_segment(plan: Plan, phase: PhaseSpec, at_step: int, sources: Sources | None = None) -> Plan:
+def append_segment(
+    plan: Plan, phase: PhaseSpec, at_step: int, sources: Sources | None = None
+) -> Plan:
     """A plan that agrees with this one before ``at_step`` and shows one more phase from there on.
 
     ``sources``: shards of sources the plan does not know yet, and of all when the phase has another window length.
@@ -75,7 +87,13 @@ def append_segment(plan: Plan, phase: PhaseSpec, at_step: int, sources: Sources 
     return branch(plan, at_step, [phase], sources)
 
 
-def branch(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources | None = None, name: str | None = None) -> Plan:
+def branch(
+    plan: Plan,
+    step: int,
+    phases: Sequence[PhaseSpec],
+    sources: Sources | None = None,
+    name: str | None = None,
+) -> Plan:
     """A plan that agrees with this one before ``step`` and goes on with other phases.
 
     Percents are of the tokens this plan was asked for in all. ``name``: of the branch, for sources reserved for it.
@@ -83,18 +101,39 @@ def branch(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources 
     """
     past = _cut(plan, step)
     last = plan.context_at(max(step - 1, 0))[1]
-    available = {**_available(sources or {}), **{source.name: source.tokens for source in plan.sources}}
+    available = {
+        **_available(sources or {}),
+        **{source.name: source.tokens for source in plan.sources},
+    }
     check_windows(phases, available, last.sequence_length)
-    resolved = resolve_phases(phases, available, sum(segment.asked_tokens for segment in plan.segments))
+    resolved = resolve_phases(
+        phases, available, sum(segment.asked_tokens for segment in plan.segments)
+    )
     check_hold_out(resolved, plan.rules)
-    before = dict(zip(plan.names, _last_shares(past[-1], len(plan.sources)), strict=True)) if past else None
+    before = (
+        dict(zip(plan.names, _last_shares(past[-1], len(plan.sources)), strict=True))
+        if past
+        else None
+    )
     check_reserve(resolved, plan.rules, any(segment.decay for segment in past), name, before)
-    history = (*(ancestor for ancestor in plan.history if ancestor.steps <= step), Ancestor(hash=plan.hash, steps=step))
-    shortened = tuple(Ancestor(hash=ancestor.hash, steps=step) for ancestor in plan.history if ancestor.steps > step)
-    facts = {**plan.model_dump(include={"seed", "bos", "bos_id", "rules"}), "history": shortened + history}
+    history = (
+        *(ancestor for ancestor in plan.history if ancestor.steps <= step),
+        Ancestor(hash=plan.hash, steps=step),
+    )
+    shortened = tuple(
+        Ancestor(hash=ancestor.hash, steps=step)
+        for ancestor in plan.history
+        if ancestor.steps > step
+    )
+    facts = {
+        **plan.model_dump(include={"seed", "bos", "bos_id", "rules"}),
+        "history": shortened + history,
+    }
     contexts = tuple(context for context in plan.contexts if context.first_step < step)
     known = _known(past[-1], contexts[-1]) if past else len(plan.sources)
-    contexts = tuple(context.model_copy(update={"sources": context.sources[:known]}) for context in contexts)
+    contexts = tuple(
+        context.model_copy(update={"sources": context.sources[:known]}) for context in contexts
+    )
     later = {source.name: source for source in plan.sources[known:]}
     draft = _Draft(facts, sources or {}, {}, plan.sources[:known], contexts, past, later)
     draft.pin(names_of(resolved))
@@ -140,7 +179,9 @@ class _Draft:
         """Raises: UserError when nothing was added."""
         if not self.segments:
             raise UserError("a plan has at least one phase", field="mixture.phases", found="none")
-        return Plan(**self.facts, sources=self.pinned, contexts=self.contexts, segments=self.segments)
+        return Plan(
+            **self.facts, sources=self.pinned, contexts=self.contexts, segments=self.segments
+        )
 
     def pin(self, names: Sequence[str]) -> None:
         """Pin the sources that are not yet, behind the others."""
@@ -150,15 +191,24 @@ class _Draft:
                 continue
             if name not in self.sources and name not in self.later:
                 allowed = sorted({*self.sources, *known, *self.later})
-                raise UserError("a source without shards", field="mixture.phases.weights", found=name, allowed=allowed)
+                raise UserError(
+                    "a source without shards",
+                    field="mixture.phases.weights",
+                    found=name,
+                    allowed=allowed,
+                )
             seed: int = self.facts["seed"]
-            made = self.later[name] if name in self.later else pin(
-                name, self.sources[name], self.packing.get(name), seed, self.open_tokens
+            made = (
+                self.later[name]
+                if name in self.later
+                else pin(name, self.sources[name], self.packing.get(name), seed, self.open_tokens)
             )
             self.pinned = (*self.pinned, made)
             check_one_tokenizer(self.pinned, self.sources)
 
-    def add(self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int) -> None:
+    def add(
+        self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int
+    ) -> None:
         """Add a phase in the context it asks for; each segment begins with the counts the ones before it end with."""
         self._enter(phase, phases, sequence_length, batch_tokens)
         segments = _segments(phase, self.contexts[-1], self.pinned, self.segments)
@@ -170,7 +220,9 @@ class _Draft:
             self.segments = (*self.segments, segment.model_copy(update={"cursors": tuple(cursors)}))
         check_caps(self.plan(), first, phase)
 
-    def _enter(self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int) -> None:
+    def _enter(
+        self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int
+    ) -> None:
         """The context of a phase: the last one where windows and batches stay, else a new one."""
         now = self.contexts[-1] if self.contexts else None
         length = phase.sequence_length or (now.sequence_length if now else sequence_length)
@@ -178,33 +230,59 @@ class _Draft:
         check_batch(length, tokens)
         longest = max([length, *(other.sequence_length or 0 for other in phases)])
         if now is None:
-            self.contexts = (first_context(self.pinned, self.sources, length, tokens // length, longest),)
+            self.contexts = (
+                first_context(self.pinned, self.sources, length, tokens // length, longest),
+            )
         else:
             self.contexts = continued(self.contexts, self.pinned, self.sources, longest)
             if (length, tokens) != (now.sequence_length, now.batch_tokens):
-                self.contexts = (*self.contexts, next_context(self.plan(), self.sources, length, tokens // length, longest))
-        fading = _last_shares(self.segments[-1], len(self.pinned)) if phase.ramp_tokens and self.segments else ()
+                self.contexts = (
+                    *self.contexts,
+                    next_context(self.plan(), self.sources, length, tokens // length, longest),
+                )
+        fading = (
+            _last_shares(self.segments[-1], len(self.pinned))
+            if phase.ramp_tokens and self.segments
+            else ()
+        )
         _check_windows(phase, fading, self.contexts[-1], self.pinned, self.sources)
 
 
 def _shown(plan: Plan, segment: Segment) -> tuple[Any, ...]:
     """Everything the windows of a segment depend on but its length."""
     context = plan.context_at(segment.first_step)[1]
-    columns = zip(plan.sources, context.sources, segment.start, segment.end, segment.cursors, strict=False)
+    columns = zip(
+        plan.sources, context.sources, segment.start, segment.end, segment.cursors, strict=False
+    )
     shape = (context.first_step, context.sequence_length, context.batch_windows)
-    return segment.first_step, segment.ramp_steps, shape, [column for column in columns if column[2] or column[3]]
+    return (
+        segment.first_step,
+        segment.ramp_steps,
+        shape,
+        [column for column in columns if column[2] or column[3]],
+    )
 
 
-def _segments(phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], past: tuple[Segment, ...]) -> list[Segment]:
+def _segments(
+    phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], past: tuple[Segment, ...]
+) -> list[Segment]:
     """A phase as its ramp, in pieces of at most 2^18 windows, and its constant rest; cursors are not known yet."""
     names = [source.name for source in pinned]
-    fills = {source.name: fill_of(source, own, context.sequence_length) for source, own in zip(pinned, context.sources, strict=True)}
+    fills = {
+        source.name: fill_of(source, own, context.sequence_length)
+        for source, own in zip(pinned, context.sources, strict=True)
+    }
     shares = shares_of(phase.weights, names, f"mixture.phases.{phase.name}.weights", fills)
     batch_tokens = context.batch_tokens
     steps = -(-phase.tokens // batch_tokens)
     ramp = -(-phase.ramp_tokens // batch_tokens)
     if ramp and not past:
-        raise UserError("nothing to ramp from", field=f"mixture.phases.{phase.name}.ramp_tokens", found=phase.ramp_tokens, allowed=[0])
+        raise UserError(
+            "nothing to ramp from",
+            field=f"mixture.phases.{phase.name}.ramp_tokens",
+            found=phase.ramp_tokens,
+            allowed=[0],
+        )
     before = _last_shares(past[-1], len(names)) if past else shares
     longest = LONGEST_RAMP // context.batch_windows
     first = past[-1].last_step if past else 0
@@ -241,11 +319,15 @@ def _last_shares(segment: Segment, sources: int) -> Shares:
 def _cut(plan: Plan, step: int) -> tuple[Segment, ...]:
     """The segments before a step; the one it falls into is shortened, its shares and windows stay."""
     if not 0 <= step <= plan.steps:
-        raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {plan.steps}"])
+        raise UserError(
+            "no such step in the plan", field="step", found=step, allowed=[f"0 to {plan.steps}"]
+        )
     kept = [segment for segment in plan.segments if segment.first_step < step]
     if kept and kept[-1].last_step > step:
         steps = step - kept[-1].first_step
-        asked = min(kept[-1].asked_tokens, steps * plan.context_at(kept[-1].first_step)[1].batch_tokens)
+        asked = min(
+            kept[-1].asked_tokens, steps * plan.context_at(kept[-1].first_step)[1].batch_tokens
+        )
         kept[-1] = kept[-1].model_copy(update={"steps": steps, "asked_tokens": asked})
     return tuple(kept)
 
@@ -270,11 +352,20 @@ def check_batch(sequence_length: int, batch_tokens: int) -> None:
         )
     if batch_tokens // sequence_length > LONGEST_RAMP:
         raise UserError(
-            "too many windows in a batch", field="train.batch_tokens", found=batch_tokens // sequence_length, allowed=[LONGEST_RAMP]
+            "too many windows in a batch",
+            field="train.batch_tokens",
+            found=batch_tokens // sequence_length,
+            allowed=[LONGEST_RAMP],
         )
 
 
-def _check_windows(phase: Phase, fading: Shares, context: Context, pinned: tuple[PinnedSource, ...], sources: Sources) -> None:
+def _check_windows(
+    phase: Phase,
+    fading: Shares,
+    context: Context,
+    pinned: tuple[PinnedSource, ...],
+    sources: Sources,
+) -> None:
     """Every source that a phase shows has a window in its context, those that its ramp fades out (``fading``) too."""
     for index, (source, own) in enumerate(zip(pinned, context.sources, strict=True)):
         weighed = phase.weights.get(source.name, 0) > 0
@@ -286,5 +377,7 @@ def _check_windows(phase: Phase, fading: Shares, context: Context, pinned: tuple
                 field=f"{phase.field}.{'weights' if weighed else 'ramp_tokens'}",
                 found=f"{source.tokens} tokens",
                 allowed=[f"at least {context.sequence_length}, the sequence length"],
-                fix=fix if weighed else f"start this phase without a ramp, which still shows {source.name}, or {fix}",
+                fix=fix
+                if weighed
+                else f"start this phase without a ramp, which still shows {source.name}, or {fix}",
             )

@@ -173,12 +173,16 @@ class Plan(BaseModel):
         step = 0
         for segment in self.segments:
             batch = self.context_at(segment.first_step)[1].batch_windows
-            known = len(segment.start) == len(segment.end) == len(segment.cursors) <= len(self.sources)
+            known = (
+                len(segment.start) == len(segment.end) == len(segment.cursors) <= len(self.sources)
+            )
             whole = sum(segment.start) == sum(segment.end) == SHARE_UNITS
             ramp = segment.ramp_steps == 0 and segment.start == segment.end
             ramp = ramp or segment.steps <= segment.ramp_steps <= LONGEST_RAMP // batch
             if segment.first_step != step or not (known and whole and ramp):
-                raise ValueError(f"segment {segment.name} at step {segment.first_step} does not follow from the ones before")
+                raise ValueError(
+                    f"segment {segment.name} at step {segment.first_step} does not follow from the ones before"
+                )
             step = segment.last_step
         starts = {segment.first_step for segment in self.segments}
         firsts = [context.first_step for context in self.contexts]
@@ -187,7 +191,9 @@ class Plan(BaseModel):
         for number, context in enumerate(self.contexts):
             left = [left.context for source in context.sources for left in source.left]
             if len(context.sources) != len(self.sources) or any(other >= number for other in left):
-                raise ValueError(f"the context at step {context.first_step} does not follow from the ones before")
+                raise ValueError(
+                    f"the context at step {context.first_step} does not follow from the ones before"
+                )
         if self.tokens > _MOST_TOKENS:
             raise ValueError(f"a run of {self.tokens} tokens is beyond 2^60")
         return self
@@ -262,7 +268,11 @@ class Plan(BaseModel):
     def step_at(self, tokens: int) -> int:
         """The first step before which at least ``tokens`` tokens are shown; the plan's end when there are fewer."""
         for number, context in enumerate(self.contexts):
-            last = self.contexts[number + 1].first_step if number + 1 < len(self.contexts) else self.steps
+            last = (
+                self.contexts[number + 1].first_step
+                if number + 1 < len(self.contexts)
+                else self.steps
+            )
             before = self.tokens_before(context.first_step)
             step = context.first_step - (before - tokens) // context.batch_tokens
             if step <= last:
@@ -273,11 +283,22 @@ class Plan(BaseModel):
         """Whether a run that did ``steps`` steps of the plan of that hash can go on with this one."""
         if plan_hash == self.hash:
             return steps <= self.steps
-        return any(plan_hash == ancestor.hash and steps <= ancestor.steps for ancestor in self.history)
+        return any(
+            plan_hash == ancestor.hash and steps <= ancestor.steps for ancestor in self.history
+        )
 
     def to_json(self) -> bytes:
         """Canonical bytes: sorted keys, UTF-8, one line end."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        return (
+            json.dumps(
+                self.model_dump(mode="json"),
+                sort_keys=True,
+                indent=1,
+                ensure_ascii=False,
+                allow_nan=False,
+            ).encode()
+            + b"\n"
+        )
 
     @classmethod
     def load(cls, path: Path | str) -> Plan:
@@ -285,11 +306,18 @@ class Plan(BaseModel):
         path = Path(path)
         try:
             if path.stat().st_size > _MAX_PLAN_BYTES:
-                raise UserError("the plan is too large to be one", file=path, found=f"{path.stat().st_size} bytes")
+                raise UserError(
+                    "the plan is too large to be one",
+                    file=path,
+                    found=f"{path.stat().st_size} bytes",
+                )
             raw = path.read_bytes()
         except OSError as error:
             raise UserError(
-                "no readable plan here", file=path, found=error.strerror, fix="freeze one with `windtunnel mixture plan`"
+                "no readable plan here",
+                file=path,
+                found=error.strerror,
+                fix="freeze one with `windtunnel mixture plan`",
             ) from None
         try:
             plan = cls.model_validate_json(raw)
@@ -302,7 +330,9 @@ class Plan(BaseModel):
 
     def _check(self, step: int) -> None:
         if not 0 <= step <= self.steps:
-            raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.steps}"])
+            raise UserError(
+                "no such step in the plan", field="step", found=step, allowed=[f"0 to {self.steps}"]
+            )
 
 
 def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
@@ -310,7 +340,9 @@ def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
     try:
         facts: Any = json.loads(raw)
     except (ValueError, RecursionError) as problem:
-        return UserError("the plan is not JSON", file=path, found=problem, fix="restore it or freeze it again")
+        return UserError(
+            "the plan is not JSON", file=path, found=problem, fix="restore it or freeze it again"
+        )
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != PLAN_FORMAT:
         return UserError(

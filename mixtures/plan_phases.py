@@ -75,7 +75,13 @@ def _caps(plan: Plan) -> Iterator[tuple[Phase, Cap]]:
     for name in dict.fromkeys(part.phase.name for part in parts):
         own = [part for part in parts if part.phase.name == name]
         end = tokens_shown(plan, own[-1].last_step)
-        inside = np.sum([tokens_shown(plan, part.last_step) - tokens_shown(plan, part.first_step) for part in own], axis=0)
+        inside = np.sum(
+            [
+                tokens_shown(plan, part.last_step) - tokens_shown(plan, part.first_step)
+                for part in own
+            ],
+            axis=0,
+        )
         for source, shown, last in zip(plan.names, inside.tolist(), end.tolist(), strict=True):
             if shown:
                 for cap in caps_on(plan, source, epochs[source], own[-1].phase, last - shown, last):
@@ -89,14 +95,21 @@ def _continues(plan: Plan, before: Segment, segment: Segment) -> bool:
         segment.weights,
         segment.max_epochs,
     )
-    return same and not (segment.ramp_steps and not before.ramp_steps) and segment.first_step not in plan.context_starts
+    return (
+        same
+        and not (segment.ramp_steps and not before.ramp_steps)
+        and segment.first_step not in plan.context_starts
+    )
 
 
 def _planned(plan: Plan, group: list[Segment]) -> PlannedPhase:
     context = plan.context_at(group[0].first_step)[1]
     first, last = group[0].first_step, group[-1].last_step
     ramp = sum(segment.steps for segment in group if segment.ramp_steps)
-    tokens = max(sum(segment.asked_tokens for segment in group), (last - first - 1) * context.batch_tokens + 1)
+    tokens = max(
+        sum(segment.asked_tokens for segment in group),
+        (last - first - 1) * context.batch_tokens + 1,
+    )
     phase = Phase(
         name=group[-1].name,
         tokens=tokens,

@@ -53,19 +53,51 @@ def table(plan: Plan) -> list[ShareRow]:
         for index, source in enumerate(plan.names):
             if taken[index, :2].any():
                 weight = _weight(segments, source, taken[index, 0] / asked)
-                rows.append(_row(name, source, weight, taken[index], available[index], caps.get((name, source))))
+                rows.append(
+                    _row(
+                        name,
+                        source,
+                        weight,
+                        taken[index],
+                        available[index],
+                        caps.get((name, source)),
+                    )
+                )
     asked = totals[:, 0].sum() or 1.0
-    last = {row.source: row.cap for row in rows if row.cap is not None and row.cap.field.startswith("mixture.max_")}
+    last = {
+        row.source: row.cap
+        for row in rows
+        if row.cap is not None and row.cap.field.startswith("mixture.max_")
+    }
     rows += [
-        _row(None, source, totals[index, 0] / asked, totals[index], available[index], last.get(source))
+        _row(
+            None,
+            source,
+            totals[index, 0] / asked,
+            totals[index],
+            available[index],
+            last.get(source),
+        )
         for index, source in enumerate(plan.names)
     ]
     return rows
 
 
-def _row(phase: str | None, source: str, weight: float, taken: Floats, available: int, cap: Cap | None) -> ShareRow:
+def _row(
+    phase: str | None, source: str, weight: float, taken: Floats, available: int, cap: Cap | None
+) -> ShareRow:
     asked, places, tokens = taken.tolist()
-    return ShareRow(phase, source, float(weight), asked, round(tokens), round(places), available, places / max(available, 1), cap)
+    return ShareRow(
+        phase,
+        source,
+        float(weight),
+        asked,
+        round(tokens),
+        round(places),
+        available,
+        places / max(available, 1),
+        cap,
+    )
 
 
 def _weight(segments: list[Segment], source: str, asked: float) -> float:
@@ -77,14 +109,18 @@ def _weight(segments: list[Segment], source: str, asked: float) -> float:
 def _taken_of(plan: Plan, segments: list[Segment], index: int) -> tuple[float, float, float]:
     """What segments were asked to take of a source, the places its windows have, and the tokens in them."""
     taken = [_taken(plan, segment, index) for segment in segments if index < len(segment.start)]
-    asked, places, tokens = (sum(column) for column in zip(*taken, strict=True)) if taken else (0.0, 0.0, 0.0)
+    asked, places, tokens = (
+        (sum(column) for column in zip(*taken, strict=True)) if taken else (0.0, 0.0, 0.0)
+    )
     return asked, places, tokens
 
 
 def _taken(plan: Plan, segment: Segment, index: int) -> tuple[float, float, float]:
     """What a segment was asked to take of a source, the places its windows have, and the tokens in them."""
     context = plan.context_at(segment.first_step)[1]
-    windows = segment.mix(context.batch_windows).counts(segment.steps * context.batch_windows)[index]
+    windows = segment.mix(context.batch_windows).counts(segment.steps * context.batch_windows)[
+        index
+    ]
     places = float(windows * context.sequence_length)
     fill = fill_of(plan.sources[index], context.sources[index], context.sequence_length)
     return _mean_share(plan, segment, index) * segment.asked_tokens, places, places * fill
@@ -99,5 +135,7 @@ def _mean_share(plan: Plan, segment: Segment, index: int) -> float:
     shares = []
     for place in range(len(segment.start)):
         share = segment.start[place] + (segment.end[place] - segment.start[place]) * done / 2
-        shares.append(share * fill_of(plan.sources[place], context.sources[place], context.sequence_length))
+        shares.append(
+            share * fill_of(plan.sources[place], context.sources[place], context.sequence_length)
+        )
     return shares[index] / sum(shares)

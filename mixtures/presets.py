@@ -123,7 +123,9 @@ def check_entries(name: PresetName, sources: Mapping[str, str], field: str) -> N
             )
 
 
-def preset_weights(name: PresetName, sources: Mapping[str, str], field: str = "preset.sources") -> PresetShares:
+def preset_weights(
+    name: PresetName, sources: Mapping[str, str], field: str = "preset.sources"
+) -> PresetShares:
     """The shares of a preset over one's own sources: ``sources`` says which source stands for which entry.
 
     Raises: UserError as :func:`check_entries`.
@@ -134,5 +136,9 @@ def preset_weights(name: PresetName, sources: Mapping[str, str], field: str = "p
         percents.setdefault(source, []).append(PRESETS[name][entry].percent or 0.0)
     mapped = fsum(percent for group in percents.values() for percent in group)
     weights = {source: fsum(group) / mapped for source, group in percents.items()}
-    left_out = tuple(LeftOut(entry, facts.percent) for entry, facts in PRESETS[name].items() if entry not in sources)
+    left_out = tuple(
+        LeftOut(entry, facts.percent)
+        for entry, facts in PRESETS[name].items()
+        if entry not in sources
+    )
     return PresetShares(weights, left_out, mapped)

@@ -12,14 +12,18 @@ Room = TypeVar("Room")
 Result = TypeVar("Result")
 
 
-def read_ahead(items: Iterable[Item], read: Callable[[Item, Room], Result], buffers: Sequence[Room]) -> Generator[Result]:
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item, Room], Result], buffers: Sequence[Room]
+) -> Generator[Result]:
     """``read(item, buffer)`` for each item, in order, by a thread that is at most ``len(buffers) - 1`` items ahead.
 
     A result may lie in its buffer: it is the caller's until it asks for the next one. An error of ``read`` is raised in
     its turn. Leaving the iterator ends the thread.
     """
     free: queue.SimpleQueue[Room | None] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Room | None, Result | None, BaseException | None]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[Room | None, Result | None, BaseException | None]] = (
+        queue.SimpleQueue()
+    )
     leaving = threading.Event()
     for buffer in buffers:
         free.put(buffer)

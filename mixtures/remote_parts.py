@@ -50,7 +50,9 @@ class RangeCache:
     ``folder``: where, None for the system's temporary folder. ``evicted`` is told of every open record batch that goes.
     """
 
-    def __init__(self, limit: int = CACHE_BYTES, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, limit: int = CACHE_BYTES, folder: str | os.PathLike[str] | None = None
+    ) -> None:
         self.limit = limit
         self.folder = None if folder is None else Path(folder)
         self.bytes = 0
@@ -119,10 +121,14 @@ class RemoteParts:
     Raises: UserError when there is no source.
     """
 
-    def __init__(self, store: Store, tokenizer_hash: str | None = None, cache: RangeCache | None = None) -> None:
+    def __init__(
+        self, store: Store, tokenizer_hash: str | None = None, cache: RangeCache | None = None
+    ) -> None:
         self.store = store
         self.cache = RangeCache() if cache is None else cache
-        self._manifest = parse_manifest(self._fetch(MANIFEST_NAME), store.root + "/" + MANIFEST_NAME)
+        self._manifest = parse_manifest(
+            self._fetch(MANIFEST_NAME), store.root + "/" + MANIFEST_NAME
+        )
         self.schema = shard_schema(TOKEN_TYPES[self.manifest.dtype])
         self._indexes: dict[int, PartIndex] = {}
         self._ranges: dict[int, list[CachedRange]] = {}
@@ -157,12 +163,20 @@ class RemoteParts:
             self._indexes[part] = read_part_index(self._fetch(record.index_file), record)
         return self._indexes[part]
 
-    def record(self, part: int, number: int, together: tuple[int, int] | None = None) -> pa.RecordBatch:
-        found = self._cached(part, number) or self._read(part, number, *(together or (number, number + 1)))
+    def record(
+        self, part: int, number: int, together: tuple[int, int] | None = None
+    ) -> pa.RecordBatch:
+        found = self._cached(part, number) or self._read(
+            part, number, *(together or (number, number + 1))
+        )
         self.cache.touch(found)
         found.held.add(number)
         place = self.index(part).batch(number)
-        return open_batch(found.buffer.slice(place.offset - found.start, place.bytes), self.schema, self.path(part))
+        return open_batch(
+            found.buffer.slice(place.offset - found.start, place.bytes),
+            self.schema,
+            self.path(part),
+        )
 
     def touch(self, part: int, number: int) -> None:
         """The batch being read uses this record batch."""
@@ -180,7 +194,10 @@ class RemoteParts:
         self._ranges[found.part].remove(found)
 
     def _cached(self, part: int, number: int) -> CachedRange | None:
-        return next((found for found in self._ranges.get(part, []) if found.first <= number < found.last), None)
+        return next(
+            (found for found in self._ranges.get(part, []) if found.first <= number < found.last),
+            None,
+        )
 
     def _read(self, part: int, number: int, first: int, last: int) -> CachedRange:
         """Fetch the record batches first to last - 1, of which ``number`` is one, less those at the ends that are there."""
@@ -191,7 +208,10 @@ class RemoteParts:
         index, record = self.index(part), self.manifest.parts[part]
         size = index.block_bytes
         end = index.batch(last - 1).offset + index.batch(last - 1).bytes
-        start, stop = index.batch(first).offset // size * size, min(-(-end // size) * size, record.bytes)
+        start, stop = (
+            index.batch(first).offset // size * size,
+            min(-(-end // size) * size, record.bytes),
+        )
         self.cache.make_room(stop - start)
         content = self._fetch(record.file, start, stop)
         check_length(len(content), stop - start, self.path(part))
@@ -218,12 +238,22 @@ class RemoteParts:
         try:
             content: bytes = self.store.fs.cat_file(path, start=start, end=stop)
         except FileNotFoundError:
-            raise UserError("no such file in the store", file=self.store.full(name), fix="name a folder of shards") from None
+            raise UserError(
+                "no such file in the store",
+                file=self.store.full(name),
+                fix="name a folder of shards",
+            ) from None
         except Exception as error:  # stores raise errors of their own, such as missing credentials
-            raise UserError(f"the store does not answer: {error}", file=self.store.full(name), fix="check address and rights") from error
+            raise UserError(
+                f"the store does not answer: {error}",
+                file=self.store.full(name),
+                fix="check address and rights",
+            ) from error
         return content
 
 
-def open_remote(url: str, tokenizer_hash: str | None = None, cache: RangeCache | None = None) -> RemoteParts:
+def open_remote(
+    url: str, tokenizer_hash: str | None = None, cache: RangeCache | None = None
+) -> RemoteParts:
     """A source's parts on a store that fsspec knows, such as ``s3://bucket/shards/web-en``."""
     return RemoteParts(Store(url), tokenizer_hash, cache)

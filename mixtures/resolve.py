@@ -34,7 +34,9 @@ def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...
     Raises: UserError for sources without shards or tokens, unknown bands, lengths that do not add up, and sources that are
     reserved or held out.
     """
-    phases = resolve_phases(spec.phases, available, run_tokens(spec.phases, spec.tokens), whole=True)
+    phases = resolve_phases(
+        spec.phases, available, run_tokens(spec.phases, spec.tokens), whole=True
+    )
     # the first name the recipe's fields, the second also bands that only the shards know
     for said in (spec.phases, phases):
         check_hold_out(said, spec.rules)
@@ -42,21 +44,30 @@ def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...
     return phases
 
 
-def resolve_phases(phases: Sequence[PhaseSpec], available: Mapping[str, int], run: int, whole: bool = False) -> tuple[Phase, ...]:
+def resolve_phases(
+    phases: Sequence[PhaseSpec], available: Mapping[str, int], run: int, whole: bool = False
+) -> tuple[Phase, ...]:
     """Phases of a run (``whole``) or a branch, in order; percents are of ``run`` tokens. Raises: UserError as :func:`resolve`."""
     lengths = phase_tokens(phases, run, whole)
-    return tuple(_resolved(phase, tokens, available) for phase, tokens in zip(phases, lengths, strict=True))
+    return tuple(
+        _resolved(phase, tokens, available) for phase, tokens in zip(phases, lengths, strict=True)
+    )
 
 
 def shares_by_size(tokens: Mapping[str, int], temperature: float) -> dict[str, float]:
     """Shares that sum to 1, in proportion to tokens^(1/temperature), tokens above 0; ``inf`` gives equal shares."""
     largest = max(tokens.values())
-    powers = {name: exp(log(count / largest) / temperature) if temperature < inf else 1.0 for name, count in tokens.items()}
+    powers = {
+        name: exp(log(count / largest) / temperature) if temperature < inf else 1.0
+        for name, count in tokens.items()
+    }
     total = fsum(powers.values())
     return {name: power / total for name, power in powers.items()}
 
 
-def check_windows(phases: Sequence[PhaseSpec], available: Mapping[str, int], sequence_length: int) -> None:
+def check_windows(
+    phases: Sequence[PhaseSpec], available: Mapping[str, int], sequence_length: int
+) -> None:
     """Check that every source or band that is shown has a window of tokens. Raises: UserError with the numbers."""
     for phase in phases:
         sequence_length = phase.sequence_length or sequence_length
@@ -78,8 +89,14 @@ def preset_notes(phases: Sequence[PhaseSpec]) -> list[str]:
     notes = []
     for phase in phases:
         if phase.preset is not None:
-            shares = preset_weights(phase.preset.name, phase.preset.sources, f"{phase.field}.preset.sources")
-            out = [entry.entry + (" (not published)" if entry.percent is None else f" {entry.percent:g} %") for entry in shares.left_out]
+            shares = preset_weights(
+                phase.preset.name, phase.preset.sources, f"{phase.field}.preset.sources"
+            )
+            out = [
+                entry.entry
+                + (" (not published)" if entry.percent is None else f" {entry.percent:g} %")
+                for entry in shares.left_out
+            ]
             notes.append(
                 f"{phase.name}: {phase.preset.name}, {shares.mapped_percent:g} % of it mapped; left out: {', '.join(out) or 'nothing'}"
             )
@@ -134,7 +151,10 @@ def _by_source(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, floa
     """Weights of sources, before bands: the fixed ones, then the rest divided by size or as a preset says."""
     rest: dict[str, float] = {}
     if phase.weights_from is not None:
-        tokens = {name: tokens_of(name, available, f"{phase.field}.weights_from") for name in phase.weights_from}
+        tokens = {
+            name: tokens_of(name, available, f"{phase.field}.weights_from")
+            for name in phase.weights_from
+        }
         for name, count in tokens.items():
             if count == 0:
                 raise UserError(
@@ -144,9 +164,13 @@ def _by_source(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, floa
                     allowed=[f"{other}: {have:,} tokens" for other, have in tokens.items() if have],
                     fix="take it out of weights_from",
                 )
-        rest = shares_by_size(tokens, inf if phase.temperature == "uniform" else float(phase.temperature or 1.0))
+        rest = shares_by_size(
+            tokens, inf if phase.temperature == "uniform" else float(phase.temperature or 1.0)
+        )
     elif phase.preset is not None:
-        rest = preset_weights(phase.preset.name, phase.preset.sources, f"{phase.field}.preset.sources").weights
+        rest = preset_weights(
+            phase.preset.name, phase.preset.sources, f"{phase.field}.preset.sources"
+        ).weights
     left = 1.0 - fsum(phase.weights.values())
     return {**phase.weights, **{name: left * share for name, share in rest.items()}}
 
@@ -161,7 +185,13 @@ def _whole(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _refuse_small(phase: PhaseSpec, name: str, weight: float, available: Mapping[str, int]) -> None:
-    fix = "raise temperature" if phase.weights_from else "raise its factor" if phase.bands else "raise the weight of its source"
+    fix = (
+        "raise temperature"
+        if phase.weights_from
+        else "raise its factor"
+        if phase.bands
+        else "raise the weight of its source"
+    )
     raise UserError(
         f"the share of {name} is too small to plan with",
         field=f"{phase.field}.{'weights_from' if phase.weights_from else 'bands' if phase.bands else 'weights'}",

@@ -35,7 +35,11 @@ class MixtureRules(BaseModel):
 
 
 def check_reserve(
-    phases: Sequence[PhaseSpec], rules: MixtureRules, decayed: bool, branch: str | None, before: Mapping[str, float] | None = None
+    phases: Sequence[PhaseSpec],
+    rules: MixtureRules,
+    decayed: bool,
+    branch: str | None,
+    before: Mapping[str, float] | None = None,
 ) -> None:
     """Check that no phase shows a source reserved for another.
 
@@ -68,7 +72,12 @@ def check_hold_out(phases: Sequence[PhaseSpec], rules: MixtureRules) -> None:
                 )
 
 
-def check_min_tokens(min_tokens: Mapping[str, int], shown: Mapping[str, int], phases: Sequence[Phase], window: int = 1) -> None:
+def check_min_tokens(
+    min_tokens: Mapping[str, int],
+    shown: Mapping[str, int],
+    phases: Sequence[Phase],
+    window: int = 1,
+) -> None:
     """Check that a plan shows as much of each source as is asked for.
 
     ``shown``: planned tokens over the run by source; a source and its bands count together under the source's name.
@@ -93,12 +102,18 @@ def _open(place: str, phase: PhaseSpec, decayed: bool, branch: str | None) -> bo
     return place in (phase.name, branch)
 
 
-def _refuse_reserved(name: str, field: str, reserved: tuple[str, str], phase: PhaseSpec, branch: str | None) -> None:
+def _refuse_reserved(
+    name: str, field: str, reserved: tuple[str, str], phase: PhaseSpec, branch: str | None
+) -> None:
     key, place = reserved
     where = "the decay and what follows it" if place == DECAY else f"the phase or branch {place}"
     here = f"phase {phase.name}" + (f" of branch {branch}" if branch else "")
     mark = ", mark the phase decay: true" if place == DECAY else ""
-    ramp = "start this phase without a ramp" if field == "ramp_tokens" else f"take {name} out of {here}"
+    ramp = (
+        "start this phase without a ramp"
+        if field == "ramp_tokens"
+        else f"take {name} out of {here}"
+    )
     raise UserError(
         f"{name} is reserved for {where}",
         field=f"{phase.field}.{field}",
@@ -108,14 +123,20 @@ def _refuse_reserved(name: str, field: str, reserved: tuple[str, str], phase: Ph
 
 
 def _weight(phase: PhaseSpec, name: str) -> str:
-    return f"a weight of {phase.weights[name]:g} in phase {phase.name}" if name in phase.weights else f"{name} in phase {phase.name}"
+    return (
+        f"a weight of {phase.weights[name]:g} in phase {phase.name}"
+        if name in phase.weights
+        else f"{name} in phase {phase.name}"
+    )
 
 
 def _enough(name: str, missing: int, phases: Sequence[Phase], window: int) -> str:
     """The weight, in the phase that shows most of it, that would bring a source up to its minimum."""
 
     def weight_of(phase: Phase) -> float:
-        return sum(weight for other, weight in phase.weights.items() if name in (other, source_of(other)))
+        return sum(
+            weight for other, weight in phase.weights.items() if name in (other, source_of(other))
+        )
 
     phase = max(phases, key=lambda phase: (weight_of(phase) * phase.tokens, phase.tokens))
     constant = phase.tokens - phase.ramp_tokens / 2  # a ramp shows half of a change

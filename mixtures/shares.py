@@ -10,7 +10,12 @@ from mixtures.chairman import SHARE_UNITS, Shares
 from mixtures.plan_format import PinnedSource, SourceContext
 
 
-def shares_of(weights: Mapping[str, float], names: Sequence[str], field: str, fills: Mapping[str, float] | None = None) -> Shares:
+def shares_of(
+    weights: Mapping[str, float],
+    names: Sequence[str],
+    field: str,
+    fills: Mapping[str, float] | None = None,
+) -> Shares:
     """The weights of a phase, shares of tokens, as shares of windows in units, by the order of ``names``; no weight is 0.
 
     ``fills``: what part of a source's windows is tokens, where it is not all: such a source gets more windows for its tokens.
@@ -19,19 +24,33 @@ def shares_of(weights: Mapping[str, float], names: Sequence[str], field: str, fi
     for name, weight in weights.items():
         if 0 < weight < 1 / SHARE_UNITS:
             raise UserError(
-                "a weight too small to plan with", field=f"{field}.{name}", found=weight, allowed=["0", f"at least 1/{SHARE_UNITS}"]
+                "a weight too small to plan with",
+                field=f"{field}.{name}",
+                found=weight,
+                allowed=["0", f"at least 1/{SHARE_UNITS}"],
             )
-    return apportioned([Fraction(weights.get(name, 0.0)) / Fraction((fills or {}).get(name, 1.0)) for name in names])
+    return apportioned(
+        [
+            Fraction(weights.get(name, 0.0)) / Fraction((fills or {}).get(name, 1.0))
+            for name in names
+        ]
+    )
 
 
 def fill_of(pinned: PinnedSource, own: SourceContext, window: int) -> float:
     """What part of a source's windows is tokens: 1 for a stream, less where whole documents leave padding."""
-    return pinned.tokens / (own.windows * window) if pinned.packing == "documents" and own.windows else 1.0
+    return (
+        pinned.tokens / (own.windows * window)
+        if pinned.packing == "documents" and own.windows
+        else 1.0
+    )
 
 
 def between(start: Shares, end: Shares, part: Fraction) -> Shares:
     """Shares a part of the way from start to end."""
-    return apportioned([first * (1 - part) + last * part for first, last in zip(start, end, strict=True)])
+    return apportioned(
+        [first * (1 - part) + last * part for first, last in zip(start, end, strict=True)]
+    )
 
 
 def apportioned(values: Sequence[Fraction]) -> Shares:

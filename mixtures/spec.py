@@ -52,7 +52,9 @@ class MixtureSpec(BaseModel):
         names = [phase.name for phase in self.phases]
         for name in names:
             if names.count(name) > 1:
-                raise UserError("two phases have one name", field="mixture.phases", found=name, fix="rename one")
+                raise UserError(
+                    "two phases have one name", field="mixture.phases", found=name, fix="rename one"
+                )
         if self.phases[0].ramp_tokens:
             raise UserError(
                 "the first phase has no weights to ramp from",
@@ -77,7 +79,10 @@ class MixtureSpec(BaseModel):
     def rules(self) -> MixtureRules:
         """What a plan of this mixture carries on, for later phases and branches."""
         return MixtureRules(
-            max_epochs=self.max_epochs, max_repetitions=self.max_repetitions, reserve=self.reserve, hold_out=self.hold_out
+            max_epochs=self.max_epochs,
+            max_repetitions=self.max_repetitions,
+            reserve=self.reserve,
+            hold_out=self.hold_out,
         )
 
     @property

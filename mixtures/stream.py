@@ -49,7 +49,10 @@ class StreamBatch:
 
     def addresses(self) -> tuple[int, ...]:
         """Where the kernel finds values, item bytes, offsets, span offsets, starts, ends and removed rows; 0 where there are none."""
-        spans = (_address(array) for array in (self.span_offsets, self.span_starts, self.span_ends, self.removed))
+        spans = (
+            _address(array)
+            for array in (self.span_offsets, self.span_starts, self.span_ends, self.removed)
+        )
         return (_address(self.values), self.values.itemsize, _address(self.offsets), *spans)
 
 
@@ -108,9 +111,14 @@ class SourceStream:
             record = self.files.record(part, number, self._together(part, place))
             removed = self._removed.get(part)
             found = _stream_batch(part, int(starts[number]), int(rows[number]), record, removed)
-            if found.rows != rows[number + 1] - rows[number] or len(found.values) != starts[number + 1] - starts[number]:
+            if (
+                found.rows != rows[number + 1] - rows[number]
+                or len(found.values) != starts[number + 1] - starts[number]
+            ):
                 raise UserError(
-                    "a record batch is not what the part's index says", file=self.files.path(part), fix="run `windtunnel shards verify`"
+                    "a record batch is not what the part's index says",
+                    file=self.files.path(part),
+                    fix="run `windtunnel shards verify`",
                 )
             self._open[part, number] = found
         return found
@@ -166,33 +174,59 @@ class SourceStream:
         """The documents that have tokens among the places start to stop - 1."""
         for batch in self.batches(start, stop):
             ids = batch.record.column("id")
-            low, high = max(start, batch.start) - batch.start, min(stop, batch.start + len(batch.values)) - batch.start
+            low, high = (
+                max(start, batch.start) - batch.start,
+                min(stop, batch.start + len(batch.values)) - batch.start,
+            )
             first = int(np.searchsorted(batch.offsets, low, "right")) - 1
             for row in range(first, int(np.searchsorted(batch.offsets, high, "left"))):
                 begin, end = int(batch.offsets[row]), int(batch.offsets[row + 1])
-                yield StreamDocument(ids[row].as_py().hex(), batch.part, batch.first_row + row, batch.start + begin, batch.start + end)
+                yield StreamDocument(
+                    ids[row].as_py().hex(),
+                    batch.part,
+                    batch.first_row + row,
+                    batch.start + begin,
+                    batch.start + end,
+                )
 
     def borders(self, start: int, stop: int) -> Ints:
         """Where documents begin among the places start to stop - 1, and behind them the end of the last that does."""
         found = [np.empty(0, np.int64)]
         end = start
         for batch in self.batches(start, min(stop, self.tokens)):
-            first, last = np.searchsorted(batch.offsets[:-1], [start - batch.start, stop - batch.start], "left")
+            first, last = np.searchsorted(
+                batch.offsets[:-1], [start - batch.start, stop - batch.start], "left"
+            )
             if first < last:
                 found.append(batch.offsets[first:last] + batch.start)
                 end = batch.start + int(batch.offsets[last])
         return np.append(np.concatenate(found), end)
 
 
-def _stream_batch(part: int, start: int, first_row: int, record: pa.RecordBatch, removed: Ints | None) -> StreamBatch:
+def _stream_batch(
+    part: int, start: int, first_row: int, record: pa.RecordBatch, removed: Ints | None
+) -> StreamBatch:
     held = token_batch(record.column("tokens"))
     spans = _spans(record.column("trainable"), np.diff(held.offsets))
-    rows = None if removed is None else removed[(removed >= first_row) & (removed < first_row + record.num_rows)] - first_row
+    rows = (
+        None
+        if removed is None
+        else removed[(removed >= first_row) & (removed < first_row + record.num_rows)] - first_row
+    )
     mask = None
     if rows is not None and len(rows):
         mask = np.zeros(record.num_rows, np.uint8)
         mask[rows] = 1
-    return StreamBatch(part, start, first_row, record, held.values, np.ascontiguousarray(held.offsets), *spans, mask)
+    return StreamBatch(
+        part,
+        start,
+        first_row,
+        record,
+        held.values,
+        np.ascontiguousarray(held.offsets),
+        *spans,
+        mask,
+    )
 
 
 def _spans(column: pa.ListArray, lengths: Ints) -> tuple[Any, Any, Any]:
@@ -235,7 +269,12 @@ def _check_pins(pinned: PinnedSource, files: PartFiles) -> None:
         fewer = f"{pinned.name} has fewer parts than the plan pins"
         raise UserError(fewer, file=files.where, found=len(parts), allowed=[len(pinned.parts)])
     for number, (wanted, found) in enumerate(zip(pinned.parts, parts, strict=False)):
-        if (wanted.file, wanted.rows, wanted.tokens, wanted.checksum) != (found.file, found.rows, found.tokens, found.checksum):
+        if (wanted.file, wanted.rows, wanted.tokens, wanted.checksum) != (
+            found.file,
+            found.rows,
+            found.tokens,
+            found.checksum,
+        ):
             raise UserError(
                 f"{pinned.name} is not what the plan was frozen with",
                 file=files.path(number),

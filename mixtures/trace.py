@@ -65,7 +65,12 @@ class Tracer:
         Raises: UserError when the step is outside the plan.
         """
         if not 0 <= step < self.plan.steps:
-            raise UserError("no such step in the plan", field="step", found=step, allowed=[f"0 to {self.plan.steps - 1}"])
+            raise UserError(
+                "no such step in the plan",
+                field="step",
+                found=step,
+                allowed=[f"0 to {self.plan.steps - 1}"],
+            )
         batch = self.plan.context_at(step)[1].batch_windows
         first, last = rank * batch // world_size, (rank + 1) * batch // world_size
         _, pieces = self.windows.of_step(step, first, last)
@@ -85,7 +90,9 @@ class Tracer:
             spans += self._in_context(number, found)
         return sorted(spans, key=lambda span: (span.step, span.window, span.place))
 
-    def exposures(self, documents: Iterable[str], until_step: int | None = None) -> Iterator[Exposure]:
+    def exposures(
+        self, documents: Iterable[str], until_step: int | None = None
+    ) -> Iterator[Exposure]:
         """What steps before ``until_step`` (default all) have shown of each document."""
         last = self.plan.steps if until_step is None else until_step
         for document in documents:
@@ -94,7 +101,14 @@ class Tracer:
             steps = tuple(dict.fromkeys(span.step for span in spans))
             stream = self.streams[found.source]
             part = stream.pinned.parts[found.part].file
-            yield Exposure(document, stream.pinned.name, part, found.row, steps, sum(span.stop - span.start for span in spans))
+            yield Exposure(
+                document,
+                stream.pinned.name,
+                part,
+                found.row,
+                steps,
+                sum(span.stop - span.start for span in spans),
+            )
 
     def _in_context(self, number: int, found: Found) -> Iterator[ShownSpan]:
         count = int(counts_at_end(self.plan, number)[found.source])
@@ -105,7 +119,12 @@ class Tracer:
             for at, start, tokens in self.windows.parts(number, found.source, shown):
                 if start < found.stop and found.start < start + tokens:
                     spans = _spans(stream, place[0], place[1], at, start, tokens)
-                    yield from (span for span in spans if (span.part, span.row) == (stream.pinned.parts[found.part].file, found.row))
+                    yield from (
+                        span
+                        for span in spans
+                        if (span.part, span.row)
+                        == (stream.pinned.parts[found.part].file, found.row)
+                    )
 
     def _numbers(self, number: int, found: Found, count: int) -> Iterator[int]:
         """The source's windows of a context, below ``count``, that may show a document."""
@@ -114,7 +133,10 @@ class Tracer:
             return
         cut = list(self._cut_windows(order, found))
         first = max(order.context.epoch, 0)
-        for epoch in range(first, order.place_of(count - 1)[0] + 1 if count > order.head + order.left_rows else first + 1):
+        for epoch in range(
+            first,
+            order.place_of(count - 1)[0] + 1 if count > order.head + order.left_rows else first + 1,
+        ):
             for window in cut:
                 shown = order.number(epoch, window) if epoch >= 0 else None
                 if shown is not None and shown < count:
@@ -133,7 +155,9 @@ class Tracer:
             return
         block = found.start // order.context.block_tokens
         packing, base = self.windows.packing(order, found.source, block)
-        inside = np.flatnonzero((packing.start + base >= found.start) & (packing.start + base < found.stop))
+        inside = np.flatnonzero(
+            (packing.start + base >= found.start) & (packing.start + base < found.stop)
+        )
         for window in np.unique(np.searchsorted(packing.first, inside, "right") - 1).tolist():
             yield order.context.packed[block] + window
 
@@ -143,8 +167,16 @@ class Tracer:
         row = order.head
         for left in order.context.left:
             unit = self.plan.contexts[left.context].sequence_length
-            hit = {shown for shown in self._numbers(left.context, found, left.last) if shown >= left.first}
-            rows = {place // length for shown in hit for place in _edges((shown - left.first) * unit, unit, length)}
+            hit = {
+                shown
+                for shown in self._numbers(left.context, found, left.last)
+                if shown >= left.first
+            }
+            rows = {
+                place // length
+                for shown in hit
+                for place in _edges((shown - left.first) * unit, unit, length)
+            }
             yield from (row + each for each in sorted(rows))
             row += -(-(left.last - left.first) * unit // length)
 
@@ -165,7 +197,9 @@ def trace_document(plan: Plan, folders: Folders, document: str) -> list[ShownSpa
     return Tracer(plan, folders).document(document)
 
 
-def _spans(stream: SourceStream, step: int, window: int, place: int, start: int, tokens: int) -> Iterator[ShownSpan]:
+def _spans(
+    stream: SourceStream, step: int, window: int, place: int, start: int, tokens: int
+) -> Iterator[ShownSpan]:
     for document in stream.documents(start, start + tokens):
         low, high = max(document.start, start), min(document.stop, start + tokens)
         if low < high:

@@ -41,7 +41,10 @@ class Windows:
         self._orders: dict[int, tuple[SourceOrder, ...]] = {}
         self._rows: dict[int, tuple[Ints, NDArray[np.uint64], NDArray[np.bool_]]] = {}
         self._packings: OrderedDict[tuple[int, int, int, int], tuple[Packing, int]] = OrderedDict()
-        self._open_packings = max(_OPEN_PACKINGS, sum(2 * source.open_blocks for source in plan.sources if source.packing == "documents"))
+        self._open_packings = max(
+            _OPEN_PACKINGS,
+            sum(2 * source.open_blocks for source in plan.sources if source.packing == "documents"),
+        )
         self._left_windows: OrderedDict[tuple[int, int, int], list[Part]] = OrderedDict()
 
     def orders(self, number: int) -> tuple[SourceOrder, ...]:
@@ -64,7 +67,9 @@ class Windows:
         pieces = np.empty((len(source), PIECE), np.int64)
         if not whole_windows(source, epoch, window, length, packed, pieces):
             return pieces
-        return self._with_odd(pieces, np.flatnonzero(packed[source] | (epoch == LEFT)), context, source, number)
+        return self._with_odd(
+            pieces, np.flatnonzero(packed[source] | (epoch == LEFT)), context, source, number
+        )
 
     def parts(self, context: int, source: int, number: int) -> list[Part]:
         """What one window of a source is made of."""
@@ -106,7 +111,9 @@ class Windows:
         kept = np.delete(pieces, odd, axis=0)
         found = [kept]
         for row in odd.tolist():
-            parts = np.array(self.parts(context, int(source[row]), int(number[row])), np.int64).reshape(-1, 3)
+            parts = np.array(
+                self.parts(context, int(source[row]), int(number[row])), np.int64
+            ).reshape(-1, 3)
             block = np.empty((len(parts), PIECE), np.int64)
             block[:, ROW] = row
             block[:, SOURCE] = source[row]
@@ -122,7 +129,12 @@ class Windows:
         first, last = int(packing.first[inside]), int(packing.first[inside + 1])
         tokens = packing.tokens[first:last].tolist()
         places = np.concatenate([[0], np.cumsum(tokens)]).tolist()
-        return [(place, base + start, n) for place, start, n in zip(places, packing.start[first:last].tolist(), tokens, strict=False)]
+        return [
+            (place, base + start, n)
+            for place, start, n in zip(
+                places, packing.start[first:last].tolist(), tokens, strict=False
+            )
+        ]
 
     def _left(self, context: int, source: int, row: int) -> list[Part]:
         """A row of windows that earlier contexts left, one behind the other; what was padding between them goes to the row's end."""
@@ -137,7 +149,9 @@ class Windows:
         parts: list[Part] = []
         filled = 0
         for number in range(begin // unit, -(-end // unit)):
-            for place, start, tokens in self._left_window(left.context, source, left.first + number):
+            for place, start, tokens in self._left_window(
+                left.context, source, left.first + number
+            ):
                 at = number * unit + place
                 low, high = max(at, begin), min(at + tokens, end)
                 if low < high:
@@ -166,7 +180,9 @@ class Windows:
 
 
 @kernel
-def whole_windows(source: Ints, epoch: Ints, window: Ints, length: int, packed: NDArray[np.bool_], pieces: Ints) -> int:
+def whole_windows(
+    source: Ints, epoch: Ints, window: Ints, length: int, packed: NDArray[np.bool_], pieces: Ints
+) -> int:
     """A piece for each window of a stream, (n, 5); returns how many rows are of another kind, whose pieces mean nothing."""
     odd = 0
     for row in range(len(source)):
@@ -182,4 +198,8 @@ def whole_windows(source: Ints, epoch: Ints, window: Ints, length: int, packed: 
 
 def _stream_row(order: SourceOrder) -> Ints:
     """A source's row for the kernel; one of whole documents is answered elsewhere and has any row that divides by nothing."""
-    return np.array([1, 1, 1, 1, 0, 0, 0, -1, 0], np.int64) if order.packed or not order.windows else order.row
+    return (
+        np.array([1, 1, 1, 1, 0, 0, 0, -1, 0], np.int64)
+        if order.packed or not order.windows
+        else order.row
+    )

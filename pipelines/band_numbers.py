@@ -32,7 +32,9 @@ def number_of(steps: Sequence[Step], source: str, by: str) -> NumberOf:
     numbers: dict[str, NumberOf] = {}
     others: dict[str, str] = {}
     for step in steps:
-        for field in step.rule.fields() if isinstance(step, MeasureStep) and applies(step, source) else ():
+        for field in (
+            step.rule.fields() if isinstance(step, MeasureStep) and applies(step, source) else ()
+        ):
             numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
             for name in (field.name, f"{step.name}.{field.name}"):
                 if numeric:
@@ -41,10 +43,22 @@ def number_of(steps: Sequence[Step], source: str, by: str) -> NumberOf:
                     others.setdefault(name, str(field.type))
     if by in numbers:
         return numbers[by]
-    allowed = sorted(({CLUSTER_SIZE} if compared else set()) | {name for name in numbers if ("." in name) == ("." in by)})
-    message, fix = "no column of this name is measured for the source", "use one of these columns, or add the stage that measures it"
+    allowed = sorted(
+        ({CLUSTER_SIZE} if compared else set())
+        | {name for name in numbers if ("." in name) == ("." in by)}
+    )
+    message, fix = (
+        "no column of this name is measured for the source",
+        "use one of these columns, or add the stage that measures it",
+    )
     if by == CLUSTER_SIZE:
-        message, fix = "no stage compares the documents of this source", "add exact_dedup or minhash_dedup, or cut by another column"
+        message, fix = (
+            "no stage compares the documents of this source",
+            "add exact_dedup or minhash_dedup, or cut by another column",
+        )
     elif by in others:
-        message, fix = f"documents are cut by a number, and this column is {others[by]}", "use one of these columns"
+        message, fix = (
+            f"documents are cut by a number, and this column is {others[by]}",
+            "use one of these columns",
+        )
     raise UserError(message, found=by, allowed=allowed, fix=fix)

@@ -87,15 +87,29 @@ def cut_source(task: BandTask, compute: bool = True) -> SourceBands | None:
         names = pa.array([name for name, _ in task.bands])
         hashes = view.text_hashes if len(view) else ids
         numbers = pa.array(values[order], mask=np.isnan(values[order]))
-        columns = [ids.take(pa.array(order)), hashes.take(pa.array(order)), numbers, names.take(pa.array(band[order]))]
+        columns = [
+            ids.take(pa.array(order)),
+            hashes.take(pa.array(order)),
+            numbers,
+            names.take(pa.array(band[order])),
+        ]
         table = pa.table(columns, schema=BANDS)
-        write_parquet(unit, TABLE, BANDS, [table.slice(start, ROWS) for start in range(0, len(table), ROWS)])
+        write_parquet(
+            unit, TABLE, BANDS, [table.slice(start, ROWS) for start in range(0, len(table), ROWS)]
+        )
         unit.facts.update(_facts(task, values), bands=_bands(task, view, table, band))
 
     made = found_or_made(store, f"selection/bands/{content_key(inputs)}", inputs, make, compute)
     if made is None:
         return None
-    return SourceBands(task.source, made[0].file(TABLE), made[0].facts, made[1], time.monotonic() - started, (made[0].prefix,))
+    return SourceBands(
+        task.source,
+        made[0].file(TABLE),
+        made[0].facts,
+        made[1],
+        time.monotonic() - started,
+        (made[0].prefix,),
+    )
 
 
 def _chunk_inputs(chunk: Chunk, measure: str | None) -> list[str | None]:
@@ -107,7 +121,11 @@ def _chunk_inputs(chunk: Chunk, measure: str | None) -> list[str | None]:
 def empty_bands(cut: SourceBands) -> list[str]:
     """A sentence for every band without documents, with the numbers that there are."""
     facts = cut.facts
-    span = "no document has one" if facts["least"] is None else f"it goes from {facts['least']:.6g} to {facts['most']:.6g}"
+    span = (
+        "no document has one"
+        if facts["least"] is None
+        else f"it goes from {facts['least']:.6g} to {facts['most']:.6g}"
+    )
     return [
         f"{cut.source}/{name} ({band['condition']}) has no documents, so it has no shards: {facts['by']}: {span}"
         for name, band in facts["bands"].items()
@@ -142,10 +160,16 @@ def _one(column: pa.ChunkedArray) -> pa.FixedSizeBinaryArray:
 
 def _raw(ids: pa.FixedSizeBinaryArray) -> NDArray[np.bytes_]:
     """Ids as fixed strings of bytes, which numpy orders as memory; a view."""
-    return np.frombuffer(ids.buffers()[1], "S16", len(ids), ids.offset * 16) if len(ids) else np.empty(0, "S16")
+    return (
+        np.frombuffer(ids.buffers()[1], "S16", len(ids), ids.offset * 16)
+        if len(ids)
+        else np.empty(0, "S16")
+    )
 
 
-def _values(store: Store, task: BandTask, view: CorpusView, ids: pa.FixedSizeBinaryArray) -> NDArray[np.float64]:
+def _values(
+    store: Store, task: BandTask, view: CorpusView, ids: pa.FixedSizeBinaryArray
+) -> NDArray[np.float64]:
     """The number of each row of the view, NaN where it has none."""
     if task.by.measure is None:
         return _stands_for(store, task.evidence, ids)
@@ -154,10 +178,14 @@ def _values(store: Store, task: BandTask, view: CorpusView, ids: pa.FixedSizeBin
     return values
 
 
-def _stands_for(store: Store, evidence: Sequence[FileRef], ids: pa.FixedSizeBinaryArray) -> NDArray[np.float64]:
+def _stands_for(
+    store: Store, evidence: Sequence[FileRef], ids: pa.FixedSizeBinaryArray
+) -> NDArray[np.float64]:
     """How many documents each stands for, itself included: what every comparison removed in its favour, and what those stood for."""
     tables = [read_parquet(store, ref.name, "evidence", ["id", "kept_id"]) for ref in evidence]
-    pairs = [(_raw(_one(table["id"])), _raw(_one(table["kept_id"]))) for table in tables if len(table)]
+    pairs = [
+        (_raw(_one(table["id"])), _raw(_one(table["kept_id"]))) for table in tables if len(table)
+    ]
     if not pairs:
         return np.ones(len(ids))
     known = np.unique(np.concatenate([side for pair in pairs for side in pair]))
@@ -184,12 +212,23 @@ def _facts(task: BandTask, values: NDArray[np.float64]) -> dict[str, Any]:
     """What the source's numbers are like; infinite ones are no extremes, as JSON has no word for them."""
     finite = values[np.isfinite(values)]
     extremes = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
-    return {"by": task.by.column, "without": int(np.isnan(values).sum()), "least": extremes[0], "most": extremes[1]}
+    return {
+        "by": task.by.column,
+        "without": int(np.isnan(values).sum()),
+        "least": extremes[0],
+        "most": extremes[1],
+    }
 
 
-def _bands(task: BandTask, view: CorpusView, table: pa.Table, band: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+def _bands(
+    task: BandTask, view: CorpusView, table: pa.Table, band: NDArray[np.int64]
+) -> dict[str, dict[str, Any]]:
     """Per band its condition, documents, text bytes, and xxh3_128 of its ids in order."""
-    sizes = view.column("size", "bytes").to_numpy(zero_copy_only=False) if len(view) else np.empty(0, np.int64)
+    sizes = (
+        view.column("size", "bytes").to_numpy(zero_copy_only=False)
+        if len(view)
+        else np.empty(0, np.int64)
+    )
     found = {}
     for number, (name, condition) in enumerate(task.bands):
         ids = _one(table.filter(pc.equal(table["band"], name))["id"])

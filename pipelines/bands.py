@@ -45,7 +45,9 @@ class Split(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str = Field(min_length=1, description="a signal column, STEP.COLUMN, or cluster_size")
-    bands: dict[_BandName, str] = Field(min_length=2, description="condition of each band, tried in this order")
+    bands: dict[_BandName, str] = Field(
+        min_length=2, description="condition of each band, tried in this order"
+    )
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """(band, condition) in order; a mapping in a content key would lose it."""
@@ -70,20 +72,35 @@ def check_bands(bands: Mapping[str, str], field: str) -> None:
     conditions = {name: parse_condition(text, f"{field}.{name}") for name, text in bands.items()}
     rests = [name for name, condition in conditions.items() if condition is None]
     if len(rests) > 1:
-        raise UserError("two bands take the rest", field=f"{field}.{rests[1]}", found=", ".join(rests), fix="give one of them a condition")
+        raise UserError(
+            "two bands take the rest",
+            field=f"{field}.{rests[1]}",
+            found=", ".join(rests),
+            fix="give one of them a condition",
+        )
     for name in bands:
         if name.endswith(VALIDATION_SUFFIX):
             message = "a band must not be called like held-out shards"
-            raise UserError(message, field=f"{field}.{name}", found=name, fix=f"choose a name that does not end with {VALIDATION_SUFFIX}")
+            raise UserError(
+                message,
+                field=f"{field}.{name}",
+                found=name,
+                fix=f"choose a name that does not end with {VALIDATION_SUFFIX}",
+            )
     known = [condition for condition in conditions.values() if condition is not None]
     if len({condition.share for condition in known}) > 1:
         raise UserError(
-            "the bands of a source go by thresholds or by shares, not by both", field=field, found=_spelled(bands), fix="use one kind"
+            "the bands of a source go by thresholds or by shares, not by both",
+            field=field,
+            found=_spelled(bands),
+            fix="use one kind",
         )
     _check_reach(conditions, bands, field)
 
 
-def _check_reach(conditions: Mapping[str, Condition | None], bands: Mapping[str, str], field: str) -> None:
+def _check_reach(
+    conditions: Mapping[str, Condition | None], bands: Mapping[str, str], field: str
+) -> None:
     """Walk along the bands: what earlier ones leave is one interval between two edges."""
     low: Edge | None = None
     high: Edge | None = None
@@ -92,17 +109,31 @@ def _check_reach(conditions: Mapping[str, Condition | None], bands: Mapping[str,
             continue
         edge = condition.edge
         if condition.upper:
-            covered = (high is not None and edge >= high) or (low is not None and high is not None and low >= high)
+            covered = (high is not None and edge >= high) or (
+                low is not None and high is not None and low >= high
+            )
             high = edge if high is None else min(high, edge)
         else:
-            covered = (low is not None and edge <= low) or (low is not None and high is not None and low >= high)
+            covered = (low is not None and edge <= low) or (
+                low is not None and high is not None and low >= high
+            )
             low = edge if low is None else max(low, edge)
         if covered:
             fix = "put the narrower band first, or correct one of them"
-            raise UserError("the bands before take every document of this one", field=f"{field}.{name}", found=_spelled(bands), fix=fix)
+            raise UserError(
+                "the bands before take every document of this one",
+                field=f"{field}.{name}",
+                found=_spelled(bands),
+                fix=fix,
+            )
     whole = low is not None and high is not None and low >= high
     if REST not in bands.values() and not whole:
-        raise UserError("some numbers belong to no band", field=field, found=_spelled(bands), fix="add a band for the others: low: rest")
+        raise UserError(
+            "some numbers belong to no band",
+            field=field,
+            found=_spelled(bands),
+            fix="add a band for the others: low: rest",
+        )
 
 
 def parse_condition(text: str, field: str) -> Condition | None:
@@ -112,16 +143,27 @@ def parse_condition(text: str, field: str) -> Condition | None:
         return None
     if threshold := _THRESHOLD.fullmatch(said):
         operator, number = threshold.groups()
-        return Condition(operator[0] == ">", (Fraction(number), int(operator in (">", "<="))), share=False)
+        return Condition(
+            operator[0] == ">", (Fraction(number), int(operator in (">", "<="))), share=False
+        )
     if share := _SHARE.fullmatch(said):
         percent = Fraction(share[2])
         if not 0 < percent <= 100:
-            raise UserError("a share of documents is above 0% and at most 100%", field=field, found=text, fix=_FIX)
-        return Condition(share[1] == "top", (100 - percent if share[1] == "top" else percent, 0), share=True)
+            raise UserError(
+                "a share of documents is above 0% and at most 100%",
+                field=field,
+                found=text,
+                fix=_FIX,
+            )
+        return Condition(
+            share[1] == "top", (100 - percent if share[1] == "top" else percent, 0), share=True
+        )
     raise UserError("not a condition of a band", field=field, found=text, fix=_FIX)
 
 
-def assign(values: NDArray[np.float64], ids: pa.FixedSizeBinaryArray, conditions: Sequence[str]) -> NDArray[np.int64]:
+def assign(
+    values: NDArray[np.float64], ids: pa.FixedSizeBinaryArray, conditions: Sequence[str]
+) -> NDArray[np.int64]:
     """Number of the band of each document, -1 where it has none.
 
     ``values`` (n,): NaN where a document has no number. ``ids`` (n,) of 16 bytes. ``conditions`` in the order of the bands.
@@ -135,7 +177,11 @@ def assign(values: NDArray[np.float64], ids: pa.FixedSizeBinaryArray, conditions
         if condition is None:
             rest = number
             continue
-        met = _met_share(condition, place) if condition.share and place is not None else _met(condition, values)
+        met = (
+            _met_share(condition, place)
+            if condition.share and place is not None
+            else _met(condition, values)
+        )
         band[(band < 0) & known & met] = number
     band[band < 0] = rest
     return band
@@ -156,11 +202,15 @@ def _met_share(condition: Condition, place: NDArray[np.int64]) -> NDArray[np.boo
     documents = int((place >= 0).sum())
     percent = 100 - condition.edge[0] if condition.upper else condition.edge[0]
     taken = (2 * documents * percent + 100) // 200
-    met: NDArray[np.bool_] = place < int(taken) if condition.upper else place >= documents - int(taken)
+    met: NDArray[np.bool_] = (
+        place < int(taken) if condition.upper else place >= documents - int(taken)
+    )
     return met
 
 
-def _places(values: NDArray[np.float64], ids: pa.FixedSizeBinaryArray, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _places(
+    values: NDArray[np.float64], ids: pa.FixedSizeBinaryArray, known: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Place of each document from the top among those with a number; equal numbers by id."""
     rows = np.flatnonzero(known)
     words = as_words(ids)[rows]

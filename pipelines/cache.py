@@ -14,7 +14,16 @@ from artifacts.paths import Store
 from artifacts.publish import MANIFEST
 from pipelines.run_record import RECORD
 
-AREAS = ("documents", "signals", "selection", "evidence", "quarantine", "tokenizer", "shards", "work")
+AREAS = (
+    "documents",
+    "signals",
+    "selection",
+    "evidence",
+    "quarantine",
+    "tokenizer",
+    "shards",
+    "work",
+)
 
 
 @dataclass

@@ -42,7 +42,11 @@ class ChunkTexts:
     """
 
     def __init__(
-        self, store: Store, chunk: Chunk, columns: Sequence[str] | None = None, held: list[pa.RecordBatch] | None = None
+        self,
+        store: Store,
+        chunk: Chunk,
+        columns: Sequence[str] | None = None,
+        held: list[pa.RecordBatch] | None = None,
     ) -> None:
         self.store = store
         self.chunk = chunk
@@ -76,7 +80,9 @@ class ChunkTexts:
             start += batch.num_rows
 
 
-def texts_of_rows(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> Iterator[pa.LargeStringArray]:
+def texts_of_rows(
+    store: Store, chunk: Chunk, rows: NDArray[np.int64]
+) -> Iterator[pa.LargeStringArray]:
     """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups without any are not decoded."""
     assert chunk.documents is not None
     overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
@@ -88,7 +94,11 @@ def texts_of_rows(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> Iterat
             end = start + source.metadata.row_group(group).num_rows
             low, high = np.searchsorted(rows, [start, end])
             if low < high:
-                batch = source.read_row_group(group, ["text"], use_threads=False).combine_chunks().to_batches()[0]
+                batch = (
+                    source.read_row_group(group, ["text"], use_threads=False)
+                    .combine_chunks()
+                    .to_batches()[0]
+                )
                 for overlay in overlays:
                     batch = _overlay(batch, overlay, start)
                 yield pc.take(batch["text"], pa.array(rows[low:high] - start))

@@ -31,7 +31,14 @@ from pipelines.document_files import Compression, open_documents
 from pipelines.memory import peak_bytes, reset_peak
 from pipelines.readers import LIBRARIES, Fields, Limits, read
 from pipelines.selections import selection_after
-from pipelines.stages.base import ChooseStep, MeasureStep, Resources, RewriteStep, applies, fingerprint
+from pipelines.stages.base import (
+    ChooseStep,
+    MeasureStep,
+    Resources,
+    RewriteStep,
+    applies,
+    fingerprint,
+)
 from pipelines.state import Chunk, StepOutcome
 
 
@@ -48,7 +55,12 @@ class ReadStep:
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
-        return {"format": self.format, "fields": self.fields.__dict__, "limits": self.limits.__dict__, "compression": self.compression}
+        return {
+            "format": self.format,
+            "fields": self.fields.__dict__,
+            "limits": self.limits.__dict__,
+            "compression": self.compression,
+        }
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,9 @@ def read_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
     found = run_chunk(replace(task, steps=task.steps[:1]), compute=False)
     if found is not None or not compute:
         return found
-    worker = _Worker(Store(task.root), task.chunk, task.resources, compute=True, hold=len(task.steps) > 1)
+    worker = _Worker(
+        Store(task.root), task.chunk, task.resources, compute=True, hold=len(task.steps) > 1
+    )
     reset_peak()
     outcomes = worker.outcomes(task.steps[:1])
     assert outcomes is not None
@@ -121,7 +135,9 @@ def read_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
 class _Worker:
     """The state of one task: the chunk as it grows, and its text while in memory."""
 
-    def __init__(self, store: Store, chunk: Chunk, resources: Resources, compute: bool, hold: bool = False) -> None:
+    def __init__(
+        self, store: Store, chunk: Chunk, resources: Resources, compute: bool, hold: bool = False
+    ) -> None:
         self.store = store
         self.chunk = chunk
         self.resources = resources
@@ -135,7 +151,9 @@ class _Worker:
         outcomes = []
         for step in steps:
             started = time.monotonic()
-            if not isinstance(step, ReadStep | RemoveRowsStep) and not applies(step, self.chunk.source):
+            if not isinstance(step, ReadStep | RemoveRowsStep) and not applies(
+                step, self.chunk.source
+            ):
                 if isinstance(step, ChooseStep):
                     outcomes.append(self.passed_over(step))
                 continue
@@ -147,12 +165,25 @@ class _Worker:
             chooses = not isinstance(step, MeasureStep | RewriteStep)
             entry = Entry.from_json(manifest.facts["entry"])
             seconds = time.monotonic() - started
-            outcomes.append(StepOutcome(step.name, chooses, self.chunk.source, entry, computed, seconds, facts, (manifest.prefix,)))
+            outcomes.append(
+                StepOutcome(
+                    step.name,
+                    chooses,
+                    self.chunk.source,
+                    entry,
+                    computed,
+                    seconds,
+                    facts,
+                    (manifest.prefix,),
+                )
+            )
         return tuple(outcomes)
 
     def apply(self, step: ChunkStep) -> tuple[Manifest, bool] | None:
         if isinstance(step, ReadStep):
-            return self._made("documents", step, self._read_inputs(step), lambda unit: self._read(step, unit))
+            return self._made(
+                "documents", step, self._read_inputs(step), lambda unit: self._read(step, unit)
+            )
         if isinstance(step, RemoveRowsStep):
             inputs = self._remove_inputs(step)
             return self._made("documents", step, inputs, lambda unit: self._remove_rows(step, unit))
@@ -163,7 +194,9 @@ class _Worker:
             return self._made("signals", step, inputs, lambda unit: self._measure(step, unit))
         if isinstance(step, RewriteStep):
             return self._made("documents", step, inputs, lambda unit: self._rewrite(step, unit))
-        inputs["signals"] = {name: self.chunk.signals[name].checksum for name in ("size", *step.rule.needs)}
+        inputs["signals"] = {
+            name: self.chunk.signals[name].checksum for name in ("size", *step.rule.needs)
+        }
         inputs["selection"] = self.chunk.selection.checksum if self.chunk.selection else None
         return self._made("selection", step, inputs, lambda unit: self._choose(step, unit))
 
@@ -177,7 +210,11 @@ class _Worker:
         return StepOutcome(step.name, True, self.chunk.source, entry, False, 0.0, {})
 
     def _made(
-        self, area: str, step: ChunkStep, inputs: dict[str, Any], make: Callable[[Publication], Entry]
+        self,
+        area: str,
+        step: ChunkStep,
+        inputs: dict[str, Any],
+        make: Callable[[Publication], Entry],
     ) -> tuple[Manifest, bool] | None:
         """Find a step's unit or make it, then move the chunk on to it."""
 
@@ -192,22 +229,33 @@ class _Worker:
 
     def _advance(self, step: ChunkStep, manifest: Manifest) -> None:
         if isinstance(step, ReadStep | RemoveRowsStep):
-            self.chunk = replace(self.chunk, documents=manifest.file("documents.parquet"), quarantine=manifest.file("quarantine.parquet"))
+            self.chunk = replace(
+                self.chunk,
+                documents=manifest.file("documents.parquet"),
+                quarantine=manifest.file("quarantine.parquet"),
+            )
             self.texts = ChunkTexts(self.store, self.chunk, held=self.just_read)
             self.just_read = None
         elif isinstance(step, MeasureStep):
             self.chunk = self.chunk.with_signal(step.name, manifest.file("signals.parquet"))
         elif isinstance(step, RewriteStep):
-            self.chunk = replace(self.chunk, rewrites=(*self.chunk.rewrites, manifest.file("rewrite.parquet")))
+            self.chunk = replace(
+                self.chunk, rewrites=(*self.chunk.rewrites, manifest.file("rewrite.parquet"))
+            )
             self.texts = self.texts.rewritten(self.chunk)
         else:
             verdicts = {**self.chunk.verdicts, step.name: manifest.file("verdicts.parquet")}
-            self.chunk = replace(self.chunk, selection=manifest.file("selection.parquet"), verdicts=verdicts)
+            self.chunk = replace(
+                self.chunk, selection=manifest.file("selection.parquet"), verdicts=verdicts
+            )
 
     # -- the bodies, one per kind of step -------------------------------------------------------
 
     def _read_inputs(self, step: ReadStep) -> dict[str, Any]:
-        spans = [[digest, span.path, span.start, span.end] for digest, span in zip(self.chunk.digests, self.chunk.spans, strict=True)]
+        spans = [
+            [digest, span.path, span.start, span.end]
+            for digest, span in zip(self.chunk.digests, self.chunk.spans, strict=True)
+        ]
         return {
             "source": self.chunk.source,
             "version": step.version,
@@ -218,15 +266,27 @@ class _Worker:
 
     def _remove_inputs(self, step: RemoveRowsStep) -> dict[str, Any]:
         assert self.chunk.quarantine is not None
-        decides = {"rows": list(step.rows), "quarantine_bytes": step.quarantine_bytes, "compression": step.compression}
+        decides = {
+            "rows": list(step.rows),
+            "quarantine_bytes": step.quarantine_bytes,
+            "compression": step.compression,
+        }
         files = {"documents": self._text_version(), "quarantine": self.chunk.quarantine.checksum}
-        return {**decides, **files, "version": step.version, "libraries": libraries(*step.libraries)}
+        return {
+            **decides,
+            **files,
+            "version": step.version,
+            "libraries": libraries(*step.libraries),
+        }
 
     def _read(self, step: ReadStep, unit: Publication) -> Entry:
         schema = INSTRUCTIONS if step.fields.messages_field else DOCUMENTS
         entry = Entry()
         held = HeldBatches()
-        with open_documents(unit, schema, step.compression) as documents, open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad:
+        with (
+            open_documents(unit, schema, step.compression) as documents,
+            open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad,
+        ):
             for span, mark in zip(self.chunk.spans, self.chunk.stamps, strict=True):
                 for batch in read(span, step.format, self.chunk.source, step.fields, step.limits):
                     account(entry, batch)
@@ -235,7 +295,11 @@ class _Worker:
                     if self.hold:
                         held.add(batch.documents)
                 if stamp(span.url) != mark:
-                    raise UserError("the file changed while it was read", file=span.url, fix="run again once it is no longer written to")
+                    raise UserError(
+                        "the file changed while it was read",
+                        file=span.url,
+                        fix="run again once it is no longer written to",
+                    )
         self.just_read = held.batches if self.hold else None
         return entry
 
@@ -251,12 +315,19 @@ class _Worker:
                 start += batch.num_rows
                 sizes = pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False)
                 documents.write(batch.filter(pa.array(stay)))
-                removed.append(duplicates(pa.Table.from_batches([batch.filter(pa.array(~stay))]), step.quarantine_bytes))
+                removed.append(
+                    duplicates(
+                        pa.Table.from_batches([batch.filter(pa.array(~stay))]),
+                        step.quarantine_bytes,
+                    )
+                )
                 entry.entered.add(batch.num_rows, int(sizes.sum()))
                 entry.kept.add(int(stay.sum()), int(sizes[stay].sum()))
                 entry.quarantine("duplicate_key", int((~stay).sum()), int(sizes[~stay].sum()))
         old = read_parquet(self.store, chunk.quarantine.name, "quarantine")
-        table = pa.concat_tables([old, *removed]).sort_by([("path", "ascending"), ("offset", "ascending")])
+        table = pa.concat_tables([old, *removed]).sort_by(
+            [("path", "ascending"), ("offset", "ascending")]
+        )
         write_parquet(unit, "quarantine.parquet", QUARANTINE, [table])
         return entry
 
@@ -273,7 +344,9 @@ class _Worker:
                 size = int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
                 entry.entered.add(batch.num_rows, size)
                 entry.kept.add(batch.num_rows, size)
-                yield pa.RecordBatch.from_arrays([batch["id"], batch["text_hash"], *columns], schema=schema)
+                yield pa.RecordBatch.from_arrays(
+                    [batch["id"], batch["text_hash"], *columns], schema=schema
+                )
 
         write_parquet(unit, "signals.parquet", schema, measured())
         return entry
@@ -297,10 +370,22 @@ class _Worker:
         verdict = step.rule.choose({name: self._signal(name) for name in step.rule.needs})
         kept = self._kept()
         drop = kept & verdict.reason.is_valid().to_numpy(zero_copy_only=False)
-        rules = pa.table({"id": size["id"], "text_hash": size["text_hash"], "rules": verdict.rules, "reason": verdict.reason})
+        rules = pa.table(
+            {
+                "id": size["id"],
+                "text_hash": size["text_hash"],
+                "rules": verdict.rules,
+                "reason": verdict.reason,
+            }
+        )
         schema = signals([pa.field("rules", pa.uint64()), pa.field("reason", pa.string())])
         write_parquet(unit, "verdicts.parquet", schema, [rules])
-        write_parquet(unit, "selection.parquet", SELECTION, [self.selection_after(step.name, drop, verdict.reason)])
+        write_parquet(
+            unit,
+            "selection.parquet",
+            SELECTION,
+            [self.selection_after(step.name, drop, verdict.reason)],
+        )
         unit.facts["rules"] = list(verdict.names)
         sizes = size["bytes"].to_numpy()
         entry = Entry()
@@ -322,7 +407,11 @@ class _Worker:
         return read_parquet(self.store, self.chunk.signals[name].name, "signals")
 
     def _selection(self) -> pa.Table | None:
-        return None if self.chunk.selection is None else read_parquet(self.store, self.chunk.selection.name, "selection")
+        return (
+            None
+            if self.chunk.selection is None
+            else read_parquet(self.store, self.chunk.selection.name, "selection")
+        )
 
     def _kept(self) -> np.ndarray:
         selection = self._selection()
@@ -355,15 +444,25 @@ def _book_drops(entry: Entry, reasons: pa.StringArray, sizes: np.ndarray) -> Non
     encoded = reasons.dictionary_encode()
     codes = encoded.indices.to_numpy()
     names = encoded.dictionary.to_pylist()
-    documents, size = np.bincount(codes, minlength=len(names)), np.bincount(codes, weights=sizes, minlength=len(names))
+    documents, size = (
+        np.bincount(codes, minlength=len(names)),
+        np.bincount(codes, weights=sizes, minlength=len(names)),
+    )
     for code in sorted(range(len(names)), key=names.__getitem__):
         entry.drop(names[code], int(documents[code]), int(size[code]))
 
 
 def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
     """Quarantine rows for documents whose key came twice; ``raw`` is the record spelled anew as JSON, all columns but the hashes."""
-    columns = [name for name in documents.column_names if name not in ("id", "text_hash", "source", "path", "offset")]
-    raw = [orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in documents.select(columns).to_pylist()]
+    columns = [
+        name
+        for name in documents.column_names
+        if name not in ("id", "text_hash", "source", "path", "offset")
+    ]
+    raw = [
+        orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+        for record in documents.select(columns).to_pylist()
+    ]
     return pa.table(
         [
             documents["source"],
@@ -371,14 +470,23 @@ def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
             documents["offset"],
             pa.array([len(record) for record in raw], pa.int64()),
             pa.array(["duplicate_key"] * len(raw), pa.string()),
-            pa.array([f"id {value.hex()} was seen before" for value in documents["id"].to_pylist()], pa.string()),
+            pa.array(
+                [f"id {value.hex()} was seen before" for value in documents["id"].to_pylist()],
+                pa.string(),
+            ),
             pa.array([record[:most_bytes] for record in raw], pa.large_binary()),
         ],
         schema=QUARANTINE,
     )
 
 
-def _changed_rows(batch: pa.RecordBatch, texts: pa.LargeStringArray, start: int, entry: Entry, facts: dict[str, int]) -> pa.RecordBatch:
+def _changed_rows(
+    batch: pa.RecordBatch,
+    texts: pa.LargeStringArray,
+    start: int,
+    entry: Entry,
+    facts: dict[str, int],
+) -> pa.RecordBatch:
     """The rows of a batch whose text a rewrite changed. Conversations are left alone: their messages decide."""
     changed = pc.fill_null(pc.not_equal(batch["text"], texts), False).to_numpy(zero_copy_only=False)
     if "messages" in batch.schema.names:
@@ -391,7 +499,18 @@ def _changed_rows(batch: pa.RecordBatch, texts: pa.LargeStringArray, start: int,
     facts["rewritten"] += len(rows)
     facts["bytes_before"] += int(before[rows].sum())
     facts["bytes_after"] += int(pc.sum(pc.binary_length(new)).as_py() or 0)
-    return pa.RecordBatch.from_arrays([pa.array(rows + start), batch["id"].take(pa.array(rows)), new, text_hashes(new)], schema=REWRITE)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(rows + start), batch["id"].take(pa.array(rows)), new, text_hashes(new)],
+        schema=REWRITE,
+    )
 
 
-__all__ = ["ChunkResult", "ChunkStep", "ChunkTask", "ReadStep", "RemoveRowsStep", "read_chunk", "run_chunk"]
+__all__ = [
+    "ChunkResult",
+    "ChunkStep",
+    "ChunkTask",
+    "ReadStep",
+    "RemoveRowsStep",
+    "read_chunk",
+    "run_chunk",
+]

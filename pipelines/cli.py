@@ -27,9 +27,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From raw crawl to an annealed small language model, with every document and every token accounted for.",
 )
-shards_app = typer.Typer(no_args_is_help=True, help="Look into token shards, check them, take documents down.")
+shards_app = typer.Typer(
+    no_args_is_help=True, help="Look into token shards, check them, take documents down."
+)
 corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
-cache_app = typer.Typer(no_args_is_help=True, help="What a run folder holds, and removing what no recipe uses any more.")
+cache_app = typer.Typer(
+    no_args_is_help=True, help="What a run folder holds, and removing what no recipe uses any more."
+)
 app.add_typer(shards_app, name="shards")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(cache_app, name="cache")
@@ -46,14 +50,22 @@ def run_command() -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        place = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        place = ", ".join(
+            str(name) for name in (error.filename, error.filename2) if name is not None
+        )
         print(f"error: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr)
         raise SystemExit(2) from None
     except LedgerError as error:
-        print(f"defect: the ledger does not balance; nothing was published for this step.\n{error}", file=sys.stderr)
+        print(
+            f"defect: the ledger does not balance; nothing was published for this step.\n{error}",
+            file=sys.stderr,
+        )
         raise SystemExit(3) from None
     except StoppedError as stopped:
-        print(f"stopped by {stopped} after a whole step; the same command goes on from its checkpoint", file=sys.stderr)
+        print(
+            f"stopped by {stopped} after a whole step; the same command goes on from its checkpoint",
+            file=sys.stderr,
+        )
         raise SystemExit(stopped.exit_code) from None
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
@@ -75,11 +87,23 @@ def init(folder: Annotated[Path, typer.Argument(help="folder to write into")] = 
 def run(
     recipe: Annotated[Path, typer.Argument(help="recipe file")],
     runs: Runs = "runs",
-    until: Annotated[str, typer.Option(help="stop after: read, corpus, tokenizer, shards, train")] = "train",
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value; may be repeated")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")] = None,
-    executor: Annotated[str | None, typer.Option(help="in-process, dask or datatrove; default: by workers and scheduler")] = None,
+    until: Annotated[
+        str, typer.Option(help="stop after: read, corpus, tokenizer, shards, train")
+    ] = "train",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="in-process, dask or datatrove; default: by workers and scheduler"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Carry out a recipe; resumes whatever an earlier call left."""
@@ -109,7 +133,9 @@ def run(
 
 
 @app.command()
-def report(run: Annotated[str, typer.Argument(help="name of a run, or its folder")], runs: Runs = "runs") -> None:
+def report(
+    run: Annotated[str, typer.Argument(help="name of a run, or its folder")], runs: Runs = "runs"
+) -> None:
     """Write the HTML report of a run again."""
     from pipelines.report import write_report
     from pipelines.run_record import load_run
@@ -135,13 +161,18 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings]))
     else:
-        print_table(("what", "found", "remark"), [(finding.what, finding.found, finding.remark) for finding in findings])
+        print_table(
+            ("what", "found", "remark"),
+            [(finding.what, finding.found, finding.remark) for finding in findings],
+        )
     raise SystemExit(0 if all(finding.ok for finding in findings) else 1)
 
 
 @corpus_app.command()
 def explain(
-    document: Annotated[str, typer.Argument(metavar="ID", help="32 hex digits, or SOURCE:NATIVE_ID")],
+    document: Annotated[
+        str, typer.Argument(metavar="ID", help="32 hex digits, or SOURCE:NATIVE_ID")
+    ],
     run: Annotated[str, typer.Option(help="name of a run, or its folder")],
     runs: Runs = "runs",
     as_json: Json = False,
@@ -159,7 +190,9 @@ def explain(
 
 @shards_app.command()
 def verify(
-    target: Annotated[str, typer.Argument(help="name of a run, or the folder of one source's shards")],
+    target: Annotated[
+        str, typer.Argument(help="name of a run, or the folder of one source's shards")
+    ],
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -184,14 +217,20 @@ def verify(
 
 @shards_app.command()
 def inspect(
-    target: Annotated[str, typer.Argument(help="name of a run, or the folder of one source's shards")],
+    target: Annotated[
+        str, typer.Argument(help="name of a run, or the folder of one source's shards")
+    ],
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
     """List the parts of token shards."""
     from tokenizer.shards import inspect as inspect_source
 
-    rows = [{"source": source, **row} for source, folder, _ in _shard_folders(runs, target) for row in inspect_source(folder)]
+    rows = [
+        {"source": source, **row}
+        for source, folder, _ in _shard_folders(runs, target)
+        for row in inspect_source(folder)
+    ]
     if as_json:
         print(json.dumps(rows))
     else:
@@ -200,10 +239,16 @@ def inspect(
 
 @shards_app.command()
 def remove(
-    target: Annotated[str, typer.Argument(help="name of a run, or the folder of one source's shards")],
-    ids: Annotated[Path, typer.Option(help="text file with one id a line: 32 hex digits, or SOURCE:NATIVE_ID")],
+    target: Annotated[
+        str, typer.Argument(help="name of a run, or the folder of one source's shards")
+    ],
+    ids: Annotated[
+        Path, typer.Option(help="text file with one id a line: 32 hex digits, or SOURCE:NATIVE_ID")
+    ],
     reason: Annotated[str, typer.Option(help="why, kept with every tombstone")],
-    ignore_missing: Annotated[bool, typer.Option("--ignore-missing", help="remove the others where some ids are unknown")] = False,
+    ignore_missing: Annotated[
+        bool, typer.Option("--ignore-missing", help="remove the others where some ids are unknown")
+    ] = False,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -223,12 +268,16 @@ def remove(
         return
     for source, count in done.removed.items():
         print(f"{source}: {count:,} taken down")
-    print(f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, {len(done.unknown):,} are in no shard")
+    print(
+        f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, {len(done.unknown):,} are in no shard"
+    )
 
 
 @cache_app.command("ls")
 def cache_list(
-    run: Annotated[str, typer.Argument(help="name of a run, or its folder")], runs: Runs = "runs", as_json: Json = False
+    run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
+    runs: Runs = "runs",
+    as_json: Json = False,
 ) -> None:
     """List what a run folder holds, by step, and how much of it the newest recipe uses."""
     from pipelines.cache import usage
@@ -281,4 +330,7 @@ def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]
             fix="copy the shards folder to a local disk and name one source's folder",
         )
     model = store.read(record["tokenizer"]["file"]["name"])
-    return [(source, store.full(entry["folder"]), model) for source, entry in sorted(record["shards"].items())]
+    return [
+        (source, store.full(entry["folder"]), model)
+        for source, entry in sorted(record["shards"].items())
+    ]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mixtures.trace import ShownSpan
 
 mixture_app = typer.Typer(
-    no_args_is_help=True, help="Plan mixtures in tokens, check and edit plans, and ask which documents a step shows."
+    no_args_is_help=True,
+    help="Plan mixtures in tokens, check and edit plans, and ask which documents a step shows.",
 )
 
 
@@ -27,9 +28,15 @@ mixture_app = typer.Typer(
 def mixture_plan(
     recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
     runs: Runs = "runs",
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")] = None,
-    output: Annotated[Path | None, typer.Option(help="write the frozen plan into this file")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw the shares over training into this SVG file")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="write the frozen plan into this file")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw the shares over training into this SVG file")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
@@ -48,7 +55,9 @@ def mixture_plan(
     if plot is not None:
         from pipelines.report.share_plot import share_plot
 
-        _write(plot, share_plot(plan, f"{loaded.recipe.name}: shares of tokens over training").encode())
+        _write(
+            plot, share_plot(plan, f"{loaded.recipe.name}: shares of tokens over training").encode()
+        )
     if as_json:
         print(plan.to_json().decode())
         return
@@ -59,13 +68,22 @@ def mixture_plan(
 
 @mixture_app.command("check")
 def mixture_check(
-    target: Annotated[str, typer.Argument(metavar="PLAN|RUN", help="a plan's file, or the name or folder of a run")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="PLAN|RUN", help="a plan's file, or the name or folder of a run"),
+    ],
     shards: Annotated[
         list[str] | None,
-        typer.Option(help="shards of a plan's file: a source's folder, a folder of such folders, or SOURCE=FOLDER; may be repeated"),
+        typer.Option(
+            help="shards of a plan's file: a source's folder, a folder of such folders, or SOURCE=FOLDER; may be repeated"
+        ),
     ] = None,
-    deep: Annotated[bool, typer.Option(help="read every byte of the part files again and name damaged blocks")] = False,
-    branch: Annotated[str | None, typer.Option(help="the branch whose plan it is, for sources reserved for it")] = None,
+    deep: Annotated[
+        bool, typer.Option(help="read every byte of the part files again and name damaged blocks")
+    ] = False,
+    branch: Annotated[
+        str | None, typer.Option(help="the branch whose plan it is, for sources reserved for it")
+    ] = None,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -77,21 +95,58 @@ def mixture_check(
     found = check_plan(plan, folders, branch=branch, deep=deep)
     damaged = [(row.source, finding) for row in found for finding in row.findings]
     if as_json:
-        rows = [{**dataclasses.asdict(row), "findings": [str(finding) for finding in row.findings]} for row in found]
-        print(json.dumps({"plan": plan.hash, "steps": plan.steps, "tokens": plan.tokens, "deep": deep, "sources": rows}))
+        rows = [
+            {**dataclasses.asdict(row), "findings": [str(finding) for finding in row.findings]}
+            for row in found
+        ]
+        print(
+            json.dumps(
+                {
+                    "plan": plan.hash,
+                    "steps": plan.steps,
+                    "tokens": plan.tokens,
+                    "deep": deep,
+                    "sources": rows,
+                }
+            )
+        )
     else:
-        header = ("source", "parts", "documents", "tokens", "parts since", "tokens since", "taken down", "tokens never shown")
+        header = (
+            "source",
+            "parts",
+            "documents",
+            "tokens",
+            "parts since",
+            "tokens since",
+            "taken down",
+            "tokens never shown",
+        )
         print_table(
             header,
             [
-                (row.source, row.parts, row.rows, row.tokens, row.later_parts, row.later_tokens, row.removed_documents, row.removed_tokens)
+                (
+                    row.source,
+                    row.parts,
+                    row.rows,
+                    row.tokens,
+                    row.later_parts,
+                    row.later_tokens,
+                    row.removed_documents,
+                    row.removed_tokens,
+                )
                 for row in found
             ],
         )
         for source, finding in damaged:
             print(f"{source}: {finding}")
-        bytes_too = "every byte of their parts" if deep else "their manifests (--deep reads the parts)"
-        verdict = f"{len(damaged)} findings in the parts" if damaged else f"holds: sources by {bytes_too}, counts, rules"
+        bytes_too = (
+            "every byte of their parts" if deep else "their manifests (--deep reads the parts)"
+        )
+        verdict = (
+            f"{len(damaged)} findings in the parts"
+            if damaged
+            else f"holds: sources by {bytes_too}, counts, rules"
+        )
         print(f"\nplan {plan.hash}, {plan.steps:,} steps, {plan.tokens:,} tokens: {verdict}")
     raise SystemExit(1 if damaged else 0)
 
@@ -99,13 +154,33 @@ def mixture_check(
 @mixture_app.command("edit")
 def mixture_edit(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
-    at: Annotated[int | None, typer.Option(help="the first step that is to be different, from 0")] = None,
-    at_tokens: Annotated[int | None, typer.Option(help="the same in tokens: the first step behind so many")] = None,
-    mixture: Annotated[Path | None, typer.Option(help="YAML file with the phases from there on, as in a recipe")] = None,
-    lengthen: Annotated[list[str] | None, typer.Option(metavar="PHASE=TOKENS", help="so many tokens more of a phase")] = None,
-    drop: Annotated[list[str] | None, typer.Option(metavar="SOURCE", help="for the rest of the phase; others keep proportions")] = None,
-    weight: Annotated[list[str] | None, typer.Option(metavar="SOURCE=W", help="for the rest of the phase; others keep proportions")] = None,
-    decay: Annotated[int | None, typer.Option(min=1, metavar="TOKENS", help="begin a decay of so many tokens, and end with it")] = None,
+    at: Annotated[
+        int | None, typer.Option(help="the first step that is to be different, from 0")
+    ] = None,
+    at_tokens: Annotated[
+        int | None, typer.Option(help="the same in tokens: the first step behind so many")
+    ] = None,
+    mixture: Annotated[
+        Path | None, typer.Option(help="YAML file with the phases from there on, as in a recipe")
+    ] = None,
+    lengthen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PHASE=TOKENS", help="so many tokens more of a phase"),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="for the rest of the phase; others keep proportions"),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=W", help="for the rest of the phase; others keep proportions"),
+    ] = None,
+    decay: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="TOKENS", help="begin a decay of so many tokens, and end with it"
+        ),
+    ] = None,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -128,24 +203,49 @@ def mixture_edit(
         edited = edit_run(store, record, step=at, tokens=at_tokens, phases=phases, change=change)
     except UserError as error:
         of_a_phase = mixture is not None and (error.field or "").startswith("mixture.phases.")
-        raise (placed_in_branch(mixture, error) if mixture is not None and of_a_phase else error) from None
+        raise (
+            placed_in_branch(mixture, error) if mixture is not None and of_a_phase else error
+        ) from None
     if as_json:
-        facts = {"before": edited.before.hash, "former": edited.former, "at": edited.step, "trained": edited.trained}
-        print(json.dumps({**facts, "plan": edited.plan.hash, "steps": edited.plan.steps, "tokens": edited.plan.tokens}))
+        facts = {
+            "before": edited.before.hash,
+            "former": edited.former,
+            "at": edited.step,
+            "trained": edited.trained,
+        }
+        print(
+            json.dumps(
+                {
+                    **facts,
+                    "plan": edited.plan.hash,
+                    "steps": edited.plan.steps,
+                    "tokens": edited.plan.tokens,
+                }
+            )
+        )
         return
     _print_plan(edited.plan)
     print(f"\nedited from step {edited.step:,} on; the plan before is {edited.former} in the run")
-    print(f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the edited plan")
+    print(
+        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the edited plan"
+    )
 
 
 @mixture_app.command("trace")
 def mixture_trace(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
-    step: Annotated[int | None, typer.Option(help="show the documents of this step (from 0)")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="show the documents of this step (from 0)")
+    ] = None,
     rank: Annotated[int, typer.Option(min=0, help="of the step, only what this rank sees")] = 0,
     world_size: Annotated[int, typer.Option(min=1, help="how many ranks there are")] = 1,
-    document: Annotated[str | None, typer.Option("--doc", help="show the steps that see this document (32 hex digits)")] = None,
-    removed: Annotated[Path | None, typer.Option(help="file with one id a line: what taking them down touches")] = None,
+    document: Annotated[
+        str | None,
+        typer.Option("--doc", help="show the steps that see this document (32 hex digits)"),
+    ] = None,
+    removed: Annotated[
+        Path | None, typer.Option(help="file with one id a line: what taking them down touches")
+    ] = None,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -156,16 +256,28 @@ def mixture_trace(
     from pipelines.training import Materials
 
     if sum(question is not None for question in (step, document, removed)) != 1:
-        raise UserError("one of three questions", field="--step, --doc, --removed", fix="give --step N, --doc ID, or --removed FILE")
+        raise UserError(
+            "one of three questions",
+            field="--step, --doc, --removed",
+            fix="give --step N, --doc ID, or --removed FILE",
+        )
     store, record = load_run(runs, run)
     if removed is not None:
         _trace_removed(store, record, removed, as_json)
         return
     if not 0 <= rank < world_size:
-        raise UserError("no such rank", field="--rank", found=rank, allowed=[f"0 to {world_size - 1}"], fix="give --world-size as well")
+        raise UserError(
+            "no such rank",
+            field="--rank",
+            found=rank,
+            allowed=[f"0 to {world_size - 1}"],
+            fix="give --world-size as well",
+        )
     materials = Materials.of(store, record)
     tracer = Tracer(plan_of_run(store), materials.folders)
-    spans = tracer.step(step, rank, world_size) if step is not None else tracer.document(str(document))
+    spans = (
+        tracer.step(step, rank, world_size) if step is not None else tracer.document(str(document))
+    )
     _print_spans(spans, as_json)
 
 
@@ -174,22 +286,57 @@ def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool
 
     found, unknown = touched(store, record, read_ids(file))
     if as_json:
-        print(json.dumps({"documents": [dataclasses.asdict(one) for one in found], "unknown": unknown}))
+        print(
+            json.dumps(
+                {"documents": [dataclasses.asdict(one) for one in found], "unknown": unknown}
+            )
+        )
     else:
         rows = [
-            (one.id, one.source, one.part, one.row, len(one.steps), one.shown_tokens, len(one.checkpoints), "yes" if one.taken_down else "")
+            (
+                one.id,
+                one.source,
+                one.part,
+                one.row,
+                len(one.steps),
+                one.shown_tokens,
+                len(one.checkpoints),
+                "yes" if one.taken_down else "",
+            )
             for one in found
         ]
-        print_table(("document", "source", "part", "row", "steps", "tokens shown", "checkpoints", "taken down"), rows)
+        print_table(
+            (
+                "document",
+                "source",
+                "part",
+                "row",
+                "steps",
+                "tokens shown",
+                "checkpoints",
+                "taken down",
+            ),
+            rows,
+        )
         for one in found:
             if one.steps or one.checkpoints:
                 print(f"\n{one.id}")
-                print(f"  shown at step {_ranges(one.steps)}" if one.steps else "  not shown by the run's own training")
+                print(
+                    f"  shown at step {_ranges(one.steps)}"
+                    if one.steps
+                    else "  not shown by the run's own training"
+                )
                 print("".join(f"  seen by {path}\n" for path in one.checkpoints), end="")
         parts = sorted({one.part for one in found})
-        print(f"\n{len(found):,} documents in {len(parts):,} parts" + "".join(f"\n  {part}" for part in parts))
+        print(
+            f"\n{len(found):,} documents in {len(parts):,} parts"
+            + "".join(f"\n  {part}" for part in parts)
+        )
         if unknown:
-            print(f"{len(unknown):,} ids that no shard of this run holds" + "".join(f"\n  {one}" for one in unknown))
+            print(
+                f"{len(unknown):,} ids that no shard of this run holds"
+                + "".join(f"\n  {one}" for one in unknown)
+            )
     raise SystemExit(1 if unknown else 0)
 
 
@@ -209,7 +356,19 @@ def _print_spans(spans: list[ShownSpan], as_json: bool) -> None:
     if as_json:
         print(json.dumps([span.__dict__ for span in spans]))
         return
-    rows = [(span.step, span.window, span.place, span.source, span.id, span.part, span.row, f"{span.start}-{span.stop}") for span in spans]
+    rows = [
+        (
+            span.step,
+            span.window,
+            span.place,
+            span.source,
+            span.id,
+            span.part,
+            span.row,
+            f"{span.start}-{span.stop}",
+        )
+        for span in spans
+    ]
     print_table(("step", "window", "place", "source", "document", "part", "row", "tokens"), rows)
 
 
@@ -219,15 +378,25 @@ def _change(lengthen: Any, drop: Any, weight: Any, decay: int | None) -> Change 
 
     if not (lengthen or drop or weight or decay):
         return None
-    more = {name: _tokens("--lengthen", text, value) for text in lengthen for name, value in [_pair("--lengthen", text)]}
-    weights = {name: _number("--weight", text, value) for text in weight for name, value in [_pair("--weight", text)]}
+    more = {
+        name: _tokens("--lengthen", text, value)
+        for text in lengthen
+        for name, value in [_pair("--lengthen", text)]
+    }
+    weights = {
+        name: _number("--weight", text, value)
+        for text in weight
+        for name, value in [_pair("--weight", text)]
+    }
     return Change(more, tuple(drop), weights, decay)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
     name, found, value = text.partition("=")
     if not found or not name:
-        raise UserError("not a name and a number", field=option, found=text, fix=f"write {option} NAME=NUMBER")
+        raise UserError(
+            "not a name and a number", field=option, found=text, fix=f"write {option} NAME=NUMBER"
+        )
     return name, value
 
 
@@ -235,13 +404,17 @@ def _number(option: str, text: str, value: str) -> float:
     try:
         return float(value.replace("_", ""))
     except ValueError:
-        raise UserError("not a number", field=option, found=text, fix=f"write {option} NAME=NUMBER") from None
+        raise UserError(
+            "not a number", field=option, found=text, fix=f"write {option} NAME=NUMBER"
+        ) from None
 
 
 def _tokens(option: str, text: str, value: str) -> int:
     tokens = _number(option, text, value)
     if not isfinite(tokens):
-        raise UserError("not a number of tokens", field=option, found=text, fix=f"write {option} NAME=TOKENS")
+        raise UserError(
+            "not a number of tokens", field=option, found=text, fix=f"write {option} NAME=TOKENS"
+        )
     return int(tokens)
 
 

@@ -13,17 +13,34 @@ from rich.console import Console
 from artifacts.errors import UserError
 from pipelines.console import Json, Runs, print_table
 
-model_app = typer.Typer(no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models.")
-Device = Annotated[str, typer.Option("--device", help="with --roofline: H200, H100, A100, or with your figures H200:copy=4.1,matmul=760")]
+model_app = typer.Typer(
+    no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models."
+)
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="with --roofline: H200, H100, A100, or with your figures H200:copy=4.1,matmul=760",
+    ),
+]
 schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules.")
 
 
 @model_app.command("describe")
 def model_describe(
-    name: Annotated[str, typer.Argument(help="a preset (tiny, 9M, …, 1.2B, 2.4B) or a checkpoint's folder")],
+    name: Annotated[
+        str, typer.Argument(help="a preset (tiny, 9M, …, 1.2B, 2.4B) or a checkpoint's folder")
+    ],
     sequence_length: Annotated[int, typer.Option(min=1)] = 4096,
-    roofline: Annotated[bool, typer.Option("--roofline", help="what a training step costs on a device instead, kernel by kernel")] = False,
-    tokens: Annotated[int, typer.Option(min=1, help="with --roofline: tokens of a forward and backward pass")] = 16_384,
+    roofline: Annotated[
+        bool,
+        typer.Option(
+            "--roofline", help="what a training step costs on a device instead, kernel by kernel"
+        ),
+    ] = False,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="with --roofline: tokens of a forward and backward pass")
+    ] = 16_384,
     device: Device = "H200",
     as_json: Json = False,
 ) -> None:
@@ -43,18 +60,31 @@ def model_describe(
         from trainer import roofline as floors
 
         whole = max(sequence_length, tokens - tokens % sequence_length)
-        print_roofline(floors.roofline(config, floors.Device.parse(device), tokens=whole, sequence_length=sequence_length), as_json)
+        print_roofline(
+            floors.roofline(
+                config, floors.Device.parse(device), tokens=whole, sequence_length=sequence_length
+            ),
+            as_json,
+        )
         return
     rows = describe(config, sequence_length=sequence_length)
     if as_json:
         print(json.dumps([{**row.__dict__, "shown": row.shown} for row in rows]))
         return
-    print_table(("part", "what", "value", "rule"), [(row.section, row.name, row.shown, row.rule) for row in rows])
+    print_table(
+        ("part", "what", "value", "rule"),
+        [(row.section, row.name, row.shown, row.rule) for row in rows],
+    )
 
 
 @schedule_app.command("show")
 def schedule_show(
-    spec: Annotated[str, typer.Argument(help="YAML of a schedule: '{kind: wsd, peak: 0.01, warmup: 20, decay_start: 300, end: 375}'")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            help="YAML of a schedule: '{kind: wsd, peak: 0.01, warmup: 20, decay_start: 300, end: 375}'"
+        ),
+    ],
     steps: Annotated[str, typer.Option(help="steps, separated by commas")],
     as_json: Json = False,
 ) -> None:
@@ -70,7 +100,10 @@ def schedule_show(
         wanted = [int(step) for step in steps.split(",")]
     except (ValidationError, YAMLError, ValueError) as error:
         raise UserError(
-            "not a schedule, or not steps", field="SPEC, --steps", found=f"{spec} {steps}", fix=str(error).splitlines()[0]
+            "not a schedule, or not steps",
+            field="SPEC, --steps",
+            found=f"{spec} {steps}",
+            fix=str(error).splitlines()[0],
         ) from None
     rows = rates(parsed, wanted)
     if as_json:
@@ -81,12 +114,29 @@ def schedule_show(
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
-    resume: Annotated[bool, typer.Option(help="go on from the latest checkpoint; --no-resume refuses where there is one")] = True,
-    until_step: Annotated[int | None, typer.Option(min=1, help="stop after so many steps, with a checkpoint")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="go on from the latest checkpoint; --no-resume refuses where there is one"
+        ),
+    ] = True,
+    until_step: Annotated[
+        int | None, typer.Option(min=1, help="stop after so many steps, with a checkpoint")
+    ] = None,
     runs: Runs = "runs",
-    plan: Annotated[Path | None, typer.Option(help="follow this frozen plan rather than the run's")] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="override a field: a.b.c=value; may be repeated")] = None,
-    roofline: Annotated[bool, typer.Option("--roofline", help="train nothing; what a step costs on a device, kernel by kernel")] = False,
+    plan: Annotated[
+        Path | None, typer.Option(help="follow this frozen plan rather than the run's")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
+    ] = None,
+    roofline: Annotated[
+        bool,
+        typer.Option(
+            "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
+        ),
+    ] = False,
     device: Device = "H200",
     as_json: Json = False,
 ) -> None:
@@ -109,7 +159,9 @@ def train(
         return
     with TerminalProgress(console) as progress:
         followed = None if plan is None else Plan.load(plan)
-        outcome = train_run(loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress)
+        outcome = train_run(
+            loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress
+        )
     report = write_report(outcome.store, outcome.record)
     if as_json:
         print(json.dumps(training_json(outcome)))
@@ -118,11 +170,21 @@ def train(
 
 
 def branch_checkpoint(
-    checkpoint: Annotated[str, typer.Argument(help="folder of a stable checkpoint, under a run's folder")],
-    mixtures: Annotated[list[Path], typer.Option("--mixture", help="YAML file with the phases of one ending; give it several times")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="folder of a stable checkpoint, under a run's folder")
+    ],
+    mixtures: Annotated[
+        list[Path],
+        typer.Option(
+            "--mixture", help="YAML file with the phases of one ending; give it several times"
+        ),
+    ],
     run: Annotated[str, typer.Option(help="run whose shards are used")],
     runs: Runs = "runs",
-    output: Annotated[Path | None, typer.Option(help="where the branches go; default: branches/ beside the checkpoints")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
@@ -141,7 +203,9 @@ def branch_checkpoint(
     from trainer.precision import check_possible
 
     settings = load(checkpoint).state.settings
-    check_possible(settings["precision"], settings.get("device", "auto"), float8=settings.get("float8", False))
+    check_possible(
+        settings["precision"], settings.get("device", "auto"), float8=settings.get("float8", False)
+    )
     length = int(settings["sequence_length"])
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     with TerminalProgress() as progress:
@@ -159,7 +223,13 @@ def branch_checkpoint(
         print(json.dumps(comparison.rows()))
         return
     rows = [
-        (row["branch"], row["source"], f"{row['loss']:.4f}", f"{row['bits_per_byte']:.4f}", f"{row['change']:+.4f}")
+        (
+            row["branch"],
+            row["source"],
+            f"{row['loss']:.4f}",
+            f"{row['bits_per_byte']:.4f}",
+            f"{row['change']:+.4f}",
+        )
         for row in comparison.rows()
     ]
     print_table(("branch", "held-out source", "nats/token", "bits/byte", "change"), rows)
@@ -171,14 +241,23 @@ def generate_text(
     tokens: Annotated[int, typer.Option(min=1)] = 64,
     temperature: Annotated[float, typer.Option(min=0)] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 1,
-    chat: Annotated[bool, typer.Option(help="the prompt is a user's turn; the model answers")] = False,
+    chat: Annotated[
+        bool, typer.Option(help="the prompt is a user's turn; the model answers")
+    ] = False,
 ) -> None:
     """Let a checkpoint go on from a prompt."""
     from trainer.generate import GenerateSettings, chat_prompt, generate, speaker
 
     model, tokenizer = speaker(checkpoint)
     start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
-    print(generate(model, tokenizer, [start], GenerateSettings(tokens=tokens, temperature=temperature, seed=seed))[0])
+    print(
+        generate(
+            model,
+            tokenizer,
+            [start],
+            GenerateSettings(tokens=tokens, temperature=temperature, seed=seed),
+        )[0]
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -25,17 +25,33 @@ class ComparisonRunner(PhaseRunner):
         started = time.monotonic()
         task = CompareTask(self.store.root, self.chunks, self.sources, step)
         with self._at(self._place_of([step.name])):
-            outcome = self._near(task) if isinstance(step.rule, MinHashCompare) else self._whole(task)
+            outcome = (
+                self._near(task) if isinstance(step.rule, MinHashCompare) else self._whole(task)
+            )
             check_removals(self.store, self._stage(step.name), step.name, outcome)
         quality = self.quality(step, outcome)
         self.chunks = outcome.chunks
-        ledger = Ledger(step.name, dict(outcome.entries), units=1, computed=int(outcome.computed), facts={**outcome.facts, **quality})
+        ledger = Ledger(
+            step.name,
+            dict(outcome.entries),
+            units=1,
+            computed=int(outcome.computed),
+            facts={**outcome.facts, **quality},
+        )
         ledger.seconds = time.monotonic() - started
-        self.record.content["evidence"][step.name] = {"file": outcome.files[0].to_json(), **ledger.facts}
+        self.record.content["evidence"][step.name] = {
+            "file": outcome.files[0].to_json(),
+            **ledger.facts,
+        }
         self._keep([ledger], follows=True)
         if outcome.facts.get("comparisons_skipped"):
-            skipped, bounded = outcome.facts["comparisons_skipped"], outcome.facts["documents_bounded"]
-            self.progress.note(f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents")
+            skipped, bounded = (
+                outcome.facts["comparisons_skipped"],
+                outcome.facts["documents_bounded"],
+            )
+            self.progress.note(
+                f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents"
+            )
 
     def _whole(self, task: CompareTask) -> CorpusOutcome:
         """A comparison of small columns, in one task."""
@@ -59,19 +75,36 @@ class ComparisonRunner(PhaseRunner):
 
     def cut(self, step: SpanStep) -> None:
         with self._at(self._place_of([step.name])):
-            self.chunks, ledger = cut_spans(self.store, self.chunks, step, self.sources, self._tasks)
+            self.chunks, ledger = cut_spans(
+                self.store, self.chunks, step, self.sources, self._tasks
+            )
         self._keep([ledger], follows=True)
         facts = ledger.facts
-        self.progress.note(f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents")
+        self.progress.note(
+            f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents"
+        )
 
     def quality(self, step: CompareStep, outcome: CorpusOutcome) -> dict[str, Any]:
         """How good a near-duplicate comparison was, as facts for its ledger."""
         stage = self._stage(step.name)
-        if not isinstance(step.rule, MinHashCompare) or not isinstance(stage, MinHashDedupStage) or stage.similarity != "jaccard":
+        if (
+            not isinstance(step.rule, MinHashCompare)
+            or not isinstance(stage, MinHashDedupStage)
+            or stage.similarity != "jaccard"
+        ):
             return {}
         sources = tuple(source for source in self.sources if applies(step, source))
         evidence = outcome.files[0]
-        task = QualityTask(self.store.root, self.chunks, outcome.chunks, sources, step.name, step.rule, evidence, stage.quality_sample)
+        task = QualityTask(
+            self.store.root,
+            self.chunks,
+            outcome.chunks,
+            sources,
+            step.name,
+            step.rule,
+            evidence,
+            stage.quality_sample,
+        )
         measured = self._one(measure_quality, task)
         self.computed += int(measured.computed)
         return {"quality": measured.facts}

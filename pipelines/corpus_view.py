@@ -55,12 +55,19 @@ class CorpusView:
             if ref is None:
                 parts.append(None)
                 continue
-            values = read_parquet(self.store, ref.name, "signals", [name])[name].combine_chunks().filter(pa.array(mask))
+            values = (
+                read_parquet(self.store, ref.name, "signals", [name])[name]
+                .combine_chunks()
+                .filter(pa.array(mask))
+            )
             wanted = values.type
             parts.append(values)
         wanted = wanted or pa.null()
         counts = np.diff(self.starts)
-        arrays = [pa.nulls(int(count), wanted) if part is None else part for part, count in zip(parts, counts, strict=True)]
+        arrays = [
+            pa.nulls(int(count), wanted) if part is None else part
+            for part, count in zip(parts, counts, strict=True)
+        ]
         return pa.concat_arrays(arrays) if arrays else pa.nulls(0, wanted)
 
     def priority(self, policy: KeepPolicy) -> NDArray[np.int64]:
@@ -94,6 +101,7 @@ class CorpusView:
     def _mask(self, chunk: Chunk) -> NDArray[np.bool_]:
         if chunk.selection is None:
             return np.ones(chunk.signals["size"].rows, np.bool_)
-        mask: NDArray[np.bool_] = read_parquet(self.store, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
+        mask: NDArray[np.bool_] = read_parquet(
+            self.store, chunk.selection.name, "selection", ["kept"]
+        )["kept"].to_numpy()
         return mask
-

@@ -24,14 +24,24 @@ from artifacts.tables import iter_parquet, read_parquet, write_parquet
 from pipelines.corpus_view import CorpusView
 from pipelines.cross_source import cross_source
 from pipelines.selections import selection_after
-from pipelines.stages.base import CompareStep, CompareWhole, CorpusVerdict, PrepareStep, applies, fingerprint
+from pipelines.stages.base import (
+    CompareStep,
+    CompareWhole,
+    CorpusVerdict,
+    PrepareStep,
+    applies,
+    fingerprint,
+)
 from pipelines.state import Chunk
 
 VERSION = 3  # of find_duplicates, final_selection and collect_quarantine
 # ids sorted at once when looking for equal keys; more go in ranges of their first byte
 IDS_AT_A_TIME = 64_000_000
 
-_DUPLICATES = tagged("signals", [pa.field("chunk", pa.int64(), nullable=False), pa.field("row", pa.int64(), nullable=False)])
+_DUPLICATES = tagged(
+    "signals",
+    [pa.field("chunk", pa.int64(), nullable=False), pa.field("row", pa.int64(), nullable=False)],
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +100,17 @@ class PreparedTable:
 def find_duplicates(task: CorpusTask, compute: bool = True) -> DuplicateRows | None:
     """Rows whose id an earlier row (by source, path, offset) has already."""
     store = Store(task.root)
-    inputs = {"work": "find_duplicates", "version": VERSION, "documents": [_documents(chunk).checksum for chunk in task.chunks]}
+    inputs = {
+        "work": "find_duplicates",
+        "version": VERSION,
+        "documents": [_documents(chunk).checksum for chunk in task.chunks],
+    }
 
     def make(unit: Publication) -> None:
         chunk, row = _duplicate_rows(store, task.chunks)
-        write_parquet(unit, "duplicates.parquet", _DUPLICATES, [pa.table({"chunk": chunk, "row": row})])
+        write_parquet(
+            unit, "duplicates.parquet", _DUPLICATES, [pa.table({"chunk": chunk, "row": row})]
+        )
 
     made = found_or_made(store, f"selection/unique/{content_key(inputs)}", inputs, make, compute)
     if made is None:
@@ -103,10 +119,14 @@ def find_duplicates(task: CorpusTask, compute: bool = True) -> DuplicateRows | N
     rows: dict[int, list[int]] = {}
     for number, row in zip(table["chunk"].to_pylist(), table["row"].to_pylist(), strict=True):
         rows.setdefault(number, []).append(row)
-    return DuplicateRows({number: tuple(sorted(found)) for number, found in rows.items()}, made[1], (made[0].prefix,))
+    return DuplicateRows(
+        {number: tuple(sorted(found)) for number, found in rows.items()}, made[1], (made[0].prefix,)
+    )
 
 
-def _duplicate_rows(store: Store, chunks: Sequence[Chunk]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _duplicate_rows(
+    store: Store, chunks: Sequence[Chunk]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Equal ids are found by sorting; chunks are in (source, path, offset) order, so the first stays."""
     total = sum(_documents(chunk).rows for chunk in chunks)
     ranges = 1
@@ -116,7 +136,11 @@ def _duplicate_rows(store: Store, chunks: Sequence[Chunk]) -> tuple[NDArray[np.i
     for number in range(ranges):
         words, places = [], []
         for chunk in chunks:
-            ids = as_words(read_parquet(store, _documents(chunk).name, "documents", ["id"])["id"].combine_chunks())
+            ids = as_words(
+                read_parquet(store, _documents(chunk).name, "documents", ["id"])[
+                    "id"
+                ].combine_chunks()
+            )
             inside = _in_range(ids, number, ranges)
             words.append(ids[inside])
             places.append(np.stack([np.full(len(inside), chunk.number), inside], axis=1))
@@ -151,7 +175,11 @@ def comparison_inputs(task: CompareTask) -> dict[str, Any]:
             {
                 "text": chunk.text_version(),
                 "selection": chunk.selection.checksum if chunk.selection else None,
-                "signals": {name: chunk.signals[name].checksum for name in ("size", *task.step.rule.needs) if name in chunk.signals},
+                "signals": {
+                    name: chunk.signals[name].checksum
+                    for name in ("size", *task.step.rule.needs)
+                    if name in chunk.signals
+                },
             }
             for chunk in task.chunks
             if applies(task.step, chunk.source)
@@ -172,7 +200,9 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
         with publish(store, f"evidence/{task.step.name}/{key}", inputs) as evidence:
             write_parquet(evidence, "evidence.parquet", EVIDENCE, [_evidence(view, verdict)])
         entries = _write_selections(unit, task.step, view, verdict)
-        unit.facts.update(entries={source: entry.to_json() for source, entry in entries.items()}, **verdict.facts)
+        unit.facts.update(
+            entries={source: entry.to_json() for source, entry in entries.items()}, **verdict.facts
+        )
         unit.facts.update(cross_source(view, verdict))
 
     if compute and published(store, f"evidence/{task.step.name}/{key}") is None:
@@ -184,21 +214,44 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
         return None
     manifest, computed = made
     selections = {chunk.number: ref for chunk, ref in zip(concerned, manifest.files, strict=True)}
-    entries = {source: Entry.from_json(value) for source, value in manifest.facts["entries"].items()}
-    moved = tuple(replace(chunk, selection=selections.get(chunk.number, chunk.selection)) for chunk in task.chunks)
+    entries = {
+        source: Entry.from_json(value) for source, value in manifest.facts["entries"].items()
+    }
+    moved = tuple(
+        replace(chunk, selection=selections.get(chunk.number, chunk.selection))
+        for chunk in task.chunks
+    )
     facts = {name: value for name, value in manifest.facts.items() if name != "entries"}
-    return CorpusOutcome(moved, entries, (evidence.file("evidence.parquet"),), facts, computed, (manifest.prefix, evidence.prefix))
+    return CorpusOutcome(
+        moved,
+        entries,
+        (evidence.file("evidence.parquet"),),
+        facts,
+        computed,
+        (manifest.prefix, evidence.prefix),
+    )
 
 
-def _write_selections(unit: Publication, step: CompareStep, view: CorpusView, verdict: CorpusVerdict) -> dict[str, Entry]:
+def _write_selections(
+    unit: Publication, step: CompareStep, view: CorpusView, verdict: CorpusVerdict
+) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for index, (chunk, mask) in enumerate(zip(view.chunks, view.masks, strict=True)):
         size = read_parquet(view.store, chunk.signals["size"].name, "signals")
-        previous = None if chunk.selection is None else read_parquet(view.store, chunk.selection.name, "selection")
+        previous = (
+            None
+            if chunk.selection is None
+            else read_parquet(view.store, chunk.selection.name, "selection")
+        )
         drop = np.zeros(len(mask), np.bool_)
         drop[np.flatnonzero(mask)] = ~verdict.kept[view.starts[index] : view.starts[index + 1]]
         reason = pa.repeat(pa.scalar(verdict.reason), len(mask))
-        write_parquet(unit, f"chunk-{index:06d}.parquet", SELECTION, [selection_after(size, previous, step.name, drop, reason)])
+        write_parquet(
+            unit,
+            f"chunk-{index:06d}.parquet",
+            SELECTION,
+            [selection_after(size, previous, step.name, drop, reason)],
+        )
         sizes = size["bytes"].to_numpy()
         entry = entries.setdefault(chunk.source, Entry())
         entry.entered.add(int(mask.sum()), int(sizes[mask].sum()))
@@ -215,7 +268,14 @@ def _evidence(view: CorpusView, verdict: CorpusVerdict) -> pa.Table:
     order = pa.array(np.lexsort((words[:, 1], words[:, 0])))
     kept = view.ids.take(pa.array(verdict.kept_row))
     cluster = view.ids.take(pa.array(verdict.cluster_row))
-    columns = [ids, kept, pa.array(verdict.similarity), pa.array(verdict.bands_hit), cluster, pa.array(verdict.cluster_size)]
+    columns = [
+        ids,
+        kept,
+        pa.array(verdict.similarity),
+        pa.array(verdict.bands_hit),
+        cluster,
+        pa.array(verdict.cluster_size),
+    ]
     return pa.table([column.take(order) for column in columns], schema=EVIDENCE)
 
 
@@ -231,8 +291,14 @@ def prepare(task: PrepareTask, compute: bool = True) -> PreparedTable | None:
         table = task.step.rule.prepare()
         write_parquet(unit, "table.parquet", table.schema, [table])
 
-    made = found_or_made(store, f"signals/{task.step.name}/{content_key(inputs)}", inputs, make, compute)
-    return None if made is None else PreparedTable(made[0].file("table.parquet"), made[1], (made[0].prefix,))
+    made = found_or_made(
+        store, f"signals/{task.step.name}/{content_key(inputs)}", inputs, make, compute
+    )
+    return (
+        None
+        if made is None
+        else PreparedTable(made[0].file("table.parquet"), made[1], (made[0].prefix,))
+    )
 
 
 # -- what a run leaves for its users ------------------------------------------------------------
@@ -257,12 +323,26 @@ def final_selection(task: CorpusTask, compute: bool = True) -> CorpusOutcome | N
 
     def make(unit: Publication) -> None:
         for source in sorted({chunk.source for chunk in task.chunks}):
-            tables = [_chunk_selection(store, chunk) for chunk in task.chunks if chunk.source == source]
+            tables = [
+                _chunk_selection(store, chunk) for chunk in task.chunks if chunk.source == source
+            ]
             table = pa.concat_tables(tables).combine_chunks()
-            words = as_words(table["id"].combine_chunks() if table["id"].num_chunks != 1 else table["id"].chunk(0))
+            words = as_words(
+                table["id"].combine_chunks()
+                if table["id"].num_chunks != 1
+                else table["id"].chunk(0)
+            )
             table = table.take(pa.array(np.lexsort((words[:, 1], words[:, 0]))))
-            write_parquet(unit, f"{source}.parquet", SELECTION, [table.slice(start, 1 << 20) for start in range(0, len(table), 1 << 20)])
-            unit.facts[source] = {"documents": len(table), "kept": int(table["kept"].to_numpy().sum())}
+            write_parquet(
+                unit,
+                f"{source}.parquet",
+                SELECTION,
+                [table.slice(start, 1 << 20) for start in range(0, len(table), 1 << 20)],
+            )
+            unit.facts[source] = {
+                "documents": len(table),
+                "kept": int(table["kept"].to_numpy().sum()),
+            }
 
     made = found_or_made(store, f"selection/final/{content_key(inputs)}", inputs, make, compute)
     if made is None:
@@ -276,18 +356,28 @@ def collect_quarantine(task: CorpusTask, compute: bool = True) -> CorpusOutcome 
     inputs = {
         "work": "collect_quarantine",
         "version": VERSION,
-        "chunks": [[chunk.source, chunk.quarantine.checksum] for chunk in task.chunks if chunk.quarantine],
+        "chunks": [
+            [chunk.source, chunk.quarantine.checksum] for chunk in task.chunks if chunk.quarantine
+        ],
     }
 
     def make(unit: Publication) -> None:
         for source in sorted({chunk.source for chunk in task.chunks}):
             # in (path, offset) order
-            refs = [chunk.quarantine for chunk in task.chunks if chunk.source == source and chunk.quarantine]
+            refs = [
+                chunk.quarantine
+                for chunk in task.chunks
+                if chunk.source == source and chunk.quarantine
+            ]
             parts = (batch for ref in refs for batch in iter_parquet(store, ref.name, "quarantine"))
             write_parquet(unit, f"{source}.parquet", QUARANTINE, parts)
 
     made = found_or_made(store, f"quarantine/all/{content_key(inputs)}", inputs, make, compute)
-    return None if made is None else CorpusOutcome(task.chunks, {}, made[0].files, {}, made[1], (made[0].prefix,))
+    return (
+        None
+        if made is None
+        else CorpusOutcome(task.chunks, {}, made[0].files, {}, made[1], (made[0].prefix,))
+    )
 
 
 def _chunk_selection(store: Store, chunk: Chunk) -> pa.Table:
@@ -296,7 +386,9 @@ def _chunk_selection(store: Store, chunk: Chunk) -> pa.Table:
     if chunk.selection is not None:
         table = read_parquet(store, chunk.selection.name, "selection")
         return table.set_column(1, SELECTION.field("text_hash"), size["text_hash"])
-    return selection_after(size, None, "", np.zeros(len(size), np.bool_), pa.scalar(None, pa.string()))
+    return selection_after(
+        size, None, "", np.zeros(len(size), np.bool_), pa.scalar(None, pa.string())
+    )
 
 
 def _documents(chunk: Chunk) -> FileRef:

@@ -60,8 +60,16 @@ class DedupOutcome:
         """Everything but the run itself, as plain values."""
         plain = {"output": self.output, "in": self.entered.to_json(), "kept": self.kept.to_json()}
         for name in ("removed", "not_read"):
-            plain[name] = {reason: count.to_json() for reason, count in sorted(getattr(self, name).items())}
-        return {**plain, "files": list(self.files), "facts": self.facts, "computed": self.computed, "seconds": round(self.seconds, 3)}
+            plain[name] = {
+                reason: count.to_json() for reason, count in sorted(getattr(self, name).items())
+            }
+        return {
+            **plain,
+            "files": list(self.files),
+            "facts": self.facts,
+            "computed": self.computed,
+            "seconds": round(self.seconds, 3),
+        }
 
 
 def dedup_files(
@@ -96,18 +104,36 @@ def dedup_files(
     """
     started = time.monotonic()
     if format not in FORMATS:
-        raise UserError("no such format to write", field="format", found=format, allowed=FORMATS, fix="use one of the formats above")
+        raise UserError(
+            "no such format to write",
+            field="format",
+            found=format,
+            allowed=FORMATS,
+            fix="use one of the formats above",
+        )
     fields = Fields(id_field=id_field, text_field=text_field)
     store = output_store(output)
     sources = named_sources(paths, fields, store, (KEPT, RUN))
     keeping = {} if keep is None else {"keep": keep}
     common = {**keeping, "max_removed_share": max_removed}
-    near = {"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify, "quality_sample": quality, **common}
+    near = {
+        "ngrams": ngrams,
+        "bands": bands,
+        "rows": rows,
+        "verify": verify,
+        "quality_sample": quality,
+        **common,
+    }
     values = {
         "name": RUN,
         "corpus": {
             "sources": [
-                {"name": name, "paths": patterns, "text_field": text_field, **({} if id_field is None else {"id_field": id_field})}
+                {
+                    "name": name,
+                    "paths": patterns,
+                    "text_field": text_field,
+                    **({} if id_field is None else {"id_field": id_field}),
+                }
                 for name, patterns in sources.items()
             ],
             "stages": [{"exact_dedup": common}, {"minhash_dedup": near}],
@@ -118,10 +144,26 @@ def dedup_files(
     executor = LentExecutor(lambda: open_executor(workers), workers)
     try:
         loaded = given_recipe(values)
-        outcome = run_recipe(loaded, store.root, workers=workers, until="corpus", progress=progress, open_workers=lambda: executor)
+        outcome = run_recipe(
+            loaded,
+            store.root,
+            workers=workers,
+            until="corpus",
+            progress=progress,
+            open_workers=lambda: executor,
+        )
         chunks = tuple(Chunk.from_json(entry) for entry in outcome.record["chunks"])
         own_fields = dict.fromkeys(sources, fields)
-        files, written = write_kept(outcome.store, chunks, own_fields, store, KEPT, format, lambda: executor, companions=(EVIDENCE,))
+        files, written = write_kept(
+            outcome.store,
+            chunks,
+            own_fields,
+            store,
+            KEPT,
+            format,
+            lambda: executor,
+            companions=(EVIDENCE,),
+        )
     except UserError as error:
         raise _own(error, loaded) from None
     finally:
@@ -130,13 +172,17 @@ def dedup_files(
         write_pairs(store, EVIDENCE, removal_pairs(outcome.store, outcome.record, chunks))
     store.write(LEDGER, orjson.dumps(outcome.record["ledgers"], option=orjson.OPT_INDENT_2) + b"\n")
     names = tuple(ref.name for ref in files)
-    return _outcome(outcome, store, names, outcome.computed + int(written), time.monotonic() - started)
+    return _outcome(
+        outcome, store, names, outcome.computed + int(written), time.monotonic() - started
+    )
 
 
 def _own(error: UserError, loaded: LoadedRecipe | None) -> UserError:
     """An error about the recipe in memory, said of the parameters it was made from."""
     field = None if error.field is None else re.split(r"[.\]]", error.field)[-1]
-    field = {"max_removed_share": "max_removed", "quality_sample": "quality"}.get(field or "", field)
+    field = {"max_removed_share": "max_removed", "quality_sample": "quality"}.get(
+        field or "", field
+    )
     file = None if loaded is not None and error.file == str(loaded.file.path) else error.file
     # the corpus is empty after a step
     if error.field is not None and error.field.startswith("corpus.stages: "):
@@ -145,11 +191,15 @@ def _own(error: UserError, loaded: LoadedRecipe | None) -> UserError:
     if fix == "see docs/recipes.md for what this field takes":
         fix = "see windtunnel dedup run --help"
     if field == "max_removed" and fix:
-        fix = fix.replace("max_removed_share: ", "--max-removed ").replace("else make the stage stricter", "else raise --verify")
+        fix = fix.replace("max_removed_share: ", "--max-removed ").replace(
+            "else make the stage stricter", "else raise --verify"
+        )
     return error.changed(file=file, line=None, field=field, fix=fix)
 
 
-def _outcome(outcome: RunOutcome, store: Store, files: tuple[str, ...], computed: int, seconds: float) -> DedupOutcome:
+def _outcome(
+    outcome: RunOutcome, store: Store, files: tuple[str, ...], computed: int, seconds: float
+) -> DedupOutcome:
     removed: dict[str, Count] = {}
     not_read: dict[str, Count] = {}
     kept = Count()
@@ -160,5 +210,11 @@ def _outcome(outcome: RunOutcome, store: Store, files: tuple[str, ...], computed
             gone.setdefault(reason, Count()).add(count.documents, count.bytes)
         kept = total.kept
     entered = outcome.ledgers[0].total().entered
-    facts = {name: value for name, value in outcome.record["evidence"]["minhash_dedup"].items() if name != "file"}
-    return DedupOutcome(store.root, entered, kept, removed, not_read, files, facts, computed, seconds, outcome)
+    facts = {
+        name: value
+        for name, value in outcome.record["evidence"]["minhash_dedup"].items()
+        if name != "file"
+    }
+    return DedupOutcome(
+        store.root, entered, kept, removed, not_read, files, facts, computed, seconds, outcome
+    )

@@ -56,6 +56,7 @@ from pipelines.readers import Fields
 FORMATS = ("jsonl", "parquet")
 INPUT_ORDER = "order of input"
 
+
 @dataclass(frozen=True)
 class AddOutcome:
     """What became of a batch.
@@ -86,8 +87,14 @@ class AddOutcome:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
-        plain = {**self.__dict__, "bytes_per_document": round(self.bytes_per_document, 2), "seconds": round(self.seconds, 3)}
-        plain["not_read"] = {reason: count.to_json() for reason, count in sorted(self.not_read.items())}
+        plain = {
+            **self.__dict__,
+            "bytes_per_document": round(self.bytes_per_document, 2),
+            "seconds": round(self.seconds, 3),
+        }
+        plain["not_read"] = {
+            reason: count.to_json() for reason, count in sorted(self.not_read.items())
+        }
         return {**plain, "files": list(self.files)}
 
 
@@ -128,7 +135,9 @@ def add_batch(
         settled = opened.head.settings
         check_output(opened, out)
         with _reading(store) as folder:
-            read = read_batch(sources, fields, settled.config, folder, workers, progress or Silent())
+            read = read_batch(
+                sources, fields, settled.config, folder, workers, progress or Silent()
+            )
             twin = _twin(opened.head, read)
             if twin is not None:
                 return _outcome(opened, out, read, twin, True, {"repeated": len(read)}, started)
@@ -137,7 +146,9 @@ def add_batch(
             if not np.isin(decided.decision.reason, [KEPT, EXACT, NEAR]).any():
                 counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
                 return _outcome(opened, out, read, None, False, counts, started)
-            record = publish_batch(opened, decided, out, fields, kind, keep or INPUT_ORDER, input_records(read, fields))
+            record = publish_batch(
+                opened, decided, out, fields, kind, keep or INPUT_ORDER, input_records(read, fields)
+            )
     after = IndexHead(settings=settled, batches=[*opened.head.batches, record])
     return _outcome(OpenIndex(store, after, []), out, read, record, False, record.counts, started)
 
@@ -159,14 +170,22 @@ def merge_index(index: str, other: str, output: str, *, format: str = "parquet")
         check_unused(theirs, out)
         with _reading(store) as folder:
             decided, rest, inputs = decide_merge(opened, theirs, folder)
-            fields = Fields(id_field=inputs[0].id_field, text_field=inputs[0].text_field) if inputs else Fields()
+            fields = (
+                Fields(id_field=inputs[0].id_field, text_field=inputs[0].text_field)
+                if inputs
+                else Fields()
+            )
             if not np.isin(decided.decision.reason, [KEPT, EXACT, NEAR]).any():
                 counts = {reason: len(decided.rows(code)) for code, reason in enumerate(REASONS)}
                 return _outcome(opened, out, decided.read, None, False, counts, started)
             check_unused(opened, out)
-            record = publish_batch(opened, decided, out, fields, kind, f"as in {theirs.store.root}", inputs, rest)
+            record = publish_batch(
+                opened, decided, out, fields, kind, f"as in {theirs.store.root}", inputs, rest
+            )
     after = IndexHead(settings=opened.head.settings, batches=[*opened.head.batches, record])
-    return _outcome(OpenIndex(store, after, []), out, decided.read, record, False, record.counts, started)
+    return _outcome(
+        OpenIndex(store, after, []), out, decided.read, record, False, record.counts, started
+    )
 
 
 def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) -> list[BatchRecord]:
@@ -181,14 +200,29 @@ def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) ->
         assert head is not None
         numbers = [record.number for record in head.batches]
         if not numbers:
-            raise UserError("this index has no batch", file=store.root, field="batch", fix="add one first")
+            raise UserError(
+                "this index has no batch", file=store.root, field="batch", fix="add one first"
+            )
         first = numbers[-1] if batch is None else batch
         if first not in numbers:
-            raise UserError("no such batch", file=store.root, field="batch", found=first, allowed=numbers, fix="see `list`")
+            raise UserError(
+                "no such batch",
+                file=store.root,
+                field="batch",
+                found=first,
+                allowed=numbers,
+                fix="see `list`",
+            )
         if first != numbers[-1] and not cascade:
             later = ", ".join(str(number) for number in numbers[first:])
             fix = "take those back too (--cascade) and add them again"
-            raise UserError(f"later batches were decided against this one: {later}", file=store.root, field="batch", found=first, fix=fix)
+            raise UserError(
+                f"later batches were decided against this one: {later}",
+                file=store.root,
+                field="batch",
+                found=first,
+                fix=fix,
+            )
         gone = head.batches[first - 1 :]
         write_head(store, head.model_copy(update={"batches": head.batches[: first - 1]}))
         for record in reversed(gone):
@@ -209,11 +243,21 @@ def describe_index(index: str, *, check: bool = False) -> dict[str, Any]:
     else:
         OpenIndex.of(store, head)
     rows = [
-        {"batch": record.number, **record.counts, "keep": record.keep, "bytes": segment_bytes(store, record), "texts": record.texts.folder}
+        {
+            "batch": record.number,
+            **record.counts,
+            "keep": record.keep,
+            "bytes": segment_bytes(store, record),
+            "texts": record.texts.folder,
+        }
         for record in head.batches
     ]
     documents, size = _documents(head), _bytes(store, head)
-    totals = {"documents": documents, "kept": sum(record.counts["kept"] for record in head.batches), "bytes": size}
+    totals = {
+        "documents": documents,
+        "kept": sum(record.counts["kept"] for record in head.batches),
+        "bytes": size,
+    }
     return {
         "index": store.root, "settings": head.settings.model_dump(), "batches": rows, **totals,
         "bytes_per_document": round(size / max(1, documents), 2), "checked": check,
@@ -228,7 +272,13 @@ def _format(format: str) -> Format:
         return "parquet"
     if format == "jsonl":
         return "jsonl"
-    raise UserError("no such format to write", field="format", found=format, allowed=FORMATS, fix="use one of the formats above")
+    raise UserError(
+        "no such format to write",
+        field="format",
+        found=format,
+        allowed=FORMATS,
+        fix="use one of the formats above",
+    )
 
 
 def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[str]]:
@@ -236,11 +286,18 @@ def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[st
     if name is None:
         return sources
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
-        raise UserError("not a name", field="name", found=name, fix="use letters, digits, dots, dashes and underscores, at most 80")
+        raise UserError(
+            "not a name",
+            field="name",
+            found=name,
+            fix="use letters, digits, dots, dashes and underscores, at most 80",
+        )
     return {f"{name}-{source}": patterns for source, patterns in sources.items()}
 
 
-def _settled(store: Store, head: IndexHead | None, given: Mapping[str, int | float | None]) -> IndexHead:
+def _settled(
+    store: Store, head: IndexHead | None, given: Mapping[str, int | float | None]
+) -> IndexHead:
     """The head, or that of a new index. Raises: UserError for numbers out of range or other than the index's."""
     unknown = set(given) - set(IndexSettings.model_fields) - {"algorithm"}
     if unknown:
@@ -250,16 +307,36 @@ def _settled(store: Store, head: IndexHead | None, given: Mapping[str, int | flo
         own = head.settings.model_dump()
         for name, value in wanted.items():
             if value != own[name]:
-                fix, place = f"leave it out or give {own[name]}; an index with another number is another folder", store.full(HEAD)
-                raise UserError("this index compares by another number", file=place, field=name, found=value, allowed=[own[name]], fix=fix)
+                fix, place = (
+                    f"leave it out or give {own[name]}; an index with another number is another folder",
+                    store.full(HEAD),
+                )
+                raise UserError(
+                    "this index compares by another number",
+                    file=place,
+                    field=name,
+                    found=value,
+                    allowed=[own[name]],
+                    fix=fix,
+                )
         return head
     if "verify" in wanted:
         wanted["verify"] = float(wanted["verify"])
         if not 0.0 < wanted["verify"] <= 1.0:
-            raise UserError("the threshold is out of range", field="verify", found=given["verify"], fix="give a number above 0, up to 1")
+            raise UserError(
+                "the threshold is out of range",
+                field="verify",
+                found=given["verify"],
+                fix="give a number above 0, up to 1",
+            )
     if wanted.get("max_comparisons", 1) < 1:
         fix = "give a whole number from 1 on"
-        raise UserError("no comparison is allowed", field="max_comparisons", found=given["max_comparisons"], fix=fix)
+        raise UserError(
+            "no comparison is allowed",
+            field="max_comparisons",
+            found=given["max_comparisons"],
+            fix=fix,
+        )
     settings = IndexSettings.model_validate(wanted)
     return IndexHead(settings=settings.model_copy(update={"algorithm": settings.config.algorithm}))
 
@@ -283,7 +360,11 @@ def _twin(head: IndexHead, read: Read) -> BatchRecord | None:
 
 
 def _documents(head: IndexHead) -> int:
-    return sum(record.counts[name] for record in head.batches for name in ("kept", "exact_duplicate", "near_duplicate"))
+    return sum(
+        record.counts[name]
+        for record in head.batches
+        for name in ("kept", "exact_duplicate", "near_duplicate")
+    )
 
 
 def _bytes(store: Store, head: IndexHead) -> int:
@@ -291,7 +372,13 @@ def _bytes(store: Store, head: IndexHead) -> int:
 
 
 def _outcome(
-    opened: OpenIndex, out: Store, read: Read, record: BatchRecord | None, repeated: bool, counts: dict[str, int], started: float
+    opened: OpenIndex,
+    out: Store,
+    read: Read,
+    record: BatchRecord | None,
+    repeated: bool,
+    counts: dict[str, int],
+    started: float,
 ) -> AddOutcome:
     not_read: dict[str, Count] = {}
     for ledger in read.ledgers:

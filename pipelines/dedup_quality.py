@@ -21,7 +21,15 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.tables import read_parquet
 from dedup.curve import Curve
-from dedup.quality import CONFIDENCE, confirmations, expected_recall, proportion, recall_of, sample_index, similar_pairs
+from dedup.quality import (
+    CONFIDENCE,
+    confirmations,
+    expected_recall,
+    proportion,
+    recall_of,
+    sample_index,
+    similar_pairs,
+)
 from dedup.shingles import shingle_sets
 from pipelines.corpus_view import CorpusView
 from pipelines.stages.base import fingerprint
@@ -67,7 +75,11 @@ def measure_quality(task: QualityTask, compute: bool = True) -> Quality | None:
         "sample": task.sample,
         "evidence": task.evidence.checksum,
         "chunks": [
-            [*chunk.text_version(), chunk.selection.checksum if chunk.selection else None, chunk.signals[task.rule.measure].checksum]
+            [
+                *chunk.text_version(),
+                chunk.selection.checksum if chunk.selection else None,
+                chunk.signals[task.rule.measure].checksum,
+            ]
             for chunk in task.after
             if task.rule.measure in chunk.signals
         ],
@@ -76,14 +88,18 @@ def measure_quality(task: QualityTask, compute: bool = True) -> Quality | None:
     def make(unit: Publication) -> None:
         unit.facts.update(_measured(store, task))
 
-    made = found_or_made(store, f"evidence/{task.name}-quality/{content_key(inputs)}", inputs, make, compute)
+    made = found_or_made(
+        store, f"evidence/{task.name}-quality/{content_key(inputs)}", inputs, make, compute
+    )
     return None if made is None else Quality(made[0].facts, made[1], (made[0].prefix,))
 
 
 def _measured(store: Store, task: QualityTask) -> dict[str, Any]:
     evidence = read_parquet(store, task.evidence.name, "evidence", ["id", "kept_id", "similarity"])
     curve = Curve(task.rule.config.bands, task.rule.config.rows)
-    facts: dict[str, Any] = {"expected_recall": expected_recall(evidence["similarity"].to_numpy(), curve)}
+    facts: dict[str, Any] = {
+        "expected_recall": expected_recall(evidence["similarity"].to_numpy(), curve)
+    }
     if not task.sample:
         return facts
     view = CorpusView(store, task.before, task.sources)
@@ -112,17 +128,23 @@ def _kept_after(store: Store, task: QualityTask, view: CorpusView) -> NDArray[np
     for chunk, mask in zip(view.chunks, view.masks, strict=True):
         selection = after[chunk.number].selection
         assert selection is not None, f"chunk {chunk.number} was compared and has no selection"
-        parts.append(read_parquet(store, selection.name, "selection", ["kept"])["kept"].to_numpy()[mask])
+        parts.append(
+            read_parquet(store, selection.name, "selection", ["kept"])["kept"].to_numpy()[mask]
+        )
     return np.concatenate(parts)
 
 
-def _sampled(ids: pa.FixedSizeBinaryArray, rows: NDArray[np.int64], task: QualityTask, purpose: str) -> NDArray[np.int64]:
+def _sampled(
+    ids: pa.FixedSizeBinaryArray, rows: NDArray[np.int64], task: QualityTask, purpose: str
+) -> NDArray[np.int64]:
     """Up to ``task.sample`` of the rows, those first by keyed hash of their ids; ascending."""
     key = hash_key(task.rule.config.seed, f"dedup quality {purpose}")
     return np.sort(rows[keyed_order(ids.take(pa.array(rows)), key)[: task.sample]])
 
 
-def _missed(task: QualityTask, view: CorpusView, population: NDArray[np.int64], sampled: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _missed(
+    task: QualityTask, view: CorpusView, population: NDArray[np.int64], sampled: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Which sampled documents some more wanted kept one resembles, (sampled,)."""
     ngrams, priority = task.rule.config.ngrams, view.priority(task.rule.policy)
     index = sample_index(shingle_sets(view.texts(sampled), ngrams), task.rule.threshold)
@@ -135,7 +157,9 @@ def _missed(task: QualityTask, view: CorpusView, population: NDArray[np.int64], 
     return missed
 
 
-def _probes(view: CorpusView, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], pa.LargeStringArray]]:
+def _probes(
+    view: CorpusView, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], pa.LargeStringArray]]:
     start = 0
     for part in view.text_parts(rows):
         for first in range(0, len(part), PROBES):
@@ -154,5 +178,8 @@ def _confirmed(task: QualityTask, view: CorpusView, evidence: pa.Table) -> tuple
     order = np.argsort(rows)
     texts = view.texts(rows[order]).to_pylist()
     text_of = dict(zip(wanted.take(pa.array(order)).to_pylist(), texts, strict=True))
-    pairs = ((text_of[one], text_of[other]) for one, other in zip(ends[0].to_pylist(), ends[1].to_pylist(), strict=True))
+    pairs = (
+        (text_of[one], text_of[other])
+        for one, other in zip(ends[0].to_pylist(), ends[1].to_pylist(), strict=True)
+    )
     return confirmations(pairs, task.rule.config.ngrams, task.rule.threshold)

@@ -38,7 +38,14 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Python, libraries, cores, memory, disk, kernel cache, module path."""
-    findings = [Finding("Python", f"{platform.python_version()} ({sys.executable})", "3.11 to 3.13", (3, 11) <= sys.version_info < (3, 14))]
+    findings = [
+        Finding(
+            "Python",
+            f"{platform.python_version()} ({sys.executable})",
+            "3.11 to 3.13",
+            (3, 11) <= sys.version_info < (3, 14),
+        )
+    ]
     findings += [_library(name) for name in NEEDED]
     findings += [_cores(), _memory(), _disk(), _kernels(), _fasttext()]
     return findings
@@ -69,7 +76,11 @@ def _memory() -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(".").free
-    return Finding("disk", f"{free / 2**30:.1f} GiB free here", "runs take about as much as their compressed input")
+    return Finding(
+        "disk",
+        f"{free / 2**30:.1f} GiB free here",
+        "runs take about as much as their compressed input",
+    )
 
 
 def _kernels() -> Finding:
@@ -78,7 +89,12 @@ def _kernels() -> Finding:
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     writable = os.access(folder, os.W_OK)
-    return Finding("kernel cache", str(folder), "" if writable else "not writable: set WINDTUNNEL_KERNEL_CACHE", writable)
+    return Finding(
+        "kernel cache",
+        str(folder),
+        "" if writable else "not writable: set WINDTUNNEL_KERNEL_CACHE",
+        writable,
+    )
 
 
 def _fasttext() -> Finding:
@@ -91,6 +107,8 @@ def _fasttext() -> Finding:
     return Finding(
         "fasttext module",
         "can train" if whole else "cannot train",
-        "" if whole else "another package overwrote it: pip uninstall fasttext-predict, then reinstall fasttext-numpy2-wheel",
+        ""
+        if whole
+        else "another package overwrote it: pip uninstall fasttext-predict, then reinstall fasttext-numpy2-wheel",
         whole,
     )

@@ -25,7 +25,9 @@ _REPEATED = ("source", "lang", "license", "date", "path")
 
 
 @contextlib.contextmanager
-def open_documents(unit: Publication, schema: pa.Schema, compression: Compression) -> Iterator[TableWriter]:
+def open_documents(
+    unit: Publication, schema: pa.Schema, compression: Compression
+) -> Iterator[TableWriter]:
     """Write a unit's ``documents.parquet``, a row group per call."""
     name = "documents.parquet"
     if compression == "zstd":
@@ -35,6 +37,8 @@ def open_documents(unit: Publication, schema: pa.Schema, compression: Compressio
     options = {"use_dictionary": list(_REPEATED), "write_statistics": list(_REPEATED)}
     with (
         unit.file(name) as out,
-        pq.ParquetWriter(pa.PythonFile(out.raw, mode="w"), schema, compression=compression, **options) as writer,
+        pq.ParquetWriter(
+            pa.PythonFile(out.raw, mode="w"), schema, compression=compression, **options
+        ) as writer,
     ):
         yield TableWriter(out, writer, schema)

@@ -28,7 +28,9 @@ def explain_document(store: Store, record: dict[str, Any], document: str) -> dic
     ``document``: the id in 32 hex digits, or ``SOURCE:NATIVE_ID``.
     Raises: UserError when it is not an id, or no document has it.
     """
-    wanted = parse_id(document, [source["name"] for source in record["recipe"]["corpus"]["sources"]])
+    wanted = parse_id(
+        document, [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    )
     found = _found(store, record, wanted)
     if found is None:
         return _quarantined(store, record, document, wanted)
@@ -48,7 +50,12 @@ def parse_id(document: str, sources: list[str]) -> bytes:
     except ValueError:
         raw = b""
     if len(raw) != 16:
-        raise UserError("not a document id", field="ID", found=document, fix="give 32 hex digits, or SOURCE:NATIVE_ID")
+        raise UserError(
+            "not a document id",
+            field="ID",
+            found=document,
+            fix="give 32 hex digits, or SOURCE:NATIVE_ID",
+        )
     return raw
 
 
@@ -59,13 +66,20 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"document {facts['id']}",
         f"  from     {place['source']}: {place['path']} at {place['offset']:,}"
         + (f" (native id {place['native_id']})" if place["native_id"] else ""),
-        *(f"  {name:8} {place[name]}" for name in ("url", "lang", "license", "date") if place[name]),
-        f"  text     {facts['characters']:,} characters" + (f", rewritten {facts['rewrites']}x" if facts["rewrites"] else ""),
+        *(
+            f"  {name:8} {place[name]}"
+            for name in ("url", "lang", "license", "date")
+            if place[name]
+        ),
+        f"  text     {facts['characters']:,} characters"
+        + (f", rewritten {facts['rewrites']}x" if facts["rewrites"] else ""),
         f"           {facts['excerpt']!r}",
         "signals",
     ]
     for step, values in facts["signals"].items():
-        shown.append(f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items()))
+        shown.append(
+            f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
+        )
     shown.append("verdict")
     if facts["kept"]:
         shown.append("  kept")
@@ -73,13 +87,19 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(f"  dropped by {facts['stage']}: {facts['reason']}")
     for step, evidence in facts["evidence"].items():
         proof = f"similarity {evidence['similarity']:.3f}, {evidence['bands_hit']} bands, cluster of {evidence['cluster_size']}"
-        shown.append(f"  {step}: copy of {evidence['kept_id']}, {proof}, from {evidence['kept_source']}")
+        shown.append(
+            f"  {step}: copy of {evidence['kept_id']}, {proof}, from {evidence['kept_source']}"
+        )
     for step, spans in facts["cuts"].items():
         size = sum(span["end"] - span["start"] for span in spans)
-        shown.append(f"  {step}: {len(spans):,} spans, {size:,} bytes of the text before this stage")
+        shown.append(
+            f"  {step}: {len(spans):,} spans, {size:,} bytes of the text before this stage"
+        )
         for span in spans[:SPANS]:
             place = f"bytes {span['start']:,} to {span['end']:,}, a {span['kind']} of {span['words']:,} words"
-            shown.append(f"    {place}: stands in {span['kept_id']} from byte {span['kept_start']:,} on")
+            shown.append(
+                f"    {place}: stands in {span['kept_id']} from byte {span['kept_start']:,} on"
+            )
         shown += [f"    and {len(spans) - SPANS:,} more"] if len(spans) > SPANS else []
     for step, count in facts["stands_for"].items():
         shown.append(f"  {step}: stands for {count} removed documents")
@@ -93,7 +113,9 @@ def lines(facts: dict[str, Any]) -> list[str]:
 
 def visible(text: str) -> str:
     """The text on one line, with every character of the categories :data:`HIDDEN` as its number."""
-    return "".join(f"\\u{ord(char):04x}" if unicodedata.category(char) in HIDDEN else char for char in text)
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in HIDDEN else char for char in text
+    )
 
 
 def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, int] | None:
@@ -102,19 +124,31 @@ def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, 
         chunk = Chunk.from_json(entry)
         assert chunk.documents is not None
         ids = read_parquet(store, chunk.documents.name, "documents", ["id"])["id"].combine_chunks()
-        rows = np.flatnonzero(pa.compute.equal(ids, pa.scalar(wanted, pa.binary(16))).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(
+            pa.compute.equal(ids, pa.scalar(wanted, pa.binary(16))).to_numpy(zero_copy_only=False)
+        )
         if len(rows):
             return chunk, int(rows[0])
     return None
 
 
-def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted: bytes) -> dict[str, Any]:
+def _facts(
+    store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted: bytes
+) -> dict[str, Any]:
     current = _row(ChunkTexts(store, chunk), row)
-    selection = None if chunk.selection is None else read_parquet(store, chunk.selection.name, "selection").slice(row, 1).to_pylist()[0]
+    selection = (
+        None
+        if chunk.selection is None
+        else read_parquet(store, chunk.selection.name, "selection").slice(row, 1).to_pylist()[0]
+    )
     signals = {}
     for step, ref in chunk.signals.items():
         values = read_parquet(store, ref.name, "signals").slice(row, 1).to_pylist()[0]
-        signals[step] = {name: value for name, value in values.items() if name not in ("id", "text_hash", "bands")}
+        signals[step] = {
+            name: value
+            for name, value in values.items()
+            if name not in ("id", "text_hash", "bands")
+        }
     evidence, stands_for = {}, {}
     for step, entry in record["evidence"].items():
         table = read_parquet(store, entry["file"]["name"], "evidence")
@@ -122,7 +156,12 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
         for found in table.filter(pa.compute.equal(table["id"], scalar)).to_pylist():
             kept = _found(store, record, found["kept_id"])
             source = None if kept is None else kept[0].source
-            evidence[step] = {**found, "id": found["id"].hex(), "kept_id": found["kept_id"].hex(), "kept_source": source}
+            evidence[step] = {
+                **found,
+                "id": found["id"].hex(),
+                "kept_id": found["kept_id"].hex(),
+                "kept_source": source,
+            }
         count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows
         if count:
             stands_for[step] = count
@@ -131,11 +170,27 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
         table = read_parquet(store, ref.name, "spans")
         found = table.filter(pa.compute.equal(table["id"], pa.scalar(wanted, pa.binary(16))))
         if len(found):
-            cuts[step] = [{**span, "kept_id": span["kept_id"].hex()} for span in found.drop_columns(["id", "text_hash"]).to_pylist()]
+            cuts[step] = [
+                {**span, "kept_id": span["kept_id"].hex()}
+                for span in found.drop_columns(["id", "text_hash"]).to_pylist()
+            ]
     text = current["text"]
     return {
         "id": wanted.hex(),
-        "document": {name: current[name] for name in ("source", "path", "offset", "native_id", "url", "lang", "license", "date", "meta")},
+        "document": {
+            name: current[name]
+            for name in (
+                "source",
+                "path",
+                "offset",
+                "native_id",
+                "url",
+                "lang",
+                "license",
+                "date",
+                "meta",
+            )
+        },
         "characters": len(text),
         "rewrites": len(chunk.rewrites),
         "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
@@ -150,7 +205,9 @@ def _facts(store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted:
     }
 
 
-def _shard_place(store: Store, record: dict[str, Any], source: str, wanted: bytes) -> dict[str, Any] | None:
+def _shard_place(
+    store: Store, record: dict[str, Any], source: str, wanted: bytes
+) -> dict[str, Any] | None:
     """Where the document's tokens lie: the source of shards (with its band), part, row, and why it was taken down."""
     for name, entry in sorted(record["shards"].items()):
         if entry.get("source", source) != source:
@@ -160,8 +217,17 @@ def _shard_place(store: Store, record: dict[str, Any], source: str, wanted: byte
         for part in manifest.parts:
             row = _row_of(store, f"{entry['folder']}/{part.file}", wanted)
             if row is not None:
-                reasons = [stone.reason for stone in manifest.tombstones if (stone.part, stone.row) == (part.file, row)]
-                return {"source": name, "part": f"{entry['folder']}/{part.file}", "row": row, "removed": reasons[0] if reasons else None}
+                reasons = [
+                    stone.reason
+                    for stone in manifest.tombstones
+                    if (stone.part, stone.row) == (part.file, row)
+                ]
+                return {
+                    "source": name,
+                    "part": f"{entry['folder']}/{part.file}",
+                    "row": row,
+                    "removed": reasons[0] if reasons else None,
+                }
     return None
 
 
@@ -169,7 +235,10 @@ def _row_of(store: Store, part: str, wanted: bytes) -> int | None:
     """Row of an id in a part, of which only the ids are read."""
     only_ids = pa.ipc.IpcReadOptions(included_fields=[0])
     start = 0
-    with pa.memory_map(store.full(part)) if store.local else store.open(part) as file, pa.ipc.open_file(file, options=only_ids) as reader:
+    with (
+        pa.memory_map(store.full(part)) if store.local else store.open(part) as file,
+        pa.ipc.open_file(file, options=only_ids) as reader,
+    ):
         for number in range(reader.num_record_batches):
             ids = reader.get_batch(number).column(0)
             place = pa.compute.index(ids, pa.scalar(wanted, pa.binary(16))).as_py()
@@ -189,9 +258,13 @@ def _row(texts: ChunkTexts, row: int) -> dict[str, Any]:
     raise IndexError(row)
 
 
-def _quarantined(store: Store, record: dict[str, Any], document: str, wanted: bytes) -> dict[str, Any]:
+def _quarantined(
+    store: Store, record: dict[str, Any], document: str, wanted: bytes
+) -> dict[str, Any]:
     for ref in record["quarantine"]:
-        table = read_parquet(store, ref["name"], "quarantine", ["source", "path", "offset", "reason", "detail"])
+        table = read_parquet(
+            store, ref["name"], "quarantine", ["source", "path", "offset", "reason", "detail"]
+        )
         for row in table.filter(pa.compute.equal(table["reason"], "duplicate_key")).to_pylist():
             if wanted.hex() in (row["detail"] or ""):
                 raise UserError(

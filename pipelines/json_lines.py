@@ -26,7 +26,9 @@ Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
-QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, NEWLINE, UNICODE, ZERO = (np.uint8(ord(sign)) for sign in '"\\ {},\nu0')
+QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, NEWLINE, UNICODE, ZERO = (
+    np.uint8(ord(sign)) for sign in '"\\ {},\nu0'
+)
 PIECE_BYTES = 1 << 20
 
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -42,7 +44,9 @@ ESCAPED[:32] = 1
 ESCAPED[[QUOTE, BACKSLASH]] = 1
 
 
-def json_lines(columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Rows | None = None) -> Bytes:
+def json_lines(
+    columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Rows | None = None
+) -> Bytes:
     """Lines of the given rows, each ``{"field":"value",…}`` and a newline.
 
     ``columns``: field names with string or large_string arrays of one length; ``rest``: of the same length, null or a JSON object whose
@@ -52,12 +56,17 @@ def json_lines(columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Ro
     return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
 
 
-def json_line_pieces(columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Rows | None = None) -> Iterator[Bytes]:
+def json_line_pieces(
+    columns: Sequence[tuple[str, pa.Array]], rest: pa.Array, rows: Rows | None = None
+) -> Iterator[Bytes]:
     """The same in pieces of about 1 MiB and whole lines, each valid until the next is asked for."""
     rows = np.arange(len(rest), dtype=np.int64) if rows is None else rows
     texts = [(_key(name), *_buffers(column)) for name, column in columns]
     objects = _buffers(rest)
-    sizes = sum(offsets[rows + 1] - offsets[rows] for offsets in (objects[1], *(offsets for _, _, offsets, _ in texts)))
+    sizes = sum(
+        offsets[rows + 1] - offsets[rows]
+        for offsets in (objects[1], *(offsets for _, _, offsets, _ in texts))
+    )
     piece = np.cumsum(sizes) // PIECE_BYTES
     scratch = np.empty(0, np.uint8)
     for some in np.split(rows, np.flatnonzero(np.diff(piece)) + 1) if len(rows) else ():
@@ -86,7 +95,11 @@ def _buffers(column: pa.Array) -> tuple[Bytes, Rows, Marks]:
     """Bytes, offsets (n + 1,) and which values are no nulls (n,)."""
     column = column if pa.types.is_large_string(column.type) else column.cast(pa.large_string())
     _, offsets, values = column.buffers()
-    ends = np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8) if len(column) else np.zeros(1, np.int64)
+    ends = (
+        np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8)
+        if len(column)
+        else np.zeros(1, np.int64)
+    )
     content = np.frombuffer(b"" if values is None else values, np.uint8)
     valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
     for array in (ends, content, valid):
@@ -95,13 +108,21 @@ def _buffers(column: pa.Array) -> tuple[Bytes, Rows, Marks]:
 
 
 @kernel
-def add_string_lengths(values: Bytes, offsets: Rows, valid: Marks, rows: Rows, key_bytes: int, lengths: Rows) -> None:
+def add_string_lengths(
+    values: Bytes, offsets: Rows, valid: Marks, rows: Rows, key_bytes: int, lengths: Rows
+) -> None:
     """Add what a field takes in each line: brace or comma, key, escaped value, closing quote."""
     for k in range(rows.size):
         row = rows[k]
         if not valid[row]:
             continue
-        lengths[k] += 2 + key_bytes + offsets[row + 1] - offsets[row] + escapes_of(values, offsets[row], offsets[row + 1])
+        lengths[k] += (
+            2
+            + key_bytes
+            + offsets[row + 1]
+            - offsets[row]
+            + escapes_of(values, offsets[row], offsets[row + 1])
+        )
 
 
 @kernel
@@ -120,7 +141,12 @@ def escapes_of(values: Bytes, i: int, end: int) -> int:
 
 @kernel
 def added(byte: np.uint8) -> int:
-    return int(byte == QUOTE) + int(byte == BACKSLASH) + 5 * int(byte < SPACE) - 4 * int(LETTERS[byte] != UNICODE and byte < SPACE)
+    return (
+        int(byte == QUOTE)
+        + int(byte == BACKSLASH)
+        + 5 * int(byte < SPACE)
+        - 4 * int(LETTERS[byte] != UNICODE and byte < SPACE)
+    )
 
 
 @kernel
@@ -134,7 +160,14 @@ def add_rest_lengths(offsets: Rows, valid: Marks, rows: Rows, lengths: Rows) -> 
 
 @kernel
 def write_strings(
-    values: Bytes, offsets: Rows, valid: Marks, rows: Rows, key: Bytes, starts: Rows, places: Rows, lines: Bytes
+    values: Bytes,
+    offsets: Rows,
+    valid: Marks,
+    rows: Rows,
+    key: Bytes,
+    starts: Rows,
+    places: Rows,
+    lines: Bytes,
 ) -> None:
     """Write one field of each line at its place, and move the place behind it."""
     for k in range(rows.size):
@@ -190,7 +223,9 @@ def write_code(byte: np.uint8, lines: Bytes, place: int) -> int:
 
 
 @kernel
-def write_rest(values: Bytes, offsets: Rows, valid: Marks, rows: Rows, starts: Rows, places: Rows, lines: Bytes) -> None:
+def write_rest(
+    values: Bytes, offsets: Rows, valid: Marks, rows: Rows, starts: Rows, places: Rows, lines: Bytes
+) -> None:
     """Write the members of each line's object, and the line's end."""
     for k in range(rows.size):
         row, place = rows[k], places[k]

@@ -20,8 +20,15 @@ from artifacts.errors import UserError
 # the column that comes first where sources are preferred: no name of a signal
 PREFERRED = "preferred source"
 
-_MEASURED_BY = {"words": "heuristics", "alpha_word_ratio": "heuristics", "language": "language", "language_score": "language"}
-_INSTEAD = {"tokens": "tokens are counted after deduplication: take words (of the stage heuristics), characters or bytes"}
+_MEASURED_BY = {
+    "words": "heuristics",
+    "alpha_word_ratio": "heuristics",
+    "language": "language",
+    "language_score": "language",
+}
+_INSTEAD = {
+    "tokens": "tokens are counted after deduplication: take words (of the stage heuristics), characters or bytes"
+}
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,14 @@ class KeepPolicy:
 
     def needs(self) -> tuple[str, ...]:
         """Measures whose signals the policy reads."""
-        return tuple(sorted({self.measures[key.column] for key in self.keys if key.column in self.measures}))
+        return tuple(
+            sorted({self.measures[key.column] for key in self.keys if key.column in self.measures})
+        )
 
 
-def parse_keep_policy(text: str, columns: dict[str, str], field: str = "keep", prefer: tuple[str, ...] = ()) -> KeepPolicy:
+def parse_keep_policy(
+    text: str, columns: dict[str, str], field: str = "keep", prefer: tuple[str, ...] = ()
+) -> KeepPolicy:
     """Parse a policy; ``columns`` maps each signal column to the measure that makes it, ``prefer`` names sources that come first.
 
     Raises: UserError naming an unknown column or direction, and what is allowed.
@@ -82,20 +93,31 @@ def parse_keep_policy(text: str, columns: dict[str, str], field: str = "keep", p
             )
         if name == "id":
             if words[1:] == ["desc"]:
-                raise UserError("id is the last resort and always ascends", field=field, found=part.strip(), fix='write "id"')
+                raise UserError(
+                    "id is the last resort and always ascends",
+                    field=field,
+                    found=part.strip(),
+                    fix='write "id"',
+                )
             break
         keys.append(PolicyKey(name, words[1:] == ["desc"]))
     said = f"sources {', '.join(prefer)}; {text}" if prefer else text
     return KeepPolicy(said, tuple(keys), dict(columns), prefer)
 
 
-def keep_ranks(policy: KeepPolicy, words: NDArray[np.uint64], columns: Mapping[str, Any]) -> NDArray[np.int64]:
+def keep_ranks(
+    policy: KeepPolicy, words: NDArray[np.uint64], columns: Mapping[str, Any]
+) -> NDArray[np.int64]:
     """Rank of each row in keep order, 0 = most wanted: (n,), a permutation of 0 … n-1.
 
     words: (n, 2) halves of the ids, see :func:`artifacts.ids.as_words`. columns: of the policy, numpy arrays or polars
     series of n values. The order is total: whatever the policy leaves equal is ordered by id.
     """
-    frame: dict[str, Any] = {"id_high": words[:, 0], "id_low": words[:, 1], "row": np.arange(len(words), dtype=np.int64)}
+    frame: dict[str, Any] = {
+        "id_high": words[:, 0],
+        "id_low": words[:, 1],
+        "row": np.arange(len(words), dtype=np.int64),
+    }
     frame.update({name: columns[name] for name in policy.sort_columns()})
     order = pl.DataFrame(frame).sort(
         by=[*policy.sort_columns(), "id_high", "id_low"],

@@ -89,8 +89,17 @@ def write_kept(
         "version": VERSION,
         "libraries": libraries("pyarrow", "orjson", "zstandard"),
         "format": format,
-        "fields": {source: [named.id_field, named.text_field] for source, named in sorted(fields.items())},
-        "chunks": [[chunk.source, *chunk.text_version(), chunk.selection.checksum if chunk.selection else None] for chunk in chunks],
+        "fields": {
+            source: [named.id_field, named.text_field] for source, named in sorted(fields.items())
+        },
+        "chunks": [
+            [
+                chunk.source,
+                *chunk.text_version(),
+                chunk.selection.checksum if chunk.selection else None,
+            ]
+            for chunk in chunks
+        ],
     }
     there = published(out, prefix)
     if there is not None and content_key(there.inputs) == content_key(inputs):
@@ -143,9 +152,13 @@ def removal_pairs(run: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -
     columns: dict[str, Any] = {}
     for end in ("", "kept_"):
         rows = places.take(pc.index_in(_whole(pairs[f"{end}id"]), value_set=_whole(places["id"])))
-        columns[f"{end}id"] = pa.array([identity.hex() for identity in pairs[f"{end}id"].to_pylist()], pa.string())
+        columns[f"{end}id"] = pa.array(
+            [identity.hex() for identity in pairs[f"{end}id"].to_pylist()], pa.string()
+        )
         columns |= {f"{end}{name}": rows[name] for name in _PLACE}
-    columns["cluster"] = pa.array([identity.hex() for identity in pairs["cluster"].to_pylist()], pa.string())
+    columns["cluster"] = pa.array(
+        [identity.hex() for identity in pairs["cluster"].to_pylist()], pa.string()
+    )
     columns |= {name: pairs[name] for name in ("reason", "similarity", "bands_hit", "cluster_size")}
     return pa.table([columns[name] for name in PAIRS.names], schema=PAIRS)
 
@@ -163,15 +176,21 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 def _places(run: Store, chunk: Chunk, wanted: pa.Array) -> pa.Table:
     parts = iter_parquet(run, _documents(chunk).name, "documents", ["id", *_PLACE])
     found = [part.filter(pc.is_in(part["id"], value_set=wanted)) for part in parts]
-    schema = pa.schema([("id", pa.binary(16)), *((name, PAIRS.field(name).type) for name in _PLACE)])
-    return pa.Table.from_batches([part.select(schema.names).cast(schema) for part in found], schema=schema)
+    schema = pa.schema(
+        [("id", pa.binary(16)), *((name, PAIRS.field(name).type) for name in _PLACE)]
+    )
+    return pa.Table.from_batches(
+        [part.select(schema.names).cast(schema) for part in found], schema=schema
+    )
 
 
 def _kept(run: Store, chunk: Chunk) -> NDArray[np.bool_] | None:
     """Which rows of a chunk are kept; None where all are."""
     if chunk.selection is None:
         return None
-    kept: NDArray[np.bool_] = read_parquet(run, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
+    kept: NDArray[np.bool_] = read_parquet(run, chunk.selection.name, "selection", ["kept"])[
+        "kept"
+    ].to_numpy()
     return kept
 
 
@@ -180,47 +199,76 @@ def _documents(chunk: Chunk) -> FileRef:
     return chunk.documents
 
 
-def _kept_batches(run: Store, chunk: Chunk, kept: NDArray[np.bool_] | None) -> Iterator[pa.RecordBatch]:
+def _kept_batches(
+    run: Store, chunk: Chunk, kept: NDArray[np.bool_] | None
+) -> Iterator[pa.RecordBatch]:
     start = 0
     for batch in ChunkTexts(run, chunk).stream():
-        yield batch if kept is None else batch.filter(pa.array(kept[start : start + batch.num_rows]))
+        yield (
+            batch if kept is None else batch.filter(pa.array(kept[start : start + batch.num_rows]))
+        )
         start += batch.num_rows
 
 
 def record_columns(fields: Fields) -> list[tuple[str, str]]:
     """Columns of a documents table that go into a record, each with the name the record's field has; ``meta`` follows them."""
-    named = {"native_id": fields.id_field, "text": fields.text_field, "url": fields.url_field, "date": fields.date_field}
+    named = {
+        "native_id": fields.id_field,
+        "text": fields.text_field,
+        "url": fields.url_field,
+        "date": fields.date_field,
+    }
     named |= {"lang": fields.lang_field, "license": fields.license_field}
     return [(column, field) for column, field in named.items() if field is not None]
 
 
-def write_lines(unit: Publication, name: str, batches: Iterable[tuple[pa.RecordBatch, NDArray[np.int64] | None]], fields: Fields) -> None:
+def write_lines(
+    unit: Publication,
+    name: str,
+    batches: Iterable[tuple[pa.RecordBatch, NDArray[np.int64] | None]],
+    fields: Fields,
+) -> None:
     """Documents as JSON Lines, compressed: of each batch the rows named, or all."""
     columns = record_columns(fields)
     with (
         unit.file(name) as out,
-        zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(cast(IO[bytes], out.raw), closefd=False) as stream,
+        zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(
+            cast(IO[bytes], out.raw), closefd=False
+        ) as stream,
     ):
         for batch, rows in batches:
-            for piece in json_line_pieces([(field, batch[column]) for column, field in columns], batch["meta"], rows):
+            for piece in json_line_pieces(
+                [(field, batch[column]) for column, field in columns], batch["meta"], rows
+            ):
                 stream.write(piece.data)
             out.rows += batch.num_rows if rows is None else len(rows)
 
 
-def _chosen(run: Store, task: KeptTask, kept: NDArray[np.bool_] | None) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
+def _chosen(
+    run: Store, task: KeptTask, kept: NDArray[np.bool_] | None
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
     start = 0
-    for batch in ChunkTexts(run, task.chunk, [*(column for column, _ in record_columns(task.fields)), "meta"]).stream():
+    for batch in ChunkTexts(
+        run, task.chunk, [*(column for column, _ in record_columns(task.fields)), "meta"]
+    ).stream():
         yield batch, None if kept is None else np.flatnonzero(kept[start : start + batch.num_rows])
         start += batch.num_rows
 
 
 def clear_kept(out: Store, prefix: str) -> None:
     """Make room for new files: what an earlier call wrote goes. Raises: UserError when other files are there."""
-    ours = re.compile(re.escape(prefix) + r"/(manifest\.json|\.writing-.*|.+-\d{5,}\.(jsonl\.zst|parquet))")
+    ours = re.compile(
+        re.escape(prefix) + r"/(manifest\.json|\.writing-.*|.+-\d{5,}\.(jsonl\.zst|parquet))"
+    )
     strangers = [name for name in out.names(prefix) if not ours.fullmatch(name)]
     if strangers:
         fix = "choose another output folder, or move them away"
-        raise UserError("other files lie where the kept documents go", file=out.full(strangers[0]), field="output", fix=fix)
+        raise UserError(
+            "other files lie where the kept documents go",
+            file=out.full(strangers[0]),
+            field="output",
+            fix=fix,
+        )
     out.delete(prefix)
 
 

@@ -35,8 +35,14 @@ def main() -> None:
     foreign = foreign_floors(home)
     if foreign:
         for floor, origin in foreign.items():
-            print(f"windtunnel: the package {floor!r} would be imported from {origin}", file=sys.stderr)
-        print(f"  allowed: {home}\n  fix:     remove it from PYTHONPATH, or rename it", file=sys.stderr)
+            print(
+                f"windtunnel: the package {floor!r} would be imported from {origin}",
+                file=sys.stderr,
+            )
+        print(
+            f"  allowed: {home}\n  fix:     remove it from PYTHONPATH, or rename it",
+            file=sys.stderr,
+        )
         raise SystemExit(2)
     from pipelines.cli import run_command
 

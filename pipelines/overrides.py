@@ -20,7 +20,9 @@ def apply_override(content: dict[str, Any], override: str) -> Location:
     """
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise UserError("not an override", field="--set", found=override, fix="write --set a.b.c=value")
+        raise UserError(
+            "not an override", field="--set", found=override, fix="write --set a.b.c=value"
+        )
     value = _value(path, text)
     node: Any = content
     location: list[str | int] = []
@@ -28,7 +30,9 @@ def apply_override(content: dict[str, Any], override: str) -> Location:
     for position, part in enumerate(parts):
         key: Any = int(part) if isinstance(node, list) and part.isdecimal() else part
         if isinstance(node, list) and (not isinstance(key, int) or key >= len(node)):
-            fix = f"the list has entries 0 to {len(node) - 1}" if node else "the list has no entries"
+            fix = (
+                f"the list has entries 0 to {len(node) - 1}" if node else "the list has no entries"
+            )
             raise UserError("no such entry", field=f"--set {path}", found=part, fix=fix)
         location.append(key)
         if position == len(parts) - 1:
@@ -39,7 +43,10 @@ def apply_override(content: dict[str, Any], override: str) -> Location:
         node = node[key]
         if not isinstance(node, dict | list):
             raise UserError(
-                "not a mapping", field=f"--set {path}", found=part, fix="only fields of mappings and entries of lists can be set"
+                "not a mapping",
+                field=f"--set {path}",
+                found=part,
+                fix="only fields of mappings and entries of lists can be set",
             )
     return tuple(location)
 
@@ -56,4 +63,6 @@ def _value(path: str, text: str) -> Any:
             fix="give a plain YAML value; lists and texts with : need their marks",
         ) from None
     except RecursionError:
-        raise UserError("not valid YAML: nested too deeply", field=f"--set {path}", found=text) from None
+        raise UserError(
+            "not valid YAML: nested too deeply", field=f"--set {path}", found=text
+        ) from None

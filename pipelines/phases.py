@@ -26,7 +26,12 @@ class PhaseRunner:
     """Gives tasks to an executor, opened when the first is needed, and checks every step's ledger."""
 
     def __init__(
-        self, loaded: LoadedRecipe, store: Store, record: RunRecord, progress: Progress, open_workers: Callable[[], Executor]
+        self,
+        loaded: LoadedRecipe,
+        store: Store,
+        record: RunRecord,
+        progress: Progress,
+        open_workers: Callable[[], Executor],
     ) -> None:
         self.loaded = loaded
         self.store = store
@@ -44,9 +49,19 @@ class PhaseRunner:
             self._workers.close()
             self._workers = None
 
-    def _tasks(self, title: str, function: Callable[[Task, bool], Result | None], tasks: Sequence[Task], sizes: Sequence[int]) -> list[Any]:
+    def _tasks(
+        self,
+        title: str,
+        function: Callable[[Task, bool], Result | None],
+        tasks: Sequence[Task],
+        sizes: Sequence[int],
+    ) -> list[Any]:
         """Look for every task's units, then have the missing ones made."""
-        found = {index: result for index, task in enumerate(tasks) if (result := function(task, False)) is not None}
+        found = {
+            index: result
+            for index, task in enumerate(tasks)
+            if (result := function(task, False)) is not None
+        }
         missing = [index for index in range(len(tasks)) if index not in found]
         self.progress.phase(title, len(tasks), len(found), sum(sizes[index] for index in missing))
         if missing:
@@ -60,10 +75,14 @@ class PhaseRunner:
         self.record.touch(results)
         return results
 
-    def _all(self, function: Callable[[Task, bool], Result | None], tasks: Sequence[Task]) -> list[Any]:
+    def _all(
+        self, function: Callable[[Task, bool], Result | None], tasks: Sequence[Task]
+    ) -> list[Any]:
         found = [function(task, False) for task in tasks]
         if None in found:
-            found = list(self._executor().map(_Compute(function), tasks, lambda position, result: None))
+            found = list(
+                self._executor().map(_Compute(function), tasks, lambda position, result: None)
+            )
         self.record.touch(found)
         return found
 
@@ -108,7 +127,9 @@ class PhaseRunner:
 
     def _follow(self, ledger: Ledger) -> None:
         """What enters a step is what the one before it kept; a step that keeps nothing stops the run."""
-        before = next(other for other in reversed(self.ledgers) if other.step in self.record.chained)
+        before = next(
+            other for other in reversed(self.ledgers) if other.step in self.record.chained
+        )
         for source, entry in before.sources.items():
             if source not in ledger.sources:  # this step leaves the source alone
                 ledger.entry(source).entered.add(entry.kept.documents, entry.kept.bytes)
@@ -131,7 +152,14 @@ class PhaseRunner:
     def _place_of(self, steps: Sequence[str]) -> tuple[str | int, ...]:
         """Where the recipe speaks of the stage these steps belong to; of several stages, where it lists them."""
         stages = {name: index for index, (name, _) in enumerate(self.loaded.stages)}
-        owners = [max((name for name in stages if f"{step}-".startswith(f"{name}-")), key=len, default=None) for step in steps]
+        owners = [
+            max(
+                (name for name in stages if f"{step}-".startswith(f"{name}-")),
+                key=len,
+                default=None,
+            )
+            for step in steps
+        ]
         places = {stages[name] for name in owners if name is not None}
         if len(places) != 1:
             return ("corpus", "stages")
@@ -173,7 +201,10 @@ class PhaseRunner:
 def _reasons(entry: Entry) -> str:
     """Why records went, the most frequent reason first."""
     gone = [*entry.dropped.items(), *entry.quarantined.items()]
-    return ", ".join(f"{reason} {count.documents:,}" for reason, count in sorted(gone, key=lambda item: -item[1].documents))
+    return ", ".join(
+        f"{reason} {count.documents:,}"
+        for reason, count in sorted(gone, key=lambda item: -item[1].documents)
+    )
 
 
 @dataclass(frozen=True)
@@ -187,4 +218,8 @@ class _Compute:
 
 
 def text_bytes(chunk: Chunk) -> int:
-    return chunk.documents.bytes if chunk.documents is not None else sum((span.end or 0) - span.start for span in chunk.spans)
+    return (
+        chunk.documents.bytes
+        if chunk.documents is not None
+        else sum((span.end or 0) - span.start for span in chunk.spans)
+    )

@@ -52,7 +52,11 @@ class CorpusPlan:
     def ahead(self) -> ChunkPhase:
         """Steps that can be carried out while a chunk that was just read is in memory: those of the first chain up to one with an index."""
         chain = next((phase for phase in self.phases if isinstance(phase, tuple)), ())
-        return tuple(takewhile(lambda step: not isinstance(step, MeasureStep) or step.resource is None, chain))
+        return tuple(
+            takewhile(
+                lambda step: not isinstance(step, MeasureStep) or step.resource is None, chain
+            )
+        )
 
 
 def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPlan:
@@ -73,13 +77,18 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
             check_fields(files, source.fields())
         except UserError as error:
             raise loaded.error(("corpus", "sources", index, "paths"), error) from None
-        readers[source.name] = ReadStep(source.format, source.fields(), corpus.limits.limits(), corpus.compression)
+        readers[source.name] = ReadStep(
+            source.format, source.fields(), corpus.limits.limits(), corpus.compression
+        )
         # before the digests: a change after this is noticed when reading
         stamps = {file.url: stamp(file.url) for file in files}
         digests = {file.url: file_digest(file.url, known_digests) for file in files}
         total += sum(file.bytes for file in files)
         for spans in plan_chunks(files, int(corpus.chunk_mib * (1 << 20))):
-            marks = tuple(digests[span.url] for span in spans), tuple(stamps[span.url] for span in spans)
+            marks = (
+                tuple(digests[span.url] for span in spans),
+                tuple(stamps[span.url] for span in spans),
+            )
             chunks.append(Chunk(len(chunks), source.name, tuple(spans), *marks))
     return CorpusPlan(tuple(chunks), readers, phases, numbers, total)
 
@@ -90,7 +99,9 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
     Raises: UserError with the stage's place in the recipe.
     """
     steps: list[Step] = [size_step()]
-    conversations = tuple(source.name for source in loaded.recipe.corpus.sources if source.messages_field)
+    conversations = tuple(
+        source.name for source in loaded.recipe.corpus.sources if source.messages_field
+    )
     if conversations:
         steps += conversation_steps(conversations)
     for index, (name, stage) in enumerate(loaded.stages):

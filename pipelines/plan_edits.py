@@ -69,14 +69,25 @@ def edit_run(
 
 def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
     if (step is None) == (tokens is None):
-        raise UserError("where the edit begins is said once", field="--at, --at-tokens", fix="give --at STEP, or --at-tokens N")
+        raise UserError(
+            "where the edit begins is said once",
+            field="--at, --at-tokens",
+            fix="give --at STEP, or --at-tokens N",
+        )
     if tokens is not None:
         if not 0 <= tokens <= plan.tokens:
-            raise UserError("no such place in the plan", field="--at-tokens", found=tokens, allowed=[f"0 to {plan.tokens}"])
+            raise UserError(
+                "no such place in the plan",
+                field="--at-tokens",
+                found=tokens,
+                allowed=[f"0 to {plan.tokens}"],
+            )
         return plan.step_at(tokens)
     assert step is not None
     if not 0 <= step <= plan.steps:
-        raise UserError("no such step in the plan", field="--at", found=step, allowed=[f"0 to {plan.steps}"])
+        raise UserError(
+            "no such step in the plan", field="--at", found=step, allowed=[f"0 to {plan.steps}"]
+        )
     return step
 
 

@@ -44,7 +44,10 @@ def named_folders(shards: Sequence[str]) -> dict[str, Path | str]:
             inside = sorted(path.parent for path in Path(text).rglob(MANIFEST_NAME))
             if not inside:
                 raise UserError(
-                    "no shards here", file=text, field="--shards", fix="name a folder with source.json, a folder of such, or SOURCE=FOLDER"
+                    "no shards here",
+                    file=text,
+                    field="--shards",
+                    fix="name a folder with source.json, a folder of such, or SOURCE=FOLDER",
                 )
             folders |= {read_manifest(path).source: path for path in inside}
     return folders

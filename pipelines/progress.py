@@ -62,12 +62,18 @@ class TrainingWatch:
         """An update was made."""
         last = report.steps if self.until_step is None else min(self.until_step, report.steps)
         if title != self._title:
-            self._title, self._before, self._seconds = title, report.tokens - report.step_tokens, 0.0
+            self._title, self._before, self._seconds = (
+                title,
+                report.tokens - report.step_tokens,
+                0.0,
+            )
             self.progress.phase(title, last, report.step - 1, 0)
         self._seconds += report.seconds
         speed = (report.tokens - self._before) / self._seconds if self._seconds else 0.0
         self.progress.advance(1, 0)
-        self.progress.stands(f"loss {report.loss:.3f}, learning rate {report.lr:.5f}, {speed:,.0f} tokens/s")
+        self.progress.stands(
+            f"loss {report.loss:.3f}, learning rate {report.lr:.5f}, {speed:,.0f} tokens/s"
+        )
         if report.step == last:
             self._title = None
             self.progress.end([Ledger(title, units=1, computed=1)])

@@ -9,14 +9,20 @@ def quality_line(facts: dict[str, Any]) -> str:
     """One line: recall and precision with their intervals, or what the S-curve expects where nothing was measured."""
     expected = facts["expected_recall"]
     if "kept" not in facts:
-        return "recall not known: nothing was removed" if expected is None else f"recall by the bands alone about {expected:.3f} or more"
+        return (
+            "recall not known: nothing was removed"
+            if expected is None
+            else f"recall by the bands alone about {expected:.3f} or more"
+        )
     curve = "" if expected is None else f", by the bands alone about {expected:.3f} or more"
     return f"{recall_words(facts)}{curve}; {precision_words(facts)}"
 
 
 def recall_words(facts: dict[str, Any]) -> str:
     """Recall, its interval and what was looked at."""
-    looked = f"{facts['missed_in_sample']:,} of {facts['kept_sampled']:,} sampled kept documents missed"
+    looked = (
+        f"{facts['missed_in_sample']:,} of {facts['kept_sampled']:,} sampled kept documents missed"
+    )
     return f"recall {_interval(facts, 'recall')} ({looked})"
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fsspec.core import split_protocol
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
@@ -44,16 +51,26 @@ class Source(Part):
 
     name: Name
     paths: Annotated[
-        tuple[str, ...], Field(min_length=1, description="files or globs: relative to corpus.root, absolute, or s3://, gs://, hf://")
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            description="files or globs: relative to corpus.root, absolute, or s3://, gs://, hf://",
+        ),
     ]
     format: Literal["auto", "jsonl", "parquet", "warc", "html"] = "auto"
-    id_field: str | None = Field(default=None, description="field that identifies a record; default: its path and offset")
+    id_field: str | None = Field(
+        default=None, description="field that identifies a record; default: its path and offset"
+    )
     text_field: str = "text"
-    messages_field: str | None = Field(default=None, description="field that holds a conversation: instruction data")
+    messages_field: str | None = Field(
+        default=None, description="field that holds a conversation: instruction data"
+    )
     url_field: str = "url"
     date_field: str = "date"
     lang: str | None = Field(default=None, description="language of records that do not say theirs")
-    license: str | None = Field(default=None, description="licence of records that do not say theirs")
+    license: str | None = Field(
+        default=None, description="licence of records that do not say theirs"
+    )
 
     def fields(self) -> Fields:
         return Fields(
@@ -74,20 +91,26 @@ class ReadLimits(Part):
     quarantine_kib: Annotated[float, Field(gt=0, le=65536)] = 64.0
 
     def limits(self) -> Limits:
-        return Limits(record_bytes=int(self.record_mib * MIB), quarantine_bytes=int(self.quarantine_kib * 1024))
+        return Limits(
+            record_bytes=int(self.record_mib * MIB),
+            quarantine_bytes=int(self.quarantine_kib * 1024),
+        )
 
 
 class Corpus(Part):
     """Sources and the stages their documents go through, in order."""
 
-    root: str = Field(default=".", description="folder relative paths start from; itself relative to the recipe")
+    root: str = Field(
+        default=".", description="folder relative paths start from; itself relative to the recipe"
+    )
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     stages: tuple[Any, ...] = ()
     chunk_mib: Annotated[float, Field(ge=1 / 1024, le=4096)] = Field(
         default=64.0, description="uncompressed input per chunk, the unit of work and of caching"
     )
     compression: Compression = Field(
-        default="zstd", description="of the texts in the run folder; lz4 and none are faster and take more room"
+        default="zstd",
+        description="of the texts in the run folder; lz4 and none are faster and take more room",
     )
     limits: ReadLimits = ReadLimits()
 
@@ -113,9 +136,19 @@ class TokenizerSettings(Part):
 class ShardSettings(Part):
     """Token shards."""
 
-    part_mtokens: Annotated[float, Field(ge=1e-6)] = Field(default=256.0, description="millions of tokens per part")
-    hold_out: float = Field(default=0.0, ge=0, lt=1, description="share of each source's documents set aside as SOURCE-validation")
-    split: dict[str, Split] = Field(default={}, description="sources cut by a number into bands, each a source SOURCE/BAND of shards")
+    part_mtokens: Annotated[float, Field(ge=1e-6)] = Field(
+        default=256.0, description="millions of tokens per part"
+    )
+    hold_out: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of each source's documents set aside as SOURCE-validation",
+    )
+    split: dict[str, Split] = Field(
+        default={},
+        description="sources cut by a number into bands, each a source SOURCE/BAND of shards",
+    )
 
     @model_validator(mode="after")
     def _bands_fit_together(self) -> ShardSettings:
@@ -125,7 +158,11 @@ class ShardSettings(Part):
 
     def sources_of(self, source: str) -> tuple[str, ...]:
         """Names of the shard sources that a source's documents go to, held-out ones left out: itself, or its bands."""
-        return tuple(f"{source}/{band}" for band in self.split[source].bands) if source in self.split else (source,)
+        return (
+            tuple(f"{source}/{band}" for band in self.split[source].bands)
+            if source in self.split
+            else (source,)
+        )
 
 
 class Branch(Part):
@@ -139,11 +176,15 @@ class Branch(Part):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _errors_name_the_branch(cls, value: Any, handler: ModelWrapValidatorHandler[Branch]) -> Branch:
+    def _errors_name_the_branch(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Branch]
+    ) -> Branch:
         try:
             return handler(value)
         except UserError as error:
-            raise of_branch(error, str(value.get("name")) if isinstance(value, dict) else "") from None
+            raise of_branch(
+                error, str(value.get("name")) if isinstance(value, dict) else ""
+            ) from None
 
 
 class Recipe(Part):
@@ -158,13 +199,22 @@ class Recipe(Part):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     branches: tuple[Branch, ...] = ()
-    prompts: tuple[str, ...] = Field(default=(), description="texts the model goes on from, before and after the decay, in the report")
+    prompts: tuple[str, ...] = Field(
+        default=(),
+        description="texts the model goes on from, before and after the decay, in the report",
+    )
 
 
 class LoadedRecipe:
     """A recipe with its stages, where it came from, and what its relative paths mean."""
 
-    def __init__(self, recipe: Recipe, stages: tuple[tuple[str, StageSettings], ...], folder: str, file: YamlFile) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        stages: tuple[tuple[str, StageSettings], ...],
+        folder: str,
+        file: YamlFile,
+    ) -> None:
         self.recipe = recipe
         self.stages = stages  # (name, settings), names unique
         self.folder = folder
@@ -173,21 +223,34 @@ class LoadedRecipe:
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out."""
         plain = self.recipe.model_dump(mode="json")
-        plain["corpus"]["stages"] = [{stage.kind: stage.model_dump(mode="json", exclude_none=True)} for _, stage in self.stages]
+        plain["corpus"]["stages"] = [
+            {stage.kind: stage.model_dump(mode="json", exclude_none=True)}
+            for _, stage in self.stages
+        ]
         return plain
 
     def error(self, location: Sequence[str | int], error: UserError) -> UserError:
         """A UserError raised behind the recipe, with the recipe's file and line put in."""
-        elsewhere = error.file is not None and error.file != str(self.file.path) and error.file not in error.message
+        elsewhere = (
+            error.file is not None
+            and error.file != str(self.file.path)
+            and error.file not in error.message
+        )
         message = f"{error.message} ({error.file})" if elsewhere else error.message
         root, *inside = (error.field or "").split(".")
-        stage = self.stages[location[2]][0] if location[:2] == ("corpus", "stages") and len(location) > 2 else None  # type: ignore[index]
+        stage = (
+            self.stages[location[2]][0]
+            if location[:2] == ("corpus", "stages") and len(location) > 2
+            else None
+        )  # type: ignore[index]
         # it speaks of another part of the recipe
         if root in Recipe.model_fields and root not in (location[0], stage):
             place: list[str | int] = [root, *inside]
         else:  # of this one: PART.FIELD, of a stage NAME.FIELD
             place = [*location, *inside]
-        return self.file.error(place, message, field=error.field or dotted(location), **_facts(error))
+        return self.file.error(
+            place, message, field=error.field or dotted(location), **_facts(error)
+        )
 
     def placed(self, error: UserError) -> UserError:
         """The error of a part that names its field, with the recipe's file and line put in."""
@@ -235,12 +298,17 @@ def load_branch(path: str | os.PathLike[str]) -> Branch:
     except ValidationError as error:
         raise _explained(file, Branch, error.errors()[0], ()) from None
     except UserError as error:
-        raise _placed(file, error.changed(field=(error.field or "").removeprefix(f"branches.{Path(path).stem}."))) from None
+        raise _placed(
+            file,
+            error.changed(field=(error.field or "").removeprefix(f"branches.{Path(path).stem}.")),
+        ) from None
 
 
 def placed_in_branch(path: str | os.PathLike[str], error: UserError) -> UserError:
     """An error about a phase that a file with ``phases`` gave, with the file's line."""
-    return _placed(YamlFile(Path(path)), error.changed(field=(error.field or "").removeprefix("mixture.")))
+    return _placed(
+        YamlFile(Path(path)), error.changed(field=(error.field or "").removeprefix("mixture."))
+    )
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -251,7 +319,12 @@ def recipe_schema() -> dict[str, Any]:
     for kind, stage in sorted(STAGES.items()):
         definitions[f"stage_{kind}"] = stage.model_json_schema()
         options.append(
-            {"type": "object", "properties": {kind: {"$ref": f"#/$defs/stage_{kind}"}}, "required": [kind], "additionalProperties": False}
+            {
+                "type": "object",
+                "properties": {kind: {"$ref": f"#/$defs/stage_{kind}"}},
+                "required": [kind],
+                "additionalProperties": False,
+            }
         )
     definitions["Corpus"]["properties"]["stages"]["items"] = {"anyOf": options}
     return schema
@@ -263,10 +336,17 @@ def _root(file: YamlFile, recipe: Recipe) -> str:
     if split_protocol(root)[0]:
         return root
     if "\0" in root:
-        raise file.error(("corpus", "root"), "a path holds no NUL character", found=ascii(root), fix="remove it")
+        raise file.error(
+            ("corpus", "root"), "a path holds no NUL character", found=ascii(root), fix="remove it"
+        )
     folder = (file.path.resolve().parent / root).resolve()
     if folder.is_file():
-        raise file.error(("corpus", "root"), "this is a file, not a folder", found=root, fix="name the folder that holds it")
+        raise file.error(
+            ("corpus", "root"),
+            "this is a file, not a folder",
+            found=root,
+            fix="name the folder that holds it",
+        )
     return str(folder)
 
 
@@ -281,12 +361,19 @@ def _stages(file: YamlFile, recipe: Recipe) -> tuple[tuple[str, StageSettings], 
             raise _explained(file, STAGES[kind], error.errors()[0], (*location, kind)) from None
         name = stage.name or _unused(kind, [other for other, _ in stages])
         if name in [other for other, _ in stages]:
-            raise file.error((*location, kind, "name"), "two stages have this name", found=name, fix="give one of them another name")
+            raise file.error(
+                (*location, kind, "name"),
+                "two stages have this name",
+                found=name,
+                fix="give one of them another name",
+            )
         stages.append((name, stage))
     return tuple(stages)
 
 
-def _stage_entry(file: YamlFile, location: tuple[str | int, ...], entry: Any) -> tuple[str, dict[str, Any]]:
+def _stage_entry(
+    file: YamlFile, location: tuple[str | int, ...], entry: Any
+) -> tuple[str, dict[str, Any]]:
     kind: Any
     settings: Any
     if isinstance(entry, str):
@@ -296,11 +383,24 @@ def _stage_entry(file: YamlFile, location: tuple[str | int, ...], entry: Any) ->
         settings = {} if settings is None else settings
     else:
         fix = "write - exact_dedup, or - language: {keep: [en]}"
-        raise file.error(location, "a stage is a name, or a name with its settings", found=entry, fix=fix)
+        raise file.error(
+            location, "a stage is a name, or a name with its settings", found=entry, fix=fix
+        )
     if kind not in STAGES:
-        raise file.error(location, "no such stage", found=kind, allowed=sorted(STAGES), fix="use one of the stages above")
+        raise file.error(
+            location,
+            "no such stage",
+            found=kind,
+            allowed=sorted(STAGES),
+            fix="use one of the stages above",
+        )
     if not isinstance(settings, dict):
-        raise file.error((*location, kind), "the settings of a stage are a mapping", found=settings, fix=f"write - {kind}: {{…}}")
+        raise file.error(
+            (*location, kind),
+            "the settings of a stage are a mapping",
+            found=settings,
+            fix=f"write - {kind}: {{…}}",
+        )
     return kind, settings
 
 
@@ -310,7 +410,14 @@ def _placed(file: YamlFile, error: UserError) -> UserError:
     node: Any = file.plain()
     for part in (error.field or "").split("."):
         if isinstance(node, list):
-            index = next((number for number, entry in enumerate(node) if isinstance(entry, dict) and entry.get("name") == part), None)
+            index = next(
+                (
+                    number
+                    for number, entry in enumerate(node)
+                    if isinstance(entry, dict) and entry.get("name") == part
+                ),
+                None,
+            )
             if index is None:
                 break
             location.append(index)
@@ -334,7 +441,9 @@ def _unused(kind: str, names: Sequence[str]) -> str:
     return name
 
 
-def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]) -> UserError:
+def _explained(
+    file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]
+) -> UserError:
     """The first of pydantic's complaints in the recipe's own terms."""
     location = (*above, *error["loc"])
     if error["type"] not in ("missing", "extra_forbidden"):
@@ -343,15 +452,24 @@ def _explained(file: YamlFile, model: type[BaseModel], error: ErrorDetails, abov
     found: object = error["input"]
     message, fix = error["msg"], None
     if error["type"] == "extra_forbidden":
-        message, found, allowed = "unknown field", error["loc"][-1], _fields_at(model, error["loc"][:-1])
+        message, found, allowed = (
+            "unknown field",
+            error["loc"][-1],
+            _fields_at(model, error["loc"][:-1]),
+        )
         fix = "use one of the fields above"
     elif error["type"] == "missing":
         message, found, fix = "a field is missing", None, f"add {error['loc'][-1]}"
     elif error["type"] == "literal_error":
-        allowed = [value.strip("'") for value in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        allowed = [
+            value.strip("'") for value in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
+        ]
         message, fix = "not an allowed value", "use one of the values above"
     else:
-        message, fix = message[:1].lower() + message[1:], "see docs/recipes.md for what this field takes"
+        message, fix = (
+            message[:1].lower() + message[1:],
+            "see docs/recipes.md for what this field takes",
+        )
     return file.error(location, message, found=found, allowed=allowed, fix=fix)
 
 
@@ -359,7 +477,11 @@ def _written(file: YamlFile, location: Sequence[str | int]) -> tuple[str | int, 
     """The part of a location that exists in the file."""
     node: Any = file.plain()
     for depth, part in enumerate(location):
-        inside = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int) and part < len(node)
+        inside = (
+            part in node
+            if isinstance(node, dict)
+            else isinstance(node, list) and isinstance(part, int) and part < len(node)
+        )
         if not inside:
             return tuple(location[:depth])
         node = node[part]
@@ -380,7 +502,12 @@ def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[st
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) if inner is not Ellipsis for model in _models(inner)]
+    return [
+        model
+        for inner in getattr(annotation, "__args__", ())
+        if inner is not Ellipsis
+        for model in _models(inner)
+    ]
 
 
 assert {"auto", *FORMATS} == {"auto", "jsonl", "parquet", "warc", "html"}

@@ -33,7 +33,11 @@ def check_removals(store: Store, stage: StageSettings, step: str, outcome: Corpu
     """
     if not isinstance(stage, DedupSettings):
         return
-    shares = {source: _share(entry) for source, entry in outcome.entries.items() if entry.entered.documents >= FEWEST}
+    shares = {
+        source: _share(entry)
+        for source, entry in outcome.entries.items()
+        if entry.entered.documents >= FEWEST
+    }
     beyond = {source: share for source, share in shares.items() if share > stage.max_removed_share}
     if not beyond:
         return
@@ -60,14 +64,24 @@ def _examples(store: Store, step: str, source: str, outcome: CorpusOutcome) -> l
     from pipelines.report.excerpts import Excerpt, Places, one_line, read_excerpts
 
     evidence = read_parquet(store, outcome.files[0].name, "evidence")
-    removed, kept = as_words(evidence["id"].combine_chunks()), as_words(evidence["kept_id"].combine_chunks())
+    removed, kept = (
+        as_words(evidence["id"].combine_chunks()),
+        as_words(evidence["kept_id"].combine_chunks()),
+    )
     ours = np.flatnonzero(_of_source(store, step, source, outcome, removed))
     clusters = Counter(map(tuple, kept[ours].tolist())).most_common(CLUSTERS)
     similarity = evidence["similarity"].to_numpy()[ours]
     order = ours[np.argsort(similarity, kind="stable")]
-    rows = dict.fromkeys(int(order[place]) for place in np.linspace(0, len(order) - 1, PAIRS).astype(np.int64))
+    rows = dict.fromkeys(
+        int(order[place]) for place in np.linspace(0, len(order) - 1, PAIRS).astype(np.int64)
+    )
     ends: list[tuple[int, Id, Id]] = [(row, _id(removed[row]), _id(kept[row])) for row in rows]
-    places = Places([*(identity for identity, _ in clusters), *(end for _, one, other in ends for end in (one, other))])
+    places = Places(
+        [
+            *(identity for identity, _ in clusters),
+            *(end for _, one, other in ends for end in (one, other)),
+        ]
+    )
     for chunk in outcome.chunks:
         places.add(ChunkColumns(store, chunk))
     excerpts = read_excerpts(store, outcome.chunks, places.found.values())

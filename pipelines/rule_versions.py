@@ -42,8 +42,15 @@ FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
 
 # Code that carries bytes but does not choose them: a change here changes no output.
 CARRIERS = frozenset(
-    f"artifacts.{name}" for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "jit")
-) | {"pipelines.recipe", "pipelines.yaml_lines", "pipelines.stages", "pipelines.stages.base", "pipelines.state"}
+    f"artifacts.{name}"
+    for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "jit")
+) | {
+    "pipelines.recipe",
+    "pipelines.yaml_lines",
+    "pipelines.stages",
+    "pipelines.stages.base",
+    "pipelines.state",
+}
 
 
 def rules() -> dict[str, tuple[int, str]]:
@@ -69,14 +76,24 @@ def rules() -> dict[str, tuple[int, str]]:
     choosing = (language, heuristics, *deduplication, decontaminate)
     for module in (size, conversations, newlines, *choosing, datatrove, source_overlap):
         for name, value in vars(module).items():
-            if isinstance(value, type) and value.__module__ == module.__name__ and isinstance(getattr(value, "version", None), int):
-                found[f"{module.__name__.rsplit('.', 1)[-1]}.{name}"] = (vars(value)["version"], module.__name__)
+            if (
+                isinstance(value, type)
+                and value.__module__ == module.__name__
+                and isinstance(getattr(value, "version", None), int)
+            ):
+                found[f"{module.__name__.rsplit('.', 1)[-1]}.{name}"] = (
+                    vars(value)["version"],
+                    module.__name__,
+                )
     return found
 
 
 def current() -> dict[str, dict[str, Any]]:
     """Version and code hash of every rule, as the sources are now."""
-    return {label: {"version": version, "code": code_hash(module)} for label, (version, module) in sorted(rules().items())}
+    return {
+        label: {"version": version, "code": code_hash(module)}
+        for label, (version, module) in sorted(rules().items())
+    }
 
 
 def recorded() -> dict[str, dict[str, Any]]:
@@ -92,10 +109,18 @@ def stale(now: dict[str, dict[str, Any]], then: dict[str, dict[str, Any]]) -> li
         if known is None:
             problems.append(f"{label}: not recorded; run make versions")
         elif known["code"] != entry["code"] and known["version"] == entry["version"]:
-            problems.append(f"{label}: its code changed, its version is still {entry['version']}; raise it, then run make versions")
+            problems.append(
+                f"{label}: its code changed, its version is still {entry['version']}; raise it, then run make versions"
+            )
         elif known != entry:
-            problems.append(f"{label}: version {entry['version']} is not recorded; run make versions")
-    return problems + [f"{label}: recorded, but no longer a rule; run make versions" for label in then if label not in now]
+            problems.append(
+                f"{label}: version {entry['version']} is not recorded; run make versions"
+            )
+    return problems + [
+        f"{label}: recorded, but no longer a rule; run make versions"
+        for label in then
+        if label not in now
+    ]
 
 
 @cache
@@ -117,7 +142,11 @@ def _closure(module: str) -> set[str]:
         seen.add(name)
         queue += _imports(name)
         if _file(name).name == "__init__.py":
-            queue += [f"{name}.{path.stem}" for path in _file(name).parent.glob("*.py") if path.stem != "__init__"]
+            queue += [
+                f"{name}.{path.stem}"
+                for path in _file(name).parent.glob("*.py")
+                if path.stem != "__init__"
+            ]
     return seen
 
 
@@ -146,7 +175,13 @@ def _tree(module: str) -> ast.Module:
     """The module without the imports that only type checkers see."""
     tree = ast.parse(_file(module).read_text(encoding="utf-8"))
     tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+        node
+        for node in tree.body
+        if not (
+            isinstance(node, ast.If)
+            and isinstance(node.test, ast.Name)
+            and node.test.id == "TYPE_CHECKING"
+        )
     ]
     return tree
 

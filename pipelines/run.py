@@ -22,7 +22,14 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef
 from artifacts.tables import read_schema
 from pipelines.band_work import BandTask, SourceBands, cut_source, empty_bands
-from pipelines.chunk_work import ChunkResult, ChunkStep, ChunkTask, RemoveRowsStep, read_chunk, run_chunk
+from pipelines.chunk_work import (
+    ChunkResult,
+    ChunkStep,
+    ChunkTask,
+    RemoveRowsStep,
+    read_chunk,
+    run_chunk,
+)
 from pipelines.comparisons import ComparisonRunner
 from pipelines.corpus_work import (
     CorpusTask,
@@ -107,7 +114,12 @@ def run_recipe(
 def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
     """The run's folder, tried by a write, and on a cluster by a look from every worker. Raises: UserError."""
     if not runs.strip():
-        raise UserError("no folder for the runs", field="--runs", found=repr(runs), fix="leave it out, or name a folder or a store")
+        raise UserError(
+            "no folder for the runs",
+            field="--runs",
+            found=repr(runs),
+            fix="leave it out, or name a folder or a store",
+        )
     store = Store(f"{runs.rstrip('/')}/{name}")
     with store.probe():
         pass
@@ -173,10 +185,20 @@ class _Driver(ComparisonRunner):
 
     def read(self, ahead: ChunkPhase) -> None:
         """Read every chunk; one that is read now is taken through the steps ``ahead`` too, which a later phase finds made."""
-        tasks = [ChunkTask(self.store.root, chunk, (self.plan.readers[chunk.source], *ahead)) for chunk in self.chunks]
+        tasks = [
+            ChunkTask(self.store.root, chunk, (self.plan.readers[chunk.source], *ahead))
+            for chunk in self.chunks
+        ]
         with self._at(("corpus", "sources")):
-            results = self._tasks("read", read_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks])
-        self.ahead = {outcome.units: outcome for result in results for outcome in result.ahead if outcome.units}
+            results = self._tasks(
+                "read", read_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
+            )
+        self.ahead = {
+            outcome.units: outcome
+            for result in results
+            for outcome in result.ahead
+            if outcome.units
+        }
         self._take(results)
         self._note_sources_without_documents(self.ledgers[-1])
 
@@ -192,12 +214,19 @@ class _Driver(ComparisonRunner):
             corpus = self.loaded.recipe.corpus
             bound = corpus.limits.limits().quarantine_bytes
             tasks = [
-                ChunkTask(self.store.root, chunk, (RemoveRowsStep(rows[chunk.number], bound, corpus.compression),))
+                ChunkTask(
+                    self.store.root,
+                    chunk,
+                    (RemoveRowsStep(rows[chunk.number], bound, corpus.compression),),
+                )
                 for chunk in self.chunks
                 if chunk.number in rows
             ]
             moved = {result.chunk.number: result for result in self._all(run_chunk, tasks)}
-            self.chunks = tuple(moved[chunk.number].chunk if chunk.number in moved else chunk for chunk in self.chunks)
+            self.chunks = tuple(
+                moved[chunk.number].chunk if chunk.number in moved else chunk
+                for chunk in self.chunks
+            )
             for result in moved.values():
                 for outcome in result.outcomes:
                     ledger.entry(outcome.source).merge(_documents_only(outcome.entry))
@@ -222,7 +251,16 @@ class _Driver(ComparisonRunner):
         note = (read_schema(self.store, prepared.ref.name).metadata or {}).get(NOTE)
         if note:
             self.progress.note(f"{step.name}: {note.decode()}")
-        self._keep([Ledger(step.name, units=1, computed=int(prepared.computed), seconds=time.monotonic() - started)])
+        self._keep(
+            [
+                Ledger(
+                    step.name,
+                    units=1,
+                    computed=int(prepared.computed),
+                    seconds=time.monotonic() - started,
+                )
+            ]
+        )
 
     def chain(self, phase: ChunkPhase) -> None:
         title = ", ".join(dict.fromkeys(step.name for step in phase))
@@ -231,7 +269,10 @@ class _Driver(ComparisonRunner):
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())
-        self.record.content["selection"] = {ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref.to_json() for ref in outcome.files}
+        self.record.content["selection"] = {
+            ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref.to_json()
+            for ref in outcome.files
+        }
         self.computed += int(outcome.computed)
         return tuple(outcome.files)
 
@@ -241,24 +282,41 @@ class _Driver(ComparisonRunner):
         started = time.monotonic()
         self.progress.phase("tokenizer", 1, 0, 0)
         sources = tuple(
-            source.name for source in self.loaded.recipe.corpus.sources if settings.sample is None or source.name in settings.sample
+            source.name
+            for source in self.loaded.recipe.corpus.sources
+            if settings.sample is None or source.name in settings.sample
         )
-        task = TokenizerTask(self.store.root, self.chunks, selection, sources, settings, self.loaded.recipe.seed)
+        task = TokenizerTask(
+            self.store.root, self.chunks, selection, sources, settings, self.loaded.recipe.seed
+        )
         with self._at(("tokenizer",)):
             trained = self._one(train_tokenizer, task)
         self.record.content["tokenizer"] = {"file": trained.model.to_json(), **trained.facts}
         self.progress.advance(1, 0)
-        self._keep([Ledger("tokenizer", units=1, computed=int(trained.computed), seconds=time.monotonic() - started)])
+        self._keep(
+            [
+                Ledger(
+                    "tokenizer",
+                    units=1,
+                    computed=int(trained.computed),
+                    seconds=time.monotonic() - started,
+                )
+            ]
+        )
         for share in trained.facts["sample"]:
             if share["bytes_short"]:
                 has, short = share["bytes_available"], share["bytes_short"]
-                self.progress.note(f"tokenizer sample: {share['source']} has {has:,} bytes, {short:,} fewer than its share")
+                self.progress.note(
+                    f"tokenizer sample: {share['source']} has {has:,} bytes, {short:,} fewer than its share"
+                )
         model: FileRef = trained.model
         return model
 
     def encode(self, model: FileRef) -> None:
         tasks = [EncodeTask(self.store.root, chunk, model) for chunk in self.chunks]
-        results = self._tasks("encode", encode_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks])
+        results = self._tasks(
+            "encode", encode_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
+        )
         self._take(results)
         self.record.content["encoded"] = _totals(results)
 
@@ -267,16 +325,39 @@ class _Driver(ComparisonRunner):
         splits = self.loaded.recipe.shards.split
         if not splits:
             return {}
-        evidence = tuple(FileRef.from_json(entry["file"]) for entry in self.record.content["evidence"].values())
-        own = {source: tuple(chunk for chunk in self.chunks if chunk.source == source) for source in splits}
+        evidence = tuple(
+            FileRef.from_json(entry["file"]) for entry in self.record.content["evidence"].values()
+        )
+        own = {
+            source: tuple(chunk for chunk in self.chunks if chunk.source == source)
+            for source in splits
+        }
         tasks = [
-            BandTask(self.store.root, source, own[source], ref, self.plan.numbers[source], splits[source].pairs(), evidence)
+            BandTask(
+                self.store.root,
+                source,
+                own[source],
+                ref,
+                self.plan.numbers[source],
+                splits[source].pairs(),
+                evidence,
+            )
             for source, ref in sorted(_by_source(selection).items())
             if source in splits
         ]
         with self._at(("shards",)):
-            cuts = self._tasks("split", cut_source, tasks, [sum(text_bytes(chunk) for chunk in task.chunks) for task in tasks])
-        ledger = Ledger("split", units=len(cuts), computed=sum(cut.computed for cut in cuts), seconds=sum(cut.seconds for cut in cuts))
+            cuts = self._tasks(
+                "split",
+                cut_source,
+                tasks,
+                [sum(text_bytes(chunk) for chunk in task.chunks) for task in tasks],
+            )
+        ledger = Ledger(
+            "split",
+            units=len(cuts),
+            computed=sum(cut.computed for cut in cuts),
+            seconds=sum(cut.seconds for cut in cuts),
+        )
         for cut in cuts:
             for band, facts in cut.facts["bands"].items():
                 entry = ledger.entry(f"{cut.source}/{band}")
@@ -287,43 +368,83 @@ class _Driver(ComparisonRunner):
             self.progress.note(note)
         return {cut.source: cut for cut in cuts}
 
-    def shards(self, selection: tuple[FileRef, ...], model: FileRef, cuts: dict[str, SourceBands]) -> None:
+    def shards(
+        self, selection: tuple[FileRef, ...], model: FileRef, cuts: dict[str, SourceBands]
+    ) -> None:
         by_source = _by_source(selection)
         settings, seed = self.loaded.recipe.shards, self.loaded.recipe.seed
         tasks = shard_tasks(self.store.root, self.chunks, by_source, model, settings, seed, cuts)
         started = time.monotonic()
         with self._at(("shards",)):
-            results = self._tasks("shards", write_shards, tasks, [sum(ref.bytes for ref in task.encoded) for task in tasks])
+            results = self._tasks(
+                "shards",
+                write_shards,
+                tasks,
+                [sum(ref.bytes for ref in task.encoded) for task in tasks],
+            )
         self.record.content["shards"] = {
-            result.name: {"folder": result.prefix, "source": result.source, "band": result.band, **result.facts} for result in results
+            result.name: {
+                "folder": result.prefix,
+                "source": result.source,
+                "band": result.band,
+                **result.facts,
+            }
+            for result in results
         }
-        if self.store.local and (again := repeat_take_downs(self.store, [result.prefix for result in results])):
-            self.progress.note(f"{again:,} documents that were taken down are not shown by the new shards either")
+        if self.store.local and (
+            again := repeat_take_downs(self.store, [result.prefix for result in results])
+        ):
+            self.progress.note(
+                f"{again:,} documents that were taken down are not shown by the new shards either"
+            )
         ledger = Ledger(
-            "shards", units=len(results), computed=sum(result.computed for result in results), seconds=time.monotonic() - started
+            "shards",
+            units=len(results),
+            computed=sum(result.computed for result in results),
+            seconds=time.monotonic() - started,
         )
         encoded = next(other for other in reversed(self.ledgers) if other.step == "encode")
         for source in by_source:
             entry, size = ledger.entry(source), encoded.entry(source).kept.bytes
             entry.entered.add(sum(ref.rows for ref in encoded_of(self.chunks, source)), size)
-            entry.kept.add(sum(result.facts["documents"] for result in results if result.source == source), size)
+            entry.kept.add(
+                sum(result.facts["documents"] for result in results if result.source == source),
+                size,
+            )
         self._keep([ledger], follows=True)
         for result in results:
-            if not result.facts["documents"] and (result.band is None or result.name.endswith(VALIDATION)):
+            if not result.facts["documents"] and (
+                result.band is None or result.name.endswith(VALIDATION)
+            ):
                 self.progress.note(f"{result.name} has no documents, so it has no shards")
 
     def _chunk_phase(self, title: str, steps: Callable[[Chunk], Sequence[ChunkStep]]) -> None:
-        tasks = [ChunkTask(self.store.root, chunk, tuple(steps(chunk)), Resources(self.resources)) for chunk in self.chunks]
+        tasks = [
+            ChunkTask(self.store.root, chunk, tuple(steps(chunk)), Resources(self.resources))
+            for chunk in self.chunks
+        ]
         sizes = [text_bytes(chunk) for chunk in self.chunks]
         results: list[ChunkResult] = self._tasks(title, run_chunk, tasks, sizes)
-        self._take([replace(result, outcomes=tuple(self.ahead.pop(it.units, it) for it in result.outcomes)) for result in results])
+        self._take(
+            [
+                replace(
+                    result, outcomes=tuple(self.ahead.pop(it.units, it) for it in result.outcomes)
+                )
+                for result in results
+            ]
+        )
 
     def train(self) -> None:
         """Plan, train and branch, in this process: torch uses the cores by itself."""
         from pipelines.training import train_recipe
 
         self.close()
-        self._keep(train_recipe(self.loaded, self.store, self.record.content, TrainingWatch(self.progress)), silent=True)
+        self._keep(
+            train_recipe(
+                self.loaded, self.store, self.record.content, TrainingWatch(self.progress)
+            ),
+            silent=True,
+        )
 
     def _corpus(self) -> CorpusTask:
         return CorpusTask(self.store.root, self.chunks, self.sources)

@@ -42,4 +42,7 @@ def run_checkpoints(store: Store) -> list[RunCheckpoint]:
 
 def trained_with(plan: Plan, checkpoints: Iterable[RunCheckpoint]) -> list[RunCheckpoint]:
     """Those from which a training can go on with the plan, by step."""
-    return sorted((one for one in checkpoints if plan.agrees_with(one.plan_hash, one.step)), key=lambda one: (one.step, one.path))
+    return sorted(
+        (one for one in checkpoints if plan.agrees_with(one.plan_hash, one.step)),
+        key=lambda one: (one.step, one.path),
+    )

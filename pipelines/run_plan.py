@@ -28,7 +28,11 @@ _ADOPTING = ".writing-adopted-"
 def plan_of_run(store: Store) -> Plan:
     """The run's plan. Raises: UserError when it has none, or it is damaged."""
     if not store.exists(PLAN):
-        raise UserError("this run has no plan", file=store.root, fix="add a mixture to its recipe, then windtunnel run RECIPE")
+        raise UserError(
+            "this run has no plan",
+            file=store.root,
+            fix="add a mixture to its recipe, then windtunnel run RECIPE",
+        )
     return Plan.load(store.full(PLAN))
 
 

@@ -54,7 +54,9 @@ class RunRecord:
         self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
         self._before = set(_load(store, RECORD).get("units", ()))
-        self._last = "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
+        self._last = (
+            "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
+        )
 
     def begin(self, plan: CorpusPlan) -> None:
         """First writes of a run: nothing was written before its inputs were found and checked.
@@ -84,7 +86,9 @@ class RunRecord:
 
     def save(self, chunks: tuple[Chunk, ...], ledgers: list[Ledger], reached: str) -> None:
         self.content["reached"] = reached
-        self.content["units"] = sorted(self._units if reached == self._last else self._units | self._before)
+        self.content["units"] = sorted(
+            self._units if reached == self._last else self._units | self._before
+        )
         self.content["chunks"] = [chunk.to_json() for chunk in chunks]
         self.content["ledgers"] = [ledger.to_json() for ledger in ledgers]
         write_record(self.store, self.content)
@@ -106,7 +110,10 @@ def write_record(store: Store, content: dict[str, Any]) -> None:
 def write_ledger(store: Store, number: int, ledger: Ledger) -> None:
     """A step's ledger in a file of its own."""
     step = ledger.step.replace(" (measure)", "-measure").replace(" ", "-")
-    store.write(f"{LEDGERS}/{number:02d}-{step}.json", orjson.dumps(ledger.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
+    store.write(
+        f"{LEDGERS}/{number:02d}-{step}.json",
+        orjson.dumps(ledger.to_json(), option=orjson.OPT_INDENT_2) + b"\n",
+    )
 
 
 def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
@@ -121,10 +128,16 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
             record: dict[str, Any] = orjson.loads(store.read(RECORD))
             if record.get("format") != FORMAT:
                 raise UserError(
-                    "a run record of another release", file=store.full(RECORD), field="format", found=record.get("format"), allowed=[FORMAT]
+                    "a run record of another release",
+                    file=store.full(RECORD),
+                    field="format",
+                    found=record.get("format"),
+                    allowed=[FORMAT],
                 )
             return store, record
-    known = sorted({path.split("/", 1)[0] for path in Store(runs).names() if path.endswith("/" + RECORD)})
+    known = sorted(
+        {path.split("/", 1)[0] for path in Store(runs).names() if path.endswith("/" + RECORD)}
+    )
     raise UserError(
         "no such run, or it has not got as far as a first record",
         file=runs,

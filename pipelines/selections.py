@@ -9,12 +9,16 @@ import pyarrow.compute as pc
 from artifacts.schemas import SELECTION
 
 
-def selection_after(size: pa.Table, previous: pa.Table | None, stage: str, drop: np.ndarray, reason: pa.Array) -> pa.Table:
+def selection_after(
+    size: pa.Table, previous: pa.Table | None, stage: str, drop: np.ndarray, reason: pa.Array
+) -> pa.Table:
     """The selection of a chunk once the rows in ``drop`` (all kept so far) are dropped by ``stage``."""
     rows = len(size)
     kept = np.ones(rows, np.bool_) if previous is None else previous["kept"].to_numpy()
     stages = pa.nulls(rows, pa.string()) if previous is None else previous["stage"].combine_chunks()
-    reasons = pa.nulls(rows, pa.string()) if previous is None else previous["reason"].combine_chunks()
+    reasons = (
+        pa.nulls(rows, pa.string()) if previous is None else previous["reason"].combine_chunks()
+    )
     mask = pa.array(drop)
     return pa.table(
         [

@@ -85,12 +85,24 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         views = {source: CorpusView(store, task.chunks, (source,)) for source in task.sources}
         views = {source: view for source, view in views.items() if len(view)}
         available = {
-            source: Available(view.ids, view.column("size", "bytes").to_numpy(zero_copy_only=False)) for source, view in views.items()
+            source: Available(view.ids, view.column("size", "bytes").to_numpy(zero_copy_only=False))
+            for source, view in views.items()
         }
-        weights = task.settings.sample or {source: float(entry.bytes.sum()) for source, entry in available.items()}
+        weights = task.settings.sample or {
+            source: float(entry.bytes.sum()) for source, entry in available.items()
+        }
         weights = {source: weight for source, weight in weights.items() if source in available}
-        sample = weighted_sample(available, weights, int(task.settings.sample_mib * (1 << 20)), task.seed, config.max_document_bytes)
-        texts = [in_id_order(views[source], np.sort(rows)) for source, rows in sorted(sample.rows.items())]
+        sample = weighted_sample(
+            available,
+            weights,
+            int(task.settings.sample_mib * (1 << 20)),
+            task.seed,
+            config.max_document_bytes,
+        )
+        texts = [
+            in_id_order(views[source], np.sort(rows))
+            for source, rows in sorted(sample.rows.items())
+        ]
         model, counts = train_model(texts, config)
         with unit.file(MODEL) as out:
             out.raw.write(model)
@@ -103,7 +115,11 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         )
 
     made = found_or_made(store, f"tokenizer/bpe/{content_key(inputs)}", inputs, make, compute)
-    return None if made is None else TrainedTokenizer(made[0].file(MODEL), made[0].facts, made[1], (made[0].prefix,))
+    return (
+        None
+        if made is None
+        else TrainedTokenizer(made[0].file(MODEL), made[0].facts, made[1], (made[0].prefix,))
+    )
 
 
 def in_id_order(view: CorpusView, rows: np.ndarray) -> pa.LargeStringArray:
@@ -140,11 +156,15 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
     def make(unit: Publication) -> None:
         tokenizer = Tokenizer.load(store.read(task.model.name))
         sizes: list[int] = []
-        batches = _encoded(ChunkTexts(store, task.chunk), _kept(store, task.chunk), tokenizer, sizes)
+        batches = _encoded(
+            ChunkTexts(store, task.chunk), _kept(store, task.chunk), tokenizer, sizes
+        )
         with unit.file("encoded.arrow") as out:
             written = write_encoded_batches(out.raw, tokenizer.token_type, batches)  # type: ignore[arg-type]
             out.rows = written.rows
-        unit.facts.update(tokens=written.tokens, trainable_tokens=written.trainable_tokens, bytes=sum(sizes))
+        unit.facts.update(
+            tokens=written.tokens, trainable_tokens=written.trainable_tokens, bytes=sum(sizes)
+        )
 
     made = found_or_made(store, f"shards/encoded/{content_key(inputs)}", inputs, make, compute)
     if made is None:
@@ -155,7 +175,14 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
     entry.entered.add(ref.rows, manifest.facts["bytes"])
     entry.kept.add(ref.rows, manifest.facts["bytes"])
     outcome = StepOutcome(
-        "encode", True, task.chunk.source, entry, computed, time.monotonic() - started, dict(manifest.facts), (manifest.prefix,)
+        "encode",
+        True,
+        task.chunk.source,
+        entry,
+        computed,
+        time.monotonic() - started,
+        dict(manifest.facts),
+        (manifest.prefix,),
     )
     return ChunkResult(replace(task.chunk, encoded=ref), (outcome,), peak_bytes())
 
@@ -163,11 +190,15 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
 def _kept(store: Store, chunk: Chunk) -> np.ndarray:
     if chunk.selection is None:
         return np.ones(chunk.signals["size"].rows, np.bool_)
-    mask: np.ndarray = read_parquet(store, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
+    mask: np.ndarray = read_parquet(store, chunk.selection.name, "selection", ["kept"])[
+        "kept"
+    ].to_numpy()
     return mask
 
 
-def _encoded(texts: ChunkTexts, kept: np.ndarray, tokenizer: Tokenizer, sizes: list[int]) -> Iterator[EncodedColumns]:
+def _encoded(
+    texts: ChunkTexts, kept: np.ndarray, tokenizer: Tokenizer, sizes: list[int]
+) -> Iterator[EncodedColumns]:
     """The kept rows of each batch, encoded; ``sizes`` collects their text bytes."""
     start = 0
     for batch in texts.batches():
@@ -273,9 +304,20 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         )
         with tempfile.TemporaryDirectory() as folder:
             encoded = [_local(store, ref, Path(folder)) for ref in task.encoded if ref.rows]
-            grown = write_source(Path(folder), encoded, empty, int(task.settings.part_mtokens * 1e6), _files_of(unit), task.choice(store))
+            grown = write_source(
+                Path(folder),
+                encoded,
+                empty,
+                int(task.settings.part_mtokens * 1e6),
+                _files_of(unit),
+                task.choice(store),
+            )
         unit.facts.update(
-            documents=grown.rows, tokens=grown.tokens, trainable_tokens=grown.trainable_tokens, parts=len(grown.parts), dtype=grown.dtype
+            documents=grown.rows,
+            tokens=grown.tokens,
+            trainable_tokens=grown.trainable_tokens,
+            parts=len(grown.parts),
+            dtype=grown.dtype,
         )
 
     prefix = f"shards/{task.name}/{content_key(inputs)}"
@@ -287,7 +329,9 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
     if made is None:
         return None
     band = None if task.band is None else task.band.name
-    return ShardResult(task.source, band, task.name, prefix, made[0].facts, made[1], time.monotonic() - started)
+    return ShardResult(
+        task.source, band, task.name, prefix, made[0].facts, made[1], time.monotonic() - started
+    )
 
 
 def shard_tasks(
@@ -304,10 +348,25 @@ def shard_tasks(
     for source, ref in sorted(selection.items()):
         bands: list[Band | None] = [None]
         if source in cuts:
-            bands = [Band(name, cuts[source].table, facts["digest"]) for name, facts in cuts[source].facts["bands"].items()]
+            bands = [
+                Band(name, cuts[source].table, facts["digest"])
+                for name, facts in cuts[source].facts["bands"].items()
+            ]
         for band in bands:
             for split in (TRAIN, VALIDATION) if settings.hold_out else (TRAIN,):
-                tasks.append(ShardTask(root, source, encoded_of(chunks, source), ref, model, settings, seed, split, band))
+                tasks.append(
+                    ShardTask(
+                        root,
+                        source,
+                        encoded_of(chunks, source),
+                        ref,
+                        model,
+                        settings,
+                        seed,
+                        split,
+                        band,
+                    )
+                )
     return tasks
 
 
@@ -343,4 +402,6 @@ def shard_folder(store: Store, source: str, prefix: str) -> str:
 
 
 def encoded_of(chunks: Sequence[Chunk], source: str) -> tuple[FileRef, ...]:
-    return tuple(chunk.encoded for chunk in chunks if chunk.source == source and chunk.encoded is not None)
+    return tuple(
+        chunk.encoded for chunk in chunks if chunk.source == source and chunk.encoded is not None
+    )

@@ -48,7 +48,9 @@ class Chunk:
         return {
             "number": self.number,
             "source": self.source,
-            "spans": [{"path": span.path, "start": span.start, "end": span.end} for span in self.spans],
+            "spans": [
+                {"path": span.path, "start": span.start, "end": span.end} for span in self.spans
+            ],
             "documents": ref(self.documents),
             "quarantine": ref(self.quarantine),
             "rewrites": [value.to_json() for value in self.rewrites],
@@ -69,7 +71,10 @@ class Chunk:
         return Chunk(
             number=value["number"],
             source=value["source"],
-            spans=tuple(Span(url="", path=span["path"], start=span["start"], end=span["end"]) for span in value["spans"]),
+            spans=tuple(
+                Span(url="", path=span["path"], start=span["start"], end=span["end"])
+                for span in value["spans"]
+            ),
             digests=(),
             documents=ref(value["documents"]),
             quarantine=ref(value["quarantine"]),

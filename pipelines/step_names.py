@@ -8,7 +8,21 @@ from artifacts.errors import UserError
 from pipelines.stages.base import Step
 
 RESERVED = frozenset(
-    {"all", "bands", "conversations", "encode", "encoded", "final", "read", "shards", "size", "split", "tokenizer", "train", "unique"}
+    {
+        "all",
+        "bands",
+        "conversations",
+        "encode",
+        "encoded",
+        "final",
+        "read",
+        "shards",
+        "size",
+        "split",
+        "tokenizer",
+        "train",
+        "unique",
+    }
 )
 """Names of the run's own steps and folders."""
 
@@ -27,7 +41,9 @@ def check_step_names(made: Sequence[Step], before: Sequence[Step]) -> None:
     for name in dict.fromkeys(step.name for step in made):
         if name in taken:
             raise UserError(
-                "the run needs this name for a step of its own" if name in RESERVED else "another stage has a step of this name",
+                "the run needs this name for a step of its own"
+                if name in RESERVED
+                else "another stage has a step of this name",
                 found=name,
                 fix="give the stage another name, as in name: my-stage",
             )

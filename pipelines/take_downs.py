@@ -43,28 +43,55 @@ def read_ids(path: Path, sources: Sequence[str] | None) -> list[bytes]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"cannot read the ids: {reason}", file=path, field="--ids", fix="name a text file with one id a line") from None
+        raise UserError(
+            f"cannot read the ids: {reason}",
+            file=path,
+            field="--ids",
+            fix="name a text file with one id a line",
+        ) from None
     ids: list[bytes] = []
     for number, line in enumerate(text.splitlines(), 1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
         try:
-            ids.append(parse_id(entry, [entry.partition(":")[0]] if sources is None else list(sources)))
+            ids.append(
+                parse_id(entry, [entry.partition(":")[0]] if sources is None else list(sources))
+            )
         except UserError as error:
-            raise UserError(error.message, file=path, line=number, found=error.found, allowed=error.allowed, fix=error.fix) from None
+            raise UserError(
+                error.message,
+                file=path,
+                line=number,
+                found=error.found,
+                allowed=error.allowed,
+                fix=error.fix,
+            ) from None
     if not ids:
-        raise UserError("no id in this file", file=path, field="--ids", fix="write one id a line: 32 hex digits, or SOURCE:NATIVE_ID")
+        raise UserError(
+            "no id in this file",
+            file=path,
+            field="--ids",
+            fix="write one id a line: 32 hex digits, or SOURCE:NATIVE_ID",
+        )
     return list(dict.fromkeys(ids))
 
 
-def remove_from_run(store: Store, record: dict[str, Any], ids: Sequence[bytes], reason: str, ignore_missing: bool = False) -> Removal:
+def remove_from_run(
+    store: Store,
+    record: dict[str, Any],
+    ids: Sequence[bytes],
+    reason: str,
+    ignore_missing: bool = False,
+) -> Removal:
     """Take documents down in all shards of a run and in those it will make.
 
     Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written then. With it they are listed
     all the same and removed should they come back.
     """
-    folders = {name: store.full(entry["folder"]) for name, entry in sorted(record["shards"].items())}
+    folders = {
+        name: store.full(entry["folder"]) for name, entry in sorted(record["shards"].items())
+    }
     with run_lock(store):
         _check_reason(reason)
         found = {name: find_documents(folder, ids) for name, folder in folders.items()}
@@ -76,11 +103,15 @@ def remove_from_run(store: Store, record: dict[str, Any], ids: Sequence[bytes], 
         return _removed(folders, found, reason, unknown)
 
 
-def remove_from_folder(folder: str, ids: Sequence[bytes], reason: str, ignore_missing: bool = False) -> Removal:
+def remove_from_folder(
+    folder: str, ids: Sequence[bytes], reason: str, ignore_missing: bool = False
+) -> Removal:
     """Take documents down in the shards of one folder. Raises: UserError as :func:`remove_from_run`."""
     _check_reason(reason)
     found = {folder: find_documents(folder, ids)}
-    return _removed({folder: folder}, found, reason, _unknown(ids, found.values(), folder, ignore_missing))
+    return _removed(
+        {folder: folder}, found, reason, _unknown(ids, found.values(), folder, ignore_missing)
+    )
 
 
 def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
@@ -92,17 +123,25 @@ def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
     for folder in folders:
         places = find_documents(store.full(folder), map(bytes.fromhex, listed))
         for reason in sorted({listed[place.id] for place in places}):
-            written += take_down(store.full(folder), [place for place in places if listed[place.id] == reason], reason)
+            written += take_down(
+                store.full(folder),
+                [place for place in places if listed[place.id] == reason],
+                reason,
+            )
     return written
 
 
-def _removed(folders: dict[str, str], found: dict[str, list[Place]], reason: str, unknown: tuple[str, ...]) -> Removal:
+def _removed(
+    folders: dict[str, str], found: dict[str, list[Place]], reason: str, unknown: tuple[str, ...]
+) -> Removal:
     removed = {name: take_down(folders[name], places, reason) for name, places in found.items()}
     before = sum(len(places) for places in found.values()) - sum(removed.values())
     return Removal({name: count for name, count in removed.items() if count}, before, unknown)
 
 
-def _unknown(ids: Sequence[bytes], found: Iterable[list[Place]], file: object, ignore_missing: bool) -> tuple[str, ...]:
+def _unknown(
+    ids: Sequence[bytes], found: Iterable[list[Place]], file: object, ignore_missing: bool
+) -> tuple[str, ...]:
     known = {place.id for places in found for place in places}
     unknown = tuple(one.hex() for one in ids if one.hex() not in known)
     if unknown and not ignore_missing:
@@ -119,7 +158,12 @@ def _unknown(ids: Sequence[bytes], found: Iterable[list[Place]], file: object, i
 
 def _check_reason(reason: str) -> None:
     if not reason.strip():
-        raise UserError("a take-down has a reason", field="--reason", found=repr(reason), fix="say in a few words why, and who asked")
+        raise UserError(
+            "a take-down has a reason",
+            field="--reason",
+            found=repr(reason),
+            fix="say in a few words why, and who asked",
+        )
 
 
 def _listed(store: Store) -> dict[str, str]:
@@ -129,10 +173,22 @@ def _listed(store: Store) -> dict[str, str]:
     value = load_json(store.read(LIST))
     if value.get("format") != FORMAT:
         found = value.get("format")
-        raise UserError("not a list of take-downs", file=store.full(LIST), field="format", found=found, allowed=[FORMAT], fix="restore it")
+        raise UserError(
+            "not a list of take-downs",
+            file=store.full(LIST),
+            field="format",
+            found=found,
+            allowed=[FORMAT],
+            fix="restore it",
+        )
     return {entry["id"]: entry["reason"] for entry in value["documents"]}
 
 
 def _to_json(listed: dict[str, str]) -> bytes:
     documents = [{"id": one, "reason": reason} for one, reason in sorted(listed.items())]
-    return json.dumps({"format": FORMAT, "documents": documents}, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    return (
+        json.dumps(
+            {"format": FORMAT, "documents": documents}, indent=1, sort_keys=True, ensure_ascii=False
+        ).encode()
+        + b"\n"
+    )

@@ -56,7 +56,12 @@ def read_ids(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("the list of ids cannot be read", file=path, found=error, fix="write one id a line, as UTF-8") from None
+        raise UserError(
+            "the list of ids cannot be read",
+            file=path,
+            found=error,
+            fix="write one id a line, as UTF-8",
+        ) from None
     ids, bad = [], []
     for number, line in enumerate(lines, 1):
         text = line.strip().lower()
@@ -65,7 +70,11 @@ def read_ids(path: Path) -> list[str]:
         elif text and not text.startswith("#"):
             bad.append((number, line.strip()))
     if bad:
-        more = f", and {len(bad) - 1} more: lines {', '.join(str(number) for number, _ in bad[1:21])}" if len(bad) > 1 else ""
+        more = (
+            f", and {len(bad) - 1} more: lines {', '.join(str(number) for number, _ in bad[1:21])}"
+            if len(bad) > 1
+            else ""
+        )
         raise UserError(
             "a line that is no id",
             file=path,
@@ -76,7 +85,9 @@ def read_ids(path: Path) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def touched(store: Store, record: dict[str, Any], ids: Iterable[str]) -> tuple[list[Touched], list[str]]:
+def touched(
+    store: Store, record: dict[str, Any], ids: Iterable[str]
+) -> tuple[list[Touched], list[str]]:
     """What is known of each id, and the ids that no shard of the run holds, held-out shards included."""
     materials = Materials.of(store, record)
     folders = {**materials.folders, **materials.validation}
@@ -98,9 +109,15 @@ def touched(store: Store, record: dict[str, Any], ids: Iterable[str]) -> tuple[l
 class _Seen:
     """Which steps and checkpoints have seen a document, plan by plan."""
 
-    def __init__(self, plan: Plan | None, checkpoints: Sequence[RunCheckpoint], folders: Mapping[str, Path]) -> None:
+    def __init__(
+        self, plan: Plan | None, checkpoints: Sequence[RunCheckpoint], folders: Mapping[str, Path]
+    ) -> None:
         self.folders = folders
-        self.newest = max((one.step for one in trained_with(plan, checkpoints)), default=0) if plan is not None else 0
+        self.newest = (
+            max((one.step for one in trained_with(plan, checkpoints)), default=0)
+            if plan is not None
+            else 0
+        )
         self.own = None if plan is None else Tracer(plan, folders)
         self.by_plan: dict[str, tuple[Tracer, list[RunCheckpoint]]] = {}
         for one in checkpoints:
@@ -120,12 +137,16 @@ class _Seen:
         paths = []
         for tracer, made in self.by_plan.values():
             if _planned(tracer.plan, source, part):
-                first = min((span.step for span in tracer.document(document)), default=tracer.plan.steps)
+                first = min(
+                    (span.step for span in tracer.document(document)), default=tracer.plan.steps
+                )
                 paths += [one.path for one in made if first < one.step]
         return tuple(sorted(paths))
 
 
-def _touched(store: Store, stream: SourceStream, place: Found, document: str, seen: _Seen) -> Touched:
+def _touched(
+    store: Store, stream: SourceStream, place: Found, document: str, seen: _Seen
+) -> Touched:
     name, part = stream.pinned.name, stream.pinned.parts[place.part].file
     steps, shown = seen.steps(name, place.part, document)
     return Touched(
@@ -134,7 +155,10 @@ def _touched(store: Store, stream: SourceStream, place: Found, document: str, se
         part=str((Path(stream.files.where) / part).relative_to(store.base)),
         row=place.row,
         tokens=place.stop - place.start,
-        taken_down=any((stone.part, stone.row) == (part, place.row) for stone in stream.files.manifest.tombstones),
+        taken_down=any(
+            (stone.part, stone.row) == (part, place.row)
+            for stone in stream.files.manifest.tombstones
+        ),
         steps=steps,
         shown_tokens=shown,
         checkpoints=seen.checkpoints(name, place.part, document),

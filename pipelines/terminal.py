@@ -41,7 +41,9 @@ class TerminalProgress:
     after its first step, and its lines say loss, learning rate and speed.
     """
 
-    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.console = console or Console(stderr=True)
         self._clock = clock
         self._phase: _Phase | None = None
@@ -52,7 +54,12 @@ class TerminalProgress:
     def __enter__(self) -> TerminalProgress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stop()
 
     # -- the Progress protocol ------------------------------------------------------------------
@@ -66,9 +73,16 @@ class TerminalProgress:
             self._bar.start()
             done, total = (found, tasks) if self._phase.trains else (0, max(1, tasks - found))
             title = _cut(self._phase.title, TITLE_WIDTH)
-            self._bar.add_task(title, completed=done, total=total, phase=self._phase, now=self._clock)
+            self._bar.add_task(
+                title, completed=done, total=total, phase=self._phase, now=self._clock
+            )
         else:
-            self.console.print(f"{self._phase.title}: {self._phase.work()}", soft_wrap=True, highlight=False, markup=False)
+            self.console.print(
+                f"{self._phase.title}: {self._phase.work()}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
             self._heart = _Heart(self.beat)
 
     def advance(self, tasks: int, size: int) -> None:
@@ -114,11 +128,15 @@ class TerminalProgress:
     def _finished(self, phase: _Phase, ledgers: list[Ledger]) -> None:
         seconds = duration(self._clock() - phase.started)
         if not self.console.is_terminal:
-            said = ", ".join(filter(None, [f"{phase.title}: done in {seconds}", phase.result(ledgers)]))
+            said = ", ".join(
+                filter(None, [f"{phase.title}: done in {seconds}", phase.result(ledgers)])
+            )
             self.console.print(said, soft_wrap=True, highlight=False, markup=False)
             return
         room = max(20, self.console.width - TITLE_WIDTH - 14)
-        line = Text.assemble(f"  {_cut(phase.title, TITLE_WIDTH):<{TITLE_WIDTH}}", (f" {seconds:>9}  ", "dim"))
+        line = Text.assemble(
+            f"  {_cut(phase.title, TITLE_WIDTH):<{TITLE_WIDTH}}", (f" {seconds:>9}  ", "dim")
+        )
         line.append(_cut(phase.result(ledgers), room))
         self.console.print(line, no_wrap=True, overflow="ellipsis")
 
@@ -151,7 +169,9 @@ class _Phase:
         todo = self.tasks - self.found
         if not todo:
             return "everything is there"
-        there = f" ({count(self.found)} of {count(self.tasks)} are there already)" if self.found else ""
+        there = (
+            f" ({count(self.found)} of {count(self.tasks)} are there already)" if self.found else ""
+        )
         size = f", {byte_size(self.size)}" if self.size else ""
         unit = "step" if self.trains else "task"
         return f"{count(todo)} {unit if todo == 1 else f'{unit}s'}{size}{there}"
@@ -178,7 +198,11 @@ class _Phase:
     def seconds_left(self, now: float) -> float | None:
         """By bytes where they are known, else by tasks; None before anything ended."""
         before = 1 if self.trains else 0  # the step that was done when the phase began
-        done, whole = (self.done_bytes, self.size) if self.size else (self.done_tasks - before, self.tasks - self.found - before)
+        done, whole = (
+            (self.done_bytes, self.size)
+            if self.size
+            else (self.done_tasks - before, self.tasks - self.found - before)
+        )
         return None if done <= 0 else (now - self.started) * max(whole - done, 0) / done
 
     @property
@@ -230,7 +254,15 @@ class _Speed(ProgressColumn):
 def _live_bar(console: Console) -> Bar:
     title = TextColumn("{task.description}", markup=False)
     tasks = TextColumn("{task.completed:,.0f}/{task.total:,.0f}", justify="right")
-    return Bar(SpinnerColumn("line", style="dim"), title, BarColumn(24), tasks, _Speed(), console=console, transient=True)
+    return Bar(
+        SpinnerColumn("line", style="dim"),
+        title,
+        BarColumn(24),
+        tasks,
+        _Speed(),
+        console=console,
+        transient=True,
+    )
 
 
 def plain_title(title: str) -> str:
@@ -238,19 +270,26 @@ def plain_title(title: str) -> str:
     if title in _PLAIN_TITLES:
         return _PLAIN_TITLES[title]
     words = [part.replace("_", " ") for part in title.split(", ")]
-    words = [f"index for {part.removesuffix('-index')}" if part.endswith("-index") else part for part in words]
+    words = [
+        f"index for {part.removesuffix('-index')}" if part.endswith("-index") else part
+        for part in words
+    ]
     return ", ".join(words) if len(words) <= 2 else f"measure and choose ({', '.join(words)})"
 
 
 def _result(ledgers: list[Ledger]) -> str:
     """What a phase did to the documents, in words."""
-    chosen = [ledger for ledger in ledgers if ledger.sources and not ledger.step.endswith(" (measure)")]
+    chosen = [
+        ledger for ledger in ledgers if ledger.sources and not ledger.step.endswith(" (measure)")
+    ]
     parts = []
     if chosen:
         totals = [ledger.total() for ledger in chosen]
         parts.append(f"{count(totals[-1].kept.documents)} documents")
         dropped = sum(entry.documents for total in totals for entry in total.dropped.values())
-        quarantined = sum(entry.documents for total in totals for entry in total.quarantined.values())
+        quarantined = sum(
+            entry.documents for total in totals for entry in total.quarantined.values()
+        )
         parts += [f"{count(dropped)} dropped"] if dropped else []
         parts += [f"{count(quarantined)} quarantined"] if quarantined else []
     if ledgers and not any(ledger.computed for ledger in ledgers):

@@ -35,19 +35,32 @@ def funnel_table(record: dict[str, Any], width: int = WIDTH) -> Table:
     Where the steps do not fit into ``width`` columns they are folded into one column of reasons.
     """
     funnel = read_funnel(record)
-    headers = ["source", "read", *(_HEADERS.get(step.name, step.label) for _, step in _acting(funnel)), "kept", "tokens"]
+    headers = [
+        "source",
+        "read",
+        *(_HEADERS.get(step.name, step.label) for _, step in _acting(funnel)),
+        "kept",
+        "tokens",
+    ]
     rows = [_cells(funnel, row) for row in (*funnel.rows, funnel.total)]
     if _least_width(headers, rows) > width:
         return _folded(funnel, record, width)
     table = _plain_table()
     for index, (header, least) in enumerate(zip(headers, _widths(headers, rows), strict=True)):
-        table.add_column(header, justify="right" if index else "left", vertical="bottom", width=least)
+        table.add_column(
+            header, justify="right" if index else "left", vertical="bottom", width=least
+        )
     _fill(table, rows)
     return table
 
 
 def print_outcome(
-    console: Console, outcome: RunOutcome, report: str | None = None, seconds: float | None = None, *, recipe: str = "RECIPE"
+    console: Console,
+    outcome: RunOutcome,
+    report: str | None = None,
+    seconds: float | None = None,
+    *,
+    recipe: str = "RECIPE",
 ) -> None:
     """Show what a run made: funnel, places, next commands.
 
@@ -74,13 +87,19 @@ def print_outcome(
 
 
 def _commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
-    width = max([len(command) for command, _ in commands if len(command) <= _LONG_COMMAND], default=0)
+    width = max(
+        [len(command) for command, _ in commands if len(command) <= _LONG_COMMAND], default=0
+    )
     for command, purpose in commands:
         broken = f"\n{'':{width + 4}}" if len(command) > width else "  "
-        console.print(Text.assemble(f"  {command:<{width}}{broken}", (purpose, "dim")), soft_wrap=True)
+        console.print(
+            Text.assemble(f"  {command:<{width}}{broken}", (purpose, "dim")), soft_wrap=True
+        )
 
 
-def print_training(console: Console, outcome: RunOutcome, report: str, seconds: float, *, recipe: str = "RECIPE") -> None:
+def print_training(
+    console: Console, outcome: RunOutcome, report: str, seconds: float, *, recipe: str = "RECIPE"
+) -> None:
     """Show what a training alone made: how far it is, where it lies, its held-out losses, next commands."""
     trainings = read_trainings(outcome.store, outcome.record)
     if not console.is_terminal and console.width < WIDTH:
@@ -112,7 +131,12 @@ def _held_out(console: Console, trainings: Trainings) -> None:
     table, left_out = found
     console.print(Padding(table, (0, 0, 0, 2)))
     if left_out:
-        console.print(Text(f"  {left_out} more {'branch' if left_out == 1 else 'branches'} in the report", style="dim"))
+        console.print(
+            Text(
+                f"  {left_out} more {'branch' if left_out == 1 else 'branches'} in the report",
+                style="dim",
+            )
+        )
     console.print()
 
 
@@ -121,7 +145,14 @@ def _line(console: Console, label: str, value: str) -> None:
 
 
 def _plain_table() -> Table:
-    return Table(box=HORIZONTALS, header_style="dim", border_style="dim", show_edge=False, pad_edge=False, padding=(0, 0, 0, _GAP - 1))
+    return Table(
+        box=HORIZONTALS,
+        header_style="dim",
+        border_style="dim",
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0, 0, _GAP - 1),
+    )
 
 
 def _fill(table: Table, rows: Sequence[Sequence[str]]) -> None:
@@ -134,18 +165,33 @@ def _fill(table: Table, rows: Sequence[Sequence[str]]) -> None:
 
 def _acting(funnel: Funnel) -> list[tuple[int, FunnelStep]]:
     """Steps to show, with their places: the recipe's, and those before them that took something away."""
-    left = [dropped + quarantined for dropped, quarantined in zip(funnel.total.dropped, funnel.total.quarantined, strict=True)]
-    return [(place, step) for place, step in enumerate(funnel.steps) if left[place] or step.name not in ("read", "unique", "conversations")]
+    left = [
+        dropped + quarantined
+        for dropped, quarantined in zip(funnel.total.dropped, funnel.total.quarantined, strict=True)
+    ]
+    return [
+        (place, step)
+        for place, step in enumerate(funnel.steps)
+        if left[place] or step.name not in ("read", "unique", "conversations")
+    ]
 
 
 def _cells(funnel: Funnel, row: FunnelRow) -> list[str]:
     left = [_left(row.dropped[place], row.quarantined[place]) for place, _ in _acting(funnel)]
-    return [row.source, count(row.entered), *left, count(row.kept), "-" if row.tokens is None else count(row.tokens)]
+    return [
+        row.source,
+        count(row.entered),
+        *left,
+        count(row.kept),
+        "-" if row.tokens is None else count(row.tokens),
+    ]
 
 
 def _left(dropped: int, quarantined: int) -> str:
     """``12``, ``12+3q``, ``3q``, or ``-`` for nothing."""
-    parts = ([count(dropped)] if dropped else []) + ([f"{count(quarantined)}q"] if quarantined else [])
+    parts = ([count(dropped)] if dropped else []) + (
+        [f"{count(quarantined)}q"] if quarantined else []
+    )
     return "+".join(parts) or "-"
 
 
@@ -168,7 +214,15 @@ def _folded(funnel: Funnel, record: dict[str, Any], width: int) -> Table:
     rows = []
     for row in (*funnel.rows, funnel.total):
         left = _left(sum(row.dropped), sum(row.quarantined))
-        rows.append([row.source, count(row.entered), left, count(row.kept), "-" if row.tokens is None else count(row.tokens)])
+        rows.append(
+            [
+                row.source,
+                count(row.entered),
+                left,
+                count(row.kept),
+                "-" if row.tokens is None else count(row.tokens),
+            ]
+        )
     room = width - _least_width(headers, rows) - _GAP
     table = _plain_table()
     for index, (header, least) in enumerate(zip(headers, _widths(headers, rows), strict=True)):
@@ -185,7 +239,9 @@ def _reasons(record: dict[str, Any], source: str | None, room: int) -> str:
     """Reasons by number of documents, as many as two lines of ``room`` columns take."""
     totals: dict[str, int] = {}
     for ledger in record["ledgers"]:
-        entry = ledger["total"] if source is None else ledger["sources"].get(source, {"dropped": {}})
+        entry = (
+            ledger["total"] if source is None else ledger["sources"].get(source, {"dropped": {}})
+        )
         for reason, dropped in entry["dropped"].items():
             totals[reason] = totals.get(reason, 0) + dropped["documents"]
     said = ""
@@ -203,26 +259,40 @@ def _places(outcome: RunOutcome, report: str | None) -> list[tuple[str, str]]:
     if report is not None or store.exists(REPORT):
         places.append(("report", store.full(report or REPORT)))
     if record["tokenizer"]:
-        places.append(("tokenizer", f"{record['tokenizer']['file']['name']}   {count(record['tokenizer']['vocab_size'])} pieces"))
+        places.append(
+            (
+                "tokenizer",
+                f"{record['tokenizer']['file']['name']}   {count(record['tokenizer']['vocab_size'])} pieces",
+            )
+        )
     width = max((len(source) for source in record["shards"]), default=0)
     for index, (source, facts) in enumerate(sorted(record["shards"].items())):
         parts = f"{count(facts['parts'])} {'part' if facts['parts'] == 1 else 'parts'}"
         places.append(
-            ("" if index else "shards", f"{source:<{width}}  {facts['folder']:<{width + 28}}  {parts:>9}  {facts['tokens']:>15,} tokens")
+            (
+                "" if index else "shards",
+                f"{source:<{width}}  {facts['folder']:<{width + 28}}  {parts:>9}  {facts['tokens']:>15,} tokens",
+            )
         )
     return places
 
 
 def _work(outcome: RunOutcome, seconds: float | None) -> str:
     total = read_funnel(outcome.record).total
-    spent = duration(seconds) if seconds is not None else f"{duration(sum(ledger.seconds for ledger in outcome.ledgers))} in all steps"
+    spent = (
+        duration(seconds)
+        if seconds is not None
+        else f"{duration(sum(ledger.seconds for ledger in outcome.ledgers))} in all steps"
+    )
     if not outcome.computed:
         return f"nothing was recomputed; everything was there ({spent})"
     kept = f"{share(total.kept, total.entered)} of documents kept"
     return f"{byte_size(total.entered_bytes)} read, {kept}, {count(outcome.computed)} units of work in {spent}"
 
 
-def _next_commands(outcome: RunOutcome, recipe: str, trainings: Trainings | None, go_on: str = "run") -> list[tuple[str, str]]:
+def _next_commands(
+    outcome: RunOutcome, recipe: str, trainings: Trainings | None, go_on: str = "run"
+) -> list[tuple[str, str]]:
     record = outcome.record
     root = outcome.store.root
     run = shlex.quote(record["name"] if root == f"{DEFAULT_RUNS}/{record['name']}" else root)
@@ -231,14 +301,24 @@ def _next_commands(outcome: RunOutcome, recipe: str, trainings: Trainings | None
         (f"windtunnel corpus explain ID --run {run}", "what happened to one document"),
     ]
     if not is_finished(record):
-        there = "training" if record["shards"] else "the tokenizer and the shards" if record["recipe"].get("tokenizer") else "the corpus"
+        there = (
+            "training"
+            if record["shards"]
+            else "the tokenizer and the shards"
+            if record["recipe"].get("tokenizer")
+            else "the corpus"
+        )
         there = "the end of the training" if go_on == "train" else there
         commands.insert(0, (f"windtunnel {go_on} {shlex.quote(recipe)}", f"go on to {there}"))
     if record["shards"]:
         commands.append((f"windtunnel shards verify {run}", "check every byte of the shards"))
     if trainings is not None:
-        commands.append((f"windtunnel mixture trace {run} --step 0", "which documents a step showed"))
+        commands.append(
+            (f"windtunnel mixture trace {run} --step 0", "which documents a step showed")
+        )
         if trainings.main.checkpoint is not None:
             checkpoint = shlex.quote(outcome.store.full(trainings.main.checkpoint))
-            commands.append((f"windtunnel generate {checkpoint} TEXT", "let the model go on from a text"))
+            commands.append(
+                (f"windtunnel generate {checkpoint} TEXT", "let the model go on from a text")
+            )
     return commands

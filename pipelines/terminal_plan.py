@@ -20,7 +20,14 @@ def plan_rows(rows: Sequence[ShareRow]) -> tuple[tuple[str, ...], list[tuple[Any
     header += ["padding"] * padded + ["nearest cap"] * capped
     cells = []
     for row in rows:
-        cell: list[Any] = [row.phase or "run", row.source, f"{row.weight:.4f}", round(row.asked_tokens), row.tokens, row.available]
+        cell: list[Any] = [
+            row.phase or "run",
+            row.source,
+            f"{row.weight:.4f}",
+            round(row.asked_tokens),
+            row.tokens,
+            row.available,
+        ]
         cell.append(f"{row.epochs:.3f}")
         cell += [f"{100 * row.padding:.1f} %" if row.padding > 0 else ""] * padded
         cell += [cap_text(row.cap)] * capped

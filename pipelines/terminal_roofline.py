@@ -39,7 +39,9 @@ def print_roofline(found: Roofline, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found.as_json()))
         return
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False)
+    console = Console(
+        width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False
+    )
     console.print(_table(found))
     for line in _summary(found):
         console.print(line)
@@ -55,7 +57,9 @@ def _table(found: Roofline) -> Table:
     for part, seconds in found.parts().items():
         total = ("", "", "", "", f"{seconds * 1e3:,.3f}", f"{seconds / found.seconds:.1%}", "")
         table.add_row(part, *total, style="bold")
-        for row in sorted((row for row in found.rows if row.part == part), key=lambda row: -row.total_us):
+        for row in sorted(
+            (row for row in found.rows if row.part == part), key=lambda row: -row.total_us
+        ):
             table.add_row(*_cells(row, found.seconds))
         table.add_section()
     return table
@@ -63,8 +67,19 @@ def _table(found: Roofline) -> Table:
 
 def _cells(row: Row, whole: float) -> tuple[str, ...]:
     products = f"{row.cost.flops / 1e9:,.1f}" if row.cost.flops else "–"
-    floors = (f"{row.floor_us:,.1f}", f"{row.total_us / 1e3:,.3f}", f"{row.total_us / 1e6 / whole:.1%}")
-    return (f"  {row.name}", f"{row.calls:,}", f"{row.cost.bytes / 1e6:,.1f}", products, *floors, row.bound)
+    floors = (
+        f"{row.floor_us:,.1f}",
+        f"{row.total_us / 1e3:,.3f}",
+        f"{row.total_us / 1e6 / whole:.1%}",
+    )
+    return (
+        f"  {row.name}",
+        f"{row.calls:,}",
+        f"{row.cost.bytes / 1e6:,.1f}",
+        products,
+        *floors,
+        row.bound,
+    )
 
 
 def _summary(found: Roofline) -> list[str]:

@@ -19,7 +19,10 @@ def training_places(trainings: Trainings) -> list[tuple[str, str]]:
     """A line for the run's training and one per branch, each with its last checkpoint."""
     places = [("training", _said(trainings.main, 0))]
     width = max((len(ending.name) for ending in trainings.branches), default=0)
-    places += [("" if place else "branches", _said(ending, width)) for place, ending in enumerate(trainings.branches)]
+    places += [
+        ("" if place else "branches", _said(ending, width))
+        for place, ending in enumerate(trainings.branches)
+    ]
     return places
 
 
@@ -39,11 +42,16 @@ def training_json(outcome: RunOutcome) -> dict[str, Any]:
             "tokens": ending.tokens,
             "loss": ending.last_loss,
             "checkpoint": ending.checkpoint,
-            "held_out": {name: loss.__dict__ for name, loss in ending.held_out(ending.last_step).items()},
+            "held_out": {
+                name: loss.__dict__ for name, loss in ending.held_out(ending.last_step).items()
+            },
         }
         for ending in (() if trainings is None else trainings.endings)
     }
-    facts = {name: record[name] for name in ("name", "reached", "plan", "training", "branches", "samples")}
+    facts = {
+        name: record[name]
+        for name in ("name", "reached", "plan", "training", "branches", "samples")
+    }
     return {"run": outcome.store.root, **facts, "endings": endings, "computed": outcome.computed}
 
 
@@ -55,19 +63,34 @@ def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None
     rows = held_out_rows(trainings)
     if not rows:
         return None
-    headers = ["held-out nats/token", *(["before decay", "after decay", "change"] if trainings.decays else ["at the end"])]
-    cells = [[row["source"], *([_loss(row["before"])] if trainings.decays else []), _loss(row["after"])] for row in rows]
+    headers = [
+        "held-out nats/token",
+        *(["before decay", "after decay", "change"] if trainings.decays else ["at the end"]),
+    ]
+    cells = [
+        [row["source"], *([_loss(row["before"])] if trainings.decays else []), _loss(row["after"])]
+        for row in rows
+    ]
     if trainings.decays:
         cells = [[*line, _signed(row["change"])] for line, row in zip(cells, rows, strict=True)]
     left_out = 0
     for place, ending in enumerate(trainings.branches):
-        more = [[_loss(row["branches"][place][0]), _signed(row["branches"][place][1])] for row in rows]
+        more = [
+            [_loss(row["branches"][place][0]), _signed(row["branches"][place][1])] for row in rows
+        ]
         wider = [[*line, *pair] for line, pair in zip(cells, more, strict=True)]
         if left_out or _width([[*headers, ending.name, "difference"], *wider]) > width:
             left_out += 1
             continue
         headers, cells = [*headers, ending.name, "difference"], wider
-    table = Table(box=HORIZONTALS, header_style="dim", border_style="dim", show_edge=False, pad_edge=False, padding=(0, 0, 0, _GAP - 1))
+    table = Table(
+        box=HORIZONTALS,
+        header_style="dim",
+        border_style="dim",
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0, 0, _GAP - 1),
+    )
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place else "left", no_wrap=True)
     for line in cells:
@@ -79,7 +102,9 @@ def _said(ending: Ending, width: int) -> str:
     loss = "" if ending.last_loss is None else f", last loss {ending.last_loss:.4f}"
     steps = f"{count(ending.last_step - ending.from_step)} steps{f' from step {count(ending.from_step)}' if ending.from_step else ''}"
     name = f"{ending.name:<{width}}  " if width else ""
-    return f"{name}{ending.checkpoint or ending.folder}  {steps}, {count(ending.tokens)} tokens{loss}"
+    return (
+        f"{name}{ending.checkpoint or ending.folder}  {steps}, {count(ending.tokens)} tokens{loss}"
+    )
 
 
 def _loss(value: HeldOutLoss | None) -> str:

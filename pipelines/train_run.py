@@ -43,12 +43,17 @@ def train_run(
     store, record = load_run(runs, f"{runs.rstrip('/')}/{loaded.recipe.name}")
     if not record["shards"]:
         raise UserError(
-            "this run has no shards yet", file=store.root, found=f"it reached {record['reached']}", fix=f"windtunnel run {loaded.file.path}"
+            "this run has no shards yet",
+            file=store.root,
+            found=f"it reached {record['reached']}",
+            fix=f"windtunnel run {loaded.file.path}",
         )
     check_shards_are_of(loaded, record)
     with run_lock(store):
         watch = TrainingWatch(progress or Silent(), until_step)
-        made = train_recipe(loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan)
+        made = train_recipe(
+            loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan
+        )
         record["recipe"] = loaded.resolved()
         record["reached"] = "train" if _finished(store, record) else "shards"
         _book(store, record, made)
@@ -69,7 +74,9 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
             )
 
 
-def _differences(path: tuple[str | int, ...], now: Any, then: Any) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+def _differences(
+    path: tuple[str | int, ...], now: Any, then: Any
+) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
     """(place, this value, that value) wherever two plain values differ."""
     if isinstance(now, dict) and isinstance(then, dict) and now.keys() == then.keys():
         for key in now:

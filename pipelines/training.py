@@ -48,27 +48,49 @@ class Materials:
     def of(cls, store: Store, record: dict[str, Any]) -> Materials:
         """Raises: UserError when the run has no shards, or lies on a store where they cannot be mapped."""
         if not record["shards"]:
-            raise UserError("this run has no shards yet", file=store.root, fix="windtunnel run RECIPE")
+            raise UserError(
+                "this run has no shards yet", file=store.root, fix="windtunnel run RECIPE"
+            )
         if not store.local:
-            raise UserError("training reads shards from a local disk", file=store.root, fix="copy the run's folder to a local disk")
-        folders = {name: Path(store.full(entry["folder"])) for name, entry in record["shards"].items() if entry["documents"]}
+            raise UserError(
+                "training reads shards from a local disk",
+                file=store.root,
+                fix="copy the run's folder to a local disk",
+            )
+        folders = {
+            name: Path(store.full(entry["folder"]))
+            for name, entry in record["shards"].items()
+            if entry["documents"]
+        }
         model = store.read(record["tokenizer"]["file"]["name"])
         train = {name: folder for name, folder in folders.items() if not name.endswith(SUFFIX)}
         held = {name: folder for name, folder in folders.items() if name.endswith(SUFFIX)}
         return cls(train, held, Tokenizer.load(model))
 
     def sources(self) -> dict[str, ShardSource]:
-        return {name: open_source(folder, self.tokenizer.hash) for name, folder in self.folders.items()}
+        return {
+            name: open_source(folder, self.tokenizer.hash) for name, folder in self.folders.items()
+        }
 
-    def held_out(self, sources: Iterable[str], length: int, whole: Iterable[str] = ()) -> dict[str, Path]:
+    def held_out(
+        self, sources: Iterable[str], length: int, whole: Iterable[str] = ()
+    ) -> dict[str, Path]:
         """Held-out shards of these sources, those that fill at least one window of ``length`` tokens.
 
         ``whole``: sources that are never shown, of which all documents are measured (a band, or all bands of a source).
         """
         names = [f"{name}{SUFFIX}" for name in sorted(set(sources))]
         found = {name: self.validation[name] for name in names if name in self.validation}
-        found |= {name: folder for name, folder in self.folders.items() if {name, source_of(name)} & set(whole)}
-        return {name: folder for name, folder in found.items() if open_source(folder).manifest.tokens > length}
+        found |= {
+            name: folder
+            for name, folder in self.folders.items()
+            if {name, source_of(name)} & set(whole)
+        }
+        return {
+            name: folder
+            for name, folder in found.items()
+            if open_source(folder).manifest.tokens > length
+        }
 
 
 def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
@@ -76,13 +98,23 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
     spec, train = loaded.recipe.mixture, loaded.recipe.train
     if spec is None:
         raise UserError(
-            "the recipe has no mixture", file=loaded.file.path, field="mixture", fix="add mixture: {phases: [...]}; see docs/recipes.md"
+            "the recipe has no mixture",
+            file=loaded.file.path,
+            field="mixture",
+            fix="add mixture: {phases: [...]}; see docs/recipes.md",
         )
     sources, tokens = materials.sources(), (train.sequence_length, train.batch_tokens)
     try:
         _check_sources(spec.phases, sources)
         bos = materials.tokenizer.bos_id
-        plan = freeze(spec, sources, sequence_length=tokens[0], batch_tokens=tokens[1], seed=loaded.recipe.seed, bos_id=bos)
+        plan = freeze(
+            spec,
+            sources,
+            sequence_length=tokens[0],
+            batch_tokens=tokens[1],
+            seed=loaded.recipe.seed,
+            bos_id=bos,
+        )
         train.schedule_of(plan)
     except UserError as error:
         raise loaded.placed(error) from None
@@ -124,7 +156,10 @@ def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSourc
                     "a source without shards",
                     field=f"{phase.field}.{field}",
                     found=f"{asked}; none of its documents was kept",
-                    allowed=[f"{other} ({source.manifest.tokens:,} tokens)" for other, source in sorted(sources.items())],
+                    allowed=[
+                        f"{other} ({source.manifest.tokens:,} tokens)"
+                        for other, source in sorted(sources.items())
+                    ],
                     fix="leave it out of the mixture, or loosen the stages that drop its documents: the report shows them",
                 )
 
@@ -154,16 +189,26 @@ def train_recipe(
     adopt(store, plan, folder, lambda plan_hash: training_folder(loaded, plan_hash))
     if not resume:
         _refuse_if_begun(loaded, store, folder)
-    asked = {"branches": [entry.model_dump(mode="json") for entry in recipe.branches], "prompts": list(recipe.prompts), "seed": recipe.seed}
+    asked = {
+        "branches": [entry.model_dump(mode="json") for entry in recipe.branches],
+        "prompts": list(recipe.prompts),
+        "seed": recipe.seed,
+    }
     outcome = f"{folder}/outcome-{content_key(asked)}.json"
-    if store.exists(outcome) and store.exists(f"{folder}/checkpoints/step-{plan.steps:08d}/state.json"):
+    if store.exists(outcome) and store.exists(
+        f"{folder}/checkpoints/step-{plan.steps:08d}/state.json"
+    ):
         record.update(load_json(store.read(outcome)))  # trained, measured and sampled already
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     shown = [name for one in (plan, *branches.values()) for name in one.names]
-    measured = materials.held_out([*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out)
+    measured = materials.held_out(
+        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
+    )
     reset_peak()
-    trained = _train(recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step)
+    trained = _train(
+        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step
+    )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
@@ -195,7 +240,13 @@ def check_machine(loaded: LoadedRecipe) -> None:
 def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
     """Where this training lies in the run: under a key of its plan and all its settings."""
     recipe = loaded.recipe
-    key = content_key({"plan": plan_hash, "model": recipe.model.model_dump(mode="json"), "train": recipe.train.model_dump(mode="json")})
+    key = content_key(
+        {
+            "plan": plan_hash,
+            "model": recipe.model.model_dump(mode="json"),
+            "train": recipe.train.model_dump(mode="json"),
+        }
+    )
     return f"training/{key}"
 
 
@@ -228,7 +279,10 @@ def _branches(
     from trainer.checkpoint import at_step
 
     start = at_step(Store(store.full(folder)), stable_steps(plan))
-    places = {entry.name: f"{entry.name}-{content_key(entry.model_dump(mode='json'))[:8]}" for entry in recipe.branches}
+    places = {
+        entry.name: f"{entry.name}-{content_key(entry.model_dump(mode='json'))[:8]}"
+        for entry in recipe.branches
+    }
     comparison = branch(
         start,
         {places[entry.name]: entry.phases for entry in recipe.branches},
@@ -242,7 +296,12 @@ def _branches(
     ledgers = []
     for name, place in places.items():
         outcome = comparison.outcomes[place]
-        facts = {"folder": f"{folder}/branches/{place}", "from_step": comparison.step, "steps": outcome.steps, "tokens": outcome.tokens}
+        facts = {
+            "folder": f"{folder}/branches/{place}",
+            "from_step": comparison.step,
+            "steps": outcome.steps,
+            "tokens": outcome.tokens,
+        }
         losses = {source: loss.to_json() for source, loss in comparison.losses[place].items()}
         record["branches"][name] = {**facts, "validation": losses}
         ledgers.append(_ledger(f"{BRANCH}{name}", outcome, folder))
@@ -297,9 +356,18 @@ def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
 def _facts(plan: Plan) -> dict[str, Any]:
     """Tokens and epochs per source at the end of a plan, and its segments."""
     segments = [
-        {"name": part.name, "decay": part.decay, "first_step": part.first_step, "last_step": part.last_step} for part in plan.segments
+        {
+            "name": part.name,
+            "decay": part.decay,
+            "first_step": part.first_step,
+            "last_step": part.last_step,
+        }
+        for part in plan.segments
     ]
-    progress = {part.source: {"tokens": part.tokens, "epochs": round(part.epochs, 4)} for part in realised(plan, plan.steps)}
+    progress = {
+        part.source: {"tokens": part.tokens, "epochs": round(part.epochs, 4)}
+        for part in realised(plan, plan.steps)
+    }
     return {"tokens": plan.tokens, "segments": segments, "sources": progress}
 
 
@@ -309,5 +377,11 @@ def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dic
     from trainer.generate import GenerateSettings, generate, speaker
 
     settings = GenerateSettings(tokens=SAMPLE_TOKENS, seed=recipe.seed)
-    said = [generate(*speaker(at_step(output, step)), recipe.prompts, settings) for step in (stable, plan.steps)]
-    return [{"prompt": prompt, "before": before, "after": after} for prompt, before, after in zip(recipe.prompts, *said, strict=True)]
+    said = [
+        generate(*speaker(at_step(output, step)), recipe.prompts, settings)
+        for step in (stable, plan.steps)
+    ]
+    return [
+        {"prompt": prompt, "before": before, "after": after}
+        for prompt, before, after in zip(recipe.prompts, *said, strict=True)
+    ]

@@ -36,16 +36,26 @@ class YamlFile:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = None if mark is None else mark.line + 1
-            raise self._not_yaml(str(error.problem), line, "look at the indentation and the punctuation of this line") from error
+            raise self._not_yaml(
+                str(error.problem), line, "look at the indentation and the punctuation of this line"
+            ) from error
         except YAMLError as error:  # a character YAML does not have
-            raise self._not_yaml(str(error).splitlines()[0], None, "remove the character, or save the file as text") from error
+            raise self._not_yaml(
+                str(error).splitlines()[0], None, "remove the character, or save the file as text"
+            ) from error
         except RecursionError as error:
             raise self._not_yaml(
-                "nested too deeply", None, "write it with fewer levels, and without an alias inside its own anchor"
+                "nested too deeply",
+                None,
+                "write it with fewer levels, and without an alias inside its own anchor",
             ) from error
         if not isinstance(self._tree, CommentedMap) or not isinstance(self._content, dict):
             raise UserError(
-                "a recipe is a mapping of fields", file=path, line=1, found=type(values).__name__, fix="start with name:, corpus:, …"
+                "a recipe is a mapping of fields",
+                file=path,
+                line=1,
+                found=type(values).__name__,
+                fix="start with name:, corpus:, …",
             )
         for override in overrides:
             self._overrides.append((apply_override(self._content, override), override))
@@ -83,7 +93,12 @@ class YamlFile:
         override = self.override(location)
         if override is not None:
             message = f"{message} (given with --set {override})"
-        return UserError(message, file=self.path, line=self.line(location), **{"field": dotted(location), **facts})
+        return UserError(
+            message,
+            file=self.path,
+            line=self.line(location),
+            **{"field": dotted(location), **facts},
+        )
 
     def _not_yaml(self, problem: str, line: int | None, fix: str) -> UserError:
         return UserError(f"not valid YAML: {problem}", file=self.path, line=line, fix=fix)
@@ -91,7 +106,13 @@ class YamlFile:
     def _refuse_infinite(self, node: Any, location: Location) -> None:
         if isinstance(node, float) and not math.isfinite(node):
             raise self.error(location, "not a finite number", found=node, fix="give a number")
-        entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        entries = (
+            node.items()
+            if isinstance(node, dict)
+            else enumerate(node)
+            if isinstance(node, list)
+            else ()
+        )
         for key, value in entries:
             self._refuse_infinite(value, (*location, key))
 
@@ -131,25 +152,47 @@ def _read(path: Path) -> str:
     try:
         size = path.stat().st_size
         if path.is_dir():
-            raise UserError("this is a folder, not a recipe", file=path, allowed=_recipes(path), fix="name the YAML file in it")
+            raise UserError(
+                "this is a folder, not a recipe",
+                file=path,
+                allowed=_recipes(path),
+                fix="name the YAML file in it",
+            )
         if not path.is_file():
             raise UserError("this is not a file", file=path, fix="name a YAML file")
         if size > LARGEST_RECIPE:
-            raise UserError("too large for a recipe", file=path, found=f"{size} bytes", fix=f"a recipe has at most {LARGEST_RECIPE} bytes")
+            raise UserError(
+                "too large for a recipe",
+                file=path,
+                found=f"{size} bytes",
+                fix=f"a recipe has at most {LARGEST_RECIPE} bytes",
+            )
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
         near = _recipes(path.parent)
         raise UserError(
-            "no such file", file=path, found=str(path), allowed=near, fix="windtunnel init writes a recipe to start from"
+            "no such file",
+            file=path,
+            found=str(path),
+            allowed=near,
+            fix="windtunnel init writes a recipe to start from",
         ) from error
     except UnicodeDecodeError as error:
-        raise UserError("not UTF-8", file=path, found=f"byte {error.start}", fix="save the file as UTF-8") from error
+        raise UserError(
+            "not UTF-8", file=path, found=f"byte {error.start}", fix="save the file as UTF-8"
+        ) from error
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}", file=path, fix="give this user read access") from error
+        raise UserError(
+            f"cannot be read: {error.strerror or error}",
+            file=path,
+            fix="give this user read access",
+        ) from error
 
 
 def _recipes(folder: Path) -> list[str] | None:
-    return [str(path) for path in sorted(folder.glob("*.y*ml"))] or None if folder.is_dir() else None
+    return (
+        [str(path) for path in sorted(folder.glob("*.y*ml"))] or None if folder.is_dir() else None
+    )
 
 
 def _plain(node: Any) -> Any:

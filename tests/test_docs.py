@@ -17,9 +17,27 @@ import typer
 from pydantic import BaseModel
 
 from artifacts import schemas
-from dedup.index_files import BatchRecord, IndexHead, IndexSettings, InputRecord, TextFile, Texts, kept_schema, removed_schema
+from dedup.index_files import (
+    BatchRecord,
+    IndexHead,
+    IndexSettings,
+    InputRecord,
+    TextFile,
+    Texts,
+    kept_schema,
+    removed_schema,
+)
 from mixtures.phase import PhaseSpec, Preset
-from mixtures.plan_format import Ancestor, Context, Left, PinnedPart, PinnedSource, Plan, Segment, SourceContext
+from mixtures.plan_format import (
+    Ancestor,
+    Context,
+    Left,
+    PinnedPart,
+    PinnedSource,
+    Plan,
+    Segment,
+    SourceContext,
+)
 from mixtures.presets import PRESETS as MIXTURES
 from mixtures.spec import MixtureSpec
 from pipelines.bands import Split
@@ -27,7 +45,16 @@ from pipelines.cli import app
 from pipelines.datatrove.blocks import BLOCKS
 from pipelines.plan import plan_corpus, plan_steps
 from pipelines.readers import FORMATS
-from pipelines.recipe import Branch, Corpus, ReadLimits, Recipe, ShardSettings, Source, TokenizerSettings, load_recipe
+from pipelines.recipe import (
+    Branch,
+    Corpus,
+    ReadLimits,
+    Recipe,
+    ShardSettings,
+    Source,
+    TokenizerSettings,
+    load_recipe,
+)
 from pipelines.run import UNTIL, run_recipe
 from pipelines.signals.rules import RULE_SETS
 from pipelines.stages import STAGES
@@ -44,7 +71,14 @@ from trainer.schedules import DecaySpec, ScheduleSpec
 from trainer.settings import ModelSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "benchmarks" / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ]
+)
 COLUMN_HEADER = ("column", "type", "nulls", "meaning")
 FIELD_HEADER = ("field", "default", "effect")
 
@@ -67,7 +101,11 @@ def tables(text: str, header: tuple[str, ...]) -> list[list[tuple[str, ...]]]:
     found: list[list[tuple[str, ...]]] = []
     rows: list[tuple[str, ...]] | None = None
     for line in text.splitlines():
-        cells = tuple(cell.strip() for cell in line.strip().strip("|").split("|")) if line.startswith("|") else ()
+        cells = (
+            tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
+            if line.startswith("|")
+            else ()
+        )
         if cells == header:
             rows = []
             found.append(rows)
@@ -94,8 +132,12 @@ def documented() -> dict[str, list[list[Column]]]:
     for heading, body in sections(text_of("docs/formats.md")).items():
         name = re.search(r"`(\w+/\d+)`", heading)
         for table in tables(body, COLUMN_HEADER):
-            assert name is not None, f"a table of columns stands under {heading!r}, which names no format"
-            found.setdefault(name[1], []).append([(row[0], row[1], row[2] == "yes") for row in table])
+            assert name is not None, (
+                f"a table of columns stands under {heading!r}, which names no format"
+            )
+            found.setdefault(name[1], []).append(
+                [(row[0], row[1], row[2] == "yes") for row in table]
+            )
     return found
 
 
@@ -111,38 +153,60 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- formats ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["DOCUMENTS", "REWRITE", "SELECTION", "EVIDENCE", "SPANS", "QUARANTINE"])
-def test_every_column_of_a_schema_is_documented_with_its_type(name: str, documented: dict[str, list[list[Column]]]) -> None:
+@pytest.mark.parametrize(
+    "name", ["DOCUMENTS", "REWRITE", "SELECTION", "EVIDENCE", "SPANS", "QUARANTINE"]
+)
+def test_every_column_of_a_schema_is_documented_with_its_type(
+    name: str, documented: dict[str, list[list[Column]]]
+) -> None:
     schema = getattr(schemas, name)
     assert columns(schema) in documented[schema.metadata[schemas.FORMAT_KEY].decode()]
 
 
 @pytest.mark.parametrize("name", ["INSTRUCTIONS", "PREFERENCES"])
-def test_the_further_columns_of_documents_have_tables_of_their_own(name: str, documented: dict[str, list[list[Column]]]) -> None:
+def test_the_further_columns_of_documents_have_tables_of_their_own(
+    name: str, documented: dict[str, list[list[Column]]]
+) -> None:
     further = columns(getattr(schemas, name))[len(schemas.DOCUMENTS) :]
     assert further
     assert further in documented["documents/1"]
 
 
-def test_shards_are_documented_and_encoded_chunks_have_the_same_columns(documented: dict[str, list[list[Column]]]) -> None:
+def test_shards_are_documented_and_encoded_chunks_have_the_same_columns(
+    documented: dict[str, list[list[Column]]],
+) -> None:
     assert columns(shard_schema(pa.uint16())) in documented["shard/1"]
     assert columns(encoded_schema(pa.uint16())) == columns(shard_schema(pa.uint16()))
 
 
-def test_the_tables_of_the_index_of_near_duplicates_are_documented(documented: dict[str, list[list[Column]]]) -> None:
+def test_the_tables_of_the_index_of_near_duplicates_are_documented(
+    documented: dict[str, list[list[Column]]],
+) -> None:
     assert columns(kept_schema(1)) in documented["index_kept/1"]
     assert columns(removed_schema()) in documented["index_removed/1"]
 
 
-def test_every_column_a_measure_makes_is_documented(workshop: Path, documented: dict[str, list[list[Column]]]) -> None:
-    loaded = load_recipe(workshop / "recipe.yaml", ["corpus.stages.0=datatrove: {block: RegexFilter, settings: {regex_exp: a}}"])
+def test_every_column_a_measure_makes_is_documented(
+    workshop: Path, documented: dict[str, list[list[Column]]]
+) -> None:
+    loaded = load_recipe(
+        workshop / "recipe.yaml",
+        ["corpus.stages.0=datatrove: {block: RegexFilter, settings: {regex_exp: a}}"],
+    )
     measures = [step for step in plan_steps(loaded) if isinstance(step, MeasureStep)]
-    assert {step.rule.__class__.__name__ for step in measures} >= {"SizeMeasure", "GopherMeasure", "BandKeysMeasure", "DatatroveMeasure"}
+    assert {step.rule.__class__.__name__ for step in measures} >= {
+        "SizeMeasure",
+        "GopherMeasure",
+        "BandKeysMeasure",
+        "DatatroveMeasure",
+    }
     for step in measures:
         assert columns(step.rule.fields()) in documented["signals/1"], step.name
 
 
-def test_every_table_a_run_writes_is_documented(workshop: Path, documented: dict[str, list[list[Column]]]) -> None:
+def test_every_table_a_run_writes_is_documented(
+    workshop: Path, documented: dict[str, list[list[Column]]]
+) -> None:
     run = workshop / "runs" / "starter"
     known = {tuple(table) for tables_of_format in documented.values() for table in tables_of_format}
     known.add(tuple(columns(schemas.INSTRUCTIONS)))
@@ -151,7 +215,9 @@ def test_every_table_a_run_writes_is_documented(workshop: Path, documented: dict
     for path in files:
         schema = pq.read_schema(path)
         found = columns(schema)
-        if [field.name for field in schema][:2] == ["id", "text_hash"] and schema.metadata[schemas.FORMAT_KEY] == b"signals/1":
+        if [field.name for field in schema][:2] == ["id", "text_hash"] and schema.metadata[
+            schemas.FORMAT_KEY
+        ] == b"signals/1":
             assert tuple(found[:2]) in known
             found = found[2:]
         assert tuple(found) in known, path.relative_to(run)
@@ -168,12 +234,32 @@ def test_every_format_version_is_in_the_table_of_versions() -> None:
     [
         *(("source.json: `source/2`", model) for model in (SourceManifest, PartRecord, Tombstone)),
         ("Index of a part: `part/1`", PartIndex),
-        *(("plan.json: `plan/2`", model) for model in (Plan, PinnedSource, PinnedPart, Context, SourceContext, Left, Segment, Ancestor)),
-        *(("index.json: `index/1`", model) for model in (IndexHead, IndexSettings, BatchRecord, Texts, TextFile, InputRecord)),
-        *(("Checkpoints: `checkpoint/1`", model) for model in (CheckpointState, Stretch, FileRecord)),
+        *(
+            ("plan.json: `plan/2`", model)
+            for model in (
+                Plan,
+                PinnedSource,
+                PinnedPart,
+                Context,
+                SourceContext,
+                Left,
+                Segment,
+                Ancestor,
+            )
+        ),
+        *(
+            ("index.json: `index/1`", model)
+            for model in (IndexHead, IndexSettings, BatchRecord, Texts, TextFile, InputRecord)
+        ),
+        *(
+            ("Checkpoints: `checkpoint/1`", model)
+            for model in (CheckpointState, Stretch, FileRecord)
+        ),
     ],
 )
-def test_every_field_of_manifests_plans_and_checkpoints_is_documented(heading: str, model: type[BaseModel]) -> None:
+def test_every_field_of_manifests_plans_and_checkpoints_is_documented(
+    heading: str, model: type[BaseModel]
+) -> None:
     body = sections(text_of("docs/formats.md"))[heading]
     assert {name for name in model.model_fields if f"`{name}`" not in body} == set()
 
@@ -182,7 +268,11 @@ def test_every_field_of_the_run_record_and_of_ledgers_is_documented(workshop: Pa
     record = orjson.loads((workshop / "runs" / "starter" / "run.json").read_bytes())
     found = sections(text_of("docs/formats.md"))
     spoken = (
-        set(record) | set(record["chunks"][0]) | set(record["tokenizer"]) | set(record["shards"]["web"]) | set(record["encoded"]["web"])
+        set(record)
+        | set(record["chunks"][0])
+        | set(record["tokenizer"])
+        | set(record["shards"]["web"])
+        | set(record["encoded"]["web"])
     )
     assert {name for name in spoken if f"`{name}`" not in found["run.json"]} == set()
     assert {name for name in record["ledgers"][0] if f"`{name}`" not in found["Ledgers"]} == set()
@@ -191,16 +281,27 @@ def test_every_field_of_the_run_record_and_of_ledgers_is_documented(workshop: Pa
 def test_every_folder_of_a_run_is_named(workshop: Path) -> None:
     body = text_of("docs/formats.md").split("## The run folder")[1].split("\n## ")[0]
     areas = {
-        path.relative_to(workshop / "runs" / "starter").parts[0] for path in (workshop / "runs" / "starter").rglob("*") if path.is_file()
+        path.relative_to(workshop / "runs" / "starter").parts[0]
+        for path in (workshop / "runs" / "starter").rglob("*")
+        if path.is_file()
     }
     assert {area for area in areas if area not in body} == set()
 
 
 def test_every_reason_for_quarantine_is_documented(root: Path) -> None:
-    body = sections(text_of("docs/formats.md"))["Quarantine: `quarantine/1`"] + sections(text_of("docs/formats.md"))["Ledgers"]
+    body = (
+        sections(text_of("docs/formats.md"))["Quarantine: `quarantine/1`"]
+        + sections(text_of("docs/formats.md"))["Ledgers"]
+    )
     reasons = set()
     for path in (root / "pipelines" / "readers").glob("*.py"):
-        reasons |= set(re.findall(r'^[A-Z][A-Z_0-9]+ = "([a-z0-9]+(?:_[a-z0-9]+)+)"$', path.read_text(encoding="utf-8"), flags=re.M))
+        reasons |= set(
+            re.findall(
+                r'^[A-Z][A-Z_0-9]+ = "([a-z0-9]+(?:_[a-z0-9]+)+)"$',
+                path.read_text(encoding="utf-8"),
+                flags=re.M,
+            )
+        )
     assert len(reasons) > 15
     assert {reason for reason in reasons - {"warc_record_id"} if f"`{reason}`" not in body} == set()
 
@@ -211,7 +312,11 @@ def test_every_reason_for_quarantine_is_documented(root: Path) -> None:
 def check_fields(model: type[BaseModel], body: str) -> None:
     """Assert that the section's table of fields has every field of the model, with its default."""
     rows = {row[0]: row[1] for table in tables(body, FIELD_HEADER) for row in table}
-    shared = set() if not issubclass(model, StageSettings) or model is StageSettings else set(StageSettings.model_fields)
+    shared = (
+        set()
+        if not issubclass(model, StageSettings) or model is StageSettings
+        else set(StageSettings.model_fields)
+    )
     own = {name: field for name, field in model.model_fields.items() if name not in shared}
     assert set(rows) == set(own)
     for name, field in own.items():
@@ -247,38 +352,60 @@ def check_fields(model: type[BaseModel], body: str) -> None:
         *STAGES.items(),
     ],
 )
-def test_every_setting_is_documented_with_its_default_and_no_other_is(heading: str, model: type[BaseModel]) -> None:
+def test_every_setting_is_documented_with_its_default_and_no_other_is(
+    heading: str, model: type[BaseModel]
+) -> None:
     check_fields(model, sections(text_of("docs/recipes.md"))[heading])
 
 
 def test_every_rule_threshold_reason_and_choice_is_documented() -> None:
     found = sections(text_of("docs/recipes.md"))
-    rows = {row for table in tables(found["heuristics"], ("reason", "threshold", "drops when")) for row in table}
+    rows = {
+        row
+        for table in tables(found["heuristics"], ("reason", "threshold", "drops when"))
+        for row in table
+    }
     for name, rules in RULE_SETS.items():
         assert f"`{name}`" in found["heuristics"]
         for rule in rules:
-            assert any(row[0] == rule.reason and row[1] == f"{rule.option}: {rule.threshold:.15g}" for row in rows), (name, rule.option)
+            assert any(
+                row[0] == rule.reason and row[1] == f"{rule.option}: {rule.threshold:.15g}"
+                for row in rows
+            ), (name, rule.option)
     for language, members in MEMBERS.items():
-        assert f"| `{language}` | {', '.join(f'`{member}`' for member in members)} |" in found["language"]
+        assert (
+            f"| `{language}` | {', '.join(f'`{member}`' for member in members)} |"
+            in found["language"]
+        )
     assert {block for block in BLOCKS if f"`{block}`" not in found["datatrove"]} == set()
     assert {name for name in FORMATS if f"`{name}`" not in found["Source"]} == set()
-    assert {name for name in UNTIL if f"`{name}`" not in found["Overriding from the command line"]} == set()
+    assert {
+        name for name in UNTIL if f"`{name}`" not in found["Overriding from the command line"]
+    } == set()
 
 
 def test_every_preset_is_documented_with_its_shape() -> None:
     header = ("preset", "width", "layers", "heads", "kv heads", "ff", "non-embedding parameters")
     (rows,) = tables(sections(text_of("docs/recipes.md"))["Model"], header)
-    shapes = {name: (c.width, c.layers, c.heads, c.kv_heads, c.ff, count_parameters(c).non_embedding) for name, c in PRESETS.items()}
+    shapes = {
+        name: (c.width, c.layers, c.heads, c.kv_heads, c.ff, count_parameters(c).non_embedding)
+        for name, c in PRESETS.items()
+    }
     assert {row[0]: tuple(int(cell.replace(",", "")) for cell in row[1:]) for row in rows} == shapes
 
 
 def test_every_entry_of_the_mixture_presets_is_documented_with_its_share() -> None:
     header = ("entry", "`minicpm-stable`", "`minicpm-decay`")
     (rows,) = tables(sections(text_of("docs/recipes.md"))["Mixture preset"], header)
-    shown = {name: {row[0]: row[column] for row in rows if row[column] != "-"} for column, name in enumerate(MIXTURES, 1)}
+    shown = {
+        name: {row[0]: row[column] for row in rows if row[column] != "-"}
+        for column, name in enumerate(MIXTURES, 1)
+    }
     assert shown == {
         name: {
-            entry: facts.basis if facts.percent is None else f"{facts.percent:.1f}" + (" (remainder)" if facts.basis == "remainder" else "")
+            entry: facts.basis
+            if facts.percent is None
+            else f"{facts.percent:.1f}" + (" (remainder)" if facts.basis == "remainder" else "")
             for entry, facts in entries.items()
         }
         for name, entries in MIXTURES.items()
@@ -286,7 +413,9 @@ def test_every_entry_of_the_mixture_presets_is_documented_with_its_share() -> No
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_the_recipes_of_the_docs_are_valid_and_find_their_files(number: int, workshop: Path, tmp_path: Path) -> None:
+def test_the_recipes_of_the_docs_are_valid_and_find_their_files(
+    number: int, workshop: Path, tmp_path: Path
+) -> None:
     blocks = fenced("docs/recipes.md", "yaml")
     recipes = [block for block in blocks if not re.match(r"mixture:|weights:", block)]
     assert len(recipes) == 4
@@ -299,12 +428,21 @@ def test_the_recipes_of_the_docs_are_valid_and_find_their_files(number: int, wor
 
 @pytest.mark.parametrize("number", range(4))
 def test_the_mixtures_of_the_docs_are_valid_parts_of_a_recipe(number: int, tmp_path: Path) -> None:
-    blocks = [block for block in fenced("docs/recipes.md", "yaml") if re.match(r"mixture:|weights:", block)]
+    blocks = [
+        block
+        for block in fenced("docs/recipes.md", "yaml")
+        if re.match(r"mixture:|weights:", block)
+    ]
     assert len(blocks) == 4
-    sources = "".join(f"    - {{name: {name}, paths: [{name}.jsonl]}}\n" for name in ("web-en", "web-zh", "code", "sft"))
+    sources = "".join(
+        f"    - {{name: {name}, paths: [{name}.jsonl]}}\n"
+        for name in ("web-en", "web-zh", "code", "sft")
+    )
     block = blocks[number]
     if block.startswith("weights:"):  # fields of a phase
-        block = "mixture:\n  phases:\n    - name: only\n      tokens: 1000\n" + "".join(f"      {line}\n" for line in block.splitlines())
+        block = "mixture:\n  phases:\n    - name: only\n      tokens: 1000\n" + "".join(
+            f"      {line}\n" for line in block.splitlines()
+        )
     (tmp_path / "recipe.yaml").write_text(f"name: part\ncorpus:\n  sources:\n{sources}{block}")
     assert load_recipe(tmp_path / "recipe.yaml").recipe.mixture
 
@@ -340,7 +478,9 @@ def test_every_command_and_option_in_the_pages_exists() -> None:
 def test_make_targets_in_the_pages_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), flags=re.M))
     for path in PAGES:
-        named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(encoding="utf-8"), flags=re.M))
+        named = set(
+            re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(encoding="utf-8"), flags=re.M)
+        )
         assert named <= targets, path.name
 
 
@@ -349,10 +489,16 @@ def test_make_targets_in_the_pages_exist() -> None:
 
 def anchors(text: str) -> set[str]:
     """Anchors a Markdown viewer gives to the headings of a page."""
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in sections(text)}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in sections(text)
+    }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[path.name if path.parent.name != "benchmarks" else "benchmarks" for path in PAGES])
+@pytest.mark.parametrize(
+    "page",
+    PAGES,
+    ids=[path.name if path.parent.name != "benchmarks" else "benchmarks" for path in PAGES],
+)
 def test_relative_links_resolve(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -370,12 +516,21 @@ def fenced(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text_of(name), flags=re.S | re.M)
 
 
-EXAMPLES = [(str(path.relative_to(ROOT)), number) for path in PAGES for number in range(len(fenced(str(path.relative_to(ROOT)), "python")))]
+EXAMPLES = [
+    (str(path.relative_to(ROOT)), number)
+    for path in PAGES
+    for number in range(len(fenced(str(path.relative_to(ROOT)), "python")))
+]
 
 
 @pytest.mark.parametrize(("page", "number"), EXAMPLES)
 def test_the_examples_run(
-    page: str, number: int, workshop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    page: str,
+    number: int,
+    workshop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     example = tmp_path / "example.py"
     example.write_text(fenced(page, "python")[number])
@@ -390,7 +545,6 @@ def test_the_examples_run(
     printed = capsys.readouterr().out
     for promised in re.findall(r"print\(.*\)  # (\{.*\})$", example.read_text(), flags=re.M):
         assert promised in printed
-
 
 
 def test_the_pages_speak_of_the_project_alone() -> None:

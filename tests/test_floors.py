@@ -38,30 +38,48 @@ def test_a_floor_imports_only_floors_below_it(root: Path, floor: str) -> None:
     files = sorted((root / floor).rglob("*.py"))
     assert files, floor
     for path in files:
-        above = imported(path) & (set(FLOORS) - BELOW[floor] - {floor} | {"relative import", "tests"})
+        above = imported(path) & (
+            set(FLOORS) - BELOW[floor] - {floor} | {"relative import", "tests"}
+        )
         assert not above, f"{path.relative_to(root)} imports {sorted(above)}"
 
 
-@pytest.mark.parametrize("module", ["tokenizer.shards", "tokenizer.record_batch", "tokenizer.encode", "tokenizer.verify", "mixtures", "trainer"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tokenizer.shards",
+        "tokenizer.record_batch",
+        "tokenizer.encode",
+        "tokenizer.verify",
+        "mixtures",
+        "trainer",
+    ],
+)
 def test_shard_reading_and_training_load_no_curation_library(root: Path, module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_the_command_line_answers_without_loading_the_heavy_libraries(root: Path) -> None:
     code = "import sys, pipelines.cli; print([name for name in ('torch', 'numba', 'distributed', 'polars', 'datatrove') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
-def test_a_foreign_package_in_the_place_of_a_floor_is_a_clear_error(root: Path, tmp_path: Path) -> None:
+def test_a_foreign_package_in_the_place_of_a_floor_is_a_clear_error(
+    root: Path, tmp_path: Path
+) -> None:
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "__init__.py").write_text("")
-    code = (
-        f"import sys; sys.path.insert(0, {str(root)!r}); sys.path.insert(0, {str(tmp_path)!r}); from pipelines.launch import main; main()"
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); sys.path.insert(0, {str(tmp_path)!r}); from pipelines.launch import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "'trainer' would be imported from" in done.stderr
     assert "Traceback" not in done.stderr
@@ -77,4 +95,7 @@ def test_no_source_uses_pickle_eval_or_names_of_utility_rooms(root: Path) -> Non
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             ]
-            assert not {call.func.id for call in calls if isinstance(call.func, ast.Name)} & {"eval", "exec"}, path
+            assert not {call.func.id for call in calls if isinstance(call.func, ast.Name)} & {
+                "eval",
+                "exec",
+            }, path

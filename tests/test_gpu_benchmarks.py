@@ -14,7 +14,18 @@ import pytest
 import torch
 
 from benchmarks import make_performance_page, page_gpu
-from benchmarks.gpu import catalogue, check, hard_cases, kernels, make_readme, parity, questions, run, timing, train
+from benchmarks.gpu import (
+    catalogue,
+    check,
+    hard_cases,
+    kernels,
+    make_readme,
+    parity,
+    questions,
+    run,
+    timing,
+    train,
+)
 from benchmarks.gpu.operations import OPERATIONS, Draw
 from benchmarks.gpu.session import Record, begin
 from benchmarks.gpu.shapes import TINY
@@ -43,7 +54,10 @@ def result(folder: Path, name: str) -> dict:
 def as_of_a_gpu(folder: Path) -> dict[str, dict]:
     """The same results as if a GPU had given them at real sizes."""
     names = {"train_tiny": "train_2.4B"}
-    found = {names.get(path.stem, path.stem): json.loads(path.read_text().replace(", tiny", ", 2.4B")) for path in folder.glob("*.json")}
+    found = {
+        names.get(path.stem, path.stem): json.loads(path.read_text().replace(", tiny", ", 2.4B"))
+        for path in folder.glob("*.json")
+    }
     for one in found.values():
         one.update(tiny=False, machine={"device": "cuda", "name": "H200"}, measured="2026-01-02")
     return found
@@ -53,9 +67,17 @@ def test_every_check_that_a_cpu_can_make_is_passed(measured: Path) -> None:
     found = result(measured, "check")
     assert found["failed"] == []
     assert not found["partial"]
-    run_here = [name for name, one in found.items() if isinstance(one, dict) and one.get("ok") and not one.get("skipped")]
+    run_here = [
+        name
+        for name, one in found.items()
+        if isinstance(one, dict) and one.get("ok") and not one.get("skipped")
+    ]
     for operation in OPERATIONS:
-        assert {f"{operation.name}, tiny, bf16", f"{operation.name}, tiny, fp32", f"{operation.name}, same bits twice"} <= set(run_here)
+        assert {
+            f"{operation.name}, tiny, bf16",
+            f"{operation.name}, tiny, fp32",
+            f"{operation.name}, same bits twice",
+        } <= set(run_here)
     assert sum("hard:" in name for name in run_here) == 2 * len(hard_cases.LOSSES)
 
 
@@ -68,7 +90,9 @@ def test_every_kernel_is_timed_against_its_floor(measured: Path) -> None:
         assert parts
         for part in parts:
             assert part["bytes"] > 0
-            assert part["floor_us"] / part["microseconds"]["ours"]["median"] == pytest.approx(part["share_of_floor"]["ours"])
+            assert part["floor_us"] / part["microseconds"]["ours"]["median"] == pytest.approx(
+                part["share_of_floor"]["ours"]
+            )
 
 
 def test_a_step_is_timed_and_told_by_both_conventions(measured: Path) -> None:
@@ -109,7 +133,9 @@ def test_a_sure_softmax_is_sure_and_an_offset_is_common() -> None:
 
 
 def test_what_was_measured_stays_when_the_rest_fails(tmp_path: Path) -> None:
-    record = Record(begin(None, arguments=["--device", "cpu", "--tiny", "--output", str(tmp_path)]), "half")
+    record = Record(
+        begin(None, arguments=["--device", "cpu", "--tiny", "--output", str(tmp_path)]), "half"
+    )
     record["first"] = 1
     assert result(tmp_path, "half")["first"] == 1
     assert result(tmp_path, "half")["partial"]
@@ -125,25 +151,42 @@ def test_variants_are_timed_in_turn(tmp_path: Path) -> None:
     assert set(found) == set("abc")
 
 
-def test_all_parts_are_run_within_nine_minutes_and_one_that_fails_or_hangs_stops_no_other(monkeypatch, tmp_path: Path) -> None:
+def test_all_parts_are_run_within_nine_minutes_and_one_that_fails_or_hangs_stops_no_other(
+    monkeypatch, tmp_path: Path
+) -> None:
     assert sum(part.limit for part in run.PARTS) < 540
     assert {part.name for part in run.PARTS} == {"check", "kernels", "train", "parity", "questions"}
-    short = (run.Part("questions", 1), run.Part("parity", 100, ("--steps", "1", "--seeds", "no")), run.Part("make_readme", 60))
+    short = (
+        run.Part("questions", 1),
+        run.Part("parity", 100, ("--steps", "1", "--seeds", "no")),
+        run.Part("make_readme", 60),
+    )
     monkeypatch.setattr(run, "PARTS", short)
-    told = [run.run(begin(None, arguments=["--device", "cpu", "--tiny", "--output", str(tmp_path)]), part)["ended"] for part in short]
+    told = [
+        run.run(
+            begin(None, arguments=["--device", "cpu", "--tiny", "--output", str(tmp_path)]), part
+        )["ended"]
+        for part in short
+    ]
     assert told[0] == "stopped after 1 s"
     assert told[2].startswith("exit code")  # it takes no --device
 
 
 def test_a_result_of_a_cpu_is_no_measurement(measured: Path) -> None:
     assert make_readme.read_results(measured) == {}
-    lines = [line for line in make_readme.render({}).splitlines() if line.startswith("| ") and "| check |" not in line]
+    lines = [
+        line
+        for line in make_readme.render({}).splitlines()
+        if line.startswith("| ") and "| check |" not in line
+    ]
     assert sum(make_readme.NEVER in line for line in lines) == len(catalogue.CHECKS)
 
 
 def test_the_page_tells_what_the_results_hold(measured: Path) -> None:
     page = make_readme.render(as_of_a_gpu(measured)).splitlines()
-    table = {line.split(" | ")[0].removeprefix("| "): line for line in page if line.startswith("| ")}
+    table = {
+        line.split(" | ")[0].removeprefix("| "): line for line in page if line.startswith("| ")
+    }
     for one in catalogue.CHECKS:
         here = one.file != "train_1.2B" and one.name not in ("no waiting", "long tensors")
         assert ("2026-01-02, H200" in table[one.name]) == here, one.name
@@ -155,7 +198,9 @@ def test_a_failed_check_is_named_on_the_page(measured: Path) -> None:
     found = as_of_a_gpu(measured)
     found["check"]["swiglu, compiled"]["ok"] = False
     found["check"]["partial"] = True
-    line = next(line for line in make_readme.render(found).splitlines() if line.startswith("| compiled"))
+    line = next(
+        line for line in make_readme.render(found).splitlines() if line.startswith("| compiled")
+    )
     assert "failed: swiglu, compiled" in line
     assert "did not end" in line
 
@@ -171,7 +216,9 @@ def test_the_performance_page_has_the_figures_of_a_gpu(measured: Path) -> None:
 def test_the_pages_are_those_of_the_results() -> None:
     gpu = make_readme.read_results(make_readme.RESULTS)
     assert make_readme.PAGE.read_text() == make_readme.render(gpu)
-    performance = make_performance_page.render(make_performance_page.read_results(make_performance_page.RESULTS), gpu)
+    performance = make_performance_page.render(
+        make_performance_page.read_results(make_performance_page.RESULTS), gpu
+    )
     assert make_performance_page.PAGE.read_text() == performance
 
 
@@ -211,6 +258,12 @@ def test_model_kernels_and_benchmarks_need_torch_triton_and_numpy_alone(root: Pa
         print(len(names))
     """
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=root, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 25

@@ -24,7 +24,19 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source / name)
     target = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(target), str(source)]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--wheel-dir",
+        str(target),
+        str(source),
+    ]
     subprocess.run(build, check=True, capture_output=True)
     return next(target.glob("*.whl"))
 
@@ -40,11 +52,43 @@ def test_every_package_and_data_file_is_in_the_wheel(root: Path, wheel: Path) ->
 
 def test_an_installed_wheel_writes_a_starter_and_runs_it(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            str(site),
+            str(wheel),
+        ],
+        check=True,
+        capture_output=True,
+    )
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    where = subprocess.run([sys.executable, "-c", "import pipelines; print(pipelines.__file__)"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    where = subprocess.run(
+        [sys.executable, "-c", "import pipelines; print(pipelines.__file__)"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert where.stdout.startswith(str(site))
-    for arguments in (["init", "project"], ["run", "project/recipe.yaml", "--workers", "1"], ["shards", "verify", "starter"]):
-        done = subprocess.run([sys.executable, "-c", COMMAND, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    for arguments in (
+        ["init", "project"],
+        ["run", "project/recipe.yaml", "--workers", "1"],
+        ["shards", "verify", "starter"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, *arguments],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "starter" / "report.html").stat().st_size > 10_000

@@ -46,9 +46,17 @@ def render(messages: Sequence[Mapping[str, str]]) -> str:
     """
     for number, message in enumerate(messages):
         if message["role"] not in MARKS:
-            raise UserError("no such role", field=f"messages[{number}].role", found=message["role"], allowed=ROLES)
+            raise UserError(
+                "no such role",
+                field=f"messages[{number}].role",
+                found=message["role"],
+                allowed=ROLES,
+            )
     text = "".join(
-        MARKS[message["role"]] + message["content"] + (END_OF_TURN if message["role"] == "assistant" else "") for message in messages
+        MARKS[message["role"]]
+        + message["content"]
+        + (END_OF_TURN if message["role"] == "assistant" else "")
+        for message in messages
     )
     return text if messages and messages[-1]["role"] == "assistant" else text + END_OF_TURN
 
@@ -64,7 +72,9 @@ def problems(messages: pa.ListArray | pa.ChunkedArray) -> pa.StringArray:
     counts, roles, contents = _flat(messages)
     owner = np.repeat(np.arange(len(counts)), counts)
     null = contents.is_null().to_numpy(zero_copy_only=False)
-    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(pc.fill_null(contents, ""))), 0).to_numpy(zero_copy_only=False)
+    blank = pc.equal(
+        pc.binary_length(pc.utf8_trim_whitespace(pc.fill_null(contents, ""))), 0
+    ).to_numpy(zero_copy_only=False)
     answer = roles == _ASSISTANT
     found = np.zeros((len(REASONS), len(counts)), bool)
     found[0] = counts == 0
@@ -88,17 +98,28 @@ def encode_conversations(
     reasons = problems(messages)
     if reasons.null_count < len(reasons):
         row = int(np.flatnonzero(reasons.is_valid().to_numpy(zero_copy_only=False))[0])
-        raise UserError("a conversation cannot be encoded", field=f"messages[{row}]", found=reasons[row], fix="quarantine it first")
+        raise UserError(
+            "a conversation cannot be encoded",
+            field=f"messages[{row}]",
+            found=reasons[row],
+            fix="quarantine it first",
+        )
     counts, roles, contents = _flat(messages)
     marks = _mark_ids(tokenizer, set(np.unique(roles).tolist()))
     encoded = tokenizer.encode(contents)
     first_message = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     bodies, ends = encoded.values.to_numpy().astype(np.int32), np.array(encoded.offsets.to_numpy())
-    tokens, token_ends, spans = assemble(bodies, ends, roles, first_message, marks, tokenizer.eos_id, _ASSISTANT)
+    tokens, token_ends, spans = assemble(
+        bodies, ends, roles, first_message, marks, tokenizer.eos_id, _ASSISTANT
+    )
     flat = pa.array(tokens.astype(tokenizer.token_type.to_pandas_dtype()))
     answers = np.concatenate([np.zeros(1, np.int64), np.cumsum(roles == _ASSISTANT)])[first_message]
-    span_array = pa.StructArray.from_arrays([pa.array(spans[:, 0]), pa.array(spans[:, 1])], fields=list(SPAN))
-    trainable = pa.ListArray.from_arrays(pa.array(answers.astype(np.int32)), span_array, type=TRAINABLE)
+    span_array = pa.StructArray.from_arrays(
+        [pa.array(spans[:, 0]), pa.array(spans[:, 1])], fields=list(SPAN)
+    )
+    trainable = pa.ListArray.from_arrays(
+        pa.array(answers.astype(np.int32)), span_array, type=TRAINABLE
+    )
     return pa.LargeListArray.from_arrays(pa.array(token_ends), flat), trainable
 
 
@@ -143,17 +164,27 @@ def assemble(
     return tokens[:place], token_ends, spans[:answers]
 
 
-def _flat(messages: pa.ListArray | pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64], pa.LargeStringArray]:
+def _flat(
+    messages: pa.ListArray | pa.ChunkedArray,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], pa.LargeStringArray]:
     """Messages per conversation (n,), role numbers (m,) with -1 for unknown, contents (m,)."""
     column = messages.combine_chunks() if isinstance(messages, pa.ChunkedArray) else messages
-    counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    counts = (
+        pc.fill_null(pc.list_value_length(column), 0)
+        .to_numpy(zero_copy_only=False)
+        .astype(np.int64)
+    )
     flat = column.flatten()
-    roles = pc.index_in(pc.struct_field(flat, "role").cast(pa.string()), pa.array(ROLES, pa.string()))
+    roles = pc.index_in(
+        pc.struct_field(flat, "role").cast(pa.string()), pa.array(ROLES, pa.string())
+    )
     numbers = pc.fill_null(roles, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return counts, numbers, pc.struct_field(flat, "content").cast(pa.large_string())
 
 
-def _any(owner: NDArray[np.int64], flags: NDArray[np.bool_], conversations: int) -> NDArray[np.bool_]:
+def _any(
+    owner: NDArray[np.int64], flags: NDArray[np.bool_], conversations: int
+) -> NDArray[np.bool_]:
     return np.bincount(owner[flags], minlength=conversations) > 0
 
 

@@ -101,7 +101,9 @@ class Tokenizer:
         Only control pieces count: text never encodes to them, so a document cannot forge them.
         """
         token = int(self.processor.piece_to_id(name))
-        known = self.vocabulary.kinds[token] == CONTROL and self.processor.id_to_piece(token) == name
+        known = (
+            self.vocabulary.kinds[token] == CONTROL and self.processor.id_to_piece(token) == name
+        )
         return token if known else None
 
     def encode(self, texts: pa.Array | pa.ChunkedArray, eos: bool = False) -> pa.LargeListArray:
@@ -118,18 +120,29 @@ class Tokenizer:
         flat = pa.array(tokens.astype(self.token_type.to_pandas_dtype()))
         return pa.LargeListArray.from_arrays(pa.array(ends), flat)
 
-    def decode(self, tokens: pa.Array | pa.ChunkedArray, controls: bool = True) -> pa.LargeStringArray:
+    def decode(
+        self, tokens: pa.Array | pa.ChunkedArray, controls: bool = True
+    ) -> pa.LargeStringArray:
         """Text of each row of ids; ``controls`` shows control marks by name, else they are left out.
 
         Bytes that are not UTF-8 (ids cut inside a character) become U+FFFD.
         Raises: UserError on an id outside the vocabulary.
         """
         rows = tokens.combine_chunks() if isinstance(tokens, pa.ChunkedArray) else tokens
-        lengths = pc.fill_null(pc.list_value_length(rows), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        lengths = (
+            pc.fill_null(pc.list_value_length(rows), 0)
+            .to_numpy(zero_copy_only=False)
+            .astype(np.int64)
+        )
         flat = rows.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
         if len(flat) and (int(flat.min()) < 0 or int(flat.max()) >= self.vocab_size):
             bad = flat[(flat < 0) | (flat >= self.vocab_size)][0]
-            raise UserError("token outside the vocabulary", field="tokens", found=int(bad), allowed=[f"0 to {self.vocab_size - 1}"])
+            raise UserError(
+                "token outside the vocabulary",
+                field="tokens",
+                found=int(bad),
+                allowed=[f"0 to {self.vocab_size - 1}"],
+            )
         surfaces, starts = self._surfaces if controls else self._surfaces_without_controls
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(starts)[flat])])
         text = join_bytes(flat, surfaces, starts, int(ends[-1]))
@@ -165,9 +178,13 @@ class Tokenizer:
     @cached_property
     def _surfaces_without_controls(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         vocabulary = self.vocabulary
-        lengths = np.where(np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)), 0, np.diff(vocabulary.offsets))
+        lengths = np.where(
+            np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)), 0, np.diff(vocabulary.offsets)
+        )
         kept = [vocabulary.surface(int(token)) for token in np.flatnonzero(lengths)]
-        return np.frombuffer(b"".join(kept), np.uint8), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        return np.frombuffer(b"".join(kept), np.uint8), np.concatenate(
+            [np.zeros(1, np.int64), np.cumsum(lengths)]
+        )
 
     def _encode_bytes(
         self, values: NDArray[np.uint8], offsets: NDArray[np.int64]
@@ -180,7 +197,10 @@ class Tokenizer:
         while start < last:
             stop, starts = self._window(values, offsets, start, last)
             tokens, bounds = self._encode_words(values, starts, stop)
-            first, after = np.searchsorted(offsets, start, "right"), np.searchsorted(offsets, stop, "right")
+            first, after = (
+                np.searchsorted(offsets, start, "right"),
+                np.searchsorted(offsets, stop, "right"),
+            )
             ends[first:after] = done + bounds[np.searchsorted(starts, offsets[first:after])]
             parts.append(tokens)
             done += len(tokens)
@@ -200,7 +220,9 @@ class Tokenizer:
             stop = min(start + size, last)
             while stop < last and values[stop] & 0xC0 == 0x80:
                 stop += 1
-            borders = np.array(offsets[np.searchsorted(offsets, start) : np.searchsorted(offsets, stop)])
+            borders = np.array(
+                offsets[np.searchsorted(offsets, start) : np.searchsorted(offsets, stop)]
+            )
             cuts = mark_cuts(values, start, stop, borders, pairs.ascii, pairs.table, LONGEST_WORD)
             starts = np.flatnonzero(cuts) + start
             if stop == last or offsets[np.searchsorted(offsets, stop)] == stop:
@@ -215,7 +237,9 @@ class Tokenizer:
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Ids of the words and, for each word and the end, the number of ids before it."""
         offsets = pa.py_buffer(np.append(starts, stop))
-        words = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(starts), [None, offsets, pa.py_buffer(values)])
+        words = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(starts), [None, offsets, pa.py_buffer(values)]
+        )
         numbered = words.dictionary_encode()
         table, table_offsets = self._word_table(numbered.dictionary.to_pylist())
         indices = numbered.indices.to_numpy()
@@ -226,7 +250,9 @@ class Tokenizer:
         rows = self.processor.encode(words, num_threads=1, out_type=int)
         mark = SPACE_MARK.encode()
         if mark in words:  # always a word of its own
-            rows[words.index(mark)] = self.vocabulary.byte_ids[np.frombuffer(mark, np.uint8)].tolist()
+            rows[words.index(mark)] = self.vocabulary.byte_ids[
+                np.frombuffer(mark, np.uint8)
+            ].tolist()
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         return np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1])), offsets
@@ -235,7 +261,12 @@ class Tokenizer:
         try:
             self.__dict__["vocabulary"] = read_vocabulary(self.processor, file)
         except (RuntimeError, OSError) as error:
-            raise UserError("not a SentencePiece model", file=file, found=str(error), fix="give the .model file itself") from None
+            raise UserError(
+                "not a SentencePiece model",
+                file=file,
+                found=str(error),
+                fix="give the .model file itself",
+            ) from None
         for probe in _PROBES:
             kept = self.decode_tokens(self.encode_text(probe), controls=False)
             if kept != probe:
@@ -251,7 +282,9 @@ def _read(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UserError("cannot read the tokenizer model", file=path, found=error.strerror, fix="check the path") from None
+        raise UserError(
+            "cannot read the tokenizer model", file=path, found=error.strerror, fix="check the path"
+        ) from None
 
 
 def _large_strings(texts: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
@@ -260,7 +293,12 @@ def _large_strings(texts: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
         column = column.combine_chunks()
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise UserError("a document has no text", field="text", found=f"null in row {row}", fix="quarantine it before encoding")
+        raise UserError(
+            "a document has no text",
+            field="text",
+            found=f"null in row {row}",
+            fix="quarantine it before encoding",
+        )
     return column
 
 
@@ -274,8 +312,12 @@ def _buffers(column: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _as_text(text: NDArray[np.uint8], bounds: NDArray[np.int64]) -> pa.LargeStringArray:
-    raw = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(text)])
+    raw = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(text)]
+    )
     try:
         return raw.cast(pa.large_string())
     except pa.ArrowInvalid:
-        return pa.array([row.decode("utf-8", "replace") for row in raw.to_pylist()], pa.large_string())
+        return pa.array(
+            [row.decode("utf-8", "replace") for row in raw.to_pylist()], pa.large_string()
+        )

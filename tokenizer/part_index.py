@@ -79,9 +79,15 @@ class PartIndex(BaseModel):
         return BatchRange(*self.ranges[4 * number : 4 * number + 4])
 
     @classmethod
-    def of(cls, block_bytes: int, blocks: Iterable[str], batches: Iterable[BatchRange]) -> PartIndex:
+    def of(
+        cls, block_bytes: int, blocks: Iterable[str], batches: Iterable[BatchRange]
+    ) -> PartIndex:
         """The index of checksums and ranges."""
-        return cls(block_bytes=block_bytes, blocks="".join(blocks), ranges=tuple(number for place in batches for number in place))
+        return cls(
+            block_bytes=block_bytes,
+            blocks="".join(blocks),
+            ranges=tuple(number for place in batches for number in place),
+        )
 
     @cached_property
     def token_starts(self) -> NDArray[np.int64]:
@@ -100,7 +106,10 @@ class PartIndex(BaseModel):
 
     def to_json(self) -> bytes:
         """Canonical bytes: sorted keys, no spaces, one line end."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        return (
+            json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+            + b"\n"
+        )
 
 
 def read_part_index(place: Path | str | bytes, part: PartRecord) -> PartIndex:
@@ -116,11 +125,15 @@ def read_part_index(place: Path | str | bytes, part: PartRecord) -> PartIndex:
         path = Path(place) / part.index_file
         raw = _read(path)
     if len(raw) > _MAX_INDEX_BYTES:
-        raise UserError("the index is too large to be one", file=path, found=f"{len(raw)} bytes", fix=_FIX)
+        raise UserError(
+            "the index is too large to be one", file=path, found=f"{len(raw)} bytes", fix=_FIX
+        )
     found = xxhash.xxh3_128_hexdigest(raw)
     if found != part.index_checksum:
         message, allowed = "the index of a part is not what was written", [part.index_checksum]
-        raise UserError(message, file=path, field="index_checksum", found=found, allowed=allowed, fix=_FIX)
+        raise UserError(
+            message, file=path, field="index_checksum", found=found, allowed=allowed, fix=_FIX
+        )
     index = _parsed(raw, path)
     _check_fits(index, part, path)
     return index
@@ -131,7 +144,9 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_MAX_INDEX_BYTES + 1)
     except OSError as error:
-        raise UserError("the index of a part is missing", file=path, found=error.strerror, fix=_FIX) from None
+        raise UserError(
+            "the index of a part is missing", file=path, found=error.strerror, fix=_FIX
+        ) from None
 
 
 def _parsed(raw: bytes, path: Path | str) -> PartIndex:
@@ -142,16 +157,31 @@ def _parsed(raw: bytes, path: Path | str) -> PartIndex:
         field = ".".join(str(step) for step in first["loc"]) or None
         found = first["input"] if field else None
         allowed = [INDEX_FORMAT] if field == "format" else None
-        raise UserError(f"the index is damaged: {first['msg']}", file=path, field=field, found=found, allowed=allowed, fix=_FIX) from None
+        raise UserError(
+            f"the index is damaged: {first['msg']}",
+            file=path,
+            field=field,
+            found=found,
+            allowed=allowed,
+            fix=_FIX,
+        ) from None
 
 
 def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
     """Ranges in order and inside the file, counts as in the manifest. Raises: UserError."""
     if len(index.ranges) % 4:
-        raise UserError("the index is damaged: a range is cut", file=path, field="ranges", found=len(index.ranges), fix=_FIX)
+        raise UserError(
+            "the index is damaged: a range is cut",
+            file=path,
+            field="ranges",
+            found=len(index.ranges),
+            fix=_FIX,
+        )
     starts, sizes, rows, tokens = index.columns.T
     before = np.append(0, starts[:-1] + sizes[:-1])
-    wrong = np.flatnonzero((starts < before) | (sizes <= 0) | (starts + sizes > part.bytes) | (starts + sizes < starts))
+    wrong = np.flatnonzero(
+        (starts < before) | (sizes <= 0) | (starts + sizes > part.bytes) | (starts + sizes < starts)
+    )
     if len(wrong):
         raise UserError(
             "a record batch does not lie behind the one before and inside the part",
@@ -162,7 +192,13 @@ def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
             fix=_FIX,
         )
     if len(index.blocks) % _DIGITS:
-        raise UserError("the index is damaged: a checksum is cut", file=path, field="blocks", found=len(index.blocks), fix=_FIX)
+        raise UserError(
+            "the index is damaged: a checksum is cut",
+            file=path,
+            field="blocks",
+            found=len(index.blocks),
+            fix=_FIX,
+        )
     for field, found, stated in (
         ("rows", int(rows.sum()), part.rows),
         ("tokens", int(tokens.sum()), part.tokens),
@@ -170,4 +206,6 @@ def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
     ):
         if found != stated:
             message = f"the index has other {field} than the manifest"
-            raise UserError(message, file=path, field=field, found=found, allowed=[stated], fix=_FIX)
+            raise UserError(
+                message, file=path, field=field, found=found, allowed=[stated], fix=_FIX
+            )

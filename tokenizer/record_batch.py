@@ -25,7 +25,12 @@ def open_batch(buffer: pa.Buffer | bytes, schema: pa.Schema, file: object = None
     except pa.ArrowException as error:
         problem = str(error)
     if problem is not None:
-        raise UserError("not a sound record batch", file=file, found=problem, fix="run `windtunnel shards verify`, then restore the part")
+        raise UserError(
+            "not a sound record batch",
+            file=file,
+            found=problem,
+            fix="run `windtunnel shards verify`, then restore the part",
+        )
     return batch
 
 
@@ -48,8 +53,14 @@ def unsound(batch: pa.RecordBatch) -> str | None:
     problem = unreadable(batch)
     if problem is not None or not batch.num_rows:
         return problem
-    beyond = rows_with_bad_spans(batch.column("trainable"), np.diff(batch.column("tokens").offsets.to_numpy()))
-    return f"target spans of row {beyond[0]} are empty, overlap or reach past its end" if len(beyond) else None
+    beyond = rows_with_bad_spans(
+        batch.column("trainable"), np.diff(batch.column("tokens").offsets.to_numpy())
+    )
+    return (
+        f"target spans of row {beyond[0]} are empty, overlap or reach past its end"
+        if len(beyond)
+        else None
+    )
 
 
 def unreadable(batch: pa.RecordBatch) -> str | None:

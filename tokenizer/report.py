@@ -34,7 +34,10 @@ class SourceReport:
 
 
 def source_report(
-    source: str, texts: Iterable[pa.LargeStringArray], tokenizer: Tokenizer, encoded: Iterable[pa.LargeListArray] | None = None
+    source: str,
+    texts: Iterable[pa.LargeStringArray],
+    tokenizer: Tokenizer,
+    encoded: Iterable[pa.LargeListArray] | None = None,
 ) -> SourceReport:
     """Report over a source's documents, a column of texts at a time.
 

@@ -79,16 +79,25 @@ def weighted_sample(
         taken_bytes = int(running[taken - 1]) if taken else 0
         shares.append(SourceShare(source, len(order), available_bytes, taken, taken_bytes, wanted))
     if not any(share.bytes_taken for share in shares):
-        raise UserError("the tokenizer sample is empty", field="tokenizer.sample", fix="name sources that hold documents")
+        raise UserError(
+            "the tokenizer sample is empty",
+            field="tokenizer.sample",
+            fix="name sources that hold documents",
+        )
     return Sample(rows, shares)
 
 
 def _checked_total(
-    available: Mapping[str, Available], weights: Mapping[str, float], budget_bytes: int, max_document_bytes: int
+    available: Mapping[str, Available],
+    weights: Mapping[str, float],
+    budget_bytes: int,
+    max_document_bytes: int,
 ) -> float:
     for source, weight in weights.items():
         if source not in available:
-            raise UserError("no such source", field="tokenizer.sample", found=source, allowed=sorted(available))
+            raise UserError(
+                "no such source", field="tokenizer.sample", found=source, allowed=sorted(available)
+            )
         if not (0 < weight < float("inf")):
             raise UserError(
                 "a weight is a positive number",
@@ -97,9 +106,16 @@ def _checked_total(
                 fix="leave the source out or give it a share",
             )
     if not weights:
-        raise UserError("no source is named", field="tokenizer.sample", allowed=sorted(available), fix="give at least one source a weight")
+        raise UserError(
+            "no source is named",
+            field="tokenizer.sample",
+            allowed=sorted(available),
+            fix="give at least one source a weight",
+        )
     if budget_bytes < 1 or max_document_bytes < 1:
         raise UserError(
-            "the sample's sizes are at least 1 byte", field="tokenizer.sample", found=f"{budget_bytes} and {max_document_bytes} bytes"
+            "the sample's sizes are at least 1 byte",
+            field="tokenizer.sample",
+            found=f"{budget_bytes} and {max_document_bytes} bytes",
         )
     return float(sum(weights.values()))

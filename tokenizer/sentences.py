@@ -39,7 +39,10 @@ class SentenceCounts:
 
 
 def sentences(
-    sample: Iterable[pa.LargeStringArray], max_sentence_bytes: int, max_document_bytes: int, counts: SentenceCounts
+    sample: Iterable[pa.LargeStringArray],
+    max_sentence_bytes: int,
+    max_document_bytes: int,
+    counts: SentenceCounts,
 ) -> Iterator[bytes]:
     """Training sentences of a sample in order, each at most ``max_sentence_bytes``; adds to ``counts``."""
     for texts in sample:
@@ -49,7 +52,9 @@ def sentences(
         offsets = np.frombuffer(offset_buffer, np.int64, len(texts) + 1, texts.offset * 8)
         values = np.frombuffer(value_buffer or b"", np.uint8)
         values.flags.writeable = False
-        spans, seen = cut_sentences(values, np.array(offsets), max_sentence_bytes, max_document_bytes)
+        spans, seen = cut_sentences(
+            values, np.array(offsets), max_sentence_bytes, max_document_bytes
+        )
         counts.documents += len(texts)
         counts.bytes += int(offsets[-1] - offsets[0])
         for name, value in zip(_COUNTS, seen.tolist(), strict=True):
@@ -102,7 +107,11 @@ def sentence_end(
         if byte == 0:
             counts[2] += 1
             return position, 1
-        if byte == 0xE2 and values[position + 1] == 0x96 and (values[position + 2] == 0x81 or values[position + 2] == 0x85):
+        if (
+            byte == 0xE2
+            and values[position + 1] == 0x96
+            and (values[position + 2] == 0x81 or values[position + 2] == 0x85)
+        ):
             counts[2] += 1
             return position, 3
         if position - start >= max_sentence:

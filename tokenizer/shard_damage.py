@@ -17,7 +17,9 @@ from tokenizer.shard_manifest import PartRecord
 ByteRange = tuple[int, int]
 
 
-def damaged_ranges(path: Path, record: PartRecord, index: PartIndex | None) -> tuple[list[ByteRange], str]:
+def damaged_ranges(
+    path: Path, record: PartRecord, index: PartIndex | None
+) -> tuple[list[ByteRange], str]:
     """Byte ranges [start, stop) whose blocks differ from the part's index, adjacent ones joined, and the file's checksum.
 
     Blocks missing from the file, or beyond what the index knows, count as damaged. Without an index no range is known.
@@ -30,7 +32,9 @@ def damaged_ranges(path: Path, record: PartRecord, index: PartIndex | None) -> t
         number = 0
         while (block := file.read(size)) or number < known:
             whole.update(block)
-            if index is not None and (not block or xxhash.xxh3_64_hexdigest(block) != index.block_sum(number)):
+            if index is not None and (
+                not block or xxhash.xxh3_64_hexdigest(block) != index.block_sum(number)
+            ):
                 start = number * size
                 stop = min(start + size, max(record.bytes, start + len(block)))
                 if bad and bad[-1][1] == start:
@@ -56,7 +60,9 @@ class PartLayout:
 
         A damaged id is given as it now stands. Empty when the range holds only headers and footers.
         """
-        found = [_ids(batch)[np.flatnonzero(self._touched(batch, damaged))] for batch in self.batches]
+        found = [
+            _ids(batch)[np.flatnonzero(self._touched(batch, damaged))] for batch in self.batches
+        ]
         return np.concatenate(found) if found else np.empty(0, "V16")
 
     def _touched(self, batch: pa.RecordBatch, damaged: ByteRange) -> NDArray[np.bool_]:
@@ -69,7 +75,10 @@ class PartLayout:
                 continue
             first, last = low // width, -(-high // width)
             if ends is not None:  # items of a list column: from items to the rows that own them
-                first, last = int(np.searchsorted(ends, first, "right")), int(np.searchsorted(ends, last)) + 1
+                first, last = (
+                    int(np.searchsorted(ends, first, "right")),
+                    int(np.searchsorted(ends, last)) + 1,
+                )
             touched[first:last] = True
         return touched
 
@@ -81,7 +90,11 @@ def _layout(batch: pa.RecordBatch) -> Iterator[tuple[pa.Buffer, int, NDArray[np.
     _, offsets, _, values = batch.column("tokens").buffers()
     yield offsets, 8, None
     if values is not None:
-        yield values, batch.column("tokens").type.value_type.bit_width // 8, batch.column("tokens").offsets.to_numpy()[1:]
+        yield (
+            values,
+            batch.column("tokens").type.value_type.bit_width // 8,
+            batch.column("tokens").offsets.to_numpy()[1:],
+        )
     spans = batch.column("trainable")
     _, offsets, _, _, starts, _, ends = spans.buffers()
     if offsets is not None:

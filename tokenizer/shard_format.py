@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from artifacts.schemas import ID, TEXT_HASH, tagged
 
-SPAN = pa.struct([pa.field("start", pa.uint32(), nullable=False), pa.field("end", pa.uint32(), nullable=False)])
+SPAN = pa.struct(
+    [pa.field("start", pa.uint32(), nullable=False), pa.field("end", pa.uint32(), nullable=False)]
+)
 TRAINABLE = pa.list_(SPAN)
 TOKEN_TYPES = {"uint16": pa.uint16(), "uint32": pa.uint32()}
 
@@ -29,6 +31,8 @@ def _fields(token_type: pa.DataType) -> list[pa.Field]:
     return [
         pa.field("id", ID, nullable=False),
         pa.field("text_hash", TEXT_HASH, nullable=False),
-        pa.field("tokens", pa.large_list(pa.field("item", token_type, nullable=False)), nullable=False),
+        pa.field(
+            "tokens", pa.large_list(pa.field("item", token_type, nullable=False)), nullable=False
+        ),
         pa.field("trainable", TRAINABLE),
     ]

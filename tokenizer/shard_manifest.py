@@ -94,13 +94,20 @@ class SourceManifest(BaseModel):
         taken = {part.file for part in self.parts}
         for part in parts:
             if part.file in taken:
-                raise UserError("parts are immutable; this one exists", field="parts", found=part.file, fix="append under a new name")
+                raise UserError(
+                    "parts are immutable; this one exists",
+                    field="parts",
+                    found=part.file,
+                    fix="append under a new name",
+                )
             taken.add(part.file)
         return self.model_copy(update={"parts": (*self.parts, *parts)})
 
     def to_json(self) -> bytes:
         """Canonical bytes: sorted keys, UTF-8, one line end."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False)
+        text = json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False
+        )
         return text.encode() + b"\n"
 
 
@@ -117,11 +124,18 @@ def read_raw_manifest(folder: Path | str) -> bytes:
     path = Path(folder) / MANIFEST_NAME
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise UserError("the manifest is too large to be one", file=path, found=f"{path.stat().st_size} bytes")
+            raise UserError(
+                "the manifest is too large to be one",
+                file=path,
+                found=f"{path.stat().st_size} bytes",
+            )
         return path.read_bytes()
     except OSError as error:
         raise UserError(
-            "no readable source here", file=path, found=error.strerror, fix="name a folder that `windtunnel run` wrote"
+            "no readable source here",
+            file=path,
+            found=error.strerror,
+            fix="name a folder that `windtunnel run` wrote",
         ) from None
 
 
@@ -133,7 +147,12 @@ def parse_manifest(raw: bytes, path: object) -> SourceManifest:
     try:
         facts = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise UserError("the manifest is not JSON", file=path, found=str(error), fix="restore it or rebuild the source") from None
+        raise UserError(
+            "the manifest is not JSON",
+            file=path,
+            found=str(error),
+            fix="restore it or rebuild the source",
+        ) from None
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != MANIFEST_FORMAT:
         raise UserError(

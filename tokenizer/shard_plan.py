@@ -54,7 +54,12 @@ def plan_parts(
     row = np.concatenate([np.arange(len(chunk_ids)) for chunk_ids, _ in chunks])
     if wanted is not None:
         taken = np.concatenate(wanted)
-        ids, counts, chunk, row = ids.filter(pa.array(taken)), counts[taken], chunk[taken], row[taken]
+        ids, counts, chunk, row = (
+            ids.filter(pa.array(taken)),
+            counts[taken],
+            chunk[taken],
+            row[taken],
+        )
         if not len(ids):
             return []
     order = keyed_order(ids, key)
@@ -67,7 +72,9 @@ def plan_parts(
     borders = [-(-total * part // parts) for part in range(1, parts)]
     cuts = [0, *np.searchsorted(starts, borders).tolist(), len(order)]
     spans = [(first, last) for first, last in pairwise(cuts) if last > first]
-    return [Part(chunk[order[a:b]], row[order[a:b]], int(counts[order[a:b]].sum())) for a, b in spans]
+    return [
+        Part(chunk[order[a:b]], row[order[a:b]], int(counts[order[a:b]].sum())) for a, b in spans
+    ]
 
 
 def _check_unique(ids: pa.FixedSizeBinaryArray, order: NDArray[np.int64]) -> None:

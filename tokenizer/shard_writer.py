@@ -44,7 +44,9 @@ class Written:
     batches: tuple[BatchRange, ...] = ()
 
 
-EncodedColumns = tuple[pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray, pa.LargeListArray, pa.ListArray | None]
+EncodedColumns = tuple[
+    pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray, pa.LargeListArray, pa.ListArray | None
+]
 
 
 def write_encoded(
@@ -58,19 +60,29 @@ def write_encoded(
 
     ``trainable`` None means that every token of every document is a target.
     """
-    return write_encoded_batches(out, tokens.type.value_type, [(ids, text_hashes, tokens, trainable)])
+    return write_encoded_batches(
+        out, tokens.type.value_type, [(ids, text_hashes, tokens, trainable)]
+    )
 
 
-def write_encoded_batches(out: IO[bytes], token_type: pa.DataType, batches: Iterable[EncodedColumns]) -> Written:
+def write_encoded_batches(
+    out: IO[bytes], token_type: pa.DataType, batches: Iterable[EncodedColumns]
+) -> Written:
     """The same, a record batch at a time: (ids, text hashes, tokens, trainable) each, in the documents' order."""
     schema = encoded_schema(token_type)
     rows = total = targets = 0
     with pa.ipc.new_file(_sink(out), schema) as writer:
         for ids, text_hashes, tokens, trainable in batches:
             held = token_batch(tokens)
-            token_column = pa.LargeListArray.from_arrays(pa.array(held.offsets), pa.array(held.values), type=schema.field("tokens").type)
-            spans = pa.nulls(len(ids), TRAINABLE) if trainable is None else trainable.cast(TRAINABLE)
-            writer.write_batch(pa.record_batch([ids, text_hashes, token_column, spans], schema=schema))
+            token_column = pa.LargeListArray.from_arrays(
+                pa.array(held.offsets), pa.array(held.values), type=schema.field("tokens").type
+            )
+            spans = (
+                pa.nulls(len(ids), TRAINABLE) if trainable is None else trainable.cast(TRAINABLE)
+            )
+            writer.write_batch(
+                pa.record_batch([ids, text_hashes, token_column, spans], schema=schema)
+            )
             rows, total = rows + len(ids), total + len(held.values)
             targets += trainable_tokens(spans, np.diff(held.offsets))
     return Written(rows, total, targets)
@@ -79,7 +91,12 @@ def write_encoded_batches(out: IO[bytes], token_type: pa.DataType, batches: Iter
 def trainable_tokens(trainable: pa.ListArray, lengths: NDArray[np.int64]) -> int:
     """Target tokens: the spans' lengths, and every token of the documents without spans."""
     spans = trainable.flatten()
-    covered = pc.sum(pc.subtract(spans.field("end").cast(pa.int64()), spans.field("start").cast(pa.int64()))).as_py() or 0
+    covered = (
+        pc.sum(
+            pc.subtract(spans.field("end").cast(pa.int64()), spans.field("start").cast(pa.int64()))
+        ).as_py()
+        or 0
+    )
     return int(covered) + int(lengths[trainable.is_null().to_numpy(zero_copy_only=False)].sum())
 
 
@@ -103,12 +120,16 @@ def write_part(
     places: list[BatchRange] = []
     with pa.ipc.new_file(_sink(out), schema) as writer:
         for first, last in _batch_bounds(lengths, batch_tokens, batch_rows):
-            batch = gatherer.batch(part.chunk[first:last], part.row[first:last], lengths[first:last], schema)
+            batch = gatherer.batch(
+                part.chunk[first:last], part.row[first:last], lengths[first:last], schema
+            )
             targets += trainable_tokens(batch.column("trainable"), lengths[first:last])
             writer.write_batch(batch)
             # the message just written, which ends where the file ends now
             length = pa.ipc.get_record_batch_size(batch)
-            places.append(BatchRange(out.bytes - length, length, last - first, int(lengths[first:last].sum())))
+            places.append(
+                BatchRange(out.bytes - length, length, last - first, int(lengths[first:last].sum()))
+            )
     return Written(len(lengths), int(lengths.sum()), targets, tuple(places))
 
 
@@ -168,7 +189,9 @@ def write_source(
     records: list[PartRecord] = []
     for part in plan_parts(columns, int(manifest.shuffle_key, 16), part_tokens, masks):
         name = f"part-{len(manifest.parts) + len(records):05d}.arrow"
-        records.append(add_part(folder, name, append, chunks, part, token_type, open_file, batch_rows))
+        records.append(
+            add_part(folder, name, append, chunks, part, token_type, open_file, batch_rows)
+        )
     grown = manifest.with_parts(records)
     with open_file(folder / MANIFEST_NAME) as file:
         file.write(grown.to_json())
@@ -200,13 +223,20 @@ class _Gatherer:
         self.width = token_type.bit_width // 8
         self.chunk_starts = np.cumsum([0, *(chunk.num_rows for chunk in chunks)], dtype=np.int64)
         self.batches = [batch for chunk in chunks for batch in chunk.to_batches() if batch.num_rows]
-        self.batch_starts = np.cumsum([0, *(batch.num_rows for batch in self.batches)], dtype=np.int64)
+        self.batch_starts = np.cumsum(
+            [0, *(batch.num_rows for batch in self.batches)], dtype=np.int64
+        )
         _check_sound(self.batches)
         self.tokens = [token_batch(batch.column("tokens")) for batch in self.batches]
         for chunk in chunks:
             found = chunk.schema.field("tokens").type.value_type
             if found != token_type:
-                raise UserError("a chunk has tokens of another type", field="tokens", found=found, allowed=[token_type])
+                raise UserError(
+                    "a chunk has tokens of another type",
+                    field="tokens",
+                    found=found,
+                    allowed=[token_type],
+                )
         counts = [np.diff(tokens.offsets) for tokens in self.tokens]
         self.token_counts = np.concatenate(counts) if counts else np.empty(0, np.int64)
 
@@ -216,7 +246,11 @@ class _Gatherer:
         return counts
 
     def batch(
-        self, chunk: NDArray[np.int64], row: NDArray[np.int64], lengths: NDArray[np.int64], schema: pa.Schema
+        self,
+        chunk: NDArray[np.int64],
+        row: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        schema: pa.Schema,
     ) -> pa.RecordBatch:
         """One record batch of the documents in the order asked for; chunks are read front to back."""
         numbers = self.chunk_starts[chunk] + row
@@ -230,7 +264,9 @@ class _Gatherer:
             places = order[borders[number] : borders[number + 1]]
             rows = numbers[places] - self.batch_starts[number]
             source, held = self.batches[number], self.tokens[number]
-            gather_rows(_raw(held.values), np.array(held.offsets), rows, offsets[places], tokens, self.width)
+            gather_rows(
+                _raw(held.values), np.array(held.offsets), rows, offsets[places], tokens, self.width
+            )
             ids[places] = _sixteen(source.column("id"))[rows]
             hashes[places] = _sixteen(source.column("text_hash"))[rows]
             spans.append(source.column("trainable").take(pa.array(rows)))
@@ -238,9 +274,15 @@ class _Gatherer:
         back[order] = np.arange(len(order))
         token_values = pa.array(tokens.view(f"u{self.width}"))
         columns = [
-            pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids)]),
-            pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(hashes), [None, pa.py_buffer(hashes)]),
-            pa.LargeListArray.from_arrays(pa.array(offsets), token_values, type=schema.field("tokens").type),
+            pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(16), len(ids), [None, pa.py_buffer(ids)]
+            ),
+            pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(16), len(hashes), [None, pa.py_buffer(hashes)]
+            ),
+            pa.LargeListArray.from_arrays(
+                pa.array(offsets), token_values, type=schema.field("tokens").type
+            ),
             _canonical_spans(pa.concat_arrays(spans).take(pa.array(back))),
         ]
         return pa.record_batch(columns, schema=schema)
@@ -252,10 +294,14 @@ def _check_sound(batches: Sequence[pa.RecordBatch]) -> None:
         try:
             batch.validate(full=True)
         except pa.ArrowInvalid as error:
-            raise UserError("an encoded chunk is damaged", found=error, fix="encode its documents again") from None
+            raise UserError(
+                "an encoded chunk is damaged", found=error, fix="encode its documents again"
+            ) from None
 
 
-def _batch_bounds(lengths: NDArray[np.int64], batch_tokens: int, batch_rows: int) -> list[tuple[int, int]]:
+def _batch_bounds(
+    lengths: NDArray[np.int64], batch_tokens: int, batch_rows: int
+) -> list[tuple[int, int]]:
     """Row ranges of the record batches: as many documents as fit, at least one."""
     ends = np.cumsum(lengths)
     bounds: list[tuple[int, int]] = []
@@ -278,7 +324,12 @@ def _canonical_spans(spans: pa.ListArray) -> pa.ListArray:
     flat = spans.flatten()
     children = [pa.array(np.array(flat.field(name).to_numpy())) for name in ("start", "end")]
     mask = spans.is_null() if spans.null_count else None
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(children, fields=list(SPAN)), type=TRAINABLE, mask=mask)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets),
+        pa.StructArray.from_arrays(children, fields=list(SPAN)),
+        type=TRAINABLE,
+        mask=mask,
+    )
 
 
 def _sink(out: Any) -> pa.PythonFile:
@@ -297,19 +348,31 @@ def _sixteen(column: pa.FixedSizeBinaryArray) -> NDArray[np.void]:
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
     chunks = column.chunks
-    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
+    return (
+        chunks[0]
+        if len(chunks) == 1
+        else pa.concat_arrays(chunks)
+        if chunks
+        else pa.array([], column.type)
+    )
 
 
 def _lengths(table: pa.Table) -> NDArray[np.int64]:
-    lengths: NDArray[np.int64] = pc.list_value_length(table.column("tokens")).to_numpy().astype(np.int64)
+    lengths: NDArray[np.int64] = (
+        pc.list_value_length(table.column("tokens")).to_numpy().astype(np.int64)
+    )
     return lengths
 
 
-def _refuse_present(columns: Sequence[tuple[pa.Array, NDArray[np.int64]]], present: Sequence[pa.ChunkedArray]) -> None:
+def _refuse_present(
+    columns: Sequence[tuple[pa.Array, NDArray[np.int64]]], present: Sequence[pa.ChunkedArray]
+) -> None:
     """Refuse documents the source has already."""
     if not present:
         return
-    known = pa.chunked_array([chunk for column in present for chunk in column.chunks], pa.binary(16)).combine_chunks()
+    known = pa.chunked_array(
+        [chunk for column in present for chunk in column.chunks], pa.binary(16)
+    ).combine_chunks()
     for ids, _ in columns:
         again = pc.filter(ids, pc.is_in(ids, value_set=known))
         if len(again):

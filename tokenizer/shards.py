@@ -53,7 +53,10 @@ class PartTokens:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Token offset of each document and the end, (rows + 1,); computed once."""
-        ends = [batch.offsets[1:] - batch.offsets[0] + start for batch, start in zip(self.batches, self.starts, strict=False)]
+        ends = [
+            batch.offsets[1:] - batch.offsets[0] + start
+            for batch, start in zip(self.batches, self.starts, strict=False)
+        ]
         return np.concatenate([np.zeros(1, np.int64), *ends])
 
     def __len__(self) -> int:
@@ -68,7 +71,9 @@ class PartTokens:
             raise IndexError(f"tokens {start} to {stop} of a part of {len(self)}")
         first = min(int(np.searchsorted(self.starts, start, "right")), len(self.batches)) - 1
         pieces: list[Tokens] = []
-        for batch, begin in zip(self.batches[max(first, 0) :], self.starts[max(first, 0) :], strict=False):
+        for batch, begin in zip(
+            self.batches[max(first, 0) :], self.starts[max(first, 0) :], strict=False
+        ):
             pieces.append(batch.values[max(0, start - begin) : stop - begin])
             if begin + len(batch.values) >= stop:
                 break
@@ -92,7 +97,12 @@ class ShardSource:
     def part(self, number: int) -> PartRecord:
         """The record of one part. Raises: UserError when there is none of that number."""
         if not 0 <= number < len(self.manifest.parts):
-            raise UserError("no such part", file=self.folder, found=number, allowed=[f"below {len(self.manifest.parts)}"])
+            raise UserError(
+                "no such part",
+                file=self.folder,
+                found=number,
+                allowed=[f"below {len(self.manifest.parts)}"],
+            )
         return self.manifest.parts[number]
 
     def index(self, number: int) -> PartIndex:
@@ -109,7 +119,13 @@ class ShardSource:
         table = map_table(path, "shard")
         found = table.schema.field("tokens").type.value_type
         if found != TOKEN_TYPES[self.manifest.dtype]:
-            raise UserError("tokens are not of the manifest's type", file=path, field="tokens", found=found, allowed=[self.manifest.dtype])
+            raise UserError(
+                "tokens are not of the manifest's type",
+                file=path,
+                field="tokens",
+                found=found,
+                allowed=[self.manifest.dtype],
+            )
         if table.num_rows != record.rows:
             raise UserError(
                 "another number of documents than in the manifest",
@@ -150,7 +166,9 @@ def inspect(folder: Path | str) -> list[dict[str, str | int]]:
     manifest = read_manifest(folder)
     removed = Counter(stone.part for stone in manifest.tombstones)
     shown = {"file", "append", "rows", "tokens", "trainable_tokens", "bytes", "checksum"}
-    return [{**part.model_dump(include=shown), "removed": removed[part.file]} for part in manifest.parts]
+    return [
+        {**part.model_dump(include=shown), "removed": removed[part.file]} for part in manifest.parts
+    ]
 
 
 def map_table(path: Path, name: str) -> pa.Table:
@@ -173,9 +191,16 @@ def _opened(path: Path, read: Callable[[], pa.Table], name: str) -> pa.Table:
     try:
         table = read()
     except FileNotFoundError:
-        raise UserError("a file is missing", file=path, fix="restore it or rebuild the source") from None
+        raise UserError(
+            "a file is missing", file=path, fix="restore it or rebuild the source"
+        ) from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError("not a readable Arrow IPC file", file=path, found=error, fix="run `windtunnel shards verify`") from None
+        raise UserError(
+            "not a readable Arrow IPC file",
+            file=path,
+            found=error,
+            fix="run `windtunnel shards verify`",
+        ) from None
     checked_format(table.schema, name, path)
     return table
 
@@ -185,4 +210,6 @@ def checked_format(schema: pa.Schema, name: str, path: Path) -> None:
     try:
         check_format(schema, name, path)
     except UnicodeDecodeError:
-        raise UserError("the format mark is damaged", file=path, fix="run `windtunnel shards verify`") from None
+        raise UserError(
+            "the format mark is damaged", file=path, fix="run `windtunnel shards verify`"
+        ) from None

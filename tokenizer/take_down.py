@@ -49,10 +49,18 @@ def take_down(folder: Path | str, places: Iterable[Place], reason: str) -> int:
     """Write tombstones for these documents; returns how many are new. One that was removed before keeps its reason."""
     manifest = read_manifest(folder)
     removed = {(stone.part, stone.row) for stone in manifest.tombstones}
-    stones = [Tombstone(part=place.part, row=place.row, id=place.id, reason=reason) for place in dict.fromkeys(places)]
+    stones = [
+        Tombstone(part=place.part, row=place.row, id=place.id, reason=reason)
+        for place in dict.fromkeys(places)
+    ]
     new = [stone for stone in stones if (stone.part, stone.row) not in removed]
     if new:
         order = {part.file: number for number, part in enumerate(manifest.parts)}
-        together = sorted((*manifest.tombstones, *new), key=lambda stone: (order.get(stone.part, len(order)), stone.row))
-        Store(folder).write(MANIFEST_NAME, manifest.model_copy(update={"tombstones": tuple(together)}).to_json())
+        together = sorted(
+            (*manifest.tombstones, *new),
+            key=lambda stone: (order.get(stone.part, len(order)), stone.row),
+        )
+        Store(folder).write(
+            MANIFEST_NAME, manifest.model_copy(update={"tombstones": tuple(together)}).to_json()
+        )
     return len(new)

@@ -57,12 +57,21 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _symbols_differ(self) -> TrainConfig:
-        names = [*_SPECIALS, *self.control_symbols, *self.user_symbols, *(" " * length for length in self.space_runs)]
+        names = [
+            *_SPECIALS,
+            *self.control_symbols,
+            *self.user_symbols,
+            *(" " * length for length in self.space_runs),
+        ]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"symbols named twice: {', '.join(map(repr, twice))}; control marks and user symbols must all differ")
+            raise ValueError(
+                f"symbols named twice: {', '.join(map(repr, twice))}; control marks and user symbols must all differ"
+            )
         if any(not name for name in names):
-            raise ValueError("a symbol is empty; a mark, user symbol or run of spaces has at least one character")
+            raise ValueError(
+                "a symbol is empty; a mark, user symbol or run of spaces has at least one character"
+            )
         return self
 
     @property
@@ -73,7 +82,12 @@ class TrainConfig(BaseModel):
     @property
     def fixed_pieces(self) -> int:
         """Pieces that do not depend on the sample: specials, controls, symbols and bytes."""
-        return _FIXED_PIECES + len(self.control_symbols) + len(self.user_symbols) + len(self.space_runs)
+        return (
+            _FIXED_PIECES
+            + len(self.control_symbols)
+            + len(self.user_symbols)
+            + len(self.space_runs)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,9 @@ class TrainReport:
     counts: SentenceCounts
 
 
-def train(sample: Iterable[pa.LargeStringArray], config: TrainConfig, output: Path | str) -> TrainReport:
+def train(
+    sample: Iterable[pa.LargeStringArray], config: TrainConfig, output: Path | str
+) -> TrainReport:
     """Train on the sample's documents in their order and write the model to ``output``.
 
     Peak memory is about ten times the sample's bytes: the trainer holds it all.
@@ -102,10 +118,20 @@ def train(sample: Iterable[pa.LargeStringArray], config: TrainConfig, output: Pa
     padded = -(-tokenizer.vocab_size // config.round_to) * config.round_to
     normal = int((tokenizer.vocabulary.kinds == NORMAL).sum())
     learned = normal - len(config.user_symbols) - len(config.space_runs)
-    return TrainReport(tokenizer.vocab_size, padded, learned, config.fixed_pieces, tokenizer.hash, len(model), counts)
+    return TrainReport(
+        tokenizer.vocab_size,
+        padded,
+        learned,
+        config.fixed_pieces,
+        tokenizer.hash,
+        len(model),
+        counts,
+    )
 
 
-def train_model(sample: Iterable[pa.LargeStringArray], config: TrainConfig) -> tuple[bytes, SentenceCounts]:
+def train_model(
+    sample: Iterable[pa.LargeStringArray], config: TrainConfig
+) -> tuple[bytes, SentenceCounts]:
     """The model's bytes and the counts, nothing written. Raises as :func:`train`."""
     if config.fixed_pieces >= config.vocab_size:
         raise UserError(
@@ -118,7 +144,9 @@ def train_model(sample: Iterable[pa.LargeStringArray], config: TrainConfig) -> t
     writer = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=sentences(sample, config.max_sentence_bytes, config.max_document_bytes, counts),
+            sentence_iterator=sentences(
+                sample, config.max_sentence_bytes, config.max_document_bytes, counts
+            ),
             model_writer=writer,
             model_type="bpe",
             vocab_size=config.vocab_size,
@@ -130,7 +158,10 @@ def train_model(sample: Iterable[pa.LargeStringArray], config: TrainConfig) -> t
             remove_extra_whitespaces=False,
             max_sentence_length=config.max_sentence_bytes,
             control_symbols=config.control_symbols,
-            user_defined_symbols=[*config.user_symbols, *(SPACE_MARK * length for length in config.space_runs)],
+            user_defined_symbols=[
+                *config.user_symbols,
+                *(SPACE_MARK * length for length in config.space_runs),
+            ],
             unk_id=0,
             bos_id=1,
             eos_id=2,
@@ -145,7 +176,9 @@ def train_model(sample: Iterable[pa.LargeStringArray], config: TrainConfig) -> t
 
 def _explained(message: str, config: TrainConfig, counts: SentenceCounts) -> Exception:
     if counts.sentences == 0:
-        return UserError("the tokenizer sample holds no text", field="tokenizer.sample", fix="give it documents")
+        return UserError(
+            "the tokenizer sample holds no text", field="tokenizer.sample", fix="give it documents"
+        )
     size = config.vocab_size
     if few := re.search(r"value <= (\d+)", message):
         return UserError(

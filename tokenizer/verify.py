@@ -51,10 +51,16 @@ class Finding:
 
     def __str__(self) -> str:
         """One line for people."""
-        line = f"{self.part}: {self.kind}: {self.message}" if self.part else f"{self.kind}: {self.message}"
+        line = (
+            f"{self.part}: {self.kind}: {self.message}"
+            if self.part
+            else f"{self.kind}: {self.message}"
+        )
         if not self.ids:
             return line
-        more = f" and {self.documents - len(self.ids)} more" if self.documents > len(self.ids) else ""
+        more = (
+            f" and {self.documents - len(self.ids)} more" if self.documents > len(self.ids) else ""
+        )
         return f"{line}; documents {', '.join(self.ids)}{more}"
 
 
@@ -71,13 +77,30 @@ def verify(folder: Path | str, tokenizer: Tokenizer | None = None) -> list[Findi
         found, part_ids = part_findings(Path(folder) / record.file, record, manifest)
         findings += found
         ids.append(part_ids)
-    return findings + _order_findings(manifest, ids) + _duplicate_findings(ids) + _tombstone_findings(manifest, ids)
+    return (
+        findings
+        + _order_findings(manifest, ids)
+        + _duplicate_findings(ids)
+        + _tombstone_findings(manifest, ids)
+    )
 
 
 def _tokenizer_findings(manifest: SourceManifest, tokenizer: Tokenizer) -> list[Finding]:
-    expected = {"tokenizer_hash": tokenizer.hash, "vocab_size": tokenizer.vocab_size, "eos_id": tokenizer.eos_id}
-    differ = [f"{name} is {getattr(manifest, name)}, not {value}" for name, value in expected.items() if getattr(manifest, name) != value]
-    return [Finding("tokenizer", None, f"encoded with another tokenizer: {'; '.join(differ)}")] if differ else []
+    expected = {
+        "tokenizer_hash": tokenizer.hash,
+        "vocab_size": tokenizer.vocab_size,
+        "eos_id": tokenizer.eos_id,
+    }
+    differ = [
+        f"{name} is {getattr(manifest, name)}, not {value}"
+        for name, value in expected.items()
+        if getattr(manifest, name) != value
+    ]
+    return (
+        [Finding("tokenizer", None, f"encoded with another tokenizer: {'; '.join(differ)}")]
+        if differ
+        else []
+    )
 
 
 def part_findings(
@@ -99,7 +122,11 @@ def part_findings(
         message = f"bytes {damaged[0]} to {damaged[1] - 1} are not what was written"
         findings.append(_with_ids("damaged", record.file, message, touched, damaged))
     if not ranges and checksum != record.checksum:
-        findings.append(Finding("checksum", record.file, f"the file's checksum is {checksum}, not {record.checksum}"))
+        findings.append(
+            Finding(
+                "checksum", record.file, f"the file's checksum is {checksum}, not {record.checksum}"
+            )
+        )
     if layout is not None and index is not None and not ranges and size == record.bytes:
         findings += _range_findings(layout, index, record)
     if problem:
@@ -107,7 +134,9 @@ def part_findings(
     if layout is None:
         return findings, None
     findings += _content_findings(layout.batches, record, manifest)
-    return findings, pa.concat_arrays([batch.column("id") for batch in layout.batches] or [pa.array([], pa.binary(16))])
+    return findings, pa.concat_arrays(
+        [batch.column("id") for batch in layout.batches] or [pa.array([], pa.binary(16))]
+    )
 
 
 def _index(path: Path, record: PartRecord) -> tuple[PartIndex | None, list[Finding]]:
@@ -122,7 +151,13 @@ def _index(path: Path, record: PartRecord) -> tuple[PartIndex | None, list[Findi
 def _range_findings(layout: PartLayout, index: PartIndex, record: PartRecord) -> list[Finding]:
     """Whether each recorded range is the record batch the file's own footer names in its place."""
     if len(index.batches) != len(layout.batches):
-        return [Finding("index", record.index_file, f"{len(index.batches)} record batches, not the {len(layout.batches)} of the part")]
+        return [
+            Finding(
+                "index",
+                record.index_file,
+                f"{len(index.batches)} record batches, not the {len(layout.batches)} of the part",
+            )
+        ]
     wrong = []
     for number, (place, batch) in enumerate(zip(index.batches, layout.batches, strict=True)):
         try:
@@ -131,14 +166,27 @@ def _range_findings(layout: PartLayout, index: PartIndex, record: PartRecord) ->
             wrong.append(number)
             continue
         same = found.column("id").buffers()[1].address == batch.column("id").buffers()[1].address
-        if not same or unreadable(found) or (place.rows, place.tokens) != (batch.num_rows, len(token_batch(batch.column("tokens")).values)):
+        if (
+            not same
+            or unreadable(found)
+            or (place.rows, place.tokens)
+            != (batch.num_rows, len(token_batch(batch.column("tokens")).values))
+        ):
             wrong.append(number)
     if not wrong:
         return []
-    return [Finding("index", record.index_file, f"{len(wrong)} record batches are not at their places, the first number {wrong[0]}")]
+    return [
+        Finding(
+            "index",
+            record.index_file,
+            f"{len(wrong)} record batches are not at their places, the first number {wrong[0]}",
+        )
+    ]
 
 
-def _opened(path: Path, manifest: SourceManifest) -> tuple[PartLayout | None, tuple[str, str] | None]:
+def _opened(
+    path: Path, manifest: SourceManifest
+) -> tuple[PartLayout | None, tuple[str, str] | None]:
     """The part's batches when it is safe to read them, else why not."""
     try:
         layout = PartLayout(path)
@@ -157,7 +205,9 @@ def _opened(path: Path, manifest: SourceManifest) -> tuple[PartLayout | None, tu
     return layout, None
 
 
-def _content_findings(batches: list[pa.RecordBatch], record: PartRecord, manifest: SourceManifest) -> list[Finding]:
+def _content_findings(
+    batches: list[pa.RecordBatch], record: PartRecord, manifest: SourceManifest
+) -> list[Finding]:
     """Counts and the rules every document keeps."""
     rows = tokens = targets = 0
     no_eos: list[NDArray[np.void]] = []
@@ -188,7 +238,11 @@ def _content_findings(batches: list[pa.RecordBatch], record: PartRecord, manifes
     rules = (
         ("eos", f"documents do not end with token {manifest.eos_id}", no_eos),
         ("token", f"documents hold tokens of {manifest.vocab_size} or more", outside),
-        ("span", "documents have target spans that are empty, overlap or reach past the end", bad_spans),
+        (
+            "span",
+            "documents have target spans that are empty, overlap or reach past the end",
+            bad_spans,
+        ),
     )
     for kind, message, found in rules:
         broken = np.concatenate(found) if found else np.empty(0, "V16")
@@ -197,7 +251,9 @@ def _content_findings(batches: list[pa.RecordBatch], record: PartRecord, manifes
     return findings
 
 
-def _order_findings(manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray | None]) -> list[Finding]:
+def _order_findings(
+    manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray | None]
+) -> list[Finding]:
     """Parts of one append are one sequence, ascending by (keyed hash, id)."""
     key = int(manifest.shuffle_key, 16)
     findings: list[Finding] = []
@@ -209,10 +265,21 @@ def _order_findings(manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray 
             continue
         keys = np.column_stack([keyed_hash(part_ids, key), as_words(part_ids)])
         sequence = np.vstack([before[1], keys]) if before and before[0] == record.append else keys
-        wrong = np.flatnonzero(~_ascends(sequence[:-1], sequence[1:])) + 1 - (len(sequence) - len(keys))
+        wrong = (
+            np.flatnonzero(~_ascends(sequence[:-1], sequence[1:])) + 1 - (len(sequence) - len(keys))
+        )
         if len(wrong):
-            shown = np.frombuffer(part_ids.buffers()[1], "V16", len(part_ids), part_ids.offset * 16)[wrong]
-            findings.append(_with_ids("order", record.file, f"{len(wrong)} documents stand before their place in the shuffle", shown))
+            shown = np.frombuffer(
+                part_ids.buffers()[1], "V16", len(part_ids), part_ids.offset * 16
+            )[wrong]
+            findings.append(
+                _with_ids(
+                    "order",
+                    record.file,
+                    f"{len(wrong)} documents stand before their place in the shuffle",
+                    shown,
+                )
+            )
         before = (record.append, keys[-1])
     return findings
 
@@ -221,7 +288,9 @@ def _ascends(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.
     """Whether rows (n, 3) of left are below or equal to those of right, by first, second, third column."""
     less = left < right
     same = left == right
-    ascends: NDArray[np.bool_] = less[:, 0] | same[:, 0] & (less[:, 1] | same[:, 1] & (less[:, 2] | same[:, 2]))
+    ascends: NDArray[np.bool_] = less[:, 0] | same[:, 0] & (
+        less[:, 1] | same[:, 1] & (less[:, 2] | same[:, 2])
+    )
     return ascends
 
 
@@ -236,23 +305,61 @@ def _duplicate_findings(ids: list[pa.FixedSizeBinaryArray | None]) -> list[Findi
         return []
     again = np.unique(words[order[1:][twice]], axis=0).astype(">u8")
     shown = np.frombuffer(again.tobytes(), "V16")
-    return [_with_ids("duplicate", None, f"{len(shown)} ids stand for more than one document", shown)]
+    return [
+        _with_ids("duplicate", None, f"{len(shown)} ids stand for more than one document", shown)
+    ]
 
 
-def _tombstone_findings(manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray | None]) -> list[Finding]:
-    parts = {record.file: (record, part_ids) for record, part_ids in zip(manifest.parts, ids, strict=True)}
+def _tombstone_findings(
+    manifest: SourceManifest, ids: list[pa.FixedSizeBinaryArray | None]
+) -> list[Finding]:
+    parts = {
+        record.file: (record, part_ids)
+        for record, part_ids in zip(manifest.parts, ids, strict=True)
+    }
     findings: list[Finding] = []
     for stone in manifest.tombstones:
         if stone.part not in parts:
-            findings.append(Finding("tombstone", stone.part, "a tombstone names a part the source lacks", None, (stone.id,), 1))
+            findings.append(
+                Finding(
+                    "tombstone",
+                    stone.part,
+                    "a tombstone names a part the source lacks",
+                    None,
+                    (stone.id,),
+                    1,
+                )
+            )
             continue
         part_ids = parts[stone.part][1]
-        if part_ids is not None and (stone.row >= len(part_ids) or part_ids[stone.row].as_py().hex() != stone.id):
-            findings.append(Finding("tombstone", stone.part, f"row {stone.row} is not the document named", None, (stone.id,), 1))
+        if part_ids is not None and (
+            stone.row >= len(part_ids) or part_ids[stone.row].as_py().hex() != stone.id
+        ):
+            findings.append(
+                Finding(
+                    "tombstone",
+                    stone.part,
+                    f"row {stone.row} is not the document named",
+                    None,
+                    (stone.id,),
+                    1,
+                )
+            )
     return findings
 
 
 def _with_ids(
-    kind: str, part: str | None, message: str, ids: NDArray[np.void], byte_range: tuple[int, int] | None = None
+    kind: str,
+    part: str | None,
+    message: str,
+    ids: NDArray[np.void],
+    byte_range: tuple[int, int] | None = None,
 ) -> Finding:
-    return Finding(kind, part, message, byte_range, tuple(one.tobytes().hex() for one in ids[:MOST_IDS]), len(ids))
+    return Finding(
+        kind,
+        part,
+        message,
+        byte_range,
+        tuple(one.tobytes().hex() for one in ids[:MOST_IDS]),
+        len(ids),
+    )

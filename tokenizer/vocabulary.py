@@ -91,7 +91,9 @@ def read_vocabulary(processor: spm.SentencePieceProcessor, file: object) -> Voca
     lengths = np.array([len(surface) for surface in surfaces], np.int64)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     joined = np.frombuffer(b"".join(surfaces), np.uint8)
-    mergeable = [surfaces[token].decode() for token in range(size) if kinds[token] in (NORMAL, UNUSED)]
+    mergeable = [
+        surfaces[token].decode() for token in range(size) if kinds[token] in (NORMAL, UNUSED)
+    ]
     return Vocabulary(size, joined, offsets, kinds, byte_ids, pair_set(mergeable))
 
 

@@ -55,7 +55,9 @@ def mark_cuts(
             width = 3
         else:
             right = np.int64(lead & 0x07) << 18 | np.int64(values[position + 1] & 0x3F) << 12
-            right |= np.int64(values[position + 2] & 0x3F) << 6 | np.int64(values[position + 3] & 0x3F)
+            right |= np.int64(values[position + 2] & 0x3F) << 6 | np.int64(
+                values[position + 3] & 0x3F
+            )
             width = 4
         if left < 0 or position - word >= longest:
             joined = False

@@ -16,7 +16,9 @@ def document_mask(documents: Tensor | None) -> Tensor | None:
     None, or rows of one document each, need no mask; the rows are looked at on the CPU alone, since an answer
     from a device would hold up the step.
     """
-    if documents is None or (documents.device.type == "cpu" and bool((documents == documents[:, :1]).all())):
+    if documents is None or (
+        documents.device.type == "cpu" and bool((documents == documents[:, :1]).all())
+    ):
         return None
     tokens = documents.shape[1]
     same = documents[:, :, None] == documents[:, None, :]

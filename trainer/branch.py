@@ -49,7 +49,9 @@ class Comparison:
     @property
     def stopped_by(self) -> str | None:
         """The signal that ended the comparison early, None when every branch came to its end."""
-        return next((outcome.stopped_by for outcome in self.outcomes.values() if outcome.stopped_by), None)
+        return next(
+            (outcome.stopped_by for outcome in self.outcomes.values() if outcome.stopped_by), None
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per branch and held-out source: nats per token, bits per byte, and the change against the start."""
@@ -89,7 +91,10 @@ def branch(
     check_stable(start)
     chosen = (settings or TrainSettings.model_validate(start.state.settings)).without_ends()
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
-    branches = {name: branch_plan(start, phases, folders, (names or {}).get(name, name)) for name, phases in mixtures.items()}
+    branches = {
+        name: branch_plan(start, phases, folders, (names or {}).get(name, name))
+        for name, phases in mixtures.items()
+    }
     tokens = _equal_tokens(branches, start)
     model = model_settings(ModelConfig.from_dict(start.state.model))
     measure = _measure(validation, tokenizer, chosen)
@@ -114,7 +119,9 @@ def branch(
     return Comparison(start.state.step, tokens, losses, outcomes)
 
 
-def branch_plan(start: Checkpoint, phases: Sequence[PhaseSpec], folders: Folders, name: str | None = None) -> Plan:
+def branch_plan(
+    start: Checkpoint, phases: Sequence[PhaseSpec], folders: Folders, name: str | None = None
+) -> Plan:
     """The checkpoint's plan up to its step, then ``phases``, those of the branch ``name``."""
     plan = plan_of(start)
     opened = {source: open_source(Path(folder)) for source, folder in folders.items()}
@@ -158,9 +165,14 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
     for name in branches:
         if name == START or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UserError(
-                "not a name for a branch", field="mixtures", found=name, fix="use letters, digits, dots and dashes; start is taken"
+                "not a name for a branch",
+                field="mixtures",
+                found=name,
+                fix="use letters, digits, dots and dashes; start is taken",
             )
-    counts = {name: plan.tokens - plan.tokens_before(start.state.step) for name, plan in branches.items()}
+    counts = {
+        name: plan.tokens - plan.tokens_before(start.state.step) for name, plan in branches.items()
+    }
     if len(set(counts.values())) != 1:
         raise UserError(
             "branches are compared at equal tokens",
@@ -171,7 +183,9 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
     return next(iter(counts.values()))
 
 
-def _measure(validation: Folders, tokenizer: Tokenizer, settings: TrainSettings) -> Callable[[Checkpoint], dict[str, Loss]]:
+def _measure(
+    validation: Folders, tokenizer: Tokenizer, settings: TrainSettings
+) -> Callable[[Checkpoint], dict[str, Loss]]:
     def measure(checkpoint: Checkpoint) -> dict[str, Loss]:
         return validate(
             model_of(checkpoint, device_of(settings.device), DTYPES[settings.resolved_precision]),

@@ -135,7 +135,9 @@ class Checkpoint:
             try:
                 return load_file(path)
             except SafetensorError as error:
-                raise _damaged(f"{self.folder}/{file}", f"not a safetensors file: {error}") from None
+                raise _damaged(
+                    f"{self.folder}/{file}", f"not a safetensors file: {error}"
+                ) from None
 
     @contextlib.contextmanager
     def _checked(self, file: str) -> Iterator[Path]:
@@ -148,7 +150,8 @@ class Checkpoint:
             found = file_record(path)
             if found != record:
                 raise _damaged(
-                    full, f"{found.bytes} bytes with checksum {found.checksum}, written were {record.bytes} with {record.checksum}"
+                    full,
+                    f"{found.bytes} bytes with checksum {found.checksum}, written were {record.bytes} with {record.checksum}",
                 )
             yield path
 
@@ -172,8 +175,14 @@ def save(
     name = folder_name(state.step)
     with _writing_folder(store) as folder:
         with _room(store.full(name)):
-            save_file({key: value.detach().contiguous().cpu() for key, value in weights.items()}, folder / WEIGHTS)
-            save_file({key: value.detach().contiguous().cpu() for key, value in moments.items()}, folder / MOMENTS)
+            save_file(
+                {key: value.detach().contiguous().cpu() for key, value in weights.items()},
+                folder / WEIGHTS,
+            )
+            save_file(
+                {key: value.detach().contiguous().cpu() for key, value in moments.items()},
+                folder / MOMENTS,
+            )
             for file, content in files.items():
                 (folder / file).write_bytes(content)
             records = {path.name: file_record(path) for path in sorted(folder.iterdir())}
@@ -219,7 +228,11 @@ def at_step(store: Store | str | os.PathLike[str], step: int) -> Checkpoint:
     steps = saved(place)
     if step not in steps:
         raise UserError(
-            "no checkpoint of this step", file=place.full(FOLDER), found=step, allowed=steps, fix="choose a step that was saved"
+            "no checkpoint of this step",
+            file=place.full(FOLDER),
+            found=step,
+            allowed=steps,
+            fix="choose a step that was saved",
         )
     return _read(place, folder_name(step))
 
@@ -266,7 +279,9 @@ def _read(store: Store, name: str) -> Checkpoint:
     file = f"{store.full(name)}/{STATE}"
     size = store.size(f"{name}/{STATE}")
     if size is None:
-        raise UserError("no checkpoint here", file=file, fix="name a folder checkpoints/step-… of a run")
+        raise UserError(
+            "no checkpoint here", file=file, fix="name a folder checkpoints/step-… of a run"
+        )
     if size > _LARGEST_STATE:
         raise _damaged(file, f"{size} bytes")
     try:
@@ -290,7 +305,9 @@ def _read(store: Store, name: str) -> Checkpoint:
         return Checkpoint(store, name, CheckpointState.model_validate(facts))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _damaged(file, f"{'.'.join(str(place) for place in first['loc'])}: {first['msg']}") from None
+        raise _damaged(
+            file, f"{'.'.join(str(place) for place in first['loc'])}: {first['msg']}"
+        ) from None
 
 
 def _state_names(store: Store) -> list[str]:
@@ -308,7 +325,10 @@ def _checksum(facts: dict[str, Any]) -> str:
 
 def _damaged(file: str, found: str) -> UserError:
     return UserError(
-        "the checkpoint is damaged", file=file, found=found, fix="restore it from a copy, or remove its folder to go on from the one before"
+        "the checkpoint is damaged",
+        file=file,
+        found=found,
+        fix="restore it from a copy, or remove its folder to go on from the one before",
     )
 
 

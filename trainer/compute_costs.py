@@ -56,7 +56,9 @@ class Memory:
 def memory(config: ModelConfig, micro_batch_tokens: int) -> Memory:
     """Bytes to train ``config`` in fp32 with micro-batches of ``micro_batch_tokens``; masks of documents not counted."""
     weights = FP32 * count_parameters(config).allocated
-    return Memory(weights, weights, 2 * weights, FP32 * micro_batch_tokens * activations_per_token(config))
+    return Memory(
+        weights, weights, 2 * weights, FP32 * micro_batch_tokens * activations_per_token(config)
+    )
 
 
 def activations_per_token(config: ModelConfig) -> int:

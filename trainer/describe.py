@@ -34,11 +34,22 @@ class Row:
         return f"{text} {self.unit}".rstrip()
 
 
-def describe(config: ModelConfig, *, sequence_length: int = 4096, micro_batch_tokens: int | None = None, peak: float = 0.01) -> list[Row]:
+def describe(
+    config: ModelConfig,
+    *,
+    sequence_length: int = 4096,
+    micro_batch_tokens: int | None = None,
+    peak: float = 0.01,
+) -> list[Row]:
     """All rows of ``config``. Compute and memory speak of windows of ``sequence_length`` tokens; a micro-batch is one
     window unless given in tokens; ``peak`` is the global learning rate."""
     tokens = sequence_length if micro_batch_tokens is None else micro_batch_tokens
-    return [*_shape(config), *_parameters(config), *_multipliers(config, peak), *_costs(config, sequence_length, tokens)]
+    return [
+        *_shape(config),
+        *_parameters(config),
+        *_multipliers(config, peak),
+        *_costs(config, sequence_length, tokens),
+    ]
 
 
 def _shape(config: ModelConfig) -> list[Row]:
@@ -61,7 +72,12 @@ def _parameters(config: ModelConfig) -> list[Row]:
     counts = count_parameters(config)
     return [
         Row("parameters", "non-embedding", counts.non_embedding, rule="Table 2's counting rule"),
-        Row("parameters", "embedding", counts.embedding, rule="vocabulary * width" if config.tied else "2 * vocabulary * width"),
+        Row(
+            "parameters",
+            "embedding",
+            counts.embedding,
+            rule="vocabulary * width" if config.tied else "2 * vocabulary * width",
+        ),
         Row("parameters", "total", counts.total),
         Row("parameters", "padding", counts.padding, rule="held in memory, always zero"),
     ]
@@ -72,8 +88,18 @@ def _multipliers(config: ModelConfig, peak: float) -> list[Row]:
     return [
         Row("multipliers", "width multiplier m", multiplier, rule="width / dim_model_base"),
         Row("multipliers", "embedding output", config.scale_emb, rule="scale_emb"),
-        Row("multipliers", "residual branch", config.residual_multiplier, rule="scale_depth / sqrt(layers)"),
-        Row("multipliers", "attention scores", config.attention_multiplier, rule="1 / sqrt(head size)"),
+        Row(
+            "multipliers",
+            "residual branch",
+            config.residual_multiplier,
+            rule="scale_depth / sqrt(layers)",
+        ),
+        Row(
+            "multipliers",
+            "attention scores",
+            config.attention_multiplier,
+            rule="1 / sqrt(head size)",
+        ),
         Row("multipliers", "logits", 1.0 / multiplier, rule="1 / m"),
         Row("multipliers", "embedding init std", config.init_std, rule="init_std"),
         Row("multipliers", "hidden init std", config.hidden_std, rule="init_std / sqrt(m)"),
@@ -86,10 +112,22 @@ def _costs(config: ModelConfig, sequence_length: int, micro_batch_tokens: int) -
     needed = memory(config, micro_batch_tokens)
     return [
         Row("compute", "per token, paper", flops_per_token(config), "FLOP", "6 N"),
-        Row("compute", "per token, exact", exact_flops_per_token(config, sequence_length), "FLOP", "head and causal attention included"),
+        Row(
+            "compute",
+            "per token, exact",
+            exact_flops_per_token(config, sequence_length),
+            "FLOP",
+            "head and causal attention included",
+        ),
         Row("memory", "weights", needed.weights, "bytes", "fp32"),
         Row("memory", "gradients", needed.gradients, "bytes", "fp32"),
         Row("memory", "moments", needed.moments, "bytes", "fp32, two"),
-        Row("memory", "activations", needed.activations, "bytes", f"fp32, micro-batch of {micro_batch_tokens:,} tokens"),
+        Row(
+            "memory",
+            "activations",
+            needed.activations,
+            "bytes",
+            f"fp32, micro-batch of {micro_batch_tokens:,} tokens",
+        ),
         Row("memory", "total", needed.total, "bytes"),
     ]

@@ -40,14 +40,19 @@ class GenerateSettings(BaseModel):
     context: Annotated[int, Field(ge=1)] = 256
 
 
-def speaker(checkpoint: Checkpoint | str | os.PathLike[str], device: str = "auto") -> tuple[Model, Tokenizer]:
+def speaker(
+    checkpoint: Checkpoint | str | os.PathLike[str], device: str = "auto"
+) -> tuple[Model, Tokenizer]:
     """Model, in fp32 on a :func:`~trainer.precision.device_of`, and tokenizer of a checkpoint. Raises: UserError when it is damaged."""
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))
 
 
 def generate(
-    model: Model, tokenizer: Tokenizer, prompts: Sequence[str | Sequence[int]], settings: GenerateSettings | None = None
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    settings: GenerateSettings | None = None,
 ) -> list[str]:
     """What the model says after each prompt, up to the document's end.
 
@@ -56,8 +61,16 @@ def generate(
     chosen = settings or GenerateSettings()
     texts = []
     for prompt in prompts:
-        ids = [tokenizer.bos_id, *tokenizer.encode_text(prompt)] if isinstance(prompt, str) else list(prompt)
-        texts.append(tokenizer.decode_tokens(continuation(model, ids, tokenizer.eos_id, chosen), controls=False))
+        ids = (
+            [tokenizer.bos_id, *tokenizer.encode_text(prompt)]
+            if isinstance(prompt, str)
+            else list(prompt)
+        )
+        texts.append(
+            tokenizer.decode_tokens(
+                continuation(model, ids, tokenizer.eos_id, chosen), controls=False
+            )
+        )
     return texts
 
 
@@ -76,7 +89,9 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> 
 
 
 @torch.inference_mode()
-def continuation(model: Model, prompt: Sequence[int], eos: int, settings: GenerateSettings) -> list[int]:
+def continuation(
+    model: Model, prompt: Sequence[int], eos: int, settings: GenerateSettings
+) -> list[int]:
     """The ids after a prompt, EOS left out. Raises: UserError when the prompt is empty."""
     if not prompt:
         raise UserError("nothing to continue", field="prompt", fix="begin with BOS")
@@ -98,7 +113,9 @@ def pick(scores: torch.Tensor, settings: GenerateSettings, generator: torch.Gene
     """The next token by its scores (V,)."""
     if settings.temperature == 0:
         return int(scores.argmax())
-    chances, order = torch.softmax(scores.double() / settings.temperature, -1).sort(descending=True, stable=True)
+    chances, order = torch.softmax(scores.double() / settings.temperature, -1).sort(
+        descending=True, stable=True
+    )
     before = chances.cumsum(-1) - chances
     chances = torch.where(before < settings.top_p, chances, 0.0)
     return int(order[torch.multinomial(chances, 1, generator=generator)])

@@ -44,7 +44,9 @@ def residual_norm(rows: int, width: int, size: int = BF16) -> Cost:
     return Cost(rows * (4 * width * size + FP32))
 
 
-def residual_norm_backward(rows: int, width: int, size: int = BF16, *, folded: bool = False) -> Cost:
+def residual_norm_backward(
+    rows: int, width: int, size: int = BF16, *, folded: bool = False
+) -> Cost:
     """Read dy, the stream and its gradient, r; write the gradients of stream and branch, one tensor where the scale is ``folded``
     into the products around."""
     return Cost(rows * ((4 if folded else 5) * width * size + FP32))
@@ -70,24 +72,36 @@ def swiglu_backward(rows: int, ff: int, size: int = BF16, *, recompute: bool = F
     return Cost((6 if recompute else 5) * rows * ff * size)
 
 
-def product(rows: int, inputs: int, outputs: int, size: int = BF16, *, result: int | None = None) -> Cost:
+def product(
+    rows: int, inputs: int, outputs: int, size: int = BF16, *, result: int | None = None
+) -> Cost:
     """(rows, inputs) by (inputs, outputs), the result in ``result`` bytes per value where that is not ``size``."""
-    moved = (rows * inputs + inputs * outputs) * size + rows * outputs * (size if result is None else result)
+    moved = (rows * inputs + inputs * outputs) * size + rows * outputs * (
+        size if result is None else result
+    )
     return Cost(moved, 2 * rows * inputs * outputs)
 
 
-def product_backward(rows: int, inputs: int, outputs: int, size: int = BF16, *, result: int | None = None) -> Cost:
+def product_backward(
+    rows: int, inputs: int, outputs: int, size: int = BF16, *, result: int | None = None
+) -> Cost:
     """The gradients of both operands: two products of the same operations."""
-    return product(rows, outputs, inputs, size, result=result) + product(inputs, rows, outputs, size, result=result)
+    return product(rows, outputs, inputs, size, result=result) + product(
+        inputs, rows, outputs, size, result=result
+    )
 
 
-def attention(rows: int, window: int, heads: int, kv_heads: int, head_dim: int, size: int = BF16) -> Cost:
+def attention(
+    rows: int, window: int, heads: int, kv_heads: int, head_dim: int, size: int = BF16
+) -> Cost:
     """Two products over windows of ``window`` tokens, a token attending to (window + 1) / 2 on average; logsumexp kept per head."""
     moved = rows * (2 * (heads + kv_heads) * head_dim * size + heads * FP32)
     return Cost(moved, 2 * rows * heads * head_dim * (window + 1))
 
 
-def attention_backward(rows: int, window: int, heads: int, kv_heads: int, head_dim: int, size: int = BF16) -> Cost:
+def attention_backward(
+    rows: int, window: int, heads: int, kv_heads: int, head_dim: int, size: int = BF16
+) -> Cost:
     """Five products: the scores again, and the gradients of values, weights, queries and keys."""
     forward = attention(rows, window, heads, kv_heads, head_dim, size)
     moved = rows * ((4 * heads + 4 * kv_heads) * head_dim * size + heads * FP32)
@@ -111,7 +125,9 @@ def cross_entropy_rows(tokens: int, padded_vocab: int, size: int = BF16) -> Cost
 
 def head_products(tokens: int, width: int, padded_vocab: int, size: int = BF16) -> Cost:
     """Logits, and from their gradients those of hidden states and head: three products, forward and backward together."""
-    return product(tokens, width, padded_vocab, size) + product_backward(tokens, width, padded_vocab, size)
+    return product(tokens, width, padded_vocab, size) + product_backward(
+        tokens, width, padded_vocab, size
+    )
 
 
 def head_gradient_sums(tokens: int, width: int, padded_vocab: int) -> Cost:
@@ -122,7 +138,9 @@ def head_gradient_sums(tokens: int, width: int, padded_vocab: int) -> Cost:
 
 def gradient_sums(parameters: int, micro_steps: int, size: int = BF16) -> Cost:
     """Gradients made in ``size`` bytes gathered in fp32 over the micro-batches of a step; none where the product itself writes fp32."""
-    return Cost(parameters * ((size + FP32) + (micro_steps - 1) * (size + 2 * FP32)) if size != FP32 else 0)
+    return Cost(
+        parameters * ((size + FP32) + (micro_steps - 1) * (size + 2 * FP32)) if size != FP32 else 0
+    )
 
 
 def gradient_norm(parameters: int) -> Cost:

@@ -123,7 +123,11 @@ def check_plan(plan: Plan, settings: TrainSettings, tokenizer: Tokenizer) -> Non
     for field, found, planned in pairs:
         if found != planned:
             raise UserError(
-                "the plan was frozen for another", field=field, found=found, allowed=[planned], fix="freeze the plan again, or set it back"
+                "the plan was frozen for another",
+                field=field,
+                found=found,
+                allowed=[planned],
+                fix="freeze the plan again, or set it back",
             )
 
 
@@ -149,7 +153,13 @@ def _steps(
         while run.step < last and stop.signal is None:
             report = _timed(updates)
             training_seconds += report.seconds
-            _record(run, metrics, measured, report, looked=run.step % run.settings.validate_every == 0 or run.step in ends)
+            _record(
+                run,
+                metrics,
+                measured,
+                report,
+                looked=run.step % run.settings.validate_every == 0 or run.step in ends,
+            )
             asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
             if asked or stop.signal is not None or run.step == last:
                 metrics.flush()
@@ -183,21 +193,32 @@ def _timed(updates: Iterator[StepReport]) -> StepReport:
     return dataclasses.replace(report, seconds=time.perf_counter() - clock)
 
 
-def _record(run: Run, metrics: Metrics, measured: HeldOut | None, report: StepReport, looked: bool) -> None:
+def _record(
+    run: Run, metrics: Metrics, measured: HeldOut | None, report: StepReport, looked: bool
+) -> None:
     """A step's metrics; where ``looked``, also what was shown so far and the losses on held-out documents."""
     metrics.record(TRAIN, report.line())
     shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    speed = {"seconds": report.seconds, "tokens_per_second": shown / report.seconds, "peak_bytes": peak}
+    speed = {
+        "seconds": report.seconds,
+        "tokens_per_second": shown / report.seconds,
+        "peak_bytes": peak,
+    }
     metrics.record(TIME, {"step": run.step, **speed})
     if looked:
         metrics.record(DATA, run.shown())
     if looked and measured is not None:
         losses = measured.losses(run.model)
-        metrics.record(VALIDATION, {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}})
+        metrics.record(
+            VALIDATION,
+            {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}},
+        )
 
 
-def _source(store: Store, resume: bool, start: Checkpoint | None) -> tuple[Checkpoint | None, dict[str, object] | None]:
+def _source(
+    store: Store, resume: bool, start: Checkpoint | None
+) -> tuple[Checkpoint | None, dict[str, object] | None]:
     """The checkpoint to go on from, and the parent of a branch."""
     own = checkpoint.latest(store)
     if own is not None and not resume:
@@ -211,10 +232,15 @@ def _source(store: Store, resume: bool, start: Checkpoint | None) -> tuple[Check
         return own, own.state.parent
     if start is None:
         return None, None
-    return start, {"step": start.state.step, "weights": start.state.files[checkpoint.WEIGHTS].checksum}
+    return start, {
+        "step": start.state.step,
+        "weights": start.state.files[checkpoint.WEIGHTS].checksum,
+    }
 
 
-def _held_out(validation: Folders | None, tokenizer: Tokenizer, settings: TrainSettings) -> HeldOut | None:
+def _held_out(
+    validation: Folders | None, tokenizer: Tokenizer, settings: TrainSettings
+) -> HeldOut | None:
     if not validation:
         return None
     return held_out(

@@ -51,7 +51,9 @@ NOTHING = Loss(0.0, 0.0, 0.0)
 def token_bytes(tokenizer: Tokenizer) -> NDArray[np.int64]:
     """Bytes each id decodes to, (V,); 0 for control marks."""
     vocabulary = tokenizer.vocabulary
-    return np.where(np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)), 0, np.diff(vocabulary.offsets)).astype(np.int64)
+    return np.where(
+        np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)), 0, np.diff(vocabulary.offsets)
+    ).astype(np.int64)
 
 
 def by_source(
@@ -68,6 +70,15 @@ def by_source(
     ``sources`` (S names), ``sizes`` (V,) bytes per id. Sums run in float64 over rows in order, so they do not depend on micro-batches.
     """
     wide = weights.astype(np.float64)
-    rows = np.stack([np.where(weights > 0, nats * wide, 0.0).sum(1), wide.sum(1), (wide * sizes[targets]).sum(1)])
+    rows = np.stack(
+        [
+            np.where(weights > 0, nats * wide, 0.0).sum(1),
+            wide.sum(1),
+            (wide * sizes[targets]).sum(1),
+        ]
+    )
     sums = np.stack([np.bincount(source, weights=row, minlength=len(sources)) for row in rows])
-    return {sources[index]: Loss(*(float(value) for value in sums[:, index])) for index in np.unique(source)}
+    return {
+        sources[index]: Loss(*(float(value) for value in sums[:, index]))
+        for index in np.unique(source)
+    }

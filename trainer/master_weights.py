@@ -27,14 +27,22 @@ class MasterUpdate:
     Raises: ValueError for parameters that are not fp32 and contiguous.
     """
 
-    def __init__(self, groups: Sequence[ParameterGroup], betas: tuple[float, float], eps: float, compute: torch.dtype | None) -> None:
+    def __init__(
+        self,
+        groups: Sequence[ParameterGroup],
+        betas: tuple[float, float],
+        eps: float,
+        compute: torch.dtype | None,
+    ) -> None:
         self.parameters = [parameter for group in groups for parameter in group.parameters]
         odd = [parameter.dtype for parameter in self.parameters if parameter.dtype != torch.float32]
         if odd:
             raise ValueError(f"masters are made of fp32 parameters, not {odd[0]}")
         self.betas, self.eps = betas, eps
         self._masters = [parameter.detach() for parameter in self.parameters]
-        self._firsts, self._seconds = ([torch.zeros_like(master) for master in self._masters] for _ in range(2))
+        self._firsts, self._seconds = (
+            [torch.zeros_like(master) for master in self._masters] for _ in range(2)
+        )
         self._copies: list[Tensor] = []
         if compute == torch.bfloat16:
             self._copies = [master.to(torch.bfloat16) for master in self._masters]
@@ -44,7 +52,9 @@ class MasterUpdate:
                     parameter.grad_dtype = torch.float32
         self._table = TensorTable(self._masters, self._firsts, self._seconds, self._copies)
 
-        rules = [(group.lr_multiplier, group.weight_decay) for group in groups for _ in group.parameters]
+        rules = [
+            (group.lr_multiplier, group.weight_decay) for group in groups for _ in group.parameters
+        ]
         device = self._table.device
         self._rules = torch.tensor(rules, dtype=torch.float32, device=device)
         self._powers = torch.tensor(betas, dtype=torch.float64, device=device)
@@ -100,6 +110,8 @@ class MasterUpdate:
         """The gradients, each contiguous and aligned."""
         for parameter in self.parameters:
             gradient = parameter.grad
-            if gradient is not None and (not gradient.is_contiguous() or gradient.data_ptr() % ALIGNMENT):
+            if gradient is not None and (
+                not gradient.is_contiguous() or gradient.data_ptr() % ALIGNMENT
+            ):
                 parameter.grad = gradient.clone(memory_format=torch.contiguous_format)
         return [parameter.grad for parameter in self.parameters]

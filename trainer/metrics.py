@@ -38,7 +38,11 @@ class JsonLines:
         """Open the file and cut it back to lines of at most ``step``."""
         self.store, self.name = store, name
         raw = whole_lines(store, name)
-        content = b"".join(line + b"\n" for line in raw.splitlines() if parse_line(line, store, name)["step"] <= step)
+        content = b"".join(
+            line + b"\n"
+            for line in raw.splitlines()
+            if parse_line(line, store, name)["step"] <= step
+        )
         if store.size(name) not in (None, len(content)):
             store.write(name, content)
         self._unsent: list[bytes] = []
@@ -79,7 +83,9 @@ class Metrics:
 
     def __init__(self, store: Store, step: int, tensorboard: bool = True) -> None:
         """``step``: updates made before; later lines are removed."""
-        self.lines = {series: JsonLines(store, f"{FOLDER}/{series}.jsonl", step) for series in SERIES}
+        self.lines = {
+            series: JsonLines(store, f"{FOLDER}/{series}.jsonl", step) for series in SERIES
+        }
         self._board = board(store, step) if tensorboard and store.local else None
 
     def __enter__(self) -> Metrics:
@@ -142,7 +148,12 @@ def read_series(store: Store | str | os.PathLike[str], series: str = TRAIN) -> l
 
 def encode_line(line: Mapping[str, Any]) -> bytes:
     """One line of JSON; numbers keep every bit, those that are not finite become null."""
-    return json.dumps(_finite(dict(line)), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return (
+        json.dumps(
+            _finite(dict(line)), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+        + b"\n"
+    )
 
 
 def flat(line: Mapping[str, Any], above: str = "") -> list[tuple[str, float]]:
@@ -161,7 +172,9 @@ def board(store: Store, step: int) -> Any:
     # an import of seconds that reading a series does not need
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(store.full(f"{FOLDER}/tensorboard"), purge_step=step + 1 if step else None, flush_secs=30)
+    return SummaryWriter(
+        store.full(f"{FOLDER}/tensorboard"), purge_step=step + 1 if step else None, flush_secs=30
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -88,9 +88,13 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:  # noqa: N803
         rows, tokens, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(rows, tokens, self.heads + 2 * self.kv_heads, self.head_dim)
-        q, k, v = (part.transpose(1, 2) for part in rotated_qkv(qkv, *angles, self.heads, self.kv_heads))
+        q, k, v = (
+            part.transpose(1, 2) for part in rotated_qkv(qkv, *angles, self.heads, self.kv_heads)
+        )
         mixed = attention(q, k, v, self.scale, mask)  # (B, H, T, K)
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(rows, tokens, self.heads * self.head_dim))
+        out: Tensor = self.out(
+            mixed.transpose(1, 2).reshape(rows, tokens, self.heads * self.head_dim)
+        )
         return out
 
 
@@ -104,7 +108,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:  # noqa: N803
         gate_up = self.gate_up(x_BTD)  # (B, T, 2F)
-        return self.down(swiglu(gate_up)) if self.down.float8 else swiglu_linear(gate_up, self.down.weight)
+        return (
+            self.down(swiglu(gate_up))
+            if self.down.float8
+            else swiglu_linear(gate_up, self.down.weight)
+        )
 
 
 class Layer(nn.Module):
@@ -128,9 +136,13 @@ class Layer(nn.Module):
         if branch_BTD is None:
             normed = self.attention_norm(stream_BTD)
         else:
-            stream_BTD, normed = self.attention_norm.join(branch_BTD, stream_BTD, self.residual_multiplier)  # noqa: N806
+            stream_BTD, normed = self.attention_norm.join(
+                branch_BTD, stream_BTD, self.residual_multiplier
+            )  # noqa: N806
         attended = self.attention(normed, angles, mask)
-        stream_BTD, normed = self.feed_forward_norm.join(attended, stream_BTD, self.residual_multiplier)  # noqa: N806
+        stream_BTD, normed = self.feed_forward_norm.join(
+            attended, stream_BTD, self.residual_multiplier
+        )  # noqa: N806
         return stream_BTD, self.feed_forward(normed)
 
 
@@ -144,7 +156,9 @@ class Model(nn.Module):
         self.embedding = nn.Parameter(torch.zeros(config.padded_vocab, config.width))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)
-        self.head = None if config.tied else nn.Parameter(torch.zeros(config.padded_vocab, config.width))
+        self.head = (
+            None if config.tied else nn.Parameter(torch.zeros(config.padded_vocab, config.width))
+        )
 
     def forward(self, tokens: Tensor, positions: Tensor, documents: Tensor | None = None) -> Tensor:
         """Hidden states (B, T, D), normed: ready for the head, which divides by m.
@@ -164,7 +178,9 @@ class Model(nn.Module):
 
     def matrices(self) -> Iterator[tuple[str, Matrix]]:
         """The layers' matrices by path, in order."""
-        yield from ((path, module) for path, module in self.named_modules() if isinstance(module, Matrix))
+        yield from (
+            (path, module) for path, module in self.named_modules() if isinstance(module, Matrix)
+        )
 
     @property
     def head_weight(self) -> Tensor:
@@ -173,9 +189,14 @@ class Model(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., V) of ``hidden`` (..., D); the padding of the vocabulary is left out."""
-        return F.linear(hidden, self.head_weight[: self.config.vocab_size]) / self.config.width_multiplier
+        return (
+            F.linear(hidden, self.head_weight[: self.config.vocab_size])
+            / self.config.width_multiplier
+        )
 
-    def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def loss(
+        self, hidden: Tensor, targets: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of weighted negative log-likelihoods in nats (fp32), sum of weights, and the nll of each token (B, T).
 
         ``targets`` (B, T) int64 below the vocabulary size (also where the weight is 0), ``weights`` (B, T) fp32.

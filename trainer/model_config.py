@@ -48,11 +48,26 @@ class ModelConfig:
         for name in _COUNTS:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError("a model needs whole sizes", field=f"model.{name}", found=value, fix="give an integer of at least 1")
+                raise UserError(
+                    "a model needs whole sizes",
+                    field=f"model.{name}",
+                    found=value,
+                    fix="give an integer of at least 1",
+                )
         for name in _POSITIVE:
             value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-                raise UserError("a model needs positive scales", field=f"model.{name}", found=value, fix="give a finite number above 0")
+            if (
+                not isinstance(value, int | float)
+                or isinstance(value, bool)
+                or not math.isfinite(value)
+                or value <= 0
+            ):
+                raise UserError(
+                    "a model needs positive scales",
+                    field=f"model.{name}",
+                    found=value,
+                    fix="give a finite number above 0",
+                )
             object.__setattr__(self, name, float(value))
         if self.heads % self.kv_heads:
             raise UserError(
@@ -62,7 +77,12 @@ class ModelConfig:
                 allowed=[count for count in range(1, self.heads + 1) if self.heads % count == 0],
             )
         if self.head_dim % 2:
-            raise UserError("rotary positions turn pairs", field="model.head_dim", found=self.head_dim, fix="give an even head size")
+            raise UserError(
+                "rotary positions turn pairs",
+                field="model.head_dim",
+                found=self.head_dim,
+                fix="give an even head size",
+            )
 
     @property
     def padded_vocab(self) -> int:
@@ -99,8 +119,18 @@ class ModelConfig:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
-                raise UserError("a model has no such setting", field="model", found=name, allowed=fields)
-        missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
+                raise UserError(
+                    "a model has no such setting", field="model", found=name, allowed=fields
+                )
+        missing = [
+            name
+            for name, field in fields.items()
+            if field.default is dataclasses.MISSING and name not in values
+        ]
         if missing:
-            raise UserError(f"the model lacks {', '.join(missing)}", field="model", fix="name a preset or give the whole shape")
+            raise UserError(
+                f"the model lacks {', '.join(missing)}",
+                field="model",
+                fix="name a preset or give the whole shape",
+            )
         return cls(**values)

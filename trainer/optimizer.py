@@ -52,10 +52,16 @@ class AdamW:
     ) -> None:
         self.groups = tuple(groups)
         self.named: dict[str, nn.Parameter] = {
-            name: parameter for group in self.groups for name, parameter in zip(group.names, group.parameters, strict=True)
+            name: parameter
+            for group in self.groups
+            for name, parameter in zip(group.names, group.parameters, strict=True)
         }
-        plain = compute != torch.bfloat16 and all(parameter.device.type == "cpu" for parameter in self.named.values())
-        self._update: TorchUpdate | MasterUpdate = (TorchUpdate if plain else MasterUpdate)(self.groups, betas, eps, compute)
+        plain = compute != torch.bfloat16 and all(
+            parameter.device.type == "cpu" for parameter in self.named.values()
+        )
+        self._update: TorchUpdate | MasterUpdate = (TorchUpdate if plain else MasterUpdate)(
+            self.groups, betas, eps, compute
+        )
 
     @property
     def updates(self) -> int:
@@ -88,7 +94,9 @@ class AdamW:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over stored ``weights`` of the same names and shapes, into masters and model."""
         with torch.no_grad():
-            for (name, parameter), master in zip(self.named.items(), self._update.masters(), strict=True):
+            for (name, parameter), master in zip(
+                self.named.items(), self._update.masters(), strict=True
+            ):
                 master.copy_(weights[name])
                 if master is not parameter:
                     parameter.copy_(master)
@@ -102,7 +110,9 @@ class AdamW:
         if set(moments) != set(self.named):
             odd = sorted(set(moments) ^ set(self.named))
             raise UserError(
-                "the optimizer's state belongs to another model", found=odd[0], fix="resume with the model the checkpoint was made of"
+                "the optimizer's state belongs to another model",
+                found=odd[0],
+                fix="resume with the model the checkpoint was made of",
             )
         for name, parameter in self.named.items():
             first, second = moments[name]
@@ -119,13 +129,20 @@ class TorchUpdate:
     """Parameters updated by torch's fused AdamW, in their own type; for a CPU, where reading a figure costs nothing."""
 
     def __init__(
-        self, groups: Sequence[ParameterGroup], betas: tuple[float, float], eps: float, compute: torch.dtype | None = None
+        self,
+        groups: Sequence[ParameterGroup],
+        betas: tuple[float, float],
+        eps: float,
+        compute: torch.dtype | None = None,
     ) -> None:
         self.groups = groups
         self.parameters = [parameter for group in groups for parameter in group.parameters]
         self.updates = 0
         self._skip = False
-        settings = [{"params": list(group.parameters), "lr": group.lr, "weight_decay": group.weight_decay} for group in groups]
+        settings = [
+            {"params": list(group.parameters), "lr": group.lr, "weight_decay": group.weight_decay}
+            for group in groups
+        ]
         self._torch = torch.optim.AdamW(settings, betas=betas, eps=eps, fused=True)
 
     def clip(self, limit: float | None, loss: Tensor | None) -> Tensor:
@@ -153,7 +170,9 @@ class TorchUpdate:
     def moments(self) -> list[tuple[Tensor, Tensor]]:
         states = [(self._torch.state.get(parameter), parameter) for parameter in self.parameters]
         return [
-            (state[FIRST], state[SECOND]) if state else (torch.zeros_like(parameter.data), torch.zeros_like(parameter.data))
+            (state[FIRST], state[SECOND])
+            if state
+            else (torch.zeros_like(parameter.data), torch.zeros_like(parameter.data))
             for state, parameter in states
         ]
 

@@ -68,17 +68,27 @@ def kind(name: str) -> str:
     return "gain" if name.endswith("norm.weight") else "hidden"
 
 
-def parameter_groups(model: Model, config: ModelConfig, peak: float, weight_decay: float) -> list[ParameterGroup]:
+def parameter_groups(
+    model: Model, config: ModelConfig, peak: float, weight_decay: float
+) -> list[ParameterGroup]:
     """Three groups in a fixed order: ``hidden``, ``embedding``, ``gain`` (see the table above).
 
     ``peak`` is the global learning rate of the stable stage (0.01 in the paper). A tied weight appears once.
     """
-    rules = {"hidden": (1.0 / config.width_multiplier, weight_decay), "embedding": (1.0, weight_decay), "gain": (1.0, 0.0)}
+    rules = {
+        "hidden": (1.0 / config.width_multiplier, weight_decay),
+        "embedding": (1.0, weight_decay),
+        "gain": (1.0, 0.0),
+    }
     groups = []
     for group, (multiplier, decay) in rules.items():
-        members = [(name, parameter) for name, parameter in model.named_parameters() if kind(name) == group]
+        members = [
+            (name, parameter) for name, parameter in model.named_parameters() if kind(name) == group
+        ]
         names, parameters = zip(*members, strict=True)
-        groups.append(ParameterGroup(group, names, parameters, multiplier, peak * multiplier, decay))
+        groups.append(
+            ParameterGroup(group, names, parameters, multiplier, peak * multiplier, decay)
+        )
     return groups
 
 
@@ -96,7 +106,9 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _fill(tensor: Tensor, name: str, seed: int, std: float) -> None:
     """Standard normal values times ``std``, drawn in fp32 by Philox keyed with (seed, name)."""
-    key = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest(), "little")
+    key = int.from_bytes(
+        hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest(), "little"
+    )
     generator = np.random.Generator(np.random.Philox(key=key))
     rows = max(1, _DRAWN_AT_ONCE // tensor.shape[1])
     for part in tensor.split(rows):

@@ -33,7 +33,13 @@ def device_of(name: str) -> torch.device:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UserError("torch finds no GPU here", field="train.device", found=name, allowed=["auto", "cpu"], fix="leave device out")
+        raise UserError(
+            "torch finds no GPU here",
+            field="train.device",
+            found=name,
+            allowed=["auto", "cpu"],
+            fix="leave device out",
+        )
     # read at the first product; deterministic algorithms need it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda", torch.cuda.current_device())
@@ -41,7 +47,11 @@ def device_of(name: str) -> torch.device:
 
 def best_precision(device: torch.device) -> str:
     """What ``auto`` comes to."""
-    return "bf16" if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE else "fp32"
+    return (
+        "bf16"
+        if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE
+        else "fp32"
+    )
 
 
 def check_possible(precision: str, device: str, *, float8: bool = False) -> None:

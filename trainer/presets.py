@@ -18,8 +18,23 @@ PAPER_VOCABULARY = 122_753
 TINY = "tiny"
 
 
-def _shape(width: int, ff: int, heads: int, layers: int, *, kv_heads: int = 0, vocab_size: int = PAPER_VOCABULARY) -> ModelConfig:
-    return ModelConfig(vocab_size=vocab_size, width=width, layers=layers, heads=heads, kv_heads=kv_heads or heads, ff=ff)
+def _shape(
+    width: int,
+    ff: int,
+    heads: int,
+    layers: int,
+    *,
+    kv_heads: int = 0,
+    vocab_size: int = PAPER_VOCABULARY,
+) -> ModelConfig:
+    return ModelConfig(
+        vocab_size=vocab_size,
+        width=width,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads or heads,
+        ff=ff,
+    )
 
 
 PRESETS: dict[str, ModelConfig] = {

@@ -27,7 +27,11 @@ def source_digest() -> str:
 
 def software(device: torch.device) -> dict[str, str]:
     """Versions behind the bits; on a GPU also which one, and CUDA's."""
-    gpu = {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)} if device.type == "cuda" else {}
+    gpu = (
+        {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)}
+        if device.type == "cuda"
+        else {}
+    )
     return {
         **gpu,
         "python": platform.python_version(),

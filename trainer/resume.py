@@ -41,14 +41,22 @@ def restore(checkpoint: Checkpoint, optimizer: AdamW) -> None:
     optimizer.load(fitting_weights(checkpoint, optimizer.named))
     moments = checkpoint.moments()
     names = {name.removeprefix(FIRST) for name in moments if name.startswith(FIRST)}
-    pairs = {name: (moments[FIRST + name], moments[SECOND + name]) for name in names if SECOND + name in moments}
+    pairs = {
+        name: (moments[FIRST + name], moments[SECOND + name])
+        for name in names
+        if SECOND + name in moments
+    }
     optimizer.restore(pairs, checkpoint.state.step)
 
 
-def fitting_weights(checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def fitting_weights(
+    checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint. Raises: UserError when the file is damaged or their names or shapes are not those of ``own``."""
     weights = checkpoint.weights()
-    odd = sorted(weights.keys() ^ own.keys()) or sorted(name for name, value in own.items() if weights[name].shape != value.shape)
+    odd = sorted(weights.keys() ^ own.keys()) or sorted(
+        name for name, value in own.items() if weights[name].shape != value.shape
+    )
     if odd:
         raise UserError(
             "the weights are of another model",
@@ -59,7 +67,9 @@ def fitting_weights(checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]) -> 
     return weights
 
 
-def model_of(checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+def model_of(
+    checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Model:
     """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises: UserError when a file is damaged."""
     model = Model(ModelConfig.from_dict(checkpoint.state.model))
     own = dict(model.named_parameters())
@@ -71,7 +81,13 @@ def model_of(checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: 
 
 
 def check_fits(
-    checkpoint: Checkpoint, *, plan: Plan, config: ModelConfig, settings: TrainSettings, schedule: ScheduleSpec, tokenizer_hash: str
+    checkpoint: Checkpoint,
+    *,
+    plan: Plan,
+    config: ModelConfig,
+    settings: TrainSettings,
+    schedule: ScheduleSpec,
+    tokenizer_hash: str,
 ) -> None:
     """Raises: UserError naming the first thing in which the run differs from what the checkpoint already did."""
     state = checkpoint.state
@@ -84,9 +100,21 @@ def check_fits(
     _check_same(checkpoint, "train", recorded, settings.fixed())
     before = ScheduleSpec.model_validate(state.schedule)
     if before != schedule:
-        changed = next((step for step in range(1, state.step + 1) if rate(before, step) != rate(schedule, step)), None)
+        changed = next(
+            (
+                step
+                for step in range(1, state.step + 1)
+                if rate(before, step) != rate(schedule, step)
+            ),
+            None,
+        )
         if changed is not None:
-            raise _differs(checkpoint, f"learning rate of step {changed}", rate(before, changed), rate(schedule, changed))
+            raise _differs(
+                checkpoint,
+                f"learning rate of step {changed}",
+                rate(before, changed),
+                rate(schedule, changed),
+            )
     if not plan.agrees_with(state.plan_hash, state.step):
         raise UserError(
             f"the checkpoint at step {state.step} was trained with a plan that this one does not continue",
@@ -98,7 +126,9 @@ def check_fits(
         )
 
 
-def _check_same(checkpoint: Checkpoint, part: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+def _check_same(
+    checkpoint: Checkpoint, part: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             raise _differs(checkpoint, f"{part}.{name}", old.get(name), new.get(name))

@@ -50,12 +50,20 @@ class Device:
         """``H200``, or one with figures of your own: ``H200:copy=4.1,matmul=760`` in TB/s and TFLOP/s. Raises: UserError."""
         name, _, given = text.partition(":")
         if name not in DEVICES:
-            raise UserError("no such device", field="--device", found=name, allowed=DEVICES, fix="give figures: H100:copy=2.9,matmul=650")
+            raise UserError(
+                "no such device",
+                field="--device",
+                found=name,
+                allowed=DEVICES,
+                fix="give figures: H100:copy=2.9,matmul=650",
+            )
         device = DEVICES[name]
         changes: dict[str, Any] = dict(_figure(part) for part in given.split(",") if part)
         if not changes:
             return device
-        return dataclasses.replace(device, **changes, known=f"{', '.join(changes)} as given; the rest: {device.known}")
+        return dataclasses.replace(
+            device, **changes, known=f"{', '.join(changes)} as given; the rest: {device.known}"
+        )
 
     def rate(self, precision: Precision) -> float:
         """Operations/s of the layers' products."""
@@ -73,7 +81,11 @@ def _figure(text: str) -> tuple[str, float]:
     except ValueError:
         figure = 0.0
     if not 0 < figure < 1e6:
-        raise UserError("a device's figure is a positive number, in TB/s or TFLOP/s", field=f"--device {name}", found=value or "nothing")
+        raise UserError(
+            "a device's figure is a positive number, in TB/s or TFLOP/s",
+            field=f"--device {name}",
+            found=value or "nothing",
+        )
     return name, figure * TERA
 
 
@@ -110,12 +122,18 @@ class Row:
     @property
     def bound(self) -> str:
         """Which floor is the higher: ``memory`` or ``compute``."""
-        return "compute" if self.rate and self.cost.flops / self.rate > self.cost.bytes / self.copy else "memory"
+        return (
+            "compute"
+            if self.rate and self.cost.flops / self.rate > self.cost.bytes / self.copy
+            else "memory"
+        )
 
     @property
     def floor_us(self) -> float:
         """Microseconds of a call, at least."""
-        return 1e6 * (self.cost.flops / self.rate if self.bound == "compute" else self.cost.bytes / self.copy)
+        return 1e6 * (
+            self.cost.flops / self.rate if self.bound == "compute" else self.cost.bytes / self.copy
+        )
 
     @property
     def total_us(self) -> float:
@@ -180,12 +198,24 @@ class Roofline:
 
 
 def _row_json(row: Row) -> dict[str, Any]:
-    exact = {"name": row.name, "part": row.part, "calls": row.calls, "bytes": row.cost.bytes, "flops": row.cost.flops}
+    exact = {
+        "name": row.name,
+        "part": row.part,
+        "calls": row.calls,
+        "bytes": row.cost.bytes,
+        "flops": row.cost.flops,
+    }
     return {**exact, "bound": row.bound, "floor_us": row.floor_us, "total_us": row.total_us}
 
 
 def roofline(
-    config: ModelConfig, device: Device, *, tokens: int, sequence_length: int, micro_steps: int = 1, precision: Precision = "bf16"
+    config: ModelConfig,
+    device: Device,
+    *,
+    tokens: int,
+    sequence_length: int,
+    micro_steps: int = 1,
+    precision: Precision = "bf16",
 ) -> Roofline:
     """The floors of one optimizer step: ``micro_steps`` forward and backward passes over ``tokens`` tokens each, in windows of
     ``sequence_length`` that are one document, then one update. Activations are all kept; h of the SwiGLU and the scores of attention
@@ -194,7 +224,12 @@ def roofline(
     Raises: UserError for 8-bit floats on a device without them.
     """
     if not device.rate(precision):
-        raise UserError(f"{device.name} has no products in {precision}", field="--device", found=device.name, allowed=["H100", "H200"])
+        raise UserError(
+            f"{device.name} has no products in {precision}",
+            field="--device",
+            found=device.name,
+            allowed=["H100", "H200"],
+        )
     step = _Step(config, device, tokens, min(sequence_length, tokens), micro_steps, precision)
     return Roofline(
         device=device,
@@ -229,23 +264,56 @@ class _Step:
         return self.device.float32 if self.precision == "fp32" else self.device.matmul
 
     def row(self, name: str, part: Any, calls: int, cost: Cost, rate: float = 0.0) -> Row:
-        return Row(name, part, calls * (1 if part == "optimizer" else self.micro_steps), cost, rate, self.device.copy)
+        return Row(
+            name,
+            part,
+            calls * (1 if part == "optimizer" else self.micro_steps),
+            cost,
+            rate,
+            self.device.copy,
+        )
 
     def layers(self) -> Iterator[Row]:
         config, tokens, size = self.config, self.tokens, self.size
         heads = (config.heads, config.kv_heads, config.head_dim)
         layers, small = config.layers, "element by element"
         yield self.row("RMSNorm", small, 1, costs.rms_norm(tokens, config.width, size))
-        yield self.row("RMSNorm, backward", small, 1, costs.rms_norm_backward(tokens, config.width, size))
-        yield self.row("residual + RMSNorm", small, 2 * layers, costs.residual_norm(tokens, config.width, size))
-        yield self.row("residual + RMSNorm, backward", small, 2 * layers, costs.residual_norm_backward(tokens, config.width, size))
+        yield self.row(
+            "RMSNorm, backward", small, 1, costs.rms_norm_backward(tokens, config.width, size)
+        )
+        yield self.row(
+            "residual + RMSNorm", small, 2 * layers, costs.residual_norm(tokens, config.width, size)
+        )
+        yield self.row(
+            "residual + RMSNorm, backward",
+            small,
+            2 * layers,
+            costs.residual_norm_backward(tokens, config.width, size),
+        )
         yield self.row("RoPE", small, layers, costs.rope(tokens, *heads, size))
         yield self.row("RoPE, backward", small, layers, costs.rope_backward(tokens, *heads, size))
         yield self.row("SwiGLU", small, layers, costs.swiglu(tokens, config.ff, size))
-        yield self.row("SwiGLU, backward with h", small, layers, costs.swiglu_backward(tokens, config.ff, size, recompute=True))
+        yield self.row(
+            "SwiGLU, backward with h",
+            small,
+            layers,
+            costs.swiglu_backward(tokens, config.ff, size, recompute=True),
+        )
         rate = self.device.float32 if self.precision == "fp32" else self.device.attention
-        yield self.row("attention", "attention", layers, costs.attention(tokens, self.window, *heads, size), rate)
-        yield self.row("attention, backward", "attention", layers, costs.attention_backward(tokens, self.window, *heads, size), rate)
+        yield self.row(
+            "attention",
+            "attention",
+            layers,
+            costs.attention(tokens, self.window, *heads, size),
+            rate,
+        )
+        yield self.row(
+            "attention, backward",
+            "attention",
+            layers,
+            costs.attention_backward(tokens, self.window, *heads, size),
+            rate,
+        )
         for name, inputs, outputs in self.matrices():
             yield from self.linear(name, inputs, outputs)
 
@@ -261,26 +329,67 @@ class _Step:
         ]
 
     def linear(self, name: str, inputs: int, outputs: int) -> Iterator[Row]:
-        layers, rate, shape = self.config.layers, self.device.rate(self.precision), (self.tokens, inputs, outputs)
+        layers, rate, shape = (
+            self.config.layers,
+            self.device.rate(self.precision),
+            (self.tokens, inputs, outputs),
+        )
         size = 1 if self.precision == "float8" else self.size
-        yield self.row(f"product {name}", "products", layers, costs.product(*shape, size, result=self.size), rate)
-        yield self.row(f"product {name}, backward", "products", layers, costs.product_backward(*shape, size, result=self.size), rate)
+        yield self.row(
+            f"product {name}",
+            "products",
+            layers,
+            costs.product(*shape, size, result=self.size),
+            rate,
+        )
+        yield self.row(
+            f"product {name}, backward",
+            "products",
+            layers,
+            costs.product_backward(*shape, size, result=self.size),
+            rate,
+        )
         if self.precision == "float8":
             rounding = costs.float8_rounding(*shape)
             yield self.row(f"rounding for {name}", "element by element", layers, rounding)
 
     def ends(self) -> Iterator[Row]:
         config, tokens, size = self.config, self.tokens, self.size
-        yield self.row("embedding", "element by element", 1, costs.embedding(tokens, config.width, size))
-        yield self.row("embedding, backward", "element by element", 1, costs.embedding_backward(tokens, config.width, size))
-        yield self.row("head: three products", "loss", 1, costs.head_products(tokens, config.width, config.padded_vocab, size), self.half)
-        yield self.row("head: cross-entropy rows", "loss", 1, costs.cross_entropy_rows(tokens, config.padded_vocab, size))
-        yield self.row("head: gradient summed", "loss", 1, costs.head_gradient_sums(tokens, config.width, config.padded_vocab))
+        yield self.row(
+            "embedding", "element by element", 1, costs.embedding(tokens, config.width, size)
+        )
+        yield self.row(
+            "embedding, backward",
+            "element by element",
+            1,
+            costs.embedding_backward(tokens, config.width, size),
+        )
+        yield self.row(
+            "head: three products",
+            "loss",
+            1,
+            costs.head_products(tokens, config.width, config.padded_vocab, size),
+            self.half,
+        )
+        yield self.row(
+            "head: cross-entropy rows",
+            "loss",
+            1,
+            costs.cross_entropy_rows(tokens, config.padded_vocab, size),
+        )
+        yield self.row(
+            "head: gradient summed",
+            "loss",
+            1,
+            costs.head_gradient_sums(tokens, config.width, config.padded_vocab),
+        )
 
     def update(self) -> Iterator[Row]:
         parameters, half = count_parameters(self.config).allocated, self.precision != "fp32"
         if half:
-            gathered = costs.gradient_sums(matrix_parameters(self.config), self.micro_steps, self.size)
+            gathered = costs.gradient_sums(
+                matrix_parameters(self.config), self.micro_steps, self.size
+            )
             yield self.row("gradients gathered in fp32", "optimizer", 1, gathered)
         yield self.row("gradient norm", "optimizer", 1, costs.gradient_norm(parameters))
         yield self.row("AdamW", "optimizer", 1, costs.adamw(parameters, copies=half))

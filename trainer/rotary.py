@@ -48,21 +48,54 @@ class Rotary:
 
     def __post_init__(self) -> None:
         if self.scaling not in SCALINGS:
-            raise UserError("no such scaling of rotary positions", field="rotary.scaling", found=self.scaling, allowed=SCALINGS)
+            raise UserError(
+                "no such scaling of rotary positions",
+                field="rotary.scaling",
+                found=self.scaling,
+                allowed=SCALINGS,
+            )
         base = 0.0 if self.scaling == "none" else 1.0
-        for name, least in (("theta", base), ("factor", 1.0), ("beta_slow", 0.0), ("beta_fast", self.beta_slow)):
+        for name, least in (
+            ("theta", base),
+            ("factor", 1.0),
+            ("beta_slow", 0.0),
+            ("beta_fast", self.beta_slow),
+        ):
             value = getattr(self, name)
-            known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            known = (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and math.isfinite(value)
+            )
             if not known or value < least or (value == least and name != "factor"):
-                bound = f"a finite number {'of at least' if name == 'factor' else 'above'} {least:g}"
-                raise UserError("rotary positions cannot be made of this", field=f"rotary.{name}", found=value, fix=f"give {bound}")
+                bound = (
+                    f"a finite number {'of at least' if name == 'factor' else 'above'} {least:g}"
+                )
+                raise UserError(
+                    "rotary positions cannot be made of this",
+                    field=f"rotary.{name}",
+                    found=value,
+                    fix=f"give {bound}",
+                )
             object.__setattr__(self, name, float(value))
         if self.scaling == "none" and self.factor != 1.0:
-            raise UserError("a factor needs a scaling", field="rotary.factor", found=self.factor, fix="give scaling: ntk or yarn")
+            raise UserError(
+                "a factor needs a scaling",
+                field="rotary.factor",
+                found=self.factor,
+                fix="give scaling: ntk or yarn",
+            )
         context = self.original_context
-        if (self.scaling == "yarn" or context is not None) and (not isinstance(context, int) or isinstance(context, bool) or context < 1):
+        if (self.scaling == "yarn" or context is not None) and (
+            not isinstance(context, int) or isinstance(context, bool) or context < 1
+        ):
             fix = "give the context that the model was trained with, in tokens"
-            raise UserError("YaRN starts from a context", field="rotary.original_context", found=context, fix=fix)
+            raise UserError(
+                "YaRN starts from a context",
+                field="rotary.original_context",
+                found=context,
+                fix=fix,
+            )
 
     @property
     def temperature(self) -> float:
@@ -74,23 +107,37 @@ class Rotary:
         exponent = torch.arange(0, head_dim, 2, dtype=torch.float64, device=device) / head_dim
         if self.scaling == "ntk":
             if head_dim < 4:
-                raise UserError("NTK-aware scaling needs two frequencies", field="model.head_dim", found=head_dim, fix="give at least 4")
+                raise UserError(
+                    "NTK-aware scaling needs two frequencies",
+                    field="model.head_dim",
+                    found=head_dim,
+                    fix="give at least 4",
+                )
             base = self.theta * self.factor ** (head_dim / (head_dim - 2))
         else:
             base = self.theta
         plain = torch.pow(base, -exponent)
         if self.scaling != "yarn":
             return plain
-        first, last = math.floor(self._channel(self.beta_fast, head_dim)), math.ceil(self._channel(self.beta_slow, head_dim))
+        first, last = (
+            math.floor(self._channel(self.beta_fast, head_dim)),
+            math.ceil(self._channel(self.beta_slow, head_dim)),
+        )
         first, last = max(first, 0), min(last, head_dim - 1)
-        ramp = (torch.arange(head_dim // 2, dtype=torch.float64, device=device) - first) / max(last - first, 0.001)
+        ramp = (torch.arange(head_dim // 2, dtype=torch.float64, device=device) - first) / max(
+            last - first, 0.001
+        )
         divided = ramp.clamp(0.0, 1.0)  # 0: as it was, 1: divided by the factor
         return plain * (1.0 - divided) + plain / self.factor * divided
 
     def _channel(self, turns: float, head_dim: int) -> float:
         """The channel, as a real number, that turns so often within the original context."""
         assert self.original_context is not None
-        return head_dim * math.log(self.original_context / (turns * 2.0 * math.pi)) / (2.0 * math.log(self.theta))
+        return (
+            head_dim
+            * math.log(self.original_context / (turns * 2.0 * math.pi))
+            / (2.0 * math.log(self.theta))
+        )
 
 
 def rotation(positions: Tensor, head_dim: int, rotary: Rotary) -> tuple[Tensor, Tensor]:
@@ -98,4 +145,8 @@ def rotation(positions: Tensor, head_dim: int, rotary: Rotary) -> tuple[Tensor, 
     frequency = rotary.frequencies(head_dim, positions.device).float()
     angle = (positions.float()[..., None] * frequency)[:, :, None, :]  # (B, T, 1, K/2)
     cos, sin = angle.cos(), angle.sin()
-    return (cos, sin) if rotary.temperature == 1.0 else (cos * rotary.temperature, sin * rotary.temperature)
+    return (
+        (cos, sin)
+        if rotary.temperature == 1.0
+        else (cos * rotary.temperature, sin * rotary.temperature)
+    )

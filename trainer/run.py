@@ -94,7 +94,14 @@ class Run:
         """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint does not fit."""
         schedule = settings.schedule_of(plan)
         if source is not None:
-            check_fits(source, plan=plan, config=config, settings=settings, schedule=schedule, tokenizer_hash=tokenizer.hash)
+            check_fits(
+                source,
+                plan=plan,
+                config=config,
+                settings=settings,
+                schedule=schedule,
+                tokenizer_hash=tokenizer.hash,
+            )
         device = device_of(settings.device)
         model = Model(config).to(device)
         if settings.float8:
@@ -102,16 +109,39 @@ class Run:
         if source is None:
             init(model, config, settings.seed)
         groups = parameter_groups(model, config, settings.schedule.peak, settings.weight_decay)
-        optimizer = AdamW(groups, betas=settings.betas, eps=settings.eps, compute=DTYPES[settings.resolved_precision])
+        optimizer = AdamW(
+            groups,
+            betas=settings.betas,
+            eps=settings.eps,
+            compute=DTYPES[settings.resolved_precision],
+        )
         history: tuple[Stretch, ...] = ()
         if source is not None:
             restore(source, optimizer)
             history = source.state.history
         step = 0 if source is None else source.state.step
-        stretch = Stretch(from_step=step, plan_hash=plan.hash, source_digest=source_digest(), software=software(device), threads=threads)
+        stretch = Stretch(
+            from_step=step,
+            plan_hash=plan.hash,
+            source_digest=source_digest(),
+            software=software(device),
+            threads=threads,
+        )
         if not history or history[-1].model_copy(update={"from_step": step}) != stretch:
             history = (*history, stretch)
-        return cls(plan, loader, tokenizer, settings, schedule, model, optimizer, token_bytes(tokenizer), history, step, parent)
+        return cls(
+            plan,
+            loader,
+            tokenizer,
+            settings,
+            schedule,
+            model,
+            optimizer,
+            token_bytes(tokenizer),
+            history,
+            step,
+            parent,
+        )
 
     def updates(self, last: int) -> Generator[StepReport]:
         """Make updates until ``last`` are done; batches are read by a thread meanwhile. Raises: UserError as :meth:`update`."""
@@ -125,7 +155,9 @@ class Run:
         Raises: UserError when the loss or the gradient is not finite; the weights are untouched then.
         """
         step = self.step + 1
-        pending = pending_loss(self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True)
+        pending = pending_loss(
+            self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True
+        )
         pending_norm = self.optimizer.clip(self.settings.clip, pending.summed)
         lr = rate(self.schedule, step)
         self.optimizer.step(lr)
@@ -140,13 +172,27 @@ class Run:
                 fix=f"lower the peak learning rate (now {self.schedule.peak}) and resume from an earlier checkpoint",
             )
         self.step = step
-        losses = by_source(found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes)
+        losses = by_source(
+            found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes
+        )
         tokens = self.plan.tokens_before(step)
-        return StepReport(step, self.plan.steps, tokens, found.loss, lr, norm, losses, tokens - self.plan.tokens_before(step - 1))
+        return StepReport(
+            step,
+            self.plan.steps,
+            tokens,
+            found.loss,
+            lr,
+            norm,
+            losses,
+            tokens - self.plan.tokens_before(step - 1),
+        )
 
     def shown(self) -> dict[str, Any]:
         """What each source has shown so far, as a line of ``metrics/data.jsonl``."""
-        sources = {part.source: {"tokens": part.tokens, "epochs": part.epochs} for part in realised(self.plan, self.step)}
+        sources = {
+            part.source: {"tokens": part.tokens, "epochs": part.epochs}
+            for part in realised(self.plan, self.step)
+        }
         return {"step": self.step, "tokens": self.plan.tokens_before(self.step), "sources": sources}
 
     def save(self, store: Store, asked: bool) -> Checkpoint:

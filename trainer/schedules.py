@@ -32,7 +32,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from artifacts.errors import UserError
 
 ScheduleKind = Literal["wsd", "cosine", "cosine_loop", "constant"]
-DecayShape = Literal["linear", "exponential", "one_minus_sqrt", "cosine", "inverse_linear", "linear_to"]
+DecayShape = Literal[
+    "linear", "exponential", "one_minus_sqrt", "cosine", "inverse_linear", "linear_to"
+]
 Steps = Annotated[int, Field(ge=0, strict=True)]
 
 _TENTH: frozenset[str] = frozenset({"exponential", "inverse_linear", "linear_to"})
@@ -52,7 +54,9 @@ class DecaySpec(BaseModel):
         if self.half_life is not None and self.shape != "exponential":
             raise ValueError(f"half_life belongs to the exponential shape, not to {self.shape}")
         if self.half_life is not None and self.final is not None:
-            raise ValueError("half_life and final both say how far an exponential decay goes: give one")
+            raise ValueError(
+                "half_life and final both say how far an exponential decay goes: give one"
+            )
         if self.shape in ("exponential", "inverse_linear") and self.final == 0:
             raise ValueError(f"a decay of shape {self.shape} never reaches 0: give final above 0")
         return self
@@ -85,11 +89,21 @@ class ScheduleSpec(BaseModel):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.decay_start is not None and self.decay_start < self.warmup:
-            raise ValueError(f"the decay starts at step {self.decay_start}, before warm-up ends at step {self.warmup}")
+            raise ValueError(
+                f"the decay starts at step {self.decay_start}, before warm-up ends at step {self.warmup}"
+            )
         if self.decay_start is not None and self.end is not None and self.end < self.decay_start:
-            raise ValueError(f"the schedule ends at step {self.end}, before its decay starts at step {self.decay_start}")
-        if self.kind in ("cosine", "cosine_loop") and self._period is not None and self._period <= self.warmup:
-            raise ValueError(f"the cosine's period ends at step {self._period}, not after warm-up, which ends at step {self.warmup}")
+            raise ValueError(
+                f"the schedule ends at step {self.end}, before its decay starts at step {self.decay_start}"
+            )
+        if (
+            self.kind in ("cosine", "cosine_loop")
+            and self._period is not None
+            and self._period <= self.warmup
+        ):
+            raise ValueError(
+                f"the cosine's period ends at step {self._period}, not after warm-up, which ends at step {self.warmup}"
+            )
         return self
 
     @property
@@ -98,12 +112,22 @@ class ScheduleSpec(BaseModel):
 
     def resolved(self, *, decay_start: int | None, end: int | None) -> ScheduleSpec:
         """This schedule with the decay's start and the end that a plan fixes; a branch is the same from another step."""
-        return ScheduleSpec.model_validate({**self.model_dump(), "decay_start": decay_start, "end": end})
+        return ScheduleSpec.model_validate(
+            {**self.model_dump(), "decay_start": decay_start, "end": end}
+        )
 
 
-def wsd(total: int, decay_steps: int, *, peak: float, warmup: int = 0, decay: DecaySpec | None = None) -> ScheduleSpec:
+def wsd(
+    total: int, decay_steps: int, *, peak: float, warmup: int = 0, decay: DecaySpec | None = None
+) -> ScheduleSpec:
     """WSD(D, d) of the paper: ``total`` steps in all, of which the last ``decay_steps`` decay."""
-    return ScheduleSpec(peak=peak, warmup=warmup, decay=decay or DecaySpec(), decay_start=total - decay_steps, end=total)
+    return ScheduleSpec(
+        peak=peak,
+        warmup=warmup,
+        decay=decay or DecaySpec(),
+        decay_start=total - decay_steps,
+        end=total,
+    )
 
 
 def rate(spec: ScheduleSpec, step: int) -> float:
@@ -120,11 +144,17 @@ def rate(spec: ScheduleSpec, step: int) -> float:
         case _:
             period = spec.end if spec.period is None else spec.period
             if period is None:
-                raise UserError("a cosine schedule needs its period", field="schedule.period", fix="give period or end, in steps")
+                raise UserError(
+                    "a cosine schedule needs its period",
+                    field="schedule.period",
+                    fix="give period or end, in steps",
+                )
             progress = (step - spec.warmup) / (period - spec.warmup)
             if spec.kind == "cosine" and progress >= 1.0:
                 return spec.peak * spec.final
-            return spec.peak * (spec.final + (1.0 - spec.final) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+            return spec.peak * (
+                spec.final + (1.0 - spec.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+            )
 
 
 def decay_factor(decay: DecaySpec, step: int, steps: int | None) -> float:
@@ -133,7 +163,9 @@ def decay_factor(decay: DecaySpec, step: int, steps: int | None) -> float:
         return float(0.5 ** (step / decay.half_life))
     if steps is None:
         raise UserError(
-            f"a decay of shape {decay.shape} needs its end", field="schedule.end", fix="give end, or a half_life to the exponential shape"
+            f"a decay of shape {decay.shape} needs its end",
+            field="schedule.end",
+            fix="give end, or a half_life to the exponential shape",
         )
     progress, floor = (step / steps if step < steps else 1.0), decay.floor
     match decay.shape:

@@ -64,7 +64,10 @@ class ModelSettings(Part):
                 found=self.vocab_size,
                 fix=f"leave vocab_size out, or give at least {vocab_size}",
             )
-        overrides = {"vocab_size": vocab_size, **self.model_dump(exclude={"preset"}, exclude_none=True)}
+        overrides = {
+            "vocab_size": vocab_size,
+            **self.model_dump(exclude={"preset"}, exclude_none=True),
+        }
         return preset(self.preset, **overrides)
 
 
@@ -85,7 +88,10 @@ class TrainSettings(Part):
     schedule: ScheduleSpec = ScheduleSpec()
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     clip: Scale | None = 1.0
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
     eps: Scale = 1e-8
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -114,7 +120,9 @@ class TrainSettings(Part):
     def _agree(self) -> TrainSettings:
         if self.batch_tokens % self.sequence_length:
             near = max(1, round(self.batch_tokens / self.sequence_length)) * self.sequence_length
-            raise ValueError(f"batch_tokens must be whole windows of {self.sequence_length} tokens; the nearest is {near}")
+            raise ValueError(
+                f"batch_tokens must be whole windows of {self.sequence_length} tokens; the nearest is {near}"
+            )
         return self
 
     @property
@@ -144,9 +152,23 @@ class TrainSettings(Part):
         """
         start = plan.decay_step
         phase = next((segment.name for segment in plan.segments if segment.decay), None)
-        begins = "leave it out: no phase is marked decay" if phase is None else f"{start}, where phase {phase!r} begins"
-        self._check_said("decay_start", start, "the schedule's decay starts where no phase marked decay begins", begins)
-        self._check_said("end", plan.steps, "the schedule ends where the phases do not", f"{plan.steps}, where the last phase ends")
+        begins = (
+            "leave it out: no phase is marked decay"
+            if phase is None
+            else f"{start}, where phase {phase!r} begins"
+        )
+        self._check_said(
+            "decay_start",
+            start,
+            "the schedule's decay starts where no phase marked decay begins",
+            begins,
+        )
+        self._check_said(
+            "end",
+            plan.steps,
+            "the schedule ends where the phases do not",
+            f"{plan.steps}, where the last phase ends",
+        )
         if start is not None and self.schedule.kind == "wsd" and start < self.schedule.warmup:
             raise UserError(
                 f"the decay starts after {start} steps, before warm-up ends",
@@ -169,11 +191,22 @@ class TrainSettings(Part):
 
     def without_ends(self) -> TrainSettings:
         """The same settings for a plan with another decay or end."""
-        return self.model_copy(update={"schedule": self.schedule.resolved(decay_start=None, end=None)})
+        return self.model_copy(
+            update={"schedule": self.schedule.resolved(decay_start=None, end=None)}
+        )
 
     def fixed(self) -> dict[str, Any]:
         """What a run cannot change once it has begun: everything that decides the past but the schedule, which is compared by its rates."""
-        names = {"sequence_length", "batch_tokens", "seed", "weight_decay", "clip", "betas", "eps", "float8"}
+        names = {
+            "sequence_length",
+            "batch_tokens",
+            "seed",
+            "weight_decay",
+            "clip",
+            "betas",
+            "eps",
+            "float8",
+        }
         return {**self.model_dump(mode="json", include=names), "precision": self.resolved_precision}
 
     def resolved(self) -> dict[str, Any]:

@@ -81,7 +81,9 @@ def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Pe
 
 def forward(model: Model, columns: Mapping[str, Tensor], part: slice) -> tuple[Tensor, Tensor]:
     """Sum of weighted nats of some windows, a scalar, and nats of each target (b, T)."""
-    tokens, positions, targets = (columns[name][part].long() for name in ("tokens", "positions", "targets"))
+    tokens, positions, targets = (
+        columns[name][part].long() for name in ("tokens", "positions", "targets")
+    )
     hidden = model(tokens, positions, columns["documents"][part])  # (b, T, d)
     nats, _, each = model.loss(hidden, targets, columns["weights"][part])
     return nats, each

@@ -46,22 +46,32 @@ class HeldOut:
                 for batch in batches:
                     nats = batch_loss(model, batch, self.rows, backward=False).nats
                     alone = np.zeros(len(nats), np.int32)
-                    loss += by_source(nats, batch.targets, batch.weights, alone, [name], self.sizes)[name]
+                    loss += by_source(
+                        nats, batch.targets, batch.weights, alone, [name], self.sizes
+                    )[name]
                 found[name] = loss
         return found
 
 
 def held_out(
-    folders: Mapping[str, str | os.PathLike[str]], tokenizer: Tokenizer, *, sequence_length: int, windows: int | None = 64, rows: int = 8
+    folders: Mapping[str, str | os.PathLike[str]],
+    tokenizer: Tokenizer,
+    *,
+    sequence_length: int,
+    windows: int | None = 64,
+    rows: int = 8,
 ) -> HeldOut:
     """Read the held-out windows of each source: at most ``windows`` of ``sequence_length`` tokens, ``rows`` at a time.
 
     Raises: UserError when a source is missing, of another tokenizer, or too short for one window.
     """
     batches = {
-        name: _windows(source_name(name), Path(folder), tokenizer, sequence_length, windows) for name, folder in sorted(folders.items())
+        name: _windows(source_name(name), Path(folder), tokenizer, sequence_length, windows)
+        for name, folder in sorted(folders.items())
     }
-    return HeldOut({source_name(name): found for name, found in batches.items()}, token_bytes(tokenizer), rows)
+    return HeldOut(
+        {source_name(name): found for name, found in batches.items()}, token_bytes(tokenizer), rows
+    )
 
 
 def validate(
@@ -74,7 +84,9 @@ def validate(
     rows: int = 8,
 ) -> dict[str, Loss]:
     """The loss of ``model`` on each held-out source; see :func:`held_out`. Names may end with ``-validation``."""
-    return held_out(folders, tokenizer, sequence_length=sequence_length, windows=windows, rows=rows).losses(model)
+    return held_out(
+        folders, tokenizer, sequence_length=sequence_length, windows=windows, rows=rows
+    ).losses(model)
 
 
 def source_name(name: str) -> str:
@@ -82,7 +94,9 @@ def source_name(name: str) -> str:
     return name.removesuffix(SUFFIX)
 
 
-def _windows(name: str, folder: Path, tokenizer: Tokenizer, length: int, most: int | None) -> tuple[Batch, ...]:
+def _windows(
+    name: str, folder: Path, tokenizer: Tokenizer, length: int, most: int | None
+) -> tuple[Batch, ...]:
     source = open_source(folder, tokenizer.hash)
     available = source.manifest.tokens // length
     if available == 0:
@@ -93,7 +107,17 @@ def _windows(name: str, folder: Path, tokenizer: Tokenizer, length: int, most: i
             fix="hold out more documents of this source, or train with shorter windows",
         )
     shown = available if most is None else min(most, available)
-    spec = MixtureSpec(phases=(Phase(name="held-out", tokens=shown * length, weights={name: 1.0}),), packing={name: "stream"})
-    plan = freeze(spec, {name: source}, sequence_length=length, batch_tokens=length, seed=SEED, bos_id=tokenizer.bos_id)
+    spec = MixtureSpec(
+        phases=(Phase(name="held-out", tokens=shown * length, weights={name: 1.0}),),
+        packing={name: "stream"},
+    )
+    plan = freeze(
+        spec,
+        {name: source},
+        sequence_length=length,
+        batch_tokens=length,
+        seed=SEED,
+        bos_id=tokenizer.bos_id,
+    )
     loader = Loader(plan, {name: folder})
     return tuple(loader.batch(window) for window in range(shown))

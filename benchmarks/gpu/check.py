@@ -32,7 +32,12 @@ UNCOMPILED = {
     "attention, packed": "where documents begin is found on the host, before compiled code",
     "linear_cross_entropy, CUDA C++ rows": "which row kernel is used is chosen outside compiled code",
 }
-LOST = ("illegal memory access", "device-side assert", "misaligned address", "unspecified launch failure")
+LOST = (
+    "illegal memory access",
+    "device-side assert",
+    "misaligned address",
+    "unspecified launch failure",
+)
 Found = dict[str, Any]
 
 
@@ -49,11 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
         record[name] = found
         if any(word in str(found.get("error")) for word in LOST):
             failed.append(name)
-            print(f"LOST    {name}: the device does no more work in this process, later checks would all fail: {found['error']}")
+            print(
+                f"LOST    {name}: the device does no more work in this process, later checks would all fail: {found['error']}"
+            )
             break
         if not found["ok"]:
             failed.append(name)
-        print(f"{'skipped' if found.get('skipped') else 'ok' if found['ok'] else 'FAILED':8}{name}  {found.get('skipped', '')}")
+        print(
+            f"{'skipped' if found.get('skipped') else 'ok' if found['ok'] else 'FAILED':8}{name}  {found.get('skipped', '')}"
+        )
     record["failed"] = failed
     record.done()
     return 1 if failed else 0
@@ -77,10 +86,19 @@ def checks(session: Session) -> Iterator[tuple[str, Callable[[], Found]]]:
     shapes = checked(session.tiny)
     for operation in OPERATIONS:
         for shape, (name, dtype) in itertools.product(shapes, DTYPES.items()):
-            yield f"{operation.name}, {shape.name}, {name}", partial(numbers, session, operation, shape, dtype)
-        for name, check in {"same bits twice": twice, "compiled": compiled, "waits for nothing": no_waiting}.items():
+            yield (
+                f"{operation.name}, {shape.name}, {name}",
+                partial(numbers, session, operation, shape, dtype),
+            )
+        for name, check in {
+            "same bits twice": twice,
+            "compiled": compiled,
+            "waits for nothing": no_waiting,
+        }.items():
             yield f"{operation.name}, {name}", partial(check, session, operation, shapes[0])
-    losses = [operation for operation in OPERATIONS if operation.name.startswith("linear_cross_entropy")]
+    losses = [
+        operation for operation in OPERATIONS if operation.name.startswith("linear_cross_entropy")
+    ]
     for loss, (name, change) in itertools.product(losses, hard_cases.LOSSES.items()):
         yield f"{loss.name}, hard: {name}", partial(hard_loss, session, loss, change, shapes[0])
     for name in hard_cases.LARGE:
@@ -97,19 +115,29 @@ def draw(session: Session, dtype: torch.dtype = torch.bfloat16) -> Draw:
 def judged(found: list[Found]) -> Found:
     """One verdict, and the worst result as a share of what it may be."""
     worst = max(found, key=lambda one: one["error"] / max(one["allowed"], 1e-300))
-    return {"ok": all(one["ok"] for one in found), "worst_share": worst["error"] / max(worst["allowed"], 1e-300), "results": found}
+    return {
+        "ok": all(one["ok"] for one in found),
+        "worst_share": worst["error"] / max(worst["allowed"], 1e-300),
+        "results": found,
+    }
 
 
 def numbers(session: Session, operation: Operation, shape: Shape, dtype: torch.dtype) -> Found:
     arguments = operation.inputs(shape, draw(session, dtype))
-    if operation.name == "linear_cross_entropy, CUDA C++ rows" and session.cuda and dtype != torch.bfloat16:
+    if (
+        operation.name == "linear_cross_entropy, CUDA C++ rows"
+        and session.cuda
+        and dtype != torch.bfloat16
+    ):
         raise CannotRunError("the row kernel in CUDA C++ takes bf16")
     if operation.name == "float8_linear":
         return judged(float8(operation, arguments, dtype))
     return judged(judge(operation, arguments))
 
 
-def hard_loss(session: Session, loss: Operation, change: Callable[[Shape, Draw], Tensors], shape: Shape) -> Found:
+def hard_loss(
+    session: Session, loss: Operation, change: Callable[[Shape, Draw], Tensors], shape: Shape
+) -> Found:
     return judged(judge(loss, change(shape, draw(session))))
 
 
@@ -125,8 +153,13 @@ def float8(operation: Operation, arguments: Tensors, dtype: torch.dtype) -> list
     above = (torch.randn(y.shape, generator=source, device=y.device) * UPWARD).to(y.dtype)
     wanted = [y, *_backward(above, *kept, arguments[1].dtype, emulated_product)]
     rounding = torch.finfo(dtype).eps
-    pairs = [(float((a - b).abs().max()), 4 * rounding * float(b.abs().max())) for a, b in zip(found, wanted, strict=True)]
-    return [{"ok": error <= allowed, "error": error, "allowed": allowed} for error, allowed in pairs]
+    pairs = [
+        (float((a - b).abs().max()), 4 * rounding * float(b.abs().max()))
+        for a, b in zip(found, wanted, strict=True)
+    ]
+    return [
+        {"ok": error <= allowed, "error": error, "allowed": allowed} for error, allowed in pairs
+    ]
 
 
 def twice(session: Session, operation: Operation, shape: Shape) -> Found:
@@ -144,7 +177,11 @@ def compiled(session: Session, operation: Operation, shape: Shape) -> Found:
     backend = "aot_eager" if session.tiny else "inductor"
     whole = torch.compile(operation.ours, fullgraph=True, backend=backend)
     with deterministic():
-        return {"ok": same_bits(*(results(run, arguments, operation.leaves) for run in (operation.ours, whole)))}
+        return {
+            "ok": same_bits(
+                *(results(run, arguments, operation.leaves) for run in (operation.ours, whole))
+            )
+        }
 
 
 def no_waiting(session: Session, operation: Operation, shape: Shape) -> Found:
@@ -166,7 +203,10 @@ def large(session: Session, operation: Operation) -> Found:
     with torch.no_grad():
         found = operation.ours(*arguments)[-kept:].clone()
         few = (arguments[0][-kept:], *arguments[1:])
-        plain, exact = (operation.plain(*(in_dtype(one, dtype) for one in few)) for dtype in (None, torch.float64))
+        plain, exact = (
+            operation.plain(*(in_dtype(one, dtype) for one in few))
+            for dtype in (None, torch.float64)
+        )
     return {"elements": arguments[0].numel(), **judged(errors([found], [plain], [exact]))}
 
 

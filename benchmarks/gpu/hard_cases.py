@@ -21,7 +21,9 @@ LARGE = {"rms_norm": 1_000_000, "swiglu": 200_000}
 
 
 def _loss_inputs(shape: Shape, draw: Draw) -> list[Any]:
-    return list(next(one for one in OPERATIONS if one.name == "linear_cross_entropy").inputs(shape, draw))
+    return list(
+        next(one for one in OPERATIONS if one.name == "linear_cross_entropy").inputs(shape, draw)
+    )
 
 
 def sure(shape: Shape, draw: Draw) -> Tensors:
@@ -63,7 +65,9 @@ def last_word(shape: Shape, draw: Draw) -> Tensors:
     """Targets at both ends of the vocabulary, next to its padding, without scale and z-loss."""
     hidden, head, targets, weights, vocab_size, *_ = _loss_inputs(shape, draw)
     head[vocab_size:] = 50.0  # padding that must not be seen
-    ends = torch.where(torch.arange(len(targets), device=targets.device) % 2 == 0, vocab_size - 1, 0)
+    ends = torch.where(
+        torch.arange(len(targets), device=targets.device) % 2 == 0, vocab_size - 1, 0
+    )
     return hidden, head, ends, weights, vocab_size, 1.0, 0.0
 
 
@@ -117,16 +121,25 @@ def adamw(session: Session) -> dict[str, Any]:
             optimizer.step(0.01)
         runs[name] = [parameter.detach() for parameter in parameters]
     exact, plain = (_formula(start, gradients, dtype) for dtype in (torch.float64, torch.float32))
-    error = max(float((a.double() - b).abs().max()) for a, b in zip(runs["ours"], exact, strict=True))
-    allowed = TIMES * max(float((a.double() - b).abs().max()) for a, b in zip(plain, exact, strict=True)) + SLACK
+    error = max(
+        float((a.double() - b).abs().max()) for a, b in zip(runs["ours"], exact, strict=True)
+    )
+    allowed = (
+        TIMES * max(float((a.double() - b).abs().max()) for a, b in zip(plain, exact, strict=True))
+        + SLACK
+    )
     same = all(torch.equal(a, b) for a, b in zip(*runs.values(), strict=True))
     return {"ok": same and error <= allowed, "error": error, "allowed": allowed, "same_bits": same}
 
 
-def _formula(start: list[Tensor], gradients: list[list[Tensor]], dtype: torch.dtype) -> list[Tensor]:
+def _formula(
+    start: list[Tensor], gradients: list[list[Tensor]], dtype: torch.dtype
+) -> list[Tensor]:
     """torch's AdamW, not fused, at rate 0.005 with decay 0.1, gradients scaled to a joint norm of 1."""
     parameters = [nn.Parameter(tensor.to(dtype)) for tensor in start]
-    optimizer = torch.optim.AdamW(parameters, lr=0.005, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, foreach=False)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=0.005, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, foreach=False
+    )
     for each in gradients:
         for parameter, gradient in zip(parameters, each, strict=True):
             parameter.grad = gradient.to(dtype)

@@ -51,20 +51,30 @@ def adamw(session: Session, shape: Shape) -> Case:
     for master, parameter in zip(masters, model.parameters(), strict=True):
         master.grad = parameter.grad
     torchs = torch.optim.AdamW(masters, lr=1e-5, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    return {"ours": partial(optimizer.step, 1e-5), "torch, fused": torchs.step}, costs.adamw(_count(model), copies=True), None
+    return (
+        {"ours": partial(optimizer.step, 1e-5), "torch, fused": torchs.step},
+        costs.adamw(_count(model), copies=True),
+        None,
+    )
 
 
 def gradient_norm(session: Session, shape: Shape) -> Case:
     model, optimizer = _parameters(session, shape)
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    runs = {"ours": partial(optimizer.clip, 1.0), "torch": partial(torch.nn.utils.get_total_norm, gradients, foreach=True)}
+    runs = {
+        "ours": partial(optimizer.clip, 1.0),
+        "torch": partial(torch.nn.utils.get_total_norm, gradients, foreach=True),
+    }
     return runs, costs.gradient_norm(_count(model)), None
 
 
 def token_gradients(session: Session, shape: Shape) -> Case:
     draw = Draw(session.device, torch.bfloat16)
     gradient = torch.zeros(shape.config.padded_vocab, shape.config.width, device=session.device)
-    tokens, dy = draw.integers(shape.config.vocab_size, shape.tokens), draw(shape.tokens, shape.config.width)
+    tokens, dy = (
+        draw.integers(shape.config.vocab_size, shape.tokens),
+        draw(shape.tokens, shape.config.width),
+    )
     runs = {
         "ours": partial(add_token_gradients_, gradient, tokens, dy, 12.0),
         "torch, index_add": lambda: gradient.index_add_(0, tokens, dy.float(), alpha=12.0),
@@ -79,13 +89,22 @@ def loss_rows(session: Session, shape: Shape) -> Case:
     drawn = draw(rows, shape.config.padded_vocab)
     logits = drawn.clone()
     rest = (targets, weights, shape.config.vocab_size, 1.0, 0.0, True)
-    wide: Callable[[], tuple[Tensor, Tensor]] = lambda: torch_cross_entropy_rows(logits.float(), *rest)  # noqa: E731
+    wide: Callable[[], tuple[Tensor, Tensor]] = lambda: torch_cross_entropy_rows(
+        logits.float(), *rest
+    )  # noqa: E731
     # the reference is what a CPU runs
     runs: dict[str, Callable[[], Any]] = {"ours" if not session.cuda else "torch": wide}
     if session.cuda:
-        triton, cuda = partial(launch_cross_entropy_rows, logits, *rest), partial(launch_cuda_rows, logits, *rest)
+        triton, cuda = (
+            partial(launch_cross_entropy_rows, logits, *rest),
+            partial(launch_cuda_rows, logits, *rest),
+        )
         runs = {"ours": triton, "ours, CUDA C++": cuda, **runs}
-    return runs, costs.cross_entropy_rows(rows, shape.config.padded_vocab), partial(logits.copy_, drawn)
+    return (
+        runs,
+        costs.cross_entropy_rows(rows, shape.config.padded_vocab),
+        partial(logits.copy_, drawn),
+    )
 
 
 CASES: dict[str, Callable[[Session, Shape], Case]] = {

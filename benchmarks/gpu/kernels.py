@@ -26,7 +26,9 @@ Found = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    session = begin(__doc__, [("--operations", {"nargs": "*", "help": "names, of all unless given"})], arguments)
+    session = begin(
+        __doc__, [("--operations", {"nargs": "*", "help": "names, of all unless given"})], arguments
+    )
     record = Record(session, "kernels")
     rates = {"copy": timing.copy_bandwidth(session), "product": timing.product_rate(session)}
     record["measured_rates"] = rates
@@ -43,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
             if session.options.operations and operation.name not in session.options.operations:
                 continue
             name = f"{operation.name}, {shape.name}"
-            found[name] = attempt(session, lambda o=operation, s=shape: measure(session, o, s, rates))
+            found[name] = attempt(
+                session, lambda o=operation, s=shape: measure(session, o, s, rates)
+            )
             record["operations"] = found
             print(f"{name}: {shown(found[name])}", flush=True)
     record["clocks_after"] = clocks() if session.cuda else {}
@@ -66,13 +70,22 @@ def measure(session: Session, operation: Operation, shape: Shape, rates: dict[st
     arguments = operation.inputs(shape, Draw(session.device, torch.bfloat16))
     ours = operation.timed() if operation.timed else operation.ours
     others = peers.variants(operation, "aot_eager" if session.tiny else "inductor")
-    found: Found = {"failed_peers": {name: run for name, run in others.items() if isinstance(run, str)}}
+    found: Found = {
+        "failed_peers": {name: run for name, run in others.items() if isinstance(run, str)}
+    }
     runs = {"ours": ours, **{name: run for name, run in others.items() if not isinstance(run, str)}}
     if operation.backward is None:
         both = {name: whole_pass(run, arguments, operation.leaves) for name, run in runs.items()}
-        return {**found, "forward and backward": timed(session, both, operation.forward(shape), rates, found["failed_peers"])}
+        return {
+            **found,
+            "forward and backward": timed(
+                session, both, operation.forward(shape), rates, found["failed_peers"]
+            ),
+        }
     forward = {name: without_gradients(run, arguments) for name, run in runs.items()}
-    found["forward"] = timed(session, forward, operation.forward(shape), rates, found["failed_peers"])
+    found["forward"] = timed(
+        session, forward, operation.forward(shape), rates, found["failed_peers"]
+    )
     runs["ours"] = operation.ours
     backward: dict[str, Callable[[], Any]] = {}
     for name, run in runs.items():
@@ -80,11 +93,18 @@ def measure(session: Session, operation: Operation, shape: Shape, rates: dict[st
             backward[name] = backward_pass(run, arguments, operation.leaves)
         except Exception as error:
             found["failed_peers"][f"{name}, backward"] = repr(error)
-    found["backward"] = timed(session, backward, operation.backward(shape), rates, found["failed_peers"])
+    found["backward"] = timed(
+        session, backward, operation.backward(shape), rates, found["failed_peers"]
+    )
     return found
 
 
-def update(session: Session, make: Callable[[Session, Shape], in_place.Case], shape: Shape, rates: dict[str, float]) -> Found:
+def update(
+    session: Session,
+    make: Callable[[Session, Shape], in_place.Case],
+    shape: Shape,
+    rates: dict[str, float],
+) -> Found:
     """A kernel that writes into its arguments."""
     runs, cost, prepare = make(session, shape)
     failed: dict[str, str] = {}
@@ -110,7 +130,12 @@ def timed(
             failed[name] = repr(error)
     times = timing.interleaved(session, working, prepare)
     floor = 1e6 * max(cost.bytes / rates["copy"], cost.flops / rates["product"])
-    found: Found = {"microseconds": times, "bytes": cost.bytes, "flops": cost.flops, "floor_us": floor}
+    found: Found = {
+        "microseconds": times,
+        "bytes": cost.bytes,
+        "flops": cost.flops,
+        "floor_us": floor,
+    }
     found["share_of_floor"] = {name: floor / time["median"] for name, time in times.items()}
     others = {name: time["median"] for name, time in times.items() if name != "ours"}
     if "ours" in times and others:
@@ -129,24 +154,35 @@ def without_gradients(run: Callable[..., Any], arguments: Tensors) -> Callable[[
 
 def with_leaves(arguments: Tensors, leaves: tuple[int, ...]) -> list[Any]:
     """Arguments of which those at ``leaves`` take a gradient."""
-    return [argument.detach().clone().requires_grad_() if place in leaves else argument for place, argument in enumerate(arguments)]
+    return [
+        argument.detach().clone().requires_grad_() if place in leaves else argument
+        for place, argument in enumerate(arguments)
+    ]
 
 
-def whole_pass(run: Callable[..., Any], arguments: Tensors, leaves: tuple[int, ...]) -> Callable[[], Any]:
+def whole_pass(
+    run: Callable[..., Any], arguments: Tensors, leaves: tuple[int, ...]
+) -> Callable[[], Any]:
     taken = with_leaves(arguments, leaves)
 
     def once() -> Any:
         made = [output for output in outputs_of(run(*taken)) if output.requires_grad]
-        return torch.autograd.grad(made, [taken[place] for place in leaves], [torch.ones_like(output) for output in made])
+        return torch.autograd.grad(
+            made, [taken[place] for place in leaves], [torch.ones_like(output) for output in made]
+        )
 
     return once
 
 
-def backward_pass(run: Callable[..., Any], arguments: Tensors, leaves: tuple[int, ...]) -> Callable[[], Any]:
+def backward_pass(
+    run: Callable[..., Any], arguments: Tensors, leaves: tuple[int, ...]
+) -> Callable[[], Any]:
     taken = with_leaves(arguments, leaves)
     made = [output for output in outputs_of(run(*taken)) if output.requires_grad]
     above = [torch.randn_like(output) for output in made]
-    return lambda: torch.autograd.grad(made, [taken[place] for place in leaves], above, retain_graph=True)
+    return lambda: torch.autograd.grad(
+        made, [taken[place] for place in leaves], above, retain_graph=True
+    )
 
 
 def shown(found: Found) -> str:

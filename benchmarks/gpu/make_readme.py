@@ -55,7 +55,9 @@ same run. What a step could reach is told without a GPU by `windtunnel model des
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="compare only")
     page = render(read_results(RESULTS))
     if parser.parse_args().check:
@@ -67,8 +69,15 @@ def main() -> int:
 
 def read_results(folder: Path) -> dict[str, Result]:
     """Measurements by file name without suffix: those of a GPU at real sizes."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-    return {name: result for name, result in found.items() if not result["tiny"] and result["machine"]["device"] == "cuda"}
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
+    return {
+        name: result
+        for name, result in found.items()
+        if not result["tiny"] and result["machine"]["device"] == "cuda"
+    }
 
 
 def render(results: dict[str, Result]) -> str:
@@ -82,7 +91,11 @@ def lines(results: dict[str, Result]) -> Iterator[str]:
     for check in CHECKS:
         result = results.get(check.file)
         figure = None if result is None else check.figure(result)
-        day = NEVER if result is None or figure is None else f"{result['measured']}, {result['machine']['name']}{partly(result)}"
+        day = (
+            NEVER
+            if result is None or figure is None
+            else f"{result['measured']}, {result['machine']['name']}{partly(result)}"
+        )
         yield f"| {check.name} | {check.shows} | {check.target} | {day} | {figure or ''} |"
 
 

@@ -81,12 +81,16 @@ def plain_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, weight.shape, weight, eps)
 
 
-def plain_residual_norm(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor]:
+def plain_residual_norm(
+    branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+) -> tuple[Tensor, Tensor]:
     stream = torch.add(residual, branch, alpha=scale)
     return stream, F.rms_norm(stream, weight.shape, weight, eps)
 
 
-def plain_rotated_qkv(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, ...]:
+def plain_rotated_qkv(
+    qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int
+) -> tuple[Tensor, ...]:
     qk, v = qkv.split((heads + kv_heads, kv_heads), 2)
     first, second = qk.chunk(2, -1)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), -1).to(qkv.dtype)
@@ -103,7 +107,13 @@ def plain_swiglu_linear(gate_up: Tensor, weight: Tensor) -> Tensor:
 
 
 def plain_linear_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, logit_scale: float, z_loss: float
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    logit_scale: float,
+    z_loss: float,
 ) -> tuple[Tensor, Tensor]:
     precision = torch.promote_types(hidden.dtype, torch.float32)
     logits = F.linear(hidden, head[:vocab_size]).to(precision) * logit_scale
@@ -116,12 +126,22 @@ def plain_embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
     return F.embedding(tokens, table) * scale
 
 
-def plain_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor | None) -> Tensor:
+def plain_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor | None
+) -> Tensor:
     mask = None
     if documents is not None:
         same = documents[:, :, None] == documents[:, None, :]
         mask = same.tril()[:, None].to(q.device)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    return F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
 
 
 def sparing_rotated_qkv(qkv: Tensor, *rest: Any) -> tuple[Tensor, ...]:
@@ -129,15 +149,25 @@ def sparing_rotated_qkv(qkv: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     return rotated_qkv(qkv.clone(), *rest)
 
 
-def our_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor | None) -> Tensor:
+def our_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor | None
+) -> Tensor:
     """Attention as the model calls it, where documents begin included."""
     return attention(q, k, v, scale, document_bounds(documents, q.device))
 
 
 def our_loss(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, scale: float, z_loss: float
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    scale: float,
+    z_loss: float,
 ) -> tuple[Tensor, Tensor]:
-    return linear_cross_entropy(hidden, head, targets, weights, vocab_size, logit_scale=scale, z_loss=z_loss)
+    return linear_cross_entropy(
+        hidden, head, targets, weights, vocab_size, logit_scale=scale, z_loss=z_loss
+    )
 
 
 def our_loss_in_cuda(*arguments: Any) -> tuple[Tensor, Tensor]:
@@ -166,7 +196,17 @@ def attention_of_bounds() -> Callable[..., Any]:
 
 def _qkv(shape: Shape, draw: Draw) -> Tensors:
     config = shape.config
-    angle = torch.rand(shape.rows, shape.window, 1, config.head_dim // 2, generator=draw.source, device=draw.device) * 6
+    angle = (
+        torch.rand(
+            shape.rows,
+            shape.window,
+            1,
+            config.head_dim // 2,
+            generator=draw.source,
+            device=draw.device,
+        )
+        * 6
+    )
     qkv = draw(shape.rows, shape.window, config.heads + 2 * config.kv_heads, config.head_dim)
     return qkv, angle.cos(), angle.sin(), config.heads, config.kv_heads
 
@@ -179,13 +219,19 @@ def _streams(shape: Shape, draw: Draw) -> Tensors:
 
 def _heads(shape: Shape, draw: Draw) -> Tensors:
     config = shape.config
-    sizes = [(shape.rows, heads, shape.window, config.head_dim) for heads in (config.heads, config.kv_heads, config.kv_heads)]
+    sizes = [
+        (shape.rows, heads, shape.window, config.head_dim)
+        for heads in (config.heads, config.kv_heads, config.kv_heads)
+    ]
     return (*(draw(*size) for size in sizes), config.attention_multiplier)
 
 
 def packed_documents(shape: Shape) -> Tensor:
     """Documents of many lengths in each window (B, T), on the CPU: a new one begins at each token with chance 16 / T."""
-    begins = torch.rand(shape.rows, shape.window, generator=torch.Generator().manual_seed(1)) < 16 / shape.window
+    begins = (
+        torch.rand(shape.rows, shape.window, generator=torch.Generator().manual_seed(1))
+        < 16 / shape.window
+    )
     return begins.cumsum(1)
 
 
@@ -208,13 +254,25 @@ def _attention_sizes(shape: Shape) -> tuple[int, int, int, int, int]:
 def _loss_cost(shape: Shape) -> Cost:
     tokens, width, padded = shape.tokens, shape.config.width, shape.config.padded_vocab
     rows = costs.cross_entropy_rows(tokens, padded)
-    return costs.head_products(tokens, width, padded) + rows + costs.head_gradient_sums(tokens, width, padded)
+    return (
+        costs.head_products(tokens, width, padded)
+        + rows
+        + costs.head_gradient_sums(tokens, width, padded)
+    )
 
 
 def _packed(shape: Shape, whole: Cost) -> Cost:
     """Of the products only those inside documents."""
-    places = torch.unique(packed_documents(shape) + 2 * shape.window * torch.arange(shape.rows)[:, None], return_counts=True)[1]
-    return Cost(whole.bytes, whole.flops * int((places * (places + 1)).sum()) // (shape.rows * shape.window * (shape.window + 1)))
+    places = torch.unique(
+        packed_documents(shape) + 2 * shape.window * torch.arange(shape.rows)[:, None],
+        return_counts=True,
+    )[1]
+    return Cost(
+        whole.bytes,
+        whole.flops
+        * int((places * (places + 1)).sum())
+        // (shape.rows * shape.window * (shape.window + 1)),
+    )
 
 
 OPERATIONS = [
@@ -257,13 +315,20 @@ OPERATIONS = [
     ),
     Operation(
         name="swiglu_linear",
-        inputs=lambda s, draw: (draw(s.tokens, 2 * s.config.ff), draw(s.config.width, s.config.ff, scale=s.config.ff**-0.5)),
+        inputs=lambda s, draw: (
+            draw(s.tokens, 2 * s.config.ff),
+            draw(s.config.width, s.config.ff, scale=s.config.ff**-0.5),
+        ),
         ours=swiglu_linear,
         plain=plain_swiglu_linear,
         leaves=(0, 1),
-        forward=lambda s: costs.swiglu(s.tokens, s.config.ff) + costs.product(s.tokens, s.config.ff, s.config.width),
+        forward=lambda s: (
+            costs.swiglu(s.tokens, s.config.ff)
+            + costs.product(s.tokens, s.config.ff, s.config.width)
+        ),
         backward=lambda s: (
-            costs.swiglu_backward(s.tokens, s.config.ff, recompute=True) + costs.product_backward(s.tokens, s.config.ff, s.config.width)
+            costs.swiglu_backward(s.tokens, s.config.ff, recompute=True)
+            + costs.product_backward(s.tokens, s.config.ff, s.config.width)
         ),
     ),
     Operation(
@@ -286,7 +351,11 @@ OPERATIONS = [
     ),
     Operation(
         name="embedding",
-        inputs=lambda s, draw: (draw.integers(s.config.vocab_size, s.tokens), draw(s.config.padded_vocab, s.config.width), SCALE_EMB),
+        inputs=lambda s, draw: (
+            draw.integers(s.config.vocab_size, s.tokens),
+            draw(s.config.padded_vocab, s.config.width),
+            SCALE_EMB,
+        ),
         ours=embedding,
         plain=plain_embedding,
         leaves=(1,),
@@ -314,11 +383,16 @@ OPERATIONS = [
     ),
     Operation(
         name="float8_linear",
-        inputs=lambda s, draw: (draw(s.tokens, s.config.width), draw(2 * s.config.ff, s.config.width, scale=s.config.width**-0.5)),
+        inputs=lambda s, draw: (
+            draw(s.tokens, s.config.width),
+            draw(2 * s.config.ff, s.config.width, scale=s.config.width**-0.5),
+        ),
         ours=float8_linear,
         plain=F.linear,
         leaves=(0, 1),
         forward=lambda s: costs.product(s.tokens, s.config.width, 2 * s.config.ff, 1, result=2),
-        backward=lambda s: costs.product_backward(s.tokens, s.config.width, 2 * s.config.ff, 1, result=2),
+        backward=lambda s: costs.product_backward(
+            s.tokens, s.config.width, 2 * s.config.ff, 1, result=2
+        ),
     ),
 ]

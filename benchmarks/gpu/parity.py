@@ -44,12 +44,25 @@ def main(arguments: list[str] | None = None) -> int:
                 losses[str(seed)] = curve(session.device, name, config, batches, seed)
                 record["losses"] = runs
     record["emulated"] = not session.cuda
-    record["difference"] = {name: differences(runs["fp32"], found, steps) for name, found in runs.items() if name != "fp32"}
+    record["difference"] = {
+        name: differences(runs["fp32"], found, steps)
+        for name, found in runs.items()
+        if name != "fp32"
+    }
     if session.cuda:
         here = runs["fp32"][str(session.options.seeds[0])][:CPU_STEPS]
         seed = session.options.seeds[0]
-        there = curve(torch.device("cpu"), "fp32", config, batches_of(config, rows, window, CPU_STEPS, seed), seed)
-        record["fp32_on_cpu"] = {"steps": CPU_STEPS, "largest_difference": max(abs(a - b) for a, b in zip(here, there, strict=True))}
+        there = curve(
+            torch.device("cpu"),
+            "fp32",
+            config,
+            batches_of(config, rows, window, CPU_STEPS, seed),
+            seed,
+        )
+        record["fp32_on_cpu"] = {
+            "steps": CPU_STEPS,
+            "largest_difference": max(abs(a - b) for a, b in zip(here, there, strict=True)),
+        }
     record.done()
     return 0
 
@@ -60,12 +73,19 @@ def precisions(session: Session) -> list[str]:
     return ["fp32", "bf16", *(["float8"] if capable else [])]
 
 
-def batches_of(config: ModelConfig, rows: int, window: int, steps: int, seed: int) -> list[TokenBatch]:
+def batches_of(
+    config: ModelConfig, rows: int, window: int, steps: int, seed: int
+) -> list[TokenBatch]:
     """One for each step, on the host: all precisions are shown the same."""
-    return [pattern_batch(config, rows, window, torch.device("cpu"), seed=1_000_003 * seed + step) for step in range(steps)]
+    return [
+        pattern_batch(config, rows, window, torch.device("cpu"), seed=1_000_003 * seed + step)
+        for step in range(steps)
+    ]
 
 
-def curve(device: torch.device, precision: str, config: ModelConfig, batches: list[TokenBatch], seed: int) -> list[float]:
+def curve(
+    device: torch.device, precision: str, config: ModelConfig, batches: list[TokenBatch], seed: int
+) -> list[float]:
     """The loss of each step in nats per token, at a rate that warms up and then stays."""
     trainee = Trainee.build(config, device, precision, seed)
     losses = []
@@ -79,9 +99,14 @@ def last(steps: int) -> int:
     return max(1, steps // 10)
 
 
-def differences(reference: dict[str, list[float]], found: dict[str, list[float]], steps: int) -> Found:
+def differences(
+    reference: dict[str, list[float]], found: dict[str, list[float]], steps: int
+) -> Found:
     """Final losses, their differences seed by seed, and how far seeds of the reference lie apart."""
-    ends = [{seed: statistics.fmean(losses[-last(steps) :]) for seed, losses in each.items()} for each in (reference, found)]
+    ends = [
+        {seed: statistics.fmean(losses[-last(steps) :]) for seed, losses in each.items()}
+        for each in (reference, found)
+    ]
     by_seed = {seed: ends[1][seed] - ends[0][seed] for seed in ends[0]}
     values = list(ends[0].values())
     return {

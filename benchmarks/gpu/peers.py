@@ -52,7 +52,9 @@ def _liger_rms_norm() -> Run:
 def _liger_residual_norm() -> Run:
     function = _of("liger_kernel.ops.fused_add_rms_norm", "LigerFusedAddRMSNormFunction")
 
-    def run(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor]:
+    def run(
+        branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+    ) -> tuple[Tensor, Tensor]:
         y, stream = function.apply(branch, residual, weight, eps)
         return stream, y
 
@@ -65,8 +67,12 @@ def _liger_swiglu() -> Run:
 
 
 def _liger_loss() -> Run:
-    function = _of("liger_kernel.transformers.fused_linear_cross_entropy", "LigerFusedLinearCrossEntropyLoss")(reduction="sum")
-    return lambda hidden, head, targets, weights, vocab_size, *_: (function(head[:vocab_size], hidden, targets),)
+    function = _of(
+        "liger_kernel.transformers.fused_linear_cross_entropy", "LigerFusedLinearCrossEntropyLoss"
+    )(reduction="sum")
+    return lambda hidden, head, targets, weights, vocab_size, *_: (
+        function(head[:vocab_size], hidden, targets),
+    )
 
 
 def _liger_rotated_qkv() -> Run:
@@ -87,7 +93,9 @@ def _quack_rms_norm() -> Run:
 
 def _quack_loss() -> Run:
     function = _of("quack.linear_cross_entropy", "chunked_linear_cross_entropy")
-    return lambda hidden, head, targets, weights, vocab_size, *_: (function(hidden, head[:vocab_size], targets, reduction="sum"),)
+    return lambda hidden, head, targets, weights, vocab_size, *_: (
+        function(hidden, head[:vocab_size], targets, reduction="sum"),
+    )
 
 
 LIGER: dict[str, Callable[[], Run]] = {
@@ -97,4 +105,7 @@ LIGER: dict[str, Callable[[], Run]] = {
     "rotated_qkv": _liger_rotated_qkv,
     "linear_cross_entropy": _liger_loss,
 }
-QUACK: dict[str, Callable[[], Run]] = {"rms_norm": _quack_rms_norm, "linear_cross_entropy": _quack_loss}
+QUACK: dict[str, Callable[[], Run]] = {
+    "rms_norm": _quack_rms_norm,
+    "linear_cross_entropy": _quack_loss,
+}

@@ -59,7 +59,10 @@ def attempt(session: Session, ask: Callable[[], Any]) -> Any:
 
 
 def rates(session: Session, _: list[Shape]) -> Found:
-    found = {"copy_bytes_per_second": timing.copy_bandwidth(session), "bf16_flops_per_second": timing.product_rate(session)}
+    found = {
+        "copy_bytes_per_second": timing.copy_bandwidth(session),
+        "bf16_flops_per_second": timing.product_rate(session),
+    }
     return {**found, "fp32_flops_per_second": timing.product_rate(session, torch.float32)}
 
 
@@ -68,9 +71,13 @@ def attention_backends(session: Session, shapes: list[Shape]) -> Found:
     found: Found = {}
     for shape in shapes:
         for name in BACKENDS:
-            found[f"{name}, {shape.name}"] = attempt(session, lambda n=name, s=shape: _backend_rates(session, s, getattr(SDPBackend, n)))
+            found[f"{name}, {shape.name}"] = attempt(
+                session, lambda n=name, s=shape: _backend_rates(session, s, getattr(SDPBackend, n))
+            )
         with deterministic():  # in which training runs, and which excludes cuDNN
-            flash = attempt(session, lambda s=shape: _backend_rates(session, s, SDPBackend.FLASH_ATTENTION))
+            flash = attempt(
+                session, lambda s=shape: _backend_rates(session, s, SDPBackend.FLASH_ATTENTION)
+            )
         found[f"FLASH_ATTENTION, deterministic, {shape.name}"] = flash
     return found
 
@@ -81,39 +88,66 @@ def _backend_rates(session: Session, shape: Shape, backend: SDPBackend) -> Found
 
     def run() -> Tensor:
         with sdpa_kernel([backend]):
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+            return F.scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
+            )
 
     return _attention_rates(session, shape, run, (q, k, v))
 
 
 def packed_attention(session: Session, shapes: list[Shape]) -> Found:
     """Packed documents by ``varlen_attn``: rates over the operations of whole windows, so that what is skipped counts as speed."""
-    found: Found = {"signature": sorted(_varlen_parameters()), "takes enable_gqa": "enable_gqa" in _varlen_parameters()}
+    found: Found = {
+        "signature": sorted(_varlen_parameters()),
+        "takes enable_gqa": "enable_gqa" in _varlen_parameters(),
+    }
     for shape in shapes:
         q, k, v = _heads(session, shape)
-        for name, documents in {"plain": None, "sixteen documents per window": packed_documents(shape)}.items():
+        for name, documents in {
+            "plain": None,
+            "sixteen documents per window": packed_documents(shape),
+        }.items():
             ours, scale = attention_of_bounds(), shape.config.attention_multiplier
             run = lambda o=ours, d=documents, qkv=(q, k, v), s=scale: o(*qkv, s, d)  # noqa: E731
-            found[f"{name}, {shape.name}"] = attempt(session, lambda r=run, s=shape, qkv=(q, k, v): _attention_rates(session, s, r, qkv))
+            found[f"{name}, {shape.name}"] = attempt(
+                session, lambda r=run, s=shape, qkv=(q, k, v): _attention_rates(session, s, r, qkv)
+            )
     return found
 
 
 def _heads(session: Session, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
     draw, config = Draw(session.device, torch.bfloat16), shape.config
-    sizes = [(shape.rows, heads, shape.window, config.head_dim) for heads in (config.heads, config.kv_heads, config.kv_heads)]
+    sizes = [
+        (shape.rows, heads, shape.window, config.head_dim)
+        for heads in (config.heads, config.kv_heads, config.kv_heads)
+    ]
     q, k, v = (draw(*size).requires_grad_() for size in sizes)
     return q, k, v
 
 
-def _attention_rates(session: Session, shape: Shape, run: Callable[[], Tensor], leaves: tuple[Tensor, ...]) -> Found:
+def _attention_rates(
+    session: Session, shape: Shape, run: Callable[[], Tensor], leaves: tuple[Tensor, ...]
+) -> Found:
     made = run()
     above = torch.randn_like(made)
-    runs = {"forward": run, "backward": lambda: torch.autograd.grad(made, leaves, above, retain_graph=True)}
+    runs = {
+        "forward": run,
+        "backward": lambda: torch.autograd.grad(made, leaves, above, retain_graph=True),
+    }
     times = timing.interleaved(session, runs)
     config = shape.config
     sizes = (shape.tokens, shape.window, config.heads, config.kv_heads, config.head_dim)
-    work = {"forward": costs.attention(*sizes).flops, "backward": costs.attention_backward(*sizes).flops}
-    return {part: {"microseconds": time["median"], "flops_per_second": work[part] / time["median"] * 1e6} for part, time in times.items()}
+    work = {
+        "forward": costs.attention(*sizes).flops,
+        "backward": costs.attention_backward(*sizes).flops,
+    }
+    return {
+        part: {
+            "microseconds": time["median"],
+            "flops_per_second": work[part] / time["median"] * 1e6,
+        }
+        for part, time in times.items()
+    }
 
 
 def branch_in_the_product(session: Session, shapes: list[Shape]) -> Found:
@@ -121,11 +155,22 @@ def branch_in_the_product(session: Session, shapes: list[Shape]) -> Found:
     found: Found = {}
     for shape in shapes:
         draw, config = Draw(session.device, torch.bfloat16), shape.config
-        mixed, stream = draw(shape.tokens, config.heads * config.head_dim), draw(shape.tokens, config.width)
-        out, gain, alpha = draw(config.width, mixed.shape[1], scale=0.02), draw(config.width), config.residual_multiplier
+        mixed, stream = (
+            draw(shape.tokens, config.heads * config.head_dim),
+            draw(shape.tokens, config.width),
+        )
+        out, gain, alpha = (
+            draw(config.width, mixed.shape[1], scale=0.02),
+            draw(config.width),
+            config.residual_multiplier,
+        )
         runs: dict[str, Callable[[], Any]] = {
-            "addmm, then RMSNorm": lambda s=stream, m=mixed, o=out, g=gain, a=alpha: rms_norm(torch.addmm(s, m, o.T, alpha=a), g, EPS),
-            "product, then residual RMSNorm": lambda s=stream, m=mixed, o=out, g=gain, a=alpha: residual_norm(m @ o.T, s, g, a, EPS),
+            "addmm, then RMSNorm": lambda s=stream, m=mixed, o=out, g=gain, a=alpha: rms_norm(
+                torch.addmm(s, m, o.T, alpha=a), g, EPS
+            ),
+            "product, then residual RMSNorm": lambda s=stream, m=mixed, o=out, g=gain, a=alpha: (
+                residual_norm(m @ o.T, s, g, a, EPS)
+            ),
         }
         found[shape.name] = timing.interleaved(session, runs)
     return found
@@ -137,7 +182,10 @@ def eight_bits(session: Session, shapes: list[Shape]) -> Found:
     for shape in shapes:
         draw, config = Draw(session.device, torch.bfloat16), shape.config
         x, weight = draw(shape.tokens, config.width), draw(2 * config.ff, config.width, scale=0.02)
-        runs: dict[str, Callable[[], Any]] = {"bf16": partial(F.linear, x, weight), "float8": partial(float8_linear, x, weight)}
+        runs: dict[str, Callable[[], Any]] = {
+            "bf16": partial(F.linear, x, weight),
+            "float8": partial(float8_linear, x, weight),
+        }
         found[shape.name] = timing.interleaved(session, runs)
     return found
 

@@ -62,8 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(session: Session, part: Part) -> dict[str, object]:
     """How a part ended and how long it took."""
-    options = ["--device", session.device.type, "--output", str(session.output.resolve()), *(["--tiny"] if session.tiny else [])]
-    command = [sys.executable, "-m", f"benchmarks.gpu.{part.name}", *options, *([] if session.tiny else part.arguments)]
+    options = [
+        "--device",
+        session.device.type,
+        "--output",
+        str(session.output.resolve()),
+        *(["--tiny"] if session.tiny else []),
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        f"benchmarks.gpu.{part.name}",
+        *options,
+        *([] if session.tiny else part.arguments),
+    ]
     began = time.monotonic()
     # also where Python keeps the working folder off its path
     environment = {**os.environ, "PYTHONPATH": ROOT}

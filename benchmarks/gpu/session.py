@@ -30,7 +30,13 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 TRIALS = Path("runs") / "benchmarks" / "gpu"
 PACKAGES = ("torch", "triton", "numpy", "liger-kernel", "quack-kernels")
-CLOCKS = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
+CLOCKS = (
+    "clocks.sm",
+    "clocks.mem",
+    "temperature.gpu",
+    "power.draw",
+    "clocks_throttle_reasons.active",
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,22 @@ class Session:
             torch.cuda.synchronize(self.device)
 
 
-def begin(description: str | None, extra: Sequence[tuple[str, dict[str, Any]]] = (), arguments: Sequence[str] | None = None) -> Session:
+def begin(
+    description: str | None,
+    extra: Sequence[tuple[str, dict[str, Any]]] = (),
+    arguments: Sequence[str] | None = None,
+) -> Session:
     """A session from the command line; ``extra`` are further options as (name, keywords of ``add_argument``)."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that it runs")
-    parser.add_argument("--output", type=Path, help="folder of the result; default: results/, or runs/benchmarks/gpu for a CPU or --tiny")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of the result; default: results/, or runs/benchmarks/gpu for a CPU or --tiny",
+    )
     for name, keywords in extra:
         parser.add_argument(name, **keywords)
     options = parser.parse_args(arguments)
@@ -77,7 +93,13 @@ class Record(dict[str, Any]):
 
     def __init__(self, session: Session, name: str) -> None:
         today = datetime.date.today().isoformat()
-        super().__init__(benchmark=name, partial=True, tiny=session.tiny, measured=today, machine=machine(session))
+        super().__init__(
+            benchmark=name,
+            partial=True,
+            tiny=session.tiny,
+            measured=today,
+            machine=machine(session),
+        )
         self.path = session.output / f"{name}.json"
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -95,13 +117,25 @@ class Record(dict[str, Any]):
 
 def machine(session: Session) -> dict[str, Any]:
     """The device, its driver and clocks, and versions."""
-    found: dict[str, Any] = {"device": session.device.type, "python": platform.python_version(), "packages": versions()}
+    found: dict[str, Any] = {
+        "device": session.device.type,
+        "python": platform.python_version(),
+        "packages": versions(),
+    }
     if session.cuda:
         facts = torch.cuda.get_device_properties(session.device)
-        found |= {"name": facts.name, "memory_bytes": facts.total_memory, "multiprocessors": facts.multi_processor_count}
+        found |= {
+            "name": facts.name,
+            "memory_bytes": facts.total_memory,
+            "multiprocessors": facts.multi_processor_count,
+        }
         found |= {"cuda": torch.version.cuda, "clocks": clocks()}
     else:
-        found |= {"name": platform.processor() or platform.machine(), "threads": torch.get_num_threads(), "numpy": np.__version__}
+        found |= {
+            "name": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "numpy": np.__version__,
+        }
     return found
 
 
@@ -123,4 +157,10 @@ def clocks() -> dict[str, str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         return {"unknown": str(error)}
-    return dict(zip(CLOCKS, (value.strip() for value in done.stdout.splitlines()[0].split(",")), strict=False))
+    return dict(
+        zip(
+            CLOCKS,
+            (value.strip() for value in done.stdout.splitlines()[0].split(",")),
+            strict=False,
+        )
+    )

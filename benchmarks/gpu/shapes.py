@@ -31,7 +31,12 @@ class Shape:
 
 LARGE = Shape("2.4B", preset("2.4B"), TOKENS, WINDOW)
 SMALL = Shape("1.2B", preset("1.2B", vocab_size=PAPER_VOCABULARY), TOKENS, WINDOW)
-TINY = Shape("tiny", ModelConfig(vocab_size=150, width=96, layers=2, heads=6, kv_heads=3, head_dim=16, ff=160), 48, 16)
+TINY = Shape(
+    "tiny",
+    ModelConfig(vocab_size=150, width=96, layers=2, heads=6, kv_heads=3, head_dim=16, ff=160),
+    48,
+    16,
+)
 
 
 def measured(tiny: bool) -> list[Shape]:
@@ -41,4 +46,10 @@ def measured(tiny: bool) -> list[Shape]:
 
 def checked(tiny: bool) -> list[Shape]:
     """Shapes to compare with the truth: the presets' widths, fewer tokens, and not a round number of them."""
-    return [TINY] if tiny else [replace(shape, tokens=CHECKED_TOKENS, window=CHECKED_WINDOW) for shape in (LARGE, SMALL)]
+    return (
+        [TINY]
+        if tiny
+        else [
+            replace(shape, tokens=CHECKED_TOKENS, window=CHECKED_WINDOW) for shape in (LARGE, SMALL)
+        ]
+    )

@@ -23,7 +23,9 @@ WARM_UPS = 3
 
 
 def interleaved(
-    session: Session, variants: Mapping[str, Callable[[], Any]], prepare: Callable[[], Any] | None = None
+    session: Session,
+    variants: Mapping[str, Callable[[], Any]],
+    prepare: Callable[[], Any] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Microseconds of each variant: median, lowest, highest. Slow ones get fewer rounds, so that all of them take about 2 seconds.
 
@@ -36,7 +38,9 @@ def interleaved(
             run()
     session.wait()
     once = _device_time if session.cuda else _host_time
-    flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=session.device) if session.cuda else None
+    flush = (
+        torch.empty(FLUSH_BYTES, dtype=torch.int8, device=session.device) if session.cuda else None
+    )
     count = TINY_ROUNDS
     if not session.tiny:
         whole = sum(once(run, flush, prepare) for run in variants.values())
@@ -58,7 +62,9 @@ def _nothing() -> None:
     """Nothing has to be put back."""
 
 
-def _device_time(run: Callable[[], Any], flush: torch.Tensor | None, prepare: Callable[[], Any]) -> float:
+def _device_time(
+    run: Callable[[], Any], flush: torch.Tensor | None, prepare: Callable[[], Any]
+) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     assert flush is not None
     prepare()

@@ -36,7 +36,11 @@ Found = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    session = begin(__doc__, [("--model", {"choices": [*MODELS], "help": "one of them; both unless given"})], arguments)
+    session = begin(
+        __doc__,
+        [("--model", {"choices": [*MODELS], "help": "one of them; both unless given"})],
+        arguments,
+    )
     models = {"tiny": TINY.config} if session.tiny else MODELS
     for name, config in models.items():
         if session.options.model in (None, name):
@@ -70,11 +74,15 @@ def measure(session: Session, record: Record, config: ModelConfig) -> None:
         record["eager"] = with_shares(best, config, window, device, largest)
         for layer in trainee.model.layers:
             layer.compile(backend="aot_eager" if session.tiny else "inductor")
-        record["compiled"] = with_shares(attempt(session, trainee, config, largest, window), config, window, device, largest)
+        record["compiled"] = with_shares(
+            attempt(session, trainee, config, largest, window), config, window, device, largest
+        )
     record["clocks_after"] = clocks() if session.cuda else {}
 
 
-def attempt(session: Session, trainee: Trainee, config: ModelConfig, rows: int, window: int) -> Found:
+def attempt(
+    session: Session, trainee: Trainee, config: ModelConfig, rows: int, window: int
+) -> Found:
     """Seconds per step and peak memory with ``rows`` windows; what stopped it where it does not fit."""
     batch = token_batch(config, rows, window, session.device, seed=rows)
     if session.cuda:
@@ -112,7 +120,9 @@ def room_for_twice(session: Session, found: Found, before: int) -> bool:
         return False
     peak = found["peak_bytes"]
     growth = 2 * (peak - before) if before else 0
-    return peak + growth < (1 - MARGIN) * torch.cuda.get_device_properties(session.device).total_memory
+    return (
+        peak + growth < (1 - MARGIN) * torch.cuda.get_device_properties(session.device).total_memory
+    )
 
 
 def described(session: Session) -> Device:
@@ -128,7 +138,11 @@ def with_shares(found: Found, config: ModelConfig, window: int, device: Device, 
     floors = roofline(config, device, tokens=rows * window, sequence_length=window)
     speed = found["tokens_per_second"]
     shares = {"causal": floors.mfu(speed), "palm": floors.palm_mfu(speed)}
-    ceiling = {"device": device.name, "tokens_per_second": floors.tokens_per_second, "share": speed / floors.tokens_per_second}
+    ceiling = {
+        "device": device.name,
+        "tokens_per_second": floors.tokens_per_second,
+        "share": speed / floors.tokens_per_second,
+    }
     return {**found, "mfu": shares, "ceiling": ceiling}
 
 

@@ -29,32 +29,50 @@ class TokenBatch:
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same on ``device``; documents stay on the host."""
-        return TokenBatch(*(part.to(device) for part in (self.tokens, self.targets, self.weights, self.positions)), self.documents)
+        return TokenBatch(
+            *(
+                part.to(device)
+                for part in (self.tokens, self.targets, self.weights, self.positions)
+            ),
+            self.documents,
+        )
 
 
-def token_batch(config: ModelConfig, rows: int, window: int, device: torch.device, seed: int) -> TokenBatch:
+def token_batch(
+    config: ModelConfig, rows: int, window: int, device: torch.device, seed: int
+) -> TokenBatch:
     """Random tokens, each window one document."""
     source = torch.Generator().manual_seed(seed)
     stream = torch.randint(config.vocab_size, (rows, window + 1), generator=source).to(device)
     weights = torch.ones(rows, window, device=device)
     positions = torch.arange(window, device=device).expand(rows, window).contiguous()
-    return TokenBatch(stream[:, :-1].contiguous(), stream[:, 1:].contiguous(), weights, positions, None)
+    return TokenBatch(
+        stream[:, :-1].contiguous(), stream[:, 1:].contiguous(), weights, positions, None
+    )
 
 
-def pattern_batch(config: ModelConfig, rows: int, window: int, device: torch.device, seed: int) -> TokenBatch:
+def pattern_batch(
+    config: ModelConfig, rows: int, window: int, device: torch.device, seed: int
+) -> TokenBatch:
     """Several documents per window; in three cases of four a token follows from the one before: something to learn."""
     source = torch.Generator().manual_seed(seed)
     stream = torch.randint(config.vocab_size, (rows, window + 1), generator=source)
     followed = torch.rand(rows, window, generator=source) < 0.75
     for column in range(window):
-        stream[:, column + 1] = torch.where(followed[:, column], (stream[:, column] * 7 + 3) % config.vocab_size, stream[:, column + 1])
+        stream[:, column + 1] = torch.where(
+            followed[:, column],
+            (stream[:, column] * 7 + 3) % config.vocab_size,
+            stream[:, column + 1],
+        )
     begins = torch.rand(rows, window, generator=source) < 4 / window
     begins[:, 0] = True
     place = torch.arange(window).expand(rows, window)
     positions = place - torch.where(begins, place, 0).cummax(1).values
     weights = torch.ones(rows, window)
     weights[:, :-1][begins[:, 1:]] = 0.0
-    shown = [part.contiguous().to(device) for part in (stream[:, :-1], stream[:, 1:], weights, positions)]
+    shown = [
+        part.contiguous().to(device) for part in (stream[:, :-1], stream[:, 1:], weights, positions)
+    ]
     return TokenBatch(*shown, begins.cumsum(1))
 
 
@@ -66,7 +84,15 @@ class Trainee:
     optimizer: AdamW
 
     @classmethod
-    def build(cls, config: ModelConfig, device: torch.device, precision: str, seed: int, *, quick: bool = False) -> Trainee:
+    def build(
+        cls,
+        config: ModelConfig,
+        device: torch.device,
+        precision: str,
+        seed: int,
+        *,
+        quick: bool = False,
+    ) -> Trainee:
         """``precision``: fp32, bf16 or float8 (bf16 outside products on a GPU, emulated in fp32 on a CPU).
 
         ``quick`` starts from normal values drawn on the device, which a speed does not mind.
@@ -104,4 +130,8 @@ def _fill(model: Model) -> None:
         if name.endswith("norm.weight"):
             parameter.fill_(1.0)
         else:
-            parameter.normal_(std=model.config.init_std if name in ("embedding", "head") else model.config.hidden_std)
+            parameter.normal_(
+                std=model.config.init_std
+                if name in ("embedding", "head")
+                else model.config.hidden_std
+            )

@@ -32,7 +32,9 @@ class Tiny(nn.Module):
     def __init__(self, vocab: int, longest: int) -> None:
         super().__init__()
         self.token, self.place = nn.Embedding(vocab, WIDTH), nn.Embedding(longest, WIDTH)
-        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, dropout=0.0, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            WIDTH, HEADS, 4 * WIDTH, dropout=0.0, batch_first=True, norm_first=True
+        )
         self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
         self.head = nn.Linear(WIDTH, vocab, bias=False)
 
@@ -48,9 +50,13 @@ def update(model, optimizer, item, stop):
     """One step over all ranks' windows. Returns the loss per target, and whether some rank was asked to stop."""
     logits = model(item["tokens"], item["positions"], item["documents"])  # (B, T, V)
     # (B, T)
-    nats = nn.functional.cross_entropy(logits.transpose(1, 2), item["targets"].long(), reduction="none")
+    nats = nn.functional.cross_entropy(
+        logits.transpose(1, 2), item["targets"].long(), reduction="none"
+    )
     (nats * item["weights"]).sum().backward()
-    sums = torch.tensor([(nats * item["weights"]).sum().item(), item["weights"].sum().item(), float(stop)])
+    sums = torch.tensor(
+        [(nats * item["weights"]).sum().item(), item["weights"].sum().item(), float(stop)]
+    )
     everywhere = dist.all_reduce if dist.is_initialized() else lambda tensor: None
     everywhere(sums)
     for parameter in model.parameters():
@@ -70,18 +76,31 @@ def consumed(item, world_size):
 
 
 def save(path, model, optimizer, step, plan):
-    moments = {f"{name}.{key}": optimizer.state[value][key] for name, value in model.named_parameters() for key in optimizer.state[value]}
-    save_file({**dict(model.named_parameters()), **moments}, f"{path}.new", {"step": str(step), "plan": plan.hash})
+    moments = {
+        f"{name}.{key}": optimizer.state[value][key]
+        for name, value in model.named_parameters()
+        for key in optimizer.state[value]
+    }
+    save_file(
+        {**dict(model.named_parameters()), **moments},
+        f"{path}.new",
+        {"step": str(step), "plan": plan.hash},
+    )
     os.replace(f"{path}.new", path)
 
 
 def load(path, model, optimizer, plan):
     with safe_open(path, "pt") as file:
-        step, tensors = int(file.metadata()["step"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        step, tensors = (
+            int(file.metadata()["step"]),
+            {name: file.get_tensor(name) for name in file.keys()},
+        )  # noqa: SIM118 - no dict
         assert plan.agrees_with(file.metadata()["plan"], step), "the checkpoint is of another plan"
     for name, value in model.named_parameters():
         value.data.copy_(tensors[name])
-        optimizer.state[value] = {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        optimizer.state[value] = {
+            key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
+        }
     return step
 
 
@@ -92,13 +111,20 @@ def main():
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--until-step", type=int)
     options = parser.parse_args()
-    rank, world_size, asked = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), []
+    rank, world_size, asked = (
+        int(os.environ.get("RANK", 0)),
+        int(os.environ.get("WORLD_SIZE", 1)),
+        [],
+    )
     if world_size > 1:
         dist.init_process_group("gloo")
     # the step is finished; processes that read ahead ignore it
     signal(SIGTERM, lambda number, frame: asked.append(number))
     torch.manual_seed(1)
-    model = Tiny(options.plan.sources[0].vocab_size, max(context.sequence_length for context in options.plan.contexts))
+    model = Tiny(
+        options.plan.sources[0].vocab_size,
+        max(context.sequence_length for context in options.plan.contexts),
+    )
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, foreach=False)
     path, log = options.out / "checkpoint.safetensors", options.out / "tokens.log"
     step = load(path, model, optimizer, options.plan) if path.exists() else 0
@@ -106,10 +132,21 @@ def main():
         options.out.mkdir(parents=True, exist_ok=True)
         # later steps are made again
         log.write_text("".join(log.read_text().splitlines(True)[:step]) if log.exists() else "")
-    dataset = PlanDataset(options.plan, dict(pair.split("=", 1) for pair in options.shards), rank, world_size)
+    dataset = PlanDataset(
+        options.plan, dict(pair.split("=", 1) for pair in options.shards), rank, world_size
+    )
     steps = range(step, min(options.until_step or len(dataset), len(dataset)))
-    for item in DataLoader(dataset, batch_size=None, sampler=steps, num_workers=1, worker_init_fn=lambda _: signal(SIGTERM, SIG_IGN)):
-        digest, (loss, stopped) = consumed(item, world_size), update(model, optimizer, item, bool(asked))
+    for item in DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=steps,
+        num_workers=1,
+        worker_init_fn=lambda _: signal(SIGTERM, SIG_IGN),
+    ):
+        digest, (loss, stopped) = (
+            consumed(item, world_size),
+            update(model, optimizer, item, bool(asked)),
+        )
         step += 1
         if rank == 0:
             with log.open("a") as out:

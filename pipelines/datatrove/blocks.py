@@ -77,7 +77,11 @@ class BlockUse:
     def segments(self) -> bool:
         """Whether these settings need a tokenizer: C4QualityFilter counts sentences unless told not to."""
         s = self.settings
-        lines_alone = self.block == "C4QualityFilter" and s.get("min_num_sentences") == -1 and s.get("split_paragraph", True)
+        lines_alone = (
+            self.block == "C4QualityFilter"
+            and s.get("min_num_sentences") == -1
+            and s.get("split_paragraph", True)
+        )
         return self.kind.segments and not lines_alone
 
     def check(self) -> None:
@@ -144,7 +148,11 @@ class BlockUse:
             )
         if self.block not in BLOCKS:
             raise UserError(
-                "no such datatrove block", field="block", found=self.block, allowed=sorted(BLOCKS), fix="use one of the blocks above"
+                "no such datatrove block",
+                field="block",
+                found=self.block,
+                allowed=sorted(BLOCKS),
+                fix="use one of the blocks above",
             )
 
     def _check_settings(self) -> None:
@@ -157,12 +165,19 @@ class BlockUse:
                     field=f"settings.{name}",
                     found=name,
                     allowed=allowed or None,
-                    fix="use one of the settings above" if allowed else "leave settings out: it has none",
+                    fix="use one of the settings above"
+                    if allowed
+                    else "leave settings out: it has none",
                 )
         try:
             canonical_json(self.settings)
         except (TypeError, ValueError) as error:
-            raise UserError("a setting is not a plain value", field="settings", found=error, fix="use numbers, strings and lists") from None
+            raise UserError(
+                "a setting is not a plain value",
+                field="settings",
+                found=error,
+                fix="use numbers, strings and lists",
+            ) from None
 
     def _check_words(self) -> None:
         if self.words == "whitespace" and (not self.segments or "language" in self.settings):

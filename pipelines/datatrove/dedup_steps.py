@@ -35,7 +35,15 @@ from dedup.lsh import candidate_groups
 from dedup.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.verify import MAX_COMPARISONS, greedy_keep
-from pipelines.datatrove.dedup_tables import keep_order, keys_of, read_decision, read_signatures, whole, write_decision, write_table
+from pipelines.datatrove.dedup_tables import (
+    keep_order,
+    keys_of,
+    read_decision,
+    read_signatures,
+    whole,
+    write_decision,
+    write_table,
+)
 
 SOURCE = "datatrove"
 REASON = "near_duplicate"
@@ -55,7 +63,14 @@ class MinHashSignatures(PipelineStep):  # type: ignore[misc]
     name = "Windtunnel signatures"
 
     def __init__(
-        self, folder: str, *, ngrams: int = 5, bands: int = 14, rows: int = 8, seed: int = 1, prefer: str | None = None
+        self,
+        folder: str,
+        *,
+        ngrams: int = 5,
+        bands: int = 14,
+        rows: int = 8,
+        seed: int = 1,
+        prefer: str | None = None,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -70,20 +85,39 @@ class MinHashSignatures(PipelineStep):  # type: ignore[misc]
             for document in documents:
                 self.stat_update(StatHints.total)
                 yield document
-        settings = {"ngrams": self.config.ngrams, "bands": self.config.bands, "rows": self.config.rows, "seed": self.config.seed}
-        facts = orjson.dumps({"world_size": world_size, "algorithm": self.config.algorithm, **settings})
+        settings = {
+            "ngrams": self.config.ngrams,
+            "bands": self.config.bands,
+            "rows": self.config.rows,
+            "seed": self.config.seed,
+        }
+        facts = orjson.dumps(
+            {"world_size": world_size, "algorithm": self.config.algorithm, **settings}
+        )
         table = pa.concat_tables(parts) if parts else self._signed([])
-        write_table(Store(self.folder), f"signatures/{rank:05d}.parquet", table.replace_schema_metadata({b"minhash": facts}))
+        write_table(
+            Store(self.folder),
+            f"signatures/{rank:05d}.parquet",
+            table.replace_schema_metadata({b"minhash": facts}),
+        )
 
     def _signed(self, documents: list[Document]) -> pa.Table:
         keys, signed = band_keys(_texts(documents), self.config)
-        wanted = [None if self.prefer is None else document.metadata.get(self.prefer) for document in documents]
+        wanted = [
+            None if self.prefer is None else document.metadata.get(self.prefer)
+            for document in documents
+        ]
         columns = {
             "id": _ids(documents),
-            "native_id": pa.array([str(document.id).encode("utf-8", "replace").decode() for document in documents], pa.large_string()),
+            "native_id": pa.array(
+                [str(document.id).encode("utf-8", "replace").decode() for document in documents],
+                pa.large_string(),
+            ),
             "prefer": pa.array(wanted, pa.float64()),
             "characters": pa.array([len(document.text) for document in documents], pa.int64()),
-            "bands": pa.FixedSizeListArray.from_arrays(pa.array(keys.reshape(-1)), self.config.bands, mask=pa.array(~signed)),
+            "bands": pa.FixedSizeListArray.from_arrays(
+                pa.array(keys.reshape(-1)), self.config.bands, mask=pa.array(~signed)
+            ),
         }
         return pa.table(columns)
 
@@ -101,7 +135,12 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
     name = "Windtunnel decision"
 
     def __init__(
-        self, folder: str, documents: Sequence[PipelineStep], *, verify: float = 0.7, max_comparisons: int = MAX_COMPARISONS
+        self,
+        folder: str,
+        documents: Sequence[PipelineStep],
+        *,
+        verify: float = 0.7,
+        max_comparisons: int = MAX_COMPARISONS,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -111,7 +150,12 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         if world_size != 1:
-            raise UserError("the decision sees all documents at once", field="tasks", found=world_size, fix="run this step with tasks=1")
+            raise UserError(
+                "the decision sees all documents at once",
+                field="tasks",
+                found=world_size,
+                fix="run this step with tasks=1",
+            )
         store = Store(self.folder)
         with self.track_time("decision"):
             tables, config = read_signatures(store)
@@ -120,20 +164,28 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
             keys, signed = keys_of(every, config)
             groups = candidate_groups(keys, signed)
             sets = self._sets(tables, config, groups.candidates(len(every)))
-            verdict = greedy_keep(keep_order(every), groups, sets, self.verify, self.max_comparisons)
+            verdict = greedy_keep(
+                keep_order(every), groups, sets, self.verify, self.max_comparisons
+            )
             write_decision(store, every, starts, verdict)
         self.stat_update("documents", value=len(every))
         self.stat_update("removed", value=len(verdict.document))
         yield from data or ()
 
-    def _sets(self, tables: list[pa.Table], config: MinHashConfig, wanted: NDArray[np.bool_]) -> ShingleSets:
+    def _sets(
+        self, tables: list[pa.Table], config: MinHashConfig, wanted: NDArray[np.bool_]
+    ) -> ShingleSets:
         """Shingle sets of candidates, empty ones of the others: each rank's documents are read again, one rank after another."""
         lengths, hashes, start = [np.zeros(1, np.int64)], [np.zeros(0, np.uint64)], 0
         for rank, table in enumerate(tables):
             ids, place = whole(table["id"]), 0
             for documents in _batches(self._again(rank, len(tables))):
                 _check_ids(documents, ids.slice(place, len(documents)), rank, "decision")
-                sets = shingle_sets(_texts(documents), config, wanted[start + place : start + place + len(documents)])
+                sets = shingle_sets(
+                    _texts(documents),
+                    config,
+                    wanted[start + place : start + place + len(documents)],
+                )
                 lengths.append(np.diff(sets.offsets))
                 hashes.append(sets.hashes)
                 place += len(documents)
@@ -209,21 +261,30 @@ def _batches(data: Any) -> Iterator[list[Document]]:
 
 def _texts(documents: list[Document]) -> pa.LargeStringArray:
     """Texts as Arrow; what is no Unicode in them as question marks."""
-    return pa.array([document.text.encode("utf-8", "replace").decode() for document in documents], pa.large_string())
+    return pa.array(
+        [document.text.encode("utf-8", "replace").decode() for document in documents],
+        pa.large_string(),
+    )
 
 
 def _ids(documents: list[Document]) -> pa.FixedSizeBinaryArray:
     return document_ids(SOURCE, [native_key(str(document.id)) for document in documents])
 
 
-def _check_ids(documents: list[Document], ids: pa.FixedSizeBinaryArray, rank: int, step: str) -> None:
+def _check_ids(
+    documents: list[Document], ids: pa.FixedSizeBinaryArray, rank: int, step: str
+) -> None:
     found = _ids(documents)
     if not found.equals(ids):
-        pairs = enumerate(zip(found.to_pylist(), [*ids.to_pylist(), *[None] * len(found)], strict=False))
+        pairs = enumerate(
+            zip(found.to_pylist(), [*ids.to_pylist(), *[None] * len(found)], strict=False)
+        )
         place = next(place for place, (one, other) in pairs if one != other)
         raise _others(rank, f"document {documents[place].id!r}", step)
 
 
 def _others(rank: int, found: str, step: str) -> UserError:
     fix = "let the same steps stand before signatures, decision and filter, with the same number of tasks, and sign again after a change"
-    return UserError(f"the {step} meets other documents than were signed, in rank {rank}", found=found, fix=fix)
+    return UserError(
+        f"the {step} meets other documents than were signed, in rank {rank}", found=found, fix=fix
+    )

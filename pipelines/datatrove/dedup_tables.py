@@ -37,22 +37,44 @@ def read_signatures(store: Store) -> tuple[list[pa.Table], MinHashConfig]:
     """The signatures of all ranks in order, and what they were made with. Raises: UserError."""
     first = "signatures/00000.parquet"
     if not store.exists(first):
-        raise UserError("no signatures", file=store.full(first), fix="run MinHashSignatures with this folder first")
+        raise UserError(
+            "no signatures",
+            file=store.full(first),
+            fix="run MinHashSignatures with this folder first",
+        )
     tables = [read_table(store, first)]
     facts = orjson.loads(tables[0].schema.metadata[b"minhash"])
     for rank in range(1, facts["world_size"]):
         name = f"signatures/{rank:05d}.parquet"
         if not store.exists(name):
             fix = "wait for all tasks of MinHashSignatures (depends=…), or run those that failed again"
-            raise UserError("a rank has not signed", file=store.full(name), found=f"{rank} of {facts['world_size']} ranks", fix=fix)
+            raise UserError(
+                "a rank has not signed",
+                file=store.full(name),
+                found=f"{rank} of {facts['world_size']} ranks",
+                fix=fix,
+            )
         tables.append(read_table(store, name))
         other = orjson.loads(tables[-1].schema.metadata[b"minhash"])
         if other != facts:
-            changed = ", ".join(f"{key} {facts[key]} and {other[key]}" for key in sorted(facts) if facts[key] != other[key])
-            raise UserError("signatures of several settings", file=store.full(name), found=changed, fix="empty the folder and sign again")
+            changed = ", ".join(
+                f"{key} {facts[key]} and {other[key]}"
+                for key in sorted(facts)
+                if facts[key] != other[key]
+            )
+            raise UserError(
+                "signatures of several settings",
+                file=store.full(name),
+                found=changed,
+                fix="empty the folder and sign again",
+            )
     config = MinHashConfig(facts["ngrams"], facts["bands"], facts["rows"], facts["seed"])
     if config.algorithm != facts["algorithm"]:
-        facts_of = {"found": facts["algorithm"], "allowed": [config.algorithm], "fix": "empty the folder and sign again"}
+        facts_of = {
+            "found": facts["algorithm"],
+            "allowed": [config.algorithm],
+            "fix": "empty the folder and sign again",
+        }
         raise UserError("signatures of another release", file=store.full(first), **facts_of)
     return [table.replace_schema_metadata(None) for table in tables], config
 
@@ -75,7 +97,9 @@ def keep_order(every: pa.Table) -> NDArray[np.int64]:
     return priority
 
 
-def write_decision(store: Store, every: pa.Table, starts: NDArray[np.int64], verdict: Verdict) -> None:
+def write_decision(
+    store: Store, every: pa.Table, starts: NDArray[np.int64], verdict: Verdict
+) -> None:
     """Per rank its documents' ids, with evidence where they go, and for how many they stand; the count of ranks last, when all is there."""
     store.delete(_DONE)
     rows = len(every)
@@ -97,15 +121,39 @@ def write_decision(store: Store, every: pa.Table, starts: NDArray[np.int64], ver
     store.write(_DONE, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
 
 
-def read_decision(store: Store, rank: int, world_size: int) -> tuple[pa.FixedSizeBinaryArray, dict[int, dict[str, Any]], dict[int, int]]:
+def read_decision(
+    store: Store, rank: int, world_size: int
+) -> tuple[pa.FixedSizeBinaryArray, dict[int, dict[str, Any]], dict[int, int]]:
     """A rank's ids; evidence of the documents that go, by place; how many each other one stands for, where several. Raises: UserError."""
     if not store.exists(_DONE):
-        raise UserError("nothing was decided", file=store.full(_DONE), fix="run MinHashDecision with this folder first")
+        raise UserError(
+            "nothing was decided",
+            file=store.full(_DONE),
+            fix="run MinHashDecision with this folder first",
+        )
     ranks = orjson.loads(store.read(_DONE))["ranks"]
     if ranks != world_size:
         fix = f"run with tasks={ranks}"
-        raise UserError("another number of tasks than signed", field="tasks", found=world_size, allowed=[ranks], fix=fix)
+        raise UserError(
+            "another number of tasks than signed",
+            field="tasks",
+            found=world_size,
+            allowed=[ranks],
+            fix=fix,
+        )
     table = read_table(store, f"decision/{rank:05d}.parquet")
-    kept, similarity, counts = table["duplicate_of"].to_pylist(), table["similarity"].to_pylist(), table["stands_for"].to_pylist()
-    removed = {place: {"duplicate_of": one, "similarity": similarity[place]} for place, one in enumerate(kept) if one is not None}
-    return whole(table["id"]), removed, {place: count for place, count in enumerate(counts) if count > 1}
+    kept, similarity, counts = (
+        table["duplicate_of"].to_pylist(),
+        table["similarity"].to_pylist(),
+        table["stands_for"].to_pylist(),
+    )
+    removed = {
+        place: {"duplicate_of": one, "similarity": similarity[place]}
+        for place, one in enumerate(kept)
+        if one is not None
+    }
+    return (
+        whole(table["id"]),
+        removed,
+        {place: count for place, count in enumerate(counts) if count > 1},
+    )

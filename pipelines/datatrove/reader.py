@@ -46,17 +46,29 @@ class WindtunnelReader(PipelineStep):  # type: ignore[misc]
             )
         for source in sources or ():
             if source not in record["selection"]:
-                raise UserError("no such source", file=store.root, field="sources", found=source, allowed=sorted(record["selection"]))
+                raise UserError(
+                    "no such source",
+                    file=store.root,
+                    field="sources",
+                    found=source,
+                    allowed=sorted(record["selection"]),
+                )
         self.sources = tuple(sources) if sources is not None else tuple(record["selection"])
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         yield from data or ()
         store, record = load_run(self.runs, self.run_name)
-        chunks = [chunk for chunk in map(Chunk.from_json, record["chunks"]) if chunk.source in self.sources]
+        chunks = [
+            chunk
+            for chunk in map(Chunk.from_json, record["chunks"])
+            if chunk.source in self.sources
+        ]
         for chunk in chunks[rank::world_size]:
             kept = None
             if chunk.selection is not None:
-                kept = read_parquet(store, chunk.selection.name, "selection", ["kept"])["kept"].combine_chunks()
+                kept = read_parquet(store, chunk.selection.name, "selection", ["kept"])[
+                    "kept"
+                ].combine_chunks()
             start = 0
             for batch in ChunkTexts(store, chunk).batches():
                 rows = batch if kept is None else batch.filter(kept.slice(start, batch.num_rows))

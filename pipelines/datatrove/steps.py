@@ -77,7 +77,9 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
         self.batch_bytes = int(batch_mib * (1 << 20))
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        resources = {step.name: step.rule.prepare() for step in self.steps if isinstance(step, PrepareStep)}
+        resources = {
+            step.name: step.rule.prepare() for step in self.steps if isinstance(step, PrepareStep)
+        }
         with self.exclusion_writer or contextlib.nullcontext() as writer:
             for documents in self._batches(data or ()):
                 with self.track_time("batch"):
@@ -109,7 +111,13 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
 
 def _stage(kind: str, settings: Mapping[str, Any]) -> StageSettings:
     if kind not in STAGES:
-        raise UserError("no such stage", field="stage", found=kind, allowed=sorted(STAGES), fix="use one of the stages above")
+        raise UserError(
+            "no such stage",
+            field="stage",
+            found=kind,
+            allowed=sorted(STAGES),
+            fix="use one of the stages above",
+        )
     try:
         return STAGES[kind].model_validate(dict(settings))
     except ValidationError as error:
@@ -123,7 +131,9 @@ def _stage(kind: str, settings: Mapping[str, Any]) -> StageSettings:
         ) from None
 
 
-def _apply(steps: list[Step], documents: list[Document], resources: dict[str, pa.Table]) -> list[str | None]:
+def _apply(
+    steps: list[Step], documents: list[Document], resources: dict[str, pa.Table]
+) -> list[str | None]:
     """Take documents through the steps; their text and metadata change. Returns each one's first reason, None where it stays."""
     reasons = [None if _is_unicode(document.text) else NOT_UNICODE for document in documents]
     for document, reason in zip(documents, reasons, strict=True):
@@ -134,15 +144,21 @@ def _apply(steps: list[Step], documents: list[Document], resources: dict[str, pa
     for step in [size_step(), *steps]:
         if isinstance(step, MeasureStep):
             table = None if step.resource is None else resources[step.resource]
-            signals[step.name] = pa.table(step.rule.measure(batch, table), names=[field.name for field in step.rule.fields()])
+            signals[step.name] = pa.table(
+                step.rule.measure(batch, table), names=[field.name for field in step.rule.fields()]
+            )
             if step.name != size_step().name:
                 _annotate(documents, signals[step.name])
         elif isinstance(step, RewriteStep):
-            for document, text in zip(documents, step.rule.rewrite(batch["text"]).to_pylist(), strict=True):
+            for document, text in zip(
+                documents, step.rule.rewrite(batch["text"]).to_pylist(), strict=True
+            ):
                 document.text = text
             batch = _arrow(documents)
         elif isinstance(step, ChooseStep):
-            found = step.rule.choose({name: signals[name] for name in step.rule.needs}).reason.to_pylist()
+            found = step.rule.choose(
+                {name: signals[name] for name in step.rule.needs}
+            ).reason.to_pylist()
             reasons = [before or now for before, now in zip(reasons, found, strict=True)]
     return reasons
 
@@ -153,7 +169,9 @@ def _arrow(documents: list[Document]) -> pa.RecordBatch:
     native = [str(document.id) for document in documents]
     columns: dict[str, pa.Array] = {
         "id": document_ids(SOURCE, [native_key(value) for value in native]),
-        "native_id": pa.array([value.encode("utf-8", "replace").decode() for value in native], pa.string()),
+        "native_id": pa.array(
+            [value.encode("utf-8", "replace").decode() for value in native], pa.string()
+        ),
         "text": texts,
         "text_hash": text_hashes(texts),
         "source": pa.repeat(SOURCE, len(documents)),

@@ -19,7 +19,9 @@ __all__ = ["KINDS", "Executor", "InProcessExecutor", "executor_kind", "open_exec
 KINDS = ("in-process", "dask", "datatrove")
 
 
-def open_executor(workers: int = 1, scheduler: str | None = None, kind: str | None = None) -> Executor:
+def open_executor(
+    workers: int = 1, scheduler: str | None = None, kind: str | None = None
+) -> Executor:
     """The executor of a kind. ``workers``: local processes. ``scheduler``: a Dask scheduler's address instead.
 
     Raises: UserError as :func:`executor_kind` does, and for a scheduler that does not answer.
@@ -44,7 +46,18 @@ def executor_kind(workers: int = 1, scheduler: str | None = None, kind: str | No
     if kind is None:
         return "in-process" if scheduler is None and workers <= 1 else "dask"
     if kind not in KINDS:
-        raise UserError("no such executor", field="--executor", found=kind, allowed=KINDS, fix="use one of these")
+        raise UserError(
+            "no such executor",
+            field="--executor",
+            found=kind,
+            allowed=KINDS,
+            fix="use one of these",
+        )
     if scheduler is not None and kind != "dask":
-        raise UserError("only Dask has a scheduler", field="--scheduler", found=f"--executor {kind}", fix="leave one of the two out")
+        raise UserError(
+            "only Dask has a scheduler",
+            field="--scheduler",
+            found=f"--executor {kind}",
+            fix="leave one of the two out",
+        )
     return kind

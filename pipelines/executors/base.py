@@ -19,7 +19,12 @@ class Executor(Protocol):
 
     workers: int
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[int, Result], None]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        done: Callable[[int, Result], None],
+    ) -> list[Result]:
         """Run ``function`` on every task; ``done(index, result)`` is called in this process as each ends.
 
         The list is in the order of the tasks: returning is the barrier. An exception of any task is

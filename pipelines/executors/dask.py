@@ -46,7 +46,9 @@ class DaskExecutor:
 
     def __init__(self, workers: int = 2, address: str | None = None) -> None:
         self._environment = {name: os.environ.get(name) for name in worker_environment()}
-        self._config = dask.config.set({**_CONFIG, "distributed.nanny.pre-spawn-environ": worker_environment()})
+        self._config = dask.config.set(
+            {**_CONFIG, "distributed.nanny.pre-spawn-environ": worker_environment()}
+        )
         self._cluster: LocalCluster | None = None
         logging.getLogger("distributed").setLevel(logging.ERROR)
         if address is None:
@@ -65,7 +67,12 @@ class DaskExecutor:
                 ) from error
             self.workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[int, Result], None]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        done: Callable[[int, Result], None],
+    ) -> list[Result]:
         futures = [self._client.submit(_run, function, task, pure=False) for task in tasks]
         order = {future.key: index for index, future in enumerate(futures)}
         results: dict[int, Result] = {}

@@ -43,11 +43,19 @@ class DatatroveExecutor:
     def __init__(self, workers: int = 1) -> None:
         self.workers = max(1, workers)
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[int, Result], None]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        done: Callable[[int, Result], None],
+    ) -> list[Result]:
         if not tasks:
             return []
         workers = min(self.workers, len(tasks))
-        with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder, _Exchange(tasks, workers) as exchange:
+        with (
+            tempfile.TemporaryDirectory(prefix="windtunnel-") as folder,
+            _Exchange(tasks, workers) as exchange,
+        ):
             ranks = _QuietLocalExecutor(
                 [_RunTask(function, exchange.address)],
                 tasks=len(tasks),
@@ -62,7 +70,9 @@ class DatatroveExecutor:
     def close(self) -> None:
         """Nothing to close: workers live as long as one call of :meth:`map`."""
 
-    def _collect(self, events: queue.SimpleQueue[_Event], tasks: int, done: Callable[[int, Any], None]) -> list[Any]:
+    def _collect(
+        self, events: queue.SimpleQueue[_Event], tasks: int, done: Callable[[int, Any], None]
+    ) -> list[Any]:
         """Results in the order of tasks. Raises: what a rank raised; UserError when a worker died."""
         results: dict[int, Any] = {}
         watch = _WorkerWatch()
@@ -115,7 +125,10 @@ class _Exchange:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        with contextlib.suppress(OSError, EOFError), Client(self.address, authkey=_authkey()) as link:
+        with (
+            contextlib.suppress(OSError, EOFError),
+            Client(self.address, authkey=_authkey()) as link,
+        ):
             link.send(None)
         self._thread.join()
         self._listener.close()
@@ -186,7 +199,9 @@ class _WorkerWatch:
 
     def check(self) -> None:
         """Raises: UserError once a worker has been gone for :data:`GRACE_SECONDS`."""
-        alive = {child.pid for child in multiprocess.active_children() if "PoolWorker" in child.name}
+        alive = {
+            child.pid for child in multiprocess.active_children() if "PoolWorker" in child.name
+        }
         self._seen |= alive
         if not self._seen - alive:
             return

@@ -15,7 +15,12 @@ class InProcessExecutor:
     def __init__(self) -> None:
         limit_threads()
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[int, Result], None]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        done: Callable[[int, Result], None],
+    ) -> list[Result]:
         results = []
         for index, task in enumerate(tasks):
             result = function(task)

@@ -22,7 +22,12 @@ class LentExecutor:
         self._open = open_executor
         self._inner: Executor | None = None
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[int, Result], None]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        done: Callable[[int, Result], None],
+    ) -> list[Result]:
         if self._inner is None:
             self._inner = self._open()
         return self._inner.map(function, tasks, done)

@@ -81,12 +81,16 @@ def decide_batch(index: OpenIndex, read: Read, priority: Rows) -> Decided:
     new = read.new(order)
     found = find_candidates(index.columns, new, settings.max_comparisons)
     copied = np.unique(found.stands[found.stands >= 0])
-    old, names = candidate_sets(index.head.batches, index.segments, found.earlier, copied, settings.config)
+    old, names = candidate_sets(
+        index.head.batches, index.segments, found.earlier, copied, settings.config
+    )
     wanted = np.zeros(len(read), bool)
     wanted[order] = found.wanted
     rows, parts = read.shingle_sets(wanted, settings.config)
     sets = arranged(priority[rows], parts, len(read))
-    return Decided(read, order, new, decide(new, found, old, sets, settings.verify, index.kept), names)
+    return Decided(
+        read, order, new, decide(new, found, old, sets, settings.verify, index.kept), names
+    )
 
 
 def publish_batch(
@@ -114,12 +118,25 @@ def publish_batch(
         files=[TextFile(name=ref.name, rows=ref.rows, bytes=ref.bytes, checksum=ref.checksum) for ref in refs],
     )  # fmt: skip
     stored = _segment(index, decided, file, row, rest)
-    counts = {reason: len(decided.rows(code)) + (rest.count(code) if rest else 0) for code, reason in enumerate(REASONS)}
-    facts = {"compared": decision.compared, "skipped": decision.skipped, "bounded": decision.bounded}
+    counts = {
+        reason: len(decided.rows(code)) + (rest.count(code) if rest else 0)
+        for code, reason in enumerate(REASONS)
+    }
+    facts = {
+        "compared": decision.compared,
+        "skipped": decision.skipped,
+        "bounded": decision.bounded,
+    }
     ledger = _ledger(decided)
     _write_table(out, EVIDENCE, _evidence(index, decided, stored, texts, number))
     _write_table(out, QUARANTINED, read.quarantine)
-    out.write(LEDGER, orjson.dumps([part.to_json() for part in (*read.ledgers, ledger)], option=orjson.OPT_INDENT_2) + b"\n")
+    out.write(
+        LEDGER,
+        orjson.dumps(
+            [part.to_json() for part in (*read.ledgers, ledger)], option=orjson.OPT_INDENT_2
+        )
+        + b"\n",
+    )
     digest = document_digest(read.ids, read.hashes)
     decides = {
         "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep, "texts": [ref.checksum for ref in refs],
@@ -130,11 +147,15 @@ def publish_batch(
         number=number, segment=segment, checksum=checksum, documents=digest, keep=keep, counts=counts, facts=facts, texts=texts,
         inputs=inputs,
     )  # fmt: skip
-    write_head(index.store, index.head.model_copy(update={"batches": [*index.head.batches, record]}))
+    write_head(
+        index.store, index.head.model_copy(update={"batches": [*index.head.batches, record]})
+    )
     return record
 
 
-def _segment(index: OpenIndex, decided: Decided, file: Rows, row: Rows, rest: Rest | None) -> StoredSegment:
+def _segment(
+    index: OpenIndex, decided: Decided, file: Rows, row: Rows, rest: Rest | None
+) -> StoredSegment:
     new, decision, read = decided.new, decided.decision, decided.read
     kept, gone = decided.order[decided.rows(KEPT)], decided.rows(EXACT, NEAR)
     batch, place = _standing(index, decided, gone)
@@ -150,12 +171,20 @@ def _segment(index: OpenIndex, decided: Decided, file: Rows, row: Rows, rest: Re
         own = (np.cumsum(decision.kept) - 1)[rest.stands].astype(np.uint32)
         there = rest.removed
         this = np.full(len(own), len(index.segments)).astype(np.uint32)
-        there = Removed(there.ids, there.hashes, this, own, there.similarity, there.bands_hit, there.reason)
-        columns = (np.concatenate([getattr(removed, name), getattr(there, name)]) for name in Removed.__dataclass_fields__)
+        there = Removed(
+            there.ids, there.hashes, this, own, there.similarity, there.bands_hit, there.reason
+        )
+        columns = (
+            np.concatenate([getattr(removed, name), getattr(there, name)])
+            for name in Removed.__dataclass_fields__
+        )
         removed = Removed(*columns)
         present = np.sort(np.concatenate([rest.ranks[listed], rest.places]))
         ranks = np.searchsorted(present, np.concatenate([rest.ranks[gone], rest.places]))
-        inputs, offsets = np.concatenate([inputs, rest.inputs]), np.concatenate([offsets, rest.offsets])
+        inputs, offsets = (
+            np.concatenate([inputs, rest.inputs]),
+            np.concatenate([offsets, rest.offsets]),
+        )
     return StoredSegment(
         Segment.kept_of(new, decision.kept, removed), file[kept].astype(np.uint32), row[kept].astype(np.uint32), ranks.astype(np.uint32),
         inputs.astype(np.uint32), offsets.astype(np.uint64),
@@ -172,7 +201,9 @@ def _standing(index: OpenIndex, decided: Decided, rows: Rows) -> tuple[Rows, Row
     return batch, place
 
 
-def _evidence(index: OpenIndex, decided: Decided, stored: StoredSegment, texts: Texts, number: int) -> pa.Table:
+def _evidence(
+    index: OpenIndex, decided: Decided, stored: StoredSegment, texts: Texts, number: int
+) -> pa.Table:
     """What did not stay, in keep order, and who stands for it."""
     read, decision = decided.read, decided.decision
     rows = np.flatnonzero(~decision.kept)
@@ -187,13 +218,23 @@ def _evidence(index: OpenIndex, decided: Decided, stored: StoredSegment, texts: 
     native, path = np.full(len(read), None, object), np.full(len(read), None, object)
     for some, documents in read.batches(asked):
         native[some], path[some] = documents["native_id"].to_pylist(), documents["path"].to_pylist()
-    facts: dict[str, list[Any]] = {name: [None] * len(rows) for name in EVIDENCE_SCHEMA.names if name.startswith("kept_")}
-    for where, b, p, n in zip(np.flatnonzero(known).tolist(), batch.tolist(), place.tolist(), standing.tolist(), strict=True):
+    facts: dict[str, list[Any]] = {
+        name: [None] * len(rows) for name in EVIDENCE_SCHEMA.names if name.startswith("kept_")
+    }
+    for where, b, p, n in zip(
+        np.flatnonzero(known).tolist(),
+        batch.tolist(),
+        place.tolist(),
+        standing.tolist(),
+        strict=True,
+    ):
         record, segment = records[b], segments[b]
         own_texts = texts if record is None else record.texts
         facts["kept_batch"][where] = number if record is None else record.number
         facts["kept_id"][where] = segment.segment.ids[p].tobytes().hex()
-        facts["kept_native_id"][where] = native[decided.order[n - index.kept]] if n >= index.kept else decided.names.get(n)
+        facts["kept_native_id"][where] = (
+            native[decided.order[n - index.kept]] if n >= index.kept else decided.names.get(n)
+        )
         facts["kept_file"][where] = own_texts.url(own_texts.files[segment.file[p]])
         facts["kept_row"][where] = int(segment.row[p])
     origin = decided.order[rows]
@@ -208,7 +249,10 @@ def _evidence(index: OpenIndex, decided: Decided, stored: StoredSegment, texts: 
         "bands_hit": pa.array(decision.bands_hit[rows], mask=~known),
         **facts,
     }
-    return pa.table([pa.array(columns[field.name], field.type) for field in EVIDENCE_SCHEMA], schema=EVIDENCE_SCHEMA)
+    return pa.table(
+        [pa.array(columns[field.name], field.type) for field in EVIDENCE_SCHEMA],
+        schema=EVIDENCE_SCHEMA,
+    )
 
 
 def _ledger(decided: Decided) -> Ledger:

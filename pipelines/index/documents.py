@@ -76,7 +76,9 @@ class Read:
             return np.arange(len(self), dtype=np.int64)
         policy = parse_keep_policy(keep, dict.fromkeys(KEEP_COLUMNS, "size"))
         columns: dict[str, Any] = {**self.columns, "source_rank": self.source}
-        return keep_ranks(policy, as_words(self.ids), {name: columns[name] for name in policy.sort_columns()})
+        return keep_ranks(
+            policy, as_words(self.ids), {name: columns[name] for name in policy.sort_columns()}
+        )
 
     def new(self, order: Rows) -> NewDocuments:
         """The columns of a decision, in keep order."""
@@ -90,9 +92,16 @@ class Read:
                 first, last = np.searchsorted(self.row, self.starts[number : number + 2])
                 rows = first + np.flatnonzero(wanted[first:last])
                 if len(rows):
-                    yield rows, reader.get_batch(number).take(pa.array(self.row[rows] - self.starts[number]))
+                    yield (
+                        rows,
+                        reader.get_batch(number).take(
+                            pa.array(self.row[rows] - self.starts[number])
+                        ),
+                    )
 
-    def shingle_sets(self, wanted: NDArray[np.bool_], config: MinHashConfig) -> tuple[Rows, list[ShingleSets]]:
+    def shingle_sets(
+        self, wanted: NDArray[np.bool_], config: MinHashConfig
+    ) -> tuple[Rows, list[ShingleSets]]:
         """Sets of the wanted documents, in parts, and whose they are."""
         rows, parts = [np.zeros(0, np.int64)], []
         for some, batch in self.batches(wanted):
@@ -111,19 +120,35 @@ def input_records(read: Read, fields: Fields) -> list[InputRecord]:
     """The files of a batch as the index remembers them."""
     text, key = fields.text_field, fields.id_field
     return [
-        InputRecord(source=name, path=file.path, url=file.url, format=file.format, text_field=text, id_field=key)
+        InputRecord(
+            source=name,
+            path=file.path,
+            url=file.url,
+            format=file.format,
+            text_field=text,
+            id_field=key,
+        )
         for name, file in read.files
     ]
 
 
 def read_batch(
-    sources: Mapping[str, Sequence[str]], fields: Fields, config: MinHashConfig, folder: Path, workers: int, progress: Progress
+    sources: Mapping[str, Sequence[str]],
+    fields: Fields,
+    config: MinHashConfig,
+    folder: Path,
+    workers: int,
+    progress: Progress,
 ) -> Read:
     """Read all files of some sources. ``folder``: for the spool; ``workers``: threads for band keys, beside the reading one.
 
     Raises: UserError for files that cannot be read, and when they hold no document.
     """
-    files = [(name, file) for name, patterns in sources.items() for file in discover(name, patterns, AUTO)]
+    files = [
+        (name, file)
+        for name, patterns in sources.items()
+        for file in discover(name, patterns, AUTO)
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     ledger, parts = Ledger("read", units=len(files), computed=len(files)), _Parts()
     progress.phase("read", len(files), 0, sum(file.bytes for _, file in files))
@@ -150,9 +175,20 @@ def read_batch(
     progress.end([ledger])
     if not parts.keys:
         reasons = ledger.total()
-        found = {reason: count.documents for reason, count in [*reasons.dropped.items(), *reasons.quarantined.items()]}
-        said = ", ".join(f"{reason} {count}" for reason, count in sorted(found.items())) or "no records"
-        raise UserError("these files hold no document", field="paths", found=said, fix="look at the first of them")
+        found = {
+            reason: count.documents
+            for reason, count in [*reasons.dropped.items(), *reasons.quarantined.items()]
+        }
+        said = (
+            ", ".join(f"{reason} {count}" for reason, count in sorted(found.items()))
+            or "no records"
+        )
+        raise UserError(
+            "these files hold no document",
+            field="paths",
+            found=said,
+            fix="look at the first of them",
+        )
     return _unique(parts.joined(tuple(sources), tuple(files), folder / SPOOL, ledger))
 
 
@@ -170,7 +206,10 @@ def _unique(whole: Read) -> Read:
     ledger.check()
     if first.all():
         return replace(whole, ledgers=(*whole.ledgers, ledger))
-    again = [duplicates(pa.Table.from_batches([batch]), _LIMITS.quarantine_bytes) for _, batch in whole.batches(~first)]
+    again = [
+        duplicates(pa.Table.from_batches([batch]), _LIMITS.quarantine_bytes)
+        for _, batch in whole.batches(~first)
+    ]
     mask = pa.array(first)
     return replace(
         whole, **{name: getattr(whole, name)[first] for name in ("source", "file", "offset", "keys", "has_signature", "row")},
@@ -202,11 +241,20 @@ class _Parts:
         }
         self._columns.append(pa.record_batch(columns))
 
-    def joined(self, sources: tuple[str, ...], files: tuple[tuple[str, InputFile], ...], spool: Path, ledger: Ledger) -> Read:
+    def joined(
+        self,
+        sources: tuple[str, ...],
+        files: tuple[tuple[str, InputFile], ...],
+        spool: Path,
+        ledger: Ledger,
+    ) -> Read:
         table = pa.Table.from_batches(self._columns).combine_chunks()
         starts = np.cumsum([0, *[batch.num_rows for batch in self._columns]]).astype(np.int64)
         whole = {name: table[name].combine_chunks() for name in table.column_names}
-        whole = {name: column.chunk(0) if isinstance(column, pa.ChunkedArray) else column for name, column in whole.items()}
+        whole = {
+            name: column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+            for name, column in whole.items()
+        }
         assert (whole["id"].type, whole["text_hash"].type) == (ID, TEXT_HASH)
         numbers = {name: whole[name].to_numpy() for name in ("source", "file", "offset")}
         return Read(

@@ -59,16 +59,30 @@ class Other:
 def check_settings(index: OpenIndex, other: OpenIndex) -> None:
     """Refuse an index that compares by other numbers, or is the same one. Raises: UserError."""
     if index.store.root == other.store.root:
-        raise UserError("an index cannot be merged with itself", file=index.store.root, field="other", fix="name another one")
+        raise UserError(
+            "an index cannot be merged with itself",
+            file=index.store.root,
+            field="other",
+            fix="name another one",
+        )
     ours, theirs = index.head.settings.model_dump(), other.head.settings.model_dump()
     for name, value in ours.items():
         if theirs[name] != value:
             fix = f"make one of them anew with {name} as the other has it"
             message = "the two indexes compare by different numbers"
-            raise UserError(message, file=other.store.root, field=name, found=theirs[name], allowed=[value], fix=fix)
+            raise UserError(
+                message,
+                file=other.store.root,
+                field=name,
+                found=theirs[name],
+                allowed=[value],
+                fix=fix,
+            )
 
 
-def decide_merge(index: OpenIndex, other: OpenIndex, folder: Path) -> tuple[Decided, Rest, list[InputRecord]]:
+def decide_merge(
+    index: OpenIndex, other: OpenIndex, folder: Path
+) -> tuple[Decided, Rest, list[InputRecord]]:
     """Decide on all documents of another index. ``folder``: for their texts while it lasts.
 
     Raises: UserError naming a file of kept documents, or of those once removed, that is needed and gone or changed.
@@ -76,7 +90,13 @@ def decide_merge(index: OpenIndex, other: OpenIndex, folder: Path) -> tuple[Deci
     folder.mkdir(parents=True, exist_ok=True)
     documents = list(_kept_documents(other))
     theirs = _other(other, documents)
-    listed = find16([part for segment in index.columns for part in (segment.ids, segment.removed.ids)], theirs.ids[theirs.kept :]) >= 0
+    listed = (
+        find16(
+            [part for segment in index.columns for part in (segment.ids, segment.removed.ids)],
+            theirs.ids[theirs.kept :],
+        )
+        >= 0
+    )
     # removed documents, among themselves, that are decided on anew
     again: Rows = np.zeros(0, np.int64)
     orphans: list[pa.RecordBatch] = []
@@ -121,7 +141,9 @@ def _kept_documents(other: OpenIndex) -> Iterator[pa.RecordBatch]:
                 documents = list(_documents(origin))
             except pa.ArrowException as error:
                 raise _needed(origin, f"a file that cannot be read: {error}") from None
-            yield _identified(documents, stored.segment.ids[rows], stored.segment.hashes[rows], origin)
+            yield _identified(
+                documents, stored.segment.ids[rows], stored.segment.hashes[rows], origin
+            )
 
 
 def _other(other: OpenIndex, documents: Sequence[pa.RecordBatch]) -> Other:
@@ -139,17 +161,40 @@ def _other(other: OpenIndex, documents: Sequence[pa.RecordBatch]) -> Other:
         before, ranked = before + len(place), ranked + total
     inputs, numbers, offsets = _texts(other)
     first_input = np.cumsum([len(inputs), *[len(record.inputs) for record in other.head.batches]])
-    gone_input = [stored.input.astype(np.int64) + first for stored, first in zip(segments, first_input, strict=False)]
+    gone_input = [
+        stored.input.astype(np.int64) + first
+        for stored, first in zip(segments, first_input, strict=False)
+    ]
     inputs += [record for batch in other.head.batches for record in batch.inputs]
-    removed = Removed(*(_joined([getattr(part.removed, name) for part in columns], name) for name in Removed.__dataclass_fields__))
-    stands = [row_of[batch][row] for batch, row in zip(removed.batch.tolist(), removed.row.tolist(), strict=True)]
-    kept_keys = [np.stack(part.bands, 1)[place] for part, place in zip(columns, places, strict=True)]
+    removed = Removed(
+        *(
+            _joined([getattr(part.removed, name) for part in columns], name)
+            for name in Removed.__dataclass_fields__
+        )
+    )
+    stands = [
+        row_of[batch][row]
+        for batch, row in zip(removed.batch.tolist(), removed.row.tolist(), strict=True)
+    ]
+    kept_keys = [
+        np.stack(part.bands, 1)[place] for part, place in zip(columns, places, strict=True)
+    ]
     width = other.head.settings.bands
     return Other(
         before,
-        np.concatenate([np.zeros((0, 2), np.uint64), *[part.ids[place] for part, place in zip(columns, places, strict=True)], removed.ids]),
         np.concatenate(
-            [np.zeros((0, 2), np.uint64), *[part.hashes[place] for part, place in zip(columns, places, strict=True)], removed.hashes]
+            [
+                np.zeros((0, 2), np.uint64),
+                *[part.ids[place] for part, place in zip(columns, places, strict=True)],
+                removed.ids,
+            ]
+        ),
+        np.concatenate(
+            [
+                np.zeros((0, 2), np.uint64),
+                *[part.hashes[place] for part, place in zip(columns, places, strict=True)],
+                removed.hashes,
+            ]
         ),
         np.concatenate([np.zeros((0, width), np.uint64), *kept_keys]),
         np.concatenate([np.zeros(0, np.int64), *ranks, *gone_ranks]),
@@ -192,9 +237,16 @@ def _documents(origin: InputRecord) -> Iterator[pa.RecordBatch]:
     if kind == "parquet":
         with open_input(origin.url) as file:
             source = pq.ParquetFile(file)
-            if (source.schema_arrow.metadata or {}).get(FORMAT_KEY) == DOCUMENTS.metadata[FORMAT_KEY] and origin.text_field == "text":
+            if (source.schema_arrow.metadata or {}).get(FORMAT_KEY) == DOCUMENTS.metadata[
+                FORMAT_KEY
+            ] and origin.text_field == "text":
                 for group in range(source.num_row_groups):
-                    yield from source.read_row_group(group, use_threads=False).cast(DOCUMENTS).combine_chunks().to_batches()
+                    yield from (
+                        source.read_row_group(group, use_threads=False)
+                        .cast(DOCUMENTS)
+                        .combine_chunks()
+                        .to_batches()
+                    )
                 return
     fields = Fields(id_field=origin.id_field, text_field=origin.text_field)
     for batch in read(Span(origin.url, origin.path), kind, origin.source, fields):
@@ -215,23 +267,36 @@ def _input_documents(theirs: Other, rows: Rows) -> list[pa.RecordBatch]:
             inside = np.isin(offsets, wanted)
             if inside.any():
                 parts.append((offsets[inside], batch.filter(pa.array(inside))))
-        place = {int(offset): (part, row) for part, (some, _) in enumerate(parts) for row, offset in enumerate(some.tolist())}
+        place = {
+            int(offset): (part, row)
+            for part, (some, _) in enumerate(parts)
+            for row, offset in enumerate(some.tolist())
+        }
         for document, offset in zip(here.tolist(), wanted.tolist(), strict=True):
             if offset not in place:
                 raise _needed(origin, f"no document at {offset}")
             part, row = place[offset]
-            ids, hashes = theirs.ids[document : document + 1], theirs.hashes[document : document + 1]
+            ids, hashes = (
+                theirs.ids[document : document + 1],
+                theirs.hashes[document : document + 1],
+            )
             found[document] = _identified([parts[part][1].slice(row, 1)], ids, hashes, origin)
     return [found[document] for document in rows.tolist()]
 
 
-def _identified(parts: list[pa.RecordBatch], ids: Hashes, hashes: Hashes, origin: InputRecord) -> pa.RecordBatch:
+def _identified(
+    parts: list[pa.RecordBatch], ids: Hashes, hashes: Hashes, origin: InputRecord
+) -> pa.RecordBatch:
     """Documents as one record batch under the ids the index has. Raises: UserError for other texts than the index knows."""
     table = pa.Table.from_batches(parts, DOCUMENTS).combine_chunks()
     batch = table.to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], DOCUMENTS)
     if batch.num_rows != len(ids) or not text_hashes(batch["text"]).equals(as_bytes(hashes)):
         raise _needed(origin, "other documents than when they were added")
-    columns = {**{name: batch[name] for name in DOCUMENTS.names}, "id": as_bytes(ids), "text_hash": as_bytes(hashes)}
+    columns = {
+        **{name: batch[name] for name in DOCUMENTS.names},
+        "id": as_bytes(ids),
+        "text_hash": as_bytes(hashes),
+    }
     return pa.record_batch([columns[name] for name in DOCUMENTS.names], schema=DOCUMENTS)
 
 
@@ -246,7 +311,12 @@ def _needed(origin: InputRecord, found: str) -> UserError:
 
 
 def _read(
-    theirs: Other, documents: Sequence[pa.RecordBatch], again: Rows, orphans: list[pa.RecordBatch], folder: Path, config: MinHashConfig
+    theirs: Other,
+    documents: Sequence[pa.RecordBatch],
+    again: Rows,
+    orphans: list[pa.RecordBatch],
+    folder: Path,
+    config: MinHashConfig,
 ) -> Read:
     """The documents to decide on, as if they had been read: kept ones, then removed ones that are decided on again."""
     batches = [batch for batch in (*documents, *orphans) if batch.num_rows]
@@ -254,7 +324,11 @@ def _read(
         for batch in batches:
             writer.write_batch(batch)
     rows = np.concatenate([np.arange(theirs.kept), theirs.kept + again])
-    names = pa.chunked_array([batch["source"] for batch in batches], pa.string()).combine_chunks().dictionary_encode()
+    names = (
+        pa.chunked_array([batch["source"] for batch in batches], pa.string())
+        .combine_chunks()
+        .dictionary_encode()
+    )
     names = names.chunk(0) if isinstance(names, pa.ChunkedArray) else names
     texts = [batch["text"] for batch in batches]
     keys, signed = [theirs.keys], [(theirs.keys != 0).any(axis=1)]
@@ -262,13 +336,18 @@ def _read(
         own, has = band_keys(batch["text"], config)
         keys.append(own)
         signed.append(has)
-    sizes = pa.chunked_array([pc.binary_length(text) for text in texts], pa.int64()).combine_chunks()
+    sizes = pa.chunked_array(
+        [pc.binary_length(text) for text in texts], pa.int64()
+    ).combine_chunks()
     source = names.indices.to_numpy().astype(np.int64)
     ledger, weights = Ledger("read"), sizes.to_numpy()
     for number, name in enumerate(names.dictionary.to_pylist()):
         for count in (ledger.entry(name).entered, ledger.entry(name).kept):
             count.add(int((source == number).sum()), int(weights[source == number].sum()))
-    files = tuple((record.source, InputFile(record.url, record.path, 0, record.format)) for record in theirs.inputs)
+    files = tuple(
+        (record.source, InputFile(record.url, record.path, 0, record.format))
+        for record in theirs.inputs
+    )
     return Read(
         tuple(names.dictionary.to_pylist()), files, source, theirs.input[rows], theirs.offset[rows], as_bytes(theirs.ids[rows]),
         as_bytes(theirs.hashes[rows]), np.concatenate(keys), np.concatenate(signed), {"bytes": sizes}, folder / SPOOL,

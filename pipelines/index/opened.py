@@ -45,5 +45,10 @@ def existing_index(index: str) -> Store:
     """The store of an index that is there. Raises: UserError."""
     store = Store(index.rstrip("/") or "/")
     if read_head(store) is None:
-        raise UserError("no index here", file=store.root, field="index", fix="name its folder; `windtunnel dedup index add` makes one")
+        raise UserError(
+            "no index here",
+            file=store.root,
+            field="index",
+            fix="name its folder; `windtunnel dedup index add` makes one",
+        )
     return store

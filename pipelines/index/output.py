@@ -22,7 +22,12 @@ from pipelines.readers import Fields
 
 Format = Literal["parquet", "jsonl"]
 
-KEPT_FOLDER, EVIDENCE, QUARANTINED, LEDGER = "kept", "evidence.parquet", "quarantine.parquet", "ledger.json"
+KEPT_FOLDER, EVIDENCE, QUARANTINED, LEDGER = (
+    "kept",
+    "evidence.parquet",
+    "quarantine.parquet",
+    "ledger.json",
+)
 FILE_BYTES = 256 << 20  # of text in one file of kept documents
 GROUP_BYTES = 4 << 20  # of text in one of its row groups: what is read again for one candidate
 
@@ -32,9 +37,19 @@ def check_output(index: OpenIndex, out: Store) -> None:
     there = published(out, KEPT_FOLDER)
     if there is not None and there.inputs.get("index") != index.store.root:
         message = "this folder holds kept documents that are not of this index"
-        raise UserError(message, file=out.full(KEPT_FOLDER), field="output", fix="choose another folder, or remove them first")
+        raise UserError(
+            message,
+            file=out.full(KEPT_FOLDER),
+            field="output",
+            fix="choose another folder, or remove them first",
+        )
     if f"{out.root}/".startswith(f"{index.store.root}/"):
-        raise UserError("this folder lies in the index", file=out.root, field="output", fix="choose a folder beside it")
+        raise UserError(
+            "this folder lies in the index",
+            file=out.root,
+            field="output",
+            fix="choose a folder beside it",
+        )
 
 
 def check_unused(index: OpenIndex, out: Store) -> None:
@@ -42,7 +57,12 @@ def check_unused(index: OpenIndex, out: Store) -> None:
     for batch in index.head.batches:
         if batch.texts.folder == out.root:
             fix = f"choose another folder, or take the batch back first: rollback {batch.number} --cascade"
-            raise UserError(f"this folder holds the kept documents of batch {batch.number}", file=out.root, field="output", fix=fix)
+            raise UserError(
+                f"this folder holds the kept documents of batch {batch.number}",
+                file=out.root,
+                field="output",
+                fix=fix,
+            )
 
 
 def files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]]:
@@ -58,7 +78,9 @@ def files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]
     names = []
     for pair in pairs.tolist():  # files are numbered without gaps, whatever the sizes of documents
         number = place[pair >> 32] = place.get(pair >> 32, -1) + 1
-        names.append(f"{read.sources[pair >> 32]}-{number:05d}.{'parquet' if format == 'parquet' else 'jsonl.zst'}")
+        names.append(
+            f"{read.sources[pair >> 32]}-{number:05d}.{'parquet' if format == 'parquet' else 'jsonl.zst'}"
+        )
     file, row = np.full(len(read), -1, np.int64), np.zeros(len(read), np.int64)
     file[rows] = file_of
     grouped = np.argsort(file_of, kind="stable")
@@ -67,12 +89,24 @@ def files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]
 
 
 def write_kept(
-    index: OpenIndex, read: Read, out: Store, file: Rows, names: list[str], fields: Fields, format: Format
+    index: OpenIndex,
+    read: Read,
+    out: Store,
+    file: Rows,
+    names: list[str],
+    fields: Fields,
+    format: Format,
 ) -> list[FileRef]:
     """Write the kept documents of a batch, each to the file of its number; returns the files in that order."""
     clear_kept(out, KEPT_FOLDER)
     documents = document_digest(read.ids, read.hashes)
-    inputs = {"work": "index_kept", "version": 1, "index": index.store.root, "number": len(index.segments) + 1, "documents": documents}
+    inputs = {
+        "work": "index_kept",
+        "version": 1,
+        "index": index.store.root,
+        "number": len(index.segments) + 1,
+        "documents": documents,
+    }
     with publish(out, KEPT_FOLDER, inputs) as unit:
         for place, name in enumerate(names):
             batches = _grouped(read, file == place)

@@ -48,7 +48,14 @@ def match_documents(
     opened = OpenIndex.at(index)
     sources = named_sources(paths, fields, None, ())
     with tempfile.TemporaryDirectory() as folder:
-        read = read_batch(sources, fields, opened.head.settings.config, Path(folder), workers, progress or Silent())
+        read = read_batch(
+            sources,
+            fields,
+            opened.head.settings.config,
+            Path(folder),
+            workers,
+            progress or Silent(),
+        )
         return _matches(opened, read)
 
 
@@ -62,7 +69,12 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
     try:
         wanted = halves(pa.array([bytes.fromhex(identity)], pa.binary(16)))
     except (ValueError, pa.ArrowInvalid):
-        raise UserError("not an id", field="id", found=identity, fix="give 32 hex digits, as evidence.parquet has them") from None
+        raise UserError(
+            "not an id",
+            field="id",
+            found=identity,
+            fix="give 32 hex digits, as evidence.parquet has them",
+        ) from None
     columns = opened.columns
     number = int(find16([segment.ids for segment in columns], wanted)[0])
     if number >= 0:
@@ -71,16 +83,33 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
         for segment in columns:
             here = (segment.removed.batch == batch) & (segment.removed.row == row)
             gone += [value.tobytes().hex() for value in segment.removed.ids[here]]
-        return {"id": identity, "kept": True, **_place(opened, int(batch), int(row)), "stands_for": gone}
+        return {
+            "id": identity,
+            "kept": True,
+            **_place(opened, int(batch), int(row)),
+            "stands_for": gone,
+        }
     number = int(find16([segment.removed.ids for segment in columns], wanted)[0])
     if number < 0:
-        raise UserError("no such document in this index", file=opened.store.root, field="id", found=identity, fix="look at `list`")
+        raise UserError(
+            "no such document in this index",
+            file=opened.store.root,
+            field="id",
+            found=identity,
+            fix="look at `list`",
+        )
     starts = np.cumsum([0, *[len(segment.removed.ids) for segment in columns]])
     batch = int(np.searchsorted(starts, number, side="right") - 1)
     removed, row = columns[batch].removed, number - int(starts[batch])
     standing = _place(opened, int(removed.batch[row]), int(removed.row[row]))
     reason, similarity = REASONS[removed.reason[row]], float(removed.similarity[row])
-    own = {"id": identity, "kept": False, "batch": opened.head.batches[batch].number, "reason": reason, "similarity": similarity}
+    own = {
+        "id": identity,
+        "kept": False,
+        "batch": opened.head.batches[batch].number,
+        "reason": reason,
+        "similarity": similarity,
+    }
     return {**own, **{f"kept_{name}": value for name, value in standing.items()}}
 
 
@@ -88,7 +117,12 @@ def _place(opened: OpenIndex, batch: int, row: int) -> dict[str, Any]:
     """Where a kept document is."""
     record, stored = opened.head.batches[batch], opened.segments[batch]
     file = record.texts.url(record.texts.files[stored.file[row]])
-    return {"id": stored.segment.ids[row].tobytes().hex(), "batch": record.number, "file": file, "row": int(stored.row[row])}
+    return {
+        "id": stored.segment.ids[row].tobytes().hex(),
+        "batch": record.number,
+        "file": file,
+        "row": int(stored.row[row]),
+    }
 
 
 def _matches(opened: OpenIndex, read: Read) -> pa.Table:
@@ -96,7 +130,13 @@ def _matches(opened: OpenIndex, read: Read) -> pa.Table:
     new = read.new(np.arange(len(read)))
     found = find_candidates(opened.columns, new, settings.max_comparisons, alone=True)
     copied = np.flatnonzero(found.reason == EXACT)
-    old, names = candidate_sets(opened.head.batches, opened.segments, found.earlier, np.unique(found.stands[copied]), settings.config)
+    old, names = candidate_sets(
+        opened.head.batches,
+        opened.segments,
+        found.earlier,
+        np.unique(found.stands[copied]),
+        settings.config,
+    )
     rows, parts = read.shingle_sets(found.wanted, settings.config)
     pairs = matches(found, old, arranged(rows, parts, len(read)), settings.verify)
     told = (found.reason[pairs["row"]] == EXACT) & (found.stands[pairs["row"]] == pairs["earlier"])
@@ -114,7 +154,10 @@ def _matches(opened: OpenIndex, read: Read) -> pa.Table:
     batch, place = kept_positions(opened.segments, number)
     lines = []
     for k in order.tolist():
-        kept = {f"kept_{name}": value for name, value in _place(opened, int(batch[k]), int(place[k])).items()}
+        kept = {
+            f"kept_{name}": value
+            for name, value in _place(opened, int(batch[k]), int(place[k])).items()
+        }
         own, path = native[int(row[k])]
         lines.append(
             {

@@ -43,14 +43,22 @@ def kept_texts(
         for file in np.unique(files):
             here = asked[files == file]
             here = here[np.argsort(stored.row[row[here]], kind="stable")]
-            texts, names = _read(record, record.texts.files[file], stored.row[row[here]].astype(np.int64))
+            texts, names = _read(
+                record, record.texts.files[file], stored.row[row[here]].astype(np.int64)
+            )
             if not text_hashes(texts).equals(as_bytes(stored.segment.hashes[row[here]])):
-                raise _changed(record, record.texts.files[file], "other texts than those that were kept")
+                raise _changed(
+                    record, record.texts.files[file], "other texts than those that were kept"
+                )
             yield here, texts, names
 
 
 def candidate_sets(
-    batches: Sequence[BatchRecord], segments: Sequence[StoredSegment], candidates: Rows, others: Rows, config: MinHashConfig
+    batches: Sequence[BatchRecord],
+    segments: Sequence[StoredSegment],
+    candidates: Rows,
+    others: Rows,
+    config: MinHashConfig,
 ) -> tuple[ShingleSets, NativeIds]:
     """Shingle sets of the candidates, in their order, and the native ids of them and of other documents."""
     numbers = np.concatenate([candidates, np.setdiff1d(others, candidates)])
@@ -63,7 +71,9 @@ def candidate_sets(
     return arranged(np.concatenate(rows), parts, len(numbers), len(candidates)), names
 
 
-def arranged(rows: Rows, parts: Sequence[ShingleSets], count: int, first: int | None = None) -> ShingleSets:
+def arranged(
+    rows: Rows, parts: Sequence[ShingleSets], count: int, first: int | None = None
+) -> ShingleSets:
     """Sets in parts, those of the given rows, as the sets of rows 0 to ``count`` - 1 (or the first of them); others are empty."""
     lengths = np.concatenate([np.zeros(0, np.int64), *[np.diff(part.offsets) for part in parts]])
     hashes = np.concatenate([np.zeros(0, np.uint64), *[part.hashes for part in parts]])
@@ -72,7 +82,9 @@ def arranged(rows: Rows, parts: Sequence[ShingleSets], count: int, first: int | 
     sizes = np.zeros(count, np.int64)
     sizes[rows] = lengths
     sorted_lengths = lengths[order]
-    inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(sorted_lengths) - sorted_lengths, sorted_lengths)
+    inside = np.arange(lengths.sum()) - np.repeat(
+        np.cumsum(sorted_lengths) - sorted_lengths, sorted_lengths
+    )
     offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), sizes[:first]]))
     gathered = hashes[np.repeat(begins[order], sorted_lengths) + inside]
     return ShingleSets(offsets, gathered[: offsets[-1]])
@@ -90,12 +102,18 @@ def check_texts(record: BatchRecord) -> None:
             raise _changed(record, ref, digest.hexdigest())
 
 
-def _read(record: BatchRecord, ref: TextFile, rows: Rows) -> tuple[pa.LargeStringArray, list[str | None]]:
+def _read(
+    record: BatchRecord, ref: TextFile, rows: Rows
+) -> tuple[pa.LargeStringArray, list[str | None]]:
     """Texts and native ids of rows (ascending) of one file."""
     store = present(record, ref)
     try:
         with store.open(ref.name) as file:
-            return _parquet_rows(file, rows) if record.texts.format == "parquet" else _line_rows(file, rows, record)
+            return (
+                _parquet_rows(file, rows)
+                if record.texts.format == "parquet"
+                else _line_rows(file, rows, record)
+            )
     except (pa.ArrowException, zstandard.ZstdError, ValueError, KeyError) as error:
         raise _changed(record, ref, f"a file that cannot be read: {error}") from None
 
@@ -133,14 +151,22 @@ def _parquet_rows(file: IO[bytes], rows: Rows) -> tuple[pa.LargeStringArray, lis
     texts, names = [], []
     for group in np.unique(np.searchsorted(starts, rows, side="right") - 1).tolist():
         inside = rows[(rows >= starts[group]) & (rows < starts[group + 1])] - starts[group]
-        table = source.read_row_group(group, columns=["text", "native_id"], use_threads=False).take(pa.array(inside))
+        table = source.read_row_group(group, columns=["text", "native_id"], use_threads=False).take(
+            pa.array(inside)
+        )
         texts.append(table["text"].combine_chunks().cast(pa.large_string()))
         names += table["native_id"].to_pylist()
-    whole = [part for text in texts for part in (text.chunks if isinstance(text, pa.ChunkedArray) else [text])]
+    whole = [
+        part
+        for text in texts
+        for part in (text.chunks if isinstance(text, pa.ChunkedArray) else [text])
+    ]
     return pa.concat_arrays(whole), names
 
 
-def _line_rows(file: IO[bytes], rows: Rows, record: BatchRecord) -> tuple[pa.LargeStringArray, list[str | None]]:
+def _line_rows(
+    file: IO[bytes], rows: Rows, record: BatchRecord
+) -> tuple[pa.LargeStringArray, list[str | None]]:
     texts, names = [], []
     wanted = iter(rows.tolist())
     asked = next(wanted, None)
@@ -151,7 +177,9 @@ def _line_rows(file: IO[bytes], rows: Rows, record: BatchRecord) -> tuple[pa.Lar
             if number == asked:
                 value = orjson.loads(line)
                 texts.append(value[record.texts.text_field])
-                names.append(None if record.texts.id_field is None else str(value[record.texts.id_field]))
+                names.append(
+                    None if record.texts.id_field is None else str(value[record.texts.id_field])
+                )
                 asked = next(wanted, None)
     if asked is not None:
         raise ValueError(f"it ends before line {asked + 1}")

@@ -22,9 +22,19 @@ from pipelines.state import Chunk
 
 VERSION = 1  # of scatter, group and cluster
 
-_KEYS = pa.schema([pa.field("key", pa.uint64(), nullable=False), pa.field("row", pa.uint32(), nullable=False)])
-_GROUPS = pa.schema([pa.field("members", pa.large_list(pa.field("item", pa.int64(), nullable=False)), nullable=False)])
-_CANDIDATES = pa.schema([pa.field("row", pa.uint32(), nullable=False), pa.field("shard", pa.int32(), nullable=False)])
+_KEYS = pa.schema(
+    [pa.field("key", pa.uint64(), nullable=False), pa.field("row", pa.uint32(), nullable=False)]
+)
+_GROUPS = pa.schema(
+    [
+        pa.field(
+            "members", pa.large_list(pa.field("item", pa.int64(), nullable=False)), nullable=False
+        )
+    ]
+)
+_CANDIDATES = pa.schema(
+    [pa.field("row", pa.uint32(), nullable=False), pa.field("shard", pa.int32(), nullable=False)]
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,20 @@ def scatter(task: ScatterTask, compute: bool = True) -> Made | None:
         if selection is not None:
             wanted &= read_parquet(store, selection.name, "selection", ["kept"])["kept"].to_numpy()
         rows = np.flatnonzero(wanted).astype(np.uint32)
-        keys = column.filter(pa.array(wanted)).flatten().to_numpy().reshape(len(rows), column.type.list_size)
-        write_parts(unit, _KEYS, ((number, _batch(_KEYS, *pair)) for number, *pair in partitions(keys, rows, task.prefixes)))
+        keys = (
+            column.filter(pa.array(wanted))
+            .flatten()
+            .to_numpy()
+            .reshape(len(rows), column.type.list_size)
+        )
+        write_parts(
+            unit,
+            _KEYS,
+            (
+                (number, _batch(_KEYS, *pair))
+                for number, *pair in partitions(keys, rows, task.prefixes)
+            ),
+        )
 
     store = Store(task.root)
     return made_parts(store, f"{task.step}-keys", inputs, make, compute)
@@ -88,7 +110,12 @@ def scatter(task: ScatterTask, compute: bool = True) -> Made | None:
 def group(task: GroupTask, compute: bool = True) -> Made | None:
     """Parts by partition: a list of rows of the whole corpus for each key that several rows have."""
     files = [[parts.ref.checksum, first_row] for parts, first_row in task.files]
-    inputs = {"work": "group", "version": VERSION, "partitions": list(task.partitions), "files": files}
+    inputs = {
+        "work": "group",
+        "version": VERSION,
+        "partitions": list(task.partitions),
+        "files": files,
+    }
 
     def make(unit: Publication) -> None:
         unit.facts["groups"] = 0
@@ -98,7 +125,10 @@ def group(task: GroupTask, compute: bool = True) -> Made | None:
                 offsets, members = equal_runs(*_partition(store, task.files, partition))
                 unit.facts["groups"] += len(offsets) - 1
                 lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(members))
-                yield partition, pa.record_batch([lists.cast(_GROUPS.field(0).type)], schema=_GROUPS)
+                yield (
+                    partition,
+                    pa.record_batch([lists.cast(_GROUPS.field(0).type)], schema=_GROUPS),
+                )
 
         write_parts(unit, _GROUPS, grouped())
 
@@ -119,14 +149,19 @@ def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
         is_candidate = np.zeros(task.rows, np.bool_)
         for parts in task.groups:
             for _, batch in read_parts(store, parts):
-                offsets, members = batch["members"].offsets.to_numpy(), batch["members"].values.to_numpy()
+                offsets, members = (
+                    batch["members"].offsets.to_numpy(),
+                    batch["members"].values.to_numpy(),
+                )
                 unite(offsets, members, parents)
                 is_candidate[members] = True
         flatten(parents)
         sizes = cluster_rows(parents)
         weight = _candidate_bytes(store, task, is_candidate)
         shard, unit.facts["shards"] = deal_clusters(parents, is_candidate, weight, task.shard_bytes)
-        unit.facts.update(candidates=int(is_candidate.sum()), largest_cluster=int(sizes.max(initial=0)))
+        unit.facts.update(
+            candidates=int(is_candidate.sum()), largest_cluster=int(sizes.max(initial=0))
+        )
         unit.facts["large_shards"] = np.unique(shard[sizes > task.large]).tolist()
         write_parts(unit, _CANDIDATES, _by_chunk(task, shard))
 
@@ -134,7 +169,9 @@ def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
     return made_parts(store, f"{task.step}-candidates", inputs, make, compute)
 
 
-def _partition(store: Store, files: tuple[tuple[Parts, int], ...], partition: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _partition(
+    store: Store, files: tuple[tuple[Parts, int], ...], partition: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for parts, first_row in files:
         for _, batch in read_parts(store, parts, [partition]):
@@ -143,13 +180,18 @@ def _partition(store: Store, files: tuple[tuple[Parts, int], ...], partition: in
     return np.concatenate(keys), np.concatenate(rows)
 
 
-def _candidate_bytes(store: Store, task: ClusterTask, is_candidate: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _candidate_bytes(
+    store: Store, task: ClusterTask, is_candidate: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Text bytes of each candidate, (rows,); 0 for the others."""
     weight = np.zeros(task.rows, np.int64)
     for _, first_row, size in task.chunks:
         here = slice(first_row, first_row + size.rows)
         if is_candidate[here].any():
-            weight[here] = read_parquet(store, size.name, "signals", ["bytes"])["bytes"].to_numpy() * is_candidate[here]
+            weight[here] = (
+                read_parquet(store, size.name, "signals", ["bytes"])["bytes"].to_numpy()
+                * is_candidate[here]
+            )
     return weight
 
 

@@ -22,10 +22,19 @@ PARTITION_KEYS = 1 << 22  # keys that one grouping task holds: about 40 bytes ea
 # text bytes of the candidates of a shard: about as many bytes of shingles, twice
 SHARD_BYTES = 64 << 20
 LARGE_CLUSTER = 4096  # documents above which a cluster is verified in rounds
-PHASES = ("sort the keys", "group equal keys", "join clusters", "gather candidates", "compare", "write")
+PHASES = (
+    "sort the keys",
+    "group equal keys",
+    "join clusters",
+    "gather candidates",
+    "compare",
+    "write",
+)
 
 
-def compare_near(task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]) -> CorpusOutcome:
+def compare_near(
+    task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]
+) -> CorpusOutcome:
     """Remove near-duplicates from ``task.chunks``; ``begins`` is told of each of :data:`PHASES` that has work to do."""
     work = _Comparison(task, carry_out, begins)
     evidence_file, chosen = work.found() or work.made()
@@ -46,9 +55,16 @@ def compare_near(task: CompareTask, carry_out: CarryOut, begins: Callable[[str],
 class _Comparison:
     """The tasks of one comparison."""
 
-    def __init__(self, task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]) -> None:
+    def __init__(
+        self, task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]
+    ) -> None:
         assert isinstance(task.step.rule, MinHashCompare)
-        self.root, self.step, self.rule, self.sources = task.root, task.step.name, task.step.rule, task.sources
+        self.root, self.step, self.rule, self.sources = (
+            task.root,
+            task.step.name,
+            task.step.rule,
+            task.sources,
+        )
         self.chunks = [chunk for chunk in task.chunks if applies(task.step, chunk.source)]
         self.inputs = comparison_inputs(task)
         self.key = content_key(self.inputs)
@@ -60,8 +76,13 @@ class _Comparison:
 
     def found(self) -> tuple[EvidenceFile, list[Chosen]] | None:
         """The outcome, if it is there whole."""
-        kept = evidence(EvidenceTask(self.root, self.step, self.key, self.inputs, (), {}, {}), False)
-        chosen = [choose(ChooseTask(self.root, self.step, self.key, chunk, ()), False) for chunk in self.chunks]
+        kept = evidence(
+            EvidenceTask(self.root, self.step, self.key, self.inputs, (), {}, {}), False
+        )
+        chosen = [
+            choose(ChooseTask(self.root, self.step, self.key, chunk, ()), False)
+            for chunk in self.chunks
+        ]
         whole = [result for result in chosen if result is not None]
         return None if kept is None or len(whole) < len(chosen) else (kept, whole)
 
@@ -70,7 +91,11 @@ class _Comparison:
         self.begins(PHASES[0])
         prefixes = prefixes_for(self.rows, PARTITION_KEYS)
         scattered = self.carry_out(
-            scatter, [ScatterTask(self.root, self.step, chunk, self.rule.measure, prefixes) for chunk in self.chunks]
+            scatter,
+            [
+                ScatterTask(self.root, self.step, chunk, self.rule.measure, prefixes)
+                for chunk in self.chunks
+            ],
         )
         self.begins(PHASES[1])
         grouped = self.carry_out(group, self._group_tasks(scattered, prefixes))
@@ -79,14 +104,19 @@ class _Comparison:
         self.begins(PHASES[3])
         gathered = self.carry_out(gather, self._gather_tasks(candidates))
         self.begins(PHASES[4])
-        removed = self._verified(self._verify_tasks(gathered, candidates), set(candidates.facts["large_shards"]))
+        removed = self._verified(
+            self._verify_tasks(gathered, candidates), set(candidates.facts["large_shards"])
+        )
         self.begins(PHASES[5])
         facts = {name: candidates.facts[name] for name in ("candidates", "largest_cluster")}
         facts["groups"] = sum(made.facts["groups"] for made in grouped)
         facts |= {name: sum(made.facts[name] for made in removed) for name in COUNTS}
         removals = tuple(made.parts for made in removed)
         sources = {chunk.number: chunk.source for chunk in self.chunks}
-        kept = self.carry_out(evidence, [EvidenceTask(self.root, self.step, self.key, self.inputs, removals, sources, facts)])[0]
+        kept = self.carry_out(
+            evidence,
+            [EvidenceTask(self.root, self.step, self.key, self.inputs, removals, sources, facts)],
+        )[0]
         return kept, self.carry_out(choose, self._choose_tasks(removals))
 
     def _verified(self, tasks: Sequence[VerifyTask], large: set[int]) -> list[Made]:
@@ -94,10 +124,18 @@ class _Comparison:
         at_once = [task for task in tasks if task.shard not in large]
         in_rounds = [task for task in tasks if task.shard in large]
         found = [*self.carry_out(verify, at_once), *verify_in_rounds(in_rounds, self.carry_out)]
-        return [made for _, made in sorted(zip((task.shard for task in (*at_once, *in_rounds)), found, strict=True), key=itemgetter(0))]
+        return [
+            made
+            for _, made in sorted(
+                zip((task.shard for task in (*at_once, *in_rounds)), found, strict=True),
+                key=itemgetter(0),
+            )
+        ]
 
     def _group_tasks(self, scattered: Sequence[Made], prefixes: int) -> list[GroupTask]:
-        files = tuple((made.parts, first) for made, first in zip(scattered, self.first_rows, strict=True))
+        files = tuple(
+            (made.parts, first) for made, first in zip(scattered, self.first_rows, strict=True)
+        )
         partitions = range(self.rule.config.bands * prefixes)
         at_once = max(1, PARTITION_KEYS * prefixes // max(1, self.rows))
         return [
@@ -106,26 +144,57 @@ class _Comparison:
         ]
 
     def _cluster_task(self, grouped: Sequence[Made]) -> ClusterTask:
-        sizes = tuple((chunk.number, first, chunk.signals["size"]) for chunk, first in zip(self.chunks, self.first_rows, strict=True))
-        return ClusterTask(self.root, self.step, self.rows, SHARD_BYTES, LARGE_CLUSTER, sizes, tuple(made.parts for made in grouped))
+        sizes = tuple(
+            (chunk.number, first, chunk.signals["size"])
+            for chunk, first in zip(self.chunks, self.first_rows, strict=True)
+        )
+        return ClusterTask(
+            self.root,
+            self.step,
+            self.rows,
+            SHARD_BYTES,
+            LARGE_CLUSTER,
+            sizes,
+            tuple(made.parts for made in grouped),
+        )
 
     def _gather_tasks(self, candidates: Made) -> list[GatherTask]:
         rule, parts = self.rule, candidates.parts
         with_candidates = set(parts.numbers)
         return [
-            GatherTask(self.root, self.step, chunk, parts, rule.measure, rule.config, rule.policy, self.sources)
+            GatherTask(
+                self.root,
+                self.step,
+                chunk,
+                parts,
+                rule.measure,
+                rule.config,
+                rule.policy,
+                self.sources,
+            )
             for chunk in self.chunks
             if chunk.number in with_candidates
         ]
 
     def _verify_tasks(self, gathered: Sequence[Made], candidates: Made) -> list[VerifyTask]:
-        files: dict[int, list[tuple[int, Parts]]] = {shard: [] for shard in range(candidates.facts["shards"])}
+        files: dict[int, list[tuple[int, Parts]]] = {
+            shard: [] for shard in range(candidates.facts["shards"])
+        }
         for number, made in zip(candidates.parts.numbers, gathered, strict=True):
             for shard in made.parts.numbers:
                 files[shard].append((number, made.parts))
         rule = self.rule
         return [
-            VerifyTask(self.root, self.step, shard, tuple(found), rule.policy, rule.threshold, rule.max_comparisons, rule.similarity)
+            VerifyTask(
+                self.root,
+                self.step,
+                shard,
+                tuple(found),
+                rule.policy,
+                rule.threshold,
+                rule.max_comparisons,
+                rule.similarity,
+            )
             for shard, found in files.items()
         ]
 
@@ -134,4 +203,7 @@ class _Comparison:
         for parts in removals:
             for number in parts.numbers:
                 of_chunk[number].append(parts)
-        return [ChooseTask(self.root, self.step, self.key, chunk, tuple(of_chunk[chunk.number])) for chunk in self.chunks]
+        return [
+            ChooseTask(self.root, self.step, self.key, chunk, tuple(of_chunk[chunk.number]))
+            for chunk in self.chunks
+        ]

@@ -80,15 +80,28 @@ def evidence(task: EvidenceTask, compute: bool = True) -> EvidenceFile | None:
         place = np.zeros(max(task.sources) + 1, np.int64)
         for number, source in task.sources.items():
             place[number] = names.index(source)
-        removed = np.repeat(place[[number for number, _ in found]], [batch.num_rows for _, batch in found])
+        removed = np.repeat(
+            place[[number for number, _ in found]], [batch.num_rows for _, batch in found]
+        )
         kept = place[table["kept_chunk"].to_numpy()]
         unit.facts.update({**task.facts, **in_favour_of(names, removed, kept)})
         table = table.select(EVIDENCE.names)
         words = as_words(table["id"].combine_chunks())
-        write_parquet(unit, "evidence.parquet", EVIDENCE, [table.take(pa.array(np.lexsort((words[:, 1], words[:, 0]))))])
+        write_parquet(
+            unit,
+            "evidence.parquet",
+            EVIDENCE,
+            [table.take(pa.array(np.lexsort((words[:, 1], words[:, 0]))))],
+        )
 
     made = found_or_made(store, f"evidence/{task.step}/{task.key}", task.inputs, make, compute)
-    return None if made is None else EvidenceFile(made[0].file("evidence.parquet"), made[0].facts, made[1], (made[0].prefix,))
+    return (
+        None
+        if made is None
+        else EvidenceFile(
+            made[0].file("evidence.parquet"), made[0].facts, made[1], (made[0].prefix,)
+        )
+    )
 
 
 def choose(task: ChooseTask, compute: bool = True) -> Chosen | None:
@@ -98,14 +111,23 @@ def choose(task: ChooseTask, compute: bool = True) -> Chosen | None:
 
     def make(unit: Publication) -> None:
         size = read_parquet(store, chunk.signals["size"].name, "signals")
-        previous = None if chunk.selection is None else read_parquet(store, chunk.selection.name, "selection")
+        previous = (
+            None
+            if chunk.selection is None
+            else read_parquet(store, chunk.selection.name, "selection")
+        )
         before = np.ones(len(size), np.bool_) if previous is None else previous["kept"].to_numpy()
         drop = np.zeros(len(size), np.bool_)
         for parts in task.removals:
             for _, batch in read_parts(store, parts, [chunk.number]):
                 drop[batch["row"].to_numpy()] = True
         reason = pa.repeat(pa.scalar(REASON), len(size))
-        write_parquet(unit, "selection.parquet", SELECTION, [selection_after(size, previous, task.step, drop, reason)])
+        write_parquet(
+            unit,
+            "selection.parquet",
+            SELECTION,
+            [selection_after(size, previous, task.step, drop, reason)],
+        )
         bytes_ = size["bytes"].to_numpy()
         entry = Entry()
         entry.entered.add(int(before.sum()), int(bytes_[before].sum()))
@@ -114,7 +136,9 @@ def choose(task: ChooseTask, compute: bool = True) -> Chosen | None:
             entry.drop(REASON, int(drop.sum()), int(bytes_[drop].sum()))
         unit.facts["entry"] = entry.to_json()
 
-    made = found_or_made(store, f"selection/{task.step}/{content_key(inputs)}", inputs, make, compute)
+    made = found_or_made(
+        store, f"selection/{task.step}/{content_key(inputs)}", inputs, make, compute
+    )
     if made is None:
         return None
     moved = replace(chunk, selection=made[0].file("selection.parquet"))

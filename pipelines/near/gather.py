@@ -36,7 +36,11 @@ class GatherTask:
 
 def gather(task: GatherTask, compute: bool = True) -> Made | None:
     """Parts by shard: row in the chunk, id, band keys, columns of the keep policy, shingles (sorted, unique)."""
-    signals = {name: ref.checksum for name, ref in sorted(task.chunk.signals.items()) if name in _signals_read(task)}
+    signals = {
+        name: ref.checksum
+        for name, ref in sorted(task.chunk.signals.items())
+        if name in _signals_read(task)
+    }
     inputs = {
         "work": "gather", "version": VERSION, "candidates": task.candidates.ref.checksum, "chunk": task.chunk.number,
         "text": task.chunk.text_version(), "signals": signals, "algorithm": task.config.algorithm,
@@ -47,7 +51,11 @@ def gather(task: GatherTask, compute: bool = True) -> Made | None:
     def make(unit: Publication) -> None:
         _, found = next(read_parts(store, task.candidates, [task.chunk.number]))
         rows = found["row"].to_numpy().astype(np.int64)
-        columns = {"row": found["row"], **_columns(store, task, rows), "shingles": _shingles(store, task, rows)}
+        columns = {
+            "row": found["row"],
+            **_columns(store, task, rows),
+            "shingles": _shingles(store, task, rows),
+        }
         table = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
         write_parts(unit, table.schema, by_number(table, found["shard"].to_numpy()))
 
@@ -60,7 +68,11 @@ def _signals_read(task: GatherTask) -> set[str]:
 
 def _columns(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> dict[str, pa.Array]:
     """Id, band keys and the columns of the keep policy; null where the source was not measured."""
-    wanted = {"id": "size", "bands": task.measure, **{key.column: task.policy.measures.get(key.column) for key in task.policy.keys}}
+    wanted = {
+        "id": "size",
+        "bands": task.measure,
+        **{key.column: task.policy.measures.get(key.column) for key in task.policy.keys},
+    }
     columns: dict[str, pa.Array] = {}
     for name, measure in wanted.items():
         ref = None if measure is None else task.chunk.signals.get(measure)
@@ -70,7 +82,11 @@ def _columns(store: Store, task: GatherTask, rows: NDArray[np.int64]) -> dict[st
         elif ref is None:
             columns[name] = pa.nulls(len(rows))
         else:
-            columns[name] = read_parquet(store, ref.name, "signals", [name])[name].combine_chunks().take(pa.array(rows))
+            columns[name] = (
+                read_parquet(store, ref.name, "signals", [name])[name]
+                .combine_chunks()
+                .take(pa.array(rows))
+            )
     return columns
 
 

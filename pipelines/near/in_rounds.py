@@ -24,11 +24,16 @@ class CarryOut(Protocol):
 
 def verify_in_rounds(tasks: Sequence[VerifyTask], carry_out: CarryOut) -> list[Made]:
     """Removals of each shard. In a round every shard has its next block matched, in pieces, and then settled."""
-    shards = [_Shard(task, ordered) for task, ordered in zip(tasks, carry_out(order, tasks), strict=True)]
+    shards = [
+        _Shard(task, ordered) for task, ordered in zip(tasks, carry_out(order, tasks), strict=True)
+    ]
     while unsettled := [shard for shard in shards if not shard.done]:
         pieces = [shard.pieces() for shard in unsettled]
         matched = iter(carry_out(match, [task for of_shard in pieces for task in of_shard]))
-        blocks_ = [shard.block([next(matched) for _ in of_shard]) for shard, of_shard in zip(unsettled, pieces, strict=True)]
+        blocks_ = [
+            shard.block([next(matched) for _ in of_shard])
+            for shard, of_shard in zip(unsettled, pieces, strict=True)
+        ]
         for shard, made in zip(unsettled, carry_out(settle, blocks_), strict=True):
             shard.settled.append(made)
     return carry_out(conclude, [shard.whole() for shard in shards])
@@ -51,7 +56,11 @@ class _Shard:
         """Tasks that compare the next block with what is kept; none for the first, which has nothing before it."""
         start, end = self.rounds[len(self.settled)]
         size = max(PIECE, -(-(end - start) // PIECES))
-        return [self._work((row, min(end, row + size)), ()) for row in range(start, end, size)] if start else []
+        return (
+            [self._work((row, min(end, row + size)), ()) for row in range(start, end, size)]
+            if start
+            else []
+        )
 
     def block(self, matched: Sequence[Made]) -> RoundTask:
         """The task that decides the next block."""
@@ -61,7 +70,9 @@ class _Shard:
         """What concludes the shard: all blocks, and what was counted."""
         parts = tuple(made.parts for made in self.settled)
         counts = {name: sum(made.facts[name] for made in self.settled) for name in COUNTS}
-        return RoundTask(self.task, self.ordered, len(self.ordered), (0, len(self.ordered)), parts), counts
+        return RoundTask(
+            self.task, self.ordered, len(self.ordered), (0, len(self.ordered)), parts
+        ), counts
 
     def _work(self, rows: tuple[int, int], matched: Sequence[Made]) -> RoundTask:
         decided = self.rounds[len(self.settled)][0]

@@ -40,10 +40,15 @@ class Made:
     units: tuple[str, ...] = ()
 
 
-def write_parts(unit: Publication, schema: pa.Schema, parts: Iterable[tuple[int, pa.RecordBatch]]) -> None:
+def write_parts(
+    unit: Publication, schema: pa.Schema, parts: Iterable[tuple[int, pa.RecordBatch]]
+) -> None:
     """Write parts in ascending order of their numbers; those without rows are left out."""
     numbers = []
-    with unit.file(PARTS) as out, pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), schema) as writer:
+    with (
+        unit.file(PARTS) as out,
+        pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), schema) as writer,
+    ):
         for number, batch in parts:
             if batch.num_rows:
                 writer.write_batch(batch)
@@ -52,16 +57,26 @@ def write_parts(unit: Publication, schema: pa.Schema, parts: Iterable[tuple[int,
     unit.facts["parts"] = numbers
 
 
-def made_parts(store: Store, step: str, inputs: dict[str, Any], make: Callable[[Publication], None], compute: bool) -> Made | None:
+def made_parts(
+    store: Store,
+    step: str,
+    inputs: dict[str, Any],
+    make: Callable[[Publication], None],
+    compute: bool,
+) -> Made | None:
     """The unit of parts that follows from these inputs; made if it is not there and ``compute`` is on."""
     made = found_or_made(store, f"{AREA}/{step}/{content_key(inputs)}", inputs, make, compute)
     if made is None:
         return None
     manifest, computed = made
-    return Made(Parts(manifest.file(PARTS), tuple(manifest.facts["parts"])), manifest.facts, computed)
+    return Made(
+        Parts(manifest.file(PARTS), tuple(manifest.facts["parts"])), manifest.facts, computed
+    )
 
 
-def read_parts(store: Store, parts: Parts, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
+def read_parts(
+    store: Store, parts: Parts, numbers: Iterable[int] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The parts of these numbers (all by default) that the file has; their buffers stay valid after the file is closed."""
     wanted = set(parts.numbers if numbers is None else numbers)
     if wanted.isdisjoint(parts.numbers):

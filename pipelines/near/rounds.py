@@ -25,7 +25,16 @@ from artifacts.schemas import ID
 from dedup.lsh import Groups
 from dedup.rounds import Bounds, Cluster, Matches, matches_before, settle_block
 from dedup.verify import CONTAINMENT
-from pipelines.near.part_files import AREA, Made, Parts, by_number, made_parts, opened, read_parts, write_parts
+from pipelines.near.part_files import (
+    AREA,
+    Made,
+    Parts,
+    by_number,
+    made_parts,
+    opened,
+    read_parts,
+    write_parts,
+)
 from pipelines.near.shard import REMOVALS, read_shard
 from pipelines.near.verify import VerifyTask
 
@@ -42,10 +51,27 @@ _DOCUMENTS = pa.schema(
         pa.field("end", pa.int64(), nullable=False),
     ]
 )
-_GROUPS = pa.schema([pa.field("members", pa.large_list(pa.field("item", pa.int64(), nullable=False)), nullable=False)])
-_MATCHES = pa.schema([pa.field("row", pa.int64()), pa.field("earlier", pa.int64()), pa.field("similarity", pa.float64())])
+_GROUPS = pa.schema(
+    [
+        pa.field(
+            "members", pa.large_list(pa.field("item", pa.int64(), nullable=False)), nullable=False
+        )
+    ]
+)
+_MATCHES = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("earlier", pa.int64()),
+        pa.field("similarity", pa.float64()),
+    ]
+)
 _SETTLED = pa.schema(
-    [pa.field("row", pa.int64()), pa.field("kept_row", pa.int64()), pa.field("similarity", pa.float32()), pa.field("bands_hit", pa.int32())]
+    [
+        pa.field("row", pa.int64()),
+        pa.field("kept_row", pa.int64()),
+        pa.field("similarity", pa.float32()),
+        pa.field("bands_hit", pa.int32()),
+    ]
 )
 
 
@@ -75,9 +101,21 @@ class RoundTask:
     matches: tuple[Parts, ...] = ()
 
     def inputs(self) -> dict[str, Any]:
-        checksums = [self.ordered.documents.checksum, self.ordered.groups.checksum, self.ordered.sets.checksum]
-        earlier = [[parts.ref.checksum for parts in found] for found in (self.settled, self.matches)]
-        return {**self.verdict.inputs(), "ordered": checksums, "decided": self.decided, "rows": list(self.rows), "earlier": earlier}
+        checksums = [
+            self.ordered.documents.checksum,
+            self.ordered.groups.checksum,
+            self.ordered.sets.checksum,
+        ]
+        earlier = [
+            [parts.ref.checksum for parts in found] for found in (self.settled, self.matches)
+        ]
+        return {
+            **self.verdict.inputs(),
+            "ordered": checksums,
+            "decided": self.decided,
+            "rows": list(self.rows),
+            "earlier": earlier,
+        }
 
 
 def order(task: VerifyTask, compute: bool = True) -> Ordered | None:
@@ -101,14 +139,18 @@ def order(task: VerifyTask, compute: bool = True) -> Ordered | None:
             ends - lengths,
             ends,
         ]
-        table = pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=_DOCUMENTS).take(pa.array(places))
+        table = pa.RecordBatch.from_arrays(
+            [pa.array(column) for column in columns], schema=_DOCUMENTS
+        ).take(pa.array(places))
         _write(unit, "documents.arrow", table)
         _write(unit, "groups.arrow", _ordered_groups(shard.groups, ranks))
         with unit.file("sets.bin") as out:
             for piece in shard.sets:
                 out.raw.write(piece.flatten().to_numpy())
 
-    made = found_or_made(store, f"{AREA}/{task.step}-ordered/{content_key(inputs)}", inputs, make, compute)
+    made = found_or_made(
+        store, f"{AREA}/{task.step}-ordered/{content_key(inputs)}", inputs, make, compute
+    )
     if made is None:
         return None
     files = [made[0].file(name) for name in ("documents.arrow", "groups.arrow", "sets.bin")]
@@ -122,7 +164,9 @@ def match(task: RoundTask, compute: bool = True) -> Made | None:
     def make(unit: Publication) -> None:
         with _cluster(store, task) as (cluster, kept, bounds):
             found = matches_before(cluster, kept, task.decided, task.rows, bounds)
-        write_parts(unit, _MATCHES, [(0, _batch(_MATCHES, found.row, found.earlier, found.similarity))])
+        write_parts(
+            unit, _MATCHES, [(0, _batch(_MATCHES, found.row, found.earlier, found.similarity))]
+        )
 
     inputs = {"work": "match", "version": VERSION, **task.inputs()}
     return made_parts(store, f"{task.verdict.step}-matches", inputs, make, compute)
@@ -136,8 +180,16 @@ def settle(task: RoundTask, compute: bool = True) -> Made | None:
         matches = Matches(*_columns(store, task.matches, _MATCHES))
         with _cluster(store, task) as (cluster, kept, bounds):
             found = settle_block(cluster, kept, task.decided, task.rows, matches, bounds)
-        unit.facts.update(comparisons=found.compared, comparisons_skipped=found.skipped, documents_bounded=found.bounded)
-        write_parts(unit, _SETTLED, [(0, _batch(_SETTLED, found.row, found.kept_row, found.similarity, found.bands_hit))])
+        unit.facts.update(
+            comparisons=found.compared,
+            comparisons_skipped=found.skipped,
+            documents_bounded=found.bounded,
+        )
+        write_parts(
+            unit,
+            _SETTLED,
+            [(0, _batch(_SETTLED, found.row, found.kept_row, found.similarity, found.bands_hit))],
+        )
 
     inputs = {"work": "settle", "version": VERSION, **task.inputs()}
     return made_parts(store, f"{task.verdict.step}-settled", inputs, make, compute)
@@ -165,7 +217,13 @@ def conclude(task: tuple[RoundTask, dict[str, int]], compute: bool = True) -> Ma
             gone["cluster_size"],
         ]
         unit.facts.update(counts)
-        write_parts(unit, REMOVALS, by_number(pa.RecordBatch.from_arrays(columns, schema=REMOVALS), gone["chunk"].to_numpy()))
+        write_parts(
+            unit,
+            REMOVALS,
+            by_number(
+                pa.RecordBatch.from_arrays(columns, schema=REMOVALS), gone["chunk"].to_numpy()
+            ),
+        )
 
     inputs = {"work": "conclude", "version": VERSION, **whole.inputs()}
     return made_parts(store, f"{whole.verdict.step}-removals", inputs, make, compute)
@@ -176,7 +234,12 @@ def _ordered_groups(groups: Groups, ranks: NDArray[np.int64]) -> pa.RecordBatch:
     members = ranks[groups.members]
     group = np.repeat(np.arange(len(groups)), np.diff(groups.offsets))
     members = members[np.lexsort((members, group))]
-    return _batch(_GROUPS, pa.LargeListArray.from_arrays(pa.array(groups.offsets), pa.array(members)).cast(_GROUPS.field(0).type))
+    return _batch(
+        _GROUPS,
+        pa.LargeListArray.from_arrays(pa.array(groups.offsets), pa.array(members)).cast(
+            _GROUPS.field(0).type
+        ),
+    )
 
 
 @contextlib.contextmanager
@@ -194,7 +257,11 @@ def _cluster(store: Store, task: RoundTask) -> Iterator[tuple[Cluster, NDArray[n
         documents = pa.ipc.open_file(documents_file).get_batch(0)
         members = pa.ipc.open_file(groups_file).get_batch(0)["members"]
         groups = Groups(members.offsets.to_numpy(), members.values.to_numpy())
-        yield Cluster(groups, documents["start"].to_numpy(), documents["end"].to_numpy(), hashes), kept, bounds
+        yield (
+            Cluster(groups, documents["start"].to_numpy(), documents["end"].to_numpy(), hashes),
+            kept,
+            bounds,
+        )
 
 
 @contextlib.contextmanager
@@ -217,7 +284,10 @@ def _columns(store: Store, parts: Sequence[Parts], schema: pa.Schema) -> list[ND
 
 
 def _write(unit: Publication, name: str, batch: pa.RecordBatch) -> None:
-    with unit.file(name, batch.num_rows) as out, pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), batch.schema) as writer:
+    with (
+        unit.file(name, batch.num_rows) as out,
+        pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), batch.schema) as writer,
+    ):
         writer.write_batch(batch)
 
 

@@ -60,7 +60,10 @@ class Shard:
     def groups(self) -> Groups:
         """Rows that share a band key: all of the corpus that a row of this shard shares one with are in this shard."""
         keys = self.table["bands"].combine_chunks()
-        return candidate_groups(keys.flatten().to_numpy().reshape(len(self), keys.type.list_size), np.ones(len(self), np.bool_))
+        return candidate_groups(
+            keys.flatten().to_numpy().reshape(len(self), keys.type.list_size),
+            np.ones(len(self), np.bool_),
+        )
 
     @cached_property
     def clusters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -101,5 +104,8 @@ def read_shard(store: Store, shard: int, files: tuple[tuple[int, Parts], ...]) -
         _, batch = next(read_parts(store, parts, [shard]))
         batches.append(batch)
         numbers.append(np.full(batch.num_rows, number, np.int64))
-    table = pa.concat_tables([pa.Table.from_batches([batch]).drop_columns("shingles") for batch in batches], promote_options="default")
+    table = pa.concat_tables(
+        [pa.Table.from_batches([batch]).drop_columns("shingles") for batch in batches],
+        promote_options="default",
+    )
     return Shard(np.concatenate(numbers), table, [batch["shingles"] for batch in batches])

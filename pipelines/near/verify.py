@@ -49,14 +49,41 @@ def verify(task: VerifyTask, compute: bool = True) -> Made | None:
     def make(unit: Publication) -> None:
         shard = read_shard(store, task.shard, task.files)
         with shard.held_sets() as sets:
-            verdict = greedy_keep(shard.ranks(task.policy), shard.groups, sets, task.threshold, task.max_comparisons, task.similarity)
-        unit.facts.update(comparisons=verdict.compared, comparisons_skipped=verdict.skipped, documents_bounded=verdict.bounded)
+            verdict = greedy_keep(
+                shard.ranks(task.policy),
+                shard.groups,
+                sets,
+                task.threshold,
+                task.max_comparisons,
+                task.similarity,
+            )
+        unit.facts.update(
+            comparisons=verdict.compared,
+            comparisons_skipped=verdict.skipped,
+            documents_bounded=verdict.bounded,
+        )
         names, _ = shard.clusters
         gone, kept = pa.array(verdict.document), pa.array(verdict.kept_document)
-        found = [shard.table["row"].combine_chunks().take(gone), shard.ids.take(gone), shard.ids.take(kept)]
+        found = [
+            shard.table["row"].combine_chunks().take(gone),
+            shard.ids.take(gone),
+            shard.ids.take(kept),
+        ]
         found.append(pa.array(shard.chunk[verdict.kept_document]))
-        found += [pa.array(verdict.similarity), pa.array(verdict.bands_hit), shard.ids.take(pa.array(names[verdict.document]))]
-        removals = pa.RecordBatch.from_arrays([*found, pa.array(verdict.cluster_size)], schema=REMOVALS)
+        found += [
+            pa.array(verdict.similarity),
+            pa.array(verdict.bands_hit),
+            shard.ids.take(pa.array(names[verdict.document])),
+        ]
+        removals = pa.RecordBatch.from_arrays(
+            [*found, pa.array(verdict.cluster_size)], schema=REMOVALS
+        )
         write_parts(unit, REMOVALS, by_number(removals, shard.chunk[verdict.document]))
 
-    return made_parts(store, f"{task.step}-removals", {"work": "verify", "version": VERSION, **task.inputs()}, make, compute)
+    return made_parts(
+        store,
+        f"{task.step}-removals",
+        {"work": "verify", "version": VERSION, **task.inputs()},
+        make,
+        compute,
+    )

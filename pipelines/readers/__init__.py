@@ -32,14 +32,31 @@ from pipelines.readers.span import Fields, Limits, Span
 LIBRARIES = ("pyarrow", "orjson", "zstandard", "xxhash", "FastWARC", "Resiliparse")
 """Libraries that decide what is read."""
 
-__all__ = ["AUTO", "FORMATS", "LIBRARIES", "Batch", "Fields", "InputFile", "Limits", "Span", "discover", "format_of", "plan_chunks", "read"]
+__all__ = [
+    "AUTO",
+    "FORMATS",
+    "LIBRARIES",
+    "Batch",
+    "Fields",
+    "InputFile",
+    "Limits",
+    "Span",
+    "discover",
+    "format_of",
+    "plan_chunks",
+    "read",
+]
 
 _FIELDS = Fields()
 _LIMITS = Limits()
 
 
 def read(
-    span: Span, format: str = AUTO, source_name: str = "", fields: Fields = _FIELDS, limits: Limits = _LIMITS
+    span: Span,
+    format: str = AUTO,
+    source_name: str = "",
+    fields: Fields = _FIELDS,
+    limits: Limits = _LIMITS,
 ) -> Iterator[Batch]:
     """Batches of one span: documents, quarantine and counts that balance.
 

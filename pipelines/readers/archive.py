@@ -53,7 +53,12 @@ def arc_header(line: bytes) -> ArcHeader | None:
     """The header line of an ARC record (version 1: 5 fields, version 2: 10), ``None`` for any other line."""
     for fields in (5, 10):
         parts = line.rstrip(b"\r\n").rsplit(b" ", fields - 1)
-        if len(parts) != fields or b":" not in parts[0] or not parts[-1].isdigit() or len(parts[-1]) > 18:
+        if (
+            len(parts) != fields
+            or b":" not in parts[0]
+            or not parts[-1].isdigit()
+            or len(parts[-1]) > 18
+        ):
             continue
         if parts[2].isdigit() and 12 <= len(parts[2]) <= 18:
             url, _, date, media_type = (part.decode("utf-8", "replace") for part in parts[:4])
@@ -86,10 +91,18 @@ class Archive:
             elif (arc := arc_header(line)) is not None:
                 yield self._payload(start, line, arc.length, arc)
             else:
-                yield self._broken(start, line, CORRUPT_RECORD, "no record header where a record should start")
+                yield self._broken(
+                    start, line, CORRUPT_RECORD, "no record header where a record should start"
+                )
         if self._stream.damage is not None and not self._damage_told:
             damage = self._stream.damage
-            yield ArchiveRecord(self._stream.offset, self._stream.offset, b"", b"", RecordRejectedError(damage.reason, damage.detail))
+            yield ArchiveRecord(
+                self._stream.offset,
+                self._stream.offset,
+                b"",
+                b"",
+                RecordRejectedError(damage.reason, damage.detail),
+            )
 
     def _line_after_blanks(self) -> bytes:
         while line := self._stream.readline(_LINE_BYTES):
@@ -103,17 +116,23 @@ class Archive:
             line = self._stream.readline(_LINE_BYTES)
             header += line
             if not line:
-                return self._broken(start, header, TRUNCATED_RECORD, "the file ends inside a record header")
+                return self._broken(
+                    start, header, TRUNCATED_RECORD, "the file ends inside a record header"
+                )
             if not line.strip():
                 break
         else:
-            return self._broken(start, header, CORRUPT_RECORD, f"a record header longer than {_HEADER_BYTES} bytes")
+            return self._broken(
+                start, header, CORRUPT_RECORD, f"a record header longer than {_HEADER_BYTES} bytes"
+            )
         found = _CONTENT_LENGTH.search(header)
         if found is None:
             return self._broken(start, header, CORRUPT_RECORD, "no valid Content-Length")
         return self._payload(start, header, int(found.group(1)))
 
-    def _payload(self, start: int, header: bytes, length: int, arc: ArcHeader | None = None) -> ArchiveRecord:
+    def _payload(
+        self, start: int, header: bytes, length: int, arc: ArcHeader | None = None
+    ) -> ArchiveRecord:
         if length > self._limits.record_bytes:
             return self._too_long(start, header, length, arc)
         payload = self._stream.read(length)
@@ -129,16 +148,33 @@ class Archive:
         self._stream.unread(payload[inner:] + following)
         if inner < len(payload):
             detail = f"the length is {length}, but another record starts after {inner} bytes"
-            return ArchiveRecord(start, self._stream.offset, b"", header + payload[:inner], RecordRejectedError(CORRUPT_RECORD, detail))
+            return ArchiveRecord(
+                start,
+                self._stream.offset,
+                b"",
+                header + payload[:inner],
+                RecordRejectedError(CORRUPT_RECORD, detail),
+            )
         if complete:
-            return self._broken(start, header + payload, CORRUPT_RECORD, f"no record follows after the {length} bytes of this one")
-        return self._broken(start, header + payload, TRUNCATED_RECORD, f"{len(payload)} of {length} bytes are there")
+            return self._broken(
+                start,
+                header + payload,
+                CORRUPT_RECORD,
+                f"no record follows after the {length} bytes of this one",
+            )
+        return self._broken(
+            start, header + payload, TRUNCATED_RECORD, f"{len(payload)} of {length} bytes are there"
+        )
 
-    def _too_long(self, start: int, header: bytes, length: int, arc: ArcHeader | None) -> ArchiveRecord:
+    def _too_long(
+        self, start: int, header: bytes, length: int, arc: ArcHeader | None
+    ) -> ArchiveRecord:
         head = self._stream.read(min(length, self._limits.quarantine_bytes))
         self._stream.skip(length - len(head))
         self._pass_blanks()
-        rejection = RecordRejectedError(RECORD_TOO_LONG, f"{length} bytes, the limit is {self._limits.record_bytes}")
+        rejection = RecordRejectedError(
+            RECORD_TOO_LONG, f"{length} bytes, the limit is {self._limits.record_bytes}"
+        )
         return ArchiveRecord(start, self._stream.offset, header, head, rejection, arc)
 
     def _broken(self, start: int, raw: bytes, reason: str, detail: str) -> ArchiveRecord:
@@ -152,7 +188,9 @@ class Archive:
         if self._stream.damage is not None:
             self._damage_told = True
             reason, detail = self._stream.damage.reason, f"{detail}; {self._stream.damage.detail}"
-        return ArchiveRecord(start, self._stream.offset, b"", raw, RecordRejectedError(reason, detail))
+        return ArchiveRecord(
+            start, self._stream.offset, b"", raw, RecordRejectedError(reason, detail)
+        )
 
     def _pass_blanks(self) -> None:
         line = self._line_after_blanks()

@@ -12,7 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from artifacts.ids import conversation_hashes, document_ids, native_key, place_key, place_keys, text_hashes
+from artifacts.ids import (
+    conversation_hashes,
+    document_ids,
+    native_key,
+    place_key,
+    place_keys,
+    text_hashes,
+)
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, MESSAGES, QUARANTINE
 from pipelines.readers.plain import Columns
 from pipelines.readers.records import RecordRejectedError, Row
@@ -41,8 +48,10 @@ class Batch:
     def __post_init__(self) -> None:
         dropped = sum(records for records, _ in self.dropped.values())
         if self.records != self.documents.num_rows + self.quarantine.num_rows + dropped:
-            raise RuntimeError(f"a reader lost records: {self.records} seen, {self.documents.num_rows} documents, "
-                               f"{self.quarantine.num_rows} quarantined, {dropped} dropped")
+            raise RuntimeError(
+                f"a reader lost records: {self.records} seen, {self.documents.num_rows} documents, "
+                f"{self.quarantine.num_rows} quarantined, {dropped} dropped"
+            )
 
 
 SHORT_STRETCH = 64
@@ -139,8 +148,14 @@ class Collector:
         """The batch so far; the collector starts afresh."""
         self._close_rows()
         parts = self._parts or [self._documents(self._columns, self._offsets)]
-        documents = parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
-        batch = Batch(documents, self._quarantine(), self._records, self._blank, self._bytes, self._dropped)
+        documents = (
+            parts[0]
+            if len(parts) == 1
+            else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
+        )
+        batch = Batch(
+            documents, self._quarantine(), self._records, self._blank, self._bytes, self._dropped
+        )
         self._clear()
         return batch
 
@@ -154,7 +169,11 @@ class Collector:
         path, count = self._span.path, len(offsets)
         texts = _array(values["text"], pa.large_string())
         columns = {
-            **{name: _array(values[name], DOCUMENTS.field(name).type) for name in _COLUMNS if name != "text"},
+            **{
+                name: _array(values[name], DOCUMENTS.field(name).type)
+                for name in _COLUMNS
+                if name != "text"
+            },
             "id": document_ids(self._source, _keys(path, values["native_id"], offsets)),
             "text": texts,
             "text_hash": text_hashes(texts),
@@ -171,12 +190,17 @@ class Collector:
     def _messages(self) -> pa.ListArray:
         """Conversations: list<struct<role, content>>, one per document."""
         pairs = pa.StructArray.from_arrays(
-            [pa.array(self._roles, pa.string()), pa.array(self._contents, pa.large_string())], fields=list(MESSAGES.value_type)
+            [pa.array(self._roles, pa.string()), pa.array(self._contents, pa.large_string())],
+            fields=list(MESSAGES.value_type),
         )
-        return pa.ListArray.from_arrays(pa.array(self._message_ends, pa.int32()), pairs, type=MESSAGES)
+        return pa.ListArray.from_arrays(
+            pa.array(self._message_ends, pa.int32()), pairs, type=MESSAGES
+        )
 
     def _quarantine(self) -> pa.RecordBatch:
-        offsets, lengths, reasons, details, raws = zip(*self._rejected, strict=True) if self._rejected else ((),) * 5
+        offsets, lengths, reasons, details, raws = (
+            zip(*self._rejected, strict=True) if self._rejected else ((),) * 5
+        )
         count = len(self._rejected)
         columns = [
             pa.repeat(pa.scalar(self._source, pa.string()), count),
@@ -196,7 +220,14 @@ def _array(values: list[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _keys(path: str, natives: Any, offsets: list[int]) -> list[bytes]:
     """What each record's id is made from."""
-    natives = natives.to_pylist() if isinstance(natives, pa.Array) and natives.null_count < len(natives) else natives
+    natives = (
+        natives.to_pylist()
+        if isinstance(natives, pa.Array) and natives.null_count < len(natives)
+        else natives
+    )
     if isinstance(natives, pa.Array) or natives.count(None) == len(natives):
         return place_keys(path, offsets)
-    return [place_key(path, offset) if native is None else native_key(native) for native, offset in zip(natives, offsets, strict=True)]
+    return [
+        place_key(path, offset) if native is None else native_key(native)
+        for native, offset in zip(natives, offsets, strict=True)
+    ]

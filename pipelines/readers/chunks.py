@@ -49,7 +49,10 @@ def _pieces(file: InputFile, chunk_bytes: int) -> Iterator[tuple[Span, int]]:
         starts = range(0, file.bytes, chunk_bytes)
         for start in starts:
             last = start == starts[-1]
-            yield Span(file.url, file.path, start, None if last else start + chunk_bytes), min(chunk_bytes, file.bytes - start)
+            yield (
+                Span(file.url, file.path, start, None if last else start + chunk_bytes),
+                min(chunk_bytes, file.bytes - start),
+            )
     else:
         yield Span(file.url, file.path), file.bytes
 

@@ -31,7 +31,9 @@ class InputFile:
     format: str
 
 
-def discover(source_name: str, patterns: Iterable[str], format: str = AUTO, base: str | Path = ".") -> list[InputFile]:
+def discover(
+    source_name: str, patterns: Iterable[str], format: str = AUTO, base: str | Path = "."
+) -> list[InputFile]:
     """Files of a source, sorted by relative path (bytewise).
 
     A pattern is a path or a glob (``*``, ``?``, ``[ab]``, ``**``), relative to ``base``, or absolute and local or of
@@ -68,7 +70,9 @@ def discover(source_name: str, patterns: Iterable[str], format: str = AUTO, base
 
 def _expand(source_name: str, pattern: str, format: str, base: str) -> list[InputFile]:
     if "\0" in pattern:
-        raise UserError("a path holds no NUL character", field="paths", found=ascii(pattern), fix="remove it")
+        raise UserError(
+            "a path holds no NUL character", field="paths", found=ascii(pattern), fix="remove it"
+        )
     filesystem, full, literal = _located(pattern, base)
     filesystem.invalidate_cache()
     root = _glob_root(full, literal)
@@ -83,7 +87,9 @@ def _expand(source_name: str, pattern: str, format: str, base: str) -> list[Inpu
         try:
             relative.encode()
         except UnicodeEncodeError:
-            raise UserError("the file name is not valid UTF-8", file=ascii(path), fix="rename the file") from None
+            raise UserError(
+                "the file name is not valid UTF-8", file=ascii(path), fix="rename the file"
+            ) from None
         files.append(InputFile(url, relative, int(info["size"]), format_of(relative, format)))
     return files
 
@@ -106,7 +112,10 @@ def _located(pattern: str, base: str) -> tuple[Any, str, int]:
 def _matches(filesystem: Any, full: str, literal: int) -> list[tuple[str, dict[str, Any]]]:
     if _first_wildcard(full, literal) is not None:
         entries = filesystem.glob(glob.escape(full[:literal]) + full[literal:], detail=True)
-        named = [(path, info if info["type"] in ("file", "directory") else _followed(filesystem, path)) for path, info in entries.items()]
+        named = [
+            (path, info if info["type"] in ("file", "directory") else _followed(filesystem, path))
+            for path, info in entries.items()
+        ]
         return [(path, info) for path, info in named if info["type"] != "directory"]
     try:
         info = filesystem.info(full)
@@ -115,7 +124,12 @@ def _matches(filesystem: Any, full: str, literal: int) -> list[tuple[str, dict[s
             _followed(filesystem, full)
         return []
     except PermissionError as error:
-        raise UserError(f"may not be read: {error.strerror}", file=full, field="paths", fix="give this user read access") from None
+        raise UserError(
+            f"may not be read: {error.strerror}",
+            file=full,
+            field="paths",
+            fix="give this user read access",
+        ) from None
     if info["type"] == "directory":
         fix = f"name its files, as in {full.rstrip('/')}/**/*.jsonl.zst"
         raise UserError("this is a folder, not a file", file=full, field="paths", fix=fix)
@@ -128,10 +142,18 @@ def _followed(filesystem: Any, path: str) -> dict[str, Any]:
         info: dict[str, Any] = filesystem.info(path)
     except FileNotFoundError:
         raise UserError(
-            "this link leads nowhere", file=path, field="paths", fix="remove the link, or bring back the file it names"
+            "this link leads nowhere",
+            file=path,
+            field="paths",
+            fix="remove the link, or bring back the file it names",
         ) from None
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}", file=path, field="paths", fix="mend or remove it") from None
+        raise UserError(
+            f"cannot be read: {error.strerror or error}",
+            file=path,
+            field="paths",
+            fix="mend or remove it",
+        ) from None
     if info["type"] not in ("file", "directory"):
         raise UserError(
             f"this is {_kind(info.get('mode', 0))}, not a file",
@@ -143,13 +165,20 @@ def _followed(filesystem: Any, path: str) -> dict[str, Any]:
 
 
 def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+    kinds = (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
     return next((name for is_kind, name in kinds if is_kind(mode)), "something else")
 
 
 def _first_wildcard(full: str, literal: int) -> int | None:
     """Where the first wildcard behind the literal base stands."""
-    return min((place for sign in _WILDCARDS if (place := full.find(sign, literal)) >= 0), default=None)
+    return min(
+        (place for sign in _WILDCARDS if (place := full.find(sign, literal)) >= 0), default=None
+    )
 
 
 def _glob_root(full: str, literal: int) -> str:
@@ -158,12 +187,17 @@ def _glob_root(full: str, literal: int) -> str:
     return fixed[: fixed.rfind("/") + 1]
 
 
-def _nothing_found(source_name: str, pattern: str, filesystem: Any, root: str, full: str) -> UserError:
+def _nothing_found(
+    source_name: str, pattern: str, filesystem: Any, root: str, full: str
+) -> UserError:
     folder = root.rstrip("/")
     while folder and not _exists(filesystem, folder):
         folder = posixpath.dirname(folder)
     try:
-        names = sorted(posixpath.basename(path.rstrip("/")) for path in filesystem.ls(folder or "/", detail=False))
+        names = sorted(
+            posixpath.basename(path.rstrip("/"))
+            for path in filesystem.ls(folder or "/", detail=False)
+        )
     except OSError:
         names = []
     wanted = full[len(folder) :].lstrip("/").split("/")[0]

@@ -23,13 +23,32 @@ EXTRACTOR = "resiliparse main_content/1"
 DEEPEST = 2048  # elements; the extractor's time grows with the square of the depth
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
-_VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
+_VOID = (
+    "area",
+    "base",
+    "br",
+    "col",
+    "embed",
+    "hr",
+    "img",
+    "input",
+    "link",
+    "meta",
+    "param",
+    "source",
+    "track",
+    "wbr",
+)
 _OPTIONAL_END = (
     "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "rt", "rp", "colgroup",
     "html", "head", "body",
 )  # fmt: skip
 _CLOSED_BY_ITSELF = frozenset(_VOID + _OPTIONAL_END)
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 def page_text(page: bytes, charset: str | None = None) -> tuple[str, str]:
@@ -42,11 +61,20 @@ def page_text(page: bytes, charset: str | None = None) -> tuple[str, str]:
     """
     markup = decode_page(page, charset)
     if nesting(markup) > DEEPEST:
-        raise RecordRejectedError(NESTED_TOO_DEEPLY, f"elements lie more than {DEEPEST} deep in each other")
+        raise RecordRejectedError(
+            NESTED_TOO_DEEPLY, f"elements lie more than {DEEPEST} deep in each other"
+        )
     try:
         tree = HTMLTree.parse(markup)
-        text = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False, links=False,
-                                  form_fields=False, noscript=False)
+        text = extract_plain_text(
+            tree,
+            preserve_formatting=True,
+            main_content=True,
+            alt_texts=False,
+            links=False,
+            form_fields=False,
+            noscript=False,
+        )
         title = " ".join((tree.title or "").split())
         # here, in the thread that made it: the parser's trees must not be dropped in another one
         del tree
@@ -57,7 +85,9 @@ def page_text(page: bytes, charset: str | None = None) -> tuple[str, str]:
         text.encode()
         title.encode()
     except UnicodeEncodeError as error:
-        raise RecordRejectedError(LONE_SURROGATE, f"U+{ord(error.object[error.start]):04X} stands alone in the text") from None
+        raise RecordRejectedError(
+            LONE_SURROGATE, f"U+{ord(error.object[error.start]):04X} stands alone in the text"
+        ) from None
     return text.strip(), title
 
 
@@ -72,7 +102,11 @@ def nesting(markup: str) -> int:
     rough = _rise(letters.astype(np.int64) - (following == ord("/")))
     if rough <= DEEPEST:
         return rough
-    steps = [-1 if slash else 1 for slash, name in _TAG.findall(markup) if name.lower() not in _CLOSED_BY_ITSELF]
+    steps = [
+        -1 if slash else 1
+        for slash, name in _TAG.findall(markup)
+        if name.lower() not in _CLOSED_BY_ITSELF
+    ]
     return _rise(np.array(steps, np.int64))
 
 
@@ -101,4 +135,6 @@ def decode_page(page: bytes, charset: str | None = None) -> str:
             return page.decode(declared)
         except (UnicodeDecodeError, LookupError):
             pass
-    return bytes_to_str(page, detect_encoding(page, from_html_meta=True) or "utf-8", errors="replace")
+    return bytes_to_str(
+        page, detect_encoding(page, from_html_meta=True) or "utf-8", errors="replace"
+    )

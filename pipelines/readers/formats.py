@@ -11,10 +11,17 @@ AUTO = "auto"
 FORMATS = ("jsonl", "parquet", "warc", "html")
 
 _SUFFIXES = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-    ".parquet": "parquet", ".pq": "parquet",
-    ".warc": "warc", ".wet": "warc", ".arc": "warc",
-    ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".warc": "warc",
+    ".wet": "warc",
+    ".arc": "warc",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
 }
 _NEVER_COMPRESSED = ("parquet", "html")
 
@@ -26,7 +33,13 @@ def format_of(path: str, declared: str = AUTO) -> str:
     """
     if declared != AUTO:
         if declared not in FORMATS:
-            raise UserError("unknown format", file=path, field="format", found=declared, allowed=[AUTO, *FORMATS])
+            raise UserError(
+                "unknown format",
+                file=path,
+                field="format",
+                found=declared,
+                allowed=[AUTO, *FORMATS],
+            )
         return declared
     suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
     compressed = bool(suffixes) and suffixes[-1] in COMPRESSIONS

@@ -27,7 +27,9 @@ def read_html(span: Span, source_name: str, fields: Fields, limits: Limits) -> I
     collector.advance(length)
     try:
         if length > limits.record_bytes:
-            raise RecordRejectedError(RECORD_TOO_LONG, f"{length} bytes, the limit is {limits.record_bytes}")
+            raise RecordRejectedError(
+                RECORD_TOO_LONG, f"{length} bytes, the limit is {limits.record_bytes}"
+            )
         text, title = page_text(page)
     except RecordRejectedError as rejection:
         collector.reject(0, length, page, rejection)

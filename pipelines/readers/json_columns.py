@@ -52,13 +52,22 @@ SHORT = ("native_id", "lang", "url", "license", "date")
 _TEXT, _ID, _FURTHER = 0, 1, -1  # columns by number: the text, then SHORT
 
 
-def read_columns(lines: bytes, starts: Ends, fields: Fields) -> tuple[dict[str, pa.Array], Bytes] | None:
+def read_columns(
+    lines: bytes, starts: Ends, fields: Fields
+) -> tuple[dict[str, pa.Array], Bytes] | None:
     """Columns of lines, and what became of each, (n,); rows of declined lines are not to be used.
 
     ``lines``: whole lines with their newlines, and :data:`PADDING` zero bytes. None where these fields or bytes are none for the kernel:
     conversations, one field for two columns, invalid UTF-8.
     """
-    names = [fields.text_field, fields.id_field, fields.lang_field, fields.url_field, fields.license_field, fields.date_field]
+    names = [
+        fields.text_field,
+        fields.id_field,
+        fields.lang_field,
+        fields.url_field,
+        fields.license_field,
+        fields.date_field,
+    ]
     named = [name for name in names if name is not None]
     if fields.messages_field is not None or len(set(named)) < len(named) or not _valid_utf8(lines):
         return None
@@ -69,23 +78,39 @@ def read_columns(lines: bytes, starts: Ends, fields: Fields) -> tuple[dict[str, 
     rows, room = len(starts) - 1, int(starts[-1] - starts[0]) + PADDING
     outcome = np.empty(rows, np.uint8)
     texts, text_ends = np.empty(room, np.uint8), np.zeros(rows + 1, np.int64)
-    short, short_ends, short_valid = np.empty((5, room), np.uint8), np.zeros((5, rows + 1), np.int32), np.empty((5, rows), np.bool_)
+    short, short_ends, short_valid = (
+        np.empty((5, room), np.uint8),
+        np.zeros((5, rows + 1), np.int32),
+        np.empty((5, rows), np.bool_),
+    )
     rest, rest_ends = np.empty(room, np.uint8), np.zeros(rows + 1, np.int64)
     read_lines(
         data, starts, np.frombuffer(b"".join(keys) + b"\0", np.uint8), key_ends, wanted, texts, text_ends, short, short_ends, short_valid,
         rest, rest_ends, outcome,
     )  # fmt: skip
-    columns = {"text": pa.Array.from_buffers(pa.large_string(), rows, [None, pa.py_buffer(text_ends), pa.py_buffer(texts)])}
+    columns = {
+        "text": pa.Array.from_buffers(
+            pa.large_string(), rows, [None, pa.py_buffer(text_ends), pa.py_buffer(texts)]
+        )
+    }
     for number, name in enumerate(SHORT):
-        columns[name] = _strings(pa.string(), short_ends[number], short[number], short_valid[number])
+        columns[name] = _strings(
+            pa.string(), short_ends[number], short[number], short_valid[number]
+        )
     for name, default in (("lang", fields.lang), ("license", fields.license)):
         columns[name] = _defaulted(columns[name], default)
-    columns["meta"] = _meta(_strings(pa.large_string(), rest_ends, rest, rest_ends[1:] > rest_ends[:-1]), outcome, fields)
+    columns["meta"] = _meta(
+        _strings(pa.large_string(), rest_ends, rest, rest_ends[1:] > rest_ends[:-1]),
+        outcome,
+        fields,
+    )
     return columns, outcome
 
 
 def _valid_utf8(lines: bytes) -> bool:
-    whole = pa.LargeStringArray.from_buffers(1, pa.py_buffer(np.array([0, len(lines)], np.int64)), pa.py_buffer(lines))
+    whole = pa.LargeStringArray.from_buffers(
+        1, pa.py_buffer(np.array([0, len(lines)], np.int64)), pa.py_buffer(lines)
+    )
     try:
         whole.validate(full=True)
     except pa.ArrowInvalid:
@@ -93,10 +118,18 @@ def _valid_utf8(lines: bytes) -> bool:
     return True
 
 
-def _strings(kind: pa.DataType, ends: NDArray[Any], values: Bytes, valid: NDArray[np.bool_] | None = None) -> pa.Array:
-    nulls = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+def _strings(
+    kind: pa.DataType, ends: NDArray[Any], values: Bytes, valid: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    nulls = (
+        None
+        if valid is None or valid.all()
+        else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    )
     content = pa.py_buffer(values[: ends[-1]].tobytes())
-    return pa.Array.from_buffers(kind, len(ends) - 1, [nulls, pa.py_buffer(ends.tobytes()), content])
+    return pa.Array.from_buffers(
+        kind, len(ends) - 1, [nulls, pa.py_buffer(ends.tobytes()), content]
+    )
 
 
 def _defaulted(values: pa.Array, default: str | None) -> pa.Array:
@@ -118,7 +151,9 @@ def _meta(rest: pa.Array, outcome: Bytes, fields: Fields) -> pa.Array:
     for row in rows.tolist():
         try:
             fuller = spread(orjson.loads(values[row]), fields)
-            values[row] = orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS).decode() if fuller else None
+            values[row] = (
+                orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS).decode() if fuller else None
+            )
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             values[row], outcome[row] = None, DECLINED
     return pa.array(values, pa.large_string())
@@ -143,12 +178,29 @@ def read_lines(
             places[:] = begun
             valid = short_valid[:, row]
             valid[:] = False
-            count, outcome[row] = read_record(data, starts[row], keys, key_ends, wanted, texts, short, valid, places, seen, members, spread)
+            count, outcome[row] = read_record(
+                data,
+                starts[row],
+                keys,
+                key_ends,
+                wanted,
+                texts,
+                short,
+                valid,
+                places,
+                seen,
+                members,
+                spread,
+            )
             if outcome[row] == READ and not sort_members(data, members, count):
                 # of a field given twice the last one counts
                 outcome[row] = SPREAD if spread else REST_IS_JSON
             spread = False
-        if not (seen[_TEXT] and (seen[_ID] or not wanted[_ID]) and visible(texts, begun[_TEXT], places[_TEXT])):
+        if not (
+            seen[_TEXT]
+            and (seen[_ID] or not wanted[_ID])
+            and visible(texts, begun[_TEXT], places[_TEXT])
+        ):
             outcome[row] = DECLINED
         if outcome[row] != DECLINED:
             place = write_members(data, members, count, rest, place)
@@ -185,7 +237,11 @@ def read_record(
             at = read_column(data, at, column, texts, short, valid, places)
         elif spread and is_meta(data, key, key_end):
             metas += 1
-            count, end = read_inner(data, at, keys, key_ends, wanted, members, count) if data[at] == OPEN else (count, -1)
+            count, end = (
+                read_inner(data, at, keys, key_ends, wanted, members, count)
+                if data[at] == OPEN
+                else (count, -1)
+            )
             if end < 0 or metas > 1:
                 return 0, SPREAD
             at = end
@@ -194,7 +250,12 @@ def read_record(
             at, simple = value_end(data, at)
             if count == MEMBERS:
                 return 0, DECLINED
-            members[count, 0], members[count, 1], members[count, 2], members[count, 3] = key, key_end, value, at
+            members[count, 0], members[count, 1], members[count, 2], members[count, 3] = (
+                key,
+                key_end,
+                value,
+                at,
+            )
             count += 1
             if not simple:
                 if spread and at >= 0:
@@ -208,7 +269,13 @@ def read_record(
 
 @kernel
 def read_inner(
-    data: Bytes, at: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], members: NDArray[np.int64], count: int
+    data: Bytes,
+    at: int,
+    keys: Bytes,
+    key_ends: Ends,
+    wanted: NDArray[np.bool_],
+    members: NDArray[np.int64],
+    count: int,
 ) -> tuple[int, int]:
     """Members of a nested object, added where they stand; returns how many there are then, and the place behind.
 
@@ -217,13 +284,23 @@ def read_inner(
     at = behind_space(data, at + 1)
     while data[at] != CLOSE:
         key, key_end, at = key_and_value(data, at)
-        if at < 0 or count == MEMBERS or is_meta(data, key, key_end) or column_of(data, key, key_end, keys, key_ends, wanted) != _FURTHER:
+        if (
+            at < 0
+            or count == MEMBERS
+            or is_meta(data, key, key_end)
+            or column_of(data, key, key_end, keys, key_ends, wanted) != _FURTHER
+        ):
             return count, -1
         value = at
         at, simple = value_end(data, at)
         if not simple:
             return count, -1
-        members[count, 0], members[count, 1], members[count, 2], members[count, 3] = key, key_end, value, at
+        members[count, 0], members[count, 1], members[count, 2], members[count, 3] = (
+            key,
+            key_end,
+            value,
+            at,
+        )
         count += 1
         at = behind_member(data, at)
         if at < 0:
@@ -261,7 +338,15 @@ def is_meta(data: Bytes, key: int, key_end: int) -> bool:
 
 
 @kernel
-def read_column(data: Bytes, at: int, column: int, texts: Bytes, short: Bytes, valid: NDArray[np.bool_], places: Ends) -> int:
+def read_column(
+    data: Bytes,
+    at: int,
+    column: int,
+    texts: Bytes,
+    short: Bytes,
+    valid: NDArray[np.bool_],
+    places: Ends,
+) -> int:
     """Copy a column's value; returns the place behind it, -1 to decline the line."""
     if data[at] != QUOTE:
         return other_column(data, at, column, short, valid, places)
@@ -275,7 +360,9 @@ def read_column(data: Bytes, at: int, column: int, texts: Bytes, short: Bytes, v
 
 
 @kernel
-def other_column(data: Bytes, at: int, column: int, short: Bytes, valid: NDArray[np.bool_], places: Ends) -> int:
+def other_column(
+    data: Bytes, at: int, column: int, short: Bytes, valid: NDArray[np.bool_], places: Ends
+) -> int:
     """A column's value that is no string: an integer as an id, null elsewhere. Returns the place behind it, -1 to decline."""
     if column == _TEXT:
         return -1
@@ -292,7 +379,9 @@ def other_column(data: Bytes, at: int, column: int, short: Bytes, valid: NDArray
 
 
 @kernel
-def column_of(data: Bytes, key: int, key_end: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_]) -> int:
+def column_of(
+    data: Bytes, key: int, key_end: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_]
+) -> int:
     for column in range(6):
         start, length = key_ends[column], key_ends[column + 1] - key_ends[column]
         if wanted[column] and length == key_end - key:
@@ -344,7 +433,9 @@ def compared(data: Bytes, one: Ends, other: Ends) -> int:
 
 
 @kernel
-def write_members(data: Bytes, members: NDArray[np.int64], count: int, out: Bytes, place: int) -> int:
+def write_members(
+    data: Bytes, members: NDArray[np.int64], count: int, out: Bytes, place: int
+) -> int:
     """An object of these members, nothing for none; returns the place behind it."""
     for number in range(count):
         key, key_end, value, end = members[number]

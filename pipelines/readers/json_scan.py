@@ -19,7 +19,9 @@ DIGITS = 18  # of an integer that fits 64 bits whatever they are
 # how a string is spelled: otherwise than orjson would, with escapes as it would, without any
 OTHER, AS_WRITTEN, BARE = 0, 1, 2
 
-QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, COLON, NEWLINE, MINUS, ZERO, NINE = (np.uint8(ord(sign)) for sign in '"\\ {},:\n-09')
+QUOTE, BACKSLASH, SPACE, OPEN, CLOSE, COMMA, COLON, NEWLINE, MINUS, ZERO, NINE = (
+    np.uint8(ord(sign)) for sign in '"\\ {},:\n-09'
+)
 OPEN_LIST, CLOSE_LIST, UNICODE, SLASH = (np.uint8(ord(sign)) for sign in "[]u/")
 
 ESCAPES = np.zeros(256, np.uint8)  # what a letter behind a backslash stands for; 0: none, or \u
@@ -100,7 +102,9 @@ def copy_character(data: Bytes, at: int, out: Bytes, place: int) -> tuple[int, i
     if code < 0 or 0xDC00 <= code < 0xE000:
         return -1, place
     if 0xD800 <= code < 0xDC00:
-        low = unicode_unit(data, at + 2) if data[at] == BACKSLASH and data[at + 1] == UNICODE else -1
+        low = (
+            unicode_unit(data, at + 2) if data[at] == BACKSLASH and data[at + 1] == UNICODE else -1
+        )
         if low < 0xDC00 or low >= 0xE000:
             return -1, place
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
@@ -166,7 +170,9 @@ def number_end(data: Bytes, at: int) -> tuple[int, bool]:
     digits = at - first
     simple = 0 < digits <= DIGITS and (data[first] != ZERO or (digits == 1 and first == start))
     end = at
-    while not (data[end] <= SPACE or data[end] == COMMA or data[end] == CLOSE or data[end] == CLOSE_LIST):
+    while not (
+        data[end] <= SPACE or data[end] == COMMA or data[end] == CLOSE or data[end] == CLOSE_LIST
+    ):
         end += 1
     return end, simple and end == at
 
@@ -194,4 +200,9 @@ def nested_end(data: Bytes, at: int) -> int:
 
 @kernel
 def is_word(data: Bytes, at: int, first: int, second: int, third: int, fourth: int) -> bool:
-    return bool(data[at] == first and data[at + 1] == second and data[at + 2] == third and data[at + 3] == fourth)
+    return bool(
+        data[at] == first
+        and data[at + 1] == second
+        and data[at + 2] == third
+        and data[at + 3] == fourth
+    )

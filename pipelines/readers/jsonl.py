@@ -13,7 +13,13 @@ import numpy as np
 
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.json_columns import DECLINED, read_columns
-from pipelines.readers.lines import Line, LineRun, UnfinishedLineError, first_line_start, split_lines
+from pipelines.readers.lines import (
+    Line,
+    LineRun,
+    UnfinishedLineError,
+    first_line_start,
+    split_lines,
+)
 from pipelines.readers.plain import Columns, odd_rows, parsed, plain_columns
 from pipelines.readers.records import LINE_TOO_LONG, RecordRejectedError, parse_record, row_of
 from pipelines.readers.span import Fields, Limits, Span
@@ -51,7 +57,9 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
     except UnfinishedLineError as end:
         line = end.line
         detail = f"{end.damage.detail}; {line.next} bytes were decoded"
-        collector.reject(line.offset, line.length, line.content, RecordRejectedError(end.damage.reason, detail))
+        collector.reject(
+            line.offset, line.length, line.content, RecordRejectedError(end.damage.reason, detail)
+        )
         collector.advance(line.length)
     if not collector.empty:
         yield collector.take()
@@ -60,7 +68,9 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
 def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line]:
     compression = compression_of(span.url)
     if compression is not None and not span.whole:
-        raise ValueError(f"{span.url}: a compressed file is read whole, not from {span.start} to {span.end}")
+        raise ValueError(
+            f"{span.url}: a compressed file is read whole, not from {span.start} to {span.end}"
+        )
     with open_input(span.url) as file:
         start = 0
         if span.start > 0:
@@ -127,7 +137,9 @@ def _collect(line: Line, collector: Collector, fields: Fields, limits: Limits) -
     collector.advance(line.next - line.offset)
     if line.length > limits.record_bytes:
         detail = f"{line.length} bytes, the limit is {limits.record_bytes}"
-        collector.reject(line.offset, line.length, content, RecordRejectedError(LINE_TOO_LONG, detail))
+        collector.reject(
+            line.offset, line.length, content, RecordRejectedError(LINE_TOO_LONG, detail)
+        )
         return
     if line.offset == 0 and content.startswith(_BYTE_ORDER_MARK):
         content = content[len(_BYTE_ORDER_MARK) :]

@@ -64,7 +64,9 @@ class LineRun:
     def line(self, row: int) -> Line:
         """One of them."""
         start, end = int(self.starts[row]), int(self.starts[row + 1])
-        return Line(start, self.held[start - self.begin : end - self.begin - 1], end - start - 1, end)
+        return Line(
+            start, self.held[start - self.begin : end - self.begin - 1], end - start - 1, end
+        )
 
 
 class UnfinishedLineError(Exception):

@@ -16,7 +16,13 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import UserError
 from pipelines.readers.batch import Batch, Collector
-from pipelines.readers.records import INVALID_UTF8, RECORD_TOO_LONG, RecordRejectedError, finite, row_of
+from pipelines.readers.records import (
+    INVALID_UTF8,
+    RECORD_TOO_LONG,
+    RecordRejectedError,
+    finite,
+    row_of,
+)
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import open_input
 from pipelines.readers.watched import WatchedFile
@@ -65,12 +71,23 @@ def read_parquet(span: Span, source_name: str, fields: Fields, limits: Limits) -
 def _reject_file(handle: Any, collector: Collector, limits: Limits, complaint: str) -> None:
     length = handle.seek(0, 2)
     handle.seek(0)
-    collector.reject(0, length, handle.read(limits.quarantine_bytes), RecordRejectedError(CORRUPT_FILE, complaint))
+    collector.reject(
+        0,
+        length,
+        handle.read(limits.quarantine_bytes),
+        RecordRejectedError(CORRUPT_FILE, complaint),
+    )
     collector.advance(length)
 
 
 def _read_row_group(
-    file: pq.ParquetFile, watched: WatchedFile, group: int, offset: int, collector: Collector, fields: Fields, limits: Limits
+    file: pq.ParquetFile,
+    watched: WatchedFile,
+    group: int,
+    offset: int,
+    collector: Collector,
+    fields: Fields,
+    limits: Limits,
 ) -> Iterator[None]:
     """Collect the rows of a row group, pausing after each so that full batches can be taken."""
     footer = file.metadata.row_group(group)
@@ -101,7 +118,13 @@ def _read_row_group(
         yield
 
 
-def _collect(record: dict[str, Any] | RecordRejectedError, offset: int, collector: Collector, fields: Fields, limits: Limits) -> None:
+def _collect(
+    record: dict[str, Any] | RecordRejectedError,
+    offset: int,
+    collector: Collector,
+    fields: Fields,
+    limits: Limits,
+) -> None:
     if isinstance(record, RecordRejectedError):
         collector.reject(offset, 0, b"", record)
         return
@@ -109,7 +132,10 @@ def _collect(record: dict[str, Any] | RecordRejectedError, offset: int, collecto
     try:
         row = row_of(record, fields)
         if len(row.text) > limits.record_bytes:
-            raise RecordRejectedError(RECORD_TOO_LONG, f"{len(row.text)} characters, the limit is {limits.record_bytes} bytes")
+            raise RecordRejectedError(
+                RECORD_TOO_LONG,
+                f"{len(row.text)} characters, the limit is {limits.record_bytes} bytes",
+            )
     except RecordRejectedError as rejection:
         raw = orjson.dumps(untouched, default=_as_json)
         collector.reject(offset, len(raw), raw, rejection)
@@ -131,15 +157,21 @@ def _records(table: pa.RecordBatch) -> Iterator[dict[str, Any] | RecordRejectedE
         try:
             yield from _json_values(readable.slice(row, 1))
         except UnicodeDecodeError as error:
-            yield RecordRejectedError(INVALID_UTF8, f"a string of the row, byte {error.start}: {error.reason}")
+            yield RecordRejectedError(
+                INVALID_UTF8, f"a string of the row, byte {error.start}: {error.reason}"
+            )
         except _UNREADABLE as error:
             yield RecordRejectedError(UNREADABLE_VALUE, str(error))
 
 
 def _readable(table: pa.RecordBatch) -> pa.RecordBatch:
     """Columns of dates, times and decimals as text, since Python's own types hold fewer of them."""
-    columns = [column.cast(pa.string()) if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type) else column
-               for column in table.columns]
+    columns = [
+        column.cast(pa.string())
+        if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type)
+        else column
+        for column in table.columns
+    ]
     return pa.RecordBatch.from_arrays(columns, names=table.schema.names)
 
 
@@ -164,8 +196,13 @@ def _is_json(kind: pa.DataType) -> bool:
         return _is_json(kind.value_type)
     if pa.types.is_dictionary(kind):
         return _is_json(kind.value_type)
-    return bool(_is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind)
-                or pa.types.is_null(kind))
+    return bool(
+        _is_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_null(kind)
+    )
 
 
 def _as_json(value: Any) -> Any:
@@ -174,7 +211,9 @@ def _as_json(value: Any) -> Any:
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def check_columns(url: str, fields: Fields) -> None:
@@ -191,13 +230,26 @@ def check_columns(url: str, fields: Fields) -> None:
 
 def _check_columns(schema: pa.Schema, fields: Fields, url: str) -> None:
     """Refuse a schema in which a needed column is missing or of another type."""
+
     def needed(name: str, allowed: list[str], fits: bool) -> None:
         if name not in schema.names:
-            raise UserError("the column is missing", file=url, field=name, found=name, allowed=schema.names,
-                            fix="name the column of the source, as in text_field: …")
+            raise UserError(
+                "the column is missing",
+                file=url,
+                field=name,
+                found=name,
+                allowed=schema.names,
+                fix="name the column of the source, as in text_field: …",
+            )
         if not fits:
-            raise UserError("the column has another type", file=url, field=name, found=schema.field(name).type, allowed=allowed,
-                            fix="name another column, or write this one with an allowed type")
+            raise UserError(
+                "the column has another type",
+                file=url,
+                field=name,
+                found=schema.field(name).type,
+                allowed=allowed,
+                fix="name another column, or write this one with an allowed type",
+            )
 
     def kind(name: str) -> pa.DataType:
         found = schema.field(name).type if name in schema.names else pa.null()
@@ -206,15 +258,27 @@ def _check_columns(schema: pa.Schema, fields: Fields, url: str) -> None:
     if fields.messages_field is None:
         needed(fields.text_field, ["string", "large_string"], _is_string(kind(fields.text_field)))
     else:
-        needed(fields.messages_field, ["list<struct<role: string, content: string>>"], _is_conversation(kind(fields.messages_field)))
+        needed(
+            fields.messages_field,
+            ["list<struct<role: string, content: string>>"],
+            _is_conversation(kind(fields.messages_field)),
+        )
     if fields.id_field is not None:
         key = kind(fields.id_field)
-        needed(fields.id_field, ["string", "large_string", "int64"], _is_string(key) or pa.types.is_integer(key))
+        needed(
+            fields.id_field,
+            ["string", "large_string", "int64"],
+            _is_string(key) or pa.types.is_integer(key),
+        )
 
 
 def _is_conversation(kind: pa.DataType) -> bool:
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
+        kind.value_type
+    ):
         return False
     message = kind.value_type
     names = [message.field(place).name for place in range(message.num_fields)]
-    return all(name in names and _is_string(message.field(name).type) for name in ("role", "content"))
+    return all(
+        name in names and _is_string(message.field(name).type) for name in ("role", "content")
+    )

@@ -36,7 +36,9 @@ def odd_rows(records: Sequence[Any], fields: Fields) -> list[int]:
         return list(range(len(records)))
     if set(map(type, records)) == {dict}:
         texts = [record.get(fields.text_field) for record in records]
-        usable = set(map(type, texts)) == _STRINGS and all(texts) and not any(map(str.isspace, texts))
+        usable = (
+            set(map(type, texts)) == _STRINGS and all(texts) and not any(map(str.isspace, texts))
+        )
         if usable and fields.id_field is not None:
             ids = [record.get(fields.id_field) for record in records]
             usable = set(map(type, ids)) <= _IDS and "" not in ids
@@ -60,7 +62,12 @@ def plain_columns(records: Sequence[dict[str, Any]], fields: Fields) -> Columns 
         "date": _strings(records, fields.date_field),
     }
     try:
-        rest = [orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS) if (fuller := spread(record, fields)) else None for record in records]
+        rest = [
+            orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS)
+            if (fuller := spread(record, fields))
+            else None
+            for record in records
+        ]
     except orjson.JSONEncodeError:  # nested deeper than it writes
         return None
     columns["meta"] = pa.array(rest, pa.large_binary()).view(pa.large_string())
@@ -84,9 +91,14 @@ def _usable(record: Any, fields: Fields) -> bool:
     return fields.id_field is None or (type(identity) in _IDS and identity != "")
 
 
-def _defaulted(records: Sequence[dict[str, Any]], name: str, default: str | None) -> list[str | None]:
+def _defaulted(
+    records: Sequence[dict[str, Any]], name: str, default: str | None
+) -> list[str | None]:
     values = _strings(records, name)
-    return [value or default_of(record, name, default) for value, record in zip(values, records, strict=True)]
+    return [
+        value or default_of(record, name, default)
+        for value, record in zip(values, records, strict=True)
+    ]
 
 
 def _strings(records: Sequence[dict[str, Any]], name: str) -> list[str | None]:

@@ -34,7 +34,11 @@ class RecordRejectedError(Exception):
     def __init__(self, reason: str, detail: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = None if detail is None else detail[:DETAIL_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+        self.detail = (
+            None
+            if detail is None
+            else detail[:DETAIL_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+        )
 
 
 class NonFinite(str):
@@ -80,7 +84,9 @@ def parse_record(line: bytes) -> Any:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise RecordRejectedError(LONE_SURROGATE, f"U+{ord(error.object[error.start]):04X} stands alone in a string") from None
+        raise RecordRejectedError(
+            LONE_SURROGATE, f"U+{ord(error.object[error.start]):04X} stands alone in a string"
+        ) from None
     except RecursionError:
         raise RecordRejectedError(INVALID_JSON, "nested too deeply") from None
     return value
@@ -92,7 +98,9 @@ def row_of(record: Any, fields: Fields) -> Row:
     Raises: RecordRejectedError with not_an_object, bad_id, no_text, bad_messages or invalid_json.
     """
     if not isinstance(record, dict):
-        raise RecordRejectedError(NOT_AN_OBJECT, f"a record is a JSON object, this is {_kind(record)}")
+        raise RecordRejectedError(
+            NOT_AN_OBJECT, f"a record is a JSON object, this is {_kind(record)}"
+        )
     native_id = None if fields.id_field is None else _native_id(record, fields.id_field)
     messages = None
     if fields.messages_field is None:
@@ -102,7 +110,9 @@ def row_of(record: Any, fields: Fields) -> Row:
         text = "\n\n".join([content for _, content in messages])
     lang = _string(record, fields.lang_field) or default_of(record, fields.lang_field, fields.lang)
     url = _string(record, fields.url_field)
-    license_ = _string(record, fields.license_field) or default_of(record, fields.license_field, fields.license)
+    license_ = _string(record, fields.license_field) or default_of(
+        record, fields.license_field, fields.license
+    )
     date = _string(record, fields.date_field)
     return Row(text, native_id, lang, url, license_, date, _meta(record, fields), messages)
 
@@ -117,7 +127,9 @@ def canonical_json(value: Any) -> str:
     except TypeError:  # integers beyond 64 bits, or nested deeper than orjson writes
         pass
     try:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return json.dumps(
+            value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
     except RecursionError:
         raise RecordRejectedError(INVALID_JSON, "nested too deeply") from None
 
@@ -128,7 +140,13 @@ def _native_id(record: dict[str, Any], id_field: str) -> str:
         return value
     if type(value) is int:
         return str(value)
-    found = "missing or null" if value is None else "empty" if value == "" else f"{_kind(value)}, not a string or an integer"
+    found = (
+        "missing or null"
+        if value is None
+        else "empty"
+        if value == ""
+        else f"{_kind(value)}, not a string or an integer"
+    )
     raise RecordRejectedError(BAD_ID, f"field {id_field!r} is {found}")
 
 
@@ -136,30 +154,52 @@ def _text(record: dict[str, Any], text_field: str) -> str:
     value = record.pop(text_field, None)
     if type(value) is str and value and not value.isspace():
         return value
-    found = "missing or null" if value is None else "empty" if type(value) is str else f"{_kind(value)}, not a string"
-    hint = "; the record has 'messages': set messages_field for instruction data" if "messages" in record else ""
+    found = (
+        "missing or null"
+        if value is None
+        else "empty"
+        if type(value) is str
+        else f"{_kind(value)}, not a string"
+    )
+    hint = (
+        "; the record has 'messages': set messages_field for instruction data"
+        if "messages" in record
+        else ""
+    )
     raise RecordRejectedError(NO_TEXT, f"field {text_field!r} is {found}{hint}")
 
 
 def _messages(record: dict[str, Any], messages_field: str) -> tuple[tuple[str, str], ...]:
     value = record.pop(messages_field, None)
     if type(value) is not list or not value:
-        found = "missing or null" if value is None else "empty" if value == [] else f"{_kind(value)}, not a list"
+        found = (
+            "missing or null"
+            if value is None
+            else "empty"
+            if value == []
+            else f"{_kind(value)}, not a list"
+        )
         raise RecordRejectedError(BAD_MESSAGES, f"field {messages_field!r} is {found}")
     pairs, extras = [], []
     for place, message in enumerate(value):
         if type(message) is not dict:
-            raise RecordRejectedError(BAD_MESSAGES, f"message {place} is {_kind(message)}, not an object")
+            raise RecordRejectedError(
+                BAD_MESSAGES, f"message {place} is {_kind(message)}, not an object"
+            )
         role, content = message.pop("role", None), message.pop("content", None)
         for name, part in (("role", role), ("content", content)):
             if type(part) is not str:
-                raise RecordRejectedError(BAD_MESSAGES, f"message {place}: {name} is {_kind(part)}, not a string")
+                raise RecordRejectedError(
+                    BAD_MESSAGES, f"message {place}: {name} is {_kind(part)}, not a string"
+                )
         pairs.append((role, content))
         extras.append(message)
     if all(not content.strip() for _, content in pairs):
         raise RecordRejectedError(BAD_MESSAGES, "every message is empty")
     if any(extras):
-        record["message_fields"] = [extras, record["message_fields"]] if "message_fields" in record else extras
+        record["message_fields"] = (
+            [extras, record["message_fields"]] if "message_fields" in record else extras
+        )
     return tuple(pairs)
 
 
@@ -191,7 +231,10 @@ def spread(record: dict[str, Any], fields: Fields) -> dict[str, Any]:
     if type(inner) is not dict:
         return record
     del record["meta"]
-    clash = {key: inner.pop(key) for key in [key for key in inner if key in record or key in fields.named or key == "meta"]}
+    clash = {
+        key: inner.pop(key)
+        for key in [key for key in inner if key in record or key in fields.named or key == "meta"]
+    }
     rest = {**inner, **record}
     if clash:
         rest["meta"] = clash
@@ -216,6 +259,13 @@ def _integer(digits: str) -> int | float | NonFinite:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a number",
-             NonFinite: "not a finite number"}
+    names = {
+        dict: "an object",
+        list: "an array",
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        NonFinite: "not a finite number",
+    }
     return "null" if value is None else names.get(type(value), type(value).__name__)

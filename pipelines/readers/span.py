@@ -50,7 +50,15 @@ class Fields:
     @property
     def named(self) -> frozenset[str]:
         """Names of the fields that fill columns."""
-        names = (self.id_field, self.text_field, self.messages_field, self.url_field, self.lang_field, self.license_field, self.date_field)
+        names = (
+            self.id_field,
+            self.text_field,
+            self.messages_field,
+            self.url_field,
+            self.lang_field,
+            self.license_field,
+            self.date_field,
+        )
         return frozenset(name for name in names if name is not None)
 
 

@@ -27,7 +27,14 @@ BLOCK_BYTES = 1 << 20
 TRUNCATED_STREAM = "truncated_stream"
 CORRUPT_STREAM = "corrupt_stream"
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4"}
+COMPRESSIONS = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".bz2": "bzip2",
+    ".xz": "xz",
+    ".lz4": "lz4",
+}
 
 _PIECE_BYTES = 16 * 1024
 _ZERO_PADDED = ("gzip", "xz")
@@ -65,11 +72,19 @@ def filesystem_of(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
     except ImportError as error:
-        raise UserError(f"this store needs a package that is not installed: {error}", file=url,
-                        fix="install the extra `cloud`") from None
+        raise UserError(
+            f"this store needs a package that is not installed: {error}",
+            file=url,
+            fix="install the extra `cloud`",
+        ) from None
     except ValueError as error:
-        raise UserError(f"this path cannot be opened: {error}", file=url, found=url.split("://")[0],
-                        allowed=["s3", "gs", "hf", "https", "file"], fix="correct the protocol of the path") from None
+        raise UserError(
+            f"this path cannot be opened: {error}",
+            file=url,
+            found=url.split("://")[0],
+            allowed=["s3", "gs", "hf", "https", "file"],
+            fix="correct the protocol of the path",
+        ) from None
 
 
 def open_input(url: str) -> IO[bytes]:
@@ -83,7 +98,9 @@ def open_input(url: str) -> IO[bytes]:
     except FileNotFoundError:
         raise UserError("no such file", file=url, fix="check the paths of the source") from None
     except PermissionError as error:
-        raise UserError(f"may not be read: {error}", file=url, fix="give this user read access") from None
+        raise UserError(
+            f"may not be read: {error}", file=url, fix="give this user read access"
+        ) from None
 
 
 def blocks(file: IO[bytes], compression: str | None, limits: Limits) -> Iterator[bytes]:
@@ -115,8 +132,11 @@ def blocks(file: IO[bytes], compression: str | None, limits: Limits) -> Iterator
             if skipped < len(block):
                 yield block[skipped:]
     except _DecodeError as fault:
-        raise StreamDamageError(CORRUPT_STREAM, f"{compression} cannot be decoded at byte {fault.position} of the compressed file: "
-                                           f"{fault.complaint}") from None
+        raise StreamDamageError(
+            CORRUPT_STREAM,
+            f"{compression} cannot be decoded at byte {fault.position} of the compressed file: "
+            f"{fault.complaint}",
+        ) from None
     raise StreamDamageError(CORRUPT_STREAM, f"{compression}: {first.complaint}")
 
 
@@ -158,14 +178,18 @@ class _DecodeError(Exception):
         self.complaint = complaint
 
 
-def _decoded(file: IO[bytes], compression: str, limits: Limits, fine_from: int | None = None) -> Iterator[bytes]:
+def _decoded(
+    file: IO[bytes], compression: str, limits: Limits, fine_from: int | None = None
+) -> Iterator[bytes]:
     new_decoder = _decoder_factory(compression, limits)
     decoder: _Decoder | None = None
     pieces: Iterator[tuple[int, bytes]]
     if compression == "zstd" and fine_from is None:
         pieces = zstd_pieces(file)
     else:
-        pieces = _pieces(file, BLIND_PIECE_BYTES if compression == "zstd" else _PIECE_BYTES, fine_from)
+        pieces = _pieces(
+            file, BLIND_PIECE_BYTES if compression == "zstd" else _PIECE_BYTES, fine_from
+        )
     position, seen = 0, False
     for position, piece in pieces:
         while piece:
@@ -182,10 +206,15 @@ def _decoded(file: IO[bytes], compression: str, limits: Limits, fine_from: int |
                 break
             piece, decoder = decoder.unused_data, None
     if decoder is not None or not seen:
-        raise StreamDamageError(TRUNCATED_STREAM, f"the {compression} file ends early, after {file.tell()} compressed bytes")
+        raise StreamDamageError(
+            TRUNCATED_STREAM,
+            f"the {compression} file ends early, after {file.tell()} compressed bytes",
+        )
 
 
-def _pieces(file: IO[bytes], piece_bytes: int, fine_from: int | None) -> Iterator[tuple[int, bytes]]:
+def _pieces(
+    file: IO[bytes], piece_bytes: int, fine_from: int | None
+) -> Iterator[tuple[int, bytes]]:
     """(position, bytes) of a file; from ``fine_from`` on byte by byte."""
     position = 0
     while block := file.read(BLOCK_BYTES):

@@ -22,7 +22,13 @@ from pipelines.readers.archive import CORRUPT_RECORD, ArcHeader, Archive, Archiv
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.bytestream import ByteStream
 from pipelines.readers.extraction import decode_page, page_text
-from pipelines.readers.records import BAD_ID, RECORD_TOO_LONG, RecordRejectedError, Row, canonical_json
+from pipelines.readers.records import (
+    BAD_ID,
+    RECORD_TOO_LONG,
+    RecordRejectedError,
+    Row,
+    canonical_json,
+)
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import blocks, compression_of, open_input
 
@@ -62,11 +68,15 @@ def read_warc(span: Span, source_name: str, fields: Fields, limits: Limits) -> I
     """
     check_page_fields(span, fields, (RECORD_ID,))
     if not span.whole:
-        raise ValueError(f"{span.url}: an archive is read whole, not from {span.start} to {span.end}")
+        raise ValueError(
+            f"{span.url}: an archive is read whole, not from {span.start} to {span.end}"
+        )
     collector = Collector(span, source_name, fields, limits)
     covered = 0
     with open_input(span.url) as file:
-        for record in Archive(ByteStream(blocks(file, compression_of(span.url), limits)), limits).records():
+        for record in Archive(
+            ByteStream(blocks(file, compression_of(span.url), limits)), limits
+        ).records():
             _collect(record, collector, fields, limits)
             collector.advance(record.end - covered)
             covered = record.end
@@ -79,11 +89,22 @@ def read_warc(span: Span, source_name: str, fields: Fields, limits: Limits) -> I
 def check_page_fields(span: Span, fields: Fields, ids: tuple[str, ...]) -> None:
     """Refuse fields that pages cannot have. Raises: UserError."""
     if fields.messages_field is not None:
-        raise UserError("web pages hold no messages", file=span.url, field="messages_field", found=fields.messages_field,
-                        fix="remove messages_field from this source")
+        raise UserError(
+            "web pages hold no messages",
+            file=span.url,
+            field="messages_field",
+            found=fields.messages_field,
+            fix="remove messages_field from this source",
+        )
     if fields.id_field is not None and fields.id_field not in ids:
-        raise UserError("web pages have no such id", file=span.url, field="id_field", found=fields.id_field, allowed=ids or None,
-                        fix="remove id_field: ids then come from path and offset")
+        raise UserError(
+            "web pages have no such id",
+            file=span.url,
+            field="id_field",
+            found=fields.id_field,
+            allowed=ids or None,
+            fix="remove id_field: ids then come from path and offset",
+        )
 
 
 def _collect(record: ArchiveRecord, collector: Collector, fields: Fields, limits: Limits) -> None:
@@ -93,7 +114,11 @@ def _collect(record: ArchiveRecord, collector: Collector, fields: Fields, limits
             _check_kind(record)
         if record.rejection is not None:
             raise record.rejection
-        row = _arc_row(record.arc, record.payload, fields, limits) if record.arc else _warc_row(record, fields, limits)
+        row = (
+            _arc_row(record.arc, record.payload, fields, limits)
+            if record.arc
+            else _warc_row(record, fields, limits)
+        )
     except NoDocumentError as why:
         collector.drop(why.reason, length)
     except RecordRejectedError as rejection:
@@ -115,7 +140,9 @@ def _check_kind(record: ArchiveRecord) -> None:
         if parsed.record_type == WarcRecordType.conversion:
             return
         if parsed.record_type != WarcRecordType.response:
-            raise NoDocumentError(REVISIT if parsed.record_type == WarcRecordType.revisit else NOT_RESPONSE)
+            raise NoDocumentError(
+                REVISIT if parsed.record_type == WarcRecordType.revisit else NOT_RESPONSE
+            )
         if not (parsed.headers.get("Content-Type") or _HTTP).lstrip().lower().startswith(_HTTP):
             raise NoDocumentError(NOT_HTML)  # an answer of another protocol, such as DNS
     status = _STATUS_LINE.match(record.payload)
@@ -159,9 +186,24 @@ def _arc_row(header: ArcHeader, payload: bytes, fields: Fields, limits: Limits) 
     return _page_row(text, None, header.url, date, {"title": title}, fields)
 
 
-def _page_row(text: str, native_id: str | None, url: str, date: str | None, meta: dict[str, str], fields: Fields) -> Row:
+def _page_row(
+    text: str,
+    native_id: str | None,
+    url: str,
+    date: str | None,
+    meta: dict[str, str],
+    fields: Fields,
+) -> Row:
     kept = {name: value for name, value in meta.items() if value}
-    return Row(text, native_id, fields.lang, url or None, fields.license, date or None, canonical_json(kept) if kept else None)
+    return Row(
+        text,
+        native_id,
+        fields.lang,
+        url or None,
+        fields.license,
+        date or None,
+        canonical_json(kept) if kept else None,
+    )
 
 
 def _response_text(payload: bytes, limits: Limits) -> tuple[str, str]:
@@ -170,7 +212,9 @@ def _response_text(payload: bytes, limits: Limits) -> tuple[str, str]:
     status = _STATUS_LINE.match(payload)
     if end is None or status is None:
         raise RecordRejectedError(CORRUPT_PAYLOAD, "no HTTP response header")
-    head = b"\r\n".join(line.rstrip(b"\r") for line in payload[: end.start()].split(b"\n")) + b"\r\n"
+    head = (
+        b"\r\n".join(line.rstrip(b"\r") for line in payload[: end.start()].split(b"\n")) + b"\r\n"
+    )
     response, body = _decoded(head, payload[end.end() :], limits)
     if _CONTENT_TYPE.search(head) is None and detect_mime(body[:4096]).encode() not in _HTML:
         raise NoDocumentError(NOT_HTML)
@@ -184,11 +228,15 @@ def _decoded(head: bytes, body: bytes, limits: Limits) -> tuple[WarcRecord, byte
     encoding that the body does not have is passed over.
     """
     plain = _TRANSFER_ENCODING.sub(b"", head)
-    heads = dict.fromkeys([head, plain, _CONTENT_ENCODING.sub(b"", head), _CONTENT_ENCODING.sub(b"", plain)])
+    heads = dict.fromkeys(
+        [head, plain, _CONTENT_ENCODING.sub(b"", head), _CONTENT_ENCODING.sub(b"", plain)]
+    )
     for candidate in heads:
         message = candidate + b"\r\n" + body
         envelope = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: "
-        response = _parsed(envelope + str(len(message)).encode() + b"\r\n\r\n", message, parse_http=True)
+        response = _parsed(
+            envelope + str(len(message)).encode() + b"\r\n\r\n", message, parse_http=True
+        )
         try:
             decoded = response.reader.read(limits.record_bytes + 1)
         except OSError:
@@ -196,7 +244,9 @@ def _decoded(head: bytes, body: bytes, limits: Limits) -> tuple[WarcRecord, byte
         if body and not decoded:
             continue
         if len(decoded) > limits.record_bytes:
-            raise RecordRejectedError(RECORD_TOO_LONG, f"the decoded body is longer than {limits.record_bytes} bytes")
+            raise RecordRejectedError(
+                RECORD_TOO_LONG, f"the decoded body is longer than {limits.record_bytes} bytes"
+            )
         if decoded.startswith(_GZIP_MAGIC):
             break
         return response, decoded
@@ -206,6 +256,10 @@ def _decoded(head: bytes, body: bytes, limits: Limits) -> tuple[WarcRecord, byte
 def _parsed(header: bytes, payload: bytes = b"", parse_http: bool = False) -> WarcRecord:
     stream = io.BytesIO(header + payload + b"\r\n\r\n")
     try:
-        return next(ArchiveIterator(stream, parse_http=parse_http, auto_decode="all", stream_detect=False))
+        return next(
+            ArchiveIterator(stream, parse_http=parse_http, auto_decode="all", stream_detect=False)
+        )
     except (OSError, ValueError, StopIteration) as error:
-        raise RecordRejectedError(CORRUPT_RECORD, f"the record header cannot be parsed: {error}") from None
+        raise RecordRejectedError(
+            CORRUPT_RECORD, f"the record header cannot be parsed: {error}"
+        ) from None

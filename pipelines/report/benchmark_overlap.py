@@ -42,15 +42,22 @@ class BenchmarkOverlaps:
     fullest: list[Overlap] = field(default_factory=list)
 
     def add(self, columns: ChunkColumns) -> None:
-        read = {name: columns.column(f"benchmark_{name}") for name in ("matched", "fullest_fraction", "fullest_item", "first_offset")}
+        read = {
+            name: columns.column(f"benchmark_{name}")
+            for name in ("matched", "fullest_fraction", "fullest_item", "first_offset")
+        }
         if any(values is None for values in read.values()):
             return
         matched, fraction, item, offset = (_plain(values) for values in read.values())
         rows = np.flatnonzero(matched > 0)
         self.measured += len(matched)
         self.touched += len(rows)
-        self.fractions += np.bincount(np.clip((fraction[rows] * BINS).astype(np.int64), 0, BINS - 1), minlength=BINS)
-        order = rows[np.lexsort((columns.ids[rows, 1], columns.ids[rows, 0], -fraction[rows]))[:FULLEST]]
+        self.fractions += np.bincount(
+            np.clip((fraction[rows] * BINS).astype(np.int64), 0, BINS - 1), minlength=BINS
+        )
+        order = rows[
+            np.lexsort((columns.ids[rows, 1], columns.ids[rows, 0], -fraction[rows]))[:FULLEST]
+        ]
         found = [
             Overlap(
                 1 - float(fraction[row]), (int(columns.ids[row, 0]), int(columns.ids[row, 1])), columns.chunk.number, int(row),

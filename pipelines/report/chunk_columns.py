@@ -36,7 +36,11 @@ class ChunkColumns:
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
         """Who is in the final selection, (n,)."""
-        return np.ones(len(self.ids), np.bool_) if self._selection is None else self._selection["kept"].to_numpy()
+        return (
+            np.ones(len(self.ids), np.bool_)
+            if self._selection is None
+            else self._selection["kept"].to_numpy()
+        )
 
     @cached_property
     def stage(self) -> NDArray[np.object_]:
@@ -52,7 +56,9 @@ class ChunkColumns:
         """A signal column by its name, of the first measure that has it; None where nobody measured it."""
         for signal, names in sorted(self._names.items()):
             if name in names:
-                return read_parquet(self.store, self.chunk.signals[signal].name, "signals", [name])[name]
+                return read_parquet(self.store, self.chunk.signals[signal].name, "signals", [name])[
+                    name
+                ]
         return None
 
     @cached_property
@@ -65,13 +71,17 @@ class ChunkColumns:
 
     @cached_property
     def _size(self) -> pa.Table:
-        return read_parquet(self.store, self.chunk.signals["size"].name, "signals", ["id", "characters"])
+        return read_parquet(
+            self.store, self.chunk.signals["size"].name, "signals", ["id", "characters"]
+        )
 
     @cached_property
     def _selection(self) -> pa.Table | None:
         if self.chunk.selection is None:
             return None
-        return read_parquet(self.store, self.chunk.selection.name, "selection", ["kept", "stage", "reason"])
+        return read_parquet(
+            self.store, self.chunk.selection.name, "selection", ["kept", "stage", "reason"]
+        )
 
     def _why(self, name: str) -> NDArray[np.object_]:
         if self._selection is None:

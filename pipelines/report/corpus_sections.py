@@ -40,12 +40,21 @@ def funnel_section(funnel: Funnel) -> dict[str, Any]:
         for place, step in enumerate(funnel.steps)
         if funnel.total.dropped[place] or step.name not in ("read", "unique", "conversations")
     ]
-    colours = {place: f"s{number % STEP_COLOURS}" for number, place in enumerate(place for place in shown if funnel.total.dropped[place])}
+    colours = {
+        place: f"s{number % STEP_COLOURS}"
+        for number, place in enumerate(place for place in shown if funnel.total.dropped[place])
+    }
 
     def bar(row: FunnelRow) -> Markup:
         parts = [Part("kept", row.kept, "kept")]
-        parts += [Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour) for place, colour in colours.items()]
-        return stacked_bar([*parts, Part("quarantined", sum(row.quarantined), "bad")], label=f"funnel of {row.source}")
+        parts += [
+            Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
+            for place, colour in colours.items()
+        ]
+        return stacked_bar(
+            [*parts, Part("quarantined", sum(row.quarantined), "bad")],
+            label=f"funnel of {row.source}",
+        )
 
     first = next((place for place in shown if funnel.steps[place].compares), None)
     last = next((place for place in reversed(shown) if funnel.steps[place].compares), None)
@@ -63,7 +72,11 @@ def reasons_section(record: dict[str, Any], found: Findings) -> dict[str, Any]:
     counts = dropped_by_reason(record)
     keys: list[Key] = sorted(counts, key=lambda key: -counts[key]["documents"])
     keys += sorted(key for key, fires in found.reasons.fires.items() if fires and key not in counts)
-    most = max([count["documents"] for count in counts.values()] + [found.reasons.fires.get(key, 0) for key in keys], default=0)
+    most = max(
+        [count["documents"] for count in counts.values()]
+        + [found.reasons.fires.get(key, 0) for key in keys],
+        default=0,
+    )
     rows = []
     for key in keys:
         documents = counts.get(key, {"documents": 0, "bytes": 0})
@@ -84,21 +97,40 @@ def _samples(key: Key, found: Findings) -> list[dict[str, Any]]:
     for sample in found.reasons.samples.get(key, []):
         excerpt = found.excerpts.get((sample.chunk, sample.row))
         if excerpt is not None:
-            samples.append({"document": excerpt, "measured": sample.measured, "text": one_line(excerpt.text, SNIPPET)})
+            samples.append(
+                {
+                    "document": excerpt,
+                    "measured": sample.measured,
+                    "text": one_line(excerpt.text, SNIPPET),
+                }
+            )
     return samples
 
 
 def distributions_section(funnel: Funnel, found: Findings) -> dict[str, Any]:
     """Charts of the largest sources, in the order of the recipe."""
     largest = sorted(funnel.rows, key=lambda row: -row.entered)[:CHARTED_SOURCES]
-    rows = [(row.source, found.distributions[row.source]) for row in funnel.rows if row in largest and row.source in found.distributions]
+    rows = [
+        (row.source, found.distributions[row.source])
+        for row in funnel.rows
+        if row in largest and row.source in found.distributions
+    ]
     lengths = _common_range([values.characters for _, values in rows])
     words = _common_range([values.words for _, values in rows])
     return {
         "left_out": max(0, len(funnel.rows) - CHARTED_SOURCES),
-        "length": [_half_octaves(source, values.characters, lengths, "characters") for source, values in rows],
-        "words": [_half_octaves(source, values.words, words, "words") for source, values in rows if values.words.before.any()],
-        "scores": [_scores(source, values.scores) for source, values in rows if values.scores.before.any()],
+        "length": [
+            _half_octaves(source, values.characters, lengths, "characters")
+            for source, values in rows
+        ],
+        "words": [
+            _half_octaves(source, values.words, words, "words")
+            for source, values in rows
+            if values.words.before.any()
+        ],
+        "scores": [
+            _scores(source, values.scores) for source, values in rows if values.scores.before.any()
+        ],
         **_languages([(source, values) for source, values in rows if values.languages]),
     }
 
@@ -110,18 +142,37 @@ def _common_range(histograms: Sequence[BeforeAfter]) -> tuple[int, int]:
     return low, high + (high - low) % 4
 
 
-def _half_octaves(source: str, values: BeforeAfter, span: tuple[int, int], unit: str) -> dict[str, Any]:
+def _half_octaves(
+    source: str, values: BeforeAfter, span: tuple[int, int], unit: str
+) -> dict[str, Any]:
     low, high = span
     edges = [round(2 ** (place / 2)) for place in range(low, high + 1)]
-    names = [f"{a:,} to {b - 1:,} {unit}" if b - 1 > a else f"{a:,} {unit}" for a, b in pairwise(edges)]
-    chart = histogram(values.before[low:high].tolist(), values.after[low:high].tolist(), names, f"{unit} of {source}")
+    names = [
+        f"{a:,} to {b - 1:,} {unit}" if b - 1 > a else f"{a:,} {unit}" for a, b in pairwise(edges)
+    ]
+    chart = histogram(
+        values.before[low:high].tolist(),
+        values.after[low:high].tolist(),
+        names,
+        f"{unit} of {source}",
+    )
     axis = [power_of_two(exponent) for exponent in (low // 2, (low + high) // 4, high // 2)]
-    return {"source": source, "chart": chart, "axis": axis, "before": int(values.before.sum()), "after": int(values.after.sum())}
+    return {
+        "source": source,
+        "chart": chart,
+        "axis": axis,
+        "before": int(values.before.sum()),
+        "after": int(values.after.sum()),
+    }
 
 
 def _scores(source: str, values: BeforeAfter) -> dict[str, Any]:
-    names = [f"{place / SCORE_BINS:.2f} to {(place + 1) / SCORE_BINS:.2f}" for place in range(SCORE_BINS)]
-    chart = histogram(values.before.tolist(), values.after.tolist(), names, f"language score of {source}")
+    names = [
+        f"{place / SCORE_BINS:.2f} to {(place + 1) / SCORE_BINS:.2f}" for place in range(SCORE_BINS)
+    ]
+    chart = histogram(
+        values.before.tolist(), values.after.tolist(), names, f"language score of {source}"
+    )
     return {
         "source": source,
         "chart": chart,
@@ -136,19 +187,35 @@ def _languages(rows: Sequence[tuple[str, SourceDistributions]]) -> dict[str, Any
     for _, values in rows:
         for language, (before, _kept) in values.languages.items():
             totals[language] = totals.get(language, 0) + before
-    frequent = sorted(totals, key=lambda language: (-totals[language], language))[: len(LANGUAGE_COLOURS)]
+    frequent = sorted(totals, key=lambda language: (-totals[language], language))[
+        : len(LANGUAGE_COLOURS)
+    ]
     shown = []
     for source, values in rows:
         bars = []
         for place in (0, 1):
             counts = [values.languages.get(language, [0, 0])[place] for language in frequent]
-            parts = [Part(*triple) for triple in zip(frequent, counts, LANGUAGE_COLOURS, strict=False)]
-            rest = sum(pair[place] for language, pair in values.languages.items() if language not in frequent)
-            bars.append(stacked_bar([*parts, Part("other languages", rest, "other")], label=f"languages of {source}"))
+            parts = [
+                Part(*triple) for triple in zip(frequent, counts, LANGUAGE_COLOURS, strict=False)
+            ]
+            rest = sum(
+                pair[place]
+                for language, pair in values.languages.items()
+                if language not in frequent
+            )
+            bars.append(
+                stacked_bar(
+                    [*parts, Part("other languages", rest, "other")], label=f"languages of {source}"
+                )
+            )
         ordered = sorted(values.languages.items(), key=lambda item: (-item[1][0], item[0]))
         sums = [sum(counts[place] for counts in values.languages.values()) for place in (0, 1)]
         shown.append({"source": source, "bars": bars, "sums": sums, "top": ordered[:5]})
-    return {"languages": shown, "legend": list(zip(LANGUAGE_COLOURS, frequent, strict=False)), "others": len(totals) > len(frequent)}
+    return {
+        "languages": shown,
+        "legend": list(zip(LANGUAGE_COLOURS, frequent, strict=False)),
+        "others": len(totals) > len(frequent),
+    }
 
 
 def duplicates_section(record: dict[str, Any], found: Findings) -> list[dict[str, Any]]:
@@ -159,7 +226,10 @@ def duplicates_section(record: dict[str, Any], found: Findings) -> list[dict[str
 def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> dict[str, Any]:
     filled = evidence.similarity.nonzero()[0]
     low = int(filled.min()) // 5 * 5 if len(filled) else 0
-    names = [f"similarity {place / SIMILARITY_BINS:.2f} to {(place + 1) / SIMILARITY_BINS:.2f}" for place in range(low, SIMILARITY_BINS)]
+    names = [
+        f"similarity {place / SIMILARITY_BINS:.2f} to {(place + 1) / SIMILARITY_BINS:.2f}"
+        for place in range(low, SIMILARITY_BINS)
+    ]
     facts = {
         name.replace("_", " "): value
         for name, value in record["evidence"][evidence.step].items()
@@ -171,9 +241,13 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         "evidence": evidence,
         "crossing": _crossing(record, record["evidence"][evidence.step].get(IN_FAVOUR_OF, {})),
         "quality": None if quality is None else quality_line(quality),
-        "quality_note": QUALITY_NOTE.format(100 * quality["confidence"]) if quality is not None and measured else None,
+        "quality_note": QUALITY_NOTE.format(100 * quality["confidence"])
+        if quality is not None and measured
+        else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
-        "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity") if evidence.pairs else None,
+        "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity")
+        if evidence.pairs
+        else None,
         "axis": [f"{low / SIMILARITY_BINS:.2f}", f"{(low / SIMILARITY_BINS + 1) / 2:.2f}", "1"],
         "pairs": [shown for pair in evidence.pairs if (shown := _pair(pair, found)) is not None],
     }
@@ -185,7 +259,11 @@ def _crossing(record: dict[str, Any], counts: dict[str, dict[str, int]]) -> dict
     columns = [source for source in sources if any(source in row for row in counts.values())]
     if len({*counts, *columns}) < 2:
         return None
-    rows = [(source, [counts[source].get(other, 0) for other in columns]) for source in sources if source in counts]
+    rows = [
+        (source, [counts[source].get(other, 0) for other in columns])
+        for source in sources
+        if source in counts
+    ]
     return {"columns": columns, "rows": rows}
 
 
@@ -193,7 +271,12 @@ def _pair(pair: Pair, found: Findings) -> dict[str, Any] | None:
     removed, kept = found.excerpt(pair.removed), found.excerpt(pair.kept)
     if removed is None or kept is None:
         return None
-    return {"pair": pair, "removed": removed, "kept": kept, "diff": word_diff(removed.text, kept.text)}
+    return {
+        "pair": pair,
+        "removed": removed,
+        "kept": kept,
+        "diff": word_diff(removed.text, kept.text),
+    }
 
 
 def overlap_section(record: dict[str, Any], found: Findings) -> dict[str, Any] | None:
@@ -206,7 +289,9 @@ def overlap_section(record: dict[str, Any], found: Findings) -> dict[str, Any] |
     return {
         "ngrams": stages[0].settings["ngrams"],
         "scale": max(stage.settings["scale"] for stage in stages),
-        "tables": [{"title": title, "rows": overlap_rows(samples, sources)} for title, samples in tables],
+        "tables": [
+            {"title": title, "rows": overlap_rows(samples, sources)} for title, samples in tables
+        ],
     }
 
 
@@ -225,7 +310,13 @@ def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any]
         excerpt = found.excerpts.get((overlap.chunk, overlap.row))
         if excerpt is not None:
             start = len(excerpt.text.encode()[: overlap.first_offset].decode(errors="ignore"))
-            fullest.append({"overlap": overlap, "document": excerpt, "text": one_line(excerpt.text, SNIPPET, max(0, start - 20))})
+            fullest.append(
+                {
+                    "overlap": overlap,
+                    "document": excerpt,
+                    "text": one_line(excerpt.text, SNIPPET, max(0, start - 20)),
+                }
+            )
     return {
         "stages": stages, "dropped": dropped, "total": sum(count["documents"] for _, count in dropped), "overlaps": found.overlaps,
         "chart": histogram(found.overlaps.fractions.tolist(), None, labels, "share of a benchmark item"), "fullest": fullest,

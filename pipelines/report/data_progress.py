@@ -46,7 +46,11 @@ def phase_ends(store: Store, record: dict[str, Any], trainings: Trainings | None
     """Every phase that the endings have gone through, to its end or as far as they got; branches from where they left on."""
     if trainings is None:
         return []
-    folders = {name: Path(store.full(entry["folder"])) for name, entry in record["shards"].items()} if store.local else {}
+    folders = (
+        {name: Path(store.full(entry["folder"])) for name, entry in record["shards"].items()}
+        if store.local
+        else {}
+    )
     return [end for ending in trainings.endings for end in _ends(ending, folders)]
 
 
@@ -54,7 +58,10 @@ def _ends(ending: Ending, folders: dict[str, Path]) -> Iterator[PhaseEnd]:
     plan = ending.plan
     if plan is None:
         return
-    held = all((folders[name] / MANIFEST_NAME).is_file() if name in folders else False for name in plan.names)
+    held = all(
+        (folders[name] / MANIFEST_NAME).is_file() if name in folders else False
+        for name in plan.names
+    )
     for name, _, first, last in stretches(plan.segments):
         step = min(last, ending.last_step)
         if first < step > ending.from_step:
@@ -66,4 +73,6 @@ def _reached(plan: Plan, step: int, documents: dict[str, int]) -> Iterator[Sourc
     for pinned, part in zip(plan.sources, realised(plan, step), strict=True):
         if part.tokens:
             available = sum(one.rows for one in pinned.parts)
-            yield SourceReached(part.source, part.tokens, part.epochs, documents.get(part.source), available)
+            yield SourceReached(
+                part.source, part.tokens, part.epochs, documents.get(part.source), available
+            )

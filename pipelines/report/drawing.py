@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 _WIDTH = 1000
-_OPEN = Markup('<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
+_OPEN = Markup(
+    '<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
+)
 _RECT = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
 _CLOSE = Markup("</svg>")
 
@@ -34,12 +36,25 @@ def stacked_bar(parts: Sequence[Part], whole: int | None = None, label: str = ""
     for part in parts:
         width = max(_WIDTH * part.value / whole, 1.5) if whole and part.value else 0.0
         if width:
-            drawn.append(_RECT.format(part.colour, _spelled(x), 0, _spelled(width), 10, f"{part.label}: {part.value:,}"))
+            drawn.append(
+                _RECT.format(
+                    part.colour,
+                    _spelled(x),
+                    0,
+                    _spelled(width),
+                    10,
+                    f"{part.label}: {part.value:,}",
+                )
+            )
         x += width
-    return _OPEN.format("bar", _spelled(max(_WIDTH, x)), 10, label) + Markup("").join(drawn) + _CLOSE
+    return (
+        _OPEN.format("bar", _spelled(max(_WIDTH, x)), 10, label) + Markup("").join(drawn) + _CLOSE
+    )
 
 
-def histogram(before: Sequence[int], after: Sequence[int] | None, names: Sequence[str], label: str = "") -> Markup:
+def histogram(
+    before: Sequence[int], after: Sequence[int] | None, names: Sequence[str], label: str = ""
+) -> Markup:
     """Columns over equal bins; ``after`` is drawn inside ``before`` on the same scale. ``names``: of the bins, for tooltips."""
     most = max([*before, 1])
     drawn: list[Markup] = []
@@ -47,15 +62,21 @@ def histogram(before: Sequence[int], after: Sequence[int] | None, names: Sequenc
         kept = None if after is None else after[place]
         title = f"{names[place]}: {value:,}" + ("" if kept is None else f", kept {kept:,}")
         if value:
-            drawn.append(_column(place, value, most, "h-before" if after is not None else "h-after", title))
+            drawn.append(
+                _column(place, value, most, "h-before" if after is not None else "h-after", title)
+            )
         if kept:
             drawn.append(_column(place, kept, most, "h-after", title))
-    return _OPEN.format("hist", 10 * max(len(before), 1), 100, label) + Markup("").join(drawn) + _CLOSE
+    return (
+        _OPEN.format("hist", 10 * max(len(before), 1), 100, label) + Markup("").join(drawn) + _CLOSE
+    )
 
 
 def _column(place: int, value: int, most: int, colour: str, title: str) -> Markup:
     height = max(98 * value / most, 0.8)
-    return _RECT.format(colour, 10 * place + 0.6, _spelled(100 - height), 8.8, _spelled(height), title)
+    return _RECT.format(
+        colour, 10 * place + 0.6, _spelled(100 - height), 8.8, _spelled(height), title
+    )
 
 
 def _spelled(value: float) -> str:

@@ -14,7 +14,16 @@ from pipelines.report.chunk_columns import ChunkColumns
 from pipelines.state import Chunk
 
 MOST_CHARACTERS = 200_000  # of a document held for the report
-_HIDDEN = {*range(0x20), *range(0x7F, 0xA0), 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF} - {0x09, 0x0A}
+_HIDDEN = {
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    0x200B,
+    0x200E,
+    0x200F,
+    *range(0x2028, 0x202F),
+    *range(0x2060, 0x2070),
+    0xFEFF,
+} - {0x09, 0x0A}
 _VISIBLE = {point: f"\\u{point:04x}" for point in _HIDDEN}
 
 Place = tuple[int, int]  # (chunk number, row)
@@ -50,7 +59,9 @@ class Places:
                 self.found[key] = (columns.chunk.number, int(row))
 
 
-def read_excerpts(store: Store, chunks: Sequence[Chunk], places: Iterable[Place]) -> Mapping[Place, Excerpt]:
+def read_excerpts(
+    store: Store, chunks: Sequence[Chunk], places: Iterable[Place]
+) -> Mapping[Place, Excerpt]:
     """The documents at the given places; only chunks that hold one are opened."""
     rows: dict[int, list[int]] = {}
     for number, row in sorted(set(places)):
@@ -68,10 +79,17 @@ def _read_chunk(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> dict[Pla
     for batch in ChunkTexts(store, chunk).batches():
         low, high = np.searchsorted(rows, [start, start + batch.num_rows])
         for row in rows[low:high]:
-            value = {name: batch[name][int(row) - start].as_py() for name in ("id", "native_id", "url", "text")}
+            value = {
+                name: batch[name][int(row) - start].as_py()
+                for name in ("id", "native_id", "url", "text")
+            }
             text = visible(value["text"][:MOST_CHARACTERS])
             found[chunk.number, int(row)] = Excerpt(
-                value["id"].hex(), visible(value["native_id"] or ""), chunk.source, visible(value["url"] or ""), text
+                value["id"].hex(),
+                visible(value["native_id"] or ""),
+                chunk.source,
+                visible(value["url"] or ""),
+                text,
             )
         start += batch.num_rows
         if high == len(rows):

@@ -55,13 +55,22 @@ class Findings:
 def collect(store: Store, record: dict[str, Any]) -> Findings:
     """Look at everything the run recorded, as far as it has got."""
     chunks = [Chunk.from_json(value) for value in record["chunks"]]
-    found = Findings(quarantine=first_rows(store, record["quarantine"]), libraries=recorded_libraries(store, record))
+    found = Findings(
+        quarantine=first_rows(store, record["quarantine"]),
+        libraries=recorded_libraries(store, record),
+    )
     found.overlap = recorded_overlap(record)
     exact = {step for step, facts in record["evidence"].items() if "clusters" in facts}
     found.evidence = [
-        read_evidence(store, step, facts["file"]["name"], 0 if step in exact else PAIRS) for step, facts in record["evidence"].items()
+        read_evidence(store, step, facts["file"]["name"], 0 if step in exact else PAIRS)
+        for step, facts in record["evidence"].items()
     ]
-    places = Places(document for evidence in found.evidence for pair in evidence.pairs for document in (pair.removed, pair.kept))
+    places = Places(
+        document
+        for evidence in found.evidence
+        for pair in evidence.pairs
+        for document in (pair.removed, pair.kept)
+    )
     for chunk in chunks:
         if "size" in chunk.signals and chunk.signals["size"].rows:
             columns = ChunkColumns(store, chunk)

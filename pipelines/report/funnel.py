@@ -59,11 +59,18 @@ def read_funnel(record: dict[str, Any]) -> Funnel:
     ledgers = choosing_ledgers(record)
     cuts = {step for chunk in record["chunks"] for step in chunk.get("cuts", ())}
     steps = tuple(
-        FunnelStep(ledger["step"], ledger["step"] in {*record["evidence"], *cuts}, ledger["facts"] if ledger["step"] in cuts else None)
+        FunnelStep(
+            ledger["step"],
+            ledger["step"] in {*record["evidence"], *cuts},
+            ledger["facts"] if ledger["step"] in cuts else None,
+        )
         for ledger in ledgers
     )
     sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
-    rows = tuple(_row(source, [ledger["sources"].get(source) for ledger in ledgers], steps, record) for source in sources)
+    rows = tuple(
+        _row(source, [ledger["sources"].get(source) for ledger in ledgers], steps, record)
+        for source in sources
+    )
     return Funnel(steps, rows, _sum(rows, len(steps)))
 
 
@@ -72,13 +79,24 @@ def choosing_ledgers(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         ledger
         for ledger in record["ledgers"]
-        if ledger["sources"] and not ledger["step"].endswith(" (measure)") and ledger["step"] not in AFTER_CORPUS
+        if ledger["sources"]
+        and not ledger["step"].endswith(" (measure)")
+        and ledger["step"] not in AFTER_CORPUS
     ]
 
 
-def _row(source: str, entries: Sequence[dict[str, Any] | None], steps: Sequence[FunnelStep], record: dict[str, Any]) -> FunnelRow:
+def _row(
+    source: str,
+    entries: Sequence[dict[str, Any] | None],
+    steps: Sequence[FunnelStep],
+    record: dict[str, Any],
+) -> FunnelRow:
     known = [entry for entry in entries if entry is not None]
-    comparisons = [entry for entry, step in zip(entries, steps, strict=True) if step.compares and entry is not None]
+    comparisons = [
+        entry
+        for entry, step in zip(entries, steps, strict=True)
+        if step.compares and entry is not None
+    ]
     encoded = record["encoded"].get(source)
     return FunnelRow(
         source=source,

@@ -16,7 +16,9 @@ from pipelines.report.numerals import quantity
 
 _SIZE = 1000
 _ROOM = 0.015
-_OPEN = Markup('<svg class="lines" viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" aria-label="{}">')
+_OPEN = Markup(
+    '<svg class="lines" viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" aria-label="{}">'
+)
 _PATH = Markup('<path class="{}" d="{}"><title>{}</title></path>')
 _GRID = Markup('<path class="grid-line" d="M0 {0}H1000"/>')
 _EDGE = Markup('<path class="edge" d="M{0} 0V1000"/>')
@@ -58,7 +60,13 @@ class Chart:
 
 
 def line_chart(
-    curves: Sequence[Curve], x_range: Range, y_range: Range, bands: Sequence[Band] = (), *, marks: tuple[int, int] = (5, 4), label: str = ""
+    curves: Sequence[Curve],
+    x_range: Range,
+    y_range: Range,
+    bands: Sequence[Band] = (),
+    *,
+    marks: tuple[int, int] = (5, 4),
+    label: str = "",
 ) -> Chart:
     """Draw curves over a shared x axis of tokens. ``marks``: about how many marks x and y axis have."""
     low, high = y_range
@@ -74,8 +82,15 @@ def line_chart(
         return _SIZE * (high - value) / ((high - low) or 1)
 
     shown = [band for band in bands if band.end > x_range[0] and band.start < x_range[1]]
-    places = [(max(x(band.start), 0.0), x(band.end) if band.end < x_range[1] else float(_SIZE), band) for band in shown]
-    parts = [_BAND.format(_spelled(left), _spelled(right - left)) for left, right, band in places if band.shaded]
+    places = [
+        (max(x(band.start), 0.0), x(band.end) if band.end < x_range[1] else float(_SIZE), band)
+        for band in shown
+    ]
+    parts = [
+        _BAND.format(_spelled(left), _spelled(right - left))
+        for left, right, band in places
+        if band.shaded
+    ]
     parts += [_GRID.format(_spelled(y(mark))) for mark in y_marks]
     parts += [_EDGE.format(_spelled(left)) for left, _, _ in places if left > 0]
     for curve in curves:
@@ -114,10 +129,18 @@ def _drawn(curve: Curve, points: Sequence[Point]) -> list[Markup]:
     title = f"{curve.label}: {curve.points[-1][1]:.4g} at {quantity(curve.points[-1][0])} tokens"
     if curve.style != "dots":
         alone = "h0" if len(points) == 1 else ""
-        return [_PATH.format(f"{curve.style} {curve.colour}", "M" + "L".join(spelled) + alone, title)]
+        return [
+            _PATH.format(f"{curve.style} {curve.colour}", "M" + "L".join(spelled) + alone, title)
+        ]
     drawn = [_PATH.format(f"joined {curve.colour}", "M" + "L".join(spelled), title)]
     for place, (tokens, value) in zip(spelled, curve.points, strict=True):
-        drawn.append(_PATH.format(f"dot {curve.colour}", f"M{place}h0", f"{curve.label}: {value:.4g} at {quantity(tokens)} tokens"))
+        drawn.append(
+            _PATH.format(
+                f"dot {curve.colour}",
+                f"M{place}h0",
+                f"{curve.label}: {value:.4g} at {quantity(tokens)} tokens",
+            )
+        )
     return drawn
 
 

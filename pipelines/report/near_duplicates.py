@@ -56,13 +56,25 @@ def read_evidence(store: Store, step: str, file: str, pairs: int = PAIRS) -> Ded
         removed += len(batch)
         largest = max(largest, int(batch["cluster_size"].to_numpy().max()))
         identical += int((similarity == 1).sum())
-        lowest, highest = min(lowest, float(similarity.min())), max(highest, float(similarity.max()))
+        lowest, highest = (
+            min(lowest, float(similarity.min())),
+            max(highest, float(similarity.max())),
+        )
         histogram += np.bincount(
-            np.clip((similarity * SIMILARITY_BINS).astype(np.int64), 0, SIMILARITY_BINS - 1), minlength=SIMILARITY_BINS
+            np.clip((similarity * SIMILARITY_BINS).astype(np.int64), 0, SIMILARITY_BINS - 1),
+            minlength=SIMILARITY_BINS,
         )
         keepers.append(np.unique(as_words(batch["kept_id"])[:, 0]))
     chosen = tuple(_spread(store, file, lowest, highest, pairs)) if removed and pairs else ()
-    return DedupEvidence(step, removed, len(np.unique(np.concatenate(keepers))), largest, histogram, identical, chosen)
+    return DedupEvidence(
+        step,
+        removed,
+        len(np.unique(np.concatenate(keepers))),
+        largest,
+        histogram,
+        identical,
+        chosen,
+    )
 
 
 def _spread(store: Store, file: str, lowest: float, highest: float, pairs: int) -> list[Pair]:
@@ -75,7 +87,9 @@ def _spread(store: Store, file: str, lowest: float, highest: float, pairs: int) 
         for target, nearest in zip(targets, best, strict=True):
             distance = np.abs(similarity - target)
             rows = np.argsort(distance, kind="stable")[:pairs]
-            nearest.extend((float(distance[row]), start + int(row), _pair(batch, int(row))) for row in rows)
+            nearest.extend(
+                (float(distance[row]), start + int(row), _pair(batch, int(row))) for row in rows
+            )
             nearest.sort(key=lambda entry: entry[:2])
             del nearest[pairs:]
         start += len(batch)
@@ -88,7 +102,10 @@ def _spread(store: Store, file: str, lowest: float, highest: float, pairs: int) 
 
 
 def _pair(batch: pa.RecordBatch, row: int) -> Pair:
-    removed, kept = as_words(batch["id"].slice(row, 1))[0], as_words(batch["kept_id"].slice(row, 1))[0]
+    removed, kept = (
+        as_words(batch["id"].slice(row, 1))[0],
+        as_words(batch["kept_id"].slice(row, 1))[0],
+    )
     values = (batch[name][row].as_py() for name in ("similarity", "bands_hit", "cluster_size"))
     return Pair((int(removed[0]), int(removed[1])), (int(kept[0]), int(kept[1])), *values)
 

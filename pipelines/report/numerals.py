@@ -19,7 +19,13 @@ def share(part: float, whole: float) -> str:
     percent = 100 * part / whole
     if percent == 0 or percent >= 99.95:
         return f"{percent:.0f} %" if percent in (0, 100) else f"{percent:.2f} %"
-    return f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %" if percent >= 0.001 else "< 0.001 %"
+    return (
+        f"{percent:.1f} %"
+        if percent >= 0.1
+        else f"{percent:.2g} %"
+        if percent >= 0.001
+        else "< 0.001 %"
+    )
 
 
 def byte_size(value: float) -> str:
@@ -58,7 +64,11 @@ def quantity(value: float) -> str:
     """Tokens as the field writes them: ``0``, ``512``, ``20.5 K``, ``1.5 M``, ``1.2 B``, at most three digits after rounding."""
     for unit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= 0.9995 * unit:
-            return f"{value / unit:.3g} {suffix}" if abs(value) < 999.5 * unit else f"{value / unit:,.0f} {suffix}"
+            return (
+                f"{value / unit:.3g} {suffix}"
+                if abs(value) < 999.5 * unit
+                else f"{value / unit:,.0f} {suffix}"
+            )
     return f"{value:.3g}"
 
 

@@ -38,7 +38,9 @@ def first_rows(store: Store, files: Sequence[dict[str, Any]]) -> list[Quarantine
             with store.open(file["name"]) as opened:
                 table = pq.ParquetFile(opened)
                 check_format(table.schema_arrow, "quarantine", store.full(file["name"]))
-                batch = next(table.iter_batches(ROWS - len(found), columns=_COLUMNS, use_threads=False))
+                batch = next(
+                    table.iter_batches(ROWS - len(found), columns=_COLUMNS, use_threads=False)
+                )
             found += [_row(value) for value in batch.to_pylist()]
     return found
 
@@ -55,9 +57,20 @@ def quarantined_by_reason(record: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 def _row(value: dict[str, Any]) -> QuarantineRow:
     raw = value["raw"]
-    shown = visible(raw[:RAW_BYTES].decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\t", "\\t"))
+    shown = visible(
+        raw[:RAW_BYTES]
+        .decode("utf-8", "backslashreplace")
+        .replace("\n", "\\n")
+        .replace("\t", "\\t")
+    )
     if value["length"] > RAW_BYTES:
         shown += " …"
     return QuarantineRow(
-        value["source"], visible(value["path"]), value["offset"], value["length"], value["reason"], visible(value["detail"] or ""), shown
+        value["source"],
+        visible(value["path"]),
+        value["offset"],
+        value["length"],
+        value["reason"],
+        visible(value["detail"] or ""),
+        shown,
     )

@@ -48,22 +48,32 @@ class ReasonTally:
         for choosing in choices:
             for key, rows in _fired(columns, choosing).items():
                 fired[key] = fired[key] | rows if key in fired else rows
-        together = sum((rows.astype(np.int64) for rows in fired.values()), np.zeros(len(columns.ids), np.int64))
+        together = sum(
+            (rows.astype(np.int64) for rows in fired.values()), np.zeros(len(columns.ids), np.int64)
+        )
         for key, rows in fired.items():
             if key[1] == NEVER_FIRST:
                 continue
             self.fires[key] = self.fires.get(key, 0) + int(rows.sum())
             self.only[key] = self.only.get(key, 0) + int((rows & (together == 1)).sum())
-        rules = {(choosing.step, rule.reason): rule for choosing in reversed(choices) for rule in reversed(choosing.rules)}
+        rules = {
+            (choosing.step, rule.reason): rule
+            for choosing in reversed(choices)
+            for rule in reversed(choosing.rules)
+        }
         self._sample(columns, rules)
 
     def _sample(self, columns: ChunkColumns, rules: dict[Key, Rule]) -> None:
         dropped = np.flatnonzero(~columns.kept)
-        keys = sorted(set(zip(columns.stage[dropped].tolist(), columns.reason[dropped].tolist(), strict=True)))
+        keys = sorted(
+            set(zip(columns.stage[dropped].tolist(), columns.reason[dropped].tolist(), strict=True))
+        )
         for step, reason in keys:
             rows = dropped[(columns.stage[dropped] == step) & (columns.reason[dropped] == reason)]
             near = _nearest(columns, rows, rules.get((step, reason)))
-            self.samples[step, reason] = sorted([*self.samples.get((step, reason), []), *near])[:SAMPLES]
+            self.samples[step, reason] = sorted([*self.samples.get((step, reason), []), *near])[
+                :SAMPLES
+            ]
 
 
 def dropped_by_reason(record: dict[str, Any]) -> dict[Key, dict[str, int]]:
@@ -84,12 +94,21 @@ def _fired(columns: ChunkColumns, choosing: Choosing) -> dict[Key, NDArray[np.bo
     else:
         lowest = bits & (~bits + np.uint64(1))
         firsts, places = np.unique(lowest, return_index=True)
-        named = {int(bit).bit_length() - 1: str(table["reason"][int(row)].as_py()) for bit, row in zip(firsts, places, strict=True) if bit}
-        names = [(place, named.get(place, NEVER_FIRST)) for place in range(int(bits.max()).bit_length() if len(bits) else 0)]
+        named = {
+            int(bit).bit_length() - 1: str(table["reason"][int(row)].as_py())
+            for bit, row in zip(firsts, places, strict=True)
+            if bit
+        }
+        names = [
+            (place, named.get(place, NEVER_FIRST))
+            for place in range(int(bits.max()).bit_length() if len(bits) else 0)
+        ]
     fired: dict[Key, NDArray[np.bool_]] = {}
     for place, reason in names:
         rows = (bits >> np.uint64(place)) & np.uint64(1) == 1
-        fired[choosing.step, reason] = fired[choosing.step, reason] | rows if (choosing.step, reason) in fired else rows
+        fired[choosing.step, reason] = (
+            fired[choosing.step, reason] | rows if (choosing.step, reason) in fired else rows
+        )
     return fired
 
 
@@ -106,12 +125,19 @@ def _nearest(columns: ChunkColumns, rows: NDArray[np.int64], rule: Rule | None) 
     for place in order:
         row = int(rows[place])
         id_ = (int(ids[place, 0]), int(ids[place, 1]))
-        found.append(Sample(float(distance[place]), id_, columns.chunk.number, row, _said(rule, measured, row)))
+        found.append(
+            Sample(
+                float(distance[place]), id_, columns.chunk.number, row, _said(rule, measured, row)
+            )
+        )
     return found
 
 
 def _measured(columns: ChunkColumns, rule: Rule) -> NDArray[np.float64] | None:
-    values, per = columns.column(rule.column), None if rule.per is None else columns.column(rule.per)
+    values, per = (
+        columns.column(rule.column),
+        None if rule.per is None else columns.column(rule.per),
+    )
     if values is None or (rule.per is not None and per is None):
         return None
     plain: NDArray[np.float64] = pc.cast(values, "float64").to_numpy()
@@ -123,7 +149,9 @@ def _measured(columns: ChunkColumns, rule: Rule) -> NDArray[np.float64] | None:
 
 def _broken(rule: Rule, measured: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where the rule fires; another rule may carry the same reason."""
-    broken: NDArray[np.bool_] = measured < rule.threshold if rule.comparison == "<" else measured > rule.threshold
+    broken: NDArray[np.bool_] = (
+        measured < rule.threshold if rule.comparison == "<" else measured > rule.threshold
+    )
     return broken
 
 

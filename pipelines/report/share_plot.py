@@ -49,7 +49,10 @@ def planned_shares(plan: Plan) -> Shares:
     places, columns = [], []
     for segment in plan.segments:
         for part in np.linspace(0, 1, RAMP_POINTS if segment.ramp_steps else 2):
-            before, behind = plan.tokens_before(segment.first_step), plan.tokens_before(segment.last_step)
+            before, behind = (
+                plan.tokens_before(segment.first_step),
+                plan.tokens_before(segment.last_step),
+            )
             places.append(before + (behind - before) * part)
             columns.append(_shares_at(plan, segment, float(part)))
     return Shares(np.array(places), np.array(columns).T)
@@ -59,7 +62,11 @@ def share_plot(plan: Plan, title: str = "shares of tokens over training") -> str
     """The plot as an SVG document."""
     drawn = planned_shares(plan)
     parts = [_TEXT.format("title", LEFT, 24, "start", title)]
-    parts.append(_TEXT.format("soft", WIDTH - 12, 24, "end", f"{quantity(plan.tokens)} tokens, {plan.steps:,} steps"))
+    parts.append(
+        _TEXT.format(
+            "soft", WIDTH - 12, 24, "end", f"{quantity(plan.tokens)} tokens, {plan.steps:,} steps"
+        )
+    )
     parts += _areas(plan, drawn)
     parts += _axes(plan)
     parts += _phases(plan)
@@ -74,7 +81,10 @@ def _shares_at(plan: Plan, segment: Segment, part: float) -> Floats:
     windows = np.zeros(len(plan.sources))
     start, end = np.array(segment.start, np.float64), np.array(segment.end, np.float64)
     windows[: len(start)] = start + (end - start) * done
-    fills = [fill_of(source, own, context.sequence_length) for source, own in zip(plan.sources, context.sources, strict=True)]
+    fills = [
+        fill_of(source, own, context.sequence_length)
+        for source, own in zip(plan.sources, context.sources, strict=True)
+    ]
     tokens: Floats = windows * np.array(fills)
     shares: Floats = tokens / tokens.sum()
     return shares
@@ -92,9 +102,17 @@ def _areas(plan: Plan, drawn: Shares) -> list[Markup]:
     edges = np.vstack([np.zeros(len(drawn.places)), np.cumsum(drawn.shares, axis=0)])
     areas = []
     for index, name in enumerate(plan.names):
-        under = [f"{_x(plan, place)} {_y(value)}" for place, value in zip(drawn.places, edges[index], strict=True)]
-        over = [f"{_x(plan, place)} {_y(value)}" for place, value in zip(drawn.places, edges[index + 1], strict=True)]
-        areas.append(_AREA.format(index % len(LIGHT), f"M{'L'.join([*over, *reversed(under)])}Z", name))
+        under = [
+            f"{_x(plan, place)} {_y(value)}"
+            for place, value in zip(drawn.places, edges[index], strict=True)
+        ]
+        over = [
+            f"{_x(plan, place)} {_y(value)}"
+            for place, value in zip(drawn.places, edges[index + 1], strict=True)
+        ]
+        areas.append(
+            _AREA.format(index % len(LIGHT), f"M{'L'.join([*over, *reversed(under)])}Z", name)
+        )
     return areas
 
 
@@ -103,11 +121,17 @@ def _axes(plan: Plan) -> list[Markup]:
     parts = []
     for mark in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(_LINE.format("grid", f"M{LEFT} {_y(mark)}H{WIDTH - RIGHT}"))
-        parts.append(_TEXT.format("soft", LEFT - 8, _spelled(float(_y(mark)) + 4), "end", f"{100 * mark:.0f} %"))
+        parts.append(
+            _TEXT.format(
+                "soft", LEFT - 8, _spelled(float(_y(mark)) + 4), "end", f"{100 * mark:.0f} %"
+            )
+        )
     for mark in nice_marks(0.0, float(plan.tokens), 6):
         parts.append(_LINE.format("tick", f"M{_x(plan, mark)} {bottom}v5"))
         parts.append(_TEXT.format("soft", _x(plan, mark), bottom + 20, "middle", quantity(mark)))
-    parts.append(_TEXT.format("soft", (LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, "middle", "tokens shown"))
+    parts.append(
+        _TEXT.format("soft", (LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, "middle", "tokens shown")
+    )
     return parts
 
 
@@ -138,7 +162,15 @@ def _legend(plan: Plan) -> list[Markup]:
         parts.append(_TEXT.format("name", left + 19, y, "start", _fitting(name, RIGHT - 110)))
         parts.append(_TEXT.format("soft", WIDTH - 12, y, "end", share(rows[name], whole)))
     if len(names) > LEGEND_ROWS:
-        parts.append(_TEXT.format("soft", left + 19, TOP + 14 + LEGEND_ROWS * 19, "start", f"and {len(names) - LEGEND_ROWS} more"))
+        parts.append(
+            _TEXT.format(
+                "soft",
+                left + 19,
+                TOP + 14 + LEGEND_ROWS * 19,
+                "start",
+                f"and {len(names) - LEGEND_ROWS} more",
+            )
+        )
     return parts
 
 
@@ -154,7 +186,9 @@ def _head(title: str) -> Markup:
     style = (
         "svg{background:#fff;font:13px system-ui,sans-serif}text{fill:#26323a}.title{font-size:15px;font-weight:600}.soft{fill:#5d6b75}"
         ".grid{stroke:#fff;stroke-opacity:.45}.tick{stroke:#8a97a1}.phase{stroke:#26323a;stroke-dasharray:4 3}.decay{fill:#26323a}"
-        "path{fill:none}path[class^=c]{stroke:#fff;stroke-width:.6}" + colours + "@media(prefers-color-scheme:dark){svg{background:#161c20}"
+        "path{fill:none}path[class^=c]{stroke:#fff;stroke-width:.6}"
+        + colours
+        + "@media(prefers-color-scheme:dark){svg{background:#161c20}"
         "text{fill:#e4eaee}.soft{fill:#9fadb7}.phase{stroke:#e4eaee}.decay{fill:#e4eaee}.grid{stroke:#161c20}"
         "path[class^=c]{stroke:#161c20}" + dark + "}"
     )

@@ -36,7 +36,11 @@ class SourceOverlap:
 
 def recorded_overlap(record: dict[str, Any]) -> SourceOverlap | None:
     """An empty collection for a run that measured shingles; None for others. Stages of several scales meet at the coarsest."""
-    scales = [stage.settings["scale"] for stage in recorded_stages(record) if stage.kind == SourceOverlapStage.kind]
+    scales = [
+        stage.settings["scale"]
+        for stage in recorded_stages(record)
+        if stage.kind == SourceOverlapStage.kind
+    ]
     return SourceOverlap(sample_limit(max(scales))) if scales else None
 
 
@@ -58,7 +62,10 @@ def overlap_rows(samples: dict[str, ShingleSample], sources: list[str]) -> list[
             source,
             samples[source].distinct,
             float(len(samples[source].hashes) or np.nan) ** -0.5,
-            tuple(None if other == source else contained(samples[source], samples[other]) for other in there),
+            tuple(
+                None if other == source else contained(samples[source], samples[other])
+                for other in there
+            ),
         )
         for source in there
     ]

@@ -54,7 +54,10 @@ def token_use(store: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> 
             used += np.bincount(tokens, minlength=vocabulary.size)
             counted += len(tokens)
     unused = np.flatnonzero((vocabulary.kinds == NORMAL) & (used == 0))
-    examples = tuple(visible(vocabulary.surface(int(token)).decode("utf-8", "backslashreplace")) for token in unused[::-1][:EXAMPLES])
+    examples = tuple(
+        visible(vocabulary.surface(int(token)).decode("utf-8", "backslashreplace"))
+        for token in unused[::-1][:EXAMPLES]
+    )
     return TokenUse(
         counted,
         complete,
@@ -78,5 +81,8 @@ def _tokens(store: Store, name: str) -> Iterator[NDArray[np.generic]]:
 @contextmanager
 def _opened(store: Store, name: str) -> Iterator[pa.ipc.RecordBatchFileReader]:
     """The encoded file, mapped on a local disk, so that columns nobody asks for are not read."""
-    with pa.memory_map(store.full(name)) if store.local else store.open(name) as file, pa.ipc.open_file(file) as reader:
+    with (
+        pa.memory_map(store.full(name)) if store.local else store.open(name) as file,
+        pa.ipc.open_file(file) as reader,
+    ):
         yield reader

@@ -30,7 +30,9 @@ class TrainingCost:
 
     @property
     def operations_per_second(self) -> float | None:
-        return self.operations / self.seconds if self.seconds and self.operations is not None else None
+        return (
+            self.operations / self.seconds if self.seconds and self.operations is not None else None
+        )
 
 
 def training_costs(record: dict[str, Any], trainings: Trainings | None) -> list[TrainingCost]:

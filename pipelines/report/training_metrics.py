@@ -72,13 +72,21 @@ class Ending:
     @property
     def checkpoint(self) -> str | None:
         """Folder of the last checkpoint inside the run."""
-        return f"{self.folder}/{CHECKPOINTS}/step-{self.checkpoints[-1]:08d}" if self.checkpoints else None
+        return (
+            f"{self.folder}/{CHECKPOINTS}/step-{self.checkpoints[-1]:08d}"
+            if self.checkpoints
+            else None
+        )
 
     def held_out(self, step: int) -> dict[str, HeldOutLoss]:
         """What was measured after so many updates, by source; empty when nothing was."""
         lines = [line for line in self.validation if line["step"] == step]
         found = lines[-1]["sources"] if lines else {}
-        return {name: HeldOutLoss(value["loss"], value.get("bits_per_byte")) for name, value in found.items() if value["loss"] is not None}
+        return {
+            name: HeldOutLoss(value["loss"], value.get("bits_per_byte"))
+            for name, value in found.items()
+            if value["loss"] is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,10 @@ def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
     branches = []
     for name, facts in record.get("branches", {}).items():
         branches.append(_ending(store, name, facts["folder"], facts["from_step"], None))
-    stable = next((segment["first_step"] for segment in training["segments"] if segment["decay"]), main.last_step)
+    stable = next(
+        (segment["first_step"] for segment in training["segments"] if segment["decay"]),
+        main.last_step,
+    )
     return Trainings(main, tuple(branches), stable, _model(store, main))
 
 
@@ -154,13 +165,21 @@ def phase_shares(ending: Ending) -> Iterator[PhaseShares]:
     if plan is None:
         return
     asked = {(row.phase, row.source): row for row in table(plan)}
-    for name in dict.fromkeys(segment.name for segment in plan.segments if segment.first_step >= ending.from_step):
-        spans = [(part.first_step, min(part.last_step, ending.last_step)) for part in plan.segments if part.name == name]
+    for name in dict.fromkeys(
+        segment.name for segment in plan.segments if segment.first_step >= ending.from_step
+    ):
+        spans = [
+            (part.first_step, min(part.last_step, ending.last_step))
+            for part in plan.segments
+            if part.name == name
+        ]
         spans = [(first, last) for first, last in spans if ending.from_step <= first < last]
         if not spans:
             continue
         shown, targets = _shown(plan, spans), _targets(ending, spans)
-        planned_in_all = sum(row.asked_tokens for (phase, _), row in asked.items() if phase == name) or 1.0
+        planned_in_all = (
+            sum(row.asked_tokens for (phase, _), row in asked.items() if phase == name) or 1.0
+        )
         shown_in_all = sum(shown.values()) or 1
         shares = [
             SourceShare(
@@ -175,7 +194,9 @@ def phase_shares(ending: Ending) -> Iterator[PhaseShares]:
             for source in plan.sources
             if (row := asked.get((name, source.name))) is not None
         ]
-        yield PhaseShares(ending.name, name, spans[0][0] + 1, spans[-1][1], sum(shown.values()), tuple(shares))
+        yield PhaseShares(
+            ending.name, name, spans[0][0] + 1, spans[-1][1], sum(shown.values()), tuple(shares)
+        )
 
 
 def stretches(segments: tuple[Segment, ...]) -> list[tuple[str, bool, int, int]]:
@@ -190,10 +211,20 @@ def stretches(segments: tuple[Segment, ...]) -> list[tuple[str, bool, int, int]]
 
 
 def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | None) -> Ending:
-    place = Store(store.full(folder)) if store.local else Store(f"{store.root.rstrip('/')}/{folder}")
+    place = (
+        Store(store.full(folder)) if store.local else Store(f"{store.root.rstrip('/')}/{folder}")
+    )
     series = {kind: tuple(read_series(place, kind)) for kind in (TRAIN, VALIDATION, TIME)}
-    files = [file for file in store.names(f"{folder}/{CHECKPOINTS}") if file.split("/")[-2].startswith("step-")]
-    steps = sorted(int(file.split("/")[-2].removeprefix("step-")) for file in files if file.endswith("/state.json"))
+    files = [
+        file
+        for file in store.names(f"{folder}/{CHECKPOINTS}")
+        if file.split("/")[-2].startswith("step-")
+    ]
+    steps = sorted(
+        int(file.split("/")[-2].removeprefix("step-"))
+        for file in files
+        if file.endswith("/state.json")
+    )
     found = Ending(
         name=name,
         folder=folder,
@@ -206,13 +237,17 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
         checkpoints=tuple(steps),
         checkpoint_bytes=sum(store.size(file) or 0 for file in files),
     )
-    return _with_plan(store, found, plan or (f"{found.checkpoint}/plan.json" if found.checkpoint else None))
+    return _with_plan(
+        store, found, plan or (f"{found.checkpoint}/plan.json" if found.checkpoint else None)
+    )
 
 
 def _with_plan(store: Store, ending: Ending, name: str | None) -> Ending:
     if name is None or not store.exists(name):
         return ending
-    plan = Plan.load(store.full(name)) if store.local else Plan.model_validate_json(store.read(name))
+    plan = (
+        Plan.load(store.full(name)) if store.local else Plan.model_validate_json(store.read(name))
+    )
     return Ending(**{**ending.__dict__, "plan": plan})
 
 
@@ -224,7 +259,12 @@ def _model(store: Store, ending: Ending) -> ModelConfig | None:
     try:
         return ModelConfig.from_dict(load_json(store.read(name))["model"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError("the checkpoint's state is damaged", file=store.full(name), found=error, fix="restore it from a copy") from None
+        raise UserError(
+            "the checkpoint's state is damaged",
+            file=store.full(name),
+            found=error,
+            fix="restore it from a copy",
+        ) from None
 
 
 def _shown(plan: Plan, spans: list[tuple[int, int]]) -> dict[str, int]:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.line_chart import Band, Chart, Curve, Point, line_chart, padded
-from pipelines.report.training_metrics import Ending, HeldOutLoss, Line, PhaseShares, Trainings, phase_shares, stretches
+from pipelines.report.training_metrics import (
+    Ending,
+    HeldOutLoss,
+    Line,
+    PhaseShares,
+    Trainings,
+    phase_shares,
+    stretches,
+)
 
 SOURCE_COLOURS = ("s5", "s1", "s4", "s2", "s3", "s6", "s7", "s0")
 ENDING_COLOURS = ("kept", "s2", "s1", "s3", "s4", "s6")
@@ -27,14 +35,21 @@ _BLANK = re.compile(r"(\s{13,}|\s+\Z)")  # a model that has learnt little says a
 Weighted = list[tuple[float, float, float]]  # tokens, loss, targets
 
 
-def training_section(record: dict[str, Any], trainings: Trainings | None, reached: Sequence[PhaseEnd] = ()) -> dict[str, Any] | None:
+def training_section(
+    record: dict[str, Any], trainings: Trainings | None, reached: Sequence[PhaseEnd] = ()
+) -> dict[str, Any] | None:
     """Everything the template shows; None where nothing was trained. ``reached``: what was shown by the end of each phase."""
     if trainings is None:
         return None
     main = trainings.main
     phases = [shares for ending in trainings.endings for shares in phase_shares(ending)]
-    names = sorted({name for line in main.train for name in line["sources"]} | {share.source for part in phases for share in part.shares})
-    colours = {name: SOURCE_COLOURS[place % len(SOURCE_COLOURS)] for place, name in enumerate(names)}
+    names = sorted(
+        {name for line in main.train for name in line["sources"]}
+        | {share.source for part in phases for share in part.shares}
+    )
+    colours = {
+        name: SOURCE_COLOURS[place % len(SOURCE_COLOURS)] for place, name in enumerate(names)
+    }
     window = max(1, main.last_step // SMOOTHED)
     bands = _bands(main)
     return {
@@ -70,7 +85,10 @@ def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:
             "before": before.get(name),
             "after": after.get(name),
             "change": _difference(after.get(name), before.get(name)),
-            "branches": [(losses.get(name), _difference(losses.get(name), after.get(name))) for losses in branches],
+            "branches": [
+                (losses.get(name), _difference(losses.get(name), after.get(name)))
+                for losses in branches
+            ],
         }
         for name in sorted(names)
     ]
@@ -89,22 +107,33 @@ def _sample(sample: dict[str, str]) -> dict[str, Any]:
 def _difference(value: HeldOutLoss | None, base: HeldOutLoss | None) -> HeldOutLoss | None:
     if value is None or base is None:
         return None
-    bits = None if value.bits_per_byte is None or base.bits_per_byte is None else value.bits_per_byte - base.bits_per_byte
+    bits = (
+        None
+        if value.bits_per_byte is None or base.bits_per_byte is None
+        else value.bits_per_byte - base.bits_per_byte
+    )
     return HeldOutLoss(value.loss - base.loss, bits)
 
 
 def _bars(part: PhaseShares, colours: dict[str, str]) -> tuple[Markup, Markup]:
     """Planned and realised tokens of a phase, one bar each."""
-    planned = [Part(share.source, round(share.planned_tokens), colours[share.source]) for share in part.shares]
+    planned = [
+        Part(share.source, round(share.planned_tokens), colours[share.source])
+        for share in part.shares
+    ]
     shown = [Part(share.source, share.tokens, colours[share.source]) for share in part.shares]
-    return stacked_bar(planned, label=f"planned shares of {part.phase}"), stacked_bar(shown, label=f"realised shares of {part.phase}")
+    return stacked_bar(planned, label=f"planned shares of {part.phase}"), stacked_bar(
+        shown, label=f"realised shares of {part.phase}"
+    )
 
 
 def _windows(main: Ending, settings: dict[str, Any]) -> list[tuple[int, int]]:
     """(tokens of a step, tokens of a window), one after another as they changed."""
     if main.plan is None:
         return [(settings["batch_tokens"], settings["sequence_length"])]
-    begun = [context for context in main.plan.contexts if context.first_step < max(main.last_step, 1)]
+    begun = [
+        context for context in main.plan.contexts if context.first_step < max(main.last_step, 1)
+    ]
     return [(context.batch_tokens, context.sequence_length) for context in begun]
 
 
@@ -113,14 +142,24 @@ def _bands(ending: Ending) -> list[Band]:
     if ending.plan is None:
         return []
     tokens = ending.plan.tokens_before
-    return [Band(name, tokens(first), tokens(last), decay) for name, decay, first, last in stretches(ending.plan.segments)]
+    return [
+        Band(name, tokens(first), tokens(last), decay)
+        for name, decay, first, last in stretches(ending.plan.segments)
+    ]
 
 
 def _rate(main: Ending, bands: Sequence[Band]) -> Chart:
     points = _thinned([(line["tokens"], line["lr"], 1.0) for line in main.train])
     high = max(rate for _, rate in points)
     curve = Curve("learning rate", points, "kept")
-    return line_chart([curve], _span(main), (0.0, high * 1.08 or 1.0), bands, marks=(5, 2), label="learning rate over tokens")
+    return line_chart(
+        [curve],
+        _span(main),
+        (0.0, high * 1.08 or 1.0),
+        bands,
+        marks=(5, 2),
+        label="learning rate over tokens",
+    )
 
 
 def _loss(main: Ending, bands: Sequence[Band], window: int) -> Chart:
@@ -128,10 +167,19 @@ def _loss(main: Ending, bands: Sequence[Band], window: int) -> Chart:
     smooth = _smoothed(own, window)
     curves = [Curve("loss of each step", _thinned(own), "kept", "faint")] if window > 1 else []
     curves.append(Curve("training loss", smooth, "kept"))
-    return line_chart(curves, _span(main), _loss_range(main, [smooth]), bands, marks=(5, 4), label="training loss over tokens")
+    return line_chart(
+        curves,
+        _span(main),
+        _loss_range(main, [smooth]),
+        bands,
+        marks=(5, 4),
+        label="training loss over tokens",
+    )
 
 
-def _per_source(main: Ending, bands: Sequence[Band], window: int, names: Sequence[str]) -> list[dict[str, Any]]:
+def _per_source(
+    main: Ending, bands: Sequence[Band], window: int, names: Sequence[str]
+) -> list[dict[str, Any]]:
     """A chart per source on one scale: training loss as a line, held-out loss as dots."""
     lines = {name: _smoothed(_of_sources(main.train, {name}), window) for name in names}
     dots = {name: _held_out_points(main.validation, name, main) for name in names}
@@ -139,9 +187,21 @@ def _per_source(main: Ending, bands: Sequence[Band], window: int, names: Sequenc
     span = _loss_range(main, [*lines.values(), *held])
     charts = []
     for name in names:
-        curves = [Curve(f"training loss of {name}", lines[name], "kept"), Curve(f"held-out loss of {name}", dots[name], "only", "dots")]
-        chart = line_chart(curves, _span(main), span, bands, marks=(3, 3), label=f"loss of {name} over tokens")
-        charts.append({"source": name, "chart": chart, "last": lines[name][-1][1] if lines[name] else None, "held": bool(dots[name])})
+        curves = [
+            Curve(f"training loss of {name}", lines[name], "kept"),
+            Curve(f"held-out loss of {name}", dots[name], "only", "dots"),
+        ]
+        chart = line_chart(
+            curves, _span(main), span, bands, marks=(3, 3), label=f"loss of {name} over tokens"
+        )
+        charts.append(
+            {
+                "source": name,
+                "chart": chart,
+                "last": lines[name][-1][1] if lines[name] else None,
+                "held": bool(dots[name]),
+            }
+        )
     return charts
 
 
@@ -155,27 +215,49 @@ def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[s
     span = (float(main.tokens_at(max(0, parting - max(last - parting, parting // 4)))), float(end))
     shared = _shared_sources(trainings)
     before = [line for line in main.train if line["step"] <= parting]
-    trunk = [point for point in _smoothed(_of_sources(before, shared), window) if point[0] >= span[0]]
+    trunk = [
+        point for point in _smoothed(_of_sources(before, shared), window) if point[0] >= span[0]
+    ]
     curves = [Curve("before the decay", trunk, BEFORE)]
     for ending, colour, style in _styled(trainings):
         own = [line for line in ending.train if line["step"] > parting]
         smooth = _smoothed(_of_sources([*before, *own], shared), window)
         start = trunk[-1][0] if trunk else span[0]
-        curves.append(Curve(ending.name, [point for point in smooth if point[0] >= start], colour, style))
+        curves.append(
+            Curve(ending.name, [point for point in smooth if point[0] >= start], colour, style)
+        )
     values = [value for curve in curves for _, value in curve.points]
-    chart = line_chart(curves, span, padded(values), _decay_band(bands, end), label="training loss of every ending over tokens")
+    chart = line_chart(
+        curves,
+        span,
+        padded(values),
+        _decay_band(bands, end),
+        label="training loss of every ending over tokens",
+    )
     return {
         "decays": chart,
         "compared": sorted(shared),
-        "decay_legend": [(BEFORE, "before the decay"), *((colour, ending.name) for ending, colour, _ in _styled(trainings))],
+        "decay_legend": [
+            (BEFORE, "before the decay"),
+            *((colour, ending.name) for ending, colour, _ in _styled(trainings)),
+        ],
         "decay_sources": _decay_sources(trainings, span, _decay_band(bands, end)),
     }
 
 
-def _decay_sources(trainings: Trainings, span: tuple[float, float], bands: Sequence[Band]) -> list[dict[str, Any]]:
+def _decay_sources(
+    trainings: Trainings, span: tuple[float, float], bands: Sequence[Band]
+) -> list[dict[str, Any]]:
     """Held-out loss of each source under every ending; each chart has its own scale."""
     main = trainings.main
-    names = sorted({name for ending in trainings.endings for line in ending.validation for name in line["sources"]})
+    names = sorted(
+        {
+            name
+            for ending in trainings.endings
+            for line in ending.validation
+            for name in line["sources"]
+        }
+    )
     charts = []
     for name in names[:CHARTED_SOURCES]:
         trunk = [line for line in main.validation if line["step"] <= trainings.stable_steps]
@@ -183,14 +265,28 @@ def _decay_sources(trainings: Trainings, span: tuple[float, float], bands: Seque
         curves = [Curve(f"{name} before the decay", before, BEFORE, "dots")]
         for ending, colour, _ in _styled(trainings):
             own = [line for line in ending.validation if line["step"] > trainings.stable_steps]
-            curves.append(Curve(f"{name}, {ending.name}", [*before[-1:], *_held_out_points(own, name, ending)], colour, "dots"))
+            curves.append(
+                Curve(
+                    f"{name}, {ending.name}",
+                    [*before[-1:], *_held_out_points(own, name, ending)],
+                    colour,
+                    "dots",
+                )
+            )
         curves.append(curves.pop(0))  # the last common point lies on top
         values = [value for curve in curves for _, value in curve.points]
         if values:
             charts.append(
                 {
                     "source": name,
-                    "chart": line_chart(curves, span, padded(values, 0.12), bands, marks=(2, 3), label=f"held-out loss of {name}"),
+                    "chart": line_chart(
+                        curves,
+                        span,
+                        padded(values, 0.12),
+                        bands,
+                        marks=(2, 3),
+                        label=f"held-out loss of {name}",
+                    ),
                 }
             )
     return charts
@@ -199,7 +295,10 @@ def _decay_sources(trainings: Trainings, span: tuple[float, float], bands: Seque
 def _styled(trainings: Trainings) -> list[tuple[Ending, str, str]]:
     """Every ending with its colour; branches are dashed."""
     endings = trainings.endings
-    return [(ending, ENDING_COLOURS[place % len(ENDING_COLOURS)], "dashed" if place else "line") for place, ending in enumerate(endings)]
+    return [
+        (ending, ENDING_COLOURS[place % len(ENDING_COLOURS)], "dashed" if place else "line")
+        for place, ending in enumerate(endings)
+    ]
 
 
 def _decay_band(bands: Sequence[Band], end: float) -> list[Band]:
@@ -211,7 +310,13 @@ def _decay_band(bands: Sequence[Band], end: float) -> list[Band]:
 def _shared_sources(trainings: Trainings) -> set[str]:
     """Sources every ending showed after the parting: a loss over these compares; all where there is none."""
     shown = [
-        {name for line in ending.train if line["step"] > trainings.stable_steps for name in line["sources"]} for ending in trainings.endings
+        {
+            name
+            for line in ending.train
+            if line["step"] > trainings.stable_steps
+            for name in line["sources"]
+        }
+        for ending in trainings.endings
     ]
     return set.intersection(*shown) or set.union(*shown)
 
@@ -228,22 +333,39 @@ def _loss_range(main: Ending, curves: Sequence[Sequence[Point]]) -> tuple[float,
 
 
 def _held_out_points(lines: Sequence[Line], source: str, ending: Ending) -> list[Point]:
-    found = [(ending.tokens_at(line["step"]), line["sources"].get(source, {}).get("loss")) for line in lines]
+    found = [
+        (ending.tokens_at(line["step"]), line["sources"].get(source, {}).get("loss"))
+        for line in lines
+    ]
     return [(float(tokens), float(loss)) for tokens, loss in found if loss is not None]
 
 
 def _whole(lines: Sequence[Line]) -> Weighted:
-    return [(line["tokens"], line["loss"], line["targets"]) for line in lines if line["loss"] is not None]
+    return [
+        (line["tokens"], line["loss"], line["targets"])
+        for line in lines
+        if line["loss"] is not None
+    ]
 
 
 def _of_sources(lines: Sequence[Line], names: set[str]) -> Weighted:
     """The loss over some sources at each step that showed them, weighted by target tokens."""
     found: Weighted = []
     for line in lines:
-        parts = [value for name, value in line["sources"].items() if name in names and value["loss"] is not None and value["tokens"]]
+        parts = [
+            value
+            for name, value in line["sources"].items()
+            if name in names and value["loss"] is not None and value["tokens"]
+        ]
         targets = sum(part["tokens"] for part in parts)
         if targets:
-            found.append((line["tokens"], sum(part["loss"] * part["tokens"] for part in parts) / targets, targets))
+            found.append(
+                (
+                    line["tokens"],
+                    sum(part["loss"] * part["tokens"] for part in parts) / targets,
+                    targets,
+                )
+            )
     return found
 
 
@@ -264,6 +386,8 @@ def _thinned(values: Weighted) -> list[Point]:
     if not values:
         return []
     tokens, loss, weight = np.array(values, np.float64).T
-    edges: NDArray[np.int64] = np.linspace(0, len(tokens), min(len(tokens), MOST_POINTS) + 1).astype(np.int64)
+    edges: NDArray[np.int64] = np.linspace(
+        0, len(tokens), min(len(tokens), MOST_POINTS) + 1
+    ).astype(np.int64)
     sums, weights = np.add.reduceat(loss * weight, edges[:-1]), np.add.reduceat(weight, edges[:-1])
     return list(zip(tokens[edges[1:] - 1].tolist(), (sums / weights).tolist(), strict=True))

@@ -25,5 +25,7 @@ def choosing_steps(store: Store, chunk: Chunk) -> list[Choosing]:
     for step, verdicts in chunk.verdicts.items():
         manifest = published(store, verdicts.name.rpartition("/")[0])
         settings = {} if manifest is None else manifest.inputs["settings"]
-        found.append(Choosing(step, verdicts, tuple(Rule(**rule) for rule in settings.get("rules", ()))))
+        found.append(
+            Choosing(step, verdicts, tuple(Rule(**rule) for rule in settings.get("rules", ())))
+        )
     return found

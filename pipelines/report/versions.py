@@ -16,7 +16,8 @@ def recorded_libraries(store: Store, record: dict[str, Any]) -> list[tuple[str, 
         manifest = published(store, prefix)
         entries.update(manifest.inputs.get("libraries", ()) if manifest else ())
     return sorted(
-        {(name, version) for name, version, *_ in (entry.split(" ") for entry in entries)}, key=lambda pair: (pair[0].lower(), pair[1])
+        {(name, version) for name, version, *_ in (entry.split(" ") for entry in entries)},
+        key=lambda pair: (pair[0].lower(), pair[1]),
     )
 
 
@@ -25,7 +26,13 @@ def _files(record: dict[str, Any]) -> Iterable[str]:
     for chunk in record["chunks"]:
         if chunk["source"] not in seen:
             seen.add(chunk["source"])
-            refs = [chunk["documents"], chunk["selection"], chunk["encoded"], *chunk["rewrites"], *chunk["signals"].values()]
+            refs = [
+                chunk["documents"],
+                chunk["selection"],
+                chunk["encoded"],
+                *chunk["rewrites"],
+                *chunk["signals"].values(),
+            ]
             yield from (ref["name"] for ref in refs if ref)
     if record["tokenizer"]:
         yield record["tokenizer"]["file"]["name"]

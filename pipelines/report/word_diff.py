@@ -27,7 +27,10 @@ class WordDiff:
 def word_diff(left: str, right: str) -> WordDiff:
     """Compare about :data:`SHOWN` characters of two texts, from the start or from shortly before the first difference."""
     pairs = zip(left[:_LOOKED_AT], right[:_LOOKED_AT], strict=False)
-    common = next((place for place, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(left), len(right), _LOOKED_AT))
+    common = next(
+        (place for place, (ours, theirs) in enumerate(pairs) if ours != theirs),
+        min(len(left), len(right), _LOOKED_AT),
+    )
     identical = left == right
     start = 0 if identical or common < SHOWN * 2 // 3 else _line_start(left, common - _BEFORE)
     left_tokens, right_tokens = _tokens(left, start), _tokens(right, start)

@@ -88,7 +88,9 @@ def character_table() -> CharacterTable:
     for first, last in CJK_RANGES:
         cjk[first : last + 1] = True
     flags[cjk & (flags & ALPHABETIC > 0)] |= CJK
-    distinct, first_seen, inverse = np.unique(flags.reshape(-1, 256), axis=0, return_index=True, return_inverse=True)
+    distinct, first_seen, inverse = np.unique(
+        flags.reshape(-1, 256), axis=0, return_index=True, return_inverse=True
+    )
     # page 0 first, so that ASCII needs no page lookup
     order = np.argsort(first_seen, kind="stable")
     rank = np.empty(len(order), np.uint16)
@@ -158,8 +160,14 @@ def decode(values: Array, at: Any, end: Any) -> tuple[Any, Any]:
     if 0xC0 <= byte < 0xE0 and at + 2 <= end:
         return (byte & 0x1F) << 6 | (values[at + 1] & 0x3F), 2
     if 0xE0 <= byte < 0xF0 and at + 3 <= end:
-        return (byte & 0x0F) << 12 | np.int64(values[at + 1] & 0x3F) << 6 | (values[at + 2] & 0x3F), 3
+        return (byte & 0x0F) << 12 | np.int64(values[at + 1] & 0x3F) << 6 | (
+            values[at + 2] & 0x3F
+        ), 3
     if 0xF0 <= byte < 0xF5 and at + 4 <= end:
-        code = (byte & 0x07) << 18 | np.int64(values[at + 1] & 0x3F) << 12 | np.int64(values[at + 2] & 0x3F) << 6
+        code = (
+            (byte & 0x07) << 18
+            | np.int64(values[at + 1] & 0x3F) << 12
+            | np.int64(values[at + 2] & 0x3F) << 6
+        )
         return min(code | (values[at + 3] & 0x3F), 0x10FFFF), 4
     return np.int64(0xFFFD), 1

@@ -17,7 +17,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from artifacts.jit import kernel
-from pipelines.signals.characters import ALPHABETIC, CJK, LINE_BREAK, MARK, PUNCTUATION, SPACE, Array, character_table, decode
+from pipelines.signals.characters import (
+    ALPHABETIC,
+    CJK,
+    LINE_BREAK,
+    MARK,
+    PUNCTUATION,
+    SPACE,
+    Array,
+    character_table,
+    decode,
+)
 from pipelines.signals.text_buffers import Texts, text_buffers
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -140,7 +150,9 @@ def _stop_word_bit(values: Array, start: Any, end: Any, keys: Array) -> int:
 
 
 @kernel
-def _word(values: Array, start: Any, end: Any, flags: Any, characters: Any, stop_keys: Array) -> tuple[Any, Any, Any, Any]:
+def _word(
+    values: Array, start: Any, end: Any, flags: Any, characters: Any, stop_keys: Array
+) -> tuple[Any, Any, Any, Any]:
     """What the word ``values[start:end]`` adds: alphabetic words, symbol-free words, their letters, a stop word bit.
 
     ``flags`` has ALPHABETIC if any character is alphabetic, PUNCTUATION if all are punctuation.
@@ -152,7 +164,9 @@ def _word(values: Array, start: Any, end: Any, flags: Any, characters: Any, stop
 
 
 @kernel
-def _count_document(values: Array, start: Any, end: Any, pages: Array, flags: Array, stop_keys: Array, counts: Array) -> None:
+def _count_document(
+    values: Array, start: Any, end: Any, pages: Array, flags: Array, stop_keys: Array, counts: Array
+) -> None:
     """Counts of the text ``values[start:end]``. Locals, not ``counts``, in the loop: that halves the time."""
     words = alpha_words = free_words = letters = stops = hashes = ellipses = 0
     lines = bullets = ellipsis_lines = characters = visible = alphabetic = cjk = 0
@@ -174,7 +188,11 @@ def _count_document(values: Array, start: Any, end: Any, pages: Array, flags: Ar
         if flag & SPACE:
             if word_characters > 0:
                 add = _word(values, word_start, at, word_flags, word_characters, stop_keys)
-                words, alpha_words, free_words = words + 1, alpha_words + add[0], free_words + add[1]
+                words, alpha_words, free_words = (
+                    words + 1,
+                    alpha_words + add[0],
+                    free_words + add[1],
+                )
                 letters, stops, word_characters = letters + add[2], stops | add[3], 0
             dots = 0
             if flag & LINE_BREAK:
@@ -212,7 +230,12 @@ def _count_document(values: Array, start: Any, end: Any, pages: Array, flags: Ar
     if line_start < end:
         lines += 1
         ellipsis_lines += line_ends_in_ellipsis
-    counts[WORDS], counts[SYMBOL_FREE_WORDS], counts[SYMBOL_FREE_LETTERS], counts[ALPHA_WORDS] = words, free_words, letters, alpha_words
+    counts[WORDS], counts[SYMBOL_FREE_WORDS], counts[SYMBOL_FREE_LETTERS], counts[ALPHA_WORDS] = (
+        words,
+        free_words,
+        letters,
+        alpha_words,
+    )
     counts[HASHES], counts[ELLIPSES], counts[STOPS] = hashes, ellipses, _bits(stops)
     counts[LINES], counts[BULLET_LINES], counts[ELLIPSIS_LINES] = lines, bullets, ellipsis_lines
     counts[CHARACTERS], counts[CJK_CHARACTERS] = characters, cjk
@@ -230,10 +253,20 @@ def _bits(mask: Any) -> int:
 
 
 @kernel
-def count_gopher(values: Array, offsets: Array, pages: Array, flags: Array, stop_keys: Array, counts: Array) -> None:
+def count_gopher(
+    values: Array, offsets: Array, pages: Array, flags: Array, stop_keys: Array, counts: Array
+) -> None:
     """Fill ``counts`` int64[documents, COUNTS] (zeroed by the caller) from Arrow text buffers.
 
     ``pages`` and ``flags`` are the character table, ``stop_keys`` uint32 the packed stop words.
     """
     for document in range(len(offsets) - 1):
-        _count_document(values, offsets[document], offsets[document + 1], pages, flags, stop_keys, counts[document])
+        _count_document(
+            values,
+            offsets[document],
+            offsets[document + 1],
+            pages,
+            flags,
+            stop_keys,
+            counts[document],
+        )

@@ -26,8 +26,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from artifacts.jit import kernel
-from pipelines.signals.characters import COMBINING, COMPOSES, NOT_UPPER, UPPER, Array, character_table, decode
-from pipelines.signals.language_model import SPAN, SPAN_FACTOR, SPAN_SHIFT, WEIGHT_UNIT, LanguageModel
+from pipelines.signals.characters import (
+    COMBINING,
+    COMPOSES,
+    NOT_UPPER,
+    UPPER,
+    Array,
+    character_table,
+    decode,
+)
+from pipelines.signals.language_model import (
+    SPAN,
+    SPAN_FACTOR,
+    SPAN_SHIFT,
+    WEIGHT_UNIT,
+    LanguageModel,
+)
 from pipelines.signals.text_buffers import Texts, text_buffers
 
 __all__ = ["UNDETERMINED", "LanguageModel", "detect"]
@@ -38,7 +52,9 @@ BATCH_BYTES = 1 << 17
 NEGLIGIBLE = np.float32(20.0)
 
 
-def detect(texts: Texts, model: LanguageModel, max_bytes: int = 2000) -> tuple[pa.StringArray, pa.FloatArray]:
+def detect(
+    texts: Texts, model: LanguageModel, max_bytes: int = 2000
+) -> tuple[pa.StringArray, pa.FloatArray]:
     """Language (ISO 639 label of the model) and confidence in 0..1 of every text.
 
     Only the first ``max_bytes`` bytes are looked at, cut back to a whole character. A text in which
@@ -72,7 +88,9 @@ def _quiet_leads() -> npt.NDArray[np.bool_]:
     """bool[256]: lead bytes of three-byte characters none of which the scan looks for, most of Han and Hangul."""
     table = character_table()
     codes = np.arange(0x10000)
-    sought = table.flags[table.pages[codes >> 8].astype(np.int64) << 8 | codes & 255] & (COMBINING | COMPOSES | NOT_UPPER | UPPER)
+    sought = table.flags[table.pages[codes >> 8].astype(np.int64) << 8 | codes & 255] & (
+        COMBINING | COMPOSES | NOT_UPPER | UPPER
+    )
     quiet = np.zeros(256, np.bool_)
     quiet[0xE1:0xF0] = ~sought.reshape(16, 4096).any(axis=1)[1:]  # 0xE0 also starts overlong forms
     return quiet
@@ -114,7 +132,16 @@ def _score(
 
 
 @kernel
-def scan_texts(values: Array, offsets: Array, max_bytes: Any, pages: Array, flags: Array, quiet: Array, ends: Array, marked: Array) -> None:
+def scan_texts(
+    values: Array,
+    offsets: Array,
+    max_bytes: Any,
+    pages: Array,
+    flags: Array,
+    quiet: Array,
+    ends: Array,
+    marked: Array,
+) -> None:
     """Where each text is cut (``ends``), and whether normalisation may change it (``marked``)."""
     for document in range(len(offsets) - 1):
         start, end = offsets[document], offsets[document + 1]
@@ -159,7 +186,9 @@ def _step(move: Any, byte: Any, moves: Array) -> Any:
 
 
 @kernel
-def _walk(values: Array, start: Any, end: Any, moves: Array, before: Any, memory: Any, walked: Array) -> None:
+def _walk(
+    values: Array, start: Any, end: Any, moves: Array, before: Any, memory: Any, walked: Array
+) -> None:
     """``walked[i]`` = the automaton's move at byte ``start + i``; ``before`` stands before the first.
 
     One walk waits for the cache at every byte. So four quarters of the text are walked at once,
@@ -179,14 +208,21 @@ def _walk(values: Array, start: Any, end: Any, moves: Array, before: Any, memory
         b = _step(b, values[second + at], moves)
         c = _step(c, values[third + at], moves)
         d = _step(d, values[fourth + at], moves)
-        walked[at], walked[quarter + at], walked[2 * quarter + at], walked[3 * quarter + at] = a, b, c, d
+        walked[at], walked[quarter + at], walked[2 * quarter + at], walked[3 * quarter + at] = (
+            a,
+            b,
+            c,
+            d,
+        )
     for at in range(4 * quarter, end - start):
         d = _step(d, values[start + at], moves)
         walked[at] = d
 
 
 @kernel
-def _count_features(walked: Array, log_counts: Array, counts: Array, features: Array, logs: Array) -> int:
+def _count_features(
+    walked: Array, log_counts: Array, counts: Array, features: Array, logs: Array
+) -> int:
     """Distinct features of one text and the log of their counts; how many. Leaves ``counts`` zero."""
     distinct = 0
     for move in walked:
@@ -216,7 +252,9 @@ def _sum_weights(features: Array, logs: Array, weights: Array, sums: Array) -> N
         row_c, row_d = weights[features[at + 2]], weights[features[at + 3]]
         for column in range(len(sums)):
             left = log_a * np.float32(row_a[column]) + log_b * np.float32(row_b[column])
-            sums[column] += left + (log_c * np.float32(row_c[column]) + log_d * np.float32(row_d[column]))
+            sums[column] += left + (
+                log_c * np.float32(row_c[column]) + log_d * np.float32(row_d[column])
+            )
     for at in range(whole, len(features)):
         for column in range(len(sums)):
             sums[column] += logs[at] * np.float32(weights[features[at], column])
@@ -282,7 +320,9 @@ def score_languages(
         used = filled = 0
         for document in range(first, last):
             text = walked[used : used + ends[document] - starts[document]]
-            distinct[document] = _count_features(text, log_counts, counts, features[filled:], logs[filled:])
+            distinct[document] = _count_features(
+                text, log_counts, counts, features[filled:], logs[filled:]
+            )
             used += len(text)
             filled += distinct[document]
         filled = 0
@@ -292,5 +332,7 @@ def score_languages(
             classes[document], scores[document] = len(priors), 0.0
             if distinct[document] > 0:
                 _sum_weights(features[own], logs[own], weights, sums)
-                classes[document], scores[document] = _decide(sums, ends[document] - starts[document], priors, folds)
+                classes[document], scores[document] = _decide(
+                    sums, ends[document] - starts[document], priors, folds
+                )
         first = last

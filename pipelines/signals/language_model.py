@@ -76,7 +76,11 @@ class LanguageModel:
 def _model_file() -> Path:
     found = importlib.util.find_spec("py3langid")
     if found is None or found.origin is None:
-        raise UserError("the language model is missing", found="no package py3langid", fix="pip install 'py3langid>=0.4,<0.5'")
+        raise UserError(
+            "the language model is missing",
+            found="no package py3langid",
+            fix="pip install 'py3langid>=0.4,<0.5'",
+        )
     return Path(found.origin).parent / "data" / "model.npz.xz"
 
 
@@ -107,7 +111,9 @@ def _read(file: Path) -> dict[str, npt.NDArray[np.generic]]:
         with lzma.open(file) as stream:
             raw = stream.read(_LARGEST_MODEL + 1)
     except (OSError, lzma.LZMAError, EOFError) as error:
-        raise UserError(f"the language model cannot be read: {error}", file=file, fix="reinstall py3langid") from error
+        raise UserError(
+            f"the language model cannot be read: {error}", file=file, fix="reinstall py3langid"
+        ) from error
     if len(raw) > _LARGEST_MODEL:
         raise _other_layout(file, f"over {_LARGEST_MODEL} bytes")
     try:
@@ -133,7 +139,12 @@ def _read(file: Path) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def _other_layout(file: Path, found: object) -> UserError:
-    return UserError("not a language model of a known layout", file=file, found=found, fix="pip install 'py3langid>=0.4,<0.5'")
+    return UserError(
+        "not a language model of a known layout",
+        file=file,
+        found=found,
+        fix="pip install 'py3langid>=0.4,<0.5'",
+    )
 
 
 def _fixed_point(log_probabilities: npt.NDArray[np.generic], file: Path) -> npt.NDArray[np.int16]:
@@ -171,5 +182,7 @@ def _depth(transitions: npt.NDArray[np.generic], row_of: npt.NDArray[np.uint32])
 
 def _folds(classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """(first, later) class of every label that has more than one."""
-    pairs = [(classes.index(label), at) for at, label in enumerate(classes) if classes.index(label) != at]
+    pairs = [
+        (classes.index(label), at) for at, label in enumerate(classes) if classes.index(label) != at
+    ]
     return np.array(pairs, np.int64).reshape(-1, 2)

@@ -45,7 +45,9 @@ GOPHER_QUALITY = (
     Rule("gopher_too_many_hashes", "max_hash_ratio", "hash_ratio", ">", 0.1),
     Rule("gopher_too_many_ellipsis", "max_ellipsis_ratio", "ellipsis_ratio", ">", 0.1),
     Rule("gopher_too_many_bullets", "max_bullet_line_ratio", "bullet_line_ratio", ">", 0.9),
-    Rule("gopher_too_many_end_ellipsis", "max_ellipsis_line_ratio", "ellipsis_line_ratio", ">", 0.3),
+    Rule(
+        "gopher_too_many_end_ellipsis", "max_ellipsis_line_ratio", "ellipsis_line_ratio", ">", 0.3
+    ),
     Rule("gopher_below_alpha_threshold", "min_alpha_word_ratio", "alpha_word_ratio", "<", 0.8),
     Rule("gopher_enough_stop_words", "min_stop_words", "stop_words", "<", 2),
 )
@@ -55,10 +57,20 @@ GOPHER_QUALITY_ZH = (
     Rule("gopher_short_doc", "min_cjk_characters", "cjk_characters", "<", 80),
     Rule("gopher_long_doc", "max_cjk_characters", "cjk_characters", ">", 160_000),
     Rule("gopher_too_many_hashes", "max_hash_ratio", "hashes", ">", 0.1, per="cjk_characters"),
-    Rule("gopher_too_many_ellipsis", "max_ellipsis_ratio", "ellipses", ">", 0.1, per="cjk_characters"),
+    Rule(
+        "gopher_too_many_ellipsis", "max_ellipsis_ratio", "ellipses", ">", 0.1, per="cjk_characters"
+    ),
     Rule("gopher_too_many_bullets", "max_bullet_line_ratio", "bullet_line_ratio", ">", 0.9),
-    Rule("gopher_too_many_end_ellipsis", "max_ellipsis_line_ratio", "ellipsis_line_ratio", ">", 0.3),
-    Rule("gopher_below_alpha_threshold", "min_alpha_character_ratio", "alpha_character_ratio", "<", 0.6),
+    Rule(
+        "gopher_too_many_end_ellipsis", "max_ellipsis_line_ratio", "ellipsis_line_ratio", ">", 0.3
+    ),
+    Rule(
+        "gopher_below_alpha_threshold",
+        "min_alpha_character_ratio",
+        "alpha_character_ratio",
+        "<",
+        0.6,
+    ),
 )
 """Gopher's rules for Chinese, which has no white space between words, so that sizes are in characters.
 
@@ -71,7 +83,10 @@ GOPHER_QUALITY_ZH = (
 - No mean word length (FineWeb-2: 1 to 5, on segmented words) and no stop words: both need words.
 """
 
-RULE_SETS: dict[str, tuple[Rule, ...]] = {"gopher_quality": GOPHER_QUALITY, "gopher_quality_zh": GOPHER_QUALITY_ZH}
+RULE_SETS: dict[str, tuple[Rule, ...]] = {
+    "gopher_quality": GOPHER_QUALITY,
+    "gopher_quality_zh": GOPHER_QUALITY_ZH,
+}
 
 
 def rule_set(name: str, thresholds: Mapping[str, float | None] | None = None) -> tuple[Rule, ...]:
@@ -85,8 +100,17 @@ def rule_set(name: str, thresholds: Mapping[str, float | None] | None = None) ->
     options = [rule.option for rule in RULE_SETS[name]]
     for option, value in chosen.items():
         if option not in options:
-            raise UserError(f"rule set {name} has no such threshold", field=f"{name}.{option}", found=option, allowed=options)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)):
+            raise UserError(
+                f"rule set {name} has no such threshold",
+                field=f"{name}.{option}",
+                found=option,
+                allowed=options,
+            )
+        if value is not None and (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not math.isfinite(value)
+        ):
             raise UserError(
                 "a threshold is a number, or null to leave the rule out",
                 field=f"{name}.{option}",
@@ -101,7 +125,9 @@ def rule_set(name: str, thresholds: Mapping[str, float | None] | None = None) ->
     return tuple(kept)
 
 
-def evaluate(signals: pa.RecordBatch | pa.Table, rules: Sequence[Rule]) -> tuple[npt.NDArray[np.uint64], pa.StringArray]:
+def evaluate(
+    signals: pa.RecordBatch | pa.Table, rules: Sequence[Rule]
+) -> tuple[npt.NDArray[np.uint64], pa.StringArray]:
     """Which rules would remove each document, and why it goes.
 
     Returns ``mask`` uint64[documents], bit ``i`` set where ``rules[i]`` fires, and the reason of the
@@ -133,7 +159,10 @@ def _column(signals: pa.RecordBatch | pa.Table, name: str, rule: Rule) -> npt.ND
     """A column as float64, null as NaN (which no comparison is true for)."""
     if name not in signals.schema.names:
         raise UserError(
-            f"rule {rule.reason} needs a measure that is not there", field=name, found=name, allowed=signals.schema.names
+            f"rule {rule.reason} needs a measure that is not there",
+            field=name,
+            found=name,
+            allowed=signals.schema.names,
         )
     column = signals.column(name).cast(pa.float64())
     if isinstance(column, pa.ChunkedArray):

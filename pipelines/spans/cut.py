@@ -49,7 +49,11 @@ def cut_chunk(task: SpanTask, compute: bool = True) -> CutChunk | None:
     chunk, name = task.chunk, task.step.name
     inputs = {**fingerprint(task.step.rule), "corpus": task.key, "chunk": task.index}
     made = found_or_made(
-        store, f"documents/{name}/{content_key(inputs)}", inputs, lambda unit: _Cutter(store, task, chunk).make(unit), compute
+        store,
+        f"documents/{name}/{content_key(inputs)}",
+        inputs,
+        lambda unit: _Cutter(store, task, chunk).make(unit),
+        compute,
     )
     if made is None:
         return None
@@ -61,7 +65,9 @@ def cut_chunk(task: SpanTask, compute: bool = True) -> CutChunk | None:
         cuts={**chunk.cuts, name: manifest.file("spans.parquet")},
     )
     facts = {name: value for name, value in manifest.facts.items() if name != "entry"}
-    return CutChunk(moved, Entry.from_json(manifest.facts["entry"]), facts, computed, (manifest.prefix,))
+    return CutChunk(
+        moved, Entry.from_json(manifest.facts["entry"]), facts, computed, (manifest.prefix,)
+    )
 
 
 class _Cutter:
@@ -75,30 +81,48 @@ class _Cutter:
 
     def make(self, unit: Publication) -> None:
         drop = np.zeros(self.chunk.signals["size"].rows, np.bool_)
-        with open_parquet(unit, "rewrite.parquet", REWRITE) as rewrite, open_parquet(unit, "spans.parquet", SPANS) as spans:
+        with (
+            open_parquet(unit, "rewrite.parquet", REWRITE) as rewrite,
+            open_parquet(unit, "spans.parquet", SPANS) as spans,
+        ):
             for start, batch, _ in batches(self.store, self.chunk) if len(self.rows) else ():
                 first, last = np.searchsorted(self.rows, [start, start + batch.num_rows])
                 if first < last:
-                    changed, gone, evidence = self._cut(batch, start, self.answers.slice(first, last - first))
+                    changed, gone, evidence = self._cut(
+                        batch, start, self.answers.slice(first, last - first)
+                    )
                     rewrite.write(changed)
                     spans.write(evidence)
                     drop[gone] = True
         size = read_parquet(self.store, self.chunk.signals["size"].name, "signals")
-        previous = None if self.chunk.selection is None else read_parquet(self.store, self.chunk.selection.name, "selection")
+        previous = (
+            None
+            if self.chunk.selection is None
+            else read_parquet(self.store, self.chunk.selection.name, "selection")
+        )
         reason = pa.repeat(pa.scalar(NOTHING_LEFT), len(drop))
-        write_parquet(unit, "selection.parquet", SELECTION, [selection_after(size, previous, self.task.step.name, drop, reason)])
+        write_parquet(
+            unit,
+            "selection.parquet",
+            SELECTION,
+            [selection_after(size, previous, self.task.step.name, drop, reason)],
+        )
         unit.facts.update(self.facts, entry=self._entry(size["bytes"].to_numpy(), drop).to_json())
 
     def _answers(self) -> pa.Table:
         """All spans of the chunk in order."""
         asked = [self.task.prefix("answers", index) for index in range(self.task.chunks)]
-        tables = [table for prefix in asked for table in read_parts(self.store, prefix, self.task.index)]
+        tables = [
+            table for prefix in asked for table in read_parts(self.store, prefix, self.task.index)
+        ]
         whole = pa.concat_tables([ANSWERS.empty_table(), *tables]).combine_chunks()
         ids = as_words(pa.concat_arrays([pa.array([], pa.binary(16)), *whole["kept_id"].chunks]))
         keys = [whole[name].to_numpy() for name in ("kept_start", "end", "start", "row")]
         return whole.take(pa.array(np.lexsort((ids[:, 1], ids[:, 0], *keys)))).combine_chunks()
 
-    def _cut(self, batch: pa.RecordBatch, start: int, answers: pa.Table) -> tuple[pa.RecordBatch, NDArray[np.int64], pa.Table]:
+    def _cut(
+        self, batch: pa.RecordBatch, start: int, answers: pa.Table
+    ) -> tuple[pa.RecordBatch, NDArray[np.int64], pa.Table]:
         """The rewritten rows, the rows to drop, and the evidence of a batch."""
         row, first, behind = (answers[name].to_numpy() for name in ("row", "start", "end"))
         touched, which = np.unique(row - start, return_inverse=True)
@@ -108,20 +132,41 @@ class _Cutter:
         kept = pa.array(touched[stays])
         new = rest.filter(pa.array(stays))
         rewritten = pa.RecordBatch.from_arrays(
-            [pa.array(touched[stays] + start), batch["id"].take(kept), new, text_hashes(new)], schema=REWRITE
+            [pa.array(touched[stays] + start), batch["id"].take(kept), new, text_hashes(new)],
+            schema=REWRITE,
         )
         self.facts["spans"] += len(row)
         self.facts["documents"] += len(touched)
         self.facts["bytes"] += int(taken[stays].sum())
-        return rewritten, touched[~stays] + start, self._evidence(batch, row - start, answers, texts, which)
+        return (
+            rewritten,
+            touched[~stays] + start,
+            self._evidence(batch, row - start, answers, texts, which),
+        )
 
-    def _evidence(self, batch: pa.RecordBatch, row: Any, answers: pa.Table, texts: pa.LargeStringArray, which: Any) -> pa.Table:
+    def _evidence(
+        self,
+        batch: pa.RecordBatch,
+        row: Any,
+        answers: pa.Table,
+        texts: pa.LargeStringArray,
+        which: Any,
+    ) -> pa.Table:
         start, end = answers["start"].to_numpy(), answers["end"].to_numpy()
         spelled = stretches(texts, which, start, end)
         words = np.diff(word_hashes(spelled.cast(pa.large_string()))[0])
         places = pa.array(row)
-        columns = [batch["id"].take(places), batch["text_hash"].take(places), start, end, answers["kept_id"], answers["kept_start"]]
-        return pa.table([*columns, pa.repeat(self.task.step.rule.kind, len(row)), words], schema=SPANS)
+        columns = [
+            batch["id"].take(places),
+            batch["text_hash"].take(places),
+            start,
+            end,
+            answers["kept_id"],
+            answers["kept_start"],
+        ]
+        return pa.table(
+            [*columns, pa.repeat(self.task.step.rule.kind, len(row)), words], schema=SPANS
+        )
 
     def _entry(self, sizes: NDArray[np.int64], drop: NDArray[np.bool_]) -> Entry:
         """Every byte that entered stays, was cut, or went with a document that was dropped."""

@@ -58,7 +58,9 @@ def open_parts(unit: Publication, schema: pa.Schema) -> Iterator[PartsWriter]:
     unit.facts["readers"] = parts.readers
 
 
-def read_parts(store: Store, prefix: str, reader: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def read_parts(
+    store: Store, prefix: str, reader: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
     """What the unit under ``prefix`` holds for a reader, row group by row group."""
     manifest = published(store, prefix)
     assert manifest is not None, f"{prefix} is gone"
@@ -70,7 +72,9 @@ def read_parts(store: Store, prefix: str, reader: int, columns: Sequence[str] | 
         source = pq.ParquetFile(file)
         check_format(source.schema_arrow, "signals", store.full(name))
         for group in groups:
-            yield source.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
+            yield source.read_row_group(
+                group, columns=None if columns is None else list(columns), use_threads=False
+            )
 
 
 def numbers(tables: Sequence[pa.Table], schema: pa.Schema) -> dict[str, NDArray[Any]]:

@@ -23,7 +23,11 @@ KEYS_PER_SHARE = 8_000_000
 
 
 def cut_spans(
-    store: Store, chunks: tuple[Chunk, ...], step: SpanStep, sources: tuple[str, ...], give_out: GiveOut
+    store: Store,
+    chunks: tuple[Chunk, ...],
+    step: SpanStep,
+    sources: tuple[str, ...],
+    give_out: GiveOut,
 ) -> tuple[tuple[Chunk, ...], Ledger]:
     """Cut what stood before out of a corpus: the chunks moved on, and the step's ledger.
 
@@ -35,7 +39,9 @@ def cut_spans(
     cuts = _Work(store, chunks, step, sources, give_out).cut()
     moved = {cut.chunk.number: cut.chunk for cut in cuts}
     ledger = Ledger(step.name, units=len(cuts), computed=sum(cut.computed for cut in cuts))
-    ledger.facts = {name: sum(cut.facts[name] for cut in cuts) for name in ("spans", "documents", "bytes")}
+    ledger.facts = {
+        name: sum(cut.facts[name] for cut in cuts) for name in ("spans", "documents", "bytes")
+    }
     for cut in cuts:
         ledger.entry(cut.chunk.source).merge(cut.entry)
     ledger.seconds = time.monotonic() - started
@@ -43,7 +49,14 @@ def cut_spans(
 
 
 class _Work:
-    def __init__(self, store: Store, chunks: Sequence[Chunk], step: SpanStep, sources: tuple[str, ...], give_out: GiveOut) -> None:
+    def __init__(
+        self,
+        store: Store,
+        chunks: Sequence[Chunk],
+        step: SpanStep,
+        sources: tuple[str, ...],
+        give_out: GiveOut,
+    ) -> None:
         self.store, self.step, self.give_out = store, step, give_out
         self.chunks = tuple(chunk for chunk in chunks if applies(step, chunk.source))
         self.sources = tuple(source for source in sources if applies(step, source))
@@ -64,7 +77,9 @@ class _Work:
         size = self._run("keep order", [order])[0].facts["bytes"]
         self.task = replace(self.task, hash_shares=1 + size // TEXT_PER_HASH_SHARE)
         self._run("hashes", self._tasks("hashes", self.chunks))
-        twice = self._run("hashes that occur twice", self._tasks("twice", [None] * self.task.hash_shares))
+        twice = self._run(
+            "hashes that occur twice", self._tasks("twice", [None] * self.task.hash_shares)
+        )
         most = sum(result.facts["hashes"] for result in twice) * self.step.rule.occurrences_per_hash
         self.task = replace(self.task, key_shares=1 + most // KEYS_PER_SHARE)
         self._run("occurrences", self._tasks("occurrences", self.chunks))
@@ -73,14 +88,22 @@ class _Work:
         self._run("compared bytes", self._tasks("answers", self.chunks))
 
     def _run(self, title: str, tasks: Sequence[SpanTask]) -> list[PhaseResult]:
-        results: list[PhaseResult] = self.give_out(f"{self.step.name}: {title}", run_phase, tasks, self._sizes(tasks))
+        results: list[PhaseResult] = self.give_out(
+            f"{self.step.name}: {title}", run_phase, tasks, self._sizes(tasks)
+        )
         return results
 
     def _tasks(self, phase: str, chunks: Sequence[Chunk | None]) -> list[SpanTask]:
-        return [replace(self.task, phase=phase, index=index, chunk=chunk) for index, chunk in enumerate(chunks)]
+        return [
+            replace(self.task, phase=phase, index=index, chunk=chunk)
+            for index, chunk in enumerate(chunks)
+        ]
 
     def _sizes(self, tasks: Sequence[SpanTask]) -> list[int]:
-        return [task.chunk.documents.bytes if task.chunk and task.chunk.documents else 0 for task in tasks]
+        return [
+            task.chunk.documents.bytes if task.chunk and task.chunk.documents else 0
+            for task in tasks
+        ]
 
     def _inputs(self) -> dict[str, Any]:
         rule = self.step.rule
@@ -92,7 +115,11 @@ class _Work:
                 {
                     "text": chunk.text_version(),
                     "selection": chunk.selection.checksum if chunk.selection else None,
-                    "signals": {name: chunk.signals[name].checksum for name in ("size", *rule.needs) if name in chunk.signals},
+                    "signals": {
+                        name: chunk.signals[name].checksum
+                        for name in ("size", *rule.needs)
+                        if name in chunk.signals
+                    },
                 }
                 for chunk in self.chunks
             ],

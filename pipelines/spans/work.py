@@ -47,7 +47,10 @@ _ROW = np.int64((1 << _CHUNK_BITS) - 1)
 
 def _numbers(*names: str, **others: pa.DataType) -> pa.Schema:
     fields = [(name, pa.uint64() if name in ("hash", "key") else pa.int64()) for name in names]
-    return tagged("signals", [pa.field(name, kind, nullable=False) for name, kind in [*fields, *others.items()]])
+    return tagged(
+        "signals",
+        [pa.field(name, kind, nullable=False) for name, kind in [*fields, *others.items()]],
+    )
 
 
 _ORDER = _numbers("rank")
@@ -113,8 +116,20 @@ def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
         "answers": _answers,
     }
     inputs = {"corpus": task.key, "phase": task.phase, "index": task.index}
-    made = found_or_made(store, task.prefix(task.phase, task.index), inputs, lambda unit: bodies[task.phase](store, task, unit), compute)
-    return None if made is None else PhaseResult({name: value for name, value in made[0].facts.items() if name != "readers"}, made[1])
+    made = found_or_made(
+        store,
+        task.prefix(task.phase, task.index),
+        inputs,
+        lambda unit: bodies[task.phase](store, task, unit),
+        compute,
+    )
+    return (
+        None
+        if made is None
+        else PhaseResult(
+            {name: value for name, value in made[0].facts.items() if name != "readers"}, made[1]
+        )
+    )
 
 
 def wanted_rows(store: Store, chunk: Chunk) -> Mask:
@@ -156,14 +171,19 @@ def _hashes(store: Store, task: SpanTask, unit: Publication) -> None:
     with open_parts(unit, _HASHES) as parts:
         for _, batch, wanted in batches(store, _chunk(task)):
             found = task.step.rule.hashes(batch["text"], wanted)
-            parts.write([found, np.arange(place, place + len(found))], shares_of(found, task.hash_shares))
+            parts.write(
+                [found, np.arange(place, place + len(found))], shares_of(found, task.hash_shares)
+            )
             place += len(found)
             counts.append(len(found))
     unit.facts["counts"] = counts
 
 
 def _twice(store: Store, task: SpanTask, unit: Publication) -> None:
-    tables = [list(read_parts(store, task.prefix("hashes", index), task.index)) for index in range(task.chunks)]
+    tables = [
+        list(read_parts(store, task.prefix("hashes", index), task.index))
+        for index in range(task.chunks)
+    ]
     columns = numbers([table for chunk in tables for table in chunk], _HASHES)
     chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
     rows = np.flatnonzero(repeated(columns["hash"]))
@@ -183,17 +203,25 @@ def _occurrences(store: Store, task: SpanTask, unit: Publication) -> None:
     rank = numbers(list(read_parts(store, task.prefix("order", 0), task.index)), _ORDER)["rank"]
     place = 0
     with open_parts(unit, _OCCURRENCES) as parts:
-        for (start, batch, wanted), count in zip(batches(store, _chunk(task)), counts, strict=True) if flags.any() else ():
+        for (start, batch, wanted), count in (
+            zip(batches(store, _chunk(task)), counts, strict=True) if flags.any() else ()
+        ):
             own = flags[place : place + count]
             place += count
             if own.any():
                 found = task.step.rule.occurrences(batch["text"], own, wanted)
                 row = found.row + start
-                parts.write([found.key, row, found.start, found.end, rank[row]], shares_of(found.key, task.key_shares))
+                parts.write(
+                    [found.key, row, found.start, found.end, rank[row]],
+                    shares_of(found.key, task.key_shares),
+                )
 
 
 def _repeats(store: Store, task: SpanTask, unit: Publication) -> None:
-    tables = [list(read_parts(store, task.prefix("occurrences", index), task.index)) for index in range(task.chunks)]
+    tables = [
+        list(read_parts(store, task.prefix("occurrences", index), task.index))
+        for index in range(task.chunks)
+    ]
     columns = numbers([table for chunk in tables for table in chunk], _OCCURRENCES)
     chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
     rows = (chunks << _CHUNK_BITS) | columns["row"]
@@ -201,11 +229,18 @@ def _repeats(store: Store, task: SpanTask, unit: Publication) -> None:
     # few are left: windows of a passage overlap
     spans = join_runs(repeating(found, columns["rank"], task.step.rule.times))
     with open_parts(unit, _REPEATS) as parts:
-        parts.write([spans.row & _ROW, spans.start, spans.end, spans.kept_row, spans.kept_start], spans.row >> _CHUNK_BITS)
+        parts.write(
+            [spans.row & _ROW, spans.start, spans.end, spans.kept_row, spans.kept_start],
+            spans.row >> _CHUNK_BITS,
+        )
 
 
 def _requests(store: Store, task: SpanTask, unit: Publication) -> None:
-    tables = [table for share in range(task.key_shares) for table in read_parts(store, task.prefix("repeats", share), task.index)]
+    tables = [
+        table
+        for share in range(task.key_shares)
+        for table in read_parts(store, task.prefix("repeats", share), task.index)
+    ]
     spans = join_runs(Spans(**numbers(tables, _REPEATS)))
     with open_parts(unit, _REQUESTS) as parts:
         for start, batch, _ in batches(store, _chunk(task)) if len(spans) else ():
@@ -213,12 +248,19 @@ def _requests(store: Store, task: SpanTask, unit: Publication) -> None:
             row = own.row - start
             reach = task.step.rule.reach(batch["text"], row, own.end)
             columns = [own.row, own.start, own.end, own.kept_row & _ROW, own.kept_start]
-            parts.write([*columns, stretches(batch["text"], row, own.start, reach)], own.kept_row >> _CHUNK_BITS)
+            parts.write(
+                [*columns, stretches(batch["text"], row, own.start, reach)],
+                own.kept_row >> _CHUNK_BITS,
+            )
 
 
 def _answers(store: Store, task: SpanTask, unit: Publication) -> None:
     asking = [task.prefix("requests", index) for index in range(task.chunks)]
-    asked = [table["kept_row"].to_numpy() for prefix in asking for table in read_parts(store, prefix, task.index, ["kept_row"])]
+    asked = [
+        table["kept_row"].to_numpy()
+        for prefix in asking
+        for table in read_parts(store, prefix, task.index, ["kept_row"])
+    ]
     known = np.unique(np.concatenate([np.empty(0, np.int64), *asked]))
     texts, ids = _documents(store, _chunk(task), known)
     with open_parts(unit, ANSWERS) as parts:
@@ -227,10 +269,23 @@ def _answers(store: Store, task: SpanTask, unit: Publication) -> None:
                 columns = numbers([table.select(_REPEATS.names)], _REPEATS)
                 kept = np.searchsorted(known, columns["kept_row"])
                 start, least = columns["start"], columns["end"] - columns["start"]
-                equal = agreeing(texts, kept, columns["kept_start"], table["bytes"].combine_chunks(), least)
-                spans = Spans(columns["row"], start, start + equal, kept, columns["kept_start"]).take(equal > 0)
+                equal = agreeing(
+                    texts, kept, columns["kept_start"], table["bytes"].combine_chunks(), least
+                )
+                spans = Spans(
+                    columns["row"], start, start + equal, kept, columns["kept_start"]
+                ).take(equal > 0)
                 spans = join_runs(spans)
-                parts.write([spans.row, spans.start, spans.end, spans.kept_start, ids.take(pa.array(spans.kept_row))], index)
+                parts.write(
+                    [
+                        spans.row,
+                        spans.start,
+                        spans.end,
+                        spans.kept_start,
+                        ids.take(pa.array(spans.kept_row)),
+                    ],
+                    index,
+                )
 
 
 # -- what they share ------------------------------------------------------------------------------
@@ -253,7 +308,9 @@ def _within(rows: Rows, start: int, count: int) -> NDArray[np.int64]:
     return np.arange(first, last)
 
 
-def _documents(store: Store, chunk: Chunk, rows: Rows) -> tuple[pa.LargeStringArray, pa.FixedSizeBinaryArray]:
+def _documents(
+    store: Store, chunk: Chunk, rows: Rows
+) -> tuple[pa.LargeStringArray, pa.FixedSizeBinaryArray]:
     """Texts and ids of the given rows, ascending."""
     texts, ids = [pa.array([], pa.large_string())], [pa.array([], pa.binary(16))]
     for start, batch, _ in batches(store, chunk) if len(rows) else ():

@@ -165,11 +165,15 @@ class FindSpans(Rule, Protocol):
         """Hashes of the wanted texts in order, such that of every stretch that occurs twice in the corpus one occurs twice."""
         ...
 
-    def occurrences(self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Occurrences:
+    def occurrences(
+        self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]
+    ) -> Occurrences:
         """Stretches that may have stood before; ``flags`` says which of the texts' hashes occur twice in the corpus."""
         ...
 
-    def reach(self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    def reach(
+        self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Up to where a stretch that ends in byte ``end`` of text ``row`` takes with it what follows, (m,)."""
         ...
 
@@ -229,7 +233,9 @@ class PrepareStep:
 Step = MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep | PrepareStep
 
 
-def applies(step: MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep, source: str) -> bool:
+def applies(
+    step: MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep, source: str
+) -> bool:
     """Whether a step concerns the documents of this source."""
     return step.sources is None or source in step.sources
 
@@ -254,7 +260,9 @@ class StageSettings(BaseModel):
         max_length=100,
         description="name of this stage in tables and folders; default: its kind",
     )
-    sources: tuple[str, ...] | None = Field(default=None, min_length=1, description="only these sources; default: all")
+    sources: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="only these sources; default: all"
+    )
 
     kind: ClassVar[str]
 
@@ -282,6 +290,10 @@ def signal_columns(steps: Iterable[Step]) -> dict[str, str]:
 def first_reason(names: Sequence[str], rules: NDArray[np.uint64]) -> pa.StringArray:
     """The name of the lowest set bit of each row, null where none is set."""
     lowest = rules & (~rules + np.uint64(1))
-    index = np.where(rules == 0, 0, np.log2(np.maximum(lowest, 1).astype(np.float64))).astype(np.int32)
+    index = np.where(rules == 0, 0, np.log2(np.maximum(lowest, 1).astype(np.float64))).astype(
+        np.int32
+    )
     indices = pa.array(index, mask=rules == 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string())).dictionary_decode()
+    return pa.DictionaryArray.from_arrays(
+        indices, pa.array(list(names), pa.string())
+    ).dictionary_decode()

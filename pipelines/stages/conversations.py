@@ -17,7 +17,10 @@ NAME = "conversations"
 
 def conversation_steps(sources: tuple[str, ...]) -> list[Step]:
     """Steps for the sources that declare a ``messages_field``."""
-    return [MeasureStep(NAME, ConversationMeasure(), sources), ChooseStep(NAME, ConversationChoose(), sources)]
+    return [
+        MeasureStep(NAME, ConversationMeasure(), sources),
+        ChooseStep(NAME, ConversationChoose(), sources),
+    ]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class ConversationChoose:
 
     def choose(self, signals: dict[str, pa.Table]) -> RowVerdict:
         found = signals[NAME]["conversation_problem"].combine_chunks()
-        index = pc.fill_null(pc.index_in(found, pa.array(REASONS, pa.string())), -1).to_numpy(zero_copy_only=False)
-        rules = np.where(index < 0, 0, np.left_shift(np.uint64(1), np.maximum(index, 0).astype(np.uint64))).astype(np.uint64)
+        index = pc.fill_null(pc.index_in(found, pa.array(REASONS, pa.string())), -1).to_numpy(
+            zero_copy_only=False
+        )
+        rules = np.where(
+            index < 0, 0, np.left_shift(np.uint64(1), np.maximum(index, 0).astype(np.uint64))
+        ).astype(np.uint64)
         return RowVerdict(REASONS, rules, found)

@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipelines.datatrove.blocks import BLOCKS, BlockUse, Words
-from pipelines.stages.base import ChooseStep, MeasureStep, RewriteStep, RowVerdict, StageSettings, Step, Surroundings
+from pipelines.stages.base import (
+    ChooseStep,
+    MeasureStep,
+    RewriteStep,
+    RowVerdict,
+    StageSettings,
+    Step,
+    Surroundings,
+)
 
 MOST_REASONS = 64  # bits of a verdict; further reasons share the last
 
@@ -25,10 +33,15 @@ class DatatroveStage(StageSettings):
 
     kind: ClassVar[str] = "datatrove"
 
-    block: str = Field(description="class name of the block", json_schema_extra={"enum": [*sorted(BLOCKS)]})
-    settings: dict[str, Any] = Field(default_factory=dict, description="arguments of the block, as datatrove documents them")
+    block: str = Field(
+        description="class name of the block", json_schema_extra={"enum": [*sorted(BLOCKS)]}
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="arguments of the block, as datatrove documents them"
+    )
     words: Words = Field(
-        default="datatrove", description="whose words: datatrove's tokenizer of the language (extra words), or split at whitespace"
+        default="datatrove",
+        description="whose words: datatrove's tokenizer of the language (extra words), or split at whitespace",
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
@@ -39,12 +52,21 @@ class DatatroveStage(StageSettings):
             steps.append(MeasureStep(name, DatatroveMeasure(use), self.sources))
             steps.append(ChooseStep(name, DatatroveChoose(name), self.sources))
         if use.kind.rewrites:
-            steps.append(RewriteStep(f"{name}-rewrite" if steps else name, DatatroveRewrite(use), self.sources))
+            steps.append(
+                RewriteStep(
+                    f"{name}-rewrite" if steps else name, DatatroveRewrite(use), self.sources
+                )
+            )
         return steps
 
 
 def _settings(use: BlockUse) -> dict[str, Any]:
-    return {"block": use.block, "settings": use.settings, "words": use.words, "tokenizers": use.tokenizer_libraries()}
+    return {
+        "block": use.block,
+        "settings": use.settings,
+        "words": use.words,
+        "tokenizers": use.tokenizer_libraries(),
+    }
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,9 @@ class DatatroveMeasure:
         return [pa.field("datatrove_reason", pa.string())]
 
     def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
-        return [pa.array([self.use.reason(text.as_py()) for text in documents["text"]], pa.string())]
+        return [
+            pa.array([self.use.reason(text.as_py()) for text in documents["text"]], pa.string())
+        ]
 
 
 @dataclass(frozen=True)
@@ -99,6 +123,10 @@ class DatatroveChoose:
         reason = signals[self.measure]["datatrove_reason"].combine_chunks()
         names = sorted(pc.unique(reason.drop_null()).to_pylist())
         index = pc.index_in(reason, pa.array(names, pa.string()))
-        bit = np.minimum(pc.fill_null(index, 0).to_numpy(zero_copy_only=False), MOST_REASONS - 1).astype(np.uint64)
-        rules = np.where(index.is_valid().to_numpy(zero_copy_only=False), np.left_shift(np.uint64(1), bit), 0).astype(np.uint64)
+        bit = np.minimum(
+            pc.fill_null(index, 0).to_numpy(zero_copy_only=False), MOST_REASONS - 1
+        ).astype(np.uint64)
+        rules = np.where(
+            index.is_valid().to_numpy(zero_copy_only=False), np.left_shift(np.uint64(1), bit), 0
+        ).astype(np.uint64)
         return RowVerdict(tuple(names), rules, reason)

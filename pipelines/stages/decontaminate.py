@@ -17,7 +17,17 @@ from artifacts.schemas import signals
 from dedup.ngrams import OVERLAP, SHORTEST, NgramIndex
 from dedup.words import ALGORITHM
 from pipelines.readers import LIBRARIES, Fields, Limits, Span, discover, read
-from pipelines.stages.base import NOTE, ChooseStep, MeasureStep, PrepareStep, RowVerdict, StageSettings, Step, Surroundings, first_reason
+from pipelines.stages.base import (
+    NOTE,
+    ChooseStep,
+    MeasureStep,
+    PrepareStep,
+    RowVerdict,
+    StageSettings,
+    Step,
+    Surroundings,
+    first_reason,
+)
 
 
 class DecontaminateStage(StageSettings):
@@ -25,14 +35,31 @@ class DecontaminateStage(StageSettings):
 
     kind: ClassVar[str] = "decontaminate"
 
-    against: tuple[str, ...] = Field(min_length=1, description="benchmark files (jsonl): paths or globs")
+    against: tuple[str, ...] = Field(
+        min_length=1, description="benchmark files (jsonl): paths or globs"
+    )
     text_field: str = Field(default="text", description="field of a benchmark record to look for")
-    ngrams: int = Field(default=13, ge=8, le=256, description="words per n-gram (characters in Han, Kana, Hangul, Thai)")
-    overlap: float = Field(default=0.5, gt=0, le=1, description="share of an item's n-grams found in a document from which it is dropped")
+    ngrams: int = Field(
+        default=13,
+        ge=8,
+        le=256,
+        description="words per n-gram (characters in Han, Kana, Hangul, Thai)",
+    )
+    overlap: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="share of an item's n-grams found in a document from which it is dropped",
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         files = discover(name, self.against, base=around.folder)
-        index = BenchmarkIndex(tuple(file.url for file in files), tuple(file.format for file in files), self.text_field, self.ngrams)
+        index = BenchmarkIndex(
+            tuple(file.url for file in files),
+            tuple(file.format for file in files),
+            self.text_field,
+            self.ngrams,
+        )
         return [
             PrepareStep(f"{name}-index", index),
             MeasureStep(name, OverlapMeasure(self.ngrams), self.sources, resource=f"{name}-index"),
@@ -52,14 +79,23 @@ class BenchmarkIndex:
     libraries: ClassVar[tuple[str, ...]] = ("numba", *LIBRARIES)
 
     def settings(self) -> dict[str, Any]:
-        files = [[file_digest(url), kind] for url, kind in zip(self.files, self.formats, strict=True)]
-        return {"files": files, "text_field": self.text_field, "ngrams": self.ngrams, "words": ALGORITHM}
+        files = [
+            [file_digest(url), kind] for url, kind in zip(self.files, self.formats, strict=True)
+        ]
+        return {
+            "files": files,
+            "text_field": self.text_field,
+            "ngrams": self.ngrams,
+            "words": ALGORITHM,
+        }
 
     def prepare(self) -> pa.Table:
         parts = []
         for url, format_name in zip(self.files, self.formats, strict=True):
             span = Span(url=url, path=url.rsplit("/", 1)[-1], start=0, end=None)
-            for batch in read(span, format_name, "benchmark", Fields(text_field=self.text_field), Limits()):
+            for batch in read(
+                span, format_name, "benchmark", Fields(text_field=self.text_field), Limits()
+            ):
                 if batch.quarantine.num_rows:
                     first = batch.quarantine.slice(0, 1).to_pylist()[0]
                     raise UserError(
@@ -73,17 +109,34 @@ class BenchmarkIndex:
         items = pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
         index = NgramIndex.build(items, self.ngrams)
         arrays = index.to_arrays()
-        columns = {name: pa.array([values], pa.large_list(pa.from_numpy_dtype(values.dtype))) for name, values in arrays.items()}
-        return pa.table(columns).replace_schema_metadata({**(signals([]).metadata or {}), **self._note(index.item_ngrams)})
+        columns = {
+            name: pa.array([values], pa.large_list(pa.from_numpy_dtype(values.dtype)))
+            for name, values in arrays.items()
+        }
+        return pa.table(columns).replace_schema_metadata(
+            {**(signals([]).metadata or {}), **self._note(index.item_ngrams)}
+        )
 
     def _note(self, item_ngrams: NDArray[np.int32]) -> dict[bytes, bytes]:
         """How many items can never be found. Raises: UserError when that is all of them."""
         items, lost = len(item_ngrams), int((item_ngrams == 0).sum())
         if lost == items:
-            found = f"{items:,} items, none of which has {SHORTEST} words to look for" if items else "no items"
+            found = (
+                f"{items:,} items, none of which has {SHORTEST} words to look for"
+                if items
+                else "no items"
+            )
             fix = "name files with benchmark items, and the field that holds their text with text_field"
-            raise UserError("the benchmarks hold nothing to look for", field="against", found=found, fix=fix)
-        return {NOTE: f"{lost:,} of {items:,} benchmark items are too short or too common to be found".encode()} if lost else {}
+            raise UserError(
+                "the benchmarks hold nothing to look for", field="against", found=found, fix=fix
+            )
+        return (
+            {
+                NOTE: f"{lost:,} of {items:,} benchmark items are too short or too common to be found".encode()
+            }
+            if lost
+            else {}
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +155,10 @@ class OverlapMeasure:
 
     def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
         assert resource is not None
-        arrays = {name: np.asarray(resource[name].combine_chunks().flatten()) for name in resource.column_names}
+        arrays = {
+            name: np.asarray(resource[name].combine_chunks().flatten())
+            for name in resource.column_names
+        }
         return list(NgramIndex.from_arrays(arrays).overlap(documents["text"]).columns)
 
 
@@ -123,4 +179,6 @@ class OverlapChoose:
     def choose(self, signals: dict[str, pa.Table]) -> RowVerdict:
         share = pc.fill_null(signals[self.measure]["benchmark_fullest_fraction"], 0).to_numpy()
         rules = np.where(share >= np.float32(self.overlap), 1, 0).astype(np.uint64)
-        return RowVerdict(("benchmark_overlap",), rules, first_reason(("benchmark_overlap",), rules))
+        return RowVerdict(
+            ("benchmark_overlap",), rules, first_reason(("benchmark_overlap",), rules)
+        )

@@ -12,10 +12,14 @@ class DedupSettings(StageSettings):
     """Which sources win, and how much may go."""
 
     prefer: tuple[str, ...] = Field(
-        default=(), description="sources whose copies stay before those of others, the most wanted first; before every column of keep"
+        default=(),
+        description="sources whose copies stay before those of others, the most wanted first; before every column of keep",
     )
     max_removed_share: float = Field(
-        default=0.9, gt=0, le=1, description="share of a source's documents; a comparison that removes more of a source stops the run"
+        default=0.9,
+        gt=0,
+        le=1,
+        description="share of a source's documents; a comparison that removes more of a source stops the run",
     )
 
     def preferred(self, around: Surroundings, name: str) -> tuple[str, ...]:
@@ -23,8 +27,23 @@ class DedupSettings(StageSettings):
         allowed = self.sources or around.sources
         for place, source in enumerate(self.prefer):
             if source not in allowed:
-                fix = "name sources of this recipe" if self.sources is None else "name sources that this stage compares"
-                raise UserError("no such source to prefer", field=f"{name}.prefer", found=source, allowed=allowed, fix=fix)
+                fix = (
+                    "name sources of this recipe"
+                    if self.sources is None
+                    else "name sources that this stage compares"
+                )
+                raise UserError(
+                    "no such source to prefer",
+                    field=f"{name}.prefer",
+                    found=source,
+                    allowed=allowed,
+                    fix=fix,
+                )
             if source in self.prefer[:place]:
-                raise UserError("a source is preferred twice", field=f"{name}.prefer", found=source, fix="name it once")
+                raise UserError(
+                    "a source is preferred twice",
+                    field=f"{name}.prefer",
+                    found=source,
+                    fix="name it once",
+                )
         return self.prefer

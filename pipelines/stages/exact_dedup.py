@@ -34,13 +34,23 @@ class ExactDedupStage(DedupSettings):
 
     kind: ClassVar[str] = "exact_dedup"
 
-    by: Literal["text", "normalized_text", "url"] = Field(default="text", description="what has to be equal")
-    keep: str = Field(default="source_rank, id", description="which copy stays: columns in order of importance")
+    by: Literal["text", "normalized_text", "url"] = Field(
+        default="text", description="what has to be equal"
+    )
+    keep: str = Field(
+        default="source_rank, id", description="which copy stays: columns in order of importance"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep", self.preferred(around, name))
+        policy = parse_keep_policy(
+            self.keep, around.columns, f"{name}.keep", self.preferred(around, name)
+        )
         compare = CompareStep(name, ExactCompare(policy, self.by, name), self.sources)
-        return [compare] if self.by == "text" else [MeasureStep(name, HashMeasure(self.by), self.sources), compare]
+        return (
+            [compare]
+            if self.by == "text"
+            else [MeasureStep(name, HashMeasure(self.by), self.sources), compare]
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,10 @@ class HashMeasure:
     libraries: ClassVar[tuple[str, ...]] = ("numba", "xxhash")
 
     def settings(self) -> dict[str, Any]:
-        return {"by": self.by, "algorithm": same_words.ALGORITHM if self.by == "normalized_text" else urls.ALGORITHM}
+        return {
+            "by": self.by,
+            "algorithm": same_words.ALGORITHM if self.by == "normalized_text" else urls.ALGORITHM,
+        }
 
     def fields(self) -> list[pa.Field]:
         return [pa.field(COLUMNS[self.by], pa.binary(16))]
@@ -62,7 +75,11 @@ class HashMeasure:
             return [url_hashes(documents["url"])]
         hashes, has_words = same_words_hashes(documents["text"])
         bits = pa.array(has_words).buffers()[1]
-        return [pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(hashes), [bits, from_words(hashes).buffers()[1]])]
+        return [
+            pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(16), len(hashes), [bits, from_words(hashes).buffers()[1]]
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -84,9 +101,13 @@ class ExactCompare:
         return {"keep": self.policy.text, "by": self.by}
 
     def compare(self, view: CorpusView) -> CorpusVerdict:
-        hashes = view.text_hashes if self.by == "text" else view.column(self.measure, COLUMNS[self.by])
+        hashes = (
+            view.text_hashes if self.by == "text" else view.column(self.measure, COLUMNS[self.by])
+        )
         rows = np.flatnonzero(hashes.is_valid().to_numpy(zero_copy_only=False))
-        kept, kept_row, cluster_size = keep_first(hashes.drop_null(), view.priority(self.policy)[rows])
+        kept, kept_row, cluster_size = keep_first(
+            hashes.drop_null(), view.priority(self.policy)[rows]
+        )
         removed = np.flatnonzero(~kept)
         stays = np.ones(len(view), np.bool_)
         stays[rows[removed]] = False
@@ -103,7 +124,9 @@ class ExactCompare:
         )
 
 
-def _least_of_cluster(view: CorpusView, kept: NDArray[np.int64], removed: NDArray[np.int64]) -> NDArray[np.int64]:
+def _least_of_cluster(
+    view: CorpusView, kept: NDArray[np.int64], removed: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """For each removed row, the row with the least id among those that the same kept row stands for, and that one."""
     keepers = np.unique(kept)
     rows, clusters = np.concatenate([removed, keepers]), np.concatenate([kept, keepers])

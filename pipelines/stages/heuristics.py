@@ -12,7 +12,14 @@ from pydantic import Field
 from artifacts.errors import UserError
 from pipelines.signals import gopher
 from pipelines.signals.rules import Rule, evaluate, rule_set
-from pipelines.stages.base import ChooseStep, MeasureStep, RowVerdict, StageSettings, Step, Surroundings
+from pipelines.stages.base import (
+    ChooseStep,
+    MeasureStep,
+    RowVerdict,
+    StageSettings,
+    Step,
+    Surroundings,
+)
 
 
 class HeuristicsStage(StageSettings):
@@ -24,23 +31,38 @@ class HeuristicsStage(StageSettings):
 
     kind: ClassVar[str] = "heuristics"
 
-    rules: tuple[str, ...] = Field(default=("gopher_quality",), description="rule sets: gopher_quality, gopher_quality_zh")
-    thresholds: dict[str, float | None] = Field(default_factory=dict, description="override a threshold by name; null turns the rule off")
+    rules: tuple[str, ...] = Field(
+        default=("gopher_quality",), description="rule sets: gopher_quality, gopher_quality_zh"
+    )
+    thresholds: dict[str, float | None] = Field(
+        default_factory=dict, description="override a threshold by name; null turns the rule off"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         measure = MeasureStep(f"{name}-gopher", GopherMeasure(), self.sources)
-        return [measure, ChooseStep(name, RulesChoose(measure.name, self.chosen_rules(name)), self.sources)]
+        return [
+            measure,
+            ChooseStep(name, RulesChoose(measure.name, self.chosen_rules(name)), self.sources),
+        ]
 
     def chosen_rules(self, name: str) -> tuple[Rule, ...]:
         """All rules of the sets, with their thresholds. Raises: UserError for a threshold no set has."""
         known = {rule.option for rules in self.rules for rule in rule_set(rules)}
         for option in self.thresholds:
             if option not in known:
-                raise UserError("no such threshold", field=f"{name}.thresholds.{option}", found=option, allowed=sorted(known))
+                raise UserError(
+                    "no such threshold",
+                    field=f"{name}.thresholds.{option}",
+                    found=option,
+                    allowed=sorted(known),
+                )
         chosen: list[Rule] = []
         for rules in self.rules:
             options = {rule.option for rule in rule_set(rules)}
-            chosen += rule_set(rules, {option: value for option, value in self.thresholds.items() if option in options})
+            chosen += rule_set(
+                rules,
+                {option: value for option, value in self.thresholds.items() if option in options},
+            )
         return tuple(chosen)
 
 

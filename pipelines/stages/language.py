@@ -14,9 +14,23 @@ from pydantic import Field
 from artifacts.errors import UserError
 from pipelines.signals.language import UNDETERMINED, LanguageModel, detect
 from pipelines.signals.language_names import LANGUAGES, nearest_language
-from pipelines.stages.base import ChooseStep, MeasureStep, RowVerdict, StageSettings, Step, Surroundings, first_reason
+from pipelines.stages.base import (
+    ChooseStep,
+    MeasureStep,
+    RowVerdict,
+    StageSettings,
+    Step,
+    Surroundings,
+    first_reason,
+)
 
-MEMBERS = {"ar": ("ary", "arz"), "ku": ("sdh",), "no": ("nn",), "uz": ("uzs",), "zh": ("wuu", "yue")}
+MEMBERS = {
+    "ar": ("ary", "arz"),
+    "ku": ("sdh",),
+    "no": ("nn",),
+    "uz": ("uzs",),
+    "zh": ("wuu", "yue"),
+}
 """Languages the model tells apart that ISO 639-3 counts as members of a macrolanguage: keeping it keeps them."""
 
 
@@ -30,9 +44,18 @@ class LanguageStage(StageSettings):
 
     kind: ClassVar[str] = "language"
 
-    keep: tuple[str, ...] | None = Field(default=None, description="ISO 639 codes to keep, und for undecidable; default: all")
-    min_score: float = Field(default=0.0, ge=0, le=1, description="drop documents whose best language is less sure than this")
-    max_bytes: int = Field(default=2000, ge=64, le=1 << 20, description="how much of each document is looked at")
+    keep: tuple[str, ...] | None = Field(
+        default=None, description="ISO 639 codes to keep, und for undecidable; default: all"
+    )
+    min_score: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="drop documents whose best language is less sure than this",
+    )
+    max_bytes: int = Field(
+        default=2000, ge=64, le=1 << 20, description="how much of each document is looked at"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         for code in self.keep or ():
@@ -43,12 +66,17 @@ class LanguageStage(StageSettings):
                     field=f"{name}.keep",
                     found=code,
                     allowed=[*LANGUAGES, UNDETERMINED],
-                    fix="use the model's codes" if meant is None else f"write {meant} for {LANGUAGES[meant]}",
+                    fix="use the model's codes"
+                    if meant is None
+                    else f"write {meant} for {LANGUAGES[meant]}",
                 )
         measure = MeasureStep(name, LanguageMeasure(self.max_bytes), self.sources)
         if self.keep is None and self.min_score == 0:
             return [measure]
-        return [measure, ChooseStep(name, LanguageChoose(self.keep, self.min_score, name), self.sources)]
+        return [
+            measure,
+            ChooseStep(name, LanguageChoose(self.keep, self.min_score, name), self.sources),
+        ]
 
 
 @dataclass(frozen=True)
@@ -91,7 +119,12 @@ class LanguageChoose:
         """The languages to keep, members of macrolanguages included."""
         if self.keep is None:
             return None
-        return sorted({*self.keep, *(member for language in self.keep for member in MEMBERS.get(language, ()))})
+        return sorted(
+            {
+                *self.keep,
+                *(member for language in self.keep for member in MEMBERS.get(language, ())),
+            }
+        )
 
     def choose(self, signals: dict[str, pa.Table]) -> RowVerdict:
         table = signals[self.measure]

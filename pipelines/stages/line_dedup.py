@@ -21,17 +21,32 @@ class LineDedupStage(StageSettings):
 
     kind: ClassVar[str] = "line_dedup"
 
-    unit: Literal["line", "paragraph"] = Field(default="line", description="what is compared; paragraphs lie between empty lines")
+    unit: Literal["line", "paragraph"] = Field(
+        default="line", description="what is compared; paragraphs lie between empty lines"
+    )
     least: int = Field(
-        default=8, ge=1, description="words of a line or paragraph from which it is looked at (characters in Han, Kana, Hangul, Thai)"
+        default=8,
+        ge=1,
+        description="words of a line or paragraph from which it is looked at (characters in Han, Kana, Hangul, Thai)",
     )
     times: int = Field(default=1, ge=1, le=1000, description="how often it may occur")
-    keep: str = Field(default="source_rank, id", description="which document keeps it: columns in order of importance")
-    min_words: int = Field(default=1, ge=1, description="a document of which fewer words would be left is dropped")
+    keep: str = Field(
+        default="source_rank, id",
+        description="which document keeps it: columns in order of importance",
+    )
+    min_words: int = Field(
+        default=1, ge=1, description="a document of which fewer words would be left is dropped"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
-        return [SpanStep(name, LineSpans(self.unit, self.least, self.times, policy, self.min_words), self.sources)]
+        return [
+            SpanStep(
+                name,
+                LineSpans(self.unit, self.least, self.times, policy, self.min_words),
+                self.sources,
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -56,14 +71,23 @@ class LineSpans:
         return self.policy.needs()
 
     def settings(self) -> dict[str, Any]:
-        own = {"unit": self.kind, "least": self.least, "times": self.times, "min_words": self.min_words}
+        own = {
+            "unit": self.kind,
+            "least": self.least,
+            "times": self.times,
+            "min_words": self.min_words,
+        }
         return {**own, "keep": self.policy.text, "algorithm": ALGORITHM}
 
     def hashes(self, texts: pa.LargeStringArray, wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
         return lines(texts, self.kind, self.least, wanted).key
 
-    def occurrences(self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Occurrences:
+    def occurrences(
+        self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]
+    ) -> Occurrences:
         return lines(texts, self.kind, self.least, wanted).take(flags)
 
-    def reach(self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    def reach(
+        self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         return ends_with_line_feeds(texts, self.kind, row, end)

@@ -25,24 +25,43 @@ class MinHashDedupStage(DedupSettings):
 
     kind: ClassVar[str] = "minhash_dedup"
 
-    ngrams: int = Field(default=5, ge=1, le=64, description="words per shingle (characters in Han, Kana, Hangul, Thai)")
+    ngrams: int = Field(
+        default=5,
+        ge=1,
+        le=64,
+        description="words per shingle (characters in Han, Kana, Hangul, Thai)",
+    )
     bands: int = Field(default=14, ge=1, le=256)
     rows: int = Field(default=8, ge=1, le=64)
     seed: int = Field(default=1, ge=0)
-    verify: float = Field(default=0.7, gt=0, le=1, description="similarity from which a document counts as a copy")
-    similarity: Literal["jaccard", "containment"] = Field(
-        default="jaccard", description="of the sets of shingles; containment: the share of a document's that the kept one has too"
+    verify: float = Field(
+        default=0.7, gt=0, le=1, description="similarity from which a document counts as a copy"
     )
-    keep: str = Field(default="characters desc, source_rank, id", description="which copy stays: columns in order of importance")
+    similarity: Literal["jaccard", "containment"] = Field(
+        default="jaccard",
+        description="of the sets of shingles; containment: the share of a document's that the kept one has too",
+    )
+    keep: str = Field(
+        default="characters desc, source_rank, id",
+        description="which copy stays: columns in order of importance",
+    )
     max_comparisons: int = Field(
-        default=MAX_COMPARISONS, ge=1, le=1 << 31, description="at most this many exact comparisons per document; reported when it binds"
+        default=MAX_COMPARISONS,
+        ge=1,
+        le=1 << 31,
+        description="at most this many exact comparisons per document; reported when it binds",
     )
     quality_sample: int = Field(
-        default=0, ge=0, le=1 << 24, description="documents to measure recall and precision on, exactly; 0: only what the S-curve expects"
+        default=0,
+        ge=0,
+        le=1 << 24,
+        description="documents to measure recall and precision on, exactly; 0: only what the S-curve expects",
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep", self.preferred(around, name))
+        policy = parse_keep_policy(
+            self.keep, around.columns, f"{name}.keep", self.preferred(around, name)
+        )
         if self.similarity != "jaccard" and self.quality_sample:
             fix = "leave quality_sample out, or take similarity: jaccard"
             message = "quality is measured by Jaccard similarity only"
@@ -50,7 +69,13 @@ class MinHashDedupStage(DedupSettings):
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),
-            CompareStep(name, MinHashCompare(name, config, self.verify, self.similarity, self.max_comparisons, policy), self.sources),
+            CompareStep(
+                name,
+                MinHashCompare(
+                    name, config, self.verify, self.similarity, self.max_comparisons, policy
+                ),
+                self.sources,
+            ),
         ]
 
 
@@ -76,7 +101,11 @@ class BandKeysMeasure:
 
     def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
         keys, signed = band_keys(documents["text"], self.config)
-        return [pa.FixedSizeListArray.from_arrays(pa.array(keys.reshape(-1)), self.config.bands, mask=pa.array(~signed))]
+        return [
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(keys.reshape(-1)), self.config.bands, mask=pa.array(~signed)
+            )
+        ]
 
 
 @dataclass(frozen=True)

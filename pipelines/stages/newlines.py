@@ -18,7 +18,10 @@ class NewlinesStage(StageSettings):
     kind: ClassVar[str] = "newlines"
 
     max_blank_lines: int | None = Field(
-        default=None, ge=1, le=998, description="longer runs of empty lines are cut to this; default: left alone"
+        default=None,
+        ge=1,
+        le=998,
+        description="longer runs of empty lines are cut to this; default: left alone",
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:

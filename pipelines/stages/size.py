@@ -24,11 +24,19 @@ class SizeMeasure:
         return {}
 
     def fields(self) -> list[pa.Field]:
-        return [pa.field("bytes", pa.int64()), pa.field("characters", pa.int64()), pa.field("date", pa.string())]
+        return [
+            pa.field("bytes", pa.int64()),
+            pa.field("characters", pa.int64()),
+            pa.field("date", pa.string()),
+        ]
 
     def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
         text = documents["text"]
-        return [pc.binary_length(text).cast(pa.int64()), pc.utf8_length(text).cast(pa.int64()), documents["date"]]
+        return [
+            pc.binary_length(text).cast(pa.int64()),
+            pc.utf8_length(text).cast(pa.int64()),
+            documents["date"],
+        ]
 
 
 def size_step() -> MeasureStep:

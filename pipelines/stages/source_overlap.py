@@ -19,8 +19,18 @@ class SourceOverlapStage(StageSettings):
 
     kind: ClassVar[str] = "source_overlap"
 
-    ngrams: int = Field(default=5, ge=1, le=64, description="words per shingle (characters in Han, Kana, Hangul, Thai)")
-    scale: int = Field(default=256, ge=1, le=1 << 32, description="one in so many shingles is looked at; lower: finer, larger tables")
+    ngrams: int = Field(
+        default=5,
+        ge=1,
+        le=64,
+        description="words per shingle (characters in Han, Kana, Hangul, Thai)",
+    )
+    scale: int = Field(
+        default=256,
+        ge=1,
+        le=1 << 32,
+        description="one in so many shingles is looked at; lower: finer, larger tables",
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         return [MeasureStep(name, ShingleSampleMeasure(self.ngrams, self.scale), self.sources)]

@@ -10,7 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dedup.repeated_spans import ALGORITHM, LONGEST, SHORTEST, anchors, ends_with_separators, windows
+from dedup.repeated_spans import (
+    ALGORITHM,
+    LONGEST,
+    SHORTEST,
+    anchors,
+    ends_with_separators,
+    windows,
+)
 from dedup.spans import Occurrences
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
@@ -22,10 +29,18 @@ class SubstringDedupStage(StageSettings):
     kind: ClassVar[str] = "substring_dedup"
 
     length: int = Field(
-        default=50, ge=SHORTEST, le=LONGEST, description="words from which a passage is cut (characters in Han, Kana, Hangul, Thai)"
+        default=50,
+        ge=SHORTEST,
+        le=LONGEST,
+        description="words from which a passage is cut (characters in Han, Kana, Hangul, Thai)",
     )
-    keep: str = Field(default="source_rank, id", description="which document keeps a passage: columns in order of importance")
-    min_words: int = Field(default=1, ge=1, description="a document of which fewer words would be left is dropped")
+    keep: str = Field(
+        default="source_rank, id",
+        description="which document keeps a passage: columns in order of importance",
+    )
+    min_words: int = Field(
+        default=1, ge=1, description="a document of which fewer words would be left is dropped"
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
@@ -54,13 +69,22 @@ class PassageSpans:
         return self.length - self.length // 2 + 1
 
     def settings(self) -> dict[str, Any]:
-        return {"length": self.length, "keep": self.policy.text, "min_words": self.min_words, "algorithm": ALGORITHM}
+        return {
+            "length": self.length,
+            "keep": self.policy.text,
+            "min_words": self.min_words,
+            "algorithm": ALGORITHM,
+        }
 
     def hashes(self, texts: pa.LargeStringArray, wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
         return anchors(texts, self.length, wanted)[0]
 
-    def occurrences(self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Occurrences:
+    def occurrences(
+        self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]
+    ) -> Occurrences:
         return windows(texts, self.length, flags, wanted)
 
-    def reach(self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    def reach(
+        self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         return ends_with_separators(texts, row, end)

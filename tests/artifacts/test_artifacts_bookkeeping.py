@@ -32,7 +32,9 @@ def entry(entered: int, kept: int, dropped: dict[str, int], quarantined: dict[st
 
 
 def test_a_ledger_that_balances_passes() -> None:
-    ledger = Ledger("step", {"web": entry(10, 6, {"short": 3}, {"bad": 1}), "code": entry(0, 0, {}, {})})
+    ledger = Ledger(
+        "step", {"web": entry(10, 6, {"short": 3}, {"bad": 1}), "code": entry(0, 0, {}, {})}
+    )
     ledger.check()
     assert ledger.total().to_json()["in"] == {"documents": 10, "bytes": 100}
 
@@ -69,14 +71,23 @@ def test_merged_entries_balance_and_survive_json(drops: list[tuple[str, int]]) -
 HOLD = "import sys, time\nfrom artifacts.lock import run_lock\nfrom artifacts.paths import Store\nwith run_lock(Store(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
 
 
-def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path, root: Path) -> None:
+def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(
+    tmp_path: Path, root: Path
+) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "run")], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="another run is writing here") as caught, run_lock(Store(tmp_path / "run")):
+        with (
+            pytest.raises(UserError, match="another run is writing here") as caught,
+            run_lock(Store(tmp_path / "run")),
+        ):
             pass
         assert f"process {holder.pid}" in str(caught.value)
     finally:
@@ -88,12 +99,18 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path,
 
 def test_a_lock_on_a_store_is_held_then_released(tmp_path: Path) -> None:
     store = Store(f"memory://{tmp_path.name}/run")
-    with run_lock(store), pytest.raises(UserError, match="another run is writing here"), run_lock(Store(store.root)):
+    with (
+        run_lock(store),
+        pytest.raises(UserError, match="another run is writing here"),
+        run_lock(Store(store.root)),
+    ):
         pass
     assert store.names() == []
 
 
-def test_a_lock_of_another_users_process_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_of_another_users_process_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import socket
     import time
 
@@ -101,14 +118,22 @@ def test_a_lock_of_another_users_process_is_held(tmp_path: Path, monkeypatch: py
         raise PermissionError(1, "Operation not permitted")
 
     store = Store(f"memory://{tmp_path.name}/run")
-    store.write(".lock", f'{{"host":"{socket.gethostname()}","process":1,"token":"x","time":{time.time()}}}'.encode())
+    store.write(
+        ".lock",
+        f'{{"host":"{socket.gethostname()}","process":1,"token":"x","time":{time.time()}}}'.encode(),
+    )
     monkeypatch.setattr("artifacts.lock.os.kill", denied)
     with pytest.raises(UserError, match="another run is writing here"), run_lock(store):
         pass
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"host": "h", "process": "p", "time": "now", "token": 1}'])
-def test_an_unreadable_lock_on_a_store_is_stale_once_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"{}", b'{"host": "h", "process": "p", "time": "now", "token": 1}'],
+)
+def test_an_unreadable_lock_on_a_store_is_stale_once_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
     import time
 
     store = Store(f"memory://{tmp_path.name}/run")
@@ -129,7 +154,13 @@ def test_a_stale_lock_on_a_store_is_taken_over(tmp_path: Path) -> None:
         assert b'"token": "x"' not in store.read(".lock")
 
 
-@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none() | st.booleans(), max_size=6))
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        st.integers() | st.text(max_size=5) | st.none() | st.booleans(),
+        max_size=6,
+    )
+)
 def test_a_key_depends_on_content_not_on_the_order_of_fields(parts: dict[str, object]) -> None:
     turned = dict(reversed(list(parts.items())))
     assert content_key(parts) == content_key(turned)
@@ -144,7 +175,9 @@ def test_a_library_is_its_version_and_its_files() -> None:
     assert len(digest) == 16
 
 
-def test_a_local_file_is_digested_by_content_and_remembered_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_file_is_digested_by_content_and_remembered_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "input.jsonl"
     path.write_bytes(b"one\n")
     known: dict[str, list[object]] = {}
@@ -158,7 +191,9 @@ def test_a_local_file_is_digested_by_content_and_remembered_until_it_changes(tmp
     times = path.stat()
     path.write_bytes(b"two\n")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert file_digest(str(path), known) == file_digest(str(path)) != first, "same size and time, other content"
+    assert file_digest(str(path), known) == file_digest(str(path)) != first, (
+        "same size and time, other content"
+    )
     with pytest.raises(UserError, match="gone"):
         file_digest(str(tmp_path / "nothing"))
 
@@ -205,7 +240,11 @@ def test_the_kernel_cache_folder_changes_with_any_kernel_source(tmp_path: Path) 
         kernel.write_text(f"from artifacts.jit import kernel\n{source}\n")
         names.append(
             subprocess.run(
-                [sys.executable, "-c", "from artifacts.jit import cache_folder; print(cache_folder())"],
+                [
+                    sys.executable,
+                    "-c",
+                    "from artifacts.jit import cache_folder; print(cache_folder())",
+                ],
                 cwd=house,
                 capture_output=True,
                 text=True,

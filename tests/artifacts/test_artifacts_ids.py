@@ -28,7 +28,9 @@ def test_different_keys_sources_and_kinds_have_different_ids(names: list[str], s
 @given(st.lists(st.text(max_size=40), max_size=20), st.integers(0, 5))
 def test_text_hashes_are_those_of_each_text_even_in_a_slice(texts: list[str], cut: int) -> None:
     array = pa.array(texts, pa.large_string()).slice(min(cut, len(texts)))
-    assert text_hashes(array).to_pylist() == [xxhash.xxh3_128_digest(text.encode()) for text in texts[min(cut, len(texts)) :]]
+    assert text_hashes(array).to_pylist() == [
+        xxhash.xxh3_128_digest(text.encode()) for text in texts[min(cut, len(texts)) :]
+    ]
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16), max_size=30))
@@ -39,8 +41,14 @@ def test_words_order_ids_as_their_bytes_do(raw: list[bytes]) -> None:
     assert [raw[row] for row in np.lexsort((words[:, 1], words[:, 0]))] == sorted(raw)
 
 
-@given(st.lists(st.binary(min_size=16, max_size=16), unique=True, min_size=1, max_size=30), st.integers(0, 2**64 - 1), st.randoms())
-def test_the_keyed_order_does_not_depend_on_the_order_of_arrival(raw: list[bytes], key: int, random: object) -> None:
+@given(
+    st.lists(st.binary(min_size=16, max_size=16), unique=True, min_size=1, max_size=30),
+    st.integers(0, 2**64 - 1),
+    st.randoms(),
+)
+def test_the_keyed_order_does_not_depend_on_the_order_of_arrival(
+    raw: list[bytes], key: int, random: object
+) -> None:
     first = [raw[row] for row in keyed_order(pa.array(raw, pa.binary(16)), key)]
     other = list(raw)
     random.shuffle(other)  # type: ignore[attr-defined]

@@ -16,12 +16,23 @@ from artifacts.tables import iter_parquet, read_parquet, write_parquet
 
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return Store(tmp_path / "store" if request.param == "local" else f"memory://{tmp_path.name}/store")
+    return Store(
+        tmp_path / "store" if request.param == "local" else f"memory://{tmp_path.name}/store"
+    )
 
 
 def selection(rows: int) -> pa.Table:
     ids = pa.array([bytes([row]) * 16 for row in range(rows)], pa.binary(16))
-    return pa.table([ids, ids, pa.array([True] * rows), pa.nulls(rows, pa.string()), pa.nulls(rows, pa.string())], schema=SELECTION)
+    return pa.table(
+        [
+            ids,
+            ids,
+            pa.array([True] * rows),
+            pa.nulls(rows, pa.string()),
+            pa.nulls(rows, pa.string()),
+        ],
+        schema=SELECTION,
+    )
 
 
 def test_a_unit_is_found_only_once_its_manifest_is_written(store: Store) -> None:
@@ -67,7 +78,11 @@ def test_a_unit_with_a_damaged_file_is_made_again(store: Store, damage: str) -> 
 
 
 def test_the_same_content_gives_the_same_bytes_on_every_store(tmp_path: Path) -> None:
-    stores = [Store(tmp_path / "one"), Store(tmp_path / "two"), Store(f"memory://{tmp_path.name}/three")]
+    stores = [
+        Store(tmp_path / "one"),
+        Store(tmp_path / "two"),
+        Store(f"memory://{tmp_path.name}/three"),
+    ]
     for place in stores:
         with publish(place, "a/b/c", {"x": [1, "ü"]}) as unit:
             write_parquet(unit, "t.parquet", SELECTION, [selection(5), selection(0), selection(2)])
@@ -80,7 +95,9 @@ def test_tables_are_read_back_whole_and_by_row_group(store: Store) -> None:
     with publish(store, "a/b/c", {}) as unit:
         ref = write_parquet(unit, "t.parquet", SELECTION, [selection(5), selection(2)])
     assert ref.rows == 7
-    assert read_parquet(store, ref.name, "selection").equals(pa.concat_tables([selection(5), selection(2)]))
+    assert read_parquet(store, ref.name, "selection").equals(
+        pa.concat_tables([selection(5), selection(2)])
+    )
     assert [batch.num_rows for batch in iter_parquet(store, ref.name, "selection")] == [5, 2]
     assert read_parquet(store, ref.name, "selection", ["kept"]).column_names == ["kept"]
 

@@ -14,7 +14,9 @@ from artifacts.paths import DiskFullError, Store
 
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return Store(tmp_path / "store" if request.param == "local" else f"memory://{tmp_path.name}/store")
+    return Store(
+        tmp_path / "store" if request.param == "local" else f"memory://{tmp_path.name}/store"
+    )
 
 
 def test_a_written_file_is_read_back_with_its_checksum(store: Store) -> None:
@@ -57,7 +59,9 @@ def test_names_outside_the_store_are_refused(store: Store, name: str) -> None:
         store.full(name)
 
 
-def test_the_root_of_a_local_store_opens_it_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_of_a_local_store_opens_it_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     store = Store("runs/one")
     store.write("file.bin", b"here")
@@ -88,18 +92,28 @@ def test_a_disk_too_full_to_begin_with_and_a_used_up_quota_are_full_disks(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr({"makedirs": "artifacts.paths.os.makedirs", "mkstemp": "artifacts.paths.tempfile.mkstemp"}[call], full)
+    monkeypatch.setattr(
+        {"makedirs": "artifacts.paths.os.makedirs", "mkstemp": "artifacts.paths.tempfile.mkstemp"}[
+            call
+        ],
+        full,
+    )
     with pytest.raises(DiskFullError):
         Store(tmp_path).write("file.bin", b"x")
 
 
-def test_a_full_disk_is_an_error_that_names_the_file_and_the_amounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_that_names_the_file_and_the_amounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """/dev/full refuses every byte with ENOSPC, as a full disk does."""
     store = Store(tmp_path)
     real = os.fdopen
     monkeypatch.setattr(
         "artifacts.paths.os.fdopen",
-        lambda handle, *args, **kwargs: (os.close(handle), real(os.open("/dev/full", os.O_WRONLY), *args, **kwargs))[1],
+        lambda handle, *args, **kwargs: (
+            os.close(handle),
+            real(os.open("/dev/full", os.O_WRONLY), *args, **kwargs),
+        )[1],
     )
     with pytest.raises(DiskFullError) as caught, store.writer("big.bin") as out:
         out.write(b"x" * 100)

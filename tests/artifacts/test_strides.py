@@ -16,7 +16,9 @@ from artifacts.strides import STRIDE, copy_stride, plain_bytes
 def test_plain_bytes_end_before_the_first_that_json_escapes(content: bytes, at: int) -> None:
     at = min(at, len(content) - STRIDE)
     stride = content[at : at + STRIDE]
-    expected = next((place for place, byte in enumerate(stride) if byte < 0x20 or byte in b'"\\'), STRIDE)
+    expected = next(
+        (place for place, byte in enumerate(stride) if byte < 0x20 or byte in b'"\\'), STRIDE
+    )
     assert plain_bytes(np.frombuffer(content, np.uint8), at) == expected
 
 

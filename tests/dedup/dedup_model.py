@@ -26,7 +26,11 @@ def fold(character: str) -> str:
     if ord(character) >= 0x20000:
         return character
     decomposed = unicodedata.normalize("NFKD", character.casefold()).casefold()
-    bases = "".join(c for c in decomposed if unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "Mc")
+    bases = "".join(
+        c
+        for c in decomposed
+        if unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "Mc"
+    )
     return bases if len(bases) <= 1 else character.lower()[0]
 
 
@@ -74,7 +78,9 @@ def shingles_of(text: str, ngrams: int) -> list[int]:
     constants = [c | 1 for c in splitmix64(0x5348494E474C4553, ngrams)]
     hashes = [word_hash(word) for word in words_of(text)]
     runs = [hashes[k : k + ngrams] for k in range(len(hashes) - ngrams + 1)]
-    return [mixed(sum(w * c for w, c in zip(run, constants, strict=True)) & MASK, 32) for run in runs]
+    return [
+        mixed(sum(w * c for w, c in zip(run, constants, strict=True)) & MASK, 32) for run in runs
+    ]
 
 
 def signature_of(text: str, ngrams: int, functions: int, seed: int) -> list[int]:

@@ -55,7 +55,9 @@ def cut_words_by_suffixes(texts: Sequence[str], priority: Sequence[int], length:
     """The same by a suffix array of all places where a word begins: equal windows stand next to each other."""
     raw, places = [text.encode() for text in texts], [placed_words(text) for text in texts]
     suffixes = sorted(
-        (raw[row][start:], priority[row], word, row) for row in range(len(texts)) for word, (start, _) in enumerate(places[row])
+        (raw[row][start:], priority[row], word, row)
+        for row in range(len(texts))
+        for word, (start, _) in enumerate(places[row])
     )
     cut: Cut = set()
     for index, (suffix, rank, word, row) in enumerate(suffixes):
@@ -65,10 +67,16 @@ def cut_words_by_suffixes(texts: Sequence[str], priority: Sequence[int], length:
         same = [(rank, word, row)]
         for step in (-1, 1):
             other = index + step
-            while 0 <= other < len(suffixes) and len(commonprefix([suffix, suffixes[other][0]])) >= size:
+            while (
+                0 <= other < len(suffixes)
+                and len(commonprefix([suffix, suffixes[other][0]])) >= size
+            ):
                 _, other_rank, other_word, other_row = suffixes[other]
                 if other_word + length <= len(places[other_row]):
-                    start, end = places[other_row][other_word][0], places[other_row][other_word + length - 1][1]
+                    start, end = (
+                        places[other_row][other_word][0],
+                        places[other_row][other_word + length - 1][1],
+                    )
                     same += [(other_rank, other_word, other_row)] if end - start == size else []
                 other += step
         _, first_word, first_row = min(same)
@@ -81,7 +89,9 @@ def words_inside(spans: Spans, texts: Sequence[str]) -> Cut:
     """(row, word) of every word that a span covers; a word is covered whole or not at all."""
     found: Cut = set()
     places = [placed_words(text) for text in texts]
-    for row, start, end in zip(spans.row.tolist(), spans.start.tolist(), spans.end.tolist(), strict=True):
+    for row, start, end in zip(
+        spans.row.tolist(), spans.start.tolist(), spans.end.tolist(), strict=True
+    ):
         for word, (first, behind) in enumerate(places[row]):
             if first < end and behind > start:
                 assert start <= first
@@ -107,7 +117,9 @@ def pieces(text: str, unit: str) -> list[tuple[int, int]]:
     return found
 
 
-def cut_pieces(texts: Sequence[str], priority: Sequence[int], unit: str, least: int, times: int) -> set[tuple[int, int, int]]:
+def cut_pieces(
+    texts: Sequence[str], priority: Sequence[int], unit: str, least: int, times: int
+) -> set[tuple[int, int, int]]:
     """(row, first byte, byte behind) of every line or paragraph that stood ``times`` times before."""
     seen: dict[bytes, int] = {}
     cut = set()

@@ -33,7 +33,10 @@ def test_registers_are_datasketch_s(found: list[str], ngrams: int, p: int) -> No
 
 
 def test_sketches_of_parts_merge_to_that_of_the_whole_and_count_within_the_error() -> None:
-    found = [" ".join(f"w{(number * 7919) % 40_000}" for number in range(start, start + 9000)) for start in range(0, 40_000, 4000)]
+    found = [
+        " ".join(f"w{(number * 7919) % 40_000}" for number in range(start, start + 9000))
+        for start in range(0, 40_000, 4000)
+    ]
     whole, merged = to_hyperloglog(column(found)), to_hyperloglog(column(found[:3]))
     merged.merge(to_hyperloglog(column(found[3:])))
     assert (merged.reg == whole.reg).all()

@@ -54,28 +54,40 @@ def test_small_probabilities_keep_their_digits() -> None:
 @pytest.mark.parametrize("probability", [0.0, 1e-6, 0.5, 0.924, 1.0])
 def test_similarity_at_is_the_inverse_of_the_curve(probability: float) -> None:
     curve = Curve(14, 8)
-    assert float(curve.probability(curve.similarity_at(probability))) == pytest.approx(probability, abs=1e-12)
+    assert float(curve.probability(curve.similarity_at(probability))) == pytest.approx(
+        probability, abs=1e-12
+    )
 
 
-@pytest.mark.parametrize(("bands", "rows"), [(1, 1), (14, 8), (20, 5), (26, 11), (128, 1), (1, 128)])
+@pytest.mark.parametrize(
+    ("bands", "rows"), [(1, 1), (14, 8), (20, 5), (26, 11), (128, 1), (1, 128)]
+)
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.7, 0.95, 1.0])
 def test_areas_are_those_of_datasketch(bands: int, rows: int, threshold: float) -> None:
     curve = Curve(bands, rows)
-    assert curve.false_positive_area(threshold) == pytest.approx(_false_positive_probability(threshold, bands, rows), abs=1e-7)
-    assert curve.false_negative_area(threshold) == pytest.approx(_false_negative_probability(threshold, bands, rows), abs=1e-7)
+    assert curve.false_positive_area(threshold) == pytest.approx(
+        _false_positive_probability(threshold, bands, rows), abs=1e-7
+    )
+    assert curve.false_negative_area(threshold) == pytest.approx(
+        _false_negative_probability(threshold, bands, rows), abs=1e-7
+    )
 
 
 @pytest.mark.parametrize("permutations", [1, 16, 112, 128])
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.7, 0.8, 0.95])
 @pytest.mark.parametrize("weight", [0.5, 0.1, 0.9])
-def test_bands_and_rows_are_chosen_as_datasketch_chooses_them(permutations: int, threshold: float, weight: float) -> None:
+def test_bands_and_rows_are_chosen_as_datasketch_chooses_them(
+    permutations: int, threshold: float, weight: float
+) -> None:
     found = optimal_curve(threshold, permutations, weight)
     assert (found.bands, found.rows) == _optimal_param(threshold, permutations, weight, 1 - weight)
 
 
 def test_the_drawing_rises_to_the_right_and_marks_similarities() -> None:
     curve = Curve(14, 8)
-    *drawn, axis, labels, half, knee = draw(curve, {"half": curve.similarity_at(0.5), "knee": curve.threshold}, height=8)
+    *drawn, axis, labels, half, knee = draw(
+        curve, {"half": curve.similarity_at(0.5), "knee": curve.threshold}, height=8
+    )
     heights = [sum(line[7 + place] != " " for line in drawn) for place in range(60)]
     assert heights == sorted(heights)
     assert (heights[0], heights[-1]) == (0, 8)
@@ -181,7 +193,12 @@ def test_the_measurement_tells_the_curve_from_its_neighbours(
     candidates: dict[tuple[MinHashConfig, float], int], config: MinHashConfig
 ) -> None:
     bands, rows = config.bands, config.rows
-    for other in (Curve(bands, rows + 1), Curve(bands, rows - 1), Curve(round(1.2 * bands), rows), Curve(round(0.8 * bands), rows)):
+    for other in (
+        Curve(bands, rows + 1),
+        Curve(bands, rows - 1),
+        Curve(round(1.2 * bands), rows),
+        Curve(round(0.8 * bands), rows),
+    ):
         outside = []
         for similarity in SIMILARITIES:
             low, high = interval(candidates[config, similarity])
@@ -189,7 +206,9 @@ def test_the_measurement_tells_the_curve_from_its_neighbours(
         assert any(outside), other
 
 
-def test_all_thirty_measurements_together_agree_with_their_curves(candidates: dict[tuple[MinHashConfig, float], int]) -> None:
+def test_all_thirty_measurements_together_agree_with_their_curves(
+    candidates: dict[tuple[MinHashConfig, float], int],
+) -> None:
     """Sum of squared deviations in standard errors, where the normal approximation holds: about one each."""
     squares = []
     for (config, similarity), hits in candidates.items():

@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.datasketch_interop import datasketch_values, from_datasketch, shingle_hashfunc, to_datasketch
+from dedup.datasketch_interop import (
+    datasketch_values,
+    from_datasketch,
+    shingle_hashfunc,
+    to_datasketch,
+)
 from dedup.lsh import candidate_groups
 from dedup.minhash import MinHashConfig, shingle_sets
 from dedup.verify import greedy_keep
@@ -28,12 +33,16 @@ def theirs(text: str, ngrams: int, num_perm: int, seed: int) -> MinHash:
     return minhash
 
 
-texts_of_words = st.lists(st.text(st.sampled_from("ab é字.\n"), max_size=30), min_size=1, max_size=4)
+texts_of_words = st.lists(
+    st.text(st.sampled_from("ab é字.\n"), max_size=30), min_size=1, max_size=4
+)
 
 
 @given(texts_of_words, st.integers(1, 4), st.sampled_from([1, 7, 128]), st.sampled_from([1, 42]))
 @settings(max_examples=60, deadline=None)
-def test_signatures_are_datasketch_s_value_for_value(texts: list[str], ngrams: int, num_perm: int, seed: int) -> None:
+def test_signatures_are_datasketch_s_value_for_value(
+    texts: list[str], ngrams: int, num_perm: int, seed: int
+) -> None:
     ours = list(to_datasketch(column(texts), ngrams, num_perm, seed))
     for text, minhash in zip(texts, ours, strict=True):
         other = theirs(text, ngrams, num_perm, seed)
@@ -63,7 +72,9 @@ def corpus() -> list[str]:
 
 
 @pytest.mark.parametrize("filled_by_us", [True, False])
-def test_one_side_finds_in_an_index_what_the_other_side_put_there(corpus: list[str], filled_by_us: bool) -> None:
+def test_one_side_finds_in_an_index_what_the_other_side_put_there(
+    corpus: list[str], filled_by_us: bool
+) -> None:
     ours = list(to_datasketch(column(corpus), 3, 128))
     made = [theirs(text, 3, 128, 1) for text in corpus]
     index = MinHashLSH(num_perm=128, params=(16, 8))
@@ -82,17 +93,26 @@ def test_our_groups_of_their_signatures_are_their_buckets(corpus: list[str], sch
     minhashes = []
     for text in corpus:
         minhash = MinHash(num_perm=128, scheme=scheme)
-        for shingle in {tuple(text.split()[start : start + 3]) for start in range(len(text.split()) - 2)}:
+        for shingle in {
+            tuple(text.split()[start : start + 3]) for start in range(len(text.split()) - 2)
+        }:
             minhash.update(" ".join(shingle).encode())
         minhashes.append(minhash)
     bands, rows = 20, 6
     keys, has_signature = from_datasketch(minhashes, bands, rows)
     groups = candidate_groups(keys, has_signature)
-    ours = {pair for group in range(len(groups)) for pair in combinations(groups[group].tolist(), 2)}
+    ours = {
+        pair for group in range(len(groups)) for pair in combinations(groups[group].tolist(), 2)
+    }
     index = MinHashLSH(num_perm=128, params=(bands, rows))
     for number, minhash in enumerate(minhashes):
         index.insert(number, minhash)
-    buckets = {tuple(sorted((number, other))) for number, minhash in enumerate(minhashes) for other in index.query(minhash) if other != number}
+    buckets = {
+        tuple(sorted((number, other)))
+        for number, minhash in enumerate(minhashes)
+        for other in index.query(minhash)
+        if other != number
+    }
     assert ours == buckets
     assert len(ours) >= 15
     assert has_signature.tolist() == [*[True] * (len(corpus) - 1), False]
@@ -119,7 +139,9 @@ def test_their_signatures_carry_our_greedy_verification(corpus: list[str]) -> No
         ([MinHash(64)], 0, 8, "bands"),
     ],
 )
-def test_signatures_that_do_not_fit_are_refused(minhashes: list[MinHash], bands: int, rows: int, field: str) -> None:
+def test_signatures_that_do_not_fit_are_refused(
+    minhashes: list[MinHash], bands: int, rows: int, field: str
+) -> None:
     with pytest.raises(UserError) as caught:
         from_datasketch(minhashes, bands, rows)
     assert caught.value.field == field

@@ -10,7 +10,11 @@ from artifacts.ids import binary16
 from dedup.exact import keep_first
 
 # Hashes that agree in one half only must not be taken for equal.
-HASHES = [half + other for half in (b"\0" * 8, b"\xff" * 8, b"abcdefgh") for other in (b"\0" * 8, b"\xff" * 8, b"12345678")]
+HASHES = [
+    half + other
+    for half in (b"\0" * 8, b"\xff" * 8, b"abcdefgh")
+    for other in (b"\0" * 8, b"\xff" * 8, b"12345678")
+]
 rows = st.lists(st.sampled_from(HASHES), max_size=30)
 
 
@@ -19,7 +23,9 @@ rows = st.lists(st.sampled_from(HASHES), max_size=30)
 def test_the_most_wanted_row_of_each_hash_stays(hashes: list[bytes], random: object) -> None:
     priority = list(range(len(hashes)))
     random.shuffle(priority)  # type: ignore[attr-defined]
-    kept, kept_row, cluster_size = keep_first(binary16(b"".join(hashes)), np.array(priority, np.int64))
+    kept, kept_row, cluster_size = keep_first(
+        binary16(b"".join(hashes)), np.array(priority, np.int64)
+    )
     for row, value in enumerate(hashes):
         copies = [other for other in range(len(hashes)) if hashes[other] == value]
         first = min(copies, key=priority.__getitem__)
@@ -29,7 +35,11 @@ def test_the_most_wanted_row_of_each_hash_stays(hashes: list[bytes], random: obj
 def test_slices_are_respected() -> None:
     whole = binary16(b"".join([HASHES[0], HASHES[1], HASHES[1], HASHES[2]]))
     kept, kept_row, cluster_size = keep_first(whole.slice(1, 2), np.array([1, 0]))
-    assert (kept.tolist(), kept_row.tolist(), cluster_size.tolist()) == ([False, True], [1, 1], [2, 2])
+    assert (kept.tolist(), kept_row.tolist(), cluster_size.tolist()) == (
+        [False, True],
+        [1, 1],
+        [2, 2],
+    )
 
 
 def test_no_rows() -> None:

@@ -15,7 +15,17 @@ import dedup.index
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, text_hashes
 from dedup.exact import keep_first
-from dedup.index import CHANGED, EXACT, KEPT, LISTED, NEAR, Decision, decide, find_candidates, matches
+from dedup.index import (
+    CHANGED,
+    EXACT,
+    KEPT,
+    LISTED,
+    NEAR,
+    Decision,
+    decide,
+    find_candidates,
+    matches,
+)
 from dedup.index_columns import NewDocuments, Removed, Segment, find16, starts_of
 from dedup.index_lookup import key_table
 from dedup.lsh import candidate_groups
@@ -46,14 +56,23 @@ class Index:
         found = find_candidates(self.segments, new, self.limit)
         old = shingle_sets(column([self.texts[number] for number in found.earlier]), self.config)
         before = len(self.texts)
-        decision = decide(new, found, old, shingle_sets(values, self.config, found.wanted), self.threshold, before)
-        row_of = {before + row: before + place for place, row in enumerate(np.flatnonzero(decision.kept).tolist())}
+        decision = decide(
+            new, found, old, shingle_sets(values, self.config, found.wanted), self.threshold, before
+        )
+        row_of = {
+            before + row: before + place
+            for place, row in enumerate(np.flatnonzero(decision.kept).tolist())
+        }
         self.names += [names[row] for row in np.flatnonzero(decision.kept)]
         self.texts += [texts[row] for row in np.flatnonzero(decision.kept)]
         gone = np.flatnonzero((decision.reason == EXACT) | (decision.reason == NEAR))
         number = np.array([row_of.get(n, n) for n in decision.stands[gone].tolist()], np.int64)
         for row, n in zip(gone.tolist(), number.tolist(), strict=True):
-            self.evidence[names[row]] = (self.names[n], float(decision.similarity[row]), int(decision.bands_hit[row]))
+            self.evidence[names[row]] = (
+                self.names[n],
+                float(decision.similarity[row]),
+                int(decision.bands_hit[row]),
+            )
         starts = np.append(starts_of(self.segments), len(self.texts))
         batch = np.searchsorted(starts, number, side="right") - 1
         removed = Removed(
@@ -65,12 +84,20 @@ class Index:
         return decision
 
 
-def new_documents(names: list[str], texts: list[str], config: MinHashConfig = CONFIG) -> NewDocuments:
+def new_documents(
+    names: list[str], texts: list[str], config: MinHashConfig = CONFIG
+) -> NewDocuments:
     values = column(texts)
-    return NewDocuments.of(document_ids("s", [name.encode() for name in names]), text_hashes(values), *band_keys(values, config))
+    return NewDocuments.of(
+        document_ids("s", [name.encode() for name in names]),
+        text_hashes(values),
+        *band_keys(values, config),
+    )
 
 
-def one_run(names: list[str], texts: list[str], threshold: float, limit: int) -> tuple[list[str], dict[str, tuple[str, float, int]], int]:
+def one_run(
+    names: list[str], texts: list[str], threshold: float, limit: int
+) -> tuple[list[str], dict[str, tuple[str, float, int]], int]:
     """Exact, then near deduplication of everything, first come first kept: kept names, evidence of near copies, comparisons skipped."""
     values = column(texts)
     first = np.flatnonzero(keep_first(text_hashes(values), np.arange(len(texts)))[0])
@@ -81,7 +108,11 @@ def one_run(names: list[str], texts: list[str], threshold: float, limit: int) ->
     evidence = {
         names[first[row]]: (names[first[kept]], float(similarity), int(bands))
         for row, kept, similarity, bands in zip(
-            verdict.document, verdict.kept_document, verdict.similarity, verdict.bands_hit, strict=True
+            verdict.document,
+            verdict.kept_document,
+            verdict.similarity,
+            verdict.bands_hit,
+            strict=True,
         )
     }
     return [names[row] for row in first[verdict.kept]], evidence, verdict.skipped
@@ -101,19 +132,29 @@ def corpora(draw: st.DrawFn) -> list[list[str]]:
     return [texts[a:b] for a, b in zip([0, *cuts], [*cuts, len(texts)], strict=True)]
 
 
-TEMPLATE = [" ".join(f"w{place}" if place != hole else f"h{hole}" for place in range(12)) for hole in range(12)]
+TEMPLATE = [
+    " ".join(f"w{place}" if place != hole else f"h{hole}" for place in range(12))
+    for hole in range(12)
+]
 
 
 @given(corpora(), st.sampled_from([0.2, 0.5, 0.7, 1.0]), st.sampled_from([1, 2, 3, 256]))
 # a template group in which the bound binds in every batch
 @example([TEMPLATE[:4], TEMPLATE[4:5], TEMPLATE[5:]], 0.9, 2)
 @settings(max_examples=250, deadline=None)
-def test_batches_one_after_another_are_one_run(batches: list[list[str]], threshold: float, limit: int) -> None:
+def test_batches_one_after_another_are_one_run(
+    batches: list[list[str]], threshold: float, limit: int
+) -> None:
     index = Index(threshold, limit)
-    names = [[f"{number}-{row}" for row in range(len(texts))] for number, texts in enumerate(batches)]
+    names = [
+        [f"{number}-{row}" for row in range(len(texts))] for number, texts in enumerate(batches)
+    ]
     for own, texts in zip(names, batches, strict=True):
         index.add(own, texts)
-    flat, texts = [name for own in names for name in own], [text for batch in batches for text in batch]
+    flat, texts = (
+        [name for own in names for name in own],
+        [text for batch in batches for text in batch],
+    )
     kept, evidence, skipped = one_run(flat, texts, threshold, limit)
     assert index.names == kept
     assert {name: index.evidence[name] for name in evidence} == evidence
@@ -123,7 +164,9 @@ def test_batches_one_after_another_are_one_run(batches: list[list[str]], thresho
     for name in copies:  # of a kept document, or gone with the document they are a copy of
         stands, similarity, _ = index.evidence[name]
         one, other = (frozenset(shingles_of(text_of[n], CONFIG.ngrams)) for n in (name, stands))
-        assert text_of[name] == text_of[stands] or similarity == np.float32(jaccard_of(one, other)) >= np.float32(threshold)
+        assert text_of[name] == text_of[stands] or similarity == np.float32(
+            jaccard_of(one, other)
+        ) >= np.float32(threshold)
     assert set(kept) | set(index.evidence) == set(flat)
     assert not set(kept) & set(index.evidence)
 
@@ -134,7 +177,9 @@ def test_the_bound_binds_in_the_template_example() -> None:
 
 @given(corpora(), st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_segments_taken_back_leave_an_index_to_which_they_were_never_added(batches: list[list[str]], left: int) -> None:
+def test_segments_taken_back_leave_an_index_to_which_they_were_never_added(
+    batches: list[list[str]], left: int
+) -> None:
     index, never = Index(0.5, 256), Index(0.5, 256)
     for number, texts in enumerate(batches):
         names = [f"{number}-{row}" for row in range(len(texts))]
@@ -144,7 +189,10 @@ def test_segments_taken_back_leave_an_index_to_which_they_were_never_added(batch
     del index.segments[left:]
     kept = sum(len(segment) for segment in index.segments)
     del index.texts[kept:], index.names[kept:]
-    one, other = index.add(["new"] * bool(batches[0]), batches[0][:1]), never.add(["new"] * bool(batches[0]), batches[0][:1])
+    one, other = (
+        index.add(["new"] * bool(batches[0]), batches[0][:1]),
+        never.add(["new"] * bool(batches[0]), batches[0][:1]),
+    )
     assert one.reason.tolist() == other.reason.tolist()
     assert one.stands.tolist() == other.stands.tolist()
     assert index.names == never.names
@@ -177,9 +225,22 @@ def test_matches_are_all_kept_documents_alike_and_rows_are_not_compared_with_one
     old = shingle_sets(column([index.texts[number] for number in found.earlier]), CONFIG)
     table = matches(found, old, shingle_sets(column(asked), CONFIG, found.wanted), 0.5)
     sets = [frozenset(shingles_of(text, CONFIG.ngrams)) for text in [*index.texts, *asked]]
-    pairs = [(-np.float32(jaccard_of(sets[12 + row], sets[n])), n, row) for row in range(3) for n in range(12)]
-    expected = [(row, n, -similarity) for similarity, n, row in sorted(pairs, key=lambda pair: (pair[2], *pair[:2])) if -similarity >= 0.5]
-    assert list(zip(table["row"].tolist(), table["earlier"].tolist(), table["similarity"], strict=True)) == expected
+    pairs = [
+        (-np.float32(jaccard_of(sets[12 + row], sets[n])), n, row)
+        for row in range(3)
+        for n in range(12)
+    ]
+    expected = [
+        (row, n, -similarity)
+        for similarity, n, row in sorted(pairs, key=lambda pair: (pair[2], *pair[:2]))
+        if -similarity >= 0.5
+    ]
+    assert (
+        list(
+            zip(table["row"].tolist(), table["earlier"].tolist(), table["similarity"], strict=True)
+        )
+        == expected
+    )
     assert len(expected) > 2
     shared = (new.keys[:, None, :] == np.stack(index.segments[0].bands, 1)[None]).sum(axis=2)
     assert table["bands_hit"].tolist() == shared[table["row"], table["earlier"]].tolist()
@@ -189,16 +250,25 @@ def test_matches_are_all_kept_documents_alike_and_rows_are_not_compared_with_one
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=4), st.sets(st.integers(0, 60)), st.sampled_from([1, 2, 3, 1000])
+    st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=4),
+    st.sets(st.integers(0, 60)),
+    st.sampled_from([1, 2, 3, 1000]),
 )
 @settings(max_examples=200, deadline=None)
-def test_a_look_up_finds_the_first_rows_of_each_key_and_counts_all(columns: list[list[int]], wanted: set[int], limit: int) -> None:
+def test_a_look_up_finds_the_first_rows_of_each_key_and_counts_all(
+    columns: list[list[int]], wanted: set[int], limit: int
+) -> None:
     keys = np.array(sorted(wanted), np.uint64)
     flat = [value for values in columns for value in values]
-    places, rows, counts = key_table(keys).find([np.array(values, np.uint64) for values in columns], limit)
+    places, rows, counts = key_table(keys).find(
+        [np.array(values, np.uint64) for values in columns], limit
+    )
     assert counts.tolist() == [flat.count(int(key)) for key in keys]
     found = {int(key): rows[places == place].tolist() for place, key in enumerate(keys)}
-    assert found == {int(key): [row for row, value in enumerate(flat) if value == int(key)][:limit] for key in keys}
+    assert found == {
+        int(key): [row for row, value in enumerate(flat) if value == int(key)][:limit]
+        for key in keys
+    }
     assert (np.diff(rows) > 0).all()
 
 
@@ -210,9 +280,14 @@ def test_a_look_up_with_more_matches_than_room_loses_none() -> None:
     assert not places.any()
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20), st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3))))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20),
+    st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+)
 @settings(max_examples=200, deadline=None)
-def test_values_of_16_bytes_are_found_also_where_halves_meet(rows: list[tuple[int, int]], wanted: set[tuple[int, int]]) -> None:
+def test_values_of_16_bytes_are_found_also_where_halves_meet(
+    rows: list[tuple[int, int]], wanted: set[tuple[int, int]]
+) -> None:
     asked = np.array(sorted(wanted), np.uint64).reshape(-1, 2)
     columns = [np.array(part, np.uint64).reshape(-1, 2) for part in (rows[:7], rows[7:])]
     found = find16(columns, asked)
@@ -234,7 +309,10 @@ def test_bounds_out_of_range_and_equal_ids_are_refused() -> None:
     with pytest.raises(ValueError, match="same id"):
         find_candidates([], new_documents(["a", "a"], ["one", "two"]))
     with pytest.raises(ValueError, match="number of bands"):
-        find_candidates([Segment.kept_of(new, np.ones(1, bool))], new_documents(["b"], ["text"], MinHashConfig(bands=3)))
+        find_candidates(
+            [Segment.kept_of(new, np.ones(1, bool))],
+            new_documents(["b"], ["text"], MinHashConfig(bands=3)),
+        )
     two = new_documents(["a", "b"], TEMPLATE[:2])
     found = find_candidates([], two)
     assert found.wanted.all()

@@ -10,7 +10,11 @@ from dedup.lsh import Groups, candidate_groups, cluster_roots, cluster_sizes
 from dedup.runs import equal_runs
 
 key_tables = st.integers(1, 4).flatmap(
-    lambda bands: st.lists(st.tuples(st.booleans(), *[st.sampled_from([0, 1, 2, 2**64 - 1])] * bands), min_size=1, max_size=25)
+    lambda bands: st.lists(
+        st.tuples(st.booleans(), *[st.sampled_from([0, 1, 2, 2**64 - 1])] * bands),
+        min_size=1,
+        max_size=25,
+    )
 )
 
 
@@ -26,11 +30,15 @@ def test_groups_are_the_rows_that_share_a_key_in_a_band(rows: list[tuple[int, ..
     expected = []
     for band in range(keys.shape[1]):
         for key in sorted(set(keys[:, band].tolist())):
-            members = [row for row in range(len(keys)) if has_signature[row] and keys[row, band] == key]
+            members = [
+                row for row in range(len(keys)) if has_signature[row] and keys[row, band] == key
+            ]
             if len(members) > 1:
                 expected.append(members)
     assert [groups[g].tolist() for g in range(len(groups))] == expected
-    assert groups.candidates(len(rows)).tolist() == [any(row in members for members in expected) for row in range(len(rows))]
+    assert groups.candidates(len(rows)).tolist() == [
+        any(row in members for members in expected) for row in range(len(rows))
+    ]
 
 
 @given(key_tables)
@@ -40,7 +48,10 @@ def test_clusters_are_the_connected_components_of_scipy(rows: list[tuple[int, ..
     groups = candidate_groups(keys, has_signature)
     links = [(groups[g][0], member) for g in range(len(groups)) for member in groups[g][1:]]
     left, right = np.array(links, np.int64).reshape(-1, 2).T
-    _, labels = connected_components(coo_matrix((np.ones(len(left)), (left, right)), shape=(len(rows), len(rows))), directed=False)
+    _, labels = connected_components(
+        coo_matrix((np.ones(len(left)), (left, right)), shape=(len(rows), len(rows))),
+        directed=False,
+    )
     roots, sizes = cluster_roots(groups, len(rows)), cluster_sizes(groups, len(rows))
     for row in range(len(rows)):
         same = np.flatnonzero(labels == labels[row])
@@ -63,7 +74,9 @@ def test_no_rows_no_groups() -> None:
 
 
 def test_runs_of_one_are_left_out() -> None:
-    offsets, members = equal_runs(np.array([7, 3, 7, 5, 3, 7], np.uint64), np.array([10, 11, 12, 13, 14, 15]))
+    offsets, members = equal_runs(
+        np.array([7, 3, 7, 5, 3, 7], np.uint64), np.array([10, 11, 12, 13, 14, 15])
+    )
     assert (offsets.tolist(), members.tolist()) == ([0, 2, 5], [11, 14, 10, 12, 15])
     offsets, members = equal_runs(np.array([1, 2], np.uint64), np.array([0, 1]))
     assert (offsets.tolist(), members.tolist()) == ([0], [])

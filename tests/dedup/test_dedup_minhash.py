@@ -28,7 +28,9 @@ def pairs_at(similarity: float, pairs: int, union: int, seed: int) -> tuple[list
     return left, right
 
 
-@given(st.text(st.sampled_from("ab c中,\n"), max_size=60), st.integers(1, 6), st.integers(0, 2**64 - 1))
+@given(
+    st.text(st.sampled_from("ab c中,\n"), max_size=60), st.integers(1, 6), st.integers(0, 2**64 - 1)
+)
 @settings(max_examples=100, deadline=None)
 def test_signatures_are_those_of_the_plain_model(text: str, ngrams: int, seed: int) -> None:
     config = MinHashConfig(ngrams=ngrams, bands=3, rows=4, seed=seed)
@@ -44,11 +46,16 @@ def test_a_text_of_any_length_has_the_signature_of_all_its_shingles(words: int) 
 def test_case_punctuation_and_white_space_do_not_change_a_signature() -> None:
     one = "The Café's owner, at 12 Main Street, sells coffee. 中文也可以。"
     other = "the cafe s OWNER\tat 12 main--street\n\n\u201csells\u201d coffee 中 文 也 可 以"
-    assert band_keys(column([one]), CONFIG)[0].tolist() == band_keys(column([other]), CONFIG)[0].tolist()
+    assert (
+        band_keys(column([one]), CONFIG)[0].tolist()
+        == band_keys(column([other]), CONFIG)[0].tolist()
+    )
 
 
 def test_texts_shorter_than_a_shingle_have_no_signature() -> None:
-    keys, has_signature = band_keys(column(["a b c d e", "a b c d", "", "?!", "中文分词器"]), CONFIG)
+    keys, has_signature = band_keys(
+        column(["a b c d e", "a b c d", "", "?!", "中文分词器"]), CONFIG
+    )
     assert has_signature.tolist() == [True, False, False, False, True]
     assert keys.shape == (5, 14)
     assert not keys[~has_signature].any()
@@ -57,12 +64,19 @@ def test_texts_shorter_than_a_shingle_have_no_signature() -> None:
 
 def test_no_texts_give_no_keys() -> None:
     keys, has_signature = band_keys(column([]), CONFIG)
-    assert (keys.shape, has_signature.shape, signatures(column([]), CONFIG).shape) == ((0, 14), (0,), (0, 112))
+    assert (keys.shape, has_signature.shape, signatures(column([]), CONFIG).shape) == (
+        (0, 14),
+        (0,),
+        (0, 112),
+    )
 
 
 def test_a_slice_has_the_keys_of_its_rows() -> None:
     batch = column([f"one two three four five six {k} seven eight" for k in range(6)])
-    assert band_keys(batch.slice(2, 3), CONFIG)[0].tolist() == band_keys(batch, CONFIG)[0][2:5].tolist()
+    assert (
+        band_keys(batch.slice(2, 3), CONFIG)[0].tolist()
+        == band_keys(batch, CONFIG)[0][2:5].tolist()
+    )
 
 
 def test_bands_agree_exactly_where_their_rows_agree() -> None:
@@ -75,13 +89,17 @@ def test_bands_agree_exactly_where_their_rows_agree() -> None:
 
 
 def test_keys_of_different_bands_never_meet() -> None:
-    keys = band_keys(column(["x x x x x x x x", "a b c d e f g h"]), MinHashConfig(ngrams=1, bands=64, rows=1))[0]
+    keys = band_keys(
+        column(["x x x x x x x x", "a b c d e f g h"]), MinHashConfig(ngrams=1, bands=64, rows=1)
+    )[0]
     assert len(np.unique(keys)) == keys.size
 
 
 def test_the_seed_changes_the_functions() -> None:
     text = column(["a b c d e f g h i j"])
-    assert not (signatures(text, MinHashConfig(seed=1)) == signatures(text, MinHashConfig(seed=2))).any()
+    assert not (
+        signatures(text, MinHashConfig(seed=1)) == signatures(text, MinHashConfig(seed=2))
+    ).any()
 
 
 @pytest.mark.parametrize("similarity", [0.2, 0.5, 0.8, 0.95])
@@ -155,6 +173,12 @@ def test_a_wrong_parameter_is_named(field: str, arguments: dict[str, object]) ->
 
 
 def test_the_algorithm_names_all_that_decides_a_key() -> None:
-    variants = [MinHashConfig(), MinHashConfig(ngrams=4), MinHashConfig(bands=13), MinHashConfig(rows=7), MinHashConfig(seed=2)]
+    variants = [
+        MinHashConfig(),
+        MinHashConfig(ngrams=4),
+        MinHashConfig(bands=13),
+        MinHashConfig(rows=7),
+        MinHashConfig(seed=2),
+    ]
     assert len({config.algorithm for config in variants}) == len(variants)
     assert "unicode" in CONFIG.algorithm

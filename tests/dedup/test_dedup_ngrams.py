@@ -11,7 +11,9 @@ from dedup.ngrams import OVERLAP, SHORTEST, NgramIndex
 from dedup.words import BLOCK
 from tests.dedup.dedup_model import column, words_of
 
-sentences = st.lists(st.sampled_from(["one", "Two", "three,", "中", "文 "]), max_size=20).map(" ".join)
+sentences = st.lists(st.sampled_from(["one", "Two", "three,", "中", "文 "]), max_size=20).map(
+    " ".join
+)
 
 
 def item_ngrams_of(item: str, ngrams: int) -> set[tuple[str, ...]]:
@@ -21,22 +23,42 @@ def item_ngrams_of(item: str, ngrams: int) -> set[tuple[str, ...]]:
     return {tuple(words[k : k + ngrams]) for k in range(len(words) - ngrams + 1)}
 
 
-def overlap_of(text: str, items: list[str], ngrams: int, max_document_frequency: int) -> dict[str, object]:
+def overlap_of(
+    text: str, items: list[str], ngrams: int, max_document_frequency: int
+) -> dict[str, object]:
     """One row of the overlap, in plain Python."""
     of_items = [item_ngrams_of(item, ngrams) for item in items]
     every = [gram for grams in of_items for gram in grams]
-    of_items = [{gram for gram in grams if every.count(gram) <= max_document_frequency} for grams in of_items]
+    of_items = [
+        {gram for gram in grams if every.count(gram) <= max_document_frequency}
+        for grams in of_items
+    ]
     indexed = set().union(*of_items)
     words = words_of(text)
-    places = {tuple(words[k : k + length]): k for length in range(SHORTEST, ngrams + 1) for k in reversed(range(len(words) - length + 1))}
+    places = {
+        tuple(words[k : k + length]): k
+        for length in range(SHORTEST, ngrams + 1)
+        for k in reversed(range(len(words) - length + 1))
+    }
     found = indexed & places.keys()
     if not found:
-        return {"matched": 0, "item": -1, "fraction": 0.0, "fullest_item": -1, "fullest_fraction": 0.0, "first_offset": -1}
+        return {
+            "matched": 0,
+            "item": -1,
+            "fraction": 0.0,
+            "fullest_item": -1,
+            "fullest_fraction": 0.0,
+            "first_offset": -1,
+        }
     hits = [len(grams & found) for grams in of_items]
     shares = [hit / len(grams) if grams else 0.0 for hit, grams in zip(hits, of_items, strict=True)]
     first = min(places[gram] for gram in found)
     raw = text.encode()
-    starts = [k for k in range(len(raw)) if raw[k] & 0xC0 != 0x80 and len(words_of(raw[k:].decode())) == len(words) - first]
+    starts = [
+        k
+        for k in range(len(raw))
+        if raw[k] & 0xC0 != 0x80 and len(words_of(raw[k:].decode())) == len(words) - first
+    ]
     offset = max(start for start in starts if words_of(raw[start:].decode()) == words[first:])
     return {
         "matched": len(found),
@@ -48,14 +70,26 @@ def overlap_of(text: str, items: list[str], ngrams: int, max_document_frequency:
     }
 
 
-@given(st.lists(sentences, max_size=5), st.lists(sentences, max_size=3), st.sampled_from([8, 9, 13]), st.integers(1, 3), st.data())
+@given(
+    st.lists(sentences, max_size=5),
+    st.lists(sentences, max_size=3),
+    st.sampled_from([8, 9, 13]),
+    st.integers(1, 3),
+    st.data(),
+)
 @settings(max_examples=200, deadline=None)
 def test_overlaps_are_those_of_the_plain_model(
-    items: list[str], texts: list[str], ngrams: int, max_document_frequency: int, data: st.DataObject
+    items: list[str],
+    texts: list[str],
+    ngrams: int,
+    max_document_frequency: int,
+    data: st.DataObject,
 ) -> None:
     texts = [text + " " + data.draw(st.sampled_from(["", *items])) for text in texts]
     index = NgramIndex.build(column(items), ngrams, max_document_frequency)
-    assert index.overlap(column(texts)).to_pylist() == [overlap_of(text, items, ngrams, max_document_frequency) for text in texts]
+    assert index.overlap(column(texts)).to_pylist() == [
+        overlap_of(text, items, ngrams, max_document_frequency) for text in texts
+    ]
 
 
 QUESTION = "A train leaves the station at noon and travels sixty miles per hour; how far does it go by four o'clock in the afternoon?"
@@ -63,9 +97,18 @@ QUESTION = "A train leaves the station at noon and travels sixty miles per hour;
 
 def test_a_copied_question_is_found_whatever_its_case_and_punctuation() -> None:
     index = NgramIndex.build(column(["Unrelated words " * 10, QUESTION]))
-    text = "Blog post.\n\n" + QUESTION.upper().replace(" ", "  ").replace(";", " --") + "\n\nThanks for reading"
+    text = (
+        "Blog post.\n\n"
+        + QUESTION.upper().replace(" ", "  ").replace(";", " --")
+        + "\n\nThanks for reading"
+    )
     row = index.overlap(column([text])).to_pylist()[0]
-    assert (row["item"], row["fraction"], row["fullest_item"], row["fullest_fraction"]) == (1, 1.0, 1, 1.0)
+    assert (row["item"], row["fraction"], row["fullest_item"], row["fullest_fraction"]) == (
+        1,
+        1.0,
+        1,
+        1.0,
+    )
     assert row["matched"] == len(words_of(QUESTION)) - 12
     assert text[row["first_offset"] :].startswith("A  TRAIN")
 
@@ -81,7 +124,11 @@ def test_short_items_count_as_a_whole_from_eight_words_on() -> None:
     items = ["a b c d e f g h", "i j k l m n o", "p q r s t u v w x y z 1"]
     index = NgramIndex.build(column(items))
     assert index.item_ngrams.tolist() == [1, 0, 1]
-    rows = index.overlap(column(["x a b c d e f g h x", "a b c d e f g", "i j k l m n o", "0 p q r s t u v w x y z 1"])).to_pylist()
+    rows = index.overlap(
+        column(
+            ["x a b c d e f g h x", "a b c d e f g", "i j k l m n o", "0 p q r s t u v w x y z 1"]
+        )
+    ).to_pylist()
     assert [row["item"] for row in rows] == [0, -1, -1, 2]
     assert [row["first_offset"] for row in rows] == [2, -1, -1, 2]
 
@@ -92,7 +139,12 @@ def test_the_wording_of_the_form_is_left_out() -> None:
     index = NgramIndex.build(column(items), max_document_frequency=3)
     assert index.overlap(column([form]))["matched"].to_pylist() == [0]
     assert index.overlap(column([items[2]])).to_pylist()[0]["fraction"] == 1.0
-    assert NgramIndex.build(column(items), max_document_frequency=4).overlap(column([form]))["matched"].to_pylist()[0] > 0
+    assert (
+        NgramIndex.build(column(items), max_document_frequency=4)
+        .overlap(column([form]))["matched"]
+        .to_pylist()[0]
+        > 0
+    )
 
 
 def test_a_short_item_beside_a_passage_of_a_long_one_is_named_as_the_fullest() -> None:
@@ -107,7 +159,11 @@ def test_a_short_item_beside_a_passage_of_a_long_one_is_named_as_the_fullest() -
 def test_a_hit_across_the_blocks_of_a_long_text_is_found_at_its_place(before: int) -> None:
     item = " ".join(f"w{k}" for k in range(20))
     filler = "é " * before
-    row = NgramIndex.build(column([item])).overlap(column([filler + item + " tail" * 50])).to_pylist()[0]
+    row = (
+        NgramIndex.build(column([item]))
+        .overlap(column([filler + item + " tail" * 50]))
+        .to_pylist()[0]
+    )
     assert (row["matched"], row["fraction"], row["first_offset"]) == (8, 1.0, len(filler.encode()))
 
 
@@ -154,7 +210,11 @@ def test_arrays_of_something_else_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("field", "arguments"),
-    [("ngrams", {"ngrams": 7}), ("ngrams", {"ngrams": 257}), ("max_document_frequency", {"max_document_frequency": 0})],
+    [
+        ("ngrams", {"ngrams": 7}),
+        ("ngrams", {"ngrams": 257}),
+        ("max_document_frequency", {"max_document_frequency": 0}),
+    ],
 )
 def test_a_wrong_parameter_is_named(field: str, arguments: dict[str, int]) -> None:
     with pytest.raises(UserError) as caught:
@@ -163,6 +223,9 @@ def test_a_wrong_parameter_is_named(field: str, arguments: dict[str, int]) -> No
 
 
 def test_the_algorithm_names_what_decides_an_overlap() -> None:
-    one, other = NgramIndex.build(column([QUESTION])).algorithm, NgramIndex.build(column([QUESTION]), ngrams=9).algorithm
+    one, other = (
+        NgramIndex.build(column([QUESTION])).algorithm,
+        NgramIndex.build(column([QUESTION]), ngrams=9).algorithm,
+    )
     assert one != other
     assert "unicode" in one

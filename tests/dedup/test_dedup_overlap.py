@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.overlap import ShingleSample, contained, merged, sample_limit, sample_of, sampled_shingles
+from dedup.overlap import (
+    ShingleSample,
+    contained,
+    merged,
+    sample_limit,
+    sample_of,
+    sampled_shingles,
+)
 from tests.dedup.dedup_model import column, shingles_of
 
 texts = st.lists(st.text(st.sampled_from("ab é字.\n"), max_size=60), max_size=5)
@@ -15,10 +22,14 @@ texts = st.lists(st.text(st.sampled_from("ab é字.\n"), max_size=60), max_size=
 
 @given(texts, st.integers(1, 3), st.sampled_from([1, 2, 3, 16]))
 @settings(max_examples=200, deadline=None)
-def test_samples_are_the_shingles_of_the_model_below_the_limit(found: list[str], ngrams: int, scale: int) -> None:
+def test_samples_are_the_shingles_of_the_model_below_the_limit(
+    found: list[str], ngrams: int, scale: int
+) -> None:
     offsets, hashes = sampled_shingles(column(found), ngrams, scale)
     for row, text in enumerate(found):
-        expected = sorted({shingle for shingle in shingles_of(text, ngrams) if shingle < 2**64 // scale})
+        expected = sorted(
+            {shingle for shingle in shingles_of(text, ngrams) if shingle < 2**64 // scale}
+        )
         assert hashes[offsets[row] : offsets[row + 1]].tolist() == expected
 
 
@@ -28,15 +39,22 @@ def test_long_and_many_texts_have_room() -> None:
     offsets, hashes = sampled_shingles(column(found), 2, 1)
     assert np.diff(offsets).tolist() == [4000, 1, 4000]
     assert hashes[:4000].tolist() == sorted(set(shingles_of(long, 2)))
-    assert (np.diff(sampled_shingles(column(found * 50), 2, 7)[0]).reshape(-1, 3) == np.diff(sampled_shingles(column(found), 2, 7)[0])).all()
+    assert (
+        np.diff(sampled_shingles(column(found * 50), 2, 7)[0]).reshape(-1, 3)
+        == np.diff(sampled_shingles(column(found), 2, 7)[0])
+    ).all()
 
 
 values = st.lists(st.integers(0, 2**64 - 1), max_size=40)
 
 
-@given(st.lists(values, min_size=1, max_size=4), st.integers(1, 12), st.randoms(use_true_random=False))
+@given(
+    st.lists(values, min_size=1, max_size=4), st.integers(1, 12), st.randoms(use_true_random=False)
+)
 @settings(max_examples=300, deadline=None)
-def test_merging_comes_to_the_sample_of_everything_in_any_order(parts: list[list[int]], most: int, random: object) -> None:
+def test_merging_comes_to_the_sample_of_everything_in_any_order(
+    parts: list[list[int]], most: int, random: object
+) -> None:
     limit = sample_limit(2)
     whole = sample_of(np.array([value for part in parts for value in part], np.uint64), limit, most)
     samples = [sample_of(np.array(part, np.uint64), limit, most) for part in parts]
@@ -54,7 +72,9 @@ def test_merging_comes_to_the_sample_of_everything_in_any_order(parts: list[list
 @settings(max_examples=200, deadline=None)
 def test_of_all_hashes_the_share_is_exact(one: list[int], other: list[int]) -> None:
     whole = 1 << 64
-    share = contained(sample_of(np.array(one, np.uint64), whole), sample_of(np.array(other, np.uint64), whole))
+    share = contained(
+        sample_of(np.array(one, np.uint64), whole), sample_of(np.array(other, np.uint64), whole)
+    )
     assert (share.hits, share.trials) == (len(set(one) & set(other)), len(set(one)))
 
 
@@ -64,8 +84,13 @@ def test_estimates_are_near_the_truth_and_the_interval_holds_it_as_often_as_it_s
     inside, sizes, shares = 0, [], []
     for _ in range(120):
         large = random.integers(0, 2**64, 100_000, np.uint64, endpoint=False)
-        small = np.concatenate([large[:60], random.integers(0, 2**64, 1940, np.uint64, endpoint=False)])
-        one, other = sample_of(small, sample_limit(4)), sample_of(large, sample_limit(4), most=10_000)
+        small = np.concatenate(
+            [large[:60], random.integers(0, 2**64, 1940, np.uint64, endpoint=False)]
+        )
+        one, other = (
+            sample_of(small, sample_limit(4)),
+            sample_of(large, sample_limit(4), most=10_000),
+        )
         assert other.limit < one.limit
         share = contained(one, other)
         inside += int(share.low <= 0.03 <= share.high)
@@ -79,6 +104,9 @@ def test_estimates_are_near_the_truth_and_the_interval_holds_it_as_often_as_it_s
 
 
 def test_an_empty_source_is_in_no_other() -> None:
-    empty, full = ShingleSample(np.empty(0, np.uint64), 1 << 64), ShingleSample(np.array([5], np.uint64), 1 << 64)
+    empty, full = (
+        ShingleSample(np.empty(0, np.uint64), 1 << 64),
+        ShingleSample(np.array([5], np.uint64), 1 << 64),
+    )
     assert contained(empty, full).value is None
     assert contained(full, empty).value == 0.0

@@ -26,19 +26,28 @@ from tests.dedup.dedup_model import column, jaccard_of, words_of
 
 def sets_of(sets: list[frozenset[int]]) -> ShingleSets:
     offsets = np.cumsum([0, *[len(values) for values in sets]])
-    return ShingleSets(offsets.astype(np.int64), np.array([v for values in sets for v in sorted(values)], np.uint64))
+    return ShingleSets(
+        offsets.astype(np.int64),
+        np.array([v for values in sets for v in sorted(values)], np.uint64),
+    )
 
 
 few = st.frozensets(st.integers(0, 12).map(lambda number: number * 0x1555555555555555), max_size=12)
 
 
-@given(st.lists(few, max_size=12), st.lists(few, max_size=12), st.sampled_from([0.05, 1 / 3, 0.5, 0.6, 2 / 3, 0.7, 0.75, 1.0]))
+@given(
+    st.lists(few, max_size=12),
+    st.lists(few, max_size=12),
+    st.sampled_from([0.05, 1 / 3, 0.5, 0.6, 2 / 3, 0.7, 0.75, 1.0]),
+)
 @settings(max_examples=500, deadline=None)
 def test_the_join_finds_the_pairs_that_comparing_all_finds(
     sample: list[frozenset[int]], probes: list[frozenset[int]], threshold: float
 ) -> None:
     pairs = similar_pairs(sample_index(sets_of(sample), threshold), sets_of(probes))
-    found = list(zip(pairs.probe.tolist(), pairs.sample.tolist(), pairs.similarity.tolist(), strict=True))
+    found = list(
+        zip(pairs.probe.tolist(), pairs.sample.tolist(), pairs.similarity.tolist(), strict=True)
+    )
     similar = [
         (p, s, np.float32(jaccard_of(one, other)).item())
         for p, one in enumerate(probes)
@@ -117,7 +126,9 @@ def test_plain_shingles_are_runs_of_the_words_of_the_model(text: str, ngrams: in
 @settings(max_examples=200, deadline=None)
 def test_both_implementations_agree_on_the_similarity(one: str, other: str) -> None:
     sets = shingle_sets(column([one, other]), 2)
-    assert plain_jaccard(one, other, 2) == jaccard_of(frozenset(sets[0].tolist()), frozenset(sets[1].tolist()))
+    assert plain_jaccard(one, other, 2) == jaccard_of(
+        frozenset(sets[0].tolist()), frozenset(sets[1].tolist())
+    )
 
 
 def test_confirmations_count_pairs_that_reach_the_threshold() -> None:

@@ -28,9 +28,15 @@ Corpus = tuple[list[str], list[int]]
 @st.composite
 def corpora(draw: st.DrawFn) -> Corpus:
     """A few texts put together from shared passages, few words and several separators, with their ranks."""
-    word = st.sampled_from(draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5, unique=True)))
-    gap = st.sampled_from(draw(st.lists(st.sampled_from(GAPS), min_size=1, max_size=3, unique=True)))
-    passage = st.lists(st.tuples(word, gap), max_size=14).map(lambda pairs: "".join(word + gap for word, gap in pairs))
+    word = st.sampled_from(
+        draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5, unique=True))
+    )
+    gap = st.sampled_from(
+        draw(st.lists(st.sampled_from(GAPS), min_size=1, max_size=3, unique=True))
+    )
+    passage = st.lists(st.tuples(word, gap), max_size=14).map(
+        lambda pairs: "".join(word + gap for word, gap in pairs)
+    )
     shared = draw(st.lists(passage, min_size=1, max_size=3))
     text = st.lists(st.one_of(st.sampled_from(shared), passage), max_size=6).map("".join)
     texts = draw(st.lists(text, min_size=1, max_size=5))
@@ -42,11 +48,21 @@ def spans_of(texts: Sequence[str], priority: Sequence[int], length: int = LENGTH
 
 
 def rows_of(spans: Spans) -> list[tuple[int, ...]]:
-    return list(zip(*(values.tolist() for values in (spans.row, spans.start, spans.end, spans.kept_row, spans.kept_start)), strict=True))
+    return list(
+        zip(
+            *(
+                values.tolist()
+                for values in (spans.row, spans.start, spans.end, spans.kept_row, spans.kept_start)
+            ),
+            strict=True,
+        )
+    )
 
 
 @given(st.lists(st.text("ab é中한\u0301\u200b\n,.１ßﬁ", max_size=30), max_size=4))
-def test_words_lie_where_the_plain_model_says_and_are_as_many_as_folded_ones(texts: list[str]) -> None:
+def test_words_lie_where_the_plain_model_says_and_are_as_many_as_folded_ones(
+    texts: list[str],
+) -> None:
     offsets, _ = word_hashes(column(texts))
     for text, folded in zip(texts, np.diff(offsets).tolist(), strict=True):
         raw = np.frombuffer(text.encode(), np.uint8)
@@ -55,7 +71,9 @@ def test_words_lie_where_the_plain_model_says_and_are_as_many_as_folded_ones(tex
         starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
         bare, full = np.empty(room, np.uint64), np.empty(room, np.uint64)
         found = scan_exact(raw, 0, len(raw), character_table(), starts, ends, bare, full)
-        assert list(zip(starts[:found].tolist(), ends[:found].tolist(), strict=True)) == placed_words(text)
+        assert list(
+            zip(starts[:found].tolist(), ends[:found].tolist(), strict=True)
+        ) == placed_words(text)
         assert found == folded
         own = [text.encode()[start:end] for start, end in placed_words(text)]
         assert len(set(own)) == len(set(bare[:found].tolist()))
@@ -88,7 +106,9 @@ def test_every_word_that_goes_leads_to_an_equal_word_that_stays(corpus: Corpus) 
     for row, word in gone:
         start, end = places[row][word]
         here, place = row, start
-        while covering := [span for span in spans if span[0] == here and span[1] <= place < span[2]]:
+        while covering := [
+            span for span in spans if span[0] == here and span[1] <= place < span[2]
+        ]:
             here, place = covering[0][3], covering[0][4] + place - covering[0][1]
         assert raw[here][place : place + end - start] == raw[row][start:end]
 
@@ -114,12 +134,17 @@ def test_the_order_of_rows_changes_nothing(corpus: Corpus, random: object) -> No
     order = list(range(len(texts)))
     random.shuffle(order)  # type: ignore[attr-defined]
     moved = spans_of([texts[row] for row in order], [priority[row] for row in order])
-    back = [(order[row], start, end, order[kept], kept_start) for row, start, end, kept, kept_start in rows_of(moved)]
+    back = [
+        (order[row], start, end, order[kept], kept_start)
+        for row, start, end, kept, kept_start in rows_of(moved)
+    ]
     assert sorted(back) == sorted(rows_of(spans_of(texts, priority)))
 
 
 @given(corpora(), st.integers(1, 3), st.integers(1, 4))
-def test_work_divided_by_texts_and_by_hash_finds_the_same(corpus: Corpus, parts: int, shares: int) -> None:
+def test_work_divided_by_texts_and_by_hash_finds_the_same(
+    corpus: Corpus, parts: int, shares: int
+) -> None:
     texts, priority = corpus
     bounds = np.linspace(0, len(texts), parts + 1).astype(int)
     chunks = [column(texts[first:last]) for first, last in zip(bounds, bounds[1:], strict=False)]
@@ -128,14 +153,20 @@ def test_work_divided_by_texts_and_by_hash_finds_the_same(corpus: Corpus, parts:
     for share in range(shares):
         inside = [np.flatnonzero(hashes % np.uint64(shares) == share) for hashes in found]
         twice = np.split(
-            repeated(np.concatenate([hashes[rows] for hashes, rows in zip(found, inside, strict=True)])),
+            repeated(
+                np.concatenate([hashes[rows] for hashes, rows in zip(found, inside, strict=True)])
+            ),
             np.cumsum([len(rows) for rows in inside])[:-1],
         )
         for flag, rows, marks in zip(flags, inside, twice, strict=True):
             flag[rows] = marks
     own = [windows(chunk, LENGTH, flag) for chunk, flag in zip(chunks, flags, strict=True)]
     whole = concatenated(
-        Occurrences, [Occurrences(w.key, w.row + int(first), w.start, w.end) for w, first in zip(own, bounds, strict=False)]
+        Occurrences,
+        [
+            Occurrences(w.key, w.row + int(first), w.start, w.end)
+            for w, first in zip(own, bounds, strict=False)
+        ],
     )
     ranks = np.array(priority, np.int64)
     proposed = []
@@ -144,9 +175,9 @@ def test_work_divided_by_texts_and_by_hash_finds_the_same(corpus: Corpus, parts:
         proposed.append(repeating(part, ranks[part.row]))
     spans = join_runs(concatenated(Spans, proposed))
     everything = column(texts)
-    assert rows_of(verified(everything, spans, ends_with_separators(everything, spans.row, spans.end))) == rows_of(
-        spans_of(texts, priority)
-    )
+    assert rows_of(
+        verified(everything, spans, ends_with_separators(everything, spans.row, spans.end))
+    ) == rows_of(spans_of(texts, priority))
 
 
 @given(corpora(), st.data())
@@ -154,28 +185,53 @@ def test_equal_keys_alone_cut_nothing(corpus: Corpus, data: st.DataObject) -> No
     """Proposals as a hash that always collides would make them: only true copies pass."""
     texts, _ = corpus
     raw = [text.encode() for text in texts]
-    places = [(row, start, words[-1][1]) for row, text in enumerate(texts) if (words := placed_words(text)) for start, _ in words]
+    places = [
+        (row, start, words[-1][1])
+        for row, text in enumerate(texts)
+        if (words := placed_words(text))
+        for start, _ in words
+    ]
     if not places:
         return
-    pairs = data.draw(st.lists(st.tuples(st.sampled_from(places), st.sampled_from(places)), max_size=10))
-    claims = [(row, start, end, kept, kept_start) for (row, start, end), (kept, kept_start, _) in pairs]
+    pairs = data.draw(
+        st.lists(st.tuples(st.sampled_from(places), st.sampled_from(places)), max_size=10)
+    )
+    claims = [
+        (row, start, end, kept, kept_start) for (row, start, end), (kept, kept_start, _) in pairs
+    ]
     spans = Spans(*(np.array([claim[k] for claim in claims], np.int64) for k in range(5)))
     passed = rows_of(verified(column(texts), spans, spans.end))
-    true = [claim for claim in claims if raw[claim[0]][claim[1] : claim[2]] == raw[claim[3]][claim[4] :][: claim[2] - claim[1]]]
-    assert all(raw[row][start:end] == raw[kept][at : at + end - start] for row, start, end, kept, at in passed)
+    true = [
+        claim
+        for claim in claims
+        if raw[claim[0]][claim[1] : claim[2]] == raw[claim[3]][claim[4] :][: claim[2] - claim[1]]
+    ]
+    assert all(
+        raw[row][start:end] == raw[kept][at : at + end - start]
+        for row, start, end, kept, at in passed
+    )
     assert {(row, place) for row, start, end, *_ in true for place in range(start, end)} == {
         (row, place) for row, start, end, *_ in passed for place in range(start, end)
     }
 
 
 @given(corpora(), st.data())
-def test_cutting_takes_out_the_stretches_and_nothing_else(corpus: Corpus, data: st.DataObject) -> None:
+def test_cutting_takes_out_the_stretches_and_nothing_else(
+    corpus: Corpus, data: st.DataObject
+) -> None:
     texts = corpus[0]
     taken = [set() for _ in texts]
     stretches = []
     for row, text in enumerate(texts):
         places = [len(text[:k].encode()) for k in range(len(text) + 1)]
-        for first, last in sorted(data.draw(st.lists(st.tuples(st.sampled_from(places), st.sampled_from(places)).map(sorted), max_size=4))):
+        for first, last in sorted(
+            data.draw(
+                st.lists(
+                    st.tuples(st.sampled_from(places), st.sampled_from(places)).map(sorted),
+                    max_size=4,
+                )
+            )
+        ):
             stretches.append((row, first, last))
             taken[row] |= set(range(first, last))
     columns = [np.array([stretch[k] for stretch in stretches], np.int64) for k in range(3)]
@@ -194,26 +250,38 @@ HAN = [chr(0x4E00 + number) for number in range(4000)]
 
 @pytest.mark.parametrize(("words", "gap"), [(LATIN, " "), (HAN, "")])
 @pytest.mark.parametrize("length", [50, 51, 77, 128, 250, 500])
-def test_a_planted_span_is_found_whole_and_cut_once(words: list[str], gap: str, length: int) -> None:
+def test_a_planted_span_is_found_whole_and_cut_once(
+    words: list[str], gap: str, length: int
+) -> None:
     random = np.random.default_rng(length)
 
     def passage(count: int) -> str:
         return gap.join(random.choice(words, count)) + gap
 
     planted = passage(length)
-    texts = [passage(300) + planted + passage(200), passage(40), planted + passage(90), passage(70) + planted]
+    texts = [
+        passage(300) + planted + passage(200),
+        passage(40),
+        planted + passage(90),
+        passage(70) + planted,
+    ]
     spans = spans_of(texts, [2, 0, 1, 3], 50)
     assert spans.row.tolist() == [0, 3]
     assert spans.kept_row.tolist() == [2, 2]
     rest, _ = cut(column(texts), spans.row, spans.start, spans.end)
-    assert rest.to_pylist() == [text if row in (1, 2) else text.replace(planted, "") for row, text in enumerate(texts)]
+    assert rest.to_pylist() == [
+        text if row in (1, 2) else text.replace(planted, "") for row, text in enumerate(texts)
+    ]
 
 
 @pytest.mark.parametrize(("words", "gap"), [(LATIN, " "), (HAN, "")])
 def test_below_the_threshold_nothing_is_cut(words: list[str], gap: str) -> None:
     random = np.random.default_rng(5)
     planted = gap.join(random.choice(words, 49)) + gap
-    texts = [gap.join(random.choice(words, 80)) + gap + planted + gap.join(random.choice(words, 80)) for _ in range(5)]
+    texts = [
+        gap.join(random.choice(words, 80)) + gap + planted + gap.join(random.choice(words, 80))
+        for _ in range(5)
+    ]
     assert len(spans_of(texts, range(5), 50)) == 0
 
 
@@ -241,7 +309,10 @@ def test_two_passages_with_one_different_character_between_them_are_two_spans() 
     words = [f"x{number}" for number in range(40)]
     texts = [" ".join(words), " ".join(words[:20]) + "+" + " ".join(words[20:])]
     behind = len(" ".join(words[:20]))
-    assert rows_of(spans_of(texts, [0, 1], 20)) == [(1, 0, behind, 0, 0), (1, behind + 1, len(texts[0]), 0, behind + 1)]
+    assert rows_of(spans_of(texts, [0, 1], 20)) == [
+        (1, 0, behind, 0, 0),
+        (1, behind + 1, len(texts[0]), 0, behind + 1),
+    ]
 
 
 def test_what_a_span_takes_with_it_ends_with_a_whole_character() -> None:

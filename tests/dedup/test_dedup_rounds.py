@@ -21,30 +21,58 @@ def in_rounds(case: Case, first: int, pieces: int) -> Verdict:
     settled = []
     for start, end in blocks(len(cluster), first, largest=3 * first):
         cuts = np.linspace(start, end, pieces + 1).astype(int).tolist()
-        parts = [matches_before(cluster, kept, start, (one, other), bounds) for one, other in zip(cuts, cuts[1:], strict=False)]
+        parts = [
+            matches_before(cluster, kept, start, (one, other), bounds)
+            for one, other in zip(cuts, cuts[1:], strict=False)
+        ]
         matches = joined(parts)
         settled.append(settle_block(cluster, kept, start, (start, end), matches, bounds))
         kept[settled[-1].row] = False
-    columns = [np.concatenate([getattr(part, name) for part in settled]) for name in ("row", "kept_row", "similarity", "bands_hit")]
-    counts = [sum(getattr(part, name) for part in settled) for name in ("compared", "skipped", "bounded")]
+    columns = [
+        np.concatenate([getattr(part, name) for part in settled])
+        for name in ("row", "kept_row", "similarity", "bands_hit")
+    ]
+    counts = [
+        sum(getattr(part, name) for part in settled) for name in ("compared", "skipped", "bounded")
+    ]
     return Verdict(kept, *columns, np.zeros(0, np.int64), *counts, 0)
 
 
 @given(cases(), st.integers(1, 4), st.integers(1, 3))
 @settings(max_examples=400, deadline=None)
 def test_rounds_decide_as_the_one_loop(case: Case, first: int, pieces: int) -> None:
-    ordered = Case(list(range(len(case.sets))), case.groups, case.sets, case.threshold, case.limit, case.measure)
-    one = greedy_keep(np.arange(len(case.sets)), groups_of(case.groups), sets_of(case.sets), case.threshold, case.limit, case.measure)
+    ordered = Case(
+        list(range(len(case.sets))),
+        case.groups,
+        case.sets,
+        case.threshold,
+        case.limit,
+        case.measure,
+    )
+    one = greedy_keep(
+        np.arange(len(case.sets)),
+        groups_of(case.groups),
+        sets_of(case.sets),
+        case.threshold,
+        case.limit,
+        case.measure,
+    )
     other = in_rounds(ordered, first, pieces)
     for name in ("kept", "document", "kept_document", "similarity", "bands_hit"):
         assert getattr(other, name).tolist() == getattr(one, name).tolist(), name
-    assert (other.compared, other.skipped, other.bounded) == (one.compared, one.skipped, one.bounded)
+    assert (other.compared, other.skipped, other.bounded) == (
+        one.compared,
+        one.skipped,
+        one.bounded,
+    )
 
 
 @pytest.mark.parametrize("limit", [8, 1 << 20])
 def test_a_large_template_with_copies_in_it(limit: int) -> None:
     rng = np.random.default_rng(limit)
-    own = [frozenset(rng.integers(100 + 1000 * k, 1100 + 1000 * k, 30).tolist()) for k in range(900)]
+    own = [
+        frozenset(rng.integers(100 + 1000 * k, 1100 + 1000 * k, 30).tolist()) for k in range(900)
+    ]
     sets = [frozenset(range(40)) | values for values in own]
     for copy in rng.integers(100, 900, 150):
         sets[copy] = sets[int(rng.integers(0, copy))]
@@ -55,7 +83,11 @@ def test_a_large_template_with_copies_in_it(limit: int) -> None:
     assert other.document.tolist() == one.document.tolist()
     assert len(one.document) > (50 if limit > 8 else 0)
     assert other.kept_document.tolist() == one.kept_document.tolist()
-    assert (other.compared, other.skipped, other.bounded) == (one.compared, one.skipped, one.bounded)
+    assert (other.compared, other.skipped, other.bounded) == (
+        one.compared,
+        one.skipped,
+        one.bounded,
+    )
 
 
 def test_blocks_double_and_cover_all_rows() -> None:

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from dedup.same_words import same_words_hashes
 from tests.dedup.dedup_model import column, words_of
 
-texts = st.lists(st.text(st.sampled_from("abAÀé ,.字語한ß1ـ\n️\U00020000\U0001f600"), max_size=8), max_size=14)
+texts = st.lists(
+    st.text(st.sampled_from("abAÀé ,.字語한ß1ـ\n️\U00020000\U0001f600"), max_size=8), max_size=14
+)
 
 
 @given(texts)
@@ -27,7 +29,16 @@ def test_hashes_are_equal_where_the_words_of_the_model_are(found: list[str]) -> 
 def test_long_texts_hash_beyond_one_block_and_order_counts() -> None:
     words = [f"w{number}" for number in range(9000)]
     swapped = [*words[:-2], words[-1], words[-2]]
-    hashes, _ = same_words_hashes(column([" ".join(words), "  ".join(words).upper() + "!", " ".join(swapped), " ".join(words[:-1])]))
+    hashes, _ = same_words_hashes(
+        column(
+            [
+                " ".join(words),
+                "  ".join(words).upper() + "!",
+                " ".join(swapped),
+                " ".join(words[:-1]),
+            ]
+        )
+    )
     assert (hashes[0] == hashes[1]).all()
     assert len({tuple(row) for row in hashes.tolist()}) == 3
 

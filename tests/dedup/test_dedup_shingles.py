@@ -17,7 +17,9 @@ texts = st.text(st.sampled_from("abc ,中\n"), max_size=80)
 @settings(max_examples=150, deadline=None)
 def test_sets_are_those_of_the_plain_model(batch: list[str], ngrams: int) -> None:
     sets = shingle_sets(column(batch), ngrams)
-    assert [sets[k].tolist() for k in range(len(sets))] == [sorted(set(shingles_of(text, ngrams))) for text in batch]
+    assert [sets[k].tolist() for k in range(len(sets))] == [
+        sorted(set(shingles_of(text, ngrams))) for text in batch
+    ]
 
 
 @pytest.mark.parametrize("ngrams", [1, 5, 256])
@@ -52,7 +54,11 @@ def test_the_order_of_words_counts() -> None:
 
 
 @given(
-    arrays.arrays(np.uint64, st.integers(0, 300), elements=st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**64 - 1])))
+    arrays.arrays(
+        np.uint64,
+        st.integers(0, 300),
+        elements=st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**64 - 1])),
+    )
 )
 @settings(deadline=None)
 def test_radix_sort_sorts_a_slice_and_nothing_else(keys: np.ndarray) -> None:
@@ -65,7 +71,11 @@ def test_radix_sort_sorts_a_slice_and_nothing_else(keys: np.ndarray) -> None:
 
 def test_splitmix64_gives_the_published_sequence() -> None:
     # The first outputs for the seed 1234567, as the generator's authors and Rosetta Code publish them.
-    assert splitmix64(1234567, 3).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert splitmix64(1234567, 3).tolist() == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
 
 
 def test_constants_of_longer_shingles_extend_those_of_shorter_ones() -> None:

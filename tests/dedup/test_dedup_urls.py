@@ -10,12 +10,27 @@ from hypothesis import strategies as st
 from dedup.urls import normal_url, url_hashes
 
 SAME = [  # RFC 3986, 6.2.2, 6.2.3 and 6.2.4, and crawlers' usage
-    ("http://example.com", "HTTP://EXAMPLE.com:80/", "http://example.com:/", "http://example.com.", "http://example.com/#top"),
+    (
+        "http://example.com",
+        "HTTP://EXAMPLE.com:80/",
+        "http://example.com:/",
+        "http://example.com.",
+        "http://example.com/#top",
+    ),
     ("example://a/b/c/%7Bfoo%7D", "eXAMPLE://a/./b/../b/%63/%7bfoo%7d"),
     ("https://user:pass@example.com/a?b=%2f", "https://user:pass@EXAMPLE.com:443/a?b=%2F"),
     ("http://example.com/caf%C3%A9", "http://example.com/café", "http://example.com/caf%c3%a9"),
-    ("http://example.com/a?id=7", "http://example.com/a?id=7&utm_source=x&UTM_medium=y", "http://example.com/a?fbclid=1&id=7"),
-    ("http://example.com/a", "http://example.com/a?utm_source=x", "http://example.com/a?", " http://example.com/a\n"),
+    (
+        "http://example.com/a?id=7",
+        "http://example.com/a?id=7&utm_source=x&UTM_medium=y",
+        "http://example.com/a?fbclid=1&id=7",
+    ),
+    (
+        "http://example.com/a",
+        "http://example.com/a?utm_source=x",
+        "http://example.com/a?",
+        " http://example.com/a\n",
+    ),
     ("http://[2001:db8::1]/", "http://[2001:DB8::1]:80"),
     ("http://example.com/~smith/", "http://example.com/%7Esmith/"),
 ]
@@ -64,7 +79,11 @@ def test_dot_segments_go_as_the_rfc_says(path: str) -> None:
     assert normal_url(f"http://h/{path}") == f"http://h{without_dots('/' + path)}"
 
 
-@given(st.text(st.sampled_from("htp:/?#%aA.2F@[]&=é \n"), max_size=30).map(lambda text: f"http://h{text}"))
+@given(
+    st.text(st.sampled_from("htp:/?#%aA.2F@[]&=é \n"), max_size=30).map(
+        lambda text: f"http://h{text}"
+    )
+)
 @settings(max_examples=500, deadline=None)
 def test_the_normal_form_of_a_normal_form_is_itself(url: str) -> None:
     normal = normal_url(url)

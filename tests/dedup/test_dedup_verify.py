@@ -33,7 +33,12 @@ def cases(draw: st.DrawFn) -> Case:
     values = st.frozensets(st.integers(0, 9), min_size=1, max_size=8)
     return Case(
         priority=draw(st.permutations(range(documents))),
-        groups=[sorted(g) for g in draw(st.lists(st.sets(st.integers(0, documents - 1), min_size=2), max_size=6))] if documents > 1 else [],
+        groups=[
+            sorted(g)
+            for g in draw(st.lists(st.sets(st.integers(0, documents - 1), min_size=2), max_size=6))
+        ]
+        if documents > 1
+        else [],
         sets=[draw(values) for _ in range(documents)],
         threshold=draw(st.sampled_from([0.01, 0.3, 0.5, 2 / 3, 0.7, 1.0])),
         limit=draw(st.sampled_from([1, 2, 3, 100])),
@@ -43,27 +48,51 @@ def cases(draw: st.DrawFn) -> Case:
 
 def sets_of(sets: list[frozenset[int]]) -> ShingleSets:
     offsets = np.cumsum([0, *[len(values) for values in sets]])
-    return ShingleSets(offsets.astype(np.int64), np.array([v for values in sets for v in sorted(values)], np.uint64))
+    return ShingleSets(
+        offsets.astype(np.int64),
+        np.array([v for values in sets for v in sorted(values)], np.uint64),
+    )
 
 
 def groups_of(groups: list[list[int]]) -> Groups:
     offsets = np.cumsum([0, *[len(members) for members in groups]])
-    return Groups(offsets.astype(np.int64), np.array([m for members in groups for m in members], np.int64))
+    return Groups(
+        offsets.astype(np.int64), np.array([m for members in groups for m in members], np.int64)
+    )
 
 
 def judged(case: Case) -> Verdict:
-    return greedy_keep(np.array(case.priority), groups_of(case.groups), sets_of(case.sets), case.threshold, case.limit, case.measure)
+    return greedy_keep(
+        np.array(case.priority),
+        groups_of(case.groups),
+        sets_of(case.sets),
+        case.threshold,
+        case.limit,
+        case.measure,
+    )
 
 
 @given(cases())
 @settings(max_examples=400, deadline=None)
 def test_the_verdict_is_that_of_the_plain_model(case: Case) -> None:
     verdict = judged(case)
-    removed, compared = greedy_of(case.priority, case.groups, case.sets, case.threshold, case.limit, MEASURES[case.measure])
+    removed, compared = greedy_of(
+        case.priority, case.groups, case.sets, case.threshold, case.limit, MEASURES[case.measure]
+    )
     clusters = components(case.groups, len(case.priority))
     assert verdict.kept.tolist() == [d not in removed for d in range(len(case.priority))]
-    evidence = zip(verdict.document, verdict.kept_document, verdict.similarity, verdict.bands_hit, verdict.cluster_size, strict=True)
-    expected = [(d, kept, np.float32(s), bands, len(clusters[d])) for d, (kept, s, bands) in sorted(removed.items())]
+    evidence = zip(
+        verdict.document,
+        verdict.kept_document,
+        verdict.similarity,
+        verdict.bands_hit,
+        verdict.cluster_size,
+        strict=True,
+    )
+    expected = [
+        (d, kept, np.float32(s), bands, len(clusters[d]))
+        for d, (kept, s, bands) in sorted(removed.items())
+    ]
     assert list(evidence) == expected
     assert verdict.compared == compared
 
@@ -76,7 +105,9 @@ def test_the_order_of_rows_and_groups_changes_nothing(case: Case, data: st.DataO
     document = np.argsort(place)
     moved = Case(
         priority=[case.priority[d] for d in document],
-        groups=data.draw(st.permutations([sorted(place[d] for d in members) for members in case.groups])),
+        groups=data.draw(
+            st.permutations([sorted(place[d] for d in members) for members in case.groups])
+        ),
         sets=[case.sets[d] for d in document],
         threshold=case.threshold,
         limit=case.limit,
@@ -101,7 +132,9 @@ def test_the_order_of_rows_and_groups_changes_nothing(case: Case, data: st.DataO
 @settings(deadline=None)
 def test_every_removed_document_resembles_a_kept_one(case: Case) -> None:
     verdict = judged(case)
-    for document, kept in zip(verdict.document.tolist(), verdict.kept_document.tolist(), strict=True):
+    for document, kept in zip(
+        verdict.document.tolist(), verdict.kept_document.tolist(), strict=True
+    ):
         assert verdict.kept[kept]
         assert case.priority[kept] < case.priority[document]
         assert MEASURES[case.measure](case.sets[document], case.sets[kept]) >= case.threshold
@@ -147,34 +180,55 @@ def test_of_equally_similar_documents_the_most_wanted_is_named() -> None:
     assert verdict.kept_document.tolist() == [1]
 
 
-@given(st.lists(st.tuples(st.frozensets(st.integers(0, 300), max_size=250), st.frozensets(st.integers(0, 300), max_size=250)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(
+            st.frozensets(st.integers(0, 300), max_size=250),
+            st.frozensets(st.integers(0, 300), max_size=250),
+        ),
+        max_size=4,
+    )
+)
 @settings(deadline=None)
 def test_jaccard_is_exact(pairs: list[tuple[frozenset[int], frozenset[int]]]) -> None:
     sets = sets_of([values for pair in pairs for values in pair])
     left = np.arange(0, 2 * len(pairs), 2)
-    assert jaccard(sets, left, left + 1).tolist() == [np.float32(jaccard_of(one, other)) for one, other in pairs]
+    assert jaccard(sets, left, left + 1).tolist() == [
+        np.float32(jaccard_of(one, other)) for one, other in pairs
+    ]
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 700))
 @settings(max_examples=60, deadline=None)
-def test_the_early_end_of_a_comparison_never_loses_a_pair_at_the_threshold(one: int, other: int, start: int) -> None:
+def test_the_early_end_of_a_comparison_never_loses_a_pair_at_the_threshold(
+    one: int, other: int, start: int
+) -> None:
     sets = [frozenset(range(one)), frozenset(range(start, start + other))]
     similarity = jaccard_of(*sets)
     if similarity > 0:
         assert judged(Case([0, 1], [[0, 1]], sets, similarity, 10)).kept.tolist() == [True, False]
     if similarity < 1:
-        assert judged(Case([0, 1], [[0, 1]], sets, float(np.nextafter(similarity, 2)), 10)).kept.all()
+        assert judged(
+            Case([0, 1], [[0, 1]], sets, float(np.nextafter(similarity, 2)), 10)
+        ).kept.all()
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 700))
 @settings(max_examples=60, deadline=None)
-def test_the_early_end_never_loses_a_document_that_another_contains(one: int, other: int, start: int) -> None:
+def test_the_early_end_never_loses_a_document_that_another_contains(
+    one: int, other: int, start: int
+) -> None:
     sets = [frozenset(range(one)), frozenset(range(start, start + other))]
     share = containment_of(sets[1], sets[0])
     if share > 0:
-        assert judged(Case([0, 1], [[0, 1]], sets, share, 10, "containment")).kept.tolist() == [True, False]
+        assert judged(Case([0, 1], [[0, 1]], sets, share, 10, "containment")).kept.tolist() == [
+            True,
+            False,
+        ]
     if share < 1:
-        assert judged(Case([0, 1], [[0, 1]], sets, float(np.nextafter(share, 2)), 10, "containment")).kept.all()
+        assert judged(
+            Case([0, 1], [[0, 1]], sets, float(np.nextafter(share, 2)), 10, "containment")
+        ).kept.all()
 
 
 def test_an_excerpt_is_a_copy_by_containment_and_never_the_whole_of_the_excerpt() -> None:
@@ -187,7 +241,10 @@ def test_an_excerpt_is_a_copy_by_containment_and_never_the_whole_of_the_excerpt(
 
 
 def test_from_texts_to_verdict() -> None:
-    base = [f"{subject} {k} walks along the river bank and counts {k + 7} boats before the rain" for k, subject in enumerate("abcdefgh")]
+    base = [
+        f"{subject} {k} walks along the river bank and counts {k + 7} boats before the rain"
+        for k, subject in enumerate("abcdefgh")
+    ]
     texts = column(base + [text.upper() + " !!" for text in base] + [base[0] + " begins once more"])
     config = MinHashConfig(ngrams=2, bands=32, rows=4)
     keys, has_signature = band_keys(texts, config)
@@ -202,13 +259,23 @@ def test_from_texts_to_verdict() -> None:
 
 def test_no_documents() -> None:
     verdict = greedy_keep(np.zeros(0, np.int64), groups_of([]), sets_of([]), 0.7)
-    assert (len(verdict.kept), len(verdict.document), verdict.compared, verdict.skipped) == (0, 0, 0, 0)
+    assert (len(verdict.kept), len(verdict.document), verdict.compared, verdict.skipped) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert (verdict.bounded, verdict.largest_cluster) == (0, 0)
 
 
 @pytest.mark.parametrize(
     ("threshold", "limit", "field"),
-    [(0.0, 1, "verify"), (1.1, 1, "verify"), (float("nan"), 1, "verify"), (0.5, 0, "max_comparisons")],
+    [
+        (0.0, 1, "verify"),
+        (1.1, 1, "verify"),
+        (float("nan"), 1, "verify"),
+        (0.5, 0, "max_comparisons"),
+    ],
 )
 def test_a_wrong_threshold_or_bound_is_named(threshold: float, limit: int, field: str) -> None:
     with pytest.raises(UserError) as caught:

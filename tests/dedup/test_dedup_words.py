@@ -14,7 +14,10 @@ from dedup.words import BLOCK, SEPARATOR, SKIP, UNIT, character_table, word_hash
 from tests.dedup.dedup_model import column, word_hash, words_of
 
 ALPHABET = "aZé Ǆ9_.,-'\n\t\u00a0\u00adßẞİıΣςσЁёЖ中文字かガｶﾞ한국ไทยກမខ٣½Ａ①ﬁ\u0301\u200b\ufeff😀𝐀𐐀𠀀𪚥\U000e0100"
-texts = st.text(st.one_of(st.sampled_from(ALPHABET), st.characters(exclude_categories=("Cs", "Cn"))), max_size=60)
+texts = st.text(
+    st.one_of(st.sampled_from(ALPHABET), st.characters(exclude_categories=("Cs", "Cn"))),
+    max_size=60,
+)
 
 
 def hashes_of(text: str) -> list[int]:
@@ -73,20 +76,42 @@ def test_case_accents_punctuation_and_width_do_not_count(one: str, other: str) -
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("1.5", "15"), ("a b", "ab"), ("ab", "ba"), ("中文", "文中"), ("ı", "i"), ("x1", "x2"), ("𠀀", "𠀁"), ("a", "a a"), ("ß", "ss")],
+    [
+        ("1.5", "15"),
+        ("a b", "ab"),
+        ("ab", "ba"),
+        ("中文", "文中"),
+        ("ı", "i"),
+        ("x1", "x2"),
+        ("𠀀", "𠀁"),
+        ("a", "a a"),
+        ("ß", "ss"),
+    ],
 )
 def test_different_words_differ(one: str, other: str) -> None:
     assert hashes_of(one) != hashes_of(other)
 
 
-@pytest.mark.parametrize("script", ["漢字仮名", "ひらがな", "カタカナ", "한국말", "ກຂຄ", "ကခဂ", "កខគ", "กขค"])
+@pytest.mark.parametrize(
+    "script", ["漢字仮名", "ひらがな", "カタカナ", "한국말", "ກຂຄ", "ကခဂ", "កខគ", "กขค"]
+)
 def test_unspaced_scripts_give_a_word_per_character(script: str) -> None:
     assert len(hashes_of(f"begin{script}end")) == len(script) + 2
 
 
 @pytest.mark.parametrize(
     "broken",
-    [b"\xff", b"\x80", b"\xc3", b"\xe4\xb8", b"\xf0\x9f\x98", b"\xc0\xaf", b"\xf8\x88\x80\x80", b"\xe4", b"\xf5\x80\x80\x80"],
+    [
+        b"\xff",
+        b"\x80",
+        b"\xc3",
+        b"\xe4\xb8",
+        b"\xf0\x9f\x98",
+        b"\xc0\xaf",
+        b"\xf8\x88\x80\x80",
+        b"\xe4",
+        b"\xf5\x80\x80\x80",
+    ],
 )
 def test_bytes_that_are_not_utf8_separate(broken: bytes) -> None:
     assert hashes_of_bytes(b"one" + broken + b"two") == hashes_of("one two")
@@ -108,7 +133,14 @@ def test_any_bytes_are_read(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * (5 * BLOCK), "ab " * (3 * BLOCK), "a中" * (2 * BLOCK), " " * (3 * BLOCK) + "end", "é" * BLOCK + " z"]
+    "text",
+    [
+        "x" * (5 * BLOCK),
+        "ab " * (3 * BLOCK),
+        "a中" * (2 * BLOCK),
+        " " * (3 * BLOCK) + "end",
+        "é" * BLOCK + " z",
+    ],
 )
 def test_long_texts_and_long_words(text: str) -> None:
     assert hashes_of(text) == [word_hash(word) for word in words_of(text)]
@@ -139,4 +171,7 @@ def test_a_word_starts_where_the_rest_of_the_text_has_the_remaining_words(text: 
     for number in range(len(words)):
         start = word_start(values, offsets[0], offsets[1], character_table(), np.int64(number))
         assert words_of(text.encode()[start:].decode()) == words[number:]
-    assert word_start(values, offsets[0], offsets[1], character_table(), np.int64(len(words))) == offsets[1]
+    assert (
+        word_start(values, offsets[0], offsets[1], character_table(), np.int64(len(words)))
+        == offsets[1]
+    )

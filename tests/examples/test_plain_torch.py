@@ -25,23 +25,64 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, list[str]]:
     """A plan of a dozen steps, longer windows in the second half, and the example's arguments for it."""
     root = tmp_path_factory.mktemp("plain")
     draw = np.random.default_rng(7)
-    texts = {name: [draw.integers(3, 500, int(draw.integers(5, 60))).tolist() for _ in range(120)] for name in ("web", "code")}
-    shards = Shards({name: write_shards(root / name, name, documents, None, 900, "a") for name, documents in texts.items()})
+    texts = {
+        name: [draw.integers(3, 500, int(draw.integers(5, 60))).tolist() for _ in range(120)]
+        for name in ("web", "code")
+    }
+    shards = Shards(
+        {
+            name: write_shards(root / name, name, documents, None, 900, "a")
+            for name, documents in texts.items()
+        }
+    )
     phases = [
         {"name": "first", "tokens": 6 * 96, "weights": {"web": 0.7, "code": 0.3}},
-        {"name": "second", "tokens": 6 * 160, "weights": {"web": 0.4, "code": 0.6}, "sequence_length": 32, "batch_tokens": 160},
+        {
+            "name": "second",
+            "tokens": 6 * 160,
+            "weights": {"web": 0.4, "code": 0.6},
+            "sequence_length": 32,
+            "batch_tokens": 160,
+        },
     ]
-    plan = freeze(MixtureSpec.model_validate({"phases": phases}), shards.sources, sequence_length=16, batch_tokens=96, seed=3)
+    plan = freeze(
+        MixtureSpec.model_validate({"phases": phases}),
+        shards.sources,
+        sequence_length=16,
+        batch_tokens=96,
+        seed=3,
+    )
     (root / "plan.json").write_bytes(plan.to_json())
     named = [f"{name}={folder}" for name, folder in shards.folders.items()]
     return plan, ["--plan", str(root / "plan.json"), "--shards", *named]
 
 
-def start(root: Path, ranks: int, arguments: list[str], out: Path, *more: str) -> subprocess.Popen[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-    command = [sys.executable, *launcher, "examples/plain_torch/train.py", *arguments, "--out", str(out), *more]
+def start(
+    root: Path, ranks: int, arguments: list[str], out: Path, *more: str
+) -> subprocess.Popen[str]:
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        if ranks > 1
+        else []
+    )
+    command = [
+        sys.executable,
+        *launcher,
+        "examples/plain_torch/train.py",
+        *arguments,
+        "--out",
+        str(out),
+        *more,
+    ]
     environment: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> None:
@@ -55,7 +96,9 @@ def saved(out: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root: Path, frozen: tuple[Plan, list[str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def undisturbed(
+    root: Path, frozen: tuple[Plan, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
     out = tmp_path_factory.mktemp("undisturbed")
     finish(start(root, 1, frozen[1], out))
     assert saved(out) == {"step": str(STEPS), "plan": frozen[0].hash}

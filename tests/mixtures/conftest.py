@@ -46,7 +46,9 @@ class Shards:
             with pa.ipc.open_file(str(self.folders[name] / part.file)) as file:
                 ids = [value.hex() for value in file.read_all()["id"].to_pylist()]
             if document in ids:
-                stone = Tombstone(part=part.file, row=ids.index(document), id=document, reason="asked for")
+                stone = Tombstone(
+                    part=part.file, row=ids.index(document), id=document, reason="asked for"
+                )
                 manifest = manifest.model_copy(update={"tombstones": (*manifest.tombstones, stone)})
         (self.folders[name] / MANIFEST_NAME).write_bytes(manifest.to_json())
 
@@ -69,11 +71,21 @@ def write_shards(
     ids = document_ids(name, [native_key(str(number)) for number in range(len(documents))])
     column = None
     if spans is not None:
-        column = pa.array([None if own is None else [{"start": a, "end": b} for a, b in own] for own in spans], TRAINABLE)
+        column = pa.array(
+            [None if own is None else [{"start": a, "end": b} for a, b in own] for own in spans],
+            TRAINABLE,
+        )
     encoded = folder.parent / f"{name}.encoded.arrow"
     with encoded.open("wb") as out:
         write_encoded(out, ids, ids, tokens, column)
-    empty = SourceManifest(source=name, tokenizer_hash=tokenizer * 32, dtype="uint16", vocab_size=1000, eos_id=EOS, shuffle_key="0" * 16)
+    empty = SourceManifest(
+        source=name,
+        tokenizer_hash=tokenizer * 32,
+        dtype="uint16",
+        vocab_size=1000,
+        eos_id=EOS,
+        shuffle_key="0" * 16,
+    )
     # large parts have several record batches, so small ones do here
     write_source(folder, [encoded], empty, part_tokens, batch_rows=batch_rows)
     return folder
@@ -93,7 +105,9 @@ def shard_writer(tmp_path: Path) -> Writer:
         part_tokens: int = 700,
         tokenizer: str = "a",
     ) -> Path:
-        return write_shards(tmp_path / "shards" / name, name, documents, spans, part_tokens, tokenizer)
+        return write_shards(
+            tmp_path / "shards" / name, name, documents, spans, part_tokens, tokenizer
+        )
 
     return write
 
@@ -104,8 +118,16 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     root = tmp_path_factory.mktemp("shards")
     draw = np.random.default_rng(5)
     folders = {}
-    for name, documents, longest in (("web", 160, 60), ("code", 25, 400), ("tiny", 9, 12), ("chat", 90, 40)):
-        texts = [draw.integers(3, 1000, int(draw.integers(0, longest))).tolist() for _ in range(documents)]
+    for name, documents, longest in (
+        ("web", 160, 60),
+        ("code", 25, 400),
+        ("tiny", 9, 12),
+        ("chat", 90, 40),
+    ):
+        texts = [
+            draw.integers(3, 1000, int(draw.integers(0, longest))).tolist()
+            for _ in range(documents)
+        ]
         spans = [_some_spans(draw, len(text) + 1) for text in texts] if name == "chat" else None
         folders[name] = write_shards(root / name, name, texts, spans, 900, "a")
     return Shards(folders)

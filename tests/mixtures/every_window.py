@@ -15,7 +15,9 @@ def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int
     batch = context.batch_windows
     pieces = [np.empty(0, np.int64)]
     for segment in segments_of(plan, number):
-        start, stop = ((step - context.first_step) * batch for step in (segment.first_step, segment.last_step))
+        start, stop = (
+            (step - context.first_step) * batch for step in (segment.first_step, segment.last_step)
+        )
         low, high = max(first, start), min(last, stop)
         if low < high:
             pieces.append(segment.mix(batch).sequence(low - start, high - start))

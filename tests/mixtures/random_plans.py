@@ -20,15 +20,27 @@ SEEDS = st.integers(9, 12)  # both kinds of order; see plan_of
 
 
 @st.composite
-def phases(draw: st.DrawFn, most: int = 4, ramps: bool = True, sources: tuple[str, ...] = SOURCES, prefix: str = "phase") -> list[PhaseSpec]:
+def phases(
+    draw: st.DrawFn,
+    most: int = 4,
+    ramps: bool = True,
+    sources: tuple[str, ...] = SOURCES,
+    prefix: str = "phase",
+) -> list[PhaseSpec]:
     """Up to ``most`` phases of a few dozen windows each."""
     found = []
     for number in range(draw(st.integers(1, most))):
-        weights = draw(st.lists(st.integers(0, 20), min_size=len(sources), max_size=len(sources)).filter(any))
+        weights = draw(
+            st.lists(st.integers(0, 20), min_size=len(sources), max_size=len(sources)).filter(any)
+        )
         length, windows = draw(st.sampled_from(LENGTHS)), draw(st.integers(1, 8))
         tokens = draw(st.integers(1, 60 * length))
         ramp = draw(st.integers(0, tokens)) if ramps and number and draw(st.booleans()) else 0
-        shares = {name: weight / sum(weights) for name, weight in zip(sources, weights, strict=True) if weight}
+        shares = {
+            name: weight / sum(weights)
+            for name, weight in zip(sources, weights, strict=True)
+            if weight
+        }
         found.append(
             PhaseSpec(
                 name=f"{prefix}-{number}",
@@ -53,7 +65,9 @@ def specs(draw: st.DrawFn) -> MixtureSpec:
 def plan_of(shards: Any, spec: MixtureSpec, seed: int = 3) -> Plan:
     """Odd seeds from 11 on shuffle the sources, small as they are, as a whole; others in groups of blocks, as large ones are."""
     opened = OPEN_TOKENS if seed >= 10 and seed % 2 else 0
-    return freeze(spec, shards.sources, sequence_length=16, batch_tokens=64, seed=seed, open_tokens=opened)
+    return freeze(
+        spec, shards.sources, sequence_length=16, batch_tokens=64, seed=seed, open_tokens=opened
+    )
 
 
 @st.composite
@@ -70,13 +84,20 @@ def edited(shards: Any, plan: Plan, edit: tuple[float, list[PhaseSpec]]) -> tupl
 def pieces_of(windows: Windows, step: int) -> list[tuple[int, ...]]:
     """(row, place, source's name, first token, tokens) of a step."""
     names = windows.plan.names
-    return [(row, place, names[source], *rest) for row, place, source, *rest in windows.of_step(step)[1].tolist()]
+    return [
+        (row, place, names[source], *rest)
+        for row, place, source, *rest in windows.of_step(step)[1].tolist()
+    ]
 
 
 def shortest_epochs(plan: Plan) -> NDArray[np.int64]:
     """Tokens that every window length of a plan shows of each source: less than a window may be missing at a stream's end."""
     own = []
     for index, source in enumerate(plan.sources):
-        lengths = [context.sources[index].windows * context.sequence_length for context in plan.contexts if context.sources[index].windows]
+        lengths = [
+            context.sources[index].windows * context.sequence_length
+            for context in plan.contexts
+            if context.sources[index].windows
+        ]
         own.append(source.tokens if source.packing == "documents" else min(lengths, default=0))
     return np.array(own)

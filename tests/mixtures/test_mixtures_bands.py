@@ -33,7 +33,9 @@ def test_a_factor_shows_each_token_so_many_times_as_often() -> None:
 
 
 def test_without_factors_bands_share_as_if_the_source_were_not_split() -> None:
-    assert split("web", 0.6, None, SHARDS, "weights.web") == pytest.approx({"web/high": 0.15, "web/low": 0.45})
+    assert split("web", 0.6, None, SHARDS, "weights.web") == pytest.approx(
+        {"web/high": 0.15, "web/low": 0.45}
+    )
     assert split("code", 0.4, None, SHARDS, "weights.code") == {"code": 0.4}
 
 
@@ -76,10 +78,15 @@ def test_a_source_without_shards_is_refused_with_the_nearest() -> None:
     st.floats(1e-3, 1),
     st.data(),
 )
-def test_bands_sum_to_the_weight_and_rates_per_token_are_as_the_factors(tokens: dict[str, int], weight: float, data: st.DataObject) -> None:
+def test_bands_sum_to_the_weight_and_rates_per_token_are_as_the_factors(
+    tokens: dict[str, int], weight: float, data: st.DataObject
+) -> None:
     factors = {band: data.draw(st.floats(0.01, 100), label=band) for band in tokens}
     shards = {f"web/{band}": count for band, count in tokens.items()}
     parts = split("web", weight, factors, shards, "bands.web")
     assert sum(parts.values()) == pytest.approx(weight)
-    rates = [parts[name] / shards[name] / factors[source] for name, source in zip(shards, tokens, strict=True)]
+    rates = [
+        parts[name] / shards[name] / factors[source]
+        for name, source in zip(shards, tokens, strict=True)
+    ]
     assert rates == pytest.approx([rates[0]] * len(rates))

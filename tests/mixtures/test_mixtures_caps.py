@@ -43,7 +43,10 @@ def test_no_source_is_repeated_more_often_than_the_run_allows(shards: Any) -> No
     chat = epoch(shards, "chat")
     phases = [phase(name, 2 * chat, {"web": 0.5, "chat": 0.5}) for name in ("one", "two")]
     plan = plan_of(shards.sources, *phases, max_repetitions=3)
-    loader, times = Loader(plan, shards.folders), [np.zeros(source.tokens, np.int64) for source in plan.sources]
+    loader, times = (
+        Loader(plan, shards.folders),
+        [np.zeros(source.tokens, np.int64) for source in plan.sources],
+    )
     for step in range(plan.steps):
         for _, _, source, start, tokens in loader.windows.of_step(step)[1].tolist():
             times[source][start : start + tokens] += 1
@@ -68,13 +71,20 @@ def test_the_repetitions_that_would_fit_do_fit(shards: Any) -> None:
 def test_when_no_weights_could_keep_to_the_caps_the_length_that_would_is_told(shards: Any) -> None:
     together = 2 * (epoch(shards, "web") + epoch(shards, "chat"))
     with pytest.raises(UserError) as raised:
-        plan_of(shards.sources, phase("one", together + 640, {"web": 0.5, "chat": 0.5}), max_repetitions=2)
+        plan_of(
+            shards.sources,
+            phase("one", together + 640, {"web": 0.5, "chat": 0.5}),
+            max_repetitions=2,
+        )
     assert f"come to {together:,} of its" in str(raised.value.fix)
 
 
 def test_a_source_that_is_used_up_is_to_be_taken_out(shards: Any) -> None:
     chat = epoch(shards, "chat")
-    phases = [phase("one", chat // 64 * 64, {"chat": 1.0}), phase("two", 640, {"chat": 0.5, "web": 0.5})]
+    phases = [
+        phase("one", chat // 64 * 64, {"chat": 1.0}),
+        phase("two", 640, {"chat": 0.5, "web": 0.5}),
+    ]
     with pytest.raises(UserError) as raised:
         plan_of(shards.sources, *phases, max_epochs={"chat": (chat // 64 * 64) / chat})
     assert "take chat out of phase two" in str(raised.value.fix)
@@ -96,7 +106,10 @@ def test_a_cap_on_a_source_holds_for_each_of_its_bands(banded: dict[str, Any]) -
 def banded(shard_writer: Any) -> dict[str, Any]:
     from tokenizer.shards import open_source
 
-    folders = {name.replace("-", "/", 1): shard_writer(name, [[5] * 30] * documents) for name, documents in (("web", 60), ("wiki-high", 20), ("wiki-low", 40))}
+    folders = {
+        name.replace("-", "/", 1): shard_writer(name, [[5] * 30] * documents)
+        for name, documents in (("web", 60), ("wiki-high", 20), ("wiki-low", 40))
+    }
     return {name: open_source(folder) for name, folder in folders.items()}
 
 
@@ -111,7 +124,10 @@ def test_a_minimum_is_met_by_the_weight_that_its_error_names(shards: Any, minimu
         plan_of(shards.sources, stable, decay, min_tokens={"code": minimum})
     weight = float(str(raised.value.fix).rsplit(" ", 1)[1])
     raisedto = phase("stable", 4000, {"web": 1 - weight, "code": weight})
-    assert shown(plan_of(shards.sources, raisedto, decay, min_tokens={"code": minimum}))["code"] >= minimum
+    assert (
+        shown(plan_of(shards.sources, raisedto, decay, min_tokens={"code": minimum}))["code"]
+        >= minimum
+    )
 
 
 # -- edits and branches -------------------------------------------------------------------------
@@ -131,17 +147,32 @@ def test_percents_of_a_branch_are_of_the_runs_tokens(shards: Any) -> None:
     assert other.tokens == plan.tokens
 
 
-def test_a_branch_weighs_by_size_by_preset_and_with_sources_the_plan_does_not_know(shards: Any) -> None:
+def test_a_branch_weighs_by_size_by_preset_and_with_sources_the_plan_does_not_know(
+    shards: Any,
+) -> None:
     plan = plan_of(shards.sources, STABLE, DECAY)
-    sized = branch(plan, 20, [ending(weights_from=["web", "chat"])], {"chat": shards.sources["chat"]})
+    sized = branch(
+        plan, 20, [ending(weights_from=["web", "chat"])], {"chat": shards.sources["chat"]}
+    )
     tokens = {name: shards.sources[name].manifest.tokens for name in ("web", "chat")}
-    assert sized.segments[-1].weights["chat"] == pytest.approx(tokens["chat"] / sum(tokens.values()))
-    preset = branch(plan, 20, [ending(preset={"name": "minicpm-decay", "sources": {"c4": "web", "code": "code"}})])
+    assert sized.segments[-1].weights["chat"] == pytest.approx(
+        tokens["chat"] / sum(tokens.values())
+    )
+    preset = branch(
+        plan,
+        20,
+        [ending(preset={"name": "minicpm-decay", "sources": {"c4": "web", "code": "code"}})],
+    )
     assert preset.segments[-1].weights == pytest.approx({"web": 9.5 / 29.1, "code": 19.6 / 29.1})
 
 
 def test_rules_are_part_of_the_plan_and_survive_its_file(shards: Any, tmp_path: Any) -> None:
-    rules = {"max_repetitions": 40, "reserve": {"chat": "with-chat"}, "hold_out": ["tiny"], "max_epochs": {"web": 30.5}}
+    rules = {
+        "max_repetitions": 40,
+        "reserve": {"chat": "with-chat"},
+        "hold_out": ["tiny"],
+        "max_epochs": {"web": 30.5},
+    }
     plan = plan_of(shards.sources, STABLE, DECAY, **rules)
     (tmp_path / "plan.json").write_bytes(plan.to_json())
     assert Plan.load(tmp_path / "plan.json").rules == plan.rules

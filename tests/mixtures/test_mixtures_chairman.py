@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from mixtures.chairman import LONGEST_RAMP, SHARE_UNITS, Mix, assign
 from mixtures.shares import apportioned, between, shares_of
 
-WEIGHTS = st.lists(st.integers(0, 1000), min_size=1, max_size=50).filter(lambda weights: sum(weights) > 0)
+WEIGHTS = st.lists(st.integers(0, 1000), min_size=1, max_size=50).filter(
+    lambda weights: sum(weights) > 0
+)
 
 
 def shares(weights: list[int]) -> tuple[int, ...]:
@@ -26,7 +28,8 @@ def due(mix: Mix, windows: int) -> list[Fraction]:
     for window in range(windows):
         part = (Fraction(2 * window + 1, 2 * horizon)) if mix.horizon else Fraction(0)
         total = [
-            sofar + (first + (last - first) * part) / SHARE_UNITS for sofar, first, last in zip(total, mix.start, mix.end, strict=True)
+            sofar + (first + (last - first) * part) / SHARE_UNITS
+            for sofar, first, last in zip(total, mix.start, mix.end, strict=True)
         ]
     return total
 
@@ -39,7 +42,9 @@ def worst(mix: Mix, windows: int) -> float:
     largest = 0
     for source, (first, last) in enumerate(zip(mix.start, mix.end, strict=True)):
         had = np.cumsum(sequence == source).astype(object)
-        off = had * (2 * horizon * SHARE_UNITS) - (2 * horizon * first * window + (last - first) * window * window)
+        off = had * (2 * horizon * SHARE_UNITS) - (
+            2 * horizon * first * window + (last - first) * window * window
+        )
         largest = max(largest, int(np.abs(off).max()))
     return largest / (2 * horizon * SHARE_UNITS)
 
@@ -54,14 +59,20 @@ def test_constant_shares_are_kept_within_one_window(weights: list[int], windows:
 
 @given(WEIGHTS, st.data(), st.integers(1, 600))
 @settings(max_examples=60)
-def test_shares_on_a_ramp_are_kept_within_one_window(weights: list[int], data: st.DataObject, horizon: int) -> None:
+def test_shares_on_a_ramp_are_kept_within_one_window(
+    weights: list[int], data: st.DataObject, horizon: int
+) -> None:
     other = data.draw(st.permutations(weights))
     mix = Mix(shares(weights), shares(other), horizon)
     assert worst(mix, horizon) < 1
-    assert mix.due(horizon) == pytest.approx([float(value) for value in due(mix, horizon)], abs=1e-6)
+    assert mix.due(horizon) == pytest.approx(
+        [float(value) for value in due(mix, horizon)], abs=1e-6
+    )
 
 
-@pytest.mark.parametrize("weights", [[49] + [1] * 49, [1] * 50, list(range(1, 51)), [1000, 1, 1], [1, 0, 1]])
+@pytest.mark.parametrize(
+    "weights", [[49] + [1] * 49, [1] * 50, list(range(1, 51)), [1000, 1, 1], [1, 0, 1]]
+)
 def test_fifty_sources_stay_within_one_window_over_twenty_thousand(weights: list[int]) -> None:
     own = shares(weights)
     assert worst(Mix(own, own), 20_000) < 1
@@ -78,9 +89,14 @@ def test_a_constant_mix_has_shown_exactly_its_shares_after_a_period_and_repeats(
     own = shares([5, 3, 1, 0])
     mix = Mix(own, own)
     assert mix.counts(SHARE_UNITS).tolist() == list(own)
-    assert mix.counts(3 * SHARE_UNITS + 10).tolist() == (3 * np.array(own) + mix.counts(10)).tolist()
+    assert (
+        mix.counts(3 * SHARE_UNITS + 10).tolist() == (3 * np.array(own) + mix.counts(10)).tolist()
+    )
     around = mix.sequence(SHARE_UNITS - 5, SHARE_UNITS + 5)
-    assert around.tolist() == [*mix.sequence(SHARE_UNITS - 5, SHARE_UNITS).tolist(), *mix.sequence(0, 5).tolist()]
+    assert around.tolist() == [
+        *mix.sequence(SHARE_UNITS - 5, SHARE_UNITS).tolist(),
+        *mix.sequence(0, 5).tolist(),
+    ]
 
 
 def test_a_source_without_a_share_is_never_served() -> None:
@@ -90,7 +106,9 @@ def test_a_source_without_a_share_is_never_served() -> None:
 
 @given(WEIGHTS, st.integers(0, 9000), st.integers(0, 300))
 @settings(max_examples=40)
-def test_any_stretch_and_count_is_that_of_the_whole_sequence(weights: list[int], first: int, length: int) -> None:
+def test_any_stretch_and_count_is_that_of_the_whole_sequence(
+    weights: list[int], first: int, length: int
+) -> None:
     own = shares(weights)
     mix = Mix(own, own)
     whole = assign(np.array(own), np.array(own), SHARE_UNITS, 9300)
@@ -104,7 +122,9 @@ def test_place_of_finds_each_window_of_a_source(horizon: int) -> None:
     sequence = mix.sequence(0, 5000)
     for source in range(3):
         places = np.flatnonzero(sequence == source)
-        assert [mix.place_of(source, number) for number in range(0, len(places), 97)] == places[::97].tolist()
+        assert [mix.place_of(source, number) for number in range(0, len(places), 97)] == places[
+            ::97
+        ].tolist()
     if not horizon:
         again = mix.place_of(1, mix.start[1] + 7)
         assert again == SHARE_UNITS + mix.place_of(1, 7)
@@ -114,9 +134,19 @@ def test_place_of_finds_each_window_of_a_source(horizon: int) -> None:
 def test_units_sum_exactly_and_are_within_one_of_the_weight(weights: list[int]) -> None:
     own = shares(weights)
     assert sum(own) == SHARE_UNITS
-    assert all(abs(share - SHARE_UNITS * weight / sum(weights)) < 1 for share, weight in zip(own, weights, strict=True))
+    assert all(
+        abs(share - SHARE_UNITS * weight / sum(weights)) < 1
+        for share, weight in zip(own, weights, strict=True)
+    )
 
 
 def test_shares_between_two_mixes_are_linear() -> None:
-    assert between((SHARE_UNITS, 0), (0, SHARE_UNITS), Fraction(1, 4)) == (SHARE_UNITS * 3 // 4, SHARE_UNITS // 4)
-    assert shares_of({"b": 0.25, "a": 0.75}, ["a", "b", "c"], "weights") == (SHARE_UNITS * 3 // 4, SHARE_UNITS // 4, 0)
+    assert between((SHARE_UNITS, 0), (0, SHARE_UNITS), Fraction(1, 4)) == (
+        SHARE_UNITS * 3 // 4,
+        SHARE_UNITS // 4,
+    )
+    assert shares_of({"b": 0.25, "a": 0.75}, ["a", "b", "c"], "weights") == (
+        SHARE_UNITS * 3 // 4,
+        SHARE_UNITS // 4,
+        0,
+    )

@@ -21,16 +21,34 @@ from mixtures.spec import MixtureSpec
 def plan(shards: Any) -> Plan:
     phases = [
         {"name": "short", "tokens": 512, "weights": {"web": 0.5, "chat": 0.5}},
-        {"name": "long", "tokens": 512, "weights": {"web": 0.5, "code": 0.5}, "sequence_length": 32, "batch_tokens": 128},
+        {
+            "name": "long",
+            "tokens": 512,
+            "weights": {"web": 0.5, "code": 0.5},
+            "sequence_length": 32,
+            "batch_tokens": 128,
+        },
     ]
-    return freeze(MixtureSpec.model_validate({"phases": phases}), shards.sources, sequence_length=16, batch_tokens=64, seed=3)
+    return freeze(
+        MixtureSpec.model_validate({"phases": phases}),
+        shards.sources,
+        sequence_length=16,
+        batch_tokens=64,
+        seed=3,
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_items_are_the_plans_steps_in_order_for_any_number_of_workers(shards: Any, plan: Plan, workers: int) -> None:
+def test_items_are_the_plans_steps_in_order_for_any_number_of_workers(
+    shards: Any, plan: Plan, workers: int
+) -> None:
     dataset = PlanDataset(plan, shards.folders)
     start = 2
-    batches = list(DataLoader(dataset, batch_size=None, sampler=range(start, len(dataset)), num_workers=workers))
+    batches = list(
+        DataLoader(
+            dataset, batch_size=None, sampler=range(start, len(dataset)), num_workers=workers
+        )
+    )
     loader = Loader(plan, shards.folders)
     assert len(batches) == plan.steps - start
     for step, item in enumerate(batches, start):
@@ -41,11 +59,15 @@ def test_items_are_the_plans_steps_in_order_for_any_number_of_workers(shards: An
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_the_ranks_items_one_behind_the_other_are_the_global_batch(shards: Any, plan: Plan, world_size: int) -> None:
+def test_the_ranks_items_one_behind_the_other_are_the_global_batch(
+    shards: Any, plan: Plan, world_size: int
+) -> None:
     whole = PlanDataset(plan, shards.folders)
     ranks = [PlanDataset(plan, shards.folders, rank, world_size) for rank in range(world_size)]
     for step in range(len(whole)):
-        assert torch.equal(torch.cat([rank[step]["tokens"] for rank in ranks]), whole[step]["tokens"])
+        assert torch.equal(
+            torch.cat([rank[step]["tokens"] for rank in ranks]), whole[step]["tokens"]
+        )
 
 
 def test_it_travels_to_other_processes_without_what_it_has_open(shards: Any, plan: Plan) -> None:

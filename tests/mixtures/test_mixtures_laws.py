@@ -17,12 +17,23 @@ from mixtures.spec import MixtureSpec
 from mixtures.trace import Tracer
 from mixtures.windows import Windows
 from tests.mixtures.every_window import due_before, sources_of
-from tests.mixtures.random_plans import SEEDS, edited, edits, phases, pieces_of, plan_of, shortest_epochs, specs
+from tests.mixtures.random_plans import (
+    SEEDS,
+    edited,
+    edits,
+    phases,
+    pieces_of,
+    plan_of,
+    shortest_epochs,
+    specs,
+)
 
 
 @given(specs(), SEEDS, st.none() | edits())
 @settings(max_examples=120, deadline=None)
-def test_after_every_step_each_token_was_shown_as_often_as_every_other_or_once_more(shards: Any, spec: MixtureSpec, seed: int, edit: Any) -> None:
+def test_after_every_step_each_token_was_shown_as_often_as_every_other_or_once_more(
+    shards: Any, spec: MixtureSpec, seed: int, edit: Any
+) -> None:
     plan = plan_of(shards, spec, seed)
     if edit is not None:
         plan = edited(shards, plan, edit)[1]
@@ -40,10 +51,14 @@ def test_after_every_step_each_token_was_shown_as_often_as_every_other_or_once_m
 
 @given(specs(), SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_at_every_window_each_source_is_within_one_window_of_its_share(shards: Any, spec: MixtureSpec, seed: int) -> None:
+def test_at_every_window_each_source_is_within_one_window_of_its_share(
+    shards: Any, spec: MixtureSpec, seed: int
+) -> None:
     plan = plan_of(shards, spec, seed)
     for number, context in enumerate(plan.contexts):
-        end = plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
+        end = (
+            plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
+        )
         sequence = sources_of(plan, number, 0, (end - context.first_step) * context.batch_windows)
         had = np.zeros(len(plan.sources), np.int64)
         for window, source in enumerate(sequence):
@@ -58,21 +73,32 @@ def test_at_every_window_each_source_is_within_one_window_of_its_share(shards: A
 def test_any_number_of_ranks_and_any_micro_batch_give_the_same_windows_in_the_same_order(
     shards: Any, world_size: int, rows: int, step: int
 ) -> None:
-    spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=30_000, weights={"web": 0.5, "chat": 0.3, "code": 0.2}),))
+    spec = MixtureSpec(
+        phases=(
+            PhaseSpec(name="one", tokens=30_000, weights={"web": 0.5, "chat": 0.3, "code": 0.2}),
+        )
+    )
     plan = freeze(spec, shards.sources, sequence_length=8, batch_tokens=512, seed=5)
     step = step % plan.steps
     whole = Loader(plan, shards.folders).batch(step)
     dealt = []
     for rank in range(world_size):
         batch = Loader(plan, shards.folders, rank, world_size).batch(step)
-        dealt += [batch.rows(first, min(first + rows, len(batch.tokens))) for first in range(0, len(batch.tokens), rows)]
+        dealt += [
+            batch.rows(first, min(first + rows, len(batch.tokens)))
+            for first in range(0, len(batch.tokens), rows)
+        ]
     for name in ("tokens", "targets", "weights", "positions", "documents", "source"):
-        assert np.array_equal(np.concatenate([getattr(part, name) for part in dealt]), getattr(whole, name))
+        assert np.array_equal(
+            np.concatenate([getattr(part, name) for part in dealt]), getattr(whole, name)
+        )
 
 
 @given(specs(), SEEDS, st.floats(0, 1))
 @settings(max_examples=40, deadline=None)
-def test_a_run_that_is_resumed_reads_what_one_that_was_not_does(shards: Any, spec: MixtureSpec, seed: int, where: float) -> None:
+def test_a_run_that_is_resumed_reads_what_one_that_was_not_does(
+    shards: Any, spec: MixtureSpec, seed: int, where: float
+) -> None:
     plan = plan_of(shards, spec, seed)
     first = round(where * (plan.steps - 1))
     running = Loader(plan, shards.folders)
@@ -88,7 +114,9 @@ def test_a_run_that_is_resumed_reads_what_one_that_was_not_does(shards: Any, spe
 
 @given(specs(), SEEDS, edits(), st.none() | edits())
 @settings(max_examples=60, deadline=None)
-def test_editing_the_future_never_changes_the_past(shards: Any, spec: MixtureSpec, seed: int, first: Any, second: Any) -> None:
+def test_editing_the_future_never_changes_the_past(
+    shards: Any, spec: MixtureSpec, seed: int, first: Any, second: Any
+) -> None:
     plan = plan_of(shards, spec, seed)
     before = Windows(plan, open_streams(plan, shards.folders))
     step, changed = edited(shards, plan, first)
@@ -103,10 +131,21 @@ def test_editing_the_future_never_changes_the_past(shards: Any, spec: MixtureSpe
         assert again.agrees_with(plan.hash, min(step, other))
 
 
-@given(phases(ramps=False, sources=("code", "tiny", "web")), phases(most=2, prefix="decay"), phases(most=2, ramps=False, prefix="edit"), st.floats(0, 1), SEEDS)
+@given(
+    phases(ramps=False, sources=("code", "tiny", "web")),
+    phases(most=2, prefix="decay"),
+    phases(most=2, ramps=False, prefix="edit"),
+    st.floats(0, 1),
+    SEEDS,
+)
 @settings(max_examples=40, deadline=None)
 def test_what_is_reserved_for_the_decay_never_appears_before_it(
-    shards: Any, stable: list[PhaseSpec], decay: list[PhaseSpec], other: list[PhaseSpec], where: float, seed: int
+    shards: Any,
+    stable: list[PhaseSpec],
+    decay: list[PhaseSpec],
+    other: list[PhaseSpec],
+    where: float,
+    seed: int,
 ) -> None:
     decay = [phase.model_copy(update={"decay": True, "ramp_tokens": 0}) for phase in decay]
     spec = MixtureSpec(phases=(*stable, *decay), reserve={"chat": "decay"})
@@ -114,7 +153,15 @@ def test_what_is_reserved_for_the_decay_never_appears_before_it(
     start = plan.decay_step
     assert start is not None
     step = round(where * start)
-    plans = [plan, branch(plan, step, [phase.model_copy(update={"decay": True}) for phase in other], shards.sources)]
+    plans = [
+        plan,
+        branch(
+            plan,
+            step,
+            [phase.model_copy(update={"decay": True}) for phase in other],
+            shards.sources,
+        ),
+    ]
     reserved = {row["id"].hex() for row in shards.documents("chat")}
     for each in plans:
         tracer = Tracer(each, shards.folders)
@@ -127,7 +174,9 @@ def test_what_is_reserved_for_the_decay_never_appears_before_it(
 
 @given(specs(), SEEDS, st.none() | edits(), st.data())
 @settings(max_examples=30, deadline=None)
-def test_tracing_a_document_names_the_steps_whose_tokens_it_is(shards: Any, spec: MixtureSpec, seed: int, edit: Any, data: st.DataObject) -> None:
+def test_tracing_a_document_names_the_steps_whose_tokens_it_is(
+    shards: Any, spec: MixtureSpec, seed: int, edit: Any, data: st.DataObject
+) -> None:
     plan = plan_of(shards, spec, seed)
     if edit is not None:
         plan = edited(shards, plan, edit)[1]
@@ -145,4 +194,6 @@ def test_tracing_a_document_names_the_steps_whose_tokens_it_is(shards: Any, spec
         for span in spans:
             if span.step < step:
                 seen[span.source].add(span.id)
-    assert documents_shown(plan, step, shards.folders) == {name: len(ids) for name, ids in seen.items()}
+    assert documents_shown(plan, step, shards.folders) == {
+        name: len(ids) for name, ids in seen.items()
+    }

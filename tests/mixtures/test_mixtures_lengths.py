@@ -14,7 +14,10 @@ from mixtures.phase import PhaseSpec
 
 
 def phases(*lengths: dict[str, Any]) -> list[PhaseSpec]:
-    return [PhaseSpec.model_validate({"name": f"phase-{index}", "weights": {"web": 1.0}, **length}) for index, length in enumerate(lengths)]
+    return [
+        PhaseSpec.model_validate({"name": f"phase-{index}", "weights": {"web": 1.0}, **length})
+        for index, length in enumerate(lengths)
+    ]
 
 
 def refused(tokens: int | None, *lengths: dict[str, Any]) -> UserError:
@@ -61,7 +64,11 @@ def test_a_mix_that_does_not_add_up_is_refused_with_what_is_left() -> None:
 def test_phases_in_tokens_must_sum_to_the_run_where_it_is_given() -> None:
     error = refused(1000, {"tokens": 900})
     assert "the run's 1,000 tokens" in error.message
-    assert (error.field, error.found, error.fix) == ("mixture.tokens", "phases of 900 tokens", "write tokens: 900")
+    assert (error.field, error.found, error.fix) == (
+        "mixture.tokens",
+        "phases of 900 tokens",
+        "write tokens: 900",
+    )
 
 
 def test_percents_of_an_unknown_number_are_refused() -> None:
@@ -76,7 +83,9 @@ def test_a_phase_of_less_than_a_token_is_refused() -> None:
 
 
 @given(st.integers(10_000, 10**13), st.lists(st.integers(1, 1000), min_size=1, max_size=8))
-def test_percents_of_a_run_sum_to_it_exactly_and_each_is_off_by_less_than_a_token(tokens: int, parts: list[int]) -> None:
+def test_percents_of_a_run_sum_to_it_exactly_and_each_is_off_by_less_than_a_token(
+    tokens: int, parts: list[int]
+) -> None:
     percents = [100 * part / sum(parts) for part in parts]
     spec = phases(*({"percent": percent} for percent in percents))
     assert run_tokens(spec, tokens) == tokens

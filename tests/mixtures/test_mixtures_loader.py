@@ -27,20 +27,39 @@ from tokenizer.take_down import Place, take_down
 
 EOS, BOS = 2, 1
 STABLE = Phase(name="stable", tokens=6000, weights={"web": 0.6, "code": 0.4})
-DECAY = Phase(name="decay", tokens=6000, decay=True, weights={"web": 0.3, "chat": 0.6, "tiny": 0.1}, ramp_tokens=1000)
+DECAY = Phase(
+    name="decay",
+    tokens=6000,
+    decay=True,
+    weights={"web": 0.3, "chat": 0.6, "tiny": 0.1},
+    ramp_tokens=1000,
+)
 
 
-def plan_of(shards: Any, *phases: Phase, length: int = 32, batch: int = 256, bos: bool = True, **rest: Any) -> Plan:
+def plan_of(
+    shards: Any, *phases: Phase, length: int = 32, batch: int = 256, bos: bool = True, **rest: Any
+) -> Plan:
     spec = MixtureSpec(phases=phases or (STABLE, DECAY), **rest)
     return freeze(spec, shards.sources, sequence_length=length, batch_tokens=batch, seed=7, bos=bos)
 
 
-def alone(folder: Path, length: int, bos: bool = True, windows: int | None = None, packing: Packing = "stream") -> tuple[Plan, Loader]:
+def alone(
+    folder: Path,
+    length: int,
+    bos: bool = True,
+    windows: int | None = None,
+    packing: Packing = "stream",
+) -> tuple[Plan, Loader]:
     """A plan that shows one source once, a window per step."""
     source = open_source(folder)
     epoch = cut(pin("own", source, packing, 1), source, length, None, length).windows
-    spec = MixtureSpec(phases=(Phase(name="all", tokens=(windows or epoch) * length, weights={"own": 1.0}),), packing={"own": packing})
-    plan = freeze(spec, {"own": source}, sequence_length=length, batch_tokens=length, seed=1, bos=bos)
+    spec = MixtureSpec(
+        phases=(Phase(name="all", tokens=(windows or epoch) * length, weights={"own": 1.0}),),
+        packing={"own": packing},
+    )
+    plan = freeze(
+        spec, {"own": source}, sequence_length=length, batch_tokens=length, seed=1, bos=bos
+    )
     return plan, Loader(plan, {"own": folder})
 
 
@@ -54,34 +73,51 @@ def same(one: Batch, other: Batch) -> bool:
 
 def joined(parts: list[Batch]) -> dict[str, np.ndarray]:
     """Batches one behind the other; lengths as gaps."""
-    out = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Batch) if field.name != "lengths"}
+    out = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Batch)
+        if field.name != "lengths"
+    }
     out["lengths"] = np.concatenate([np.diff(part.lengths) for part in parts])
     firsts = np.cumsum([0, *(len(part.tokens) for part in parts)])
-    out["pieces"] = np.concatenate([part.pieces + np.array([first, 0, 0, 0, 0]) for part, first in zip(parts, firsts, strict=False)])
+    out["pieces"] = np.concatenate(
+        [
+            part.pieces + np.array([first, 0, 0, 0, 0])
+            for part, first in zip(parts, firsts, strict=False)
+        ]
+    )
     return out
 
 
 class Naive:
     """A source as Python lists: token by token its document, its number in the document, and whether it is a target."""
 
-    def __init__(self, documents: list[dict[str, Any]], removed: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, documents: list[dict[str, Any]], removed: frozenset[str] = frozenset()
+    ) -> None:
         self.stream: list[tuple[int, int, int, bool]] = []
         for number, row in enumerate(documents):
             gone = row["id"].hex() in removed
             for place, token in enumerate(row["tokens"]):
                 spans = row["trainable"]
-                target = not gone and (spans is None or any(span["start"] <= place < span["end"] for span in spans))
+                target = not gone and (
+                    spans is None or any(span["start"] <= place < span["end"] for span in spans)
+                )
                 self.stream.append((EOS if gone else token, number, place, target))
 
     def row(self, pieces: list[tuple[int, int]], length: int, bos: bool) -> dict[str, list[Any]]:
         """A row of (start, tokens) pieces and padding, read token by token."""
-        out: dict[str, list[Any]] = {name: [] for name in ("tokens", "targets", "weights", "positions", "documents")}
+        out: dict[str, list[Any]] = {
+            name: [] for name in ("tokens", "targets", "weights", "positions", "documents")
+        }
         document, position = -1, 0
 
         def put(token: int, target: int, weight: bool, new: bool) -> None:
             nonlocal document, position
             document, position = (document + 1, 0) if new else (document, position + 1)
-            for name, value in zip(out, (token, target, float(weight), position, document), strict=True):
+            for name, value in zip(
+                out, (token, target, float(weight), position, document), strict=True
+            ):
                 out[name].append(value)
 
         for start, tokens in pieces:
@@ -93,7 +129,12 @@ class Naive:
                 if bos:
                     put(BOS if first else before, target, wanted, place == start or first)
                 else:
-                    put(EOS if first else before, target, wanted and not first, place == start or follows)
+                    put(
+                        EOS if first else before,
+                        target,
+                        wanted and not first,
+                        place == start or follows,
+                    )
                 follows = first
         while len(out["tokens"]) < length:
             put(EOS, EOS, False, len(out["tokens"]) == sum(tokens for _, tokens in pieces))
@@ -103,7 +144,11 @@ class Naive:
 @pytest.mark.parametrize("bos", [True, False])
 @pytest.mark.parametrize("length", [1, 32, 60])
 def test_every_batch_is_a_naive_gather(shards: Any, length: int, bos: bool) -> None:
-    plan = plan_of(shards, length=length, batch=length * 8, bos=bos) if length > 1 else plan_of(shards, length=1, batch=40, bos=bos)
+    plan = (
+        plan_of(shards, length=length, batch=length * 8, bos=bos)
+        if length > 1
+        else plan_of(shards, length=1, batch=40, bos=bos)
+    )
     loader = Loader(plan, shards.folders)
     naive = {name: Naive(shards.documents(name)) for name in plan.names}
     assert {source.packing for source in plan.sources} == {"stream", "documents"}
@@ -111,14 +156,22 @@ def test_every_batch_is_a_naive_gather(shards: Any, length: int, bos: bool) -> N
         batch = loader.batch(step)
         borders = []
         for row, source in enumerate(batch.source.tolist()):
-            pieces = [(start, tokens) for at, _, _, start, tokens in batch.pieces.tolist() if at == row]
+            pieces = [
+                (start, tokens) for at, _, _, start, tokens in batch.pieces.tolist() if at == row
+            ]
             wanted = naive[plan.names[source]].row(pieces, length, bos)
             for name, values in wanted.items():
                 assert getattr(batch, name)[row].tolist() == values, (step, row, name)
-            borders += [row * length + place for place in range(length) if wanted["positions"][place] == 0]
+            borders += [
+                row * length + place for place in range(length) if wanted["positions"][place] == 0
+            ]
         assert batch.lengths.tolist() == [*borders, len(batch.tokens) * length]
     assert batch.tokens.dtype == batch.targets.dtype == batch.positions.dtype == np.int32
-    assert (batch.weights.dtype, batch.documents.dtype, batch.source.dtype) == (np.float32, np.int32, np.int32)
+    assert (batch.weights.dtype, batch.documents.dtype, batch.source.dtype) == (
+        np.float32,
+        np.int32,
+        np.int32,
+    )
 
 
 def test_bos_is_the_input_of_a_documents_first_token(shard_writer: Any) -> None:
@@ -127,7 +180,10 @@ def test_bos_is_the_input_of_a_documents_first_token(shard_writer: Any) -> None:
     tokens = [token for row in open_source(folder).table(0).to_pylist() for token in row["tokens"]]
     batch = loader.batch(0)
     assert batch.targets[0].tolist() == tokens
-    assert batch.tokens[0].tolist() == [BOS, *(BOS if token == EOS else token for token in tokens[:-1])]
+    assert batch.tokens[0].tolist() == [
+        BOS,
+        *(BOS if token == EOS else token for token in tokens[:-1]),
+    ]
     assert batch.weights[0].tolist() == [1] * 9
     begins = [0, *(place + 1 for place, token in enumerate(tokens[:-1]) if token == EOS)]
     assert batch.lengths.tolist() == [*begins, 9]
@@ -146,24 +202,35 @@ def test_an_epoch_predicts_every_token_once(shard_writer: Any) -> None:
     documents = [list(range(10 * number + 3, 10 * number + 3 + number % 9)) for number in range(40)]
     folder = shard_writer("own", documents, part_tokens=50)
     plan, loader = alone(folder, 7)
-    places = [loader.batch(step).pieces[0, 3] + np.flatnonzero(loader.batch(step).weights[0]) for step in range(plan.steps)]
+    places = [
+        loader.batch(step).pieces[0, 3] + np.flatnonzero(loader.batch(step).weights[0])
+        for step in range(plan.steps)
+    ]
     assert len(open_source(folder).manifest.parts) > 2
     assert sorted(np.concatenate(places)) == list(range(plan.steps * 7))
 
 
 @pytest.mark.parametrize("window", [3, 8, 40])
-def test_an_epoch_of_whole_documents_predicts_every_token_once_and_cuts_only_long_ones(shard_writer: Any, window: int) -> None:
+def test_an_epoch_of_whole_documents_predicts_every_token_once_and_cuts_only_long_ones(
+    shard_writer: Any, window: int
+) -> None:
     documents = [[50 + number] * (number % 17) for number in range(60)]
     folder = shard_writer("own", documents, part_tokens=200)
     plan, loader = alone(folder, window, packing="documents")
     seen = np.zeros(plan.sources[0].tokens, np.int64)
-    borders = np.cumsum([0, *(len(row["tokens"]) for part in range(5) for row in rows_of(folder, part))])
+    borders = np.cumsum(
+        [0, *(len(row["tokens"]) for part in range(5) for row in rows_of(folder, part))]
+    )
     for step in range(plan.steps):
         batch = loader.batch(step)
         for _, place, _, start, tokens in batch.pieces.tolist():
             seen[start : start + tokens] += 1
             whole = start in borders and start + tokens in borders
-            assert whole or borders[np.searchsorted(borders, start, "right") - 1] + window < borders[np.searchsorted(borders, start, "right")]
+            assert (
+                whole
+                or borders[np.searchsorted(borders, start, "right") - 1] + window
+                < borders[np.searchsorted(borders, start, "right")]
+            )
             if start in borders:
                 assert batch.tokens[0, place] == BOS
     assert (seen == 1).all()
@@ -176,10 +243,14 @@ def rows_of(folder: Path, part: int) -> list[dict[str, Any]]:
 
 @given(st.integers(1, 8), st.integers(0, 40))
 @settings(max_examples=30)
-def test_any_number_of_ranks_reads_the_same_global_batch(shards: Any, world_size: int, step: int) -> None:
+def test_any_number_of_ranks_reads_the_same_global_batch(
+    shards: Any, world_size: int, step: int
+) -> None:
     plan = plan_of(shards)
     whole = joined([Loader(plan, shards.folders).batch(step)])
-    parts = joined([Loader(plan, shards.folders, rank, world_size).batch(step) for rank in range(world_size)])
+    parts = joined(
+        [Loader(plan, shards.folders, rank, world_size).batch(step) for rank in range(world_size)]
+    )
     assert whole.keys() == parts.keys()
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
 
@@ -225,7 +296,9 @@ def test_an_edited_plan_reads_the_same_batches_up_to_the_edit(shards: Any) -> No
 def test_shares_hold_against_the_recipes_own_weights(shards: Any) -> None:
     phase = Phase(name="one", tokens=32 * 600, weights={"web": 0.62, "code": 0.27, "chat": 0.11})
     plan = plan_of(shards, phase, batch=32, packing={"chat": "stream"})
-    source = np.concatenate([Loader(plan, shards.folders).batch(step).source for step in range(plan.steps)])
+    source = np.concatenate(
+        [Loader(plan, shards.folders).batch(step).source for step in range(plan.steps)]
+    )
     for name, weight in (("web", 0.62), ("code", 0.27), ("chat", 0.11)):
         had = np.cumsum(source == plan.names.index(name))
         assert np.abs(had - weight * np.arange(1, 601)).max() < 1
@@ -233,8 +306,14 @@ def test_shares_hold_against_the_recipes_own_weights(shards: Any) -> None:
 
 def test_whole_documents_get_more_windows_for_their_padding(shards: Any) -> None:
     weights = {"web": 0.3, "chat": 0.7}
-    chat = plan_of(shards, Phase(name="one", tokens=32, weights={"chat": 1.0}), batch=32).contexts[0].sources[0]
-    plan = plan_of(shards, Phase(name="one", tokens=32 * round(chat.windows / 0.7), weights=weights), batch=32)
+    chat = (
+        plan_of(shards, Phase(name="one", tokens=32, weights={"chat": 1.0}), batch=32)
+        .contexts[0]
+        .sources[0]
+    )
+    plan = plan_of(
+        shards, Phase(name="one", tokens=32 * round(chat.windows / 0.7), weights=weights), batch=32
+    )
     shown = dict.fromkeys(plan.names, 0)
     for step in range(plan.steps):
         for _, _, source, _, tokens in Loader(plan, shards.folders).batch(step).pieces.tolist():
@@ -244,7 +323,9 @@ def test_whole_documents_get_more_windows_for_their_padding(shards: Any) -> None
     assert shown["chat"] / sum(shown.values()) == pytest.approx(0.7, abs=0.01)
 
 
-def test_a_document_taken_down_is_never_shown_and_keeps_its_length(shards: Any, shard_writer: Any) -> None:
+def test_a_document_taken_down_is_never_shown_and_keeps_its_length(
+    shards: Any, shard_writer: Any
+) -> None:
     documents = [[100 + number] * (5 + number) for number in range(12)]
     folder = shard_writer("own", documents, part_tokens=60)
     plan, loader = alone(folder, 10)
@@ -265,23 +346,40 @@ def test_a_document_taken_down_is_never_shown_and_keeps_its_length(shards: Any, 
     assert changed
 
 
-def test_without_bos_a_document_taken_down_is_no_target_either(shards: Any, shard_writer: Any) -> None:
+def test_without_bos_a_document_taken_down_is_no_target_either(
+    shards: Any, shard_writer: Any
+) -> None:
     folder = shard_writer("own", [[100 + number] * 6 for number in range(9)])
     own = type(shards)({"own": folder})
     gone = own.documents("own")[3]
     own.remove("own", gone["id"].hex())
     plan, loader = alone(folder, 7, bos=False)
-    shown = [array for step in range(plan.steps) for array in (loader.batch(step).tokens, loader.batch(step).targets)]
+    shown = [
+        array
+        for step in range(plan.steps)
+        for array in (loader.batch(step).tokens, loader.batch(step).targets)
+    ]
     assert not np.isin(gone["tokens"][0], shown)
 
 
 def test_pieces_say_where_what_was_left_stands_in_a_row(shards: Any, shard_writer: Any) -> None:
     folder = shard_writer("own", [[100 + number] * 5 for number in range(24)])
-    phases = [Phase(name=str(length), tokens=160, weights={"own": 1.0}, sequence_length=length, batch_tokens=length) for length in (8, 32)]
+    phases = [
+        Phase(
+            name=str(length),
+            tokens=160,
+            weights={"own": 1.0},
+            sequence_length=length,
+            batch_tokens=length,
+        )
+        for length in (8, 32)
+    ]
     spec = MixtureSpec(phases=tuple(phases), packing={"own": "documents"})
     plan = freeze(spec, {"own": open_source(folder)}, sequence_length=8, batch_tokens=8, seed=1)
     assert plan.contexts[1].sources[0].left
-    stream = [token for row in type(shards)({"own": folder}).documents("own") for token in row["tokens"]]
+    stream = [
+        token for row in type(shards)({"own": folder}).documents("own") for token in row["tokens"]
+    ]
     for batch in (Loader(plan, {"own": folder}).batch(step) for step in range(plan.steps)):
         targets = np.full(batch.targets.shape, EOS)
         for row, place, _, first, tokens in batch.pieces.tolist():
@@ -313,7 +411,9 @@ def test_a_part_shorter_than_the_manifest_says_is_refused(shard_writer: Any) -> 
 
 
 @pytest.mark.parametrize("bos", [True, False])
-def test_a_damaged_token_that_is_not_in_the_vocabulary_is_refused(shard_writer: Any, bos: bool) -> None:
+def test_a_damaged_token_that_is_not_in_the_vocabulary_is_refused(
+    shard_writer: Any, bos: bool
+) -> None:
     folder = shard_writer("own", [[5, 6, 777]] * 20)
     plan, loader = alone(folder, 8, bos=bos)
     part = folder / plan.sources[0].parts[0].file
@@ -326,7 +426,9 @@ def test_a_damaged_token_that_is_not_in_the_vocabulary_is_refused(shard_writer: 
 
 
 @pytest.mark.parametrize("beyond", [0, 1 << 70])
-def test_a_tombstone_of_a_row_that_is_not_there_is_named_and_shows_everything(shard_writer: Any, beyond: int) -> None:
+def test_a_tombstone_of_a_row_that_is_not_there_is_named_and_shows_everything(
+    shard_writer: Any, beyond: int
+) -> None:
     folder = shard_writer("own", [[5, 6, 7]] * 20)
     plan, loader = alone(folder, 8)
     part = plan.sources[0].parts[0]
@@ -341,13 +443,17 @@ def test_a_count_that_no_plan_can_hold_is_refused(shard_writer: Any) -> None:
     folder = shard_writer("own", [[5, 6, 7]] * 20)
     manifest = read_manifest(folder)
     part = manifest.parts[0].model_copy(update={"bytes": 1 << 60})
-    (folder / MANIFEST_NAME).write_bytes(manifest.model_copy(update={"parts": (part, *manifest.parts[1:])}).to_json())
+    (folder / MANIFEST_NAME).write_bytes(
+        manifest.model_copy(update={"parts": (part, *manifest.parts[1:])}).to_json()
+    )
     with pytest.raises(UserError) as raised:
         alone(folder, 8)
     assert raised.value.field == "parts.bytes"
 
 
-def test_two_threads_read_one_after_the_other(shard_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_read_one_after_the_other(
+    shard_writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, loader = alone(shard_writer("own", [[5, 6, 7]] * 20), 8)
     both, of_step, met = threading.Barrier(2), loader.windows.of_step, []
 
@@ -392,5 +498,7 @@ def test_steps_outside_the_plan_are_refused(shards: Any) -> None:
 def test_reading_batches_loads_neither_curation_libraries_nor_torch(root: Path) -> None:
     heavy = ["datatrove", "dask", "distributed", "polars", "fasttext", "torch", "sentencepiece"]
     code = f"import sys, mixtures.loader, mixtures.trace; print([name for name in {heavy!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

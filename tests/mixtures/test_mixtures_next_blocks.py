@@ -26,15 +26,28 @@ from tests.mixtures.conftest import Writer
 from tokenizer.shards import open_source
 
 Records = set[tuple[int, int]]  # (part, number)
-ONE = PhaseSpec(name="one", tokens=16_000, weights={"web": 0.7, "chat": 0.3}, sequence_length=4, batch_tokens=32)
+ONE = PhaseSpec(
+    name="one", tokens=16_000, weights={"web": 0.7, "chat": 0.3}, sequence_length=4, batch_tokens=32
+)
 PHASES = {
     "one length": (ONE,),
-    "three lengths": (ONE, ONE.model_copy(update={"name": "two", "sequence_length": 16}), ONE.model_copy(update={"name": "three"})),
+    "three lengths": (
+        ONE,
+        ONE.model_copy(update={"name": "two", "sequence_length": 16}),
+        ONE.model_copy(update={"name": "three"}),
+    ),
 }
 
 
 def plan_of(shards: Any, *phases: PhaseSpec, open_tokens: int = 0) -> Plan:
-    return freeze(MixtureSpec(phases=phases), shards.sources, sequence_length=4, batch_tokens=32, seed=1, open_tokens=open_tokens)
+    return freeze(
+        MixtureSpec(phases=phases),
+        shards.sources,
+        sequence_length=4,
+        batch_tokens=32,
+        seed=1,
+        open_tokens=open_tokens,
+    )
 
 
 @contextmanager
@@ -43,7 +56,9 @@ def heard() -> Iterator[list[tuple[str, int, int]]]:
     found: list[tuple[str, int, int]] = []
     ask = LocalParts.ask
 
-    def noted(self: LocalParts, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
+    def noted(
+        self: LocalParts, part: int, first: int, last: int, leaving: Callable[[], bool]
+    ) -> None:
         found.extend((self.folder.name, part, number) for number in range(first, last))
         ask(self, part, first, last, leaving)
 
@@ -60,14 +75,19 @@ def tell(asking: NextBlocks, step: int) -> None:
         asking._thread.join()
 
 
-def records_of(plan: Plan, folders: dict[str, Path], source: int, blocks: list[int], size: int) -> Records:
+def records_of(
+    plan: Plan, folders: dict[str, Path], source: int, blocks: list[int], size: int
+) -> Records:
     """The record batches with a token of some blocks, found by looking at each."""
     stream = open_streams(plan, folders)[source]
     found = set()
     for part in range(len(stream.pinned.parts)):
         starts = stream.layout(part)[0]
         for number in range(len(starts) - 1):
-            if any(starts[number] < (block + 1) * size and starts[number + 1] > block * size for block in blocks):
+            if any(
+                starts[number] < (block + 1) * size and starts[number + 1] > block * size
+                for block in blocks
+            ):
                 found.add((part, number))
     return found
 
@@ -82,16 +102,25 @@ def following(order: SourceOrder, number: int) -> tuple[tuple[int, int] | None, 
 
 
 @pytest.mark.parametrize("phases", PHASES.values(), ids=list(PHASES))
-def test_the_next_group_is_asked_for_before_it_begins_and_nothing_behind_it(shards: Any, phases: tuple[PhaseSpec, ...]) -> None:
+def test_the_next_group_is_asked_for_before_it_begins_and_nothing_behind_it(
+    shards: Any, phases: tuple[PhaseSpec, ...]
+) -> None:
     plan = plan_of(shards, *phases)
     asking = NextBlocks(plan, open_streams(plan, shards.folders))
     begun = 0
     with heard() as asked:
         for number in range(len(plan.contexts)):
-            orders, before = source_orders(plan, number), [following(order, 0) for order in source_orders(plan, number)]
+            orders, before = (
+                source_orders(plan, number),
+                [following(order, 0) for order in source_orders(plan, number)],
+            )
             # asked for while the group before was shown
             own: list[Records] = [set() for _ in orders]
-            end = plan.contexts[number + 1].first_step if number + 1 < len(plan.contexts) else plan.steps
+            end = (
+                plan.contexts[number + 1].first_step
+                if number + 1 < len(plan.contexts)
+                else plan.steps
+            )
             for step in range(plan.contexts[number].first_step, end):
                 asked.clear()
                 tell(asking, step)
@@ -100,12 +129,22 @@ def test_the_next_group_is_asked_for_before_it_begins_and_nothing_behind_it(shar
                     size, now = order.context.block_tokens, following(order, count)
                     if now != before[source]:
                         here = now[0]
-                        if here is not None and here == before[source][1] and before[source][0] is not None:
-                            fresh = set(order.group_blocks(*here)) - set(order.group_blocks(*before[source][0]))
-                            assert own[source] == records_of(plan, shards.folders, source, sorted(fresh), size)
+                        if (
+                            here is not None
+                            and here == before[source][1]
+                            and before[source][0] is not None
+                        ):
+                            fresh = set(order.group_blocks(*here)) - set(
+                                order.group_blocks(*before[source][0])
+                            )
+                            assert own[source] == records_of(
+                                plan, shards.folders, source, sorted(fresh), size
+                            )
                             begun += 1
                         before[source], own[source] = now, set()
-                    new = [(part, record) for name, part, record in asked if name == plan.names[source]]
+                    new = [
+                        (part, record) for name, part, record in asked if name == plan.names[source]
+                    ]
                     behind = order.group_blocks(*now[1])
                     assert set(new) <= records_of(plan, shards.folders, source, behind, size)
                     own[source] |= set(new)
@@ -124,10 +163,15 @@ def test_blocks_are_asked_for_at_the_pace_of_what_is_shown(shards: Any) -> None:
                 steps.append(step)
                 asked.clear()
     windows = order.group_place(0, 1)
-    assert steps == [min(step for step in range(windows) if 4 * 8 * (step + 1) >= (block + 0.5) * windows) for block in range(4)]
+    assert steps == [
+        min(step for step in range(windows) if 4 * 8 * (step + 1) >= (block + 0.5) * windows)
+        for block in range(4)
+    ]
 
 
-def test_a_step_that_comes_again_asks_for_nothing_and_a_source_of_one_group_never_does(shards: Any) -> None:
+def test_a_step_that_comes_again_asks_for_nothing_and_a_source_of_one_group_never_does(
+    shards: Any,
+) -> None:
     for open_tokens in (0, 1 << 26):
         plan = plan_of(shards, ONE, open_tokens=open_tokens)
         asking = NextBlocks(plan, open_streams(plan, shards.folders))
@@ -215,10 +259,18 @@ assert asked.wait(60)
 """
 
 
-def test_a_process_that_ends_does_not_wait_for_what_is_asked_for(shards: Any, tmp_path: Path) -> None:
+def test_a_process_that_ends_does_not_wait_for_what_is_asked_for(
+    shards: Any, tmp_path: Path
+) -> None:
     plan = plan_of(shards, ONE)
     (tmp_path / "plan.json").write_bytes(plan.to_json())
-    command = [sys.executable, "-c", LEAVE, str(tmp_path / "plan.json"), *(str(shards.folders[name]) for name in ("web", "chat"))]
+    command = [
+        sys.executable,
+        "-c",
+        LEAVE,
+        str(tmp_path / "plan.json"),
+        *(str(shards.folders[name]) for name in ("web", "chat")),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mixtures.order import BLOCK_TOKENS, LEAST_BLOCKS, OPEN_BLOCKS, OPEN_TOKENS, SourceOrder, block_tokens, open_blocks, source_orders
+from mixtures.order import (
+    BLOCK_TOKENS,
+    LEAST_BLOCKS,
+    OPEN_BLOCKS,
+    OPEN_TOKENS,
+    SourceOrder,
+    block_tokens,
+    open_blocks,
+    source_orders,
+)
 from mixtures.permutation import permuted, permuted_all, unpermuted
 from mixtures.phase import PhaseSpec
 from mixtures.plan import freeze
@@ -19,7 +28,9 @@ from mixtures.spec import MixtureSpec
 WORD = (1 << 64) - 1
 
 
-def order_of(windows: int, size: int, opened: int, key: int = 99, tail: int = 0, **rest: object) -> SourceOrder:
+def order_of(
+    windows: int, size: int, opened: int, key: int = 99, tail: int = 0, **rest: object
+) -> SourceOrder:
     """An order of windows of 2 tokens in blocks of ``size`` windows; ``tail`` tokens are left at the stream's end."""
     pinned = PinnedSource(
         name="own",
@@ -86,7 +97,9 @@ SHAPES = st.tuples(st.integers(1, 300), st.sampled_from([1, 2, 4, 8, 32, 64]), s
 
 @given(SHAPES, st.integers(0, WORD), st.integers(0, 1000), st.integers(0, 1))
 @settings(max_examples=60)
-def test_an_epoch_is_the_rule_read_aloud(shape: tuple[int, int, int], key: int, epoch: int, tail: int) -> None:
+def test_an_epoch_is_the_rule_read_aloud(
+    shape: tuple[int, int, int], key: int, epoch: int, tail: int
+) -> None:
     windows, size, opened = shape
     order = order_of(windows, size, opened, key, tail)
     if order.blocks == -(-windows // size):  # else the tail is a block of its own, without a window
@@ -95,37 +108,49 @@ def test_an_epoch_is_the_rule_read_aloud(shape: tuple[int, int, int], key: int, 
 
 @given(SHAPES, st.integers(0, WORD), st.integers(0, 3), st.integers(0, 1))
 @settings(max_examples=60)
-def test_an_epoch_shows_every_window_once_and_can_be_inverted(shape: tuple[int, int, int], key: int, epoch: int, tail: int) -> None:
+def test_an_epoch_shows_every_window_once_and_can_be_inverted(
+    shape: tuple[int, int, int], key: int, epoch: int, tail: int
+) -> None:
     order = order_of(*shape, key, tail)
     shown = epoch_of(order, epoch)
     assert sorted(shown) == list(range(shape[0]))
-    assert [order.number(epoch, window) for window in shown] == list(range(epoch * shape[0], (epoch + 1) * shape[0]))
+    assert [order.number(epoch, window) for window in shown] == list(
+        range(epoch * shape[0], (epoch + 1) * shape[0])
+    )
 
 
 @given(SHAPES, st.integers(0, WORD), st.integers(0, 3))
 @settings(max_examples=40)
-def test_groups_hold_the_windows_of_their_blocks(shape: tuple[int, int, int], key: int, epoch: int) -> None:
+def test_groups_hold_the_windows_of_their_blocks(
+    shape: tuple[int, int, int], key: int, epoch: int
+) -> None:
     windows, size, opened = shape
     order = order_of(windows, size, opened, key)
     shown = epoch_of(order, epoch)
     for group in range(order.groups):
         first, last = order.group_place(epoch, group), order.group_place(epoch, group + 1)
         blocks = order.group_blocks(epoch, group)
-        assert sorted(shown[first:last]) == sorted(window for window in range(windows) if window // size in blocks)
+        assert sorted(shown[first:last]) == sorted(
+            window for window in range(windows) if window // size in blocks
+        )
         assert all(order.group_at(epoch, place) == group for place in range(first, last))
     assert order.group_at(epoch, windows) == order.groups
 
 
 @given(SHAPES, st.integers(0, 2), st.data())
 @settings(max_examples=40)
-def test_a_context_that_begins_at_a_group_goes_on_from_there(shape: tuple[int, int, int], epoch: int, data: st.DataObject) -> None:
+def test_a_context_that_begins_at_a_group_goes_on_from_there(
+    shape: tuple[int, int, int], epoch: int, data: st.DataObject
+) -> None:
     whole = order_of(*shape)
     group = data.draw(st.integers(0, whole.groups))
     later = order_of(*shape, epoch=epoch, group=group)
     first = whole.group_place(epoch, group)
     epochs, shown = later.shown(np.arange(later.head + shape[0]))
     assert shown.tolist() == epoch_of(whole, epoch)[first:] + epoch_of(whole, epoch + 1)
-    assert [later.number(int(e), int(w)) for e, w in zip(epochs, shown, strict=True)] == list(range(len(shown)))
+    assert [later.number(int(e), int(w)) for e, w in zip(epochs, shown, strict=True)] == list(
+        range(len(shown))
+    )
     assert all(later.number(epoch, window) is None for window in epoch_of(whole, epoch)[:first])
 
 
@@ -152,15 +177,29 @@ def test_blocks_are_powers_of_two_of_windows_of_the_planned_size() -> None:
         assert size == 1 or LEAST_BLOCKS <= -(-tokens // (size * 256)) <= 2 * LEAST_BLOCKS
 
 
-@given(st.integers(1, OPEN_TOKENS), st.integers(1, 1 << 18), st.sampled_from([OPEN_TOKENS, 1 << 31]), st.integers(0, 5))
-def test_a_small_source_has_all_its_blocks_open_whatever_the_window(tokens: int, window: int, small: int, times: int) -> None:
+@given(
+    st.integers(1, OPEN_TOKENS),
+    st.integers(1, 1 << 18),
+    st.sampled_from([OPEN_TOKENS, 1 << 31]),
+    st.integers(0, 5),
+)
+def test_a_small_source_has_all_its_blocks_open_whatever_the_window(
+    tokens: int, window: int, small: int, times: int
+) -> None:
     tokens = min(tokens << times, small)
     assert -(-tokens // block_tokens(tokens, window)) <= open_blocks(tokens, small)
 
 
-def test_an_epoch_of_a_small_source_is_one_group_and_a_large_one_has_groups_of_four(shards: Any) -> None:
-    spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=9000, weights={"web": 0.6, "chat": 0.4}),))
-    plans = [freeze(spec, shards.sources, sequence_length=8, batch_tokens=64, seed=1, open_tokens=small) for small in (OPEN_TOKENS, 1000)]
+def test_an_epoch_of_a_small_source_is_one_group_and_a_large_one_has_groups_of_four(
+    shards: Any,
+) -> None:
+    spec = MixtureSpec(
+        phases=(PhaseSpec(name="one", tokens=9000, weights={"web": 0.6, "chat": 0.4}),)
+    )
+    plans = [
+        freeze(spec, shards.sources, sequence_length=8, batch_tokens=64, seed=1, open_tokens=small)
+        for small in (OPEN_TOKENS, 1000)
+    ]
     whole, parted = ([(order, order.groups) for order in source_orders(plan, 0)] for plan in plans)
     for order, groups in whole:
         assert groups == 1
@@ -185,7 +224,9 @@ def test_windows_of_a_small_source_are_shown_anywhere_in_the_epoch() -> None:
 
 
 @given(st.integers(1, 1 << 40), st.integers(0, WORD), st.data())
-def test_the_permutation_has_its_inverse_at_any_size(size: int, key: int, data: st.DataObject) -> None:
+def test_the_permutation_has_its_inverse_at_any_size(
+    size: int, key: int, data: st.DataObject
+) -> None:
     for value in data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=5)):
         there = permuted(value, size, np.uint64(key))
         assert 0 <= there < size

@@ -25,12 +25,21 @@ DECAY = Phase(name="decay", tokens=900, decay=True, weights={"web": 0.3, "chat":
 
 
 def plan_of(shards: Any, *phases: Phase, length: int = 16, batch: int = 64, **rest: Any) -> Plan:
-    return freeze(MixtureSpec(phases=phases, **rest), shards.sources, sequence_length=length, batch_tokens=batch, seed=3)
+    return freeze(
+        MixtureSpec(phases=phases, **rest),
+        shards.sources,
+        sequence_length=length,
+        batch_tokens=batch,
+        seed=3,
+    )
 
 
 def test_steps_round_up_to_whole_batches_and_both_figures_are_kept(shards: Any) -> None:
     plan = plan_of(shards, STABLE, DECAY)
-    assert [(segment.asked_tokens, segment.steps) for segment in plan.segments] == [(1500, 24), (900, 15)]
+    assert [(segment.asked_tokens, segment.steps) for segment in plan.segments] == [
+        (1500, 24),
+        (900, 15),
+    ]
     assert (plan.steps, plan.tokens, plan.decay_step) == (39, 39 * 64, 24)
     rows = {(row.phase, row.source): row for row in table(plan)}
     assert rows["stable", "web"].asked_tokens == pytest.approx(900)
@@ -45,21 +54,36 @@ def test_sources_are_pinned_as_they_are(shards: Any) -> None:
     assert plan.names == ("chat", "code", "web")
     for pinned in plan.sources:
         manifest = shards.sources[pinned.name].manifest
-        assert [part.checksum for part in pinned.parts] == [part.checksum for part in manifest.parts]
+        assert [part.checksum for part in pinned.parts] == [
+            part.checksum for part in manifest.parts
+        ]
         own = plan.contexts[0].sources[plan.names.index(pinned.name)]
         assert pinned.packing == ("documents" if pinned.name == "chat" else "stream")
-        assert own.windows == manifest.tokens // 16 or (pinned.name == "chat" and own.windows * 16 >= manifest.tokens)
+        assert own.windows == manifest.tokens // 16 or (
+            pinned.name == "chat" and own.windows * 16 >= manifest.tokens
+        )
     assert len(plan.sources[2].parts) > 1
 
 
-def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(shards: Any, tmp_path: Path) -> None:
-    plan = plan_of(shards, STABLE, DECAY.model_copy(update={"ramp_tokens": 300, "max_epochs": {"chat": 2.5}}))
+def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(
+    shards: Any, tmp_path: Path
+) -> None:
+    plan = plan_of(
+        shards, STABLE, DECAY.model_copy(update={"ramp_tokens": 300, "max_epochs": {"chat": 2.5}})
+    )
     path = tmp_path / "plan.json"
     path.write_bytes(plan.to_json())
     again = Plan.load(path)
     assert again == plan
     assert again.hash == plan.hash
-    assert again.to_json() == plan_of(shards, STABLE, DECAY.model_copy(update={"ramp_tokens": 300, "max_epochs": {"chat": 2.5}})).to_json()
+    assert (
+        again.to_json()
+        == plan_of(
+            shards,
+            STABLE,
+            DECAY.model_copy(update={"ramp_tokens": 300, "max_epochs": {"chat": 2.5}}),
+        ).to_json()
+    )
     assert plan_of(shards, STABLE).hash != plan.hash
 
 
@@ -83,9 +107,13 @@ def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(shards: Any,
         lambda facts: facts["contexts"][1]["sources"][2]["left"][0].update(last=1 << 53),
     ],
 )
-def test_a_damaged_plan_is_refused(shards: Any, tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
+def test_a_damaged_plan_is_refused(
+    shards: Any, tmp_path: Path, damage: Callable[[dict[str, Any]], object]
+) -> None:
     longer = DECAY.model_copy(update={"name": "longer", "sequence_length": 32})
-    facts = json.loads(plan_of(shards, STABLE, DECAY, longer, packing={"chat": "documents"}).to_json())
+    facts = json.loads(
+        plan_of(shards, STABLE, DECAY, longer, packing={"chat": "documents"}).to_json()
+    )
     damage(facts)
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(facts))
@@ -133,7 +161,9 @@ def test_a_source_shorter_than_a_window_is_refused(shards: Any) -> None:
 
 def test_a_ramp_out_of_a_source_shorter_than_the_new_windows_is_refused(shards: Any) -> None:
     before = Phase(name="a", tokens=500, weights={"tiny": 0.5, "web": 0.5})
-    longer = Phase(name="b", tokens=2000, weights={"web": 1.0}, sequence_length=128, batch_tokens=256)
+    longer = Phase(
+        name="b", tokens=2000, weights={"web": 1.0}, sequence_length=128, batch_tokens=256
+    )
     plan_of(shards, before, longer)
     with pytest.raises(UserError, match="tiny has less than one window") as raised:
         plan_of(shards, before, longer.model_copy(update={"ramp_tokens": 1000}))
@@ -161,7 +191,12 @@ def test_a_weight_below_a_unit_is_refused(shards: Any) -> None:
 
 def test_a_phase_cap_says_what_is_wanted_and_what_would_fit(shards: Any) -> None:
     available = shards.sources["chat"].manifest.tokens // 16 * 16
-    phase = Phase(name="decay", tokens=available * 3, weights={"web": 0.5, "chat": 0.5}, max_epochs={"chat": 1})
+    phase = Phase(
+        name="decay",
+        tokens=available * 3,
+        weights={"web": 0.5, "chat": 0.5},
+        max_epochs={"chat": 1},
+    )
     with pytest.raises(UserError) as raised:
         plan_of(shards, STABLE, phase, packing={"chat": "stream"})
     error = raised.value
@@ -170,13 +205,18 @@ def test_a_phase_cap_says_what_is_wanted_and_what_would_fit(shards: Any) -> None
     assert "1.50" in str(error.found)
     weight = float(str(error.fix).split("at most ")[1].split(",")[0])
     assert weight == pytest.approx(1 / 3, abs=0.01)
-    fitting = phase.model_copy(update={"weights": {"web": 1 - weight + 0.005, "chat": weight - 0.005}})
+    fitting = phase.model_copy(
+        update={"weights": {"web": 1 - weight + 0.005, "chat": weight - 0.005}}
+    )
     assert plan_of(shards, STABLE, fitting, packing={"chat": "stream"}).steps
 
 
 def test_a_cap_on_the_run_counts_all_phases(shards: Any) -> None:
     available = shards.sources["web"].manifest.tokens
-    halves = [Phase(name=name, tokens=int(available * 0.7), weights={"web": 1.0}) for name in ("one", "two")]
+    halves = [
+        Phase(name=name, tokens=int(available * 0.7), weights={"web": 1.0})
+        for name in ("one", "two")
+    ]
     assert plan_of(shards, halves[0], max_epochs={"web": 1})
     with pytest.raises(UserError) as raised:
         plan_of(shards, *halves, max_epochs={"web": 1})
@@ -185,7 +225,12 @@ def test_a_cap_on_the_run_counts_all_phases(shards: Any) -> None:
 
 
 def test_no_window_is_shown_more_often_than_the_cap_allows(shards: Any) -> None:
-    plan = plan_of(shards, STABLE, DECAY.model_copy(update={"tokens": 3000}), max_epochs={"web": 1.2, "chat": 2})
+    plan = plan_of(
+        shards,
+        STABLE,
+        DECAY.model_copy(update={"tokens": 3000}),
+        max_epochs={"web": 1.2, "chat": 2},
+    )
     times = [np.zeros(source.tokens, np.int64) for source in plan.sources]
     loader = Loader(plan, shards.folders)
     for step in range(plan.steps):
@@ -203,7 +248,10 @@ def windows(plan: Plan, first: int, last: int) -> list[tuple[str, int]]:
     found = []
     for step in range(first, last):
         source, number = numbers_of(plan, step)
-        found += [(plan.names[index], count) for index, count in zip(source.tolist(), number.tolist(), strict=True)]
+        found += [
+            (plan.names[index], count)
+            for index, count in zip(source.tolist(), number.tolist(), strict=True)
+        ]
     return found
 
 
@@ -248,7 +296,9 @@ def test_a_ramp_after_a_cut_ramp_begins_where_it_was_cut(shards: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "chat"])
-def test_a_branch_may_show_a_source_that_the_plan_shows_only_in_a_later_context(shards: Any, name: str) -> None:
+def test_a_branch_may_show_a_source_that_the_plan_shows_only_in_a_later_context(
+    shards: Any, name: str
+) -> None:
     longer = DECAY.model_copy(update={"weights": {"web": 1.0}, "sequence_length": 32})
     new = Phase(name="new", tokens=640, weights={name: 0.5, "web": 0.5})
     later = append_segment(plan_of(shards, STABLE, longer), new, 30, shards.sources)
@@ -261,7 +311,9 @@ def test_a_branch_may_show_a_source_that_the_plan_shows_only_in_a_later_context(
 def test_branches_of_equal_length_share_their_past_and_differ_after(shards: Any) -> None:
     plan = plan_of(shards, STABLE, DECAY)
     one = branch(plan, 24, [DECAY])
-    other = branch(plan, 24, [Phase(name="decay", decay=True, tokens=900, weights={"web": 0.6, "code": 0.4})])
+    other = branch(
+        plan, 24, [Phase(name="decay", decay=True, tokens=900, weights={"web": 0.6, "code": 0.4})]
+    )
     assert one.steps == other.steps == plan.steps
     assert windows(one, 0, 24) == windows(other, 0, 24)
     assert windows(one, 24, 39) == windows(plan, 24, 39)
@@ -270,11 +322,17 @@ def test_branches_of_equal_length_share_their_past_and_differ_after(shards: Any)
 
 
 def test_a_longer_plan_agrees_with_the_shorter_to_its_end(shards: Any) -> None:
-    short, long = plan_of(shards, STABLE), plan_of(shards, STABLE.model_copy(update={"tokens": 2000}))
+    short, long = (
+        plan_of(shards, STABLE),
+        plan_of(shards, STABLE.model_copy(update={"tokens": 2000})),
+    )
     assert common_steps(short, long) == short.steps
     assert common_steps(long, short) == short.steps
     assert windows(short, 0, short.steps) == windows(long, 0, short.steps)
-    assert common_steps(short, plan_of(shards, STABLE.model_copy(update={"weights": {"web": 1.0}}))) == 0
+    assert (
+        common_steps(short, plan_of(shards, STABLE.model_copy(update={"weights": {"web": 1.0}})))
+        == 0
+    )
 
 
 @pytest.mark.parametrize("step", [-1, 40])
@@ -301,21 +359,39 @@ def test_a_long_ramp_becomes_pieces_that_meet(shards: Any) -> None:
 # -- between sources ----------------------------------------------------------------------------
 
 PHASES = st.lists(
-    st.tuples(st.lists(st.integers(1, 100), min_size=3, max_size=3), st.integers(1, 4000), st.integers(0, 4000)), min_size=1, max_size=4
+    st.tuples(
+        st.lists(st.integers(1, 100), min_size=3, max_size=3),
+        st.integers(1, 4000),
+        st.integers(0, 4000),
+    ),
+    min_size=1,
+    max_size=4,
 )
 
 
 def random_plan(shards: Any, facts: list[tuple[list[int], int, int]]) -> Plan:
     phases = []
     for place, (weights, tokens, ramp) in enumerate(facts):
-        shares = {name: weight / sum(weights) for name, weight in zip(("web", "code", "chat"), weights, strict=True)}
-        phases.append(Phase(name=f"phase-{place}", tokens=tokens, weights=shares, ramp_tokens=min(ramp, tokens) if place else 0))
+        shares = {
+            name: weight / sum(weights)
+            for name, weight in zip(("web", "code", "chat"), weights, strict=True)
+        }
+        phases.append(
+            Phase(
+                name=f"phase-{place}",
+                tokens=tokens,
+                weights=shares,
+                ramp_tokens=min(ramp, tokens) if place else 0,
+            )
+        )
     return plan_of(shards, *phases)
 
 
 @given(PHASES)
 @settings(max_examples=40)
-def test_every_source_is_within_one_window_of_its_share_after_every_window(shards: Any, facts: list[tuple[list[int], int, int]]) -> None:
+def test_every_source_is_within_one_window_of_its_share_after_every_window(
+    shards: Any, facts: list[tuple[list[int], int, int]]
+) -> None:
     plan = random_plan(shards, facts)
     sequence = sources_of(plan, 0, 0, plan.steps * plan.batch_windows)
     counts = np.zeros(3, np.int64)
@@ -329,7 +405,9 @@ def test_every_source_is_within_one_window_of_its_share_after_every_window(shard
 
 @given(PHASES, st.data())
 @settings(max_examples=40)
-def test_any_part_of_a_step_is_that_of_the_whole_run(shards: Any, facts: list[tuple[list[int], int, int]], data: st.DataObject) -> None:
+def test_any_part_of_a_step_is_that_of_the_whole_run(
+    shards: Any, facts: list[tuple[list[int], int, int]], data: st.DataObject
+) -> None:
     plan = random_plan(shards, facts)
     whole = [numbers_of(plan, step) for step in range(plan.steps)]
     step = data.draw(st.integers(0, plan.steps - 1))
@@ -339,7 +417,10 @@ def test_any_part_of_a_step_is_that_of_the_whole_run(shards: Any, facts: list[tu
     assert (source == whole[step][0][first:last]).all()
     assert (number == whole[step][1][first:last]).all()
     for window in range(first, last):
-        assert step_of(plan, 0, int(whole[step][0][window]), int(whole[step][1][window])) == (step, window)
+        assert step_of(plan, 0, int(whole[step][0][window]), int(whole[step][1][window])) == (
+            step,
+            window,
+        )
     sources, numbers = (np.concatenate(column) for column in zip(*whole, strict=True))
     for index in range(3):
         assert numbers[sources == index].tolist() == list(range((sources == index).sum()))

@@ -11,19 +11,28 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from mixtures.presets import PRESETS, preset_weights
 
-PUBLISHED = {name: [entry for entry, facts in entries.items() if facts.percent is not None] for name, entries in PRESETS.items()}
+PUBLISHED = {
+    name: [entry for entry, facts in entries.items() if facts.percent is not None]
+    for name, entries in PRESETS.items()
+}
 
 
 @pytest.mark.parametrize(("name", "printed"), [("minicpm-stable", 99.0), ("minicpm-decay", 93.5)])
-def test_printed_shares_are_the_papers_and_with_the_remainder_sum_to_100(name: str, printed: float) -> None:
+def test_printed_shares_are_the_papers_and_with_the_remainder_sum_to_100(
+    name: str, printed: float
+) -> None:
     shares = PRESETS[name].values()
-    assert fsum(entry.percent or 0 for entry in shares if entry.basis == "printed") == pytest.approx(printed)
+    assert fsum(
+        entry.percent or 0 for entry in shares if entry.basis == "printed"
+    ) == pytest.approx(printed)
     assert fsum(entry.percent or 0 for entry in shares) == pytest.approx(100)
     assert [entry.basis for entry in shares].count("remainder") == 1
 
 
 def test_entries_without_a_published_share_have_no_number() -> None:
-    unknown = {entry for entry, facts in PRESETS["minicpm-decay"].items() if facts.basis == "not published"}
+    unknown = {
+        entry for entry, facts in PRESETS["minicpm-decay"].items() if facts.basis == "not published"
+    }
     assert len(unknown) == 12
     assert all(PRESETS["minicpm-decay"][entry].percent is None for entry in unknown)
 
@@ -55,5 +64,7 @@ def test_weights_sum_to_1_and_keep_the_papers_proportions(name: str, data: st.Da
     shares = preset_weights(name, {entry: entry for entry in chosen})  # type: ignore[arg-type]
     assert fsum(shares.weights.values()) == pytest.approx(1)
     for entry in chosen:
-        assert shares.weights[entry] * shares.mapped_percent == pytest.approx(PRESETS[name][entry].percent)
+        assert shares.weights[entry] * shares.mapped_percent == pytest.approx(
+            PRESETS[name][entry].percent
+        )
     assert {out.entry for out in shares.left_out} == set(PRESETS[name]) - set(chosen)

@@ -30,7 +30,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root, draw = tmp_path_factory.mktemp("large"), np.random.default_rng(11)
     folders = {}
     for name, documents in (("web", 30_000), ("sft", 9_000)):
-        texts = [draw.integers(3, 1000, length).tolist() for length in draw.integers(1, 70, documents).tolist()]
+        texts = [
+            draw.integers(3, 1000, length).tolist()
+            for length in draw.integers(1, 70, documents).tolist()
+        ]
         spans = [[(0, len(text))] for text in texts] if name == "sft" else None
         folders[name] = write_shards(root / name, name, texts, spans, 400_000, "a", batch_rows=300)
     return folders
@@ -65,16 +68,23 @@ def bucket(local: dict[str, Path]) -> Iterator[dict[str, str]]:
 
 
 def plan_of(folders: dict[str, Path], tokens: int = 900_000) -> Plan:
-    spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=tokens, weights={"web": 0.8, "sft": 0.2}),))
+    spec = MixtureSpec(
+        phases=(PhaseSpec(name="one", tokens=tokens, weights={"web": 0.8, "sft": 0.2}),)
+    )
     sources = {name: open_source(folder) for name, folder in folders.items()}
-    return freeze(spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1, open_tokens=0)
+    return freeze(
+        spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1, open_tokens=0
+    )
 
 
 def test_batches_from_a_store_are_those_from_a_disk_with_at_most_six_requests_for_five_blocks(
     local: dict[str, Path], bucket: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = plan_of(local)
-    blocks = sum(-(-source.tokens // own.block_tokens) for source, own in zip(plan.sources, plan.contexts[0].sources, strict=True))
+    blocks = sum(
+        -(-source.tokens // own.block_tokens)
+        for source, own in zip(plan.sources, plan.contexts[0].sources, strict=True)
+    )
     cache = RangeCache(limit=64 << 20)
     caplog.set_level(logging.INFO, "werkzeug")
     remote, disk = Loader(plan, bucket, cache=cache), Loader(plan, local)
@@ -83,7 +93,9 @@ def test_batches_from_a_store_are_those_from_a_disk_with_at_most_six_requests_fo
         for name in ("tokens", "targets", "weights", "positions", "documents", "lengths", "pieces"):
             assert np.array_equal(getattr(one, name), getattr(other, name)), (step, name)
         assert cache.bytes <= cache.limit
-    requests = [record.getMessage() for record in caplog.records if "GET /shards/" in record.getMessage()]
+    requests = [
+        record.getMessage() for record in caplog.records if "GET /shards/" in record.getMessage()
+    ]
     reads = [request for request in requests if ".arrow" in request]
     parts = sum(len(source.parts) for source in plan.sources)
     assert blocks >= 18
@@ -93,7 +105,9 @@ def test_batches_from_a_store_are_those_from_a_disk_with_at_most_six_requests_fo
     assert cache.requests == len(requests)
 
 
-def test_a_cache_that_holds_a_part_of_the_shards_lets_go_of_what_was_used_longest_ago(local: dict[str, Path], bucket: dict[str, str]) -> None:
+def test_a_cache_that_holds_a_part_of_the_shards_lets_go_of_what_was_used_longest_ago(
+    local: dict[str, Path], bucket: dict[str, str]
+) -> None:
     plan = plan_of(local, 1_500_000)
     cache = RangeCache(limit=20 << 20)
     remote, disk = Loader(plan, bucket, cache=cache), Loader(plan, local)
@@ -107,18 +121,29 @@ def test_a_cache_that_holds_a_part_of_the_shards_lets_go_of_what_was_used_longes
     assert fetched > 2 * cache.ranges
 
 
-def test_a_cache_too_small_for_one_batch_is_refused_with_the_size_that_would_do(local: dict[str, Path], bucket: dict[str, str]) -> None:
+def test_a_cache_too_small_for_one_batch_is_refused_with_the_size_that_would_do(
+    local: dict[str, Path], bucket: dict[str, str]
+) -> None:
     with pytest.raises(UserError) as raised:
         Loader(plan_of(local), bucket, cache=RangeCache(limit=1 << 18)).batch(0)
     assert raised.value.field == "cache_bytes"
     assert "262,144" in str(raised.value.found)
 
 
-def test_a_plan_is_frozen_and_traced_over_a_store_as_over_a_disk(local: dict[str, Path], bucket: dict[str, str]) -> None:
+def test_a_plan_is_frozen_and_traced_over_a_store_as_over_a_disk(
+    local: dict[str, Path], bucket: dict[str, str]
+) -> None:
     plan = plan_of(local, 30_000)
     sources: dict[str, Any] = {name: open_remote(url) for name, url in bucket.items()}
-    spec = MixtureSpec(phases=(PhaseSpec(name="one", tokens=30_000, weights={"web": 0.8, "sft": 0.2}),))
-    assert freeze(spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1, open_tokens=0).hash == plan.hash
+    spec = MixtureSpec(
+        phases=(PhaseSpec(name="one", tokens=30_000, weights={"web": 0.8, "sft": 0.2}),)
+    )
+    assert (
+        freeze(
+            spec, sources, sequence_length=LENGTH, batch_tokens=64 * LENGTH, seed=1, open_tokens=0
+        ).hash
+        == plan.hash
+    )
     remote, disk = Tracer(plan, bucket), Tracer(plan, local)
     spans = disk.step(3)
     assert remote.step(3) == spans
@@ -126,7 +151,9 @@ def test_a_plan_is_frozen_and_traced_over_a_store_as_over_a_disk(local: dict[str
         assert remote.document(document) == disk.document(document)
 
 
-def test_bytes_that_changed_on_the_store_are_named(local: dict[str, Path], bucket: dict[str, str]) -> None:
+def test_bytes_that_changed_on_the_store_are_named(
+    local: dict[str, Path], bucket: dict[str, str]
+) -> None:
     store = Store("s3://shards")
     damaged = bytearray((local["web"] / "part-00001.arrow").read_bytes())
     damaged[len(damaged) // 2] ^= 4
@@ -141,7 +168,9 @@ def test_bytes_that_changed_on_the_store_are_named(local: dict[str, Path], bucke
     assert raised.value.file == "s3://shards/damaged/part-00001.arrow"
 
 
-def test_what_is_no_source_on_a_store_is_refused(local: dict[str, Path], bucket: dict[str, str]) -> None:
+def test_what_is_no_source_on_a_store_is_refused(
+    local: dict[str, Path], bucket: dict[str, str]
+) -> None:
     plan = plan_of(local)
     with pytest.raises(UserError, match="no such file"):
         Loader(plan, {**bucket, "web": "s3://shards/nothing"})

@@ -11,14 +11,31 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from mixtures.phase import Phase
-from mixtures.resolve import check_windows, names_of, preset_notes, resolve, resolve_phases, shares_by_size
+from mixtures.resolve import (
+    check_windows,
+    names_of,
+    preset_notes,
+    resolve,
+    resolve_phases,
+    shares_by_size,
+)
 from mixtures.spec import MixtureSpec
 
-SHARDS = {"web": 8_000_000, "zh": 2_000_000, "code": 500_000, "wiki/high": 100_000, "wiki/low": 300_000, "sft": 50_000}
+SHARDS = {
+    "web": 8_000_000,
+    "zh": 2_000_000,
+    "code": 500_000,
+    "wiki/high": 100_000,
+    "wiki/low": 300_000,
+    "sft": 50_000,
+}
 
 
 def weights(available: dict[str, int] = SHARDS, **phase: Any) -> dict[str, float]:
-    (resolved,) = resolve(MixtureSpec.model_validate({"phases": [{"name": "only", "tokens": 1000, **phase}]}), available)
+    (resolved,) = resolve(
+        MixtureSpec.model_validate({"phases": [{"name": "only", "tokens": 1000, **phase}]}),
+        available,
+    )
     return resolved.weights
 
 
@@ -34,7 +51,14 @@ def test_a_phase_with_explicit_weights_passes_as_it_is() -> None:
 
 
 def test_a_resolved_phase_resolves_to_itself() -> None:
-    phase = Phase(name="a", tokens=7, weights={"web": 0.5, "code": 0.5}, decay=True, ramp_tokens=3, max_epochs={"web": 2})
+    phase = Phase(
+        name="a",
+        tokens=7,
+        weights={"web": 0.5, "code": 0.5},
+        decay=True,
+        ramp_tokens=3,
+        max_epochs={"web": 2},
+    )
     assert resolve_phases([phase], SHARDS, 1000) == (phase,)
 
 
@@ -44,19 +68,31 @@ def test_names_and_what_a_phase_says_besides_shares_are_kept_in_order() -> None:
             "tokens": 1001,
             "phases": [
                 {"name": "stable", "percent": 90, "weights_from": ["web", "code"]},
-                {"name": "decay", "percent": 10, "decay": True, "weights": {"sft": 1}, "max_epochs": {"sft": 4}, "ramp_tokens": 50},
+                {
+                    "name": "decay",
+                    "percent": 10,
+                    "decay": True,
+                    "weights": {"sft": 1},
+                    "max_epochs": {"sft": 4},
+                    "ramp_tokens": 50,
+                },
             ],
         }
     )
     stable, decay = resolve(spec, SHARDS)
-    assert [(phase.name, phase.tokens) for phase in (stable, decay)] == [("stable", 901), ("decay", 100)]
+    assert [(phase.name, phase.tokens) for phase in (stable, decay)] == [
+        ("stable", 901),
+        ("decay", 100),
+    ]
     assert (decay.decay, decay.max_epochs, decay.ramp_tokens) == (True, {"sft": 4}, 50)
     assert names_of((stable, decay)) == ("code", "sft", "web")
 
 
 def test_sources_are_weighed_by_their_tokens_unless_a_temperature_says_otherwise() -> None:
     assert weights(weights_from=["web", "zh"]) == pytest.approx({"web": 0.8, "zh": 0.2})
-    assert weights(weights_from=["web", "zh"], temperature=2) == pytest.approx({"web": 2 / 3, "zh": 1 / 3})
+    assert weights(weights_from=["web", "zh"], temperature=2) == pytest.approx(
+        {"web": 2 / 3, "zh": 1 / 3}
+    )
     assert weights(weights_from=["web", "zh"], temperature="uniform") == {"web": 0.5, "zh": 0.5}
 
 
@@ -73,7 +109,9 @@ def test_a_split_source_is_weighed_as_a_whole_and_then_divided() -> None:
 
 
 def test_a_source_in_bands_without_factors_is_shown_as_if_it_were_whole() -> None:
-    assert weights(weights={"web": 0.6, "wiki": 0.4}) == pytest.approx({"web": 0.6, "wiki/high": 0.1, "wiki/low": 0.3})
+    assert weights(weights={"web": 0.6, "wiki": 0.4}) == pytest.approx(
+        {"web": 0.6, "wiki/high": 0.1, "wiki/low": 0.3}
+    )
 
 
 def test_a_band_may_have_a_weight_of_its_own() -> None:
@@ -81,15 +119,22 @@ def test_a_band_may_have_a_weight_of_its_own() -> None:
 
 
 def test_a_preset_takes_what_the_weights_leave() -> None:
-    found = weights(weights={"sft": 0.2}, preset={"name": "minicpm-stable", "sources": {"c4": "web", "dolma": "web", "code": "code"}})
+    found = weights(
+        weights={"sft": 0.2},
+        preset={"name": "minicpm-stable", "sources": {"c4": "web", "dolma": "web", "code": "code"}},
+    )
     assert found == pytest.approx({"sft": 0.2, "web": 0.8 * 39 / 64, "code": 0.8 * 25 / 64})
 
 
 def test_what_a_preset_leaves_out_is_told() -> None:
     preset = {"name": "minicpm-stable", "sources": {"c4": "web", "code": "code"}}
-    spec = MixtureSpec.model_validate({"phases": [{"name": "only", "tokens": 1000, "preset": preset}]})
+    spec = MixtureSpec.model_validate(
+        {"phases": [{"name": "only", "tokens": 1000, "preset": preset}]}
+    )
     (note,) = preset_notes(spec.phases)
-    assert note.startswith("only: minicpm-stable, 40 % of it mapped; left out: commoncrawl-chinese 25 %, dolma 24 %")
+    assert note.startswith(
+        "only: minicpm-stable, 40 % of it mapped; left out: commoncrawl-chinese 25 %, dolma 24 %"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,12 +142,22 @@ def test_what_a_preset_leaves_out_is_told() -> None:
     [
         ({"weights": {"coed": 1.0}}, "weights.coed", "code"),
         ({"weights_from": ["web", "zhh"]}, "weights_from", "zh"),
-        ({"preset": {"name": "minicpm-stable", "sources": {"c4": "webb"}}}, "preset.sources.c4", "web"),
-        ({"weights": {"wiki": 1}, "bands": {"wiki": {"hihg": 1, "low": 1}}}, "bands.wiki.hihg", "high"),
+        (
+            {"preset": {"name": "minicpm-stable", "sources": {"c4": "webb"}}},
+            "preset.sources.c4",
+            "web",
+        ),
+        (
+            {"weights": {"wiki": 1}, "bands": {"wiki": {"hihg": 1, "low": 1}}},
+            "bands.wiki.hihg",
+            "high",
+        ),
         ({"weights": {"wiki/hihg": 1}}, "weights.wiki/hihg", "wiki/high"),
     ],
 )
-def test_unknown_names_are_refused_with_field_and_nearest(phase: dict[str, Any], field: str, nearest: str) -> None:
+def test_unknown_names_are_refused_with_field_and_nearest(
+    phase: dict[str, Any], field: str, nearest: str
+) -> None:
     error = refused(**phase)
     assert (error.field, error.nearest) == (f"mixture.phases.only.{field}", nearest)
 
@@ -134,14 +189,26 @@ def test_a_ramp_longer_than_its_percentage_is_refused() -> None:
 
 
 def test_reserves_hold_for_bands_that_only_the_shards_know() -> None:
-    spec = MixtureSpec.model_validate({"phases": [{"name": "only", "tokens": 1000, "weights": {"wiki": 1}}], "reserve": {"wiki/high": "decay"}})
+    spec = MixtureSpec.model_validate(
+        {
+            "phases": [{"name": "only", "tokens": 1000, "weights": {"wiki": 1}}],
+            "reserve": {"wiki/high": "decay"},
+        }
+    )
     with pytest.raises(UserError) as raised:
         resolve(spec, SHARDS)
     assert raised.value.field == "mixture.phases.only.weights.wiki/high"
 
 
-def test_a_source_shown_before_what_it_is_reserved_for_is_refused_by_the_field_that_names_it() -> None:
-    spec = MixtureSpec.model_validate({"phases": [{"name": "only", "tokens": 1000, "weights_from": ["web", "sft"]}], "reserve": {"sft": "decay"}})
+def test_a_source_shown_before_what_it_is_reserved_for_is_refused_by_the_field_that_names_it() -> (
+    None
+):
+    spec = MixtureSpec.model_validate(
+        {
+            "phases": [{"name": "only", "tokens": 1000, "weights_from": ["web", "sft"]}],
+            "reserve": {"sft": "decay"},
+        }
+    )
     with pytest.raises(UserError) as raised:
         resolve(spec, SHARDS)
     assert raised.value.field == "mixture.phases.only.weights_from"
@@ -162,7 +229,9 @@ SIZES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 10**13), min
 
 
 @given(SIZES, st.floats(1e-3, 1e6))
-def test_shares_by_size_sum_to_1_and_keep_the_order_of_sizes(tokens: dict[str, int], temperature: float) -> None:
+def test_shares_by_size_sum_to_1_and_keep_the_order_of_sizes(
+    tokens: dict[str, int], temperature: float
+) -> None:
     shares = shares_by_size(tokens, temperature)
     assert fsum(shares.values()) == pytest.approx(1)
     by_size = sorted(tokens, key=lambda name: tokens[name])
@@ -173,7 +242,9 @@ def test_shares_by_size_sum_to_1_and_keep_the_order_of_sizes(tokens: dict[str, i
 @given(SIZES)
 def test_temperature_1_is_proportional_and_the_limit_is_uniform(tokens: dict[str, int]) -> None:
     total = sum(tokens.values())
-    assert shares_by_size(tokens, 1) == pytest.approx({name: count / total for name, count in tokens.items()})
+    assert shares_by_size(tokens, 1) == pytest.approx(
+        {name: count / total for name, count in tokens.items()}
+    )
     assert shares_by_size(tokens, inf) == pytest.approx(dict.fromkeys(tokens, 1 / len(tokens)))
     assert shares_by_size(tokens, 1e12) == pytest.approx(shares_by_size(tokens, inf))
 
@@ -196,7 +267,10 @@ def test_resolved_weights_sum_to_1_exactly_and_fixed_ones_keep_their_share(
 
 @given(st.integers(1000, 10**12), st.lists(st.integers(1, 50), min_size=1, max_size=6))
 def test_phases_in_percent_come_to_the_runs_tokens_in_order(tokens: int, parts: list[int]) -> None:
-    phases = [{"name": str(index), "percent": 100 * part / sum(parts), "weights": {"web": 1}} for index, part in enumerate(parts)]
+    phases = [
+        {"name": str(index), "percent": 100 * part / sum(parts), "weights": {"web": 1}}
+        for index, part in enumerate(parts)
+    ]
     resolved = resolve(MixtureSpec.model_validate({"tokens": tokens, "phases": phases}), SHARDS)
     assert sum(phase.tokens for phase in resolved) == tokens
     assert [phase.name for phase in resolved] == [str(index) for index in range(len(parts))]

@@ -11,15 +11,29 @@ from mixtures.phase import Phase
 from mixtures.rules import MixtureRules, check_hold_out, check_min_tokens, check_reserve
 
 
-def phase(name: str, *, decay: bool = False, ramp: int = 0, tokens: int = 1000, **weights: float) -> Phase:
-    return Phase(name=name, tokens=tokens, decay=decay, ramp_tokens=ramp, weights={key.replace("_", "/"): value for key, value in weights.items()})
+def phase(
+    name: str, *, decay: bool = False, ramp: int = 0, tokens: int = 1000, **weights: float
+) -> Phase:
+    return Phase(
+        name=name,
+        tokens=tokens,
+        decay=decay,
+        ramp_tokens=ramp,
+        weights={key.replace("_", "/"): value for key, value in weights.items()},
+    )
 
 
 STABLE, DECAY = phase("stable", web=1.0), phase("decay", decay=True, web=0.5, sft=0.5)
 FOR_DECAY = MixtureRules(reserve={"sft": "decay"})
 
 
-def refused(*phases: Phase, rules: MixtureRules = FOR_DECAY, decayed: bool = False, branch: str | None = None, **rest: Any) -> UserError:
+def refused(
+    *phases: Phase,
+    rules: MixtureRules = FOR_DECAY,
+    decayed: bool = False,
+    branch: str | None = None,
+    **rest: Any,
+) -> UserError:
     with pytest.raises(UserError) as raised:
         check_reserve(phases, rules, decayed, branch, **rest)
     return raised.value
@@ -60,7 +74,10 @@ def test_a_source_reserved_for_a_branch_is_shown_in_all_its_phases_and_in_no_oth
 def test_a_ramp_away_from_a_reserved_source_still_shows_it() -> None:
     rules = MixtureRules(reserve={"sft": "middle"})
     ramp = phase("end", ramp=100, web=1.0)
-    assert refused(phase("middle", sft=1.0), ramp, rules=rules).field == "mixture.phases.end.ramp_tokens"
+    assert (
+        refused(phase("middle", sft=1.0), ramp, rules=rules).field
+        == "mixture.phases.end.ramp_tokens"
+    )
     assert refused(ramp, rules=rules, before={"sft": 0.5}).field == "mixture.phases.end.ramp_tokens"
     check_reserve([ramp], rules, False, None, before={"web": 1.0, "sft": 0.0})
 
@@ -86,7 +103,11 @@ def test_a_minimum_that_is_missed_is_refused_with_the_weight_that_would_do() -> 
     with pytest.raises(UserError) as raised:
         check_min_tokens({"code": 400}, {"web": 950, "code": 150}, phases)
     error = raised.value
-    assert (error.field, error.found, error.allowed) == ("mixture.min_tokens.code", "150 tokens over the run", ["at least 400 tokens"])
+    assert (error.field, error.found, error.allowed) == (
+        "mixture.min_tokens.code",
+        "150 tokens over the run",
+        ["at least 400 tokens"],
+    )
     assert error.fix == "in phase stable raise the weight of code from 0.1 to 0.3520"
 
 

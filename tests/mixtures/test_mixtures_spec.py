@@ -84,7 +84,10 @@ def test_two_phases_of_one_name_are_refused() -> None:
 
 
 def test_the_length_of_a_phase_is_said_once() -> None:
-    for length, found in (({}, "neither"), ({"tokens": 10, "percent": 5}, "tokens: 10, percent: 5")):
+    for length, found in (
+        ({}, "neither"),
+        ({"tokens": 10, "percent": 5}, "tokens: 10, percent: 5"),
+    ):
         with pytest.raises(UserError) as raised:
             spec({"name": "stable", "weights": {"web": 1}, **length})
         assert (raised.value.field, raised.value.found) == ("mixture.phases.stable", found)
@@ -103,7 +106,13 @@ SIZED = {"name": "stable", "tokens": 1000, "weights_from": ["web", "code"]}
 
 def test_sources_are_also_those_weighed_by_size_by_preset_and_by_band() -> None:
     preset = {"name": "minicpm-decay", "sources": {"c4": "web", "unlabelled": "chat"}}
-    decay = {"name": "decay", "tokens": 10, "preset": preset, "weights": {"wiki": 0.1}, "bands": {"wiki": {"high": 2, "low": 0}}}
+    decay = {
+        "name": "decay",
+        "tokens": 10,
+        "preset": preset,
+        "weights": {"wiki": 0.1},
+        "bands": {"wiki": {"high": 2, "low": 0}},
+    }
     assert spec(SIZED, decay).sources == ("chat", "code", "web", "wiki/high")
 
 
@@ -113,13 +122,19 @@ def test_sources_are_also_those_weighed_by_size_by_preset_and_by_band() -> None:
         ({"weights": {"chat": 1.0}}, "weights", "leave nothing for weights_from"),
         ({"weights": {"web": 0.5}}, "weights_from", "two shares"),
         ({"weights_from": ["web", "web"]}, "weights_from", "two shares"),
-        ({"weights_from": None, "temperature": 2, "weights": {"web": 1}}, "temperature", "without sources"),
+        (
+            {"weights_from": None, "temperature": 2, "weights": {"web": 1}},
+            "temperature",
+            "without sources",
+        ),
         ({"preset": {"name": "minicpm-stable", "sources": {"c4": "zh"}}}, "preset", "two ways"),
         ({"bands": {"cod": {"high": 1}}}, "bands", "no weight here"),
         ({"bands": {"code": {"high": 0}}}, "bands.code", "sum to zero"),
     ],
 )
-def test_shares_that_contradict_each_other_are_refused_by_field(change: dict[str, Any], field: str, message: str) -> None:
+def test_shares_that_contradict_each_other_are_refused_by_field(
+    change: dict[str, Any], field: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message) as raised:
         spec({**SIZED, **change})
     assert raised.value.field == f"mixture.phases.stable.{field}"
@@ -130,8 +145,17 @@ def test_an_unknown_preset_is_refused_and_an_unknown_entry_has_a_nearest() -> No
     with pytest.raises(ValueError, match="minicpm-stable"):
         spec({"name": "a", "tokens": 1, "preset": {"name": "minicpm", "sources": {"c4": "web"}}})
     with pytest.raises(UserError) as raised:
-        spec({"name": "a", "tokens": 1, "preset": {"name": "minicpm-stable", "sources": {"c5": "web"}}})
-    assert (raised.value.field, raised.value.nearest) == ("mixture.phases.a.preset.sources.c5", "c4")
+        spec(
+            {
+                "name": "a",
+                "tokens": 1,
+                "preset": {"name": "minicpm-stable", "sources": {"c5": "web"}},
+            }
+        )
+    assert (raised.value.field, raised.value.nearest) == (
+        "mixture.phases.a.preset.sources.c5",
+        "c4",
+    )
 
 
 @pytest.mark.parametrize("temperature", [0, -1, "unifrom", float("inf")])
@@ -142,7 +166,9 @@ def test_a_temperature_is_above_0_and_finite_or_uniform(temperature: object) -> 
 
 def test_a_phase_of_a_plan_leaves_nothing_to_resolve() -> None:
     with pytest.raises(UserError, match="has tokens and weights"):
-        Phase.model_validate({"name": "a", "tokens": 10, "weights": {"web": 0.5}, "weights_from": ["code"]})
+        Phase.model_validate(
+            {"name": "a", "tokens": 10, "weights": {"web": 0.5}, "weights_from": ["code"]}
+        )
 
 
 # -- rules --------------------------------------------------------------------------------------
@@ -154,7 +180,9 @@ def test_held_out_sources_are_refused_when_the_mixture_is_read() -> None:
 
 
 def test_a_reserve_may_name_a_branch_that_only_the_recipe_knows() -> None:
-    assert spec(STABLE, reserve={"expert": "with-expert"}).rules.reserve == {"expert": "with-expert"}
+    assert spec(STABLE, reserve={"expert": "with-expert"}).rules.reserve == {
+        "expert": "with-expert"
+    }
 
 
 def test_a_minimum_of_a_source_that_is_never_shown_names_the_nearest() -> None:
@@ -164,5 +192,16 @@ def test_a_minimum_of_a_source_that_is_never_shown_names_the_nearest() -> None:
 
 
 def test_caps_may_name_a_source_its_bands_or_a_source_reserved_for_a_branch() -> None:
-    wiki = {"name": "a", "tokens": 1, "weights": {"wiki": 1}, "bands": {"wiki": {"high": 1, "low": 1}}, "max_epochs": {"wiki/high": 2}}
-    assert spec(wiki, max_epochs={"wiki": 3, "expert": 1}, reserve={"expert": "with-expert"}).rules.max_epochs["expert"] == 1
+    wiki = {
+        "name": "a",
+        "tokens": 1,
+        "weights": {"wiki": 1},
+        "bands": {"wiki": {"high": 1, "low": 1}},
+        "max_epochs": {"wiki/high": 2},
+    }
+    assert (
+        spec(
+            wiki, max_epochs={"wiki": 3, "expert": 1}, reserve={"expert": "with-expert"}
+        ).rules.max_epochs["expert"]
+        == 1
+    )

@@ -19,13 +19,25 @@ from tests.mixtures.every_window import sources_of
 def plan(shards: Any) -> Plan:
     phases = (
         Phase(name="stable", tokens=9000, weights={"web": 0.6, "code": 0.4}),
-        Phase(name="decay", tokens=9000, decay=True, weights={"web": 0.2, "chat": 0.6, "tiny": 0.2}, ramp_tokens=2000),
+        Phase(
+            name="decay",
+            tokens=9000,
+            decay=True,
+            weights={"web": 0.2, "chat": 0.6, "tiny": 0.2},
+            ramp_tokens=2000,
+        ),
     )
-    return freeze(MixtureSpec(phases=phases), shards.sources, sequence_length=32, batch_tokens=256, seed=7)
+    return freeze(
+        MixtureSpec(phases=phases), shards.sources, sequence_length=32, batch_tokens=256, seed=7
+    )
 
 
 def test_a_steps_documents_are_its_tokens(shards: Any, plan: Plan) -> None:
-    texts = {(name, row["id"].hex()): row["tokens"] for name in plan.names for row in shards.documents(name)}
+    texts = {
+        (name, row["id"].hex()): row["tokens"]
+        for name in plan.names
+        for row in shards.documents(name)
+    }
     loader = Loader(plan, shards.folders)
     for step in (0, 20, plan.steps - 1):
         batch = loader.batch(step)
@@ -74,7 +86,9 @@ def test_a_document_the_plan_does_not_reach_has_no_steps(shards: Any) -> None:
         seed=7,
     )
     shown = {span.id for span in trace_step(short, 0, shards.folders)}
-    unseen = next(row["id"].hex() for row in shards.documents("web") if row["id"].hex() not in shown)
+    unseen = next(
+        row["id"].hex() for row in shards.documents("web") if row["id"].hex() not in shown
+    )
     assert trace_document(short, shards.folders, unseen) == []
 
 
@@ -93,10 +107,14 @@ def test_documents_shown_are_those_that_tracing_names(shards: Any, plan: Plan) -
     tracer = Tracer(plan, shards.folders)
     for step in range(plan.steps):
         if step % 9 == 0:
-            assert documents_shown(plan, step, shards.folders) == {name: len(ids) for name, ids in seen.items()}
+            assert documents_shown(plan, step, shards.folders) == {
+                name: len(ids) for name, ids in seen.items()
+            }
         for span in tracer.step(step):
             seen[span.source].add(span.id)
-    assert documents_shown(plan, plan.steps, shards.folders) == {name: len(ids) for name, ids in seen.items()}
+    assert documents_shown(plan, plan.steps, shards.folders) == {
+        name: len(ids) for name, ids in seen.items()
+    }
     assert all(seen.values())
 
 

@@ -33,12 +33,23 @@ def test_what_was_left_of_what_was_left_is_made_up_once(shards: Any, open_tokens
     """Each change from windows of 64 to windows of 4 and back would take sixteen times the work of the one before."""
     lengths = [(4, 64)[number % 2] for number in range(6)]
     phases = tuple(
-        PhaseSpec(name=f"phase-{number}", tokens=128, weights={"web": 1.0}, sequence_length=length, batch_tokens=64)
+        PhaseSpec(
+            name=f"phase-{number}",
+            tokens=128,
+            weights={"web": 1.0},
+            sequence_length=length,
+            batch_tokens=64,
+        )
         for number, length in enumerate([*lengths, 4])
     )
     last = phases[-1].model_copy(update={"tokens": 3000})
     plan = freeze(
-        MixtureSpec(phases=(*phases[:-1], last)), shards.sources, sequence_length=4, batch_tokens=64, seed=1, open_tokens=open_tokens
+        MixtureSpec(phases=(*phases[:-1], last)),
+        shards.sources,
+        sequence_length=4,
+        batch_tokens=64,
+        seed=1,
+        open_tokens=open_tokens,
     )
     windows = Counting(plan, open_streams(plan, shards.folders))
     shown = 0
@@ -48,7 +59,9 @@ def test_what_was_left_of_what_was_left_is_made_up_once(shards: Any, open_tokens
     assert windows.made < len(plan.contexts) * shown
 
 
-def test_the_blocks_that_are_open_together_are_packed_once(shard_writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_that_are_open_together_are_packed_once(
+    shard_writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nine sources of documents with sixteen open blocks each are more than are kept of a few."""
     packed: Counter[bytes] = Counter()
 
@@ -57,12 +70,23 @@ def test_the_blocks_that_are_open_together_are_packed_once(shard_writer: Writer,
         return pack(offsets, window)
 
     names = [f"chat-{number}" for number in range(9)]
-    folders = {name: shard_writer(name, [[5] * (number + 3) for number in range(60 + place)]) for place, name in enumerate(names)}
+    folders = {
+        name: shard_writer(name, [[5] * (number + 3) for number in range(60 + place)])
+        for place, name in enumerate(names)
+    }
     spec = MixtureSpec(
-        phases=(PhaseSpec(name="one", tokens=40_000, weights=dict.fromkeys(names, 1 / len(names))),),
+        phases=(
+            PhaseSpec(name="one", tokens=40_000, weights=dict.fromkeys(names, 1 / len(names))),
+        ),
         packing=dict.fromkeys(names, "documents"),
     )
-    plan = freeze(spec, {name: open_source(folder) for name, folder in folders.items()}, sequence_length=64, batch_tokens=1024, seed=1)
+    plan = freeze(
+        spec,
+        {name: open_source(folder) for name, folder in folders.items()},
+        sequence_length=64,
+        batch_tokens=1024,
+        seed=1,
+    )
     blocks = sum(len(own.packed) - 1 for own in plan.contexts[0].sources)
     assert blocks > 64
     windows = Windows(plan, open_streams(plan, folders))

@@ -69,7 +69,11 @@ def plain_logits(shape: PlainShape, weights: dict[str, Tensor], tokens: Tensor) 
     branch = shape.scale_depth / math.sqrt(shape.layers)
     x = weights["embedding"][tokens] * shape.scale_emb
     for layer in range(shape.layers):
-        own = {name.split(".")[1]: tensor for name, tensor in weights.items() if name.startswith(f"{layer}.")}
+        own = {
+            name.split(".")[1]: tensor
+            for name, tensor in weights.items()
+            if name.startswith(f"{layer}.")
+        }
         x = x + branch * _attention(shape, own, norm(x, own["norm1"]))
         inner = norm(x, own["norm2"])
         gate = inner @ own["gate"].T
@@ -95,7 +99,9 @@ def plain_rotary(x: Tensor, theta: float, first: int = 0) -> Tensor:
     """``x`` (T, heads, K) with channel i and i + K/2 as one complex number, turned by position * theta^(-2i/K)."""
     length, _, size = x.shape
     position = torch.arange(first, first + length, dtype=torch.float32)
-    frequency = torch.tensor([theta ** (-2 * i / size) for i in range(size // 2)], dtype=torch.float32)
+    frequency = torch.tensor(
+        [theta ** (-2 * i / size) for i in range(size // 2)], dtype=torch.float32
+    )
     turn = torch.polar(torch.ones(length, size // 2), position[:, None] * frequency)
     pairs = torch.complex(x[..., : size // 2], x[..., size // 2 :]) * turn[:, None]
     return torch.cat([pairs.real, pairs.imag], -1)
@@ -128,7 +134,9 @@ class PlainAdamW:
         """Clip to a joint norm, update every tensor, forget the gradients; returns the norm before."""
         self.updates += 1
         gradients = {name: tensor.grad for name, tensor in self.weights.items()}
-        norm = math.sqrt(sum(float((gradient.double() ** 2).sum()) for gradient in gradients.values()))
+        norm = math.sqrt(
+            sum(float((gradient.double() ** 2).sum()) for gradient in gradients.values())
+        )
         with torch.no_grad():
             for name, tensor in self.weights.items():
                 gradient = gradients[name] * min(1.0, clip / norm)
@@ -144,7 +152,9 @@ class PlainAdamW:
         return norm
 
 
-def plain_loss(shape: PlainShape, weights: dict[str, Tensor], documents: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def plain_loss(
+    shape: PlainShape, weights: dict[str, Tensor], documents: list[tuple[Tensor, Tensor, Tensor]]
+) -> Tensor:
     """Mean nats per weighted token over documents of (tokens, targets, loss weights), each run alone."""
     total, count = torch.zeros(()), torch.zeros(())
     for tokens, targets, importance in documents:

@@ -39,7 +39,12 @@ Planter = Callable[[Soil], bytes]
 
 
 def break_corpus(
-    source_folder: Path, target_folder: Path, seed: int, *, count: int = COUNT, record_bytes: int | None = None
+    source_folder: Path,
+    target_folder: Path,
+    seed: int,
+    *,
+    count: int = COUNT,
+    record_bytes: int | None = None,
 ) -> list[Planted]:
     """Copy every ``*.jsonl.zst`` under a folder and plant ``count`` broken records between the good ones.
 
@@ -52,11 +57,16 @@ def break_corpus(
     Raises: ValueError when there is no place between two records, or a good record exceeds ``record_bytes``.
     """
     generator = random.Random(seed)
-    files = sorted(source_folder.rglob("*.jsonl.zst"), key=lambda file: file.relative_to(source_folder).as_posix().encode())
+    files = sorted(
+        source_folder.rglob("*.jsonl.zst"),
+        key=lambda file: file.relative_to(source_folder).as_posix().encode(),
+    )
     gaps = [(file, row) for file in files for row in range(1, sum(1 for _ in _lines(file)))]
     if not gaps:
         raise ValueError(f"{source_folder}: no jsonl.zst file with two records")
-    places = generator.sample(gaps, count) if len(gaps) >= count else generator.choices(gaps, k=count)
+    places = (
+        generator.sample(gaps, count) if len(gaps) >= count else generator.choices(gaps, k=count)
+    )
     planted: list[Planted] = []
     originals: dict[bool, list[dict[str, Any]]] = {False: [], True: []}  # texts, conversations
     conversation = False  # what the last good record was
@@ -68,19 +78,28 @@ def break_corpus(
         for row, line in enumerate(_lines(file)):
             while rows and rows[0] == row:
                 rows.pop(0)
-                soil = Soil(generator.choice(originals[conversation]), f"broken:{len(planted)}", generator, record_bytes)
+                soil = Soil(
+                    generator.choice(originals[conversation]),
+                    f"broken:{len(planted)}",
+                    generator,
+                    record_bytes,
+                )
                 reason, broken = _plant(next(kinds), soil)
                 planted.append(Planted(path, len(stream), reason))
                 stream += broken + b"\n"
             if record_bytes is not None and len(line.rstrip(b"\n")) > record_bytes:
-                raise ValueError(f"{path}: a good record of {len(line)} bytes exceeds the limit of {record_bytes}")
+                raise ValueError(
+                    f"{path}: a good record of {len(line)} bytes exceeds the limit of {record_bytes}"
+                )
             record = json.loads(line)
             conversation = "messages" in record
             originals[conversation].append(record)
             stream += line
         target = target_folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(zstandard.ZstdCompressor(level=3, write_checksum=True).compress(bytes(stream)))
+        target.write_bytes(
+            zstandard.ZstdCompressor(level=3, write_checksum=True).compress(bytes(stream))
+        )
     return planted
 
 
@@ -118,7 +137,9 @@ def _without(soil: Soil, field: str) -> bytes:
 
 def _marked(soil: Soil, mark: bytes) -> bytes:
     """A good record whose ``note`` holds raw bytes that no JSON encoder would write."""
-    return _encoded(_renamed(soil, note="MARK")).replace(b'"note": "MARK"', b'"note": "' + mark + b'"')
+    return _encoded(_renamed(soil, note="MARK")).replace(
+        b'"note": "MARK"', b'"note": "' + mark + b'"'
+    )
 
 
 def _cut_short(soil: Soil) -> bytes:
@@ -132,12 +153,18 @@ def _cut_inside_a_character(soil: Soil) -> bytes:
 
 def _other_text(soil: Soil) -> bytes:
     field = "messages" if "messages" in soil.record else "text"
-    changed = [{"role": "user", "content": "Another question."}] if field == "messages" else "Another text under an id that is taken."
+    changed = (
+        [{"role": "user", "content": "Another question."}]
+        if field == "messages"
+        else "Another text under an id that is taken."
+    )
     return _encoded({**soil.record, field: changed})
 
 
 def _too_long(soil: Soil) -> bytes:
-    return _encoded(_renamed(soil, note="x" * ((soil.record_bytes or 0) + soil.generator.randrange(1, 1000))))
+    return _encoded(
+        _renamed(soil, note="x" * ((soil.record_bytes or 0) + soil.generator.randrange(1, 1000)))
+    )
 
 
 _PLANTERS: list[tuple[str, Planter]] = [
@@ -180,5 +207,8 @@ _CONVERSATIONS: list[tuple[str, Planter]] = [
     ("bad_messages", lambda soil: _encoded(_renamed(soil, messages=[]))),
     ("bad_messages", lambda soil: _encoded(_renamed(soil, messages="a string"))),
     ("bad_messages", lambda soil: _encoded(_renamed(soil, messages=["not an object"]))),
-    ("bad_messages", lambda soil: _encoded(_renamed(soil, messages=[{"role": "user", "content": 4}]))),
+    (
+        "bad_messages",
+        lambda soil: _encoded(_renamed(soil, messages=[{"role": "user", "content": 4}])),
+    ),
 ]

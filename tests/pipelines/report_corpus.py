@@ -51,27 +51,53 @@ def write_corpus(folder: Path) -> Path:
     random = Random(7)
     texts = [sentence(random, 120) for _ in range(60)]
     # near copies
-    texts += [f"{text} {sentence(random, words)}" for text, words in zip(texts[:12], range(2, 62, 5), strict=True)]
+    texts += [
+        f"{text} {sentence(random, words)}"
+        for text, words in zip(texts[:12], range(2, 62, 5), strict=True)
+    ]
     texts += texts[:4]  # copies
     texts += [sentence(random, words) for words in (5, 20, 48, 49, 49)]  # too short
     # two rules at once
     texts += [f"{sentence(random, 30)} # # # # # # # # # # # # # # # # # # # # # # # #"]
-    texts += [f"{SCRIPT} {IMAGE} {TURNED} {sentence(random, 80)}", f"{SCRIPT} {IMAGE} {TURNED} {sentence(random, 10)}"]
+    texts += [
+        f"{SCRIPT} {IMAGE} {TURNED} {sentence(random, 80)}",
+        f"{SCRIPT} {IMAGE} {TURNED} {sentence(random, 10)}",
+    ]
     texts += [f"{SCRIPT} {text} {IMAGE}" for text in texts[20:23]]  # near copies with markup
     texts += [f"{sentence(random, 60)} {BENCHMARK} {sentence(random, 20)}"]
-    texts += [f"{TURNED}. " + "Der schnelle braune Fuchs springt über den faulen Hund, und niemand weiß warum er das eigentlich tut. " * 6]
+    texts += [
+        f"{TURNED}. "
+        + "Der schnelle braune Fuchs springt über den faulen Hund, und niemand weiß warum er das eigentlich tut. "
+        * 6
+    ]
     lines = [
-        json.dumps({"id": f"{IMAGE}{place}", "url": f"https://example.org/{SCRIPT}/{place}", "text": text})
+        json.dumps(
+            {"id": f"{IMAGE}{place}", "url": f"https://example.org/{SCRIPT}/{place}", "text": text}
+        )
         for place, text in enumerate(texts)
     ]
-    lines[5:5] = ['{"id": "broken", "text": <script>alert(3)</script>', json.dumps({"id": "no text"})]
+    lines[5:5] = [
+        '{"id": "broken", "text": <script>alert(3)</script>',
+        json.dumps({"id": "no text"}),
+    ]
     (folder / "web.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "other.jsonl").write_text("".join(json.dumps({"id": str(place), "text": sentence(random, 90)}) + "\n" for place in range(15)))
+    (folder / "other.jsonl").write_text(
+        "".join(
+            json.dumps({"id": str(place), "text": sentence(random, 90)}) + "\n"
+            for place in range(15)
+        )
+    )
     (folder / "bench.jsonl").write_text(json.dumps({"text": BENCHMARK}) + "\n")
     recipe = folder / "recipe.yaml"
     recipe.write_text(RECIPE)
     return recipe
 
 
-def run(recipe: Path, runs: Path, overrides: tuple[str, ...] = (), progress: Progress | None = None, until: str = "shards") -> RunOutcome:
+def run(
+    recipe: Path,
+    runs: Path,
+    overrides: tuple[str, ...] = (),
+    progress: Progress | None = None,
+    until: str = "shards",
+) -> RunOutcome:
     return run_recipe(load_recipe(recipe, overrides), str(runs), progress=progress, until=until)

@@ -8,20 +8,47 @@ from typing import Any
 
 import orjson
 
-AREAS = ("documents", "signals", "selection", "evidence", "quarantine", "tokenizer", "shards", "work")
+AREAS = (
+    "documents",
+    "signals",
+    "selection",
+    "evidence",
+    "quarantine",
+    "tokenizer",
+    "shards",
+    "work",
+)
 
 
 def tree(run: Path) -> dict[str, str]:
     """Relative path -> hash of every published file of a run."""
-    files = (path for area in AREAS for path in sorted((run / area).rglob("*")) if path.is_file() and not path.name.startswith(".writing-"))
-    return {str(path.relative_to(run)): hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() for path in files}
+    files = (
+        path
+        for area in AREAS
+        for path in sorted((run / area).rglob("*"))
+        if path.is_file() and not path.name.startswith(".writing-")
+    )
+    return {
+        str(path.relative_to(run)): hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+        for path in files
+    }
 
 
 def trained(run: Path) -> dict[str, str]:
     """Relative path -> hash of all weights, moments, plans and step metrics of a run's trainings."""
-    names = ("weights.safetensors", "moments.safetensors", "plan.json", "train.jsonl", "validation.jsonl", "data.jsonl")
+    names = (
+        "weights.safetensors",
+        "moments.safetensors",
+        "plan.json",
+        "train.jsonl",
+        "validation.jsonl",
+        "data.jsonl",
+    )
     files = sorted(path for path in (run / "training").rglob("*") if path.name in names)
-    return {str(path.relative_to(run)): hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() for path in files}
+    return {
+        str(path.relative_to(run)): hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+        for path in files
+    }
 
 
 def record(run: Path) -> dict[str, Any]:
@@ -33,10 +60,14 @@ def products(run: Path) -> dict[str, str]:
     """What does not depend on how records lie in files: final selection, evidence, tokenizer and shards, by content."""
     content = record(run)
     found = {f"selection/{source}": ref["checksum"] for source, ref in content["selection"].items()}
-    found |= {f"evidence/{step}": entry["file"]["checksum"] for step, entry in content["evidence"].items()}
+    found |= {
+        f"evidence/{step}": entry["file"]["checksum"] for step, entry in content["evidence"].items()
+    }
     found["tokenizer"] = content["tokenizer"]["file"]["checksum"]
     for source, entry in content["shards"].items():
         for path in sorted((run / entry["folder"]).glob("*")):
             if path.name != "manifest.json":
-                found[f"shards/{source}/{path.name}"] = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+                found[f"shards/{source}/{path.name}"] = hashlib.blake2b(
+                    path.read_bytes(), digest_size=12
+                ).hexdigest()
     return found

@@ -21,7 +21,9 @@ def ids_of(numbers: list[int]) -> object:
 
 
 def bands(values: list[float], conditions: list[str], ids: list[int] | None = None) -> list[int]:
-    return assign(np.array(values, np.float64), ids_of(ids or list(range(len(values)))), conditions).tolist()
+    return assign(
+        np.array(values, np.float64), ids_of(ids or list(range(len(values)))), conditions
+    ).tolist()
 
 
 def test_a_document_goes_to_the_first_band_whose_threshold_it_meets() -> None:
@@ -45,13 +47,21 @@ NUMBERS = st.lists(st.one_of(st.integers(-5, 5).map(float), st.just(NAN)), max_s
 
 
 @settings(deadline=None)
-@given(values=NUMBERS, percents=st.lists(st.integers(1, 1000), min_size=1, max_size=4, unique=True), order=st.randoms())
-def test_shares_do_not_depend_on_the_order_of_documents_and_take_what_they_say(values: list[float], percents: list[int], order: object) -> None:
+@given(
+    values=NUMBERS,
+    percents=st.lists(st.integers(1, 1000), min_size=1, max_size=4, unique=True),
+    order=st.randoms(),
+)
+def test_shares_do_not_depend_on_the_order_of_documents_and_take_what_they_say(
+    values: list[float], percents: list[int], order: object
+) -> None:
     conditions = [f"top {percent / 10}%" for percent in sorted(percents)] + ["rest"]
     numbers = list(range(len(values)))
     plain = bands(values, conditions, numbers)
     order.shuffle(numbers)
-    assert bands([values[number] for number in numbers], conditions, numbers) == [plain[number] for number in numbers]
+    assert bands([values[number] for number in numbers], conditions, numbers) == [
+        plain[number] for number in numbers
+    ]
     known = sum(value == value for value in values)
     for place, percent in enumerate(sorted(percents)):
         assert sum(band <= place for band in plain) == (known * percent + 500) // 1000
@@ -69,19 +79,45 @@ def test_shares_do_not_depend_on_the_order_of_documents_and_take_what_they_say(v
         ({"a": "top 101%", "b": "rest"}, "at most 100%", f"{FIELD}.a"),
         ({"a": "rest", "b": "rest"}, "two bands take the rest", f"{FIELD}.b"),
         ({"a": "top 10%", "b": ">= 1", "c": "rest"}, "not by both", FIELD),
-        ({"a": ">= 1", "b": ">= 2", "c": "rest"}, "the bands before take every document", f"{FIELD}.b"),
-        ({"a": ">= 1", "b": "> 1", "c": "rest"}, "the bands before take every document", f"{FIELD}.b"),
-        ({"a": "top 50%", "b": "top 20%", "c": "rest"}, "the bands before take every document", f"{FIELD}.b"),
-        ({"a": "< 2", "b": "<= 1", "c": "rest"}, "the bands before take every document", f"{FIELD}.b"),
-        ({"a": ">= 1", "b": "<= 1", "c": "< 0"}, "the bands before take every document", f"{FIELD}.c"),
-        ({"a": "top 60%", "b": "bottom 60%", "c": "bottom 80%"}, "the bands before take every document", f"{FIELD}.c"),
+        (
+            {"a": ">= 1", "b": ">= 2", "c": "rest"},
+            "the bands before take every document",
+            f"{FIELD}.b",
+        ),
+        (
+            {"a": ">= 1", "b": "> 1", "c": "rest"},
+            "the bands before take every document",
+            f"{FIELD}.b",
+        ),
+        (
+            {"a": "top 50%", "b": "top 20%", "c": "rest"},
+            "the bands before take every document",
+            f"{FIELD}.b",
+        ),
+        (
+            {"a": "< 2", "b": "<= 1", "c": "rest"},
+            "the bands before take every document",
+            f"{FIELD}.b",
+        ),
+        (
+            {"a": ">= 1", "b": "<= 1", "c": "< 0"},
+            "the bands before take every document",
+            f"{FIELD}.c",
+        ),
+        (
+            {"a": "top 60%", "b": "bottom 60%", "c": "bottom 80%"},
+            "the bands before take every document",
+            f"{FIELD}.c",
+        ),
         ({"a": ">= 1", "b": ">= 0.5"}, "some numbers belong to no band", FIELD),
         ({"a": "> 1", "b": "< 1"}, "some numbers belong to no band", FIELD),
         ({"a": "top 30%", "b": "bottom 30%"}, "some numbers belong to no band", FIELD),
         ({"a-validation": ">= 1", "b": "rest"}, "held-out", f"{FIELD}.a-validation"),
     ],
 )
-def test_bands_that_contradict_themselves_are_refused(conditions: dict[str, str], message: str, field: str) -> None:
+def test_bands_that_contradict_themselves_are_refused(
+    conditions: dict[str, str], message: str, field: str
+) -> None:
     with pytest.raises(UserError, match=message) as raised:
         check_bands(conditions, FIELD)
     assert raised.value.field == field
@@ -107,9 +143,26 @@ def test_bands_that_take_every_number_are_accepted(conditions: dict[str, str]) -
 
 
 @settings(deadline=None)
-@given(sets=st.tuples(*[st.lists(st.tuples(st.binary(min_size=1, max_size=1), st.binary(min_size=1, max_size=1)), max_size=12)] * 2))
-def test_ids_are_found_by_all_of_their_bytes(sets: tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]) -> None:
-    wanted, others = ([bytes([0x80]) * 7 + first + second * 8 for first, second in pairs] for pairs in sets)
+@given(
+    sets=st.tuples(
+        *[
+            st.lists(
+                st.tuples(st.binary(min_size=1, max_size=1), st.binary(min_size=1, max_size=1)),
+                max_size=12,
+            )
+        ]
+        * 2
+    )
+)
+def test_ids_are_found_by_all_of_their_bytes(
+    sets: tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]],
+) -> None:
+    wanted, others = (
+        [bytes([0x80]) * 7 + first + second * 8 for first, second in pairs] for pairs in sets
+    )
     mixed = [*others, *wanted[::2], bytes(16), b"\xff" * 16, b"a" + bytes(15)]
     expected = [one in wanted for one in mixed]
-    assert among(binary16(b"".join(mixed)), as_words(binary16(b"".join(sorted(set(wanted)))))).tolist() == expected
+    assert (
+        among(binary16(b"".join(mixed)), as_words(binary16(b"".join(sorted(set(wanted)))))).tolist()
+        == expected
+    )

@@ -14,21 +14,41 @@ from pipelines.readers import Fields, Limits, Span, read
 from tests.pipelines.broken_corpus import COUNT, Planted, break_corpus
 
 LIMIT = 4000
-REASONS = {"invalid_json", "invalid_utf8", "lone_surrogate", "not_an_object", "bad_id", "duplicate_key", "no_text", "bad_messages"}
+REASONS = {
+    "invalid_json",
+    "invalid_utf8",
+    "lone_surrogate",
+    "not_an_object",
+    "bad_id",
+    "duplicate_key",
+    "no_text",
+    "bad_messages",
+}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
-    for name, records in (("b.jsonl.zst", 300), ("a.jsonl.zst", 350), ("deeper/chat.jsonl.zst", 90)):
-        lines = [json.dumps(good_record(name, row), ensure_ascii=False).encode() for row in range(records)]
+    for name, records in (
+        ("b.jsonl.zst", 300),
+        ("a.jsonl.zst", 350),
+        ("deeper/chat.jsonl.zst", 90),
+    ):
+        lines = [
+            json.dumps(good_record(name, row), ensure_ascii=False).encode()
+            for row in range(records)
+        ]
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(zstandard.compress(b"\n".join(lines) + (b"\n" if name != "b.jsonl.zst" else b"")))
+        (folder / name).write_bytes(
+            zstandard.compress(b"\n".join(lines) + (b"\n" if name != "b.jsonl.zst" else b""))
+        )
     return folder
 
 
 def good_record(name: str, row: int) -> dict[str, Any]:
-    text = f"Record {row} of {name}: 正文 with an accent, é, and \\ud800 spelled out. " * (1 + row % 7)
+    text = f"Record {row} of {name}: 正文 with an accent, é, and \\ud800 spelled out. " * (
+        1 + row % 7
+    )
     body = {"messages": [{"role": "user", "content": text}]} if "chat" in name else {"text": text}
     return {"id": f"{name}#{row}", **body, "lang": "en", "meta": {"row": row}}
 
@@ -38,7 +58,9 @@ def stream_of(file: Path) -> bytes:
         return stream.read()
 
 
-def test_a_copy_holds_exactly_the_good_records_and_the_planted_ones_at_their_offsets(source: Path, tmp_path: Path) -> None:
+def test_a_copy_holds_exactly_the_good_records_and_the_planted_ones_at_their_offsets(
+    source: Path, tmp_path: Path
+) -> None:
     planted = break_corpus(source, tmp_path, seed=1)
     assert len(planted) == len(set(planted)) == COUNT
     assert planted == sorted(planted, key=lambda record: (record.path.encode(), record.offset))
@@ -74,7 +96,10 @@ def test_the_seed_decides_every_byte(source: Path, tmp_path: Path) -> None:
     again = break_corpus(source, tmp_path / "again", seed=4)
     other = break_corpus(source, tmp_path / "other", seed=5)
     assert first == again != other
-    assert all((tmp_path / "first" / r.path).read_bytes() == (tmp_path / "again" / r.path).read_bytes() for r in first)
+    assert all(
+        (tmp_path / "first" / r.path).read_bytes() == (tmp_path / "again" / r.path).read_bytes()
+        for r in first
+    )
 
 
 def test_a_corpus_smaller_than_the_plantation_still_takes_all(source: Path, tmp_path: Path) -> None:
@@ -102,15 +127,28 @@ def test_readers_quarantine_the_planted_records_and_keep_the_good_ones(
 ) -> None:
     planted = break_corpus(source, tmp_path, seed=9, record_bytes=record_bytes)
     assert ("line_too_long" in {record.reason for record in planted}) == (record_bytes is not None)
-    limits = Limits() if record_bytes is None else Limits(record_bytes=record_bytes, quarantine_bytes=1000)
+    limits = (
+        Limits()
+        if record_bytes is None
+        else Limits(record_bytes=record_bytes, quarantine_bytes=1000)
+    )
     duplicates = {record[:2] for record in planted if record.reason == "duplicate_key"}
     for path in sorted({record.path for record in planted}):
         fields = Fields(id_field="id", messages_field="messages" if "chat" in path else None)
         batches = list(read(Span(str(tmp_path / path), path), "jsonl", "broken", fields, limits))
         found = [Planted(*row) for batch in batches for row in rows_of(batch.quarantine)]
-        assert found == [record for record in planted if record.path == path and record.reason != "duplicate_key"]
-        kept = [row["native_id"] for batch in batches for row in batch.documents.to_pylist() if (path, row["offset"]) not in duplicates]
-        assert kept == [f"{path}#{row}" for row in range(len(stream_of(source / path).splitlines()))]
+        assert found == [
+            record for record in planted if record.path == path and record.reason != "duplicate_key"
+        ]
+        kept = [
+            row["native_id"]
+            for batch in batches
+            for row in batch.documents.to_pylist()
+            if (path, row["offset"]) not in duplicates
+        ]
+        assert kept == [
+            f"{path}#{row}" for row in range(len(stream_of(source / path).splitlines()))
+        ]
 
 
 def rows_of(quarantine: Any) -> list[tuple[str, int, str]]:
@@ -133,7 +171,11 @@ def reason_by_standard_library(line: bytes, taken: set[str], conversations: bool
     if not isinstance(record.get("id"), str) or not record["id"]:
         return "bad_id"
     messages = record.get("messages")
-    sound = isinstance(messages, list) and messages and all(isinstance(m, dict) and isinstance(m["content"], str) for m in messages)
+    sound = (
+        isinstance(messages, list)
+        and messages
+        and all(isinstance(m, dict) and isinstance(m["content"], str) for m in messages)
+    )
     if not sound and not (isinstance(record.get("text"), str) and record["text"]):
         return "bad_messages" if conversations else "no_text"
     if record["id"] in taken:

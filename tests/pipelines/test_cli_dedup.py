@@ -16,7 +16,9 @@ from pipelines.stages.minhash_dedup import MinHashDedupStage
 
 def call(*arguments: object) -> str:
     """Run a command in this process; it must end well. Returns what it printed."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -43,14 +45,37 @@ def test_curve_draws_the_s_and_says_its_numbers() -> None:
 
 
 def test_curve_gives_exact_numbers_as_json() -> None:
-    facts = json.loads(call("dedup", "curve", "--bands", 20, "--rows", 5, "--at", "0.5", "--threshold", "0.8", "--json"))
-    assert (facts["bands"], facts["rows"], facts["permutations"], facts["areas_at"]) == (20, 5, 100, 0.8)
-    assert facts["points"] == [{"similarity": 0.5, "probability": pytest.approx(1 - (1 - 0.5**5) ** 20, abs=1e-15)}]
+    facts = json.loads(
+        call(
+            "dedup",
+            "curve",
+            "--bands",
+            20,
+            "--rows",
+            5,
+            "--at",
+            "0.5",
+            "--threshold",
+            "0.8",
+            "--json",
+        )
+    )
+    assert (facts["bands"], facts["rows"], facts["permutations"], facts["areas_at"]) == (
+        20,
+        5,
+        100,
+        0.8,
+    )
+    assert facts["points"] == [
+        {"similarity": 0.5, "probability": pytest.approx(1 - (1 - 0.5**5) ** 20, abs=1e-15)}
+    ]
     assert facts["threshold"] == pytest.approx((1 / 20) ** (1 / 5))
 
 
 def test_curve_chooses_bands_and_rows_as_datasketch_does() -> None:
-    facts = json.loads(call("dedup", "curve", "--threshold", "0.8", "--permutations", 128, "--json"))
+    facts = json.loads(
+        call("dedup", "curve", "--threshold", "0.8", "--permutations", 128, "--json")
+    )
     assert (facts["bands"], facts["rows"]) == _optimal_param(0.8, 128, 0.5, 0.5)
 
 
@@ -64,7 +89,9 @@ def test_curve_chooses_bands_and_rows_as_datasketch_does() -> None:
         (["--permutations", "128", "--rows", "4"], "--permutations", 128),
     ],
 )
-def test_curve_names_the_option_that_is_wrong(arguments: list[str], field: str, found: object) -> None:
+def test_curve_names_the_option_that_is_wrong(
+    arguments: list[str], field: str, found: object
+) -> None:
     with pytest.raises(UserError) as caught:
         call("dedup", "curve", *arguments)
     assert (caught.value.field, caught.value.found) == (field, found)

@@ -14,7 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from datatrove.data import Document
-from datatrove.pipeline.filters import C4ParagraphFilter, C4QualityFilter, FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
+from datatrove.pipeline.filters import (
+    C4ParagraphFilter,
+    C4QualityFilter,
+    FineWebQualityFilter,
+    GopherQualityFilter,
+    GopherRepetitionFilter,
+)
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.formatters import PIIFormatter, SymbolLinesFormatter
 from datatrove.pipeline.formatters.base import BaseFormatter
@@ -30,9 +36,17 @@ from pipelines.recipe import load_recipe
 from pipelines.report import write_report
 from pipelines.run import RunOutcome, run_recipe
 from pipelines.stages.base import Surroundings
-from pipelines.stages.datatrove import DatatroveChoose, DatatroveMeasure, DatatroveRewrite, DatatroveStage
+from pipelines.stages.datatrove import (
+    DatatroveChoose,
+    DatatroveMeasure,
+    DatatroveRewrite,
+    DatatroveStage,
+)
 
-WITHOUT_SPACY = pytest.mark.skipif(importlib.util.find_spec("spacy") is not None, reason="spaCy is installed, so nothing is missing")
+WITHOUT_SPACY = pytest.mark.skipif(
+    importlib.util.find_spec("spacy") is not None,
+    reason="spaCy is installed, so nothing is missing",
+)
 
 
 class SplitAtWhitespace(WhitespaceTokenizer):
@@ -44,11 +58,36 @@ WORDS = SplitAtWhitespace()
 
 FILTERS: list[tuple[str, dict[str, Any], str, BaseFilter]] = [
     ("C4ParagraphFilter", {}, "datatrove", C4ParagraphFilter()),
-    ("C4QualityFilter", {"min_num_sentences": -1}, "datatrove", C4QualityFilter(min_num_sentences=-1)),
-    ("C4QualityFilter", {"min_num_sentences": 2}, "whitespace", C4QualityFilter(min_num_sentences=2, language=WORDS)),
-    ("FineWebQualityFilter", {"stop_chars": [".", "!"]}, "whitespace", FineWebQualityFilter(stop_chars=(".", "!"), language=WORDS)),
-    ("GopherQualityFilter", {"min_doc_words": 10}, "whitespace", GopherQualityFilter(min_doc_words=10, language=WORDS)),
-    ("GopherRepetitionFilter", {"top_n_grams": [[2, 0.5]]}, "whitespace", GopherRepetitionFilter(top_n_grams=((2, 0.5),), language=WORDS)),
+    (
+        "C4QualityFilter",
+        {"min_num_sentences": -1},
+        "datatrove",
+        C4QualityFilter(min_num_sentences=-1),
+    ),
+    (
+        "C4QualityFilter",
+        {"min_num_sentences": 2},
+        "whitespace",
+        C4QualityFilter(min_num_sentences=2, language=WORDS),
+    ),
+    (
+        "FineWebQualityFilter",
+        {"stop_chars": [".", "!"]},
+        "whitespace",
+        FineWebQualityFilter(stop_chars=(".", "!"), language=WORDS),
+    ),
+    (
+        "GopherQualityFilter",
+        {"min_doc_words": 10},
+        "whitespace",
+        GopherQualityFilter(min_doc_words=10, language=WORDS),
+    ),
+    (
+        "GopherRepetitionFilter",
+        {"top_n_grams": [[2, 0.5]]},
+        "whitespace",
+        GopherRepetitionFilter(top_n_grams=((2, 0.5),), language=WORDS),
+    ),
 ]
 
 
@@ -62,11 +101,25 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("texts") / "starter"
     write_starter(folder)
     lines = (folder / "data" / "web.jsonl").read_bytes().splitlines()
-    edges = ["", "\n\n", "one", "a\nb\n" * 20, "word " * 60, "- point\n" * 30, "Lorem ipsum dolor sit amet.", "{ }.", "x.\n\n" * 40]
+    edges = [
+        "",
+        "\n\n",
+        "one",
+        "a\nb\n" * 20,
+        "word " * 60,
+        "- point\n" * 30,
+        "Lorem ipsum dolor sit amet.",
+        "{ }.",
+        "x.\n\n" * 40,
+    ]
     return [str(orjson.loads(line)["text"]) for line in lines[:60]] + edges
 
 
-@pytest.mark.parametrize(("block", "settings", "words", "theirs"), FILTERS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("block", "settings", "words", "theirs"),
+    FILTERS,
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_filter_gives_datatroves_own_verdict_and_text(
     texts: list[str], block: str, settings: dict[str, Any], words: Any, theirs: BaseFilter
 ) -> None:
@@ -88,7 +141,9 @@ def test_a_filter_gives_datatroves_own_verdict_and_text(
 
 @pytest.mark.parametrize("block", ["PIIFormatter", "SymbolLinesFormatter"])
 @given(text=st.text(st.sampled_from("ab@. \n-=.19x"), max_size=80))
-def test_a_formatter_gives_datatroves_own_text_and_does_not_remember_the_document_before(block: str, text: str) -> None:
+def test_a_formatter_gives_datatroves_own_text_and_does_not_remember_the_document_before(
+    block: str, text: str
+) -> None:
     fresh = {"PIIFormatter": PIIFormatter, "SymbolLinesFormatter": SymbolLinesFormatter}
     use = BlockUse(block)
     assert use.rewritten(text) == fresh[block]().format(text)
@@ -128,7 +183,12 @@ def test_what_decides_bytes_is_in_the_rules_settings() -> None:
     use = BlockUse("GopherQualityFilter", {"min_doc_words": 10}, "whitespace")
     for rule in (DatatroveMeasure(use), DatatroveRewrite(use)):
         assert rule.libraries == ("datatrove",)
-        assert rule.settings() == {"block": use.block, "settings": {"min_doc_words": 10}, "words": "whitespace", "tokenizers": []}
+        assert rule.settings() == {
+            "block": use.block,
+            "settings": {"min_doc_words": 10},
+            "words": "whitespace",
+            "tokenizers": [],
+        }
 
 
 def stages(*entries: str) -> list[str]:
@@ -148,16 +208,23 @@ def run(starter: Path, tmp_path: Path) -> RunOutcome:
     return run_recipe(load_recipe(starter, CHAIN), str(tmp_path / "runs"), until="corpus")
 
 
-def test_a_run_drops_and_rewrites_as_datatroves_filters_in_a_row_would(run: RunOutcome, texts: list[str]) -> None:
+def test_a_run_drops_and_rewrites_as_datatroves_filters_in_a_row_would(
+    run: RunOutcome, texts: list[str]
+) -> None:
     store = run.store
     chunk = next(chunk for chunk in run.record["chunks"] if chunk["source"] == "web")
     documents = read_parquet(store, chunk["documents"]["name"], "documents")
     selection = read_parquet(store, chunk["selection"]["name"], "selection")
     assert len(documents) == len(selection) > 50
     found = []
-    for native, text in zip(documents["native_id"].to_pylist(), documents["text"].to_pylist(), strict=True):
+    for native, text in zip(
+        documents["native_id"].to_pylist(), documents["text"].to_pylist(), strict=True
+    ):
         document = Document(text=text, id=native)
-        keep = C4QualityFilter(min_num_sentences=-1).filter(document) is True and "federal" not in document.text
+        keep = (
+            C4QualityFilter(min_num_sentences=-1).filter(document) is True
+            and "federal" not in document.text
+        )
         found.append(keep)
         if keep:
             explained = explain_document(store, run.record, f"web:{native}")
@@ -167,23 +234,34 @@ def test_a_run_drops_and_rewrites_as_datatroves_filters_in_a_row_would(run: RunO
     assert set(selection["reason"].to_pylist()) >= {None, "curly_bracket", "filtered"}
 
 
-def test_the_ledger_has_datatroves_reasons_and_a_second_run_computes_nothing(run: RunOutcome, starter: Path, tmp_path: Path) -> None:
+def test_the_ledger_has_datatroves_reasons_and_a_second_run_computes_nothing(
+    run: RunOutcome, starter: Path, tmp_path: Path
+) -> None:
     ledgers = {ledger["step"]: ledger for ledger in run.record["ledgers"]}
     assert ledgers["datatrove"]["total"]["dropped"]["curly_bracket"]["documents"] > 0
     assert ledgers["federal"]["total"]["dropped"]["filtered"]["documents"] > 0
-    assert run_recipe(load_recipe(starter, CHAIN), str(tmp_path / "runs"), until="corpus").computed == 0
+    assert (
+        run_recipe(load_recipe(starter, CHAIN), str(tmp_path / "runs"), until="corpus").computed
+        == 0
+    )
     assert write_report(run.store, run.record)
 
 
 def problem(starter: Path, stage: str, tmp_path: Path) -> UserError:
     with pytest.raises(UserError) as raised:
-        run_recipe(load_recipe(starter, stages(f"{{datatrove: {stage}}}")), str(tmp_path / "runs"), until="corpus")
+        run_recipe(
+            load_recipe(starter, stages(f"{{datatrove: {stage}}}")),
+            str(tmp_path / "runs"),
+            until="corpus",
+        )
     return raised.value
 
 
 def test_a_setting_that_is_no_plain_value_is_refused() -> None:
     """A recipe can only hold plain values (a date in it is text); Python callers can pass anything."""
-    stage = DatatroveStage.model_validate({"block": "RegexFilter", "settings": {"regex_exp": date(2020, 1, 1)}})
+    stage = DatatroveStage.model_validate(
+        {"block": "RegexFilter", "settings": {"regex_exp": date(2020, 1, 1)}}
+    )
     with pytest.raises(UserError, match="not a plain value") as raised:
         stage.steps(Surroundings(folder="/", sources=("web",), columns={}), "datatrove")
     assert "settings" in (raised.value.field or "")
@@ -195,14 +273,38 @@ def test_a_setting_that_is_no_plain_value_is_refused() -> None:
         ("{block: GopherQualityFiltr, words: whitespace}", "no such datatrove block", "block"),
         ("{block: LambdaFilter}", "its setting is code", "block"),
         ("{block: C4BadWordsFilter}", "downloads its word lists", "block"),
-        ("{block: RegexFilter, settings: {regex: a}}", "RegexFilter has no such setting", "settings.regex"),
-        ("{block: RegexFilter, settings: {exclusion_writer: a}}", "no such setting", "settings.exclusion_writer"),
+        (
+            "{block: RegexFilter, settings: {regex: a}}",
+            "RegexFilter has no such setting",
+            "settings.regex",
+        ),
+        (
+            "{block: RegexFilter, settings: {exclusion_writer: a}}",
+            "no such setting",
+            "settings.exclusion_writer",
+        ),
         ("{block: C4ParagraphFilter, settings: {a: 1}}", "no such setting", "settings.a"),
         ("{block: RegexFilter}", "cannot work with these settings", "settings"),
-        ("{block: RegexFilter, settings: {regex_exp: '('}}", "cannot work with these settings", "settings"),
-        ("{block: GopherQualityFilter, settings: {min_doc_words: many}, words: whitespace}", "cannot work with these", "settings"),
-        ("{block: GopherQualityFilter, settings: {language: klingon}}", "no word tokenizer for this language", "settings.language"),
-        ("{block: RegexFilter, settings: {regex_exp: a}, words: whitespace}", "blocks that segment words", "words"),
+        (
+            "{block: RegexFilter, settings: {regex_exp: '('}}",
+            "cannot work with these settings",
+            "settings",
+        ),
+        (
+            "{block: GopherQualityFilter, settings: {min_doc_words: many}, words: whitespace}",
+            "cannot work with these",
+            "settings",
+        ),
+        (
+            "{block: GopherQualityFilter, settings: {language: klingon}}",
+            "no word tokenizer for this language",
+            "settings.language",
+        ),
+        (
+            "{block: RegexFilter, settings: {regex_exp: a}, words: whitespace}",
+            "blocks that segment words",
+            "words",
+        ),
     ],
 )
 def test_a_stage_that_cannot_work_is_a_user_error_before_anything_runs(
@@ -217,7 +319,12 @@ def test_a_stage_that_cannot_work_is_a_user_error_before_anything_runs(
 
 @WITHOUT_SPACY
 def test_a_missing_word_tokenizer_names_the_extra_to_install(starter: Path, tmp_path: Path) -> None:
-    for block in ("FineWebQualityFilter", "GopherQualityFilter", "GopherRepetitionFilter", "C4QualityFilter"):
+    for block in (
+        "FineWebQualityFilter",
+        "GopherQualityFilter",
+        "GopherRepetitionFilter",
+        "C4QualityFilter",
+    ):
         error = problem(starter, f"{{block: {block}}}", tmp_path)
         assert "not installed" in error.message
         assert "spacy" in str(error.found)
@@ -225,4 +332,6 @@ def test_a_missing_word_tokenizer_names_the_extra_to_install(starter: Path, tmp_
 
 
 def test_a_nearest_block_is_suggested(starter: Path, tmp_path: Path) -> None:
-    assert problem(starter, "{block: GopherQualityFiltr}", tmp_path).nearest == "GopherQualityFilter"
+    assert (
+        problem(starter, "{block: GopherQualityFiltr}", tmp_path).nearest == "GopherQualityFilter"
+    )

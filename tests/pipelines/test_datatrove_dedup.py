@@ -40,11 +40,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("datatrove-dedup")
     write_starter(folder / "starter")
-    records = [orjson.loads(line) for line in (folder / "starter" / "data" / "web.jsonl").read_bytes().splitlines()]
-    copies = [{"id": f"copy-{place}", "text": f"{record['text']} Read more about {place}."} for place, record in enumerate(records[::3])]
-    rows = [{"id": record["id"], "text": record["text"]} for record in records] + copies + [{"id": "short", "text": "few words"}]
+    records = [
+        orjson.loads(line)
+        for line in (folder / "starter" / "data" / "web.jsonl").read_bytes().splitlines()
+    ]
+    copies = [
+        {"id": f"copy-{place}", "text": f"{record['text']} Read more about {place}."}
+        for place, record in enumerate(records[::3])
+    ]
+    rows = (
+        [{"id": record["id"], "text": record["text"]} for record in records]
+        + copies
+        + [{"id": "short", "text": "few words"}]
+    )
     for number in range(FILES):
-        (folder / f"web-{number}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows[number::FILES]))
+        (folder / f"web-{number}.jsonl").write_bytes(
+            b"".join(orjson.dumps(row) + b"\n" for row in rows[number::FILES])
+        )
     return folder
 
 
@@ -52,7 +64,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ours(data: Path) -> RunOutcome:
     """The same by a recipe; the source's name makes ids the same, which break ties."""
     sources = [{"name": "datatrove", "paths": ["web-*.jsonl"], "id_field": "id"}]
-    recipe = {"name": "ours", "corpus": {"sources": sources, "stages": [{"minhash_dedup": {"verify": 0.6}}]}}
+    recipe = {
+        "name": "ours",
+        "corpus": {"sources": sources, "stages": [{"minhash_dedup": {"verify": 0.6}}]},
+    }
     (data / "recipe.yaml").write_bytes(orjson.dumps(recipe))
     return run_recipe(load_recipe(data / "recipe.yaml"), str(data / "runs"))
 
@@ -64,24 +79,44 @@ def reader(data: Path) -> JsonlReader:
 def execute(data: Path, out: Path, tasks: int, workers: int = 1, **signatures: Any) -> None:
     """The three pipelines, one after another."""
 
-    def pipeline(name: str, steps: list[Any], tasks: int, before: LocalPipelineExecutor | None = None) -> LocalPipelineExecutor:
+    def pipeline(
+        name: str, steps: list[Any], tasks: int, before: LocalPipelineExecutor | None = None
+    ) -> LocalPipelineExecutor:
         return LocalPipelineExecutor(
-            steps, tasks=tasks, workers=workers if tasks > 1 else 1, logging_dir=str(out / "logs" / name), start_method="spawn", depends=before
+            steps,
+            tasks=tasks,
+            workers=workers if tasks > 1 else 1,
+            logging_dir=str(out / "logs" / name),
+            start_method="spawn",
+            depends=before,
         )
 
     folder = str(out / "dedup")
     signed = pipeline("signed", [reader(data), MinHashSignatures(folder, **signatures)], tasks)
     decided = pipeline("decided", [MinHashDecision(folder, [reader(data)], verify=0.6)], 1, signed)
     dropped = JsonlWriter(str(out / "dropped"))
-    pipeline("kept", [reader(data), MinHashFilter(folder, exclusion_writer=dropped), JsonlWriter(str(out / "kept"))], tasks, decided).run()
+    pipeline(
+        "kept",
+        [
+            reader(data),
+            MinHashFilter(folder, exclusion_writer=dropped),
+            JsonlWriter(str(out / "kept")),
+        ],
+        tasks,
+        decided,
+    ).run()
 
 
 def evidence_of(outcome: RunOutcome) -> dict[str, tuple[str, float]]:
     names = {}
     for chunk in outcome.record["chunks"]:
-        table = read_parquet(outcome.store, chunk["documents"]["name"], "documents", ["id", "native_id"])
+        table = read_parquet(
+            outcome.store, chunk["documents"]["name"], "documents", ["id", "native_id"]
+        )
         names |= dict(zip(table["id"].to_pylist(), table["native_id"].to_pylist(), strict=True))
-    rows = read_parquet(outcome.store, outcome.record["evidence"]["minhash_dedup"]["file"]["name"], "evidence").to_pylist()
+    rows = read_parquet(
+        outcome.store, outcome.record["evidence"]["minhash_dedup"]["file"]["name"], "evidence"
+    ).to_pylist()
     return {names[row["id"]]: (names[row["kept_id"]], row["similarity"]) for row in rows}
 
 
@@ -90,21 +125,43 @@ def test_it_keeps_and_drops_what_our_run_does_under_any_number_of_tasks(
     data: Path, ours: RunOutcome, tmp_path: Path, tasks: int, workers: int
 ) -> None:
     execute(data, tmp_path, tasks, workers)
-    kept, dropped, expected = written(tmp_path / "kept"), written(tmp_path / "dropped"), evidence_of(ours)
+    kept, dropped, expected = (
+        written(tmp_path / "kept"),
+        written(tmp_path / "dropped"),
+        evidence_of(ours),
+    )
     assert len(expected) > 30
     assert set(kept) == {native for native, reason in verdicts(ours).items() if reason is None}
     assert {
-        native: (document["metadata"]["duplicate_of"], pytest.approx(document["metadata"]["similarity"])) for native, document in dropped.items()
+        native: (
+            document["metadata"]["duplicate_of"],
+            pytest.approx(document["metadata"]["similarity"]),
+        )
+        for native, document in dropped.items()
     } == expected
-    assert {document["metadata"]["filter_reason"] for document in dropped.values()} == {"near_duplicate"}
-    counts = {native: document["metadata"].get("stands_for", 1) for native, document in kept.items()}
+    assert {document["metadata"]["filter_reason"] for document in dropped.values()} == {
+        "near_duplicate"
+    }
+    counts = {
+        native: document["metadata"].get("stands_for", 1) for native, document in kept.items()
+    }
     assert sum(counts.values()) == len(kept) + len(dropped)
     assert counts["short"] == 1
     facts = orjson.loads((tmp_path / "dedup" / "decision.json").read_bytes())
-    assert (facts["ranks"], facts["documents"], facts["removed"]) == (tasks, len(kept) + len(dropped), len(dropped))
-    stats = {step["name"]: step["stats"] for step in orjson.loads((tmp_path / "logs" / "kept" / "stats.json").read_bytes())}
+    assert (facts["ranks"], facts["documents"], facts["removed"]) == (
+        tasks,
+        len(kept) + len(dropped),
+        len(dropped),
+    )
+    stats = {
+        step["name"]: step["stats"]
+        for step in orjson.loads((tmp_path / "logs" / "kept" / "stats.json").read_bytes())
+    }
     stats = next(found for name, found in stats.items() if "Windtunnel near-duplicates" in name)
-    assert (stats["total"], stats["dropped_near_duplicate"]) == (len(kept) + len(dropped), len(dropped))
+    assert (stats["total"], stats["dropped_near_duplicate"]) == (
+        len(kept) + len(dropped),
+        len(dropped),
+    )
 
 
 def signed(folder: Path, documents: list[list[Document]], **settings: Any) -> None:
@@ -143,7 +200,9 @@ def test_a_number_in_the_metadata_decides_before_length(tmp_path: Path) -> None:
         assert list(MinHashFilter(str(tmp_path / name)).run(iter([]), 1, 2)) == []
 
 
-def test_steps_before_the_signatures_are_run_again_for_the_decision(data: Path, tmp_path: Path) -> None:
+def test_steps_before_the_signatures_are_run_again_for_the_decision(
+    data: Path, tmp_path: Path
+) -> None:
     """A filter before deduplication: documents are counted behind it."""
     steps = [reader(data), LambdaFilter(_even)]
     folder = str(tmp_path / "dedup")
@@ -152,7 +211,9 @@ def test_steps_before_the_signatures_are_run_again_for_the_decision(data: Path, 
         ("decided", [MinHashDecision(folder, steps, verify=0.6)], 1),
         ("kept", [*steps, MinHashFilter(folder), JsonlWriter(str(tmp_path / "kept"))], 2),
     ):
-        LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=str(tmp_path / "logs" / name)).run()
+        LocalPipelineExecutor(
+            pipeline, tasks=tasks, workers=1, logging_dir=str(tmp_path / "logs" / name)
+        ).run()
     kept = written(tmp_path / "kept")
     assert kept
     assert all(len(document["text"]) % 2 == 0 for document in kept.values())
@@ -194,7 +255,9 @@ def test_mistakes_say_what_is_missing(tmp_path: Path) -> None:
     list(decision.run())
     assert refused(MinHashFilter(folder), iter(documents[0]), 0, 3).allowed == ["2"]
     assert "'1'" in str(refused(MinHashFilter(folder), iter(documents[0][::-1]), 0, 2).found)
-    assert "1 documents, 2 were signed" in str(refused(MinHashFilter(folder), iter(documents[0][:1]), 0, 2).found)
+    assert "1 documents, 2 were signed" in str(
+        refused(MinHashFilter(folder), iter(documents[0][:1]), 0, 2).found
+    )
     list(MinHashSignatures(folder, bands=3).run(iter(documents[1]), 1, 2))
     assert "bands 14 and 3" in str(refused(decision).found)
     os.remove(tmp_path / "signatures" / "00001.parquet")

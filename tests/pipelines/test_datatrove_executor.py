@@ -24,15 +24,29 @@ def environment() -> Iterator[dict[str, str]]:
     """The environment before, which must be the one after."""
     before = dict(os.environ)
     yield before
-    changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
+    changed = {
+        name
+        for name in before.keys() | os.environ.keys()
+        if before.get(name) != os.environ.get(name)
+    }
     assert {name for name in changed if not name.startswith(("DATATROVE_", "PYTEST_"))} == set()
 
 
-def test_datatroves_executor_writes_the_same_bytes_as_one_process(starter: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_datatroves_executor_writes_the_same_bytes_as_one_process(
+    starter: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     """Two spawned workers as far as the corpus, datatrove's in-process loop for the rest."""
     run_recipe(load_recipe(starter), str(tmp_path / "here"))
-    part = run_recipe(load_recipe(starter), str(tmp_path / "there"), workers=2, executor="datatrove", until="corpus")
-    rest = run_recipe(load_recipe(starter), str(tmp_path / "there"), workers=1, executor="datatrove")
+    part = run_recipe(
+        load_recipe(starter),
+        str(tmp_path / "there"),
+        workers=2,
+        executor="datatrove",
+        until="corpus",
+    )
+    rest = run_recipe(
+        load_recipe(starter), str(tmp_path / "there"), workers=1, executor="datatrove"
+    )
     assert part.computed > rest.computed > 0
     assert tree(tmp_path / "there" / "starter") == tree(tmp_path / "here" / "starter")
 
@@ -46,7 +60,9 @@ def test_results_come_in_the_order_of_tasks_and_each_is_reported(workers: int) -
 
 
 def test_workers_are_spawned_with_one_thread_per_library_and_leave_the_start_method_alone() -> None:
-    found = DatatroveExecutor(2).map(_worker_facts, ["OMP_NUM_THREADS", "PYTHONSAFEPATH"], lambda index, result: None)
+    found = DatatroveExecutor(2).map(
+        _worker_facts, ["OMP_NUM_THREADS", "PYTHONSAFEPATH"], lambda index, result: None
+    )
     assert [value for value, _ in found] == ["1", "1"]
     assert os.getpid() not in {pid for _, pid in found}
     assert multiprocess.get_start_method(allow_none=True) is None
@@ -57,10 +73,17 @@ def test_no_tasks_start_nothing() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_one_rank_reaches_the_driver_with_its_message(workers: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_error_of_one_rank_reaches_the_driver_with_its_message(
+    workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError) as raised:
         DatatroveExecutor(workers).map(_refuse_three, [1, 3, 5], lambda index, result: None)
-    assert (raised.value.message, raised.value.field, str(raised.value.found), raised.value.fix) == ("odd one", "task", "3", "give another")
+    assert (
+        raised.value.message,
+        raised.value.field,
+        str(raised.value.found),
+        raised.value.fix,
+    ) == ("odd one", "task", "3", "give another")
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -75,7 +98,9 @@ def test_a_killed_worker_is_a_user_error_with_the_fix(monkeypatch: pytest.Monkey
         DatatroveExecutor(2).map(_kill_itself_on_three, [3, 1], lambda index, result: None)
 
 
-def test_an_unknown_executor_and_a_scheduler_without_dask_are_user_errors(starter: Path, tmp_path: Path) -> None:
+def test_an_unknown_executor_and_a_scheduler_without_dask_are_user_errors(
+    starter: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match="no such executor") as raised:
         run_recipe(load_recipe(starter), str(tmp_path), executor="datatrov")
     assert raised.value.nearest == "datatrove"

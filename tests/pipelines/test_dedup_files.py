@@ -49,9 +49,17 @@ def test_a_kept_record_says_every_name_once(tmp_path: Path) -> None:
     with zstandard.open(file, "rb") as stream:
         lines = stream.read().splitlines()
     pairs = [json.loads(line, object_pairs_hook=list) for line in lines]
-    assert [sorted(name for name, _ in members) for members in pairs] == [sorted({name for name, _ in members}) for members in pairs]
+    assert [sorted(name for name, _ in members) for members in pairs] == [
+        sorted({name for name, _ in members}) for members in pairs
+    ]
     expected = [orjson.loads(record) for record in records]
-    expected[1] = {"id": "3", "text": "another text four five six", "url": "a", "k": 1, "meta": {"url": "b"}}
+    expected[1] = {
+        "id": "3",
+        "text": "another text four five six",
+        "url": "a",
+        "k": 1,
+        "meta": {"url": "b"},
+    }
     assert [orjson.loads(line) for line in lines] == expected
 
 
@@ -64,24 +72,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folders of web pages: the starter's, and half of them again beside others, as Parquet and compressed JSON Lines."""
     folder = tmp_path_factory.mktemp("dedup")
     write_starter(folder / "starter")
-    records = [orjson.loads(line) for line in (folder / "starter" / "data" / "web.jsonl").read_bytes().splitlines()]
+    records = [
+        orjson.loads(line)
+        for line in (folder / "starter" / "data" / "web.jsonl").read_bytes().splitlines()
+    ]
     (folder / "one").mkdir()
     (folder / "two").mkdir()
-    (folder / "one" / "web.jsonl").write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
-    again = [{"id": f"again-{place}", "text": f"{record['text']}\nRead more"} for place, record in enumerate(records[::2])]
+    (folder / "one" / "web.jsonl").write_bytes(
+        b"".join(orjson.dumps(record) + b"\n" for record in records)
+    )
+    again = [
+        {"id": f"again-{place}", "text": f"{record['text']}\nRead more"}
+        for place, record in enumerate(records[::2])
+    ]
     pq.write_table(pa.Table.from_pylist(again), folder / "two" / "again.parquet")
-    others = [{"id": f"other-{number}", "text": prose(f"w{number}x", 60), "views": number} for number in range(20)]
+    others = [
+        {"id": f"other-{number}", "text": prose(f"w{number}x", 60), "views": number}
+        for number in range(20)
+    ]
     with gzip.open(folder / "two" / "others.jsonl.gz", "wb") as stream:
-        stream.write(b"\n".join(orjson.dumps(record) for record in [*others, {"id": "empty", "text": ""}]))
+        stream.write(
+            b"\n".join(orjson.dumps(record) for record in [*others, {"id": "empty", "text": ""}])
+        )
     return folder
 
 
 @pytest.fixture(scope="module")
 def done(folder: Path) -> DedupOutcome:
-    return dedup_files([f"{folder}/one/web.jsonl", f"{folder}/two/*"], str(folder / "out"), id_field="id")
+    return dedup_files(
+        [f"{folder}/one/web.jsonl", f"{folder}/two/*"], str(folder / "out"), id_field="id"
+    )
 
 
-def test_the_result_is_that_of_a_recipe_over_the_same_files(folder: Path, done: DedupOutcome) -> None:
+def test_the_result_is_that_of_a_recipe_over_the_same_files(
+    folder: Path, done: DedupOutcome
+) -> None:
     recipe = {
         "name": "same",
         "corpus": {
@@ -99,16 +124,25 @@ def test_the_result_is_that_of_a_recipe_over_the_same_files(folder: Path, done: 
         source: ref["checksum"] for source, ref in theirs["selection"].items()
     }
     for step in ("exact_dedup", "minhash_dedup"):
-        assert ours["evidence"][step]["file"]["checksum"] == theirs["evidence"][step]["file"]["checksum"]
+        assert (
+            ours["evidence"][step]["file"]["checksum"]
+            == theirs["evidence"][step]["file"]["checksum"]
+        )
     kept = {row["native_id"] for row in _documents(outcome) if row["kept"]}
-    assert sorted(line["id"] for line in lines_of((folder / "out" / "kept").glob("*.jsonl.zst"))) == sorted(kept)
+    assert sorted(
+        line["id"] for line in lines_of((folder / "out" / "kept").glob("*.jsonl.zst"))
+    ) == sorted(kept)
 
 
 def _documents(outcome: Any) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for chunk in outcome.record["chunks"]:
-        documents = pq.read_table(outcome.store.full(chunk["documents"]["name"]), columns=["id", "native_id"]).to_pylist()
-        selection = pq.read_table(outcome.store.full(chunk["selection"]["name"]), columns=["id", "kept"]).to_pylist()
+        documents = pq.read_table(
+            outcome.store.full(chunk["documents"]["name"]), columns=["id", "native_id"]
+        ).to_pylist()
+        selection = pq.read_table(
+            outcome.store.full(chunk["selection"]["name"]), columns=["id", "kept"]
+        ).to_pylist()
         assert [row["id"] for row in documents] == [row["id"] for row in selection]
         rows += [one | other for one, other in zip(documents, selection, strict=True)]
     return rows
@@ -122,19 +156,36 @@ def test_every_record_is_kept_removed_or_not_read(folder: Path, done: DedupOutco
     assert done.entered.documents == done.kept.documents + gone
     assert done.kept.documents == len(lines_of((folder / "out" / "kept").glob("*.jsonl.zst")))
     ledgers = orjson.loads((folder / "out" / "ledger.json").read_bytes())
-    assert [ledger["step"] for ledger in ledgers if ledger["total"]["dropped"]][-1] == "minhash_dedup"
+    assert [ledger["step"] for ledger in ledgers if ledger["total"]["dropped"]][
+        -1
+    ] == "minhash_dedup"
 
 
 def test_records_come_out_with_the_fields_they_came_in_with(folder: Path) -> None:
-    before = {record["id"]: record for record in map(orjson.loads, (folder / "one" / "web.jsonl").read_bytes().splitlines())}
-    before |= {f"other-{number}": {"id": f"other-{number}", "text": prose(f"w{number}x", 60), "views": number} for number in range(20)}
+    before = {
+        record["id"]: record
+        for record in map(orjson.loads, (folder / "one" / "web.jsonl").read_bytes().splitlines())
+    }
+    before |= {
+        f"other-{number}": {
+            "id": f"other-{number}",
+            "text": prose(f"w{number}x", 60),
+            "views": number,
+        }
+        for number in range(20)
+    }
     after = lines_of((folder / "out" / "kept").glob("*.jsonl.zst"))
     known = [line for line in after if line["id"] in before]
     assert len(known) > 50
-    assert all(line == {name: value for name, value in before[line["id"]].items() if value is not None} for line in known)
+    assert all(
+        line == {name: value for name, value in before[line["id"]].items() if value is not None}
+        for line in known
+    )
 
 
-def test_evidence_names_the_removed_record_and_the_one_that_stands_for_it(folder: Path, done: DedupOutcome) -> None:
+def test_evidence_names_the_removed_record_and_the_one_that_stands_for_it(
+    folder: Path, done: DedupOutcome
+) -> None:
     pairs = pq.read_table(folder / "out" / "evidence.parquet")
     assert pairs.schema.equals(PAIRS)
     rows = pairs.to_pylist()
@@ -151,21 +202,28 @@ def test_evidence_names_the_removed_record_and_the_one_that_stands_for_it(folder
 
 def test_a_second_call_finds_everything(folder: Path, done: DedupOutcome) -> None:
     before = {path: path.stat().st_mtime_ns for path in (folder / "out" / "kept").iterdir()}
-    again = dedup_files([f"{folder}/one/web.jsonl", f"{folder}/two/*"], str(folder / "out"), id_field="id")
+    again = dedup_files(
+        [f"{folder}/one/web.jsonl", f"{folder}/two/*"], str(folder / "out"), id_field="id"
+    )
     assert done.computed > 0
     assert again.computed == 0
     assert (again.kept, again.removed, again.files) == (done.kept, done.removed, done.files)
     assert {path: path.stat().st_mtime_ns for path in (folder / "out" / "kept").iterdir()} == before
 
 
-def test_another_threshold_replaces_the_kept_documents_and_does_not_read_again(folder: Path) -> None:
+def test_another_threshold_replaces_the_kept_documents_and_does_not_read_again(
+    folder: Path,
+) -> None:
     output = folder / "thresholds"
     loose = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=0.5)
     strict = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=1.0)
     assert strict.kept.documents > loose.kept.documents
     assert len(lines_of((output / "kept").glob("*.jsonl.zst"))) == strict.kept.documents
     assert {ledger.step for ledger in strict.run.ledgers if ledger.computed} == {"minhash_dedup"}
-    assert pq.read_metadata(output / "evidence.parquet").num_rows == strict.entered.documents - strict.kept.documents
+    assert (
+        pq.read_metadata(output / "evidence.parquet").num_rows
+        == strict.entered.documents - strict.kept.documents
+    )
 
 
 def test_a_call_that_was_stopped_before_its_evidence_leaves_none_of_another_threshold(
@@ -174,13 +232,19 @@ def test_a_call_that_was_stopped_before_its_evidence_leaves_none_of_another_thre
     output = folder / "stopped"
     loose = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=0.5)
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.dedup_files.write_pairs", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            "pipelines.dedup_files.write_pairs",
+            lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
         with pytest.raises(KeyboardInterrupt):
             dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=1.0)
     assert not (output / "evidence.parquet").exists()
     strict = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=1.0)
     assert strict.kept.documents > loose.kept.documents
-    assert pq.read_metadata(output / "evidence.parquet").num_rows == strict.entered.documents - strict.kept.documents
+    assert (
+        pq.read_metadata(output / "evidence.parquet").num_rows
+        == strict.entered.documents - strict.kept.documents
+    )
 
 
 def test_web_archives_are_deduplicated_as_well(tmp_path: Path) -> None:
@@ -189,12 +253,19 @@ def test_web_archives_are_deduplicated_as_well(tmp_path: Path) -> None:
     done = dedup_files([str(tmp_path / "crawl.warc.gz")], str(tmp_path / "out"))
     assert done.kept.documents == 2
     assert done.removed["exact_duplicate"].documents == 1
-    assert all(line["url"].startswith("http") for line in lines_of((tmp_path / "out" / "kept").glob("*.zst")))
+    assert all(
+        line["url"].startswith("http")
+        for line in lines_of((tmp_path / "out" / "kept").glob("*.zst"))
+    )
 
 
 def test_keep_holds_for_exact_and_near_copies(tmp_path: Path) -> None:
     text, longer = prose("a", 60), prose("a", 64)
-    records = [{"text": text, "date": "2024"}, {"text": text, "date": "2026"}, {"text": longer, "date": "2025"}]
+    records = [
+        {"text": text, "date": "2024"},
+        {"text": text, "date": "2026"},
+        {"text": longer, "date": "2025"},
+    ]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(map(orjson.dumps, records)))
     dedup_files([str(tmp_path / "in.jsonl")], str(tmp_path / "out"))
     assert lines_of((tmp_path / "out" / "kept").glob("*.zst")) == [{"text": longer, "date": "2025"}]
@@ -203,7 +274,9 @@ def test_keep_holds_for_exact_and_near_copies(tmp_path: Path) -> None:
 
 
 def test_parquet_holds_the_documents_format(folder: Path) -> None:
-    done = dedup_files([f"{folder}/one/web.jsonl"], str(folder / "parquet"), id_field="id", format="parquet")
+    done = dedup_files(
+        [f"{folder}/one/web.jsonl"], str(folder / "parquet"), id_field="id", format="parquet"
+    )
     tables = [pq.read_table(folder / "parquet" / name) for name in done.files]
     for table in tables:
         check_format(table.schema, "documents", "kept")
@@ -212,13 +285,18 @@ def test_parquet_holds_the_documents_format(folder: Path) -> None:
 
 def test_workers_write_the_bytes_that_one_process_writes(tmp_path: Path) -> None:
     for name in "abc":
-        lines = [orjson.dumps({"text": prose(f"{name}{number // 2}x", 30), "n": number}) for number in range(40)]
+        lines = [
+            orjson.dumps({"text": prose(f"{name}{number // 2}x", 30), "n": number})
+            for number in range(40)
+        ]
         (tmp_path / name).mkdir()
         (tmp_path / name / "in.jsonl").write_bytes(b"\n".join(lines))
     trees = []
     for workers in (1, 2):
         out = tmp_path / f"out-{workers}"
-        done = dedup_files([str(tmp_path / name / "in.jsonl") for name in "abc"], str(out), workers=workers)
+        done = dedup_files(
+            [str(tmp_path / name / "in.jsonl") for name in "abc"], str(out), workers=workers
+        )
         assert len(done.files) == 3
         trees.append({path.name: path.read_bytes() for path in (out / "kept").iterdir()})
     assert trees[0] == trees[1]
@@ -228,9 +306,14 @@ def test_files_of_the_same_name_in_two_folders_are_two_sources(tmp_path: Path) -
     for name in ("one", "deep/one"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a.jsonl").write_bytes(orjson.dumps({"text": prose("same", 30)}))
-    done = dedup_files([f"{tmp_path}/{name}/a.jsonl" for name in ("one", "deep/one")], str(tmp_path / "out"))
+    done = dedup_files(
+        [f"{tmp_path}/{name}/a.jsonl" for name in ("one", "deep/one")], str(tmp_path / "out")
+    )
     assert done.kept.documents == 1
-    assert [source["name"] for source in done.run.record["recipe"]["corpus"]["sources"]] == ["one", "one-2"]
+    assert [source["name"] for source in done.run.record["recipe"]["corpus"]["sources"]] == [
+        "one",
+        "one-2",
+    ]
     assert done.files == ("kept/one-00000.jsonl.zst",)  # the first path ranks first
 
 
@@ -255,7 +338,12 @@ def test_files_of_the_same_name_in_two_folders_are_two_sources(tmp_path: Path) -
     ],
 )
 def test_a_mistake_names_the_parameter_and_the_fix_and_writes_nothing(
-    folder: Path, tmp_path: Path, paths: list[str], settings: dict[str, Any], field: str, found: object
+    folder: Path,
+    tmp_path: Path,
+    paths: list[str],
+    settings: dict[str, Any],
+    field: str,
+    found: object,
 ) -> None:
     (folder / "recipe.md").write_text("no corpus")
     with pytest.raises(UserError) as caught:
@@ -268,7 +356,9 @@ def test_a_mistake_names_the_parameter_and_the_fix_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_wrong_text_field_names_the_file_and_the_fields_there_are(folder: Path, tmp_path: Path) -> None:
+def test_a_wrong_text_field_names_the_file_and_the_fields_there_are(
+    folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as caught:
         dedup_files([f"{folder}/one/web.jsonl"], str(tmp_path / "out"), text_field="texd")
     assert caught.value.file == f"{folder}/one/web.jsonl"
@@ -310,7 +400,9 @@ def test_files_without_a_document_are_an_error_that_names_no_recipe(tmp_path: Pa
 
 
 @pytest.mark.parametrize("named", [["run"], []])
-def test_the_command_prints_what_went_and_why_with_or_without_its_name(folder: Path, done: DedupOutcome, named: list[str]) -> None:
+def test_the_command_prints_what_went_and_why_with_or_without_its_name(
+    folder: Path, done: DedupOutcome, named: list[str]
+) -> None:
     arguments = [
         "dedup",
         *named,
@@ -325,8 +417,19 @@ def test_the_command_prints_what_went_and_why_with_or_without_its_name(folder: P
     ]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    rows = {found[1].strip(): found[2] for found in re.finditer(r"^(.+?) +([\d,]+) +[\d.]+ % +[\d.]+ \w+$", result.stdout, flags=re.M)}
-    assert list(rows) == ["in", "not read: no_text", "removed: exact_duplicate", "removed: near_duplicate", "kept"]
+    rows = {
+        found[1].strip(): found[2]
+        for found in re.finditer(
+            r"^(.+?) +([\d,]+) +[\d.]+ % +[\d.]+ \w+$", result.stdout, flags=re.M
+        )
+    }
+    assert list(rows) == [
+        "in",
+        "not read: no_text",
+        "removed: exact_duplicate",
+        "removed: near_duplicate",
+        "kept",
+    ]
     assert rows["kept"] == f"{done.kept.documents:,}"
     assert rows["removed: near_duplicate"] == f"{done.removed['near_duplicate'].documents:,}"
     assert "everything was there" in result.stdout
@@ -334,18 +437,46 @@ def test_the_command_prints_what_went_and_why_with_or_without_its_name(folder: P
 
 
 def test_the_command_says_its_speed_and_prints_json(folder: Path) -> None:
-    arguments = ["dedup", f"{folder}/one/web.jsonl", "-o", str(folder / "fresh"), "--id-field", "id", "--workers", "1"]
-    assert "B/s" in CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()[-1]
-    facts = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    arguments = [
+        "dedup",
+        f"{folder}/one/web.jsonl",
+        "-o",
+        str(folder / "fresh"),
+        "--id-field",
+        "id",
+        "--workers",
+        "1",
+    ]
+    assert (
+        "B/s" in CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()[-1]
+    )
+    facts = json.loads(
+        CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout
+    )
     assert facts["computed"] == 0
-    assert facts["in"]["documents"] == facts["kept"]["documents"] + sum(count["documents"] for count in facts["removed"].values())
+    assert facts["in"]["documents"] == facts["kept"]["documents"] + sum(
+        count["documents"] for count in facts["removed"].values()
+    )
 
 
 def test_the_command_names_the_option_that_is_wrong(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        sys, "argv", ["windtunnel", "dedup", f"{folder}/one/web.jsonl", "-o", str(tmp_path / "out"), "--text-field", "body"]
+        sys,
+        "argv",
+        [
+            "windtunnel",
+            "dedup",
+            f"{folder}/one/web.jsonl",
+            "-o",
+            str(tmp_path / "out"),
+            "--text-field",
+            "body",
+        ],
     )
     with pytest.raises(SystemExit) as caught:
         run_command()
@@ -355,23 +486,38 @@ def test_the_command_names_the_option_that_is_wrong(
     assert "web.jsonl" in said
 
 
-def test_how_texts_are_compressed_under_the_run_changes_nothing_else(folder: Path, tmp_path: Path) -> None:
+def test_how_texts_are_compressed_under_the_run_changes_nothing_else(
+    folder: Path, tmp_path: Path
+) -> None:
     """Kept documents, evidence and ledgers' counts are the same; the documents are the same table."""
     again = folder / "two" / "others.jsonl.gz"
     twice = tmp_path / "twice.jsonl"
-    twice.write_bytes(gzip.decompress(again.read_bytes()) + b"\n" + gzip.decompress(again.read_bytes()))
+    twice.write_bytes(
+        gzip.decompress(again.read_bytes()) + b"\n" + gzip.decompress(again.read_bytes())
+    )
     found = {}
     for compression in ("none", "lz4", "zstd"):
         out = tmp_path / compression
-        outcome = dedup_files([str(twice), f"{folder}/one/*"], str(out), id_field="id", compression=compression)
-        documents = [out / "run" / chunk["documents"]["name"] for chunk in outcome.run.record["chunks"]]
-        assert {pq.ParquetFile(path).metadata.row_group(0).column(2).compression for path in documents} == {
-            {"none": "UNCOMPRESSED", "lz4": "LZ4", "zstd": "ZSTD"}[compression]
-        }
+        outcome = dedup_files(
+            [str(twice), f"{folder}/one/*"], str(out), id_field="id", compression=compression
+        )
+        documents = [
+            out / "run" / chunk["documents"]["name"] for chunk in outcome.run.record["chunks"]
+        ]
+        assert {
+            pq.ParquetFile(path).metadata.row_group(0).column(2).compression for path in documents
+        } == {{"none": "UNCOMPRESSED", "lz4": "LZ4", "zstd": "ZSTD"}[compression]}
         assert outcome.not_read["duplicate_key"].documents == 20
         kept = {path.name: path.read_bytes() for path in sorted((out / "kept").glob("*.zst"))}
         tables = [pq.read_table(path) for path in documents]
-        found[compression] = (kept, (out / "evidence.parquet").read_bytes(), outcome.kept, outcome.removed, outcome.not_read, tables)
+        found[compression] = (
+            kept,
+            (out / "evidence.parquet").read_bytes(),
+            outcome.kept,
+            outcome.removed,
+            outcome.not_read,
+            tables,
+        )
     assert found["none"] == found["lz4"] == found["zstd"]
 
 

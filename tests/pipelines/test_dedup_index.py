@@ -51,16 +51,27 @@ def write_batches(folder: Path, batches: Sequence[Sequence[str]]) -> list[str]:
     """Each batch as a folder of JSON Lines; the paths to give for them."""
     for number, texts in enumerate(batches):
         (folder / f"b{number}").mkdir(parents=True)
-        lines = [orjson.dumps({"id": f"{number}-{row}", "text": text, "views": row}) for row, text in enumerate(texts)]
+        lines = [
+            orjson.dumps({"id": f"{number}-{row}", "text": text, "views": row})
+            for row, text in enumerate(texts)
+        ]
         (folder / f"b{number}" / "part.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     return [f"{folder}/b{number}/*.jsonl" for number in range(len(batches))]
 
 
-def add_all(folder: Path, paths: Sequence[str], index: str = "index", **settings: Any) -> list[AddOutcome]:
+def add_all(
+    folder: Path, paths: Sequence[str], index: str = "index", **settings: Any
+) -> list[AddOutcome]:
     """Batches one after another, each keeping under ``INDEX-kept/NUMBER``."""
     numbers = [int(path.split("/b")[-1].split("/")[0]) for path in paths]
     return [
-        add_batch(f"{folder}/{index}", [path], f"{folder}/{index}-kept/{number}", id_field="id", **{**LOOSE, **settings})
+        add_batch(
+            f"{folder}/{index}",
+            [path],
+            f"{folder}/{index}-kept/{number}",
+            id_field="id",
+            **{**LOOSE, **settings},
+        )
         for number, path in zip(numbers, paths, strict=True)
     ]
 
@@ -76,7 +87,10 @@ def kept_ids(folder: Path, index: str = "index") -> list[str]:
             if batch.texts.format == "parquet":
                 found += pq.read_table(path)["native_id"].to_pylist()
             else:
-                found += [orjson.loads(line)["id"] for line in zstandard.open(path, "rb").read().splitlines()]
+                found += [
+                    orjson.loads(line)["id"]
+                    for line in zstandard.open(path, "rb").read().splitlines()
+                ]
     return sorted(found)
 
 
@@ -100,18 +114,37 @@ def test_ten_batches_one_after_another_keep_what_one_run_keeps(tmp_path: Path, f
     dice = random.Random(format)
     paths = write_batches(tmp_path, [texts_of(dice, 30) for _ in range(10)])
     done = add_all(tmp_path, paths, keep="id", format=format)
-    one = dedup_files(paths, str(tmp_path / "one"), id_field="id", keep="source_rank, id", format="parquet", **LOOSE)
-    expected = [value for name in one.files for value in pq.read_table(tmp_path / "one" / name)["native_id"].to_pylist()]
+    one = dedup_files(
+        paths,
+        str(tmp_path / "one"),
+        id_field="id",
+        keep="source_rank, id",
+        format="parquet",
+        **LOOSE,
+    )
+    expected = [
+        value
+        for name in one.files
+        for value in pq.read_table(tmp_path / "one" / name)["native_id"].to_pylist()
+    ]
     assert kept_ids(tmp_path) == sorted(expected)
     assert sum(outcome.counts["kept"] for outcome in done) == one.kept.documents < 300
-    rows = [row for number in range(10) for row in pq.read_table(tmp_path / f"index-kept/{number}/evidence.parquet").to_pylist()]
-    ours = {row["native_id"]: (row["kept_native_id"], row["similarity"], row["bands_hit"]) for row in rows}
+    rows = [
+        row
+        for number in range(10)
+        for row in pq.read_table(tmp_path / f"index-kept/{number}/evidence.parquet").to_pylist()
+    ]
+    ours = {
+        row["native_id"]: (row["kept_native_id"], row["similarity"], row["bands_hit"])
+        for row in rows
+    }
     pairs = pq.read_table(tmp_path / "one" / "evidence.parquet").to_pylist()
     theirs = {row["native_id"]: row for row in pairs}
     near = {name: row for name, row in theirs.items() if row["reason"] == "near_duplicate"}
     assert len(near) > 20
     assert {name: ours[name] for name in near} == {
-        name: (row["kept_native_id"], row["similarity"], row["bands_hit"]) for name, row in near.items()
+        name: (row["kept_native_id"], row["similarity"], row["bands_hit"])
+        for name, row in near.items()
     }
     assert set(ours) == set(theirs)
 
@@ -119,15 +152,23 @@ def test_ten_batches_one_after_another_keep_what_one_run_keeps(tmp_path: Path, f
 def test_an_index_takes_at_most_160_bytes_for_a_document(tmp_path: Path) -> None:
     dice = random.Random(1)
     texts = [" ".join(f"w{dice.randrange(10**6)}" for _ in range(9)) for _ in range(4000)]
-    done = add_all(tmp_path, write_batches(tmp_path, [texts[:2000], texts[2000:]]), ngrams=5, bands=14, rows=8)
+    done = add_all(
+        tmp_path, write_batches(tmp_path, [texts[:2000], texts[2000:]]), ngrams=5, bands=14, rows=8
+    )
     # nothing removed, which would take less
     assert done[-1].documents == done[-1].counts["kept"] + done[0].counts["kept"] == 4000
-    on_disk = sum(path.stat().st_size for path in (tmp_path / "index").rglob("*") if path.is_file() and path.name != ".lock")
+    on_disk = sum(
+        path.stat().st_size
+        for path in (tmp_path / "index").rglob("*")
+        if path.is_file() and path.name != ".lock"
+    )
     assert done[-1].index_bytes == on_disk
     assert 152 < done[-1].bytes_per_document == on_disk / 4000 <= 160
 
 
-def test_evidence_names_the_kept_document_and_where_its_text_lies(tmp_path: Path, batches: list[str]) -> None:
+def test_evidence_names_the_kept_document_and_where_its_text_lies(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches)
     kept = set(kept_ids(tmp_path))
     for number in range(4):
@@ -145,10 +186,22 @@ def test_evidence_names_the_kept_document_and_where_its_text_lies(tmp_path: Path
 
 def test_every_record_is_accounted_for(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    first = [{"id": "a", "text": "one two three four five"}, {"id": "a", "text": "again the same key"}, {"id": "b", "text": ""}]
-    (tmp_path / "in" / "x.jsonl").write_bytes(b"\n".join(map(orjson.dumps, first)) + b"\nnot json\n")
-    done = add_batch(f"{tmp_path}/index", [f"{tmp_path}/in/x.jsonl"], f"{tmp_path}/out", id_field="id")
-    assert {reason: count.documents for reason, count in done.not_read.items()} == {"duplicate_key": 1, "invalid_json": 1, "no_text": 1}
+    first = [
+        {"id": "a", "text": "one two three four five"},
+        {"id": "a", "text": "again the same key"},
+        {"id": "b", "text": ""},
+    ]
+    (tmp_path / "in" / "x.jsonl").write_bytes(
+        b"\n".join(map(orjson.dumps, first)) + b"\nnot json\n"
+    )
+    done = add_batch(
+        f"{tmp_path}/index", [f"{tmp_path}/in/x.jsonl"], f"{tmp_path}/out", id_field="id"
+    )
+    assert {reason: count.documents for reason, count in done.not_read.items()} == {
+        "duplicate_key": 1,
+        "invalid_json": 1,
+        "no_text": 1,
+    }
     assert (done.entered, done.counts["kept"]) == (4, 1)
     quarantine = pq.read_table(tmp_path / "out" / "quarantine.parquet")
     assert sorted(quarantine["reason"].to_pylist()) == ["duplicate_key", "invalid_json", "no_text"]
@@ -158,7 +211,10 @@ def test_every_record_is_accounted_for(tmp_path: Path) -> None:
 
 def test_keep_chooses_the_copy_inside_a_batch(tmp_path: Path) -> None:
     words = [f"w{place}" for place in range(20)]
-    paths = write_batches(tmp_path, [[" ".join(words), " ".join([*words, "more"])], [" ".join([*words, "more", "again"])]])
+    paths = write_batches(
+        tmp_path,
+        [[" ".join(words), " ".join([*words, "more"])], [" ".join([*words, "more", "again"])]],
+    )
     add_all(tmp_path, paths, keep="characters desc")
     # the longest of its batch, though a later batch has a longer one
     assert kept_ids(tmp_path) == ["0-1"]
@@ -167,7 +223,9 @@ def test_keep_chooses_the_copy_inside_a_batch(tmp_path: Path) -> None:
 # -- batches that are there ---------------------------------------------------------------------
 
 
-def test_a_batch_that_is_there_is_recognised_and_changes_nothing(tmp_path: Path, batches: list[str]) -> None:
+def test_a_batch_that_is_there_is_recognised_and_changes_nothing(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches)
     before = tree(tmp_path / "index")
     (again,) = add_all(tmp_path, batches[1:2], keep="characters desc")
@@ -181,7 +239,9 @@ def test_a_batch_that_is_there_is_recognised_and_changes_nothing(tmp_path: Path,
     assert tree(tmp_path / "index") == before
 
 
-def test_of_a_file_that_grew_only_the_new_documents_are_added(tmp_path: Path, batches: list[str]) -> None:
+def test_of_a_file_that_grew_only_the_new_documents_are_added(
+    tmp_path: Path, batches: list[str]
+) -> None:
     part = tmp_path / "b0" / "part.jsonl"
     whole = part.read_bytes().splitlines()
     part.write_bytes(b"\n".join(whole[:25]))
@@ -193,7 +253,9 @@ def test_of_a_file_that_grew_only_the_new_documents_are_added(tmp_path: Path, ba
     assert kept_ids(tmp_path) == kept_ids(tmp_path, "whole")
 
 
-def test_an_id_that_is_there_with_another_text_is_not_added_unless_the_source_has_another_name(tmp_path: Path) -> None:
+def test_an_id_that_is_there_with_another_text_is_not_added_unless_the_source_has_another_name(
+    tmp_path: Path,
+) -> None:
     for folder, text in (("one/data", "first of all"), ("two/data", "quite another text")):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "x.jsonl").write_bytes(orjson.dumps({"text": text}))
@@ -208,7 +270,9 @@ def test_an_id_that_is_there_with_another_text_is_not_added_unless_the_source_ha
 # -- rollback -----------------------------------------------------------------------------------
 
 
-def test_an_index_after_a_rollback_is_the_one_before_the_batch(tmp_path: Path, batches: list[str]) -> None:
+def test_an_index_after_a_rollback_is_the_one_before_the_batch(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches[:2])
     before = tree(tmp_path / "index")
     add_all(tmp_path, batches[2:])
@@ -225,7 +289,11 @@ def test_an_earlier_batch_goes_only_with_the_later_ones(tmp_path: Path, batches:
     with pytest.raises(UserError, match="3, 4") as caught:
         roll_back(f"{tmp_path}/index", 2)
     assert "--cascade" in str(caught.value.fix)
-    assert [record.number for record in roll_back(f"{tmp_path}/index", 2, cascade=True)] == [4, 3, 2]
+    assert [record.number for record in roll_back(f"{tmp_path}/index", 2, cascade=True)] == [
+        4,
+        3,
+        2,
+    ]
     add_all(tmp_path, batches[:1], "never")
     assert kept_ids(tmp_path) == kept_ids(tmp_path, "never")
     assert roll_back(f"{tmp_path}/index")
@@ -239,7 +307,9 @@ def test_an_earlier_batch_goes_only_with_the_later_ones(tmp_path: Path, batches:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(tmp_path: Path, seed: int) -> None:
+def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(
+    tmp_path: Path, seed: int
+) -> None:
     dice = random.Random(seed)
     formats = ["parquet", "jsonl"] if seed % 2 else ["parquet", "parquet"]
     paths = write_batches(tmp_path, [texts_of(dice, 30) for _ in range(6)])
@@ -251,7 +321,9 @@ def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(tmp_path: Pat
     add_all(tmp_path, paths[2:4], "whole", keep="characters desc")
     add_all(tmp_path, paths[4:5], "whole")
     other = tree(tmp_path / "two")
-    done = merge_index(f"{tmp_path}/one", f"{tmp_path}/two", f"{tmp_path}/merged", format=formats[0])
+    done = merge_index(
+        f"{tmp_path}/one", f"{tmp_path}/two", f"{tmp_path}/merged", format=formats[0]
+    )
     assert (done.batch, done.documents) == (3, 150)
     assert kept_ids(tmp_path, "one") == kept_ids(tmp_path, "whole")
     assert tree(tmp_path / "two") == other
@@ -260,7 +332,11 @@ def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(tmp_path: Pat
     add_all(tmp_path, paths[5:], "whole")
     assert kept_ids(tmp_path, "one") == kept_ids(tmp_path, "whole")
     again = merge_index(f"{tmp_path}/one", f"{tmp_path}/two", f"{tmp_path}/again")
-    assert (again.batch, again.counts["kept"], again.counts["repeated"]) == (None, 0, again.counts["repeated"])
+    assert (again.batch, again.counts["kept"], again.counts["repeated"]) == (
+        None,
+        0,
+        again.counts["repeated"],
+    )
 
 
 def chain(tmp_path: Path, links: int) -> list[str]:
@@ -268,7 +344,10 @@ def chain(tmp_path: Path, links: int) -> list[str]:
     words = [f"w{place}" for place in range(30)]
     texts = [" ".join(words)]
     for link in range(links):
-        words = [f"changed{place}" if place in (6 * link + 3, 6 * link + 6) else word for place, word in enumerate(words)]
+        words = [
+            f"changed{place}" if place in (6 * link + 3, 6 * link + 6) else word
+            for place, word in enumerate(words)
+        ]
         texts.append(" ".join(words))
     return write_batches(tmp_path, [texts[:1], texts[1:]])
 
@@ -297,7 +376,9 @@ def test_a_document_whose_stand_in_goes_comes_back_in_its_place(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_where_the_bound_binds_a_merge_may_keep_others_but_none_goes_without_a_kept_one_alike(tmp_path: Path, seed: int) -> None:
+def test_where_the_bound_binds_a_merge_may_keep_others_but_none_goes_without_a_kept_one_alike(
+    tmp_path: Path, seed: int
+) -> None:
     dice = random.Random(seed)
     texts = [texts_of(dice, 40) for _ in range(4)]
     paths = write_batches(tmp_path, texts)
@@ -306,7 +387,11 @@ def test_where_the_bound_binds_a_merge_may_keep_others_but_none_goes_without_a_k
     assert all(done.facts["skipped"] for done in (*first, *second))
     merge_index(f"{tmp_path}/one", f"{tmp_path}/two", f"{tmp_path}/merged")
     opened = OpenIndex.at(f"{tmp_path}/one")
-    text_of = {identity: text for folder, batch in enumerate(texts) for identity, text in identified(folder, batch)}
+    text_of = {
+        identity: text
+        for folder, batch in enumerate(texts)
+        for identity, text in identified(folder, batch)
+    }
     removed = 0
     for segment in opened.columns:
         gone = segment.removed
@@ -357,7 +442,9 @@ def test_indexes_with_other_numbers_are_not_merged(tmp_path: Path, batches: list
 # -- questions ----------------------------------------------------------------------------------
 
 
-def test_matches_name_every_kept_document_alike_and_add_nothing(tmp_path: Path, batches: list[str]) -> None:
+def test_matches_name_every_kept_document_alike_and_add_nothing(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches)
     before = tree(tmp_path / "index")
     table = match_documents(f"{tmp_path}/index", [batches[1]], id_field="id")
@@ -366,10 +453,19 @@ def test_matches_name_every_kept_document_alike_and_add_nothing(tmp_path: Path, 
     rows = table.to_pylist()
     # the most similar of each
     matched = {row["native_id"]: row["kept_native_id"] for row in reversed(rows)}
-    gone = {row["native_id"]: row for row in pq.read_table(tmp_path / "index-kept/1/evidence.parquet").to_pylist()}
-    assert {name for name in kept if name.startswith("1-")} <= {name for name, other in matched.items() if name == other}
+    gone = {
+        row["native_id"]: row
+        for row in pq.read_table(tmp_path / "index-kept/1/evidence.parquet").to_pylist()
+    }
+    assert {name for name in kept if name.startswith("1-")} <= {
+        name for name, other in matched.items() if name == other
+    }
     assert set(gone) <= set(matched)
-    assert all(row["kept_native_id"] in kept and (row["similarity"] >= 0.6 or row["reason"] == "exact_duplicate") for row in rows)
+    assert all(
+        row["kept_native_id"] in kept
+        and (row["similarity"] >= 0.6 or row["reason"] == "exact_duplicate")
+        for row in rows
+    )
     best = {row["native_id"]: row["similarity"] for row in reversed(rows)}
     assert all(best[name] >= row["similarity"] for name, row in gone.items())
     assert tree(tmp_path / "index") == before
@@ -377,7 +473,11 @@ def test_matches_name_every_kept_document_alike_and_add_nothing(tmp_path: Path, 
 
 def test_a_document_is_found_by_its_id(tmp_path: Path, batches: list[str]) -> None:
     add_all(tmp_path, batches)
-    row = next(row for row in pq.read_table(tmp_path / "index-kept/3/evidence.parquet").to_pylist() if row["reason"] == "near_duplicate")
+    row = next(
+        row
+        for row in pq.read_table(tmp_path / "index-kept/3/evidence.parquet").to_pylist()
+        if row["reason"] == "near_duplicate"
+    )
     facts = find_document(f"{tmp_path}/index", row["id"])
     assert (facts["kept"], facts["batch"], facts["reason"]) == (False, 4, "near_duplicate")
     assert (facts["kept_id"], facts["kept_batch"]) == (row["kept_id"], row["kept_batch"])
@@ -396,10 +496,15 @@ def test_an_index_on_an_object_store_is_the_same(tmp_path: Path, batches: list[s
     for number, path in enumerate(batches):
         add_batch(f"{remote}/index", [path], f"{remote}/kept/{number}", id_field="id", **LOOSE)
     add_all(tmp_path, batches)
-    one, other = describe_index(f"{remote}/index", check=True), describe_index(f"{tmp_path}/index", check=True)
+    one, other = (
+        describe_index(f"{remote}/index", check=True),
+        describe_index(f"{tmp_path}/index", check=True),
+    )
     assert [row["kept"] for row in one["batches"]] == [row["kept"] for row in other["batches"]]
     names = [name for name in Store(f"{remote}/index").names() if name.endswith(".arrow")]
-    assert {name.split("-")[0] for name in names} == {f"batches/{number:05d}" for number in range(1, 5)}
+    assert {name.split("-")[0] for name in names} == {
+        f"batches/{number:05d}" for number in range(1, 5)
+    }
 
 
 # -- mistakes -----------------------------------------------------------------------------------
@@ -420,7 +525,12 @@ def test_an_index_on_an_object_store_is_the_same(tmp_path: Path, batches: list[s
     ],
 )
 def test_other_numbers_than_the_indexs_are_refused_with_both(
-    tmp_path: Path, batches: list[str], settings: dict[str, Any], field: str, found: object, allowed: str | None
+    tmp_path: Path,
+    batches: list[str],
+    settings: dict[str, Any],
+    field: str,
+    found: object,
+    allowed: str | None,
 ) -> None:
     add_all(tmp_path, batches[:1])
     with pytest.raises(UserError) as caught:
@@ -431,8 +541,17 @@ def test_other_numbers_than_the_indexs_are_refused_with_both(
     assert not (tmp_path / "index-kept" / "1").exists()
 
 
-@pytest.mark.parametrize(("settings", "field"), [({"verify": 1.5}, "verify"), ({"bands": 0}, "bands"), ({"max_comparisons": 0}, "max_comparisons")])
-def test_numbers_out_of_range_make_no_index(tmp_path: Path, batches: list[str], settings: dict[str, Any], field: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"verify": 1.5}, "verify"),
+        ({"bands": 0}, "bands"),
+        ({"max_comparisons": 0}, "max_comparisons"),
+    ],
+)
+def test_numbers_out_of_range_make_no_index(
+    tmp_path: Path, batches: list[str], settings: dict[str, Any], field: str
+) -> None:
     with pytest.raises(UserError) as caught:
         add_all(tmp_path, batches[:1], **settings)
     assert caught.value.field == field
@@ -463,18 +582,26 @@ def test_a_second_writer_is_told_who_is_writing(tmp_path: Path, batches: list[st
         (lambda raw: raw.replace(b"index/1", b"index/2"), "index this release can read"),
     ],
 )
-def test_a_damaged_or_newer_head_is_refused_with_the_fix(tmp_path: Path, batches: list[str], damage: Any, message: str) -> None:
+def test_a_damaged_or_newer_head_is_refused_with_the_fix(
+    tmp_path: Path, batches: list[str], damage: Any, message: str
+) -> None:
     add_all(tmp_path, batches[:1])
     head = tmp_path / "index" / HEAD
     head.write_bytes(damage(head.read_bytes()))
-    for call in (lambda: add_all(tmp_path, batches[1:2]), lambda: describe_index(f"{tmp_path}/index"), lambda: roll_back(f"{tmp_path}/index")):
+    for call in (
+        lambda: add_all(tmp_path, batches[1:2]),
+        lambda: describe_index(f"{tmp_path}/index"),
+        lambda: roll_back(f"{tmp_path}/index"),
+    ):
         with pytest.raises(UserError, match=message) as caught:
             call()
         assert caught.value.file == str(head)
         assert caught.value.fix
 
 
-def test_a_folder_of_other_files_is_no_index_and_a_lost_head_loses_no_batches(tmp_path: Path, batches: list[str]) -> None:
+def test_a_folder_of_other_files_is_no_index_and_a_lost_head_loses_no_batches(
+    tmp_path: Path, batches: list[str]
+) -> None:
     (tmp_path / "index" / "batches").mkdir(parents=True)
     (tmp_path / "index" / "batches" / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="other files") as caught:
@@ -486,13 +613,19 @@ def test_a_folder_of_other_files_is_no_index_and_a_lost_head_loses_no_batches(tm
     with pytest.raises(UserError, match="head of this index is gone"):
         add_all(tmp_path, batches[2:3], "lost")
     assert tree(tmp_path / "lost") == segments
-    for call in (lambda: describe_index(f"{tmp_path}/none"), lambda: roll_back(f"{tmp_path}/none"), lambda: find_document(f"{tmp_path}/none", "")):
+    for call in (
+        lambda: describe_index(f"{tmp_path}/none"),
+        lambda: roll_back(f"{tmp_path}/none"),
+        lambda: find_document(f"{tmp_path}/none", ""),
+    ):
         with pytest.raises(UserError, match="no index here"):
             call()
     assert not (tmp_path / "none").exists()
 
 
-def test_a_segment_that_is_cut_or_of_another_version_is_named(tmp_path: Path, batches: list[str]) -> None:
+def test_a_segment_that_is_cut_or_of_another_version_is_named(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches[:2])
     kept = next((tmp_path / "index" / "batches").glob("00002-*/kept.arrow"))
     whole = kept.read_bytes()
@@ -514,7 +647,9 @@ def test_a_segment_that_is_cut_or_of_another_version_is_named(tmp_path: Path, ba
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_kept_documents_that_are_gone_or_changed_are_named_when_they_are_needed(tmp_path: Path, batches: list[str], format: str) -> None:
+def test_kept_documents_that_are_gone_or_changed_are_named_when_they_are_needed(
+    tmp_path: Path, batches: list[str], format: str
+) -> None:
     add_all(tmp_path, batches[:1], format=format)
     before = tree(tmp_path / "index")
     (text,) = (tmp_path / "index-kept" / "0" / "kept").glob("b0-*")
@@ -537,7 +672,9 @@ def test_kept_documents_that_are_gone_or_changed_are_named_when_they_are_needed(
     add_all(tmp_path, batches[1:2])
 
 
-def test_other_texts_in_a_file_of_the_length_it_had_are_refused(tmp_path: Path, batches: list[str]) -> None:
+def test_other_texts_in_a_file_of_the_length_it_had_are_refused(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches[:1])
     (text,) = (tmp_path / "index-kept" / "0" / "kept").glob("b0-*")
     table = pq.read_table(text)
@@ -545,14 +682,23 @@ def test_other_texts_in_a_file_of_the_length_it_had_are_refused(tmp_path: Path, 
     head = read_head(Store(f"{tmp_path}/index"))
     assert head is not None
     texts = head.batches[0].texts
-    lengthened = texts.model_copy(update={"files": [texts.files[0].model_copy(update={"bytes": text.stat().st_size})]})
-    write_head(Store(f"{tmp_path}/index"), head.model_copy(update={"batches": [head.batches[0].model_copy(update={"texts": lengthened})]}))
+    lengthened = texts.model_copy(
+        update={"files": [texts.files[0].model_copy(update={"bytes": text.stat().st_size})]}
+    )
+    write_head(
+        Store(f"{tmp_path}/index"),
+        head.model_copy(
+            update={"batches": [head.batches[0].model_copy(update={"texts": lengthened})]}
+        ),
+    )
     with pytest.raises(UserError, match="no longer the one") as caught:
         add_all(tmp_path, batches[1:2])
     assert caught.value.found == "other texts than those that were kept"
 
 
-def test_a_folder_that_holds_kept_documents_of_the_index_is_not_written_again(tmp_path: Path, batches: list[str]) -> None:
+def test_a_folder_that_holds_kept_documents_of_the_index_is_not_written_again(
+    tmp_path: Path, batches: list[str]
+) -> None:
     add_all(tmp_path, batches[:1])
     kept = tree(tmp_path / "index-kept")
     for index, output, message in (
@@ -573,7 +719,9 @@ def test_a_folder_that_holds_kept_documents_of_the_index_is_not_written_again(tm
 
 
 def call(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["dedup", "index", *map(str, arguments)], catch_exceptions=False)
+    result = CliRunner().invoke(
+        app, ["dedup", "index", *map(str, arguments)], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -584,28 +732,51 @@ def test_the_commands_say_what_they_did(tmp_path: Path, batches: list[str]) -> N
     said = call("add", index, batches[0], "-o", tmp_path / "k0", "--id-field", "id", *loose)
     assert "batch     1 of" in said
     assert "bytes per document" in said
-    facts = json.loads(call("add", index, batches[1], "-o", tmp_path / "k1", "--id-field", "id", "--json"))
+    facts = json.loads(
+        call("add", index, batches[1], "-o", tmp_path / "k1", "--id-field", "id", "--json")
+    )
     assert (facts["batch"], facts["entered"]) == (2, sum(facts["counts"].values()))
-    assert "batch 2 holds the same 40 documents" in call("add", index, batches[1], "-o", tmp_path / "k1", "--id-field", "id")
+    assert "batch 2 holds the same 40 documents" in call(
+        "add", index, batches[1], "-o", tmp_path / "k1", "--id-field", "id"
+    )
     listed = json.loads(call("list", index, "--check", "--json"))
     assert [row["kept"] for row in listed["batches"]][1] == facts["counts"]["kept"]
     assert listed["settings"]["verify"] == 0.6
     assert "checked" in call("list", index, "--check")
-    rows = [json.loads(line) for line in call("match", index, batches[1], "--id-field", "id", "--json").splitlines()]
+    rows = [
+        json.loads(line)
+        for line in call("match", index, batches[1], "--id-field", "id", "--json").splitlines()
+    ]
     assert len(rows) >= 40 - sum(row["reason"] == "exact_duplicate" for row in rows)
     assert "documents resemble a kept one" in call("match", index, batches[1])
     assert json.loads(call("match", index, "--id", rows[0]["kept_id"], "--json"))["kept"] is True
     call("add", f"{tmp_path}/other", batches[2], "-o", tmp_path / "k2", "--id-field", "id", *loose)
-    assert json.loads(call("merge", index, f"{tmp_path}/other", "-o", tmp_path / "k3", "--json"))["batch"] == 3
+    assert (
+        json.loads(call("merge", index, f"{tmp_path}/other", "-o", tmp_path / "k3", "--json"))[
+            "batch"
+        ]
+        == 3
+    )
     assert f"batch 3 taken back; its kept documents lie in {tmp_path}/k3" in call("rollback", index)
     assert json.loads(call("rollback", index, 1, "--cascade", "--json"))[1]["batch"] == 1
 
 
 def test_the_command_names_the_option_that_is_wrong(
-    tmp_path: Path, batches: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    batches: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     add_all(tmp_path, batches[:1])
-    arguments = ["add", f"{tmp_path}/index", batches[1], "-o", f"{tmp_path}/out", "--max-comparisons", "9"]
+    arguments = [
+        "add",
+        f"{tmp_path}/index",
+        batches[1],
+        "-o",
+        f"{tmp_path}/out",
+        "--max-comparisons",
+        "9",
+    ]
     monkeypatch.setattr(sys, "argv", ["windtunnel", "dedup", "index", *arguments])
     with pytest.raises(SystemExit) as caught:
         run_command()

@@ -41,9 +41,13 @@ for number in map(int, numbers):
 def change(kind: str, folder: str) -> None:
     """What is interrupted, in a folder with an index of two batches and another one."""
     if kind == "add":
-        add_batch(f"{folder}/index", [f"{folder}/b2/*.jsonl"], f"{folder}/index-kept/2", id_field="id")
+        add_batch(
+            f"{folder}/index", [f"{folder}/b2/*.jsonl"], f"{folder}/index-kept/2", id_field="id"
+        )
     elif kind == "first":
-        add_batch(f"{folder}/new", [f"{folder}/b2/*.jsonl"], f"{folder}/new-kept", id_field="id", **LOOSE)
+        add_batch(
+            f"{folder}/new", [f"{folder}/b2/*.jsonl"], f"{folder}/new-kept", id_field="id", **LOOSE
+        )
     elif kind == "merge":
         merge_index(f"{folder}/index", f"{folder}/other", f"{folder}/merged")
     else:
@@ -92,7 +96,9 @@ def test_a_change_killed_at_every_file_operation_happened_or_did_not(
     (operations,) = attempts(kind, root, tmp_path, 0)
     assert operations > 5
     whole = tree(tmp_path / "aside-0" / index)
-    assert attempts(kind, root, tmp_path, *range(1, operations + 1)) == [-signal.SIGKILL] * operations
+    assert (
+        attempts(kind, root, tmp_path, *range(1, operations + 1)) == [-signal.SIGKILL] * operations
+    )
     seen = set()
     for number in range(1, operations + 1):
         os.rename(tmp_path / f"aside-{number}", work)

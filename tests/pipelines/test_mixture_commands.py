@@ -41,10 +41,16 @@ def recipe(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def begun(tiny: tuple[Path, RunOutcome], recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def begun(
+    tiny: tuple[Path, RunOutcome], recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder of runs in which `tiny` is trained to step 12 of 25. Nobody may change it."""
     runs = tmp_path_factory.mktemp("begun")
-    shutil.copytree(tiny[0], runs / "tiny", ignore=shutil.ignore_patterns("training", "plan.json", "report.html"))
+    shutil.copytree(
+        tiny[0],
+        runs / "tiny",
+        ignore=shutil.ignore_patterns("training", "plan.json", "report.html"),
+    )
     train_run(load_recipe(recipe, ALONE), str(runs), until_step=TRAINED)
     return runs
 
@@ -53,8 +59,16 @@ def begun(tiny: tuple[Path, RunOutcome], recipe: Path, tmp_path_factory: pytest.
 def undisturbed(begun: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the same training, made in one go with the plan of the recipe."""
     runs = tmp_path_factory.mktemp("undisturbed")
-    shutil.copytree(begun / "tiny", runs / "tiny", ignore=shutil.ignore_patterns("training", "plan.json", "report.html"))
-    return runs / "tiny" / str(train_run(load_recipe(recipe, ALONE), str(runs)).record["training"]["folder"])
+    shutil.copytree(
+        begun / "tiny",
+        runs / "tiny",
+        ignore=shutil.ignore_patterns("training", "plan.json", "report.html"),
+    )
+    return (
+        runs
+        / "tiny"
+        / str(train_run(load_recipe(recipe, ALONE), str(runs)).record["training"]["folder"])
+    )
 
 
 @pytest.fixture
@@ -83,36 +97,76 @@ def refused(*arguments: object) -> UserError:
 # -- plan ---------------------------------------------------------------------------------------
 
 
-def test_plan_shows_caps_padding_and_what_was_asked_and_writes_what_it_froze(tiny: tuple[Path, RunOutcome], recipe: Path, tmp_path: Path) -> None:
+def test_plan_shows_caps_padding_and_what_was_asked_and_writes_what_it_froze(
+    tiny: tuple[Path, RunOutcome], recipe: Path, tmp_path: Path
+) -> None:
     output, plot = tmp_path / "out" / "plan.json", tmp_path / "shares.svg"
     rules = "mixture.max_epochs={sft: 0.0023, web-zh: 2}"
-    said = done("mixture", "plan", recipe, "--runs", tiny[0].parent, "--set", rules, "--output", output, "--plot", plot)
+    said = done(
+        "mixture",
+        "plan",
+        recipe,
+        "--runs",
+        tiny[0].parent,
+        "--set",
+        rules,
+        "--output",
+        output,
+        "--plot",
+        plot,
+    )
     plan = Plan.load(output)
     assert "max_epochs 0.0023: " in said
     assert re.search(r"sft .* % used !", said)
-    assert re.search(r"! sft in decay: [\d,]+ of the [\d,]+ tokens that mixture.max_epochs.sft allows", said)
-    assert f"25,600 tokens asked, {plan.tokens:,} planned in {plan.steps} steps of 1,024 tokens; plan {plan.hash}" in said
+    assert re.search(
+        r"! sft in decay: [\d,]+ of the [\d,]+ tokens that mixture.max_epochs.sft allows", said
+    )
+    assert (
+        f"25,600 tokens asked, {plan.tokens:,} planned in {plan.steps} steps of 1,024 tokens; plan {plan.hash}"
+        in said
+    )
     padded = next(row for row in table(plan) if (row.phase, row.source) == ("decay", "sft"))
     assert f"{100 * padded.padding:.1f} %" in said
     assert ElementTree.fromstring(plot.read_text()).tag.endswith("svg")
-    assert json.loads(done("mixture", "plan", recipe, "--runs", tiny[0].parent, "--json")) == json.loads((tiny[0] / "plan.json").read_text())
+    assert json.loads(
+        done("mixture", "plan", recipe, "--runs", tiny[0].parent, "--json")
+    ) == json.loads((tiny[0] / "plan.json").read_text())
 
 
-def test_plan_says_where_windows_and_batches_change_and_what_a_preset_left_out(tiny: tuple[Path, RunOutcome], recipe: Path) -> None:
+def test_plan_says_where_windows_and_batches_change_and_what_a_preset_left_out(
+    tiny: tuple[Path, RunOutcome], recipe: Path
+) -> None:
     longer = "mixture.phases.1={name: long, tokens: 4096, sequence_length: 256, batch_tokens: 2048, preset: {name: minicpm-stable, sources: {c4: web-en, code: code}}}"
-    said = done("mixture", "plan", recipe, "--runs", tiny[0].parent, "--set", longer, "--set", "branches=[]")
+    said = done(
+        "mixture", "plan", recipe, "--runs", tiny[0].parent, "--set", longer, "--set", "branches=[]"
+    )
     assert "from step 0, phase stable: 8 windows of 128 tokens, 1,024 tokens a step" in said
     assert "from step 20, phase long: 8 windows of 256 tokens, 2,048 tokens a step" in said
-    assert "preset of phase long: minicpm-stable, 40 % of it mapped; left out: commoncrawl-chinese 25 %" in said
+    assert (
+        "preset of phase long: minicpm-stable, 40 % of it mapped; left out: commoncrawl-chinese 25 %"
+        in said
+    )
 
 
-def test_a_mixture_that_cannot_be_met_is_refused_with_the_numbers(tiny: tuple[Path, RunOutcome], recipe: Path) -> None:
-    error = refused("mixture", "plan", recipe, "--runs", tiny[0].parent, "--set", "mixture.max_epochs={sft: 0.001}")
+def test_a_mixture_that_cannot_be_met_is_refused_with_the_numbers(
+    tiny: tuple[Path, RunOutcome], recipe: Path
+) -> None:
+    error = refused(
+        "mixture",
+        "plan",
+        recipe,
+        "--runs",
+        tiny[0].parent,
+        "--set",
+        "mixture.max_epochs={sft: 0.001}",
+    )
     assert error.field == "mixture.max_epochs.sft"
     assert "lower the weight of sft" in str(error.fix)
 
 
-def test_the_plot_has_an_area_per_source_whose_shares_are_those_of_the_plan(tiny: tuple[Path, RunOutcome]) -> None:
+def test_the_plot_has_an_area_per_source_whose_shares_are_those_of_the_plan(
+    tiny: tuple[Path, RunOutcome],
+) -> None:
     plan = Plan.load(tiny[0] / "plan.json")
     drawn = planned_shares(plan)
     assert abs(drawn.shares.sum(axis=0) - 1).max() < 1e-9
@@ -130,7 +184,9 @@ def test_the_plot_has_an_area_per_source_whose_shares_are_those_of_the_plan(tiny
 # -- check --------------------------------------------------------------------------------------
 
 
-def test_check_holds_a_run_and_a_plans_file_with_or_without_its_shards_named(tiny: tuple[Path, RunOutcome], tmp_path: Path) -> None:
+def test_check_holds_a_run_and_a_plans_file_with_or_without_its_shards_named(
+    tiny: tuple[Path, RunOutcome], tmp_path: Path
+) -> None:
     said = done("mixture", "check", tiny[0], "--deep")
     assert "holds: sources by every byte of their parts, counts, rules" in said
     branch = next(tiny[0].glob("training/*/branches/*/checkpoints/*/plan.json"))
@@ -138,7 +194,11 @@ def test_check_holds_a_run_and_a_plans_file_with_or_without_its_shards_named(tin
     lonely = tmp_path / "plan.json"
     shutil.copy(tiny[0] / "plan.json", lonely)
     assert refused("mixture", "check", lonely).field == "--shards"
-    folders = [option for name, entry in record(tiny[0])["shards"].items() for option in ("--shards", f"{name}={tiny[0] / entry['folder']}")]
+    folders = [
+        option
+        for name, entry in record(tiny[0])["shards"].items()
+        for option in ("--shards", f"{name}={tiny[0] / entry['folder']}")
+    ]
     facts = json.loads(done("mixture", "check", lonely, *folders, "--json"))
     assert [row["source"] for row in facts["sources"]] == list(Plan.load(lonely).names)
     assert refused("mixture", "check", lonely, "--shards", tmp_path).field == "--shards"
@@ -157,13 +217,33 @@ def test_check_ends_with_1_and_names_the_block_when_a_part_is_damaged(runs: Path
 # -- edit ---------------------------------------------------------------------------------------
 
 
-def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_for_bit(undisturbed: Path, runs: Path, recipe: Path) -> None:
+def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_for_bit(
+    undisturbed: Path, runs: Path, recipe: Path
+) -> None:
     before = Plan.load(runs / "tiny" / "plan.json")
     said = json.loads(
-        done("mixture", "edit", "tiny", "--runs", runs, "--at", EDITED, "--drop", "web-zh", "--lengthen", "decay=2048", "--json")
+        done(
+            "mixture",
+            "edit",
+            "tiny",
+            "--runs",
+            runs,
+            "--at",
+            EDITED,
+            "--drop",
+            "web-zh",
+            "--lengthen",
+            "decay=2048",
+            "--json",
+        )
     )
     plan = Plan.load(runs / "tiny" / "plan.json")
-    assert (said["at"], said["trained"], said["plan"], said["before"]) == (EDITED, TRAINED, plan.hash, before.hash)
+    assert (said["at"], said["trained"], said["plan"], said["before"]) == (
+        EDITED,
+        TRAINED,
+        plan.hash,
+        before.hash,
+    )
     assert Plan.load(runs / "tiny" / said["former"]) == before
     assert (plan.steps, common_steps(plan, before)) == (before.steps + 2, EDITED)
 
@@ -183,19 +263,27 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
     data = read_series(folder, "data")
     assert [line["step"] for line in data] == [EDITED, 20, 25, 27]
     for line in data:
-        assert line["sources"] == {part.source: {"tokens": part.tokens, "epochs": part.epochs} for part in realised(plan, line["step"])}
+        assert line["sources"] == {
+            part.source: {"tokens": part.tokens, "epochs": part.epochs}
+            for part in realised(plan, line["step"])
+        }
     newest = latest(folder)
     assert newest is not None
     assert (newest.state.step, newest.state.plan_hash) == (plan.steps, plan.hash)
     assert [stretch.plan_hash for stretch in newest.state.history] == [before.hash, plan.hash]
 
     assert train_run(loaded, str(runs)).computed == 0
-    assert run_recipe(loaded, str(runs)).record["training"]["folder"] == outcome.record["training"]["folder"]
+    assert (
+        run_recipe(loaded, str(runs)).record["training"]["folder"]
+        == outcome.record["training"]["folder"]
+    )
     back = train_run(loaded, str(runs), plan=before)
     assert read_series(runs / "tiny" / back.record["training"]["folder"]) == theirs
 
 
-def test_a_second_edit_goes_on_from_where_the_first_was_trained_to(runs: Path, recipe: Path) -> None:
+def test_a_second_edit_goes_on_from_where_the_first_was_trained_to(
+    runs: Path, recipe: Path
+) -> None:
     done("mixture", "edit", "tiny", "--runs", runs, "--at", EDITED, "--weight", "code=0.5")
     train_run(load_recipe(recipe, ALONE), str(runs), until_step=16)
     error = refused("mixture", "edit", "tiny", "--runs", runs, "--at", 15, "--drop", "code")
@@ -210,7 +298,9 @@ def test_a_second_edit_goes_on_from_where_the_first_was_trained_to(runs: Path, r
     assert len(list((runs / "tiny" / "plans").iterdir())) == 2
 
 
-def test_an_edit_from_a_file_says_phases_as_a_recipe_does(runs: Path, recipe: Path, tmp_path: Path) -> None:
+def test_an_edit_from_a_file_says_phases_as_a_recipe_does(
+    runs: Path, recipe: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "rest.yaml"
     file.write_text(
         "phases:\n"
@@ -228,7 +318,11 @@ def test_an_edit_from_a_file_says_phases_as_a_recipe_does(runs: Path, recipe: Pa
 @pytest.mark.parametrize(
     ("options", "field", "found"),
     [
-        (["--at", "8", "--drop", "web-zh"], "--at", "step 8, 4 before the newest checkpoint, of step 12"),
+        (
+            ["--at", "8", "--drop", "web-zh"],
+            "--at",
+            "step 8, 4 before the newest checkpoint, of step 12",
+        ),
         (["--at", "26", "--drop", "web-zh"], "--at", "26"),
         (["--drop", "web-zh"], "--at, --at-tokens", None),
         (["--at", "14"], "--mixture", "nothing"),
@@ -237,7 +331,9 @@ def test_an_edit_from_a_file_says_phases_as_a_recipe_does(runs: Path, recipe: Pa
         (["--at", "14", "--drop", "sft"], "--drop", "sft"),
     ],
 )
-def test_an_edit_that_cannot_be_made_leaves_the_run_as_it_was(runs: Path, options: list[str], field: str, found: str | None) -> None:
+def test_an_edit_that_cannot_be_made_leaves_the_run_as_it_was(
+    runs: Path, options: list[str], field: str, found: str | None
+) -> None:
     before = (runs / "tiny" / "plan.json").read_bytes()
     error = refused("mixture", "edit", "tiny", "--runs", runs, *options)
     assert error.field == field
@@ -259,19 +355,44 @@ def test_a_mistake_in_the_file_of_an_edit_is_placed_in_it(runs: Path, tmp_path: 
 
 def test_the_ranks_of_a_step_see_what_the_step_shows(tiny: tuple[Path, RunOutcome]) -> None:
     whole = json.loads(done("mixture", "trace", tiny[0], "--step", 3, "--json"))
-    ranks = [span for rank in range(3) for span in json.loads(done("mixture", "trace", tiny[0], "--step", 3, "--rank", rank, "--world-size", 3, "--json"))]
+    ranks = [
+        span
+        for rank in range(3)
+        for span in json.loads(
+            done(
+                "mixture",
+                "trace",
+                tiny[0],
+                "--step",
+                3,
+                "--rank",
+                rank,
+                "--world-size",
+                3,
+                "--json",
+            )
+        )
+    ]
     assert ranks == whole
     assert refused("mixture", "trace", tiny[0], "--step", 3, "--rank", 1).field == "--rank"
     assert refused("mixture", "trace", tiny[0]).field == "--step, --doc, --removed"
 
 
-def test_a_take_down_is_traced_to_steps_checkpoints_and_shards(tiny: tuple[Path, RunOutcome], tmp_path: Path) -> None:
+def test_a_take_down_is_traced_to_steps_checkpoints_and_shards(
+    tiny: tuple[Path, RunOutcome], tmp_path: Path
+) -> None:
     run, content = tiny[0], record(tiny[0])
     tracer = Tracer(Plan.load(run / "plan.json"), Materials.of(tiny[1].store, content).folders)
     late = next(span.id for span in tracer.step(24) if tracer.document(span.id)[0].step >= 20)
     early = tracer.step(2)[0].id
-    held = {name: run / entry["folder"] for name, entry in content["shards"].items() if name.endswith("-validation")}
-    name, folder = next((name, folder) for name, folder in held.items() if (folder / MANIFEST_NAME).is_file())
+    held = {
+        name: run / entry["folder"]
+        for name, entry in content["shards"].items()
+        if name.endswith("-validation")
+    }
+    name, folder = next(
+        (name, folder) for name, folder in held.items() if (folder / MANIFEST_NAME).is_file()
+    )
     validation = open_source(folder).table(0)["id"][0].as_py().hex()
     listed = tmp_path / "ids.txt"
     listed.write_text(f"# asked for\n{late}\n\n{early.upper()}\n{validation}\n{'0' * 32}\n{late}\n")
@@ -284,7 +405,10 @@ def test_a_take_down_is_traced_to_steps_checkpoints_and_shards(tiny: tuple[Path,
         assert found["steps"] == sorted({span.step for span in spans})
         assert found["shown_tokens"] == sum(span.stop - span.start for span in spans)
         assert (run / found["part"]).is_file()
-        seen = {path: json.loads((run / path / "state.json").read_text())["step"] for path in found["checkpoints"]}
+        seen = {
+            path: json.loads((run / path / "state.json").read_text())["step"]
+            for path in found["checkpoints"]
+        }
         assert all(step > found["steps"][0] for step in seen.values())
         assert any(step == 25 and "/branches/" not in path for path, step in seen.items())
     assert len(second["checkpoints"]) > len(first["checkpoints"])
@@ -296,7 +420,9 @@ def test_a_take_down_is_traced_to_steps_checkpoints_and_shards(tiny: tuple[Path,
     assert f"1 ids that no shard of this run holds\n  {'0' * 32}" in said
 
 
-def test_a_list_with_lines_that_are_no_ids_is_refused_with_their_numbers(tiny: tuple[Path, RunOutcome], tmp_path: Path) -> None:
+def test_a_list_with_lines_that_are_no_ids_is_refused_with_their_numbers(
+    tiny: tuple[Path, RunOutcome], tmp_path: Path
+) -> None:
     listed = tmp_path / "ids.txt"
     listed.write_text(f"{'1' * 32}\nweb:page\n\n{'2' * 31}\n")
     error = refused("mixture", "trace", tiny[0], "--removed", listed)
@@ -304,13 +430,17 @@ def test_a_list_with_lines_that_are_no_ids_is_refused_with_their_numbers(tiny: t
     assert error.found == "'web:page', and 1 more: lines 4"
 
 
-def test_a_document_that_was_taken_down_says_so_and_check_counts_it(runs: Path, tmp_path: Path) -> None:
+def test_a_document_that_was_taken_down_says_so_and_check_counts_it(
+    runs: Path, tmp_path: Path
+) -> None:
     folder = runs / "tiny" / record(runs / "tiny")["shards"]["code"]["folder"]
     row = open_source(folder).table(0).slice(3, 1)
     take_down(folder, find_documents(folder, [row["id"][0].as_py()]), "asked for")
     listed = tmp_path / "ids.txt"
     listed.write_text(row["id"][0].as_py().hex())
-    (found,) = json.loads(done("mixture", "trace", "tiny", "--runs", runs, "--removed", listed, "--json"))["documents"]
+    (found,) = json.loads(
+        done("mixture", "trace", "tiny", "--runs", runs, "--removed", listed, "--json")
+    )["documents"]
     assert found["taken_down"]
     checked = json.loads(done("mixture", "check", "tiny", "--runs", runs, "--json"))
     code = next(source for source in checked["sources"] if source["source"] == "code")

@@ -50,7 +50,9 @@ def test_one_two_and_four_workers_write_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_the_input_changes_neither_selection_nor_evidence(tmp_path: Path, seed: int) -> None:
+def test_the_order_of_the_input_changes_neither_selection_nor_evidence(
+    tmp_path: Path, seed: int
+) -> None:
     texts = corpus(300, 12)
     write(tmp_path / "in", texts, 2)
     expected = kept_and_evidence(run(tmp_path / "in", tmp_path / "runs"))
@@ -65,7 +67,9 @@ def test_the_order_of_the_input_changes_neither_selection_nor_evidence(tmp_path:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_kill_at_any_file_operation_of_the_comparison_is_made_good(root: Path, tmp_path: Path) -> None:
+def test_a_kill_at_any_file_operation_of_the_comparison_is_made_good(
+    root: Path, tmp_path: Path
+) -> None:
     write(tmp_path / "in", corpus(200, 13), 2)
     run(tmp_path / "in", tmp_path / "undisturbed")
     expected = tree(tmp_path / "undisturbed" / "near")
@@ -84,4 +88,10 @@ def test_a_kill_at_any_file_operation_of_the_comparison_is_made_good(root: Path,
 
 def child(root: Path, folder: Path, runs: str, last: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", CHILD, str(folder / "in"), str(folder / runs), str(last)]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)})
+    return subprocess.run(
+        command,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )

@@ -44,21 +44,29 @@ def corpus(documents: int, seed: int) -> list[str]:
 def write(folder: Path, texts: list[str], files: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(files):
-        lines = [orjson.dumps({"id": f"{k}", "text": text}) for k, text in enumerate(texts) if k % files == number]
+        lines = [
+            orjson.dumps({"id": f"{k}", "text": text})
+            for k, text in enumerate(texts)
+            if k % files == number
+        ]
         (folder / f"part-{number}.jsonl").write_bytes(b"\n".join(lines) + b"\n")
 
 
 def run(folder: Path, runs: Path, workers: int = 1, **near_settings: Any) -> RunOutcome:
     sources = [{"name": "web", "paths": [str(folder / "*.jsonl")], "id_field": "id"}]
     stages = [{"minhash_dedup": {"verify": 0.7, **near_settings}}]
-    recipe = given_recipe({"name": "near", "corpus": {"sources": sources, "chunk_mib": 1 / 64, "stages": stages}})
+    recipe = given_recipe(
+        {"name": "near", "corpus": {"sources": sources, "chunk_mib": 1 / 64, "stages": stages}}
+    )
     return run_recipe(recipe, str(runs), workers=workers, until="corpus")
 
 
 def kept_and_evidence(outcome: RunOutcome) -> tuple[pa.Table, pa.Table]:
     record = outcome.record
     selection = pq.read_table(outcome.store.full(record["selection"]["web"]["name"]))
-    return selection, pq.read_table(outcome.store.full(record["evidence"]["minhash_dedup"]["file"]["name"]))
+    return selection, pq.read_table(
+        outcome.store.full(record["evidence"]["minhash_dedup"]["file"]["name"])
+    )
 
 
 @pytest.fixture
@@ -81,7 +89,8 @@ def test_many_parts_decide_as_one_comparison_in_memory(tmp_path: Path, seed: int
     selection, evidence = kept_and_evidence(outcome)
 
     documents = pa.concat_tables(
-        pq.read_table(outcome.store.full(chunk["documents"]["name"])) for chunk in outcome.record["chunks"]
+        pq.read_table(outcome.store.full(chunk["documents"]["name"]))
+        for chunk in outcome.record["chunks"]
     ).combine_chunks()
     column = documents["text"].combine_chunks()
     words = as_words(documents["id"].combine_chunks())
@@ -90,24 +99,44 @@ def test_many_parts_decide_as_one_comparison_in_memory(tmp_path: Path, seed: int
     priority[np.lexsort((words[:, 1], words[:, 0], -lengths))] = np.arange(len(column))
     keys, signed = band_keys(column, CONFIG)
     groups = candidate_groups(keys, signed)
-    verdict = greedy_keep(priority, groups, shingle_sets(column, CONFIG, groups.candidates(len(column))), 0.7)
+    verdict = greedy_keep(
+        priority, groups, shingle_sets(column, CONFIG, groups.candidates(len(column))), 0.7
+    )
     ids = np.array(documents["id"].to_pylist(), object)
     assert not verdict.kept.all()
-    assert dict(zip(selection["id"].to_pylist(), selection["kept"].to_pylist(), strict=True)) == dict(zip(ids, verdict.kept, strict=True))
+    assert dict(
+        zip(selection["id"].to_pylist(), selection["kept"].to_pylist(), strict=True)
+    ) == dict(zip(ids, verdict.kept, strict=True))
 
     roots, sizes = cluster_roots(groups, len(column)), cluster_sizes(groups, len(column))
     expected = {
         ids[row]: (ids[kept], similarity, hit, min(ids[roots == roots[row]]), sizes[row])
-        for row, kept, similarity, hit in zip(verdict.document, verdict.kept_document, verdict.similarity, verdict.bands_hit, strict=True)
+        for row, kept, similarity, hit in zip(
+            verdict.document,
+            verdict.kept_document,
+            verdict.similarity,
+            verdict.bands_hit,
+            strict=True,
+        )
     }
     found = {row["id"]: tuple(row.values())[1:] for row in evidence.to_pylist()}
     assert found == expected
-    counted = {"comparisons": verdict.compared, "candidates": len(np.unique(groups.members)), "groups": len(groups)}
-    counted |= {"comparisons_skipped": verdict.skipped, "documents_bounded": verdict.bounded, "largest_cluster": verdict.largest_cluster}
+    counted = {
+        "comparisons": verdict.compared,
+        "candidates": len(np.unique(groups.members)),
+        "groups": len(groups),
+    }
+    counted |= {
+        "comparisons_skipped": verdict.skipped,
+        "documents_bounded": verdict.bounded,
+        "largest_cluster": verdict.largest_cluster,
+    }
     assert {name: facts[name] for name in counted} == counted
 
 
-def test_the_size_of_the_parts_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_parts_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "in", corpus(300, 5), 2)
     whole = kept_and_evidence(run(tmp_path / "in", tmp_path / "whole"))
     monkeypatch.setattr(near, "PARTITION_KEYS", 16)
@@ -116,11 +145,21 @@ def test_the_size_of_the_parts_decides_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("similarity", ["jaccard", "containment"])
-def test_large_clusters_are_decided_in_rounds_as_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, similarity: str) -> None:
-    settings = {"similarity": similarity, "max_comparisons": 2, "verify": 0.85, "keep": "characters, id"}
+def test_large_clusters_are_decided_in_rounds_as_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, similarity: str
+) -> None:
+    settings = {
+        "similarity": similarity,
+        "max_comparisons": 2,
+        "verify": 0.85,
+        "keep": "characters, id",
+    }
     rng = random.Random(8)
     frame = [f"f{number}" for number in range(80)]
-    pages = [" ".join([*frame, *(f"own{rng.randrange(9000)}" for _ in range(rng.randint(4, 20)))]) for _ in range(120)]
+    pages = [
+        " ".join([*frame, *(f"own{rng.randrange(9000)}" for _ in range(rng.randint(4, 20)))])
+        for _ in range(120)
+    ]
     write(tmp_path / "in", corpus(300, 8) + pages, 3)
     at_once = run(tmp_path / "in", tmp_path / "at-once", **settings)
     assert not (tmp_path / "at-once/near/work/minhash_dedup-settled").exists()
@@ -154,10 +193,17 @@ def test_documents_an_earlier_stage_dropped_are_no_candidates(tmp_path: Path) ->
     texts = corpus(100, 7)
     write(tmp_path / "in", texts + texts, 2)
     sources = [{"name": "web", "paths": [str(tmp_path / "in/*.jsonl")], "id_field": "id"}]
-    recipe = given_recipe({"name": "near", "corpus": {"sources": sources, "stages": [{"exact_dedup": {}}, {"minhash_dedup": {}}]}})
+    recipe = given_recipe(
+        {
+            "name": "near",
+            "corpus": {"sources": sources, "stages": [{"exact_dedup": {}}, {"minhash_dedup": {}}]},
+        }
+    )
     outcome = run_recipe(recipe, str(tmp_path / "runs"), until="corpus")
     _, evidence = kept_and_evidence(outcome)
-    exact = pq.read_table(outcome.store.full(outcome.record["evidence"]["exact_dedup"]["file"]["name"]))
+    exact = pq.read_table(
+        outcome.store.full(outcome.record["evidence"]["exact_dedup"]["file"]["name"])
+    )
     gone = set(exact["id"].to_pylist())
     assert len(gone) >= 100
     assert gone.isdisjoint(evidence["id"].to_pylist())

@@ -28,21 +28,34 @@ def plant(folder: Path, names: list[str]) -> None:
 def test_paths_are_relative_to_the_folder_before_the_first_wildcard(tmp_path: Path) -> None:
     plant(tmp_path, ["web/b/1.jsonl", "web/a/2.jsonl", "web/a/2.txt", "web/é.jsonl"])
     found = discover("web", ["web/*/*.jsonl"], base=tmp_path)
-    assert found == [InputFile(str(tmp_path / f"web/{path}"), path, 3, "jsonl") for path in ("a/2.jsonl", "b/1.jsonl")]
-    assert [file.path for file in discover("web", [str(tmp_path / "web/**/*.jsonl")])] == ["a/2.jsonl", "b/1.jsonl", "é.jsonl"]
+    assert found == [
+        InputFile(str(tmp_path / f"web/{path}"), path, 3, "jsonl")
+        for path in ("a/2.jsonl", "b/1.jsonl")
+    ]
+    assert [file.path for file in discover("web", [str(tmp_path / "web/**/*.jsonl")])] == [
+        "a/2.jsonl",
+        "b/1.jsonl",
+        "é.jsonl",
+    ]
     assert [file.path for file in discover("web", ["web/a/2.jsonl"], base=tmp_path)] == ["2.jsonl"]
-    assert [file.path for file in discover("web", ["web/[a]/?.jsonl"], base=tmp_path)] == ["a/2.jsonl"]
+    assert [file.path for file in discover("web", ["web/[a]/?.jsonl"], base=tmp_path)] == [
+        "a/2.jsonl"
+    ]
 
 
 def test_the_order_is_that_of_the_bytes_of_the_paths(tmp_path: Path) -> None:
     names = ["Z.jsonl", "a.jsonl", "a-b.jsonl", "é.jsonl", "中.jsonl", "😀.jsonl", "ﬀ.jsonl"]
     plant(tmp_path, names)
-    assert [file.path for file in discover("s", ["*.jsonl"], base=tmp_path)] == sorted(names, key=str.encode)
+    assert [file.path for file in discover("s", ["*.jsonl"], base=tmp_path)] == sorted(
+        names, key=str.encode
+    )
 
 
 def test_a_file_matched_twice_is_read_once(tmp_path: Path) -> None:
     plant(tmp_path, ["a.jsonl", "b.jsonl"])
-    assert [file.path for file in discover("s", ["*.jsonl", "a.jsonl", "[ab].jsonl"], base=tmp_path)] == ["a.jsonl", "b.jsonl"]
+    assert [
+        file.path for file in discover("s", ["*.jsonl", "a.jsonl", "[ab].jsonl"], base=tmp_path)
+    ] == ["a.jsonl", "b.jsonl"]
 
 
 def test_one_file_under_two_relative_paths_is_the_users_error(tmp_path: Path) -> None:
@@ -58,8 +71,13 @@ def test_two_files_with_one_relative_path_are_the_users_error(tmp_path: Path) ->
     assert "share ids" in str(error.value)
 
 
-@pytest.mark.parametrize("pattern", ["web/*.jsonl.gz", "web/pat-0001.jsonl", "wep/part-0001.jsonl", "none/at/all/*.jsonl"])
-def test_a_pattern_without_files_names_itself_and_what_is_near(tmp_path: Path, pattern: str) -> None:
+@pytest.mark.parametrize(
+    "pattern",
+    ["web/*.jsonl.gz", "web/pat-0001.jsonl", "wep/part-0001.jsonl", "none/at/all/*.jsonl"],
+)
+def test_a_pattern_without_files_names_itself_and_what_is_near(
+    tmp_path: Path, pattern: str
+) -> None:
     plant(tmp_path, ["web/part-0001.jsonl"])
     with pytest.raises(UserError) as error:
         discover("s", [pattern], base=tmp_path)
@@ -94,7 +112,14 @@ def jsonl(path: str, size: int) -> InputFile:
 
 
 def test_a_large_file_is_cut_at_multiples_and_small_ones_are_grouped() -> None:
-    files = [jsonl("a", 10), jsonl("b", 30), jsonl("c", 250), jsonl("d", 40), jsonl("e.gz", 5), jsonl("f.gz", 500)]
+    files = [
+        jsonl("a", 10),
+        jsonl("b", 30),
+        jsonl("c", 250),
+        jsonl("d", 40),
+        jsonl("e.gz", 5),
+        jsonl("f.gz", 500),
+    ]
     chunks = plan_chunks(files, 100)
     assert [[(span.path, span.start, span.end) for span in chunk] for chunk in chunks] == [
         [("a", 0, None), ("b", 0, None)],
@@ -107,8 +132,13 @@ def test_a_large_file_is_cut_at_multiples_and_small_ones_are_grouped() -> None:
 
 
 @settings(deadline=None)
-@given(sizes=st.lists(st.tuples(st.integers(0, 500), st.sampled_from(["", ".gz"])), max_size=20), chunk_bytes=st.integers(1, 300))
-def test_a_plan_covers_every_byte_once_and_keeps_the_order(sizes: list[tuple[int, str]], chunk_bytes: int) -> None:
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 500), st.sampled_from(["", ".gz"])), max_size=20),
+    chunk_bytes=st.integers(1, 300),
+)
+def test_a_plan_covers_every_byte_once_and_keeps_the_order(
+    sizes: list[tuple[int, str]], chunk_bytes: int
+) -> None:
     files = [jsonl(f"{place:03}.jsonl{suffix}", size) for place, (size, suffix) in enumerate(sizes)]
     spans = [span for chunk in plan_chunks(files, chunk_bytes) for span in chunk]
     place = 0
@@ -124,13 +154,20 @@ def test_a_plan_covers_every_byte_once_and_keeps_the_order(sizes: list[tuple[int
 
 def test_parquet_is_cut_between_row_groups_by_uncompressed_size(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": ["x" * 1000] * 40}), path, row_group_size=4, use_dictionary=False)
+    pq.write_table(
+        pa.table({"text": ["x" * 1000] * 40}), path, row_group_size=4, use_dictionary=False
+    )
     size = pq.read_metadata(path).row_group(0).total_byte_size
     file = InputFile(str(path), "a.parquet", path.stat().st_size, "parquet")
     spans = [span for chunk in plan_chunks([file], 3 * size) for span in chunk]
     assert [(span.start, span.end) for span in spans] == [(0, 3), (3, 6), (6, 9), (9, None)]
     assert plan_chunks([file], 11 * size) == [(Span(str(path), "a.parquet"),)]
-    texts = [row for span in spans for batch in read(span, "auto", "s") for row in batch.documents["offset"].to_pylist()]
+    texts = [
+        row
+        for span in spans
+        for batch in read(span, "auto", "s")
+        for row in batch.documents["offset"].to_pylist()
+    ]
     assert texts == list(range(40))
 
 
@@ -156,7 +193,9 @@ def bucket() -> Iterator[str]:
         server.stop()
 
 
-def test_an_object_store_gives_the_ids_and_columns_of_the_local_files(tmp_path: Path, bucket: str) -> None:
+def test_an_object_store_gives_the_ids_and_columns_of_the_local_files(
+    tmp_path: Path, bucket: str
+) -> None:
     import s3fs
 
     lines = b"".join(b'{"text":"document %d"}\n' % number for number in range(200))
@@ -172,7 +211,12 @@ def test_an_object_store_gives_the_ids_and_columns_of_the_local_files(tmp_path: 
     for pattern in (f"{tmp_path}/in/**/*.*", f"s3://{bucket}/in/**/*.*"):
         files = discover("s", [pattern])
         chunks = plan_chunks(files, 1000)
-        found = [batch.documents for chunk in chunks for span in chunk for batch in read(span, "auto", "s", Fields())]
+        found = [
+            batch.documents
+            for chunk in chunks
+            for span in chunk
+            for batch in read(span, "auto", "s", Fields())
+        ]
         table = pa.Table.from_batches(found, DOCUMENTS).combine_chunks()
         tables.append((table, [(file.path, file.bytes) for file in files]))
     assert tables[0][0].num_rows == 450
@@ -193,7 +237,10 @@ def test_links_are_followed_and_a_link_to_nothing_is_named(tmp_path: Path) -> No
     plant(tmp_path, ["web/a.jsonl", "folder.jsonl/b.txt"])
     (tmp_path / "web" / "l.jsonl").symlink_to(tmp_path / "web" / "a.jsonl")
     (tmp_path / "web" / "folder.jsonl").symlink_to(tmp_path / "folder.jsonl")
-    assert [file.path for file in discover("s", ["web/*.jsonl"], base=tmp_path)] == ["a.jsonl", "l.jsonl"]
+    assert [file.path for file in discover("s", ["web/*.jsonl"], base=tmp_path)] == [
+        "a.jsonl",
+        "l.jsonl",
+    ]
     (tmp_path / "web" / "z.jsonl").symlink_to(tmp_path / "nothing")
     for pattern in ("web/*.jsonl", "web/z.jsonl"):
         with pytest.raises(UserError, match="leads nowhere") as error:
@@ -217,8 +264,12 @@ def test_a_device_is_called_one() -> None:
 def test_wildcards_in_the_base_are_plain_characters(tmp_path: Path, folder: str) -> None:
     plant(tmp_path, [f"{folder}/x/1.jsonl", "a1/x/2.jsonl", "aab/x/3.jsonl"])
     for pattern in ("*/*.jsonl", "x/1.jsonl", "x/[1].jsonl"):
-        assert [Path(file.path).name for file in discover("s", [pattern], base=tmp_path / folder)] == ["1.jsonl"]
-    assert [file.path for file in discover("s", ["*/*.jsonl"], base=tmp_path / folder)] == ["x/1.jsonl"]
+        assert [
+            Path(file.path).name for file in discover("s", [pattern], base=tmp_path / folder)
+        ] == ["1.jsonl"]
+    assert [file.path for file in discover("s", ["*/*.jsonl"], base=tmp_path / folder)] == [
+        "x/1.jsonl"
+    ]
     with pytest.raises(UserError, match="no file matches"):
         discover("s", ["x/2*.jsonl"], base=tmp_path / folder)
 
@@ -230,4 +281,6 @@ def test_a_base_on_a_store_is_joined_as_text(tmp_path: Path) -> None:
     memory.pipe("/joined[1]/web/a.jsonl", b"{}\n")
     for pattern in ("web/*.jsonl", "web/a.jsonl"):
         found = discover("s", [pattern], base="memory://joined[1]/")
-        assert [(file.url, file.path) for file in found] == [("memory:///joined[1]/web/a.jsonl", "a.jsonl")]
+        assert [(file.url, file.path) for file in found] == [
+            ("memory:///joined[1]/web/a.jsonl", "a.jsonl")
+        ]

@@ -20,7 +20,9 @@ CHINESE = "今天天气很好，我们一起去公园散步，看花开得正盛
 PAGE = '<html><head>{}<title>标题</title></head><body><nav><a href="/">home</a></nav><article><p>{}</p></article></body></html>'
 
 
-def read_page(folder: Path, page: bytes, limits: Limits = LIMITS, fields: Fields = NO_FIELDS) -> Batch:
+def read_page(
+    folder: Path, page: bytes, limits: Limits = LIMITS, fields: Fields = NO_FIELDS
+) -> Batch:
     path = folder / "a.html"
     path.write_bytes(page)
     (batch,) = read(Span(str(path), "sub/a.html"), "auto", "src", fields, limits)
@@ -32,7 +34,14 @@ def test_a_page_is_one_document_at_offset_0(tmp_path: Path) -> None:
     batch = read_page(tmp_path, page, fields=Fields(lang="zh", license="CC0"))
     (row,) = batch.documents.to_pylist()
     kept = ("text", "path", "offset", "lang", "license", "meta")
-    assert [row[name] for name in kept] == [CHINESE, "sub/a.html", 0, "zh", "CC0", '{"title":"标题"}']
+    assert [row[name] for name in kept] == [
+        CHINESE,
+        "sub/a.html",
+        0,
+        "zh",
+        "CC0",
+        '{"title":"标题"}',
+    ]
     assert (batch.records, batch.bytes) == (1, len(page))
 
 
@@ -67,7 +76,12 @@ def test_a_page_without_text_is_dropped_with_its_bytes(tmp_path: Path) -> None:
 def test_a_page_longer_than_the_limit_is_quarantined_with_its_true_length(tmp_path: Path) -> None:
     batch = read_page(tmp_path, b"x" * 5000, Limits(record_bytes=1000, quarantine_bytes=10))
     (row,) = batch.quarantine.to_pylist()
-    assert (row["reason"], row["length"], row["raw"], batch.bytes) == ("record_too_long", 5000, b"x" * 10, 5000)
+    assert (row["reason"], row["length"], row["raw"], batch.bytes) == (
+        "record_too_long",
+        5000,
+        b"x" * 10,
+        5000,
+    )
 
 
 def test_a_page_nested_without_end_is_refused_before_it_is_parsed(tmp_path: Path) -> None:

@@ -29,9 +29,16 @@ WHOLE: tuple[tuple[int, int | None], ...] = ((0, None),)
 
 
 def batches(
-    path: Path, fields: Fields = NO_FIELDS, limits: Limits = LIMITS, spans: Sequence[tuple[int, int | None]] = WHOLE
+    path: Path,
+    fields: Fields = NO_FIELDS,
+    limits: Limits = LIMITS,
+    spans: Sequence[tuple[int, int | None]] = WHOLE,
 ) -> list[Batch]:
-    return [batch for start, end in spans for batch in read(Span(str(path), "x.jsonl", start, end), "jsonl", "src", fields, limits)]
+    return [
+        batch
+        for start, end in spans
+        for batch in read(Span(str(path), "x.jsonl", start, end), "jsonl", "src", fields, limits)
+    ]
 
 
 def documents(found: list[Batch], schema: pa.Schema = DOCUMENTS) -> pa.Table:
@@ -78,7 +85,11 @@ BROKEN = [
     (b'{"messages":[{"role":"user"}]}', "bad_messages", CHAT),
     (b'{"messages":[{"role":1,"content":"x"}]}', "bad_messages", CHAT),
     (b'{"messages":[{"role":"user","content":null}]}', "bad_messages", CHAT),
-    (b'{"messages":[{"role":"user","content":""},{"role":"assistant","content":" "}]}', "bad_messages", CHAT),
+    (
+        b'{"messages":[{"role":"user","content":""},{"role":"assistant","content":" "}]}',
+        "bad_messages",
+        CHAT,
+    ),
 ]
 
 
@@ -89,7 +100,9 @@ def test_a_broken_line_is_quarantined_with_offset_length_reason_and_raw_bytes(
     good = b'{"messages":[{"role":"user","content":"good"}]}' if fields is CHAT else GOOD
     found = batches(write(tmp_path, [good, broken, good.replace(b'"a"', b'"c"')]), fields)
     assert [batch.records for batch in found] == [3]
-    assert documents(found, INSTRUCTIONS if fields is CHAT else DOCUMENTS)["offset"].to_pylist() == [0, len(good) + len(broken) + 2]
+    assert documents(found, INSTRUCTIONS if fields is CHAT else DOCUMENTS)[
+        "offset"
+    ].to_pylist() == [0, len(good) + len(broken) + 2]
     (row,) = quarantine(found).to_pylist()
     assert (row["source"], row["path"], row["reason"]) == ("src", "x.jsonl", reason)
     assert (row["offset"], row["length"], row["raw"]) == (len(good) + 1, len(broken), broken)
@@ -97,7 +110,9 @@ def test_a_broken_line_is_quarantined_with_offset_length_reason_and_raw_bytes(
 
 
 def test_a_record_with_messages_but_no_text_is_told_about_messages_field(tmp_path: Path) -> None:
-    found = quarantine(batches(write(tmp_path, [b'{"messages":[{"role":"user","content":"x"}]}']))).to_pylist()
+    found = quarantine(
+        batches(write(tmp_path, [b'{"messages":[{"role":"user","content":"x"}]}']))
+    ).to_pylist()
     assert "messages_field" in found[0]["detail"]
 
 
@@ -109,62 +124,121 @@ def test_columns_ids_and_hashes_of_a_record(tmp_path: Path) -> None:
     assert row["id"] == xxhash.xxh3_128_digest(b"src\0n\0" + b"7")
     assert row["text_hash"] == xxhash.xxh3_128_digest(text.encode())
     kept = ("native_id", "text", "source", "lang", "url", "license", "date", "path", "offset")
-    assert tuple(row[name] for name in kept) == ("7", text, "src", "fr", "u", "l", "2020", "x.jsonl", 0)
+    assert tuple(row[name] for name in kept) == (
+        "7",
+        text,
+        "src",
+        "fr",
+        "u",
+        "l",
+        "2020",
+        "x.jsonl",
+        0,
+    )
     assert row["meta"] == '{"a":[1],"b":2,"k":null}'
 
 
 def test_a_record_without_an_id_is_known_by_its_place(tmp_path: Path) -> None:
     rows = documents(batches(write(tmp_path, [GOOD, GOOD]))).to_pylist()
     assert [row["native_id"] for row in rows] == [None, None]
-    assert rows[1]["id"] == xxhash.xxh3_128_digest(b"src\0p\0x.jsonl\0" + str(len(GOOD) + 1).encode())
+    assert rows[1]["id"] == xxhash.xxh3_128_digest(
+        b"src\0p\0x.jsonl\0" + str(len(GOOD) + 1).encode()
+    )
 
 
 def test_defaults_fill_lang_and_license_only_where_the_record_has_none(tmp_path: Path) -> None:
     path = write(tmp_path, [b'{"text":"x"}', b'{"text":"y","lang":"zh","license":3}'])
     rows = documents(batches(path, Fields(lang="en", license="CC0"))).to_pylist()
-    assert [(row["lang"], row["license"], row["meta"]) for row in rows] == [("en", "CC0", None), ("zh", None, '{"license":3}')]
+    assert [(row["lang"], row["license"], row["meta"]) for row in rows] == [
+        ("en", "CC0", None),
+        ("zh", None, '{"license":3}'),
+    ]
 
 
 def test_other_field_names_fill_the_columns(tmp_path: Path) -> None:
-    fields = Fields(id_field="key", text_field="body", url_field="link", lang_field="tongue", date_field="when", license_field="terms")
+    fields = Fields(
+        id_field="key",
+        text_field="body",
+        url_field="link",
+        lang_field="tongue",
+        date_field="when",
+        license_field="terms",
+    )
     line = b'{"key":"k","body":"b","link":"l","tongue":"t","when":"w","terms":"c","text":"other"}'
     (row,) = documents(batches(write(tmp_path, [line]), fields)).to_pylist()
-    assert [row[name] for name in ("native_id", "text", "url", "lang", "date", "license")] == ["k", "b", "l", "t", "w", "c"]
+    assert [row[name] for name in ("native_id", "text", "url", "lang", "date", "license")] == [
+        "k",
+        "b",
+        "l",
+        "t",
+        "w",
+        "c",
+    ]
     assert row["meta"] == '{"text":"other"}'
 
 
 @pytest.mark.parametrize(
     ("line", "meta"),
     [
-        (b'{"text":"x","source":"s","meta":{"source":"inner","v":1}}', {"source": "s", "v": 1, "meta": {"source": "inner"}}),
+        (
+            b'{"text":"x","source":"s","meta":{"source":"inner","v":1}}',
+            {"source": "s", "v": 1, "meta": {"source": "inner"}},
+        ),
         (b'{"text":"x","meta":{"meta":1}}', {"meta": {"meta": 1}}),
-        (b'{"text":"x","meta":{"text":"inner","url":"u","v":1}}', {"v": 1, "meta": {"text": "inner", "url": "u"}}),
+        (
+            b'{"text":"x","meta":{"text":"inner","url":"u","v":1}}',
+            {"v": 1, "meta": {"text": "inner", "url": "u"}},
+        ),
         (b'{"text":"x","meta":"plain"}', {"meta": "plain"}),
         (b'{"text":"x","meta":{}}', None),
-        (b'{"text":"x","n":NaN,"i":-Infinity,"e":1e999}', {"n": "NaN", "i": "-Infinity", "e": "Infinity"}),
+        (
+            b'{"text":"x","n":NaN,"i":-Infinity,"e":1e999}',
+            {"n": "NaN", "i": "-Infinity", "e": "Infinity"},
+        ),
         (b'{"text":"x","n":NaN,"big":' + b"9" * 40 + b"}", {"n": "NaN", "big": 1e40}),
-        (b'{"text":"x","deep":' + b"[" * 300 + b"]" * 300 + b"}", {"deep": json.loads("[" * 300 + "]" * 300)}),
+        (
+            b'{"text":"x","deep":' + b"[" * 300 + b"]" * 300 + b"}",
+            {"deep": json.loads("[" * 300 + "]" * 300)},
+        ),
     ],
 )
-def test_meta_keeps_every_field_that_fills_no_column(tmp_path: Path, line: bytes, meta: object) -> None:
+def test_meta_keeps_every_field_that_fills_no_column(
+    tmp_path: Path, line: bytes, meta: object
+) -> None:
     (row,) = documents(batches(write(tmp_path, [line]))).to_pylist()
     assert (None if row["meta"] is None else json.loads(row["meta"])) == meta
 
 
-@pytest.mark.parametrize("digits", [b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809", b"9" * 400])
+@pytest.mark.parametrize(
+    "digits",
+    [b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809", b"9" * 400],
+)
 def test_an_integer_is_the_same_whatever_stands_beside_it(tmp_path: Path, digits: bytes) -> None:
     lines = [b'{"text":"x","big":' + digits + b"}", b'{"text":"x","big":' + digits + b',"n":NaN}']
     alone, beside = documents(batches(write(tmp_path, lines))).column("meta").to_pylist()
     assert json.loads(beside)["big"] == json.loads(alone)["big"]
 
 
-ODD = [b'{"text":"odd","lang":5}', '{"text":"Привет мир"}'.encode(), b'{"text":"a","text":"b"}', b'{"text":""}', b'{"text":"x","a\\tb":1}']
+ODD = [
+    b'{"text":"odd","lang":5}',
+    '{"text":"Привет мир"}'.encode(),
+    b'{"text":"a","text":"b"}',
+    b'{"text":""}',
+    b'{"text":"x","a\\tb":1}',
+]
 
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("between", [1, 5, 40, 100])
-def test_usual_and_unusual_lines_in_turn_are_read_as_each_is_alone(tmp_path: Path, odd: bytes, between: int) -> None:
-    lines = [odd if number % (between + 1) == between else b'{"text":"plain line %d.","k":%d}' % (number, number) for number in range(500)]
+def test_usual_and_unusual_lines_in_turn_are_read_as_each_is_alone(
+    tmp_path: Path, odd: bytes, between: int
+) -> None:
+    lines = [
+        odd
+        if number % (between + 1) == between
+        else b'{"text":"plain line %d.","k":%d}' % (number, number)
+        for number in range(500)
+    ]
     path = write(tmp_path, lines)
     found = batches(path)
     begun, alone = 0, []
@@ -198,7 +272,9 @@ def test_a_conversation_becomes_messages_and_their_contents_the_text(tmp_path: P
     line = orjson.dumps({"messages": messages, "text": "kept"})
     (row,) = documents(batches(write(tmp_path, [line]), CHAT), INSTRUCTIONS).to_pylist()
     assert row["text"] == "q\n\n\n\nr"
-    assert row["messages"] == [{"role": message["role"], "content": message["content"]} for message in messages]
+    assert row["messages"] == [
+        {"role": message["role"], "content": message["content"]} for message in messages
+    ]
     assert json.loads(row["meta"]) == {"text": "kept", "message_fields": [{}, {"calls": [1]}, {}]}
 
 
@@ -221,15 +297,22 @@ def test_an_empty_file_gives_nothing(tmp_path: Path) -> None:
 
 
 def test_quarantine_keeps_a_bounded_head_and_the_true_length(tmp_path: Path) -> None:
-    (row,) = quarantine(batches(write(tmp_path, [b"x" * 5000]), limits=Limits(quarantine_bytes=100))).to_pylist()
+    (row,) = quarantine(
+        batches(write(tmp_path, [b"x" * 5000]), limits=Limits(quarantine_bytes=100))
+    ).to_pylist()
     assert (row["length"], row["raw"]) == (5000, b"x" * 100)
 
 
-def test_a_line_over_the_limit_is_refused_however_much_of_it_quarantine_would_hold(tmp_path: Path) -> None:
+def test_a_line_over_the_limit_is_refused_however_much_of_it_quarantine_would_hold(
+    tmp_path: Path,
+) -> None:
     limits = Limits(record_bytes=len(GOOD), quarantine_bytes=1 << 20)
     found = batches(write(tmp_path, [GOOD + b" ", GOOD, b" " * (len(GOOD) + 1)]), limits=limits)
     assert documents(found).num_rows == 1
-    assert [row["reason"] for row in quarantine(found).to_pylist()] == ["line_too_long", "line_too_long"]
+    assert [row["reason"] for row in quarantine(found).to_pylist()] == [
+        "line_too_long",
+        "line_too_long",
+    ]
 
 
 def test_a_line_just_at_the_limit_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:
@@ -237,7 +320,12 @@ def test_a_line_just_at_the_limit_is_read_and_one_byte_more_is_not(tmp_path: Pat
     found = batches(write(tmp_path, [GOOD, GOOD + b" ", GOOD]), limits=limits)
     assert documents(found).num_rows == 2
     (row,) = quarantine(found).to_pylist()
-    assert (row["reason"], row["offset"], row["length"], row["raw"]) == ("line_too_long", len(GOOD) + 1, len(GOOD) + 1, GOOD[:5])
+    assert (row["reason"], row["offset"], row["length"], row["raw"]) == (
+        "line_too_long",
+        len(GOOD) + 1,
+        len(GOOD) + 1,
+        GOOD[:5],
+    )
 
 
 def test_a_huge_line_is_passed_over_without_being_held(tmp_path: Path) -> None:
@@ -254,7 +342,12 @@ def test_a_huge_line_is_passed_over_without_being_held(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 16 << 20
     (row,) = quarantine(found).to_pylist()
-    assert (row["reason"], row["offset"], row["length"], len(row["raw"])) == ("line_too_long", len(GOOD) + 1, length, 64 * 1024)
+    assert (row["reason"], row["offset"], row["length"], len(row["raw"])) == (
+        "line_too_long",
+        len(GOOD) + 1,
+        length,
+        64 * 1024,
+    )
     assert documents(found)["offset"].to_pylist() == [0, len(GOOD) + length + 2]
 
 
@@ -269,7 +362,19 @@ def test_batches_are_bounded_by_bytes_and_lose_nothing(tmp_path: Path) -> None:
 
 LINES = st.one_of(
     st.text(max_size=30).map(lambda text: orjson.dumps({"text": text})),
-    st.sampled_from([b"", b"\r", b"  ", b"{", b"\xff", b"[]", b'{"text":1}', b'{"text":"\\ud800"}', b'{"text":"' + b"l" * 60 + b'"}']),
+    st.sampled_from(
+        [
+            b"",
+            b"\r",
+            b"  ",
+            b"{",
+            b"\xff",
+            b"[]",
+            b'{"text":1}',
+            b'{"text":"\\ud800"}',
+            b'{"text":"' + b"l" * 60 + b'"}',
+        ]
+    ),
 )
 
 

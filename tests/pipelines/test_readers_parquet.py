@@ -22,13 +22,27 @@ from pipelines.readers import Batch, Fields, InputFile, Limits, Span, plan_chunk
 NO_FIELDS = Fields()
 LIMITS = Limits()
 RECORDS = [
-    {"id": f"d{row}", "text": f"text {row} 中文", "url": None if row % 3 else "u", "score": row / 2, "tags": ["x"] * (row % 4)}
+    {
+        "id": f"d{row}",
+        "text": f"text {row} 中文",
+        "url": None if row % 3 else "u",
+        "score": row / 2,
+        "tags": ["x"] * (row % 4),
+    }
     for row in range(50)
 ]
 
 
-def batches(path: Path, fields: Fields = NO_FIELDS, limits: Limits = LIMITS, start: int = 0, end: int | None = None) -> list[Batch]:
-    return list(read(Span(str(path), "same-path", start, end), path.suffix[1:], "src", fields, limits))
+def batches(
+    path: Path,
+    fields: Fields = NO_FIELDS,
+    limits: Limits = LIMITS,
+    start: int = 0,
+    end: int | None = None,
+) -> list[Batch]:
+    return list(
+        read(Span(str(path), "same-path", start, end), path.suffix[1:], "src", fields, limits)
+    )
 
 
 def documents(found: list[Batch], schema: pa.Schema = DOCUMENTS) -> pa.Table:
@@ -36,7 +50,9 @@ def documents(found: list[Batch], schema: pa.Schema = DOCUMENTS) -> pa.Table:
 
 
 def quarantine(found: list[Batch]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pa.Table.from_batches([batch.quarantine for batch in found], QUARANTINE).to_pylist()
+    rows: list[dict[str, Any]] = pa.Table.from_batches(
+        [batch.quarantine for batch in found], QUARANTINE
+    ).to_pylist()
     return rows
 
 
@@ -66,14 +82,26 @@ def test_rows_become_the_documents_of_the_same_json_lines(tmp_path: Path) -> Non
 def test_cutting_between_row_groups_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, cut: int, rows: int, batch_bytes: int
 ) -> None:
-    path = write(tmp_path_factory.getbasetemp(), pa.Table.from_pylist([*RECORDS, {"id": "e", "text": None}]), rows)
+    path = write(
+        tmp_path_factory.getbasetemp(),
+        pa.Table.from_pylist([*RECORDS, {"id": "e", "text": None}]),
+        rows,
+    )
     whole = batches(path)
     groups = pq.read_metadata(path).num_row_groups
     limits = Limits(batch_bytes=batch_bytes)
-    cuts = [batch for start in range(0, groups, cut) for batch in batches(path, Fields(), limits, start, start + cut)]
+    cuts = [
+        batch
+        for start in range(0, groups, cut)
+        for batch in batches(path, Fields(), limits, start, start + cut)
+    ]
     assert documents(cuts).equals(documents(whole))
     assert quarantine(cuts) == quarantine(whole)
-    assert sum(batch.bytes for batch in cuts) == sum(batch.bytes for batch in whole) == footer_bytes(path)
+    assert (
+        sum(batch.bytes for batch in cuts)
+        == sum(batch.bytes for batch in whole)
+        == footer_bytes(path)
+    )
     assert sum(batch.records for batch in cuts) == 51
 
 
@@ -81,7 +109,9 @@ def test_empty_rows_are_quarantined_with_row_number_and_json(tmp_path: Path) -> 
     table = pa.table({"text": ["a", None, "", "b"], "k": [1, 2, 3, 4]})
     found = batches(write(tmp_path, table, rows=2))
     assert documents(found)["offset"].to_pylist() == [0, 3]
-    assert [(row["offset"], row["reason"], json.loads(row["raw"])) for row in quarantine(found)] == [
+    assert [
+        (row["offset"], row["reason"], json.loads(row["raw"])) for row in quarantine(found)
+    ] == [
         (1, "no_text", {"text": None, "k": 2}),
         (2, "no_text", {"text": "", "k": 3}),
     ]
@@ -89,15 +119,17 @@ def test_empty_rows_are_quarantined_with_row_number_and_json(tmp_path: Path) -> 
 
 
 def test_values_json_does_not_know_are_kept_as_text(tmp_path: Path) -> None:
-    table = pa.table({
-        "text": ["x"],
-        "when": pa.array([1], pa.timestamp("ns")),
-        "day": [datetime.date(2020, 1, 2)],
-        "price": [decimal.Decimal("1.50")],
-        "blob": [b"\xff\x00"],
-        "nan": [float("nan")],
-        "inner": [{"blob": [b"a"]}],
-    })
+    table = pa.table(
+        {
+            "text": ["x"],
+            "when": pa.array([1], pa.timestamp("ns")),
+            "day": [datetime.date(2020, 1, 2)],
+            "price": [decimal.Decimal("1.50")],
+            "blob": [b"\xff\x00"],
+            "nan": [float("nan")],
+            "inner": [{"blob": [b"a"]}],
+        }
+    )
     (row,) = documents(batches(write(tmp_path, table))).to_pylist()
     assert json.loads(row["meta"]) == {
         "when": "1970-01-01 00:00:00.000000001",
@@ -111,7 +143,9 @@ def test_values_json_does_not_know_are_kept_as_text(tmp_path: Path) -> None:
 
 def test_conversations_and_dictionary_columns_are_read(tmp_path: Path) -> None:
     messages = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], [], None]
-    table = pa.table({"messages": messages, "lang": pa.array(["en", "zh", "en"]).dictionary_encode()})
+    table = pa.table(
+        {"messages": messages, "lang": pa.array(["en", "zh", "en"]).dictionary_encode()}
+    )
     found = batches(write(tmp_path, table), Fields(messages_field="messages"))
     (row,) = documents(found, INSTRUCTIONS).to_pylist()
     assert (row["text"], row["lang"], row["messages"]) == ("q\n\na", "en", messages[0])
@@ -132,7 +166,11 @@ def test_a_string_that_is_not_utf8_costs_its_row_alone(tmp_path: Path) -> None:
         ({"text": [1]}, Fields(), ["a.parquet", "text", "int64", "large_string"]),
         ({"text": ["x"], "id": [1.5]}, Fields(id_field="id"), ["id", "double", "int64"]),
         ({"text": ["x"]}, Fields(id_field="uid"), ["uid", "text"]),
-        ({"text": ["x"], "messages": ["x"]}, Fields(messages_field="messages"), ["messages", "list<struct<role"]),
+        (
+            {"text": ["x"], "messages": ["x"]},
+            Fields(messages_field="messages"),
+            ["messages", "list<struct<role"],
+        ),
     ],
 )
 def test_a_missing_or_wrong_column_is_the_users_error(
@@ -144,15 +182,25 @@ def test_a_missing_or_wrong_column_is_the_users_error(
     assert all(word in str(error.value) for word in words)
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all" * 10, b"PAR1" + b"\xff" * 100 + b"\x10\0\0\0PAR1"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PAR1", b"no parquet at all" * 10, b"PAR1" + b"\xff" * 100 + b"\x10\0\0\0PAR1"],
+)
 def test_a_file_that_is_no_parquet_is_quarantined_whole(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(content)
     found = batches(path)
     (row,) = quarantine(found)
-    assert (row["reason"], row["offset"], row["length"], row["raw"]) == ("corrupt_file", 0, len(content), content)
+    assert (row["reason"], row["offset"], row["length"], row["raw"]) == (
+        "corrupt_file",
+        0,
+        len(content),
+        content,
+    )
     assert sum(batch.bytes for batch in found) == len(content)
-    assert plan_chunks([InputFile(str(path), "a.parquet", len(content), "parquet")], 10) == [(Span(str(path), "a.parquet"),)]
+    assert plan_chunks([InputFile(str(path), "a.parquet", len(content), "parquet")], 10) == [
+        (Span(str(path), "a.parquet"),)
+    ]
 
 
 def test_a_truncated_file_is_quarantined_whole(tmp_path: Path) -> None:
@@ -178,9 +226,17 @@ def test_a_corrupt_row_group_costs_its_rest_and_no_other(tmp_path: Path) -> None
 
 
 def test_a_text_longer_than_the_limit_is_quarantined(tmp_path: Path) -> None:
-    found = batches(write(tmp_path, pa.table({"text": ["x" * 100, "y"]})), limits=Limits(record_bytes=50, quarantine_bytes=10))
+    found = batches(
+        write(tmp_path, pa.table({"text": ["x" * 100, "y"]})),
+        limits=Limits(record_bytes=50, quarantine_bytes=10),
+    )
     (row,) = quarantine(found)
-    assert (row["reason"], row["offset"], row["length"], len(row["raw"])) == ("record_too_long", 0, 111, 10)
+    assert (row["reason"], row["offset"], row["length"], len(row["raw"])) == (
+        "record_too_long",
+        0,
+        111,
+        10,
+    )
 
 
 def test_a_failing_disk_is_no_corrupt_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ LINE = b'{"id":"%d","text":"%s"}\n'
 
 def corpus(records: int) -> bytes:
     words = random.Random(1)
-    return b"".join(LINE % (number, words.randbytes(40).hex().encode()) for number in range(records))
+    return b"".join(
+        LINE % (number, words.randbytes(40).hex().encode()) for number in range(records)
+    )
 
 
 def lz4(content: bytes) -> bytes:
@@ -50,8 +52,14 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 STANDARD = ["gz", "zst", "bz2", "xz"]
 
 
-@pytest.mark.parametrize("tail", [b"", bytes(512), gzip.compress(b'{"id":"z","text":"second"}\n')], ids=["none", "zeros", "member"])
-def test_a_gzip_member_that_grows_beyond_a_block_within_one_piece_ends_where_it_ends(tmp_path: Path, tail: bytes) -> None:
+@pytest.mark.parametrize(
+    "tail",
+    [b"", bytes(512), gzip.compress(b'{"id":"z","text":"second"}\n')],
+    ids=["none", "zeros", "member"],
+)
+def test_a_gzip_member_that_grows_beyond_a_block_within_one_piece_ends_where_it_ends(
+    tmp_path: Path, tail: bytes
+) -> None:
     path = tmp_path / "x.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"text":"hello world"}\n' * 100_000) + tail)
     found = list(read(Span(str(path), "same-path"), "jsonl", "src", Fields(), LIMITS))
@@ -63,11 +71,17 @@ def batches(path: Path, limits: Limits = LIMITS) -> list[Batch]:
 
 
 def tables(found: list[Batch]) -> tuple[pa.Table, pa.Table]:
-    documents = pa.Table.from_batches([batch.documents for batch in found], DOCUMENTS).combine_chunks()
-    return documents, pa.Table.from_batches([batch.quarantine for batch in found], QUARANTINE).combine_chunks()
+    documents = pa.Table.from_batches(
+        [batch.documents for batch in found], DOCUMENTS
+    ).combine_chunks()
+    return documents, pa.Table.from_batches(
+        [batch.quarantine for batch in found], QUARANTINE
+    ).combine_chunks()
 
 
-def decode(content: bytes, compression: str, limits: Limits = LIMITS) -> tuple[bytes, StreamDamageError | None]:
+def decode(
+    content: bytes, compression: str, limits: Limits = LIMITS
+) -> tuple[bytes, StreamDamageError | None]:
     pieces: list[bytes] = []
     try:
         for block in blocks(io.BytesIO(content), compression, limits):
@@ -78,7 +92,9 @@ def decode(content: bytes, compression: str, limits: Limits = LIMITS) -> tuple[b
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_compressed_copy_gives_the_documents_and_quarantine_of_the_plain_file(tmp_path: Path, suffix: str) -> None:
+def test_a_compressed_copy_gives_the_documents_and_quarantine_of_the_plain_file(
+    tmp_path: Path, suffix: str
+) -> None:
     content = corpus(500) + b"broken\n\n" + corpus(3)
     plain, packed = tmp_path / "a.jsonl", tmp_path / f"a.jsonl.{suffix}"
     plain.write_bytes(content)
@@ -90,7 +106,9 @@ def test_a_compressed_copy_gives_the_documents_and_quarantine_of_the_plain_file(
 
 
 @pytest.mark.parametrize("suffix", STANDARD)
-def test_members_frames_and_streams_one_after_the_other_are_one_file(tmp_path: Path, suffix: str) -> None:
+def test_members_frames_and_streams_one_after_the_other_are_one_file(
+    tmp_path: Path, suffix: str
+) -> None:
     first, second = corpus(50), corpus(70)
     path = tmp_path / f"a.jsonl.{suffix}"
     path.write_bytes(COMPRESS[suffix](first) + COMPRESS[suffix](b"") + COMPRESS[suffix](second))
@@ -102,7 +120,9 @@ def test_a_zstd_file_with_skippable_frames_and_a_wide_window_is_read() -> None:
     content = random.Random(2).randbytes(1000) * 100
     parameters = zstandard.ZstdCompressionParameters(window_log=26, enable_ldm=True)
     skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
-    packed = skippable + zstandard.ZstdCompressor(compression_params=parameters).compressobj().compress(b"")
+    packed = skippable + zstandard.ZstdCompressor(
+        compression_params=parameters
+    ).compressobj().compress(b"")
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     packed += compressor.compress(content) + compressor.flush() + skippable
     assert decode(packed, "zstd") == (content, None)
@@ -120,7 +140,9 @@ def test_a_zstd_window_beyond_the_limit_is_reported_not_allocated() -> None:
 
 @pytest.mark.parametrize("suffix", STANDARD)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_stream_cut_short_keeps_its_whole_lines_and_quarantines_the_rest(tmp_path: Path, suffix: str, share: float) -> None:
+def test_a_stream_cut_short_keeps_its_whole_lines_and_quarantines_the_rest(
+    tmp_path: Path, suffix: str, share: float
+) -> None:
     content = corpus(4000)
     packed = COMPRESS[suffix](content)
     path = tmp_path / f"a.jsonl.{suffix}"
@@ -138,14 +160,21 @@ def test_a_stream_cut_short_keeps_its_whole_lines_and_quarantines_the_rest(tmp_p
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8])
-def test_a_gzip_file_that_lacks_part_of_its_trailer_keeps_every_line(tmp_path: Path, cut: int) -> None:
+def test_a_gzip_file_that_lacks_part_of_its_trailer_keeps_every_line(
+    tmp_path: Path, cut: int
+) -> None:
     content = corpus(100)
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(content)[:-cut])
     documents, quarantine = tables(batches(path))
     (row,) = quarantine.to_pylist()
     assert documents.num_rows == 100
-    assert (row["reason"], row["offset"], row["length"], row["raw"]) == ("truncated_stream", len(content), 0, b"")
+    assert (row["reason"], row["offset"], row["length"], row["raw"]) == (
+        "truncated_stream",
+        len(content),
+        0,
+        b"",
+    )
 
 
 def test_everything_before_a_corrupt_byte_of_gzip_is_kept() -> None:
@@ -186,7 +215,9 @@ def test_a_corrupt_second_frame_keeps_the_first_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_file_that_is_not_what_its_suffix_says_is_quarantined_at_its_start(tmp_path: Path, suffix: str) -> None:
+def test_a_file_that_is_not_what_its_suffix_says_is_quarantined_at_its_start(
+    tmp_path: Path, suffix: str
+) -> None:
     path = tmp_path / f"a.jsonl.{suffix}"
     path.write_bytes(corpus(3))
     documents, quarantine = tables(batches(path))
@@ -217,7 +248,9 @@ def test_a_decompression_bomb_stays_bounded_in_memory(compression: str, tmp_path
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), compression=st.sampled_from(["gzip", "zstd", "bzip2", "xz", "lz4"]))
-def test_any_damage_gives_a_report_or_the_content_and_never_another_exception(data: st.DataObject, compression: str) -> None:
+def test_any_damage_gives_a_report_or_the_content_and_never_another_exception(
+    data: st.DataObject, compression: str
+) -> None:
     suffix = {"gzip": "gz", "zstd": "zst", "bzip2": "bz2", "xz": "xz", "lz4": "lz4"}[compression]
     content = corpus(40)
     packed = bytearray(COMPRESS[suffix](content))

@@ -30,12 +30,20 @@ PAGE = "<html><head><title> A  page </title></head><body><nav>menu</nav><main><p
 PROSE = "The quick brown fox jumps over the lazy dog, again and again and again."
 
 
-def http(body: bytes, status: str = "200 OK", kind: str = "text/html; charset=utf-8", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+def http(
+    body: bytes, status: str = "200 OK", kind: str = "text/html; charset=utf-8", **headers: str
+) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Type: {kind}",
+        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def record(payload: bytes, kind: str = "response", length: int | None = None, content_type: str = HTTP) -> bytes:
+def record(
+    payload: bytes, kind: str = "response", length: int | None = None, content_type: str = HTTP
+) -> bytes:
     header = (
         f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{len(payload)}>\r\nWARC-Date: 2020-01-02T03:04:05Z\r\n"
         f"WARC-Target-URI: http://example.com/{kind}\r\nContent-Type: {content_type}\r\n"
@@ -48,11 +56,26 @@ def page(text: str = PROSE) -> bytes:
     return record(http(PAGE.format(text).encode()))
 
 
-def arc(payload: bytes, url: str = "http://example.com/a b", kind: str = "text/html", length: int | None = None) -> bytes:
-    return f"{url} 10.0.0.1 20080430204825 {kind} {len(payload) if length is None else length}\n".encode() + payload + b"\n"
+def arc(
+    payload: bytes,
+    url: str = "http://example.com/a b",
+    kind: str = "text/html",
+    length: int | None = None,
+) -> bytes:
+    return (
+        f"{url} 10.0.0.1 20080430204825 {kind} {len(payload) if length is None else length}\n".encode()
+        + payload
+        + b"\n"
+    )
 
 
-def batches(folder: Path, content: bytes, name: str = "a.warc", fields: Fields = NO_FIELDS, limits: Limits = LIMITS) -> list[Batch]:
+def batches(
+    folder: Path,
+    content: bytes,
+    name: str = "a.warc",
+    fields: Fields = NO_FIELDS,
+    limits: Limits = LIMITS,
+) -> list[Batch]:
     path = folder / name
     path.write_bytes(content)
     return list(read(Span(str(path), "same-path"), "warc", "src", fields, limits))
@@ -63,7 +86,9 @@ def documents(found: list[Batch]) -> pa.Table:
 
 
 def quarantine(found: list[Batch]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pa.Table.from_batches([batch.quarantine for batch in found], QUARANTINE).to_pylist()
+    rows: list[dict[str, Any]] = pa.Table.from_batches(
+        [batch.quarantine for batch in found], QUARANTINE
+    ).to_pylist()
     return rows
 
 
@@ -85,31 +110,48 @@ def test_an_html_response_becomes_a_document(tmp_path: Path) -> None:
     assert row["text"] == PROSE
     assert row["id"] == xxhash.xxh3_128_digest(b"src\0p\0same-path\0" + str(len(first)).encode())
     kept = ("native_id", "url", "date", "lang", "license", "offset")
-    assert [row[name] for name in kept] == [None, "http://example.com/response", "2020-01-02T03:04:05Z", "en", "CC0", len(first)]
+    assert [row[name] for name in kept] == [
+        None,
+        "http://example.com/response",
+        "2020-01-02T03:04:05Z",
+        "en",
+        "CC0",
+        len(first),
+    ]
     assert json.loads(row["meta"])["title"] == "A page"
     assert dropped(found) == {"not_response": 1}
     assert sum(batch.bytes for batch in found) == len(first + page())
 
 
 def test_the_record_id_is_the_key_where_it_is_asked_for(tmp_path: Path) -> None:
-    (row,) = documents(batches(tmp_path, page(), fields=Fields(id_field="warc_record_id"))).to_pylist()
+    (row,) = documents(
+        batches(tmp_path, page(), fields=Fields(id_field="warc_record_id"))
+    ).to_pylist()
     assert row["native_id"].startswith("urn:uuid:")
     assert row["id"] == xxhash.xxh3_128_digest(b"src\0n\0" + row["native_id"].encode())
 
 
 def test_what_is_no_document_is_dropped_and_counted_by_reason(tmp_path: Path) -> None:
-    content = b"".join([
-        record(b"GET / HTTP/1.1\r\n\r\n", "request"),
-        record(b"a: b", "metadata", content_type="application/warc-fields"),
-        record(http(b""), "revisit"),
-        record(http(PAGE.format(PROSE).encode(), status="404 Not Found")),
-        record(http(b"%PDF", kind="application/pdf")),
-        record(http(gzip.compress(b"x"), kind="application/gzip")),
-        record(b"example.com. IN A 10.0.0.1", content_type="text/dns"),
-        record(http(b"<html><body></body></html>")),
-    ])
+    content = b"".join(
+        [
+            record(b"GET / HTTP/1.1\r\n\r\n", "request"),
+            record(b"a: b", "metadata", content_type="application/warc-fields"),
+            record(http(b""), "revisit"),
+            record(http(PAGE.format(PROSE).encode(), status="404 Not Found")),
+            record(http(b"%PDF", kind="application/pdf")),
+            record(http(gzip.compress(b"x"), kind="application/gzip")),
+            record(b"example.com. IN A 10.0.0.1", content_type="text/dns"),
+            record(http(b"<html><body></body></html>")),
+        ]
+    )
     found = batches(tmp_path, content)
-    assert dropped(found) == {"not_response": 2, "revisit": 1, "http_status": 1, "not_html": 3, "empty_extraction": 1}
+    assert dropped(found) == {
+        "not_response": 2,
+        "revisit": 1,
+        "http_status": 1,
+        "not_html": 3,
+        "empty_extraction": 1,
+    }
     assert sum(size for batch in found for _, size in batch.dropped.values()) == len(content)
     assert (documents(found).num_rows, quarantine(found)) == (0, [])
 
@@ -140,7 +182,9 @@ def test_offsets_are_those_of_fastwarc(tmp_path: Path) -> None:
 
 def test_a_text_conversion_is_taken_as_it_is(tmp_path: Path) -> None:
     content = record("Grüße\n\n  indented".encode(), "conversion", content_type="text/plain")
-    assert documents(batches(tmp_path, content, "a.warc.wet"))["text"].to_pylist() == ["Grüße\n\n  indented"]
+    assert documents(batches(tmp_path, content, "a.warc.wet"))["text"].to_pylist() == [
+        "Grüße\n\n  indented"
+    ]
 
 
 MARKUP = PAGE.format(PROSE).encode()
@@ -160,11 +204,20 @@ CHUNKED = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (MARKUP[:50],
         b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n" + b"<!DOCTYPE html>" + MARKUP,
     ],
 )
-def test_bodies_are_decoded_also_where_the_headers_are_wrong(tmp_path: Path, payload: bytes) -> None:
+def test_bodies_are_decoded_also_where_the_headers_are_wrong(
+    tmp_path: Path, payload: bytes
+) -> None:
     assert documents(batches(tmp_path, record(payload)))["text"].to_pylist() == [PROSE]
 
 
-@pytest.mark.parametrize("payload", [b"", b"<html>no header</html>", http(gzip.compress(b"x" * 999)[:8] + b"??", Content_Encoding="gzip")])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"<html>no header</html>",
+        http(gzip.compress(b"x" * 999)[:8] + b"??", Content_Encoding="gzip"),
+    ],
+)
 def test_a_response_that_cannot_be_decoded_is_quarantined(tmp_path: Path, payload: bytes) -> None:
     content = record(payload)
     assert places(batches(tmp_path, content + page())) == [(0, len(content), "corrupt_payload")]
@@ -178,7 +231,9 @@ def test_a_compressed_body_that_unfolds_beyond_the_limit_is_quarantined(tmp_path
 
 def test_a_record_longer_than_the_limit_is_passed_over(tmp_path: Path) -> None:
     long = page("x " * 1000)
-    found = batches(tmp_path, page() + long + page(), limits=Limits(record_bytes=1000, quarantine_bytes=600))
+    found = batches(
+        tmp_path, page() + long + page(), limits=Limits(record_bytes=1000, quarantine_bytes=600)
+    )
     assert places(found) == [(len(page()), len(long), "record_too_long")]
     assert quarantine(found)[0]["raw"] == long[:600]
     assert documents(found)["offset"].to_pylist() == [0, len(page()) + len(long)]
@@ -189,7 +244,15 @@ def test_long_records_that_are_no_documents_are_dropped_unread(tmp_path: Path) -
     archive = film + record(b"y" * 2000, "resource") + page()
     (tmp_path / "a.warc").write_bytes(archive)
     tracemalloc.start()
-    found = list(read(Span(str(tmp_path / "a.warc"), "a.warc"), "warc", "src", NO_FIELDS, Limits(record_bytes=1000)))
+    found = list(
+        read(
+            Span(str(tmp_path / "a.warc"), "a.warc"),
+            "warc",
+            "src",
+            NO_FIELDS,
+            Limits(record_bytes=1000),
+        )
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert dropped(found) == {"not_html": 1, "not_response": 1}
@@ -205,7 +268,10 @@ def test_garbage_between_records_costs_no_record(tmp_path: Path) -> None:
     assert documents(found).num_rows == 2
 
 
-@pytest.mark.parametrize(("length", "reason"), [(100_000, "corrupt_record"), (0, "corrupt_record"), (10, "corrupt_record")])
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [(100_000, "corrupt_record"), (0, "corrupt_record"), (10, "corrupt_record")],
+)
 def test_a_wrong_content_length_costs_one_record(tmp_path: Path, length: int, reason: str) -> None:
     wrong = record(http(MARKUP), length=length)
     found = batches(tmp_path, page() + wrong + page())
@@ -248,11 +314,19 @@ def test_a_file_that_is_no_archive_is_one_quarantined_record(tmp_path: Path) -> 
 
 
 def test_arc_records_are_read_with_url_and_date(tmp_path: Path) -> None:
-    about = arc(b"1 0 Example\nURL IP-address Archive-date Content-type Archive-length\n", "filedesc://x.arc", "text/plain")
+    about = arc(
+        b"1 0 Example\nURL IP-address Archive-date Content-type Archive-length\n",
+        "filedesc://x.arc",
+        "text/plain",
+    )
     dns = arc(b"20080430204825\n", "dns:example.com", "text/dns")
     found = batches(tmp_path, about + b"\n" + dns + arc(http(MARKUP)), "a.arc")
     (row,) = documents(found).to_pylist()
-    assert [row[name] for name in ("text", "url", "date")] == [PROSE, "http://example.com/a b", "2008-04-30T20:48:25Z"]
+    assert [row[name] for name in ("text", "url", "date")] == [
+        PROSE,
+        "http://example.com/a b",
+        "2008-04-30T20:48:25Z",
+    ]
     assert row["offset"] == len(about) + 1 + len(dns)
     assert dropped(found) == {"not_response": 2}
 
@@ -260,16 +334,23 @@ def test_arc_records_are_read_with_url_and_date(tmp_path: Path) -> None:
 def test_a_broken_arc_length_costs_one_record(tmp_path: Path) -> None:
     payload = http(MARKUP)
     wrong = arc(payload, length=len(payload) + 300)
-    found = batches(tmp_path, wrong + arc(payload) + arc(payload, url="http://x/", length=-1), "a.arc")
+    found = batches(
+        tmp_path, wrong + arc(payload) + arc(payload, url="http://x/", length=-1), "a.arc"
+    )
     assert quarantine(found)[0]["raw"] == wrong
     third = len(wrong + arc(payload))
-    assert [(offset, reason) for offset, _, reason in places(found)] == [(0, "corrupt_record"), (third, "corrupt_record")]
+    assert [(offset, reason) for offset, _, reason in places(found)] == [
+        (0, "corrupt_record"),
+        (third, "corrupt_record"),
+    ]
     assert documents(found)["offset"].to_pylist() == [len(wrong)]
 
 
 @settings(max_examples=120, deadline=None)
 @given(data=st.data())
-def test_any_damage_balances_and_never_raises(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_any_damage_balances_and_never_raises(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     content = bytearray(page() + record(b"GET", "request") + page(PROSE * 3) + arc(http(b"<p>x")))
     for _ in range(data.draw(st.integers(0, 3))):
         start = data.draw(st.integers(0, len(content) - 1))

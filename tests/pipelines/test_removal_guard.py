@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
 
     def write(name: str, texts: list[str]) -> None:
         rows = [{"id": f"{name}{number}", "text": text} for number, text in enumerate(texts)]
-        (tmp_path / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+        (tmp_path / f"{name}.jsonl").write_bytes(
+            b"".join(orjson.dumps(row) + b"\n" for row in rows)
+        )
 
     write("shop", [f"{turned} {PAGE} item{number}" for number in range(150)])
     write("books", [" ".join(f"b{number}w{word}" for word in range(60)) for number in range(120)])
@@ -61,8 +63,14 @@ def test_it_names_source_share_clusters_pairs_line_and_fix(folder: Path) -> None
 def test_raising_the_limit_goes_on_without_comparing_again(folder: Path) -> None:
     with pytest.raises(UserError):
         run_recipe(load_recipe(folder / "recipe.yaml"), str(folder / "runs"))
-    evidence = {path: path.stat().st_mtime_ns for path in (folder / "runs" / "guarded" / "evidence").rglob("*") if path.is_file()}
-    allowed = load_recipe(folder / "recipe.yaml", ["corpus.stages.1.minhash_dedup.max_removed_share=1"])
+    evidence = {
+        path: path.stat().st_mtime_ns
+        for path in (folder / "runs" / "guarded" / "evidence").rglob("*")
+        if path.is_file()
+    }
+    allowed = load_recipe(
+        folder / "recipe.yaml", ["corpus.stages.1.minhash_dedup.max_removed_share=1"]
+    )
     outcome = run_recipe(allowed, str(folder / "runs"))
     ledger = next(ledger for ledger in outcome.ledgers if ledger.step == "minhash_dedup")
     assert ledger.computed == 0
@@ -76,7 +84,12 @@ def test_raising_the_limit_goes_on_without_comparing_again(folder: Path) -> None
 
 def test_a_source_at_the_limit_passes(folder: Path) -> None:
     share = 149 / 150
-    run_recipe(load_recipe(folder / "recipe.yaml", [f"corpus.stages.1.minhash_dedup.max_removed_share={share}"]), str(folder / "runs"))
+    run_recipe(
+        load_recipe(
+            folder / "recipe.yaml", [f"corpus.stages.1.minhash_dedup.max_removed_share={share}"]
+        ),
+        str(folder / "runs"),
+    )
 
 
 def test_exact_copies_are_counted_as_well(folder: Path) -> None:
@@ -100,5 +113,7 @@ def test_files_alone_name_the_option(folder: Path) -> None:
 @pytest.mark.parametrize("share", [0, 1.1, -1, "most"])
 def test_a_share_that_is_none_is_refused(folder: Path, share: object) -> None:
     with pytest.raises(UserError) as caught:
-        load_recipe(folder / "recipe.yaml", [f"corpus.stages.1.minhash_dedup.max_removed_share={share}"])
+        load_recipe(
+            folder / "recipe.yaml", [f"corpus.stages.1.minhash_dedup.max_removed_share={share}"]
+        )
     assert "max_removed_share" in (caught.value.field or "")

@@ -84,7 +84,10 @@ def test_funnel_rows_equal_the_ledgers(outcome: RunOutcome, page: Page) -> None:
     funnel = read_funnel(outcome.record)
     chosen = [step for step in funnel.steps if step.name != "unique"]
     for row in (*funnel.rows, funnel.total):
-        ledgers = {ledger.step: ledger.total() if row is funnel.total else ledger.entry(row.source) for ledger in outcome.ledgers}
+        ledgers = {
+            ledger.step: ledger.total() if row is funnel.total else ledger.entry(row.source)
+            for ledger in outcome.ledgers
+        }
         cells = [row.source, count(ledgers["read"].entered.documents)]
         for step in chosen:
             if step.name == "read":
@@ -94,9 +97,14 @@ def test_funnel_rows_equal_the_ledgers(outcome: RunOutcome, page: Page) -> None:
             cells += [count(entry.entered.documents)] if step.name == "exact_dedup" else []
             cells += [f"{count(dropped)} | {share(dropped, row.entered)}" if dropped else "–"]
             cells += [count(entry.kept.documents)] if step.name == "minhash_dedup" else []
-        quarantined = sum(part.documents for ledger in ledgers.values() for part in ledger.quarantined.values())
+        quarantined = sum(
+            part.documents for ledger in ledgers.values() for part in ledger.quarantined.values()
+        )
         kept = ledgers["decontaminate"].kept.documents
-        cells += [count(quarantined) if quarantined else "–", f"{count(kept)} | {share(kept, row.entered)}"]
+        cells += [
+            count(quarantined) if quarantined else "–",
+            f"{count(kept)} | {share(kept, row.entered)}",
+        ]
         shown = page.row(row.source, len(cells) + 1)
         assert shown[:-1] == cells
 
@@ -115,11 +123,19 @@ def test_reasons_equal_the_selection_tables(outcome: RunOutcome) -> None:
     for ref in outcome.record["selection"].values():
         table = pq.read_table(outcome.store.full(ref["name"]))
         seen.update((row["stage"], row["reason"]) for row in table.to_pylist() if not row["kept"])
-    counted = {key: value["documents"] for key, value in dropped_by_reason(outcome.record).items() if key[0] != "read"}
-    assert counted == dict(seen)
-    assert {"gopher_short_doc", "exact_duplicate", "near_duplicate", "benchmark_overlap", "language_not_kept"} <= {
-        reason for _, reason in seen
+    counted = {
+        key: value["documents"]
+        for key, value in dropped_by_reason(outcome.record).items()
+        if key[0] != "read"
     }
+    assert counted == dict(seen)
+    assert {
+        "gopher_short_doc",
+        "exact_duplicate",
+        "near_duplicate",
+        "benchmark_overlap",
+        "language_not_kept",
+    } <= {reason for _, reason in seen}
 
 
 def _verdicts(outcome: RunOutcome) -> list[dict[str, list[set[str]]]]:
@@ -142,9 +158,18 @@ def _verdicts(outcome: RunOutcome) -> list[dict[str, list[set[str]]]]:
     }
     found = []
     for step, names in orders.items():
-        for path in sorted(Path(outcome.store.full(f"selection/{step}")).glob("*/verdicts.parquet")):
+        for path in sorted(
+            Path(outcome.store.full(f"selection/{step}")).glob("*/verdicts.parquet")
+        ):
             rows = pq.read_table(path).to_pylist()
-            found.append({row["id"].hex(): {name for bit, name in enumerate(names) if row["rules"] >> bit & 1} for row in rows})
+            found.append(
+                {
+                    row["id"].hex(): {
+                        name for bit, name in enumerate(names) if row["rules"] >> bit & 1
+                    }
+                    for row in rows
+                }
+            )
     return found  # type: ignore[return-value]
 
 
@@ -161,14 +186,23 @@ def test_marginal_values_equal_a_count_by_brute_force(outcome: RunOutcome) -> No
     assert fires["gopher_short_doc"] > only["gopher_short_doc"] > 0
 
 
-def test_verdicts_of_other_settings_in_the_same_folder_are_not_mixed_in(recipe: Path, tmp_path: Path, outcome: RunOutcome) -> None:
+def test_verdicts_of_other_settings_in_the_same_folder_are_not_mixed_in(
+    recipe: Path, tmp_path: Path, outcome: RunOutcome
+) -> None:
     """A looser threshold for what is dropped anyway changes verdicts and not one byte of the selection."""
     loose = ("corpus.stages.2.heuristics.thresholds={max_hash_ratio: 0.9}",)
-    both, alone = run(recipe, tmp_path / "both", until="corpus"), run(recipe, tmp_path / "alone", loose, until="corpus")
+    both, alone = (
+        run(recipe, tmp_path / "both", until="corpus"),
+        run(recipe, tmp_path / "alone", loose, until="corpus"),
+    )
     strict = collect(both.store, both.record).reasons
     again = run(recipe, tmp_path / "both", loose, until="corpus")
     assert collect(again.store, again.record).reasons == collect(alone.store, alone.record).reasons
-    assert collect(both.store, both.record).reasons == strict == collect(outcome.store, outcome.record).reasons
+    assert (
+        collect(both.store, both.record).reasons
+        == strict
+        == collect(outcome.store, outcome.record).reasons
+    )
     assert {key: ref["checksum"] for key, ref in again.record["selection"].items()} == {
         key: ref["checksum"] for key, ref in both.record["selection"].items()
     }
@@ -204,7 +238,9 @@ def test_hostile_documents_stay_text(html: str, page: Page) -> None:
         "a:script",
     }
     assert not forbidden & {tag for tag, _ in page.elements}
-    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert not [
+        name for _, attributes in page.elements for name in attributes if name.startswith("on")
+    ]
     words = "".join(page.words)
     assert "<script>alert(1)</script>" in words
     assert '"><img src=x onerror=alert(2)>' in words
@@ -214,7 +250,19 @@ def test_hostile_documents_stay_text(html: str, page: Page) -> None:
 
 def test_nothing_is_loaded_from_anywhere(html: str, page: Page) -> None:
     for tag, attributes in page.elements:
-        assert not {"src", "srcset", "data", "action", "formaction", "xlink:href", "background", "poster"} & attributes.keys(), tag
+        assert (
+            not {
+                "src",
+                "srcset",
+                "data",
+                "action",
+                "formaction",
+                "xlink:href",
+                "background",
+                "poster",
+            }
+            & attributes.keys()
+        ), tag
         assert str(attributes.get("href", "#")).startswith("#")
     assert "@import" not in html
     assert "url(" not in html
@@ -231,21 +279,43 @@ def test_every_link_leads_to_a_section(page: Page) -> None:
     targets = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     links = {str(attributes["href"])[1:] for tag, attributes in page.elements if tag == "a"}
     assert links <= targets
-    assert {"funnel", "reasons", "duplicates", "benchmarks", "quarantine", "tokenizer", "shards", "recipe"} <= links
+    assert {
+        "funnel",
+        "reasons",
+        "duplicates",
+        "benchmarks",
+        "quarantine",
+        "tokenizer",
+        "shards",
+        "recipe",
+    } <= links
 
 
 def test_pairs_carry_their_evidence(outcome: RunOutcome, page: Page) -> None:
-    evidence = pq.read_table(outcome.store.full(outcome.record["evidence"]["minhash_dedup"]["file"]["name"])).to_pylist()
+    evidence = pq.read_table(
+        outcome.store.full(outcome.record["evidence"]["minhash_dedup"]["file"]["name"])
+    ).to_pylist()
     rows = {(row["id"].hex(), row["kept_id"].hex()): row for row in evidence}
-    (found,) = [part for part in collect(outcome.store, outcome.record).evidence if part.step == "minhash_dedup"]
+    (found,) = [
+        part
+        for part in collect(outcome.store, outcome.record).evidence
+        if part.step == "minhash_dedup"
+    ]
     assert found.removed == len(evidence)
     assert found.clusters == len({row["kept_id"] for row in evidence})
     assert found.similarity.sum() == len(evidence)
     assert len(found.pairs) == min(8, len(evidence))
     words = "".join(page.words)
     for pair in found.pairs:
-        row = rows["".join(f"{half:016x}" for half in pair.removed), "".join(f"{half:016x}" for half in pair.kept)]
-        assert (pair.similarity, pair.bands_hit, pair.cluster_size) == (row["similarity"], row["bands_hit"], row["cluster_size"])
+        row = rows[
+            "".join(f"{half:016x}" for half in pair.removed),
+            "".join(f"{half:016x}" for half in pair.kept),
+        ]
+        assert (pair.similarity, pair.bands_hit, pair.cluster_size) == (
+            row["similarity"],
+            row["bands_hit"],
+            row["cluster_size"],
+        )
         assert row["id"].hex() in words
     similarities = [pair.similarity for pair in found.pairs]
     assert similarities[0] == min(row["similarity"] for row in evidence)
@@ -264,14 +334,20 @@ def test_distributions_count_every_document_once(outcome: RunOutcome) -> None:
 def test_quarantine_rows_show_place_and_bytes(outcome: RunOutcome, page: Page) -> None:
     shown = [row for row in page.rows if row and row[0].startswith("web | web.jsonl")]
     ledger = next(ledger for ledger in outcome.ledgers if ledger.step == "read")
-    assert len(shown) == sum(part.documents for part in ledger.entry("web").quarantined.values()) == 2
+    assert (
+        len(shown) == sum(part.documents for part in ledger.entry("web").quarantined.values()) == 2
+    )
     assert '{"id": "broken", "text": <script>alert(3)</script>' in shown[0][-1]
 
 
 def test_token_figures_equal_record_and_model(outcome: RunOutcome, page: Page) -> None:
     for source, use in outcome.record["encoded"].items():
         documents = outcome.record["shards"][source]["documents"]
-        row = next(row for row in page.rows if row[0] == source and len(row) == 7 and row[3] == count(use["tokens"]))
+        row = next(
+            row
+            for row in page.rows
+            if row[0] == source and len(row) == 7 and row[3] == count(use["tokens"])
+        )
         assert row[1] == count(documents)
         assert row[5] == f"{use['bytes'] / use['tokens']:.2f}"
         assert row[6] == f"{use['tokens'] / documents:,.1f}"

@@ -79,12 +79,23 @@ def test_held_out_losses_equal_the_metrics(outcome: RunOutcome, page: Page) -> N
     assert set(before) == set(after) == set(other)
     assert "sft" in before
     for source in before:
-        pairs = [[losses[source][unit] for losses in (before, after, other)] for unit in ("loss", "bits_per_byte")]
-        cells = [[f"{a:.4f}", f"{b:.4f}", signed(b - a, 4), f"{c:.4f}", signed(c - b, 4)] for a, b, c in pairs]
-        assert page.row(source, 6) == [source, *(f"{nats} | {bits}" for nats, bits in zip(*cells, strict=True))]
+        pairs = [
+            [losses[source][unit] for losses in (before, after, other)]
+            for unit in ("loss", "bits_per_byte")
+        ]
+        cells = [
+            [f"{a:.4f}", f"{b:.4f}", signed(b - a, 4), f"{c:.4f}", signed(c - b, 4)]
+            for a, b, c in pairs
+        ]
+        assert page.row(source, 6) == [
+            source,
+            *(f"{nats} | {bits}" for nats, bits in zip(*cells, strict=True)),
+        ]
 
 
-def test_branches_are_measured_as_the_run_recorded_them(outcome: RunOutcome, trainings: Trainings) -> None:
+def test_branches_are_measured_as_the_run_recorded_them(
+    outcome: RunOutcome, trainings: Trainings
+) -> None:
     recorded = outcome.record["branches"][BRANCH]["validation"]
     (branch,) = trainings.branches
     assert {name: loss.loss for name, loss in branch.held_out(branch.last_step).items()} == {
@@ -92,9 +103,15 @@ def test_branches_are_measured_as_the_run_recorded_them(outcome: RunOutcome, tra
     }
 
 
-def test_shares_equal_the_recipe_the_plan_and_what_the_trainer_counted(outcome: RunOutcome, trainings: Trainings) -> None:
+def test_shares_equal_the_recipe_the_plan_and_what_the_trainer_counted(
+    outcome: RunOutcome, trainings: Trainings
+) -> None:
     (branch,) = trainings.branches
-    phases = {(part.ending, part.phase): part for ending in trainings.endings for part in phase_shares(ending)}
+    phases = {
+        (part.ending, part.phase): part
+        for ending in trainings.endings
+        for part in phase_shares(ending)
+    }
     assert list(phases) == [(MAIN, "stable"), (MAIN, "decay"), (BRANCH, "decay")]
     recipe = outcome.record["recipe"]
     asked = {(MAIN, phase["name"]): phase for phase in recipe["mixture"]["phases"]} | {
@@ -107,20 +124,34 @@ def test_shares_equal_the_recipe_the_plan_and_what_the_trainer_counted(outcome: 
                 for name, value in line["sources"].items():
                     counted[name] = counted.get(name, 0) + value["tokens"]
         assert {entry.source: entry.targets for entry in part.shares} == counted
-        assert {entry.source: entry.planned for entry in part.shares} == pytest.approx(asked[ending, phase]["weights"])
-        assert sum(entry.planned_tokens for entry in part.shares) == pytest.approx(asked[ending, phase]["tokens"])
+        assert {entry.source: entry.planned for entry in part.shares} == pytest.approx(
+            asked[ending, phase]["weights"]
+        )
+        assert sum(entry.planned_tokens for entry in part.shares) == pytest.approx(
+            asked[ending, phase]["tokens"]
+        )
         assert sum(entry.realised for entry in part.shares) == pytest.approx(1)
         for entry in part.shares:
             if entry.source == "sft":
-                assert 0 < entry.targets < entry.tokens, "of conversations only the assistant's tokens are targets"
+                assert 0 < entry.targets < entry.tokens, (
+                    "of conversations only the assistant's tokens are targets"
+                )
             else:
                 assert entry.targets == entry.tokens
             assert entry.realised == entry.tokens / part.tokens
     whole = outcome.record["training"]["sources"]
     for source in whole:
-        shown = [entry for (ending, _), part in phases.items() if ending == MAIN for entry in part.shares if entry.source == source]
+        shown = [
+            entry
+            for (ending, _), part in phases.items()
+            if ending == MAIN
+            for entry in part.shares
+            if entry.source == source
+        ]
         assert sum(entry.tokens for entry in shown) == whole[source]["tokens"]
-        assert sum(entry.epochs for entry in shown) == pytest.approx(whole[source]["epochs"], abs=1e-4)
+        assert sum(entry.epochs for entry in shown) == pytest.approx(
+            whole[source]["epochs"], abs=1e-4
+        )
 
 
 def test_share_rows_are_on_the_page(trainings: Trainings, page: Page) -> None:
@@ -134,31 +165,51 @@ def test_share_rows_are_on_the_page(trainings: Trainings, page: Page) -> None:
                 count(round(entry.planned_tokens)),
                 count(entry.tokens),
             ]
-            assert any(row[:5] == cells and row[6] == share(entry.targets, entry.tokens) for row in rows), cells
+            assert any(
+                row[:5] == cells and row[6] == share(entry.targets, entry.tokens) for row in rows
+            ), cells
 
 
-def test_cost_is_the_sum_of_the_updates(outcome: RunOutcome, trainings: Trainings, html: str) -> None:
+def test_cost_is_the_sum_of_the_updates(
+    outcome: RunOutcome, trainings: Trainings, html: str
+) -> None:
     page = Page(html[html.index('<section id="cost">') : html.index('<section id="recipe">')])
-    model = {name: value for name, value in outcome.record["recipe"]["model"].items() if name != "preset"}
+    model = {
+        name: value for name, value in outcome.record["recipe"]["model"].items() if name != "preset"
+    }
     config = preset("tiny", **{**model, "vocab_size": outcome.record["tokenizer"]["vocab_size"]})
-    for ending, facts in zip(trainings.endings, (outcome.record["training"], outcome.record["branches"][BRANCH]), strict=True):
+    for ending, facts in zip(
+        trainings.endings,
+        (outcome.record["training"], outcome.record["branches"][BRANCH]),
+        strict=True,
+    ):
         spent = sum(line["seconds"] for line in lines(outcome, facts["folder"], "time"))
         updates = facts["steps"] - facts.get("from_step", 0)
         tokens = updates * outcome.record["recipe"]["train"]["batch_tokens"]
         folders = sorted(Path(outcome.store.full(facts["folder"])).glob("checkpoints/step-*"))
-        row = next(row for row in page.rows if len(row) == 9 and row[0].split(" | ")[0] == ending.name and row[1] == count(updates))
+        row = next(
+            row
+            for row in page.rows
+            if len(row) == 9 and row[0].split(" | ")[0] == ending.name and row[1] == count(updates)
+        )
         assert row[2] == count(tokens)
         assert row[4] == count(round(tokens / spent))
         exact, paper = exact_flops_per_token(config, 128) * tokens, flops_per_token(config) * tokens
         assert row[5] == f"{operations(exact)} | 6 N D: {operations(paper)}"
         assert row[6] == operations(exact / spent)
-        assert row[7] == byte_size(max(line["peak_bytes"] for line in lines(outcome, facts["folder"], "time")))
+        assert row[7] == byte_size(
+            max(line["peak_bytes"] for line in lines(outcome, facts["folder"], "time"))
+        )
         assert row[8].split(" | ")[0] == count(len(folders))
         assert str(folders[-1].relative_to(outcome.store.root)) in "".join(page.words)
-        assert ending.checkpoint_bytes == sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+        assert ending.checkpoint_bytes == sum(
+            file.stat().st_size for folder in folders for file in folder.iterdir()
+        )
 
 
-def test_every_training_has_a_ledger_and_its_row_beside_the_steps_of_the_corpus(outcome: RunOutcome, html: str) -> None:
+def test_every_training_has_a_ledger_and_its_row_beside_the_steps_of_the_corpus(
+    outcome: RunOutcome, html: str
+) -> None:
     page = Page(html[html.index('<section id="cost">') : html.index('<section id="recipe">')])
     made = [ledger for ledger in outcome.record["ledgers"] if is_training(ledger["step"])]
     assert [ledger["step"] for ledger in made] == ["train", f"branch {BRANCH}"]
@@ -166,10 +217,27 @@ def test_every_training_has_a_ledger_and_its_row_beside_the_steps_of_the_corpus(
         assert (ledger["units"], ledger["computed"], ledger["sources"]) == (1, 1, {})
         assert outcome.record["training"]["folder"] == f"training/{ledger['fingerprint']}"
         assert page.row(ledger["step"], 5)[-1] == byte_size(ledger["peak_bytes"])
-        assert json.loads(next(Path(outcome.store.root, "ledgers").glob(f"*-{ledger['step'].replace(' ', '-')}.json")).read_text()) == ledger
+        assert (
+            json.loads(
+                next(
+                    Path(outcome.store.root, "ledgers").glob(
+                        f"*-{ledger['step'].replace(' ', '-')}.json"
+                    )
+                ).read_text()
+            )
+            == ledger
+        )
 
 
-@pytest.mark.parametrize(("value", "text"), [(999, "999 FLOP"), (37.1e9, "37.1 GFLOP"), (8.4321e12, "8.43 TFLOP"), (9.9999e17, "1.00 EFLOP")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (999, "999 FLOP"),
+        (37.1e9, "37.1 GFLOP"),
+        (8.4321e12, "8.43 TFLOP"),
+        (9.9999e17, "1.00 EFLOP"),
+    ],
+)
 def test_operations(value: float, text: str) -> None:
     assert operations(value) == text
 
@@ -195,9 +263,21 @@ def test_the_endings_leave_from_one_point(outcome: RunOutcome, trainings: Traini
 def _hostile(outcome: RunOutcome, trainings: Trainings) -> str:
     plan = trainings.main.plan
     assert plan is not None
-    named = plan.model_copy(update={"segments": tuple(part.model_copy(update={"name": SCRIPT + part.name}) for part in plan.segments)})
+    named = plan.model_copy(
+        update={
+            "segments": tuple(
+                part.model_copy(update={"name": SCRIPT + part.name}) for part in plan.segments
+            )
+        }
+    )
     main = dataclasses.replace(trainings.main, plan=named)
-    samples = [{"prompt": SCRIPT + TURNED, "before": IMAGE + "\n" * 40, "after": "</mark></section>" + " " * 40 + IMAGE}]
+    samples = [
+        {
+            "prompt": SCRIPT + TURNED,
+            "before": IMAGE + "\n" * 40,
+            "after": "</mark></section>" + " " * 40 + IMAGE,
+        }
+    ]
     record = {**outcome.record, "tokenizer": None, "samples": samples}
     return render(record, Findings(trainings=dataclasses.replace(trainings, main=main)))
 
@@ -206,7 +286,9 @@ def test_hostile_words_stay_text(outcome: RunOutcome, trainings: Trainings) -> N
     html = _hostile(outcome, trainings)
     page = Page(html)
     assert not {"script", "img", "a:script", "iframe"} & {tag for tag, _ in page.elements}
-    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert not [
+        name for _, attributes in page.elements for name in attributes if name.startswith("on")
+    ]
     assert sum(tag == "section" for tag, _ in page.elements) == html.count("</section>")
     words = "".join(page.words)
     assert f"{SCRIPT}stable" in words
@@ -220,12 +302,26 @@ def test_hostile_words_stay_text(outcome: RunOutcome, trainings: Trainings) -> N
 def test_styles_hold_nothing_but_places(html: str) -> None:
     page = Page(html)
     allowed = set("lefttopwidth:;%-.0123456789")
-    assert all(set(str(attributes["style"])) <= allowed for _, attributes in page.elements if "style" in attributes)
+    assert all(
+        set(str(attributes["style"])) <= allowed
+        for _, attributes in page.elements
+        if "style" in attributes
+    )
 
 
 def test_without_training_nothing_speaks_of_it(outcome: RunOutcome, found: Findings) -> None:
-    untrained = {**outcome.record, "training": None, "branches": {}, "samples": [], "reached": "shards"}
-    older = {key: value for key, value in untrained.items() if key not in ("training", "branches", "samples", "plan")}
+    untrained = {
+        **outcome.record,
+        "training": None,
+        "branches": {},
+        "samples": [],
+        "reached": "shards",
+    }
+    older = {
+        key: value
+        for key, value in untrained.items()
+        if key not in ("training", "branches", "samples", "plan")
+    }
     alone = dataclasses.replace(found, trainings=None)
     html = render(untrained, alone)
     assert html == render(older, alone)
@@ -236,10 +332,15 @@ def test_without_training_nothing_speaks_of_it(outcome: RunOutcome, found: Findi
     assert "The run has reached the step “shards”." in html, "its recipe goes on to training"
 
 
-def test_a_run_that_reached_its_end_does_not_say_where_it_is(html: str, outcome: RunOutcome) -> None:
+def test_a_run_that_reached_its_end_does_not_say_where_it_is(
+    html: str, outcome: RunOutcome
+) -> None:
     assert "The run has reached the step" not in html
     recipe = outcome.record["recipe"]
-    assert [last_step({"recipe": {**recipe, **less}}) for less in ({}, {"mixture": None}, {"tokenizer": None})] == [
+    assert [
+        last_step({"recipe": {**recipe, **less}})
+        for less in ({}, {"mixture": None}, {"tokenizer": None})
+    ] == [
         "train",
         "shards",
         "corpus",
@@ -247,22 +348,39 @@ def test_a_run_that_reached_its_end_does_not_say_where_it_is(html: str, outcome:
     assert is_finished(outcome.record)
 
 
-def test_a_run_whose_metrics_are_gone_still_has_a_report(outcome: RunOutcome, found: Findings) -> None:
-    moved = {**outcome.record, "training": {**outcome.record["training"], "folder": "training/moved"}, "branches": {}}
+def test_a_run_whose_metrics_are_gone_still_has_a_report(
+    outcome: RunOutcome, found: Findings
+) -> None:
+    moved = {
+        **outcome.record,
+        "training": {**outcome.record["training"], "folder": "training/moved"},
+        "branches": {},
+    }
     assert read_trainings(outcome.store, moved) is None
 
 
 @pytest.mark.parametrize("branches", [False, True])
-def test_a_run_that_does_not_decay_has_its_end_only(outcome: RunOutcome, trainings: Trainings, branches: bool) -> None:
-    level = dataclasses.replace(trainings, stable_steps=trainings.main.last_step, branches=trainings.branches if branches else ())
+def test_a_run_that_does_not_decay_has_its_end_only(
+    outcome: RunOutcome, trainings: Trainings, branches: bool
+) -> None:
+    level = dataclasses.replace(
+        trainings,
+        stable_steps=trainings.main.last_step,
+        branches=trainings.branches if branches else (),
+    )
     html = render({**outcome.record, "tokenizer": None}, Findings(trainings=level))
     assert "before the decay" not in html
     assert (f">{MAIN}<small>" if branches else ">at the end<small>") in html
 
 
-def test_a_branch_whose_checkpoints_are_gone_is_still_measured(outcome: RunOutcome, trainings: Trainings) -> None:
+def test_a_branch_whose_checkpoints_are_gone_is_still_measured(
+    outcome: RunOutcome, trainings: Trainings
+) -> None:
     bare = dataclasses.replace(trainings.branches[0], plan=None, checkpoints=(), checkpoint_bytes=0)
-    html = render({**outcome.record, "tokenizer": None}, Findings(trainings=dataclasses.replace(trainings, branches=(bare,))))
+    html = render(
+        {**outcome.record, "tokenizer": None},
+        Findings(trainings=dataclasses.replace(trainings, branches=(bare,))),
+    )
     assert f"{BRANCH}: decay" not in html
     assert Page(html).row("sft", 6)
 
@@ -274,14 +392,24 @@ def test_the_same_record_gives_the_same_section(outcome: RunOutcome, html: str) 
 # -- curves ---------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.floats(0, 20), st.integers(1, 500)), min_size=1, max_size=40), st.integers(1, 12))
+@given(
+    st.lists(st.tuples(st.floats(0, 20), st.integers(1, 500)), min_size=1, max_size=40),
+    st.integers(1, 12),
+)
 @settings(max_examples=60, deadline=None)
-def test_smoothing_is_the_weighted_mean_over_the_last_steps(values: list[tuple[float, int]], window: int) -> None:
-    smooth = _smoothed([(float(place), loss, float(weight)) for place, (loss, weight) in enumerate(values)], window)
+def test_smoothing_is_the_weighted_mean_over_the_last_steps(
+    values: list[tuple[float, int]], window: int
+) -> None:
+    smooth = _smoothed(
+        [(float(place), loss, float(weight)) for place, (loss, weight) in enumerate(values)], window
+    )
     assert [tokens for tokens, _ in smooth] == list(range(len(values)))
     for place, (_, mean) in enumerate(smooth):
         last = values[max(0, place + 1 - window) : place + 1]
-        assert mean == pytest.approx(sum(loss * weight for loss, weight in last) / sum(weight for _, weight in last), abs=1e-9)
+        assert mean == pytest.approx(
+            sum(loss * weight for loss, weight in last) / sum(weight for _, weight in last),
+            abs=1e-9,
+        )
 
 
 def test_long_curves_are_thinned_to_means_that_end_where_they_end() -> None:
@@ -297,11 +425,19 @@ def test_marks_are_few_and_inside(low: float, span: float, wanted: int) -> None:
     marks = nice_marks(low, low + span, wanted)
     assert len(marks) <= 2 * wanted + 1
     assert marks == sorted(set(marks))
-    assert all(low - span * 1e-6 <= mark <= low + span * (1 + 1e-6) for mark in marks) or not span > abs(low) * 1e-9
+    assert (
+        all(low - span * 1e-6 <= mark <= low + span * (1 + 1e-6) for mark in marks)
+        or not span > abs(low) * 1e-9
+    )
 
 
 def test_places_follow_the_values() -> None:
-    chart = line_chart([Curve("a", [(0.0, 1.0), (50.0, 3.0)], "kept")], (0.0, 100.0), (1.0, 3.0), [Band("late", 50.0, 100.0, True)])
+    chart = line_chart(
+        [Curve("a", [(0.0, 1.0), (50.0, 3.0)], "kept")],
+        (0.0, 100.0),
+        (1.0, 3.0),
+        [Band("late", 50.0, 100.0, True)],
+    )
     right = 100 / 1.015
     assert 'd="M0 1000L' in chart.svg
     assert f"L{10 * right / 2:.2f} 0" in chart.svg
@@ -341,11 +477,15 @@ def test_the_outcome_tells_of_the_training(outcome: RunOutcome, trainings: Train
     (branch,) = trainings.branches
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     before = measured(outcome, trainings.main.folder, trainings.stable_steps)
-    after, other = (measured(outcome, ending.folder, ending.last_step) for ending in (trainings.main, branch))
+    after, other = (
+        measured(outcome, ending.folder, ending.last_step) for ending in (trainings.main, branch)
+    )
     for source in before:
         a, b, c = (losses[source]["loss"] for losses in (before, after, other))
         assert any(
-            line.split() == [source, f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}", f"{c:.4f}", f"{c - b:+.4f}"] for line in text.splitlines()
+            line.split()
+            == [source, f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}", f"{c:.4f}", f"{c - b:+.4f}"]
+            for line in text.splitlines()
         )
     assert rows["held-out"][-2:] == [BRANCH, "difference"]
     assert "go on to" not in text
@@ -354,17 +494,28 @@ def test_the_outcome_tells_of_the_training(outcome: RunOutcome, trainings: Train
 
 def test_a_run_before_its_training_names_the_recipe_that_goes_on(outcome: RunOutcome) -> None:
     on = console()
-    untrained = {**outcome.record, "training": None, "branches": {}, "samples": [], "reached": "shards"}
+    untrained = {
+        **outcome.record,
+        "training": None,
+        "branches": {},
+        "samples": [],
+        "reached": "shards",
+    }
     print_outcome(on, dataclasses.replace(outcome, record=untrained), recipe="some where/tiny.yaml")
     (line,) = [line for line in said(on).splitlines() if "go on to" in line]
     assert line.split("  ")[1] == "windtunnel run 'some where/tiny.yaml'"
     assert line.endswith("go on to training")
 
 
-def test_branches_that_do_not_fit_are_said_to_be_in_the_report(outcome: RunOutcome, trainings: Trainings) -> None:
+def test_branches_that_do_not_fit_are_said_to_be_in_the_report(
+    outcome: RunOutcome, trainings: Trainings
+) -> None:
     from pipelines.terminal_training import held_out_table
 
-    many: tuple[Ending, ...] = tuple(dataclasses.replace(trainings.branches[0], name=f"another-ending-{place}") for place in range(4))
+    many: tuple[Ending, ...] = tuple(
+        dataclasses.replace(trainings.branches[0], name=f"another-ending-{place}")
+        for place in range(4)
+    )
     for width in (60, 98, 140, 300):
         found = held_out_table(dataclasses.replace(trainings, branches=many), width)
         assert found is not None
@@ -438,20 +589,37 @@ def test_on_a_terminal_a_training_ends_in_one_line_with_its_loss() -> None:
         for step in range(1, 51):
             watch("train", report(step, 50, 4.25, 0.01))
     ended = [line.split() for line in said(on).splitlines() if "50 steps" in line]
-    assert [words[-9:] for words in ended] == [["train", "0.0", "s", "50", "steps,", "loss", "4.250,", "50", "tokens/s"]]
+    assert [words[-9:] for words in ended] == [
+        ["train", "0.0", "s", "50", "steps,", "loss", "4.250,", "50", "tokens/s"]
+    ]
     assert "note:" not in said(on)
 
 
-def test_what_each_source_has_shown_by_the_end_of_each_phase_is_told_exactly(outcome: RunOutcome, found: Findings, trainings: Trainings, html: str) -> None:
-    folders = {name: outcome.store.full(entry["folder"]) for name, entry in outcome.record["shards"].items()}
-    assert [(end.ending, end.phase, end.step) for end in found.reached] == [("main", "stable", 20), ("main", "decay", 25), (BRANCH, "decay", 25)]
+def test_what_each_source_has_shown_by_the_end_of_each_phase_is_told_exactly(
+    outcome: RunOutcome, found: Findings, trainings: Trainings, html: str
+) -> None:
+    folders = {
+        name: outcome.store.full(entry["folder"])
+        for name, entry in outcome.record["shards"].items()
+    }
+    assert [(end.ending, end.phase, end.step) for end in found.reached] == [
+        ("main", "stable", 20),
+        ("main", "decay", 25),
+        (BRANCH, "decay", 25),
+    ]
     plans = {ending.name: ending.plan for ending in trainings.endings}
     for end in found.reached:
         plan = plans[end.ending]
         assert plan is not None
         documents = documents_shown(plan, end.step, folders)
-        wanted = [(part.source, part.tokens, part.epochs, documents[part.source]) for part in realised(plan, end.step) if part.tokens]
-        assert [(row.source, row.tokens, row.epochs, row.documents) for row in end.sources] == wanted
+        wanted = [
+            (part.source, part.tokens, part.epochs, documents[part.source])
+            for part in realised(plan, end.step)
+            if part.tokens
+        ]
+        assert [
+            (row.source, row.tokens, row.epochs, row.documents) for row in end.sources
+        ] == wanted
         assert sum(row.tokens for row in end.sources) == plan.tokens_before(end.step)
         assert all(0 < (row.documents or 0) <= row.available for row in end.sources)
     assert "Shown by the end of each phase" in html

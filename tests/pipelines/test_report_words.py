@@ -13,7 +13,9 @@ from pipelines.report.drawing import Part, histogram, stacked_bar
 from pipelines.report.excerpts import one_line, visible
 from pipelines.report.word_diff import SHOWN, word_diff
 
-WORDS = st.lists(st.sampled_from(["river", "stone", "水", "，", "letter", "\n"]), max_size=40).map(" ".join)
+WORDS = st.lists(st.sampled_from(["river", "stone", "水", "，", "letter", "\n"]), max_size=40).map(
+    " ".join
+)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,14 @@ def test_shares_say_something(part: int, whole: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")]
+    ("seconds", "shown"),
+    [
+        (0.04, "0.0 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7620, "2 h 07 min"),
+    ],
 )
 def test_durations_roll_over(seconds: float, shown: str) -> None:
     assert numerals.duration(seconds) == shown
@@ -71,7 +80,9 @@ def test_pieces_of_a_difference_are_the_texts(left: str, right: str) -> None:
     found = word_diff(left, right)
     assert "".join(text for text, _ in found.left) == left
     assert "".join(text for text, _ in found.right) == right
-    assert "".join(text for text, changed in found.left if not changed) == "".join(text for text, changed in found.right if not changed)
+    assert "".join(text for text, changed in found.left if not changed) == "".join(
+        text for text, changed in found.right if not changed
+    )
     assert found.identical == (left == right)
 
 
@@ -91,8 +102,13 @@ def test_what_hangs_over_a_cut_is_no_difference() -> None:
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=9))
 def test_parts_of_a_bar_follow_one_another(values: list[int]) -> None:
-    drawn = str(stacked_bar([Part(f"part {place}", value, "s0") for place, value in enumerate(values)]))
-    places = [(float(x), float(width)) for x, width in re.findall(r'x="([\d.]+)" y="0" width="([\d.]+)"', drawn)]
+    drawn = str(
+        stacked_bar([Part(f"part {place}", value, "s0") for place, value in enumerate(values)])
+    )
+    places = [
+        (float(x), float(width))
+        for x, width in re.findall(r'x="([\d.]+)" y="0" width="([\d.]+)"', drawn)
+    ]
     assert len(places) == sum(value > 0 for value in values)
     for (x, width), (following, _) in zip(places, places[1:], strict=False):
         assert following == pytest.approx(x + width, abs=0.02)
@@ -100,13 +116,20 @@ def test_parts_of_a_bar_follow_one_another(values: list[int]) -> None:
 
 def test_charts_escape_their_labels() -> None:
     hostile = '"><script>'
-    for drawn in (stacked_bar([Part(hostile, 1, "s0")], label=hostile), histogram([1], [1], [hostile], hostile)):
+    for drawn in (
+        stacked_bar([Part(hostile, 1, "s0")], label=hostile),
+        histogram([1], [1], [hostile], hostile),
+    ):
         assert "<script>" not in drawn
         assert drawn.count("&lt;script&gt;") >= 2
 
 
 def test_columns_of_a_histogram_keep_their_proportions() -> None:
     heights = [
-        float(height) for height in re.findall(r'height="([\d.]+)"><title>', str(histogram([100, 50, 0, 25], None, ["a", "b", "c", "d"])))
+        float(height)
+        for height in re.findall(
+            r'height="([\d.]+)"><title>',
+            str(histogram([100, 50, 0, 25], None, ["a", "b", "c", "d"])),
+        )
     ]
     assert heights == [98, 49, 24.5]

@@ -41,17 +41,29 @@ def test_a_changed_callee_in_another_file_is_noticed(monkeypatch: pytest.MonkeyP
     original = rule_versions._tree
     rule_versions.code_hash.cache_clear()
     rule_versions._normalised.cache_clear()
-    monkeypatch.setattr(rule_versions, "_tree", lambda name: original("dedup.lsh") if name == "dedup.words" else original(name))
+    monkeypatch.setattr(
+        rule_versions,
+        "_tree",
+        lambda name: original("dedup.lsh") if name == "dedup.words" else original(name),
+    )
     problems = rule_versions.stale(rule_versions.current(), before)
     monkeypatch.undo()
     rule_versions.code_hash.cache_clear()
     rule_versions._normalised.cache_clear()
-    assert {problem.split(":")[0] for problem in problems} >= {"minhash_dedup.BandKeysMeasure", "decontaminate.OverlapMeasure"}
+    assert {problem.split(":")[0] for problem in problems} >= {
+        "minhash_dedup.BandKeysMeasure",
+        "decontaminate.OverlapMeasure",
+    }
 
 
-def test_comments_and_docstrings_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comments_and_docstrings_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hashes = []
-    for text in ('"""A."""\ndef f(x):\n    """B."""\n    return x\n', "# c\ndef f(x):\n    '''Other.'''\n\n    return x  # d\n"):
+    for text in (
+        '"""A."""\ndef f(x):\n    """B."""\n    return x\n',
+        "# c\ndef f(x):\n    '''Other.'''\n\n    return x  # d\n",
+    ):
         (tmp_path / "dedup").mkdir(exist_ok=True)
         (tmp_path / "dedup" / "m.py").write_text(text)
         monkeypatch.setattr(rule_versions, "HOUSE", tmp_path)
@@ -65,6 +77,10 @@ def test_comments_and_docstrings_do_not_count(tmp_path: Path, monkeypatch: pytes
 
 def test_a_raised_version_asks_only_to_be_recorded() -> None:
     now = {"rule": {"version": 2, "code": "b"}}
-    assert rule_versions.stale(now, {"rule": {"version": 1, "code": "a"}}) == ["rule: version 2 is not recorded; run make versions"]
+    assert rule_versions.stale(now, {"rule": {"version": 1, "code": "a"}}) == [
+        "rule: version 2 is not recorded; run make versions"
+    ]
     assert rule_versions.stale(now, {}) == ["rule: not recorded; run make versions"]
-    assert rule_versions.stale({}, now) == ["rule: recorded, but no longer a rule; run make versions"]
+    assert rule_versions.stale({}, now) == [
+        "rule: recorded, but no longer a rule; run make versions"
+    ]

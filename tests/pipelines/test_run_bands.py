@@ -54,7 +54,9 @@ def kept(outcome: RunOutcome, source: str) -> set[str]:
 
 def signal(outcome: RunOutcome, source: str, measure: str, column: str) -> dict[str, Any]:
     chunks = [chunk for chunk in outcome.record["chunks"] if chunk["source"] == source]
-    frame = pl.concat(pl.read_parquet(outcome.store.full(chunk["signals"][measure]["name"])) for chunk in chunks)
+    frame = pl.concat(
+        pl.read_parquet(outcome.store.full(chunk["signals"][measure]["name"])) for chunk in chunks
+    )
     return dict(zip(frame["id"].bin.encode("hex"), frame[column], strict=True))
 
 
@@ -71,27 +73,46 @@ def cut(starter: Path, tmp_path: Path) -> RunOutcome:
     return run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT]), str(tmp_path / "runs"))
 
 
-def test_every_kept_document_is_in_exactly_one_band_and_held_out_of_it_or_not(cut: RunOutcome) -> None:
+def test_every_kept_document_is_in_exactly_one_band_and_held_out_of_it_or_not(
+    cut: RunOutcome,
+) -> None:
     characters = signal(cut, "web", "size", "characters")
-    expected = {"long": lambda size: size >= 3000, "mid": lambda size: 1000 <= size < 3000, "short": lambda size: size < 1000}
-    found = {band: ids_in(cut, f"web/{band}") + ids_in(cut, f"web/{band}-validation") for band in expected}
+    expected = {
+        "long": lambda size: size >= 3000,
+        "mid": lambda size: 1000 <= size < 3000,
+        "short": lambda size: size < 1000,
+    }
+    found = {
+        band: ids_in(cut, f"web/{band}") + ids_in(cut, f"web/{band}-validation")
+        for band in expected
+    }
     assert Counter(one for ids in found.values() for one in ids) == Counter(kept(cut, "web"))
     assert all(expected[band](characters[one]) for band, ids in found.items() for one in ids)
     assert all(found.values())
     assert "web" not in cut.record["shards"]
-    assert set(ids_in(cut, "instructions") + ids_in(cut, "instructions-validation")) == kept(cut, "instructions")
+    assert set(ids_in(cut, "instructions") + ids_in(cut, "instructions-validation")) == kept(
+        cut, "instructions"
+    )
 
 
-def test_a_document_is_held_out_whether_its_source_is_cut_or_not(cut: RunOutcome, starter: Path) -> None:
-    held = {one for band in ("long", "mid", "short") for one in ids_in(cut, f"web/{band}-validation")}
+def test_a_document_is_held_out_whether_its_source_is_cut_or_not(
+    cut: RunOutcome, starter: Path
+) -> None:
+    held = {
+        one for band in ("long", "mid", "short") for one in ids_in(cut, f"web/{band}-validation")
+    }
     whole = run_recipe(load_recipe(starter, ["shards.hold_out=0.2"]), str(starter.parent / "runs"))
     assert held == set(ids_in(whole, "web-validation"))
 
 
 def test_bands_are_sources_in_the_record_in_ledgers_and_for_verification(cut: RunOutcome) -> None:
     tokenizer = Tokenizer.load(cut.store.read(cut.record["tokenizer"]["file"]["name"]))
-    shards = {name: entry for name, entry in cut.record["shards"].items() if entry["source"] == "web"}
-    assert sum(entry["tokens"] for entry in shards.values()) == cut.record["encoded"]["web"]["tokens"]
+    shards = {
+        name: entry for name, entry in cut.record["shards"].items() if entry["source"] == "web"
+    }
+    assert (
+        sum(entry["tokens"] for entry in shards.values()) == cut.record["encoded"]["web"]["tokens"]
+    )
     assert {entry["band"] for entry in shards.values()} == {"long", "mid", "short"}
     for name, entry in shards.items():
         assert entry["folder"].rsplit("/", 1)[0] == f"shards/{name}"
@@ -101,29 +122,50 @@ def test_bands_are_sources_in_the_record_in_ledgers_and_for_verification(cut: Ru
     assert ledger.total().kept.documents == len(kept(cut, "web"))
 
 
-def test_a_band_by_copies_holds_what_deduplication_kept_in_place_of_others(starter: Path, tmp_path: Path) -> None:
+def test_a_band_by_copies_holds_what_deduplication_kept_in_place_of_others(
+    starter: Path, tmp_path: Path
+) -> None:
     outcome = run_recipe(load_recipe(starter, [COPIES]), str(tmp_path / "runs"))
     stands_for = Counter(kept(outcome, "web"))
     for step in ("exact_dedup", "minhash_dedup"):
-        evidence = pl.read_parquet(outcome.store.full(outcome.record["evidence"][step]["file"]["name"]))
+        evidence = pl.read_parquet(
+            outcome.store.full(outcome.record["evidence"][step]["file"]["name"])
+        )
         stands_for.update(evidence["kept_id"].bin.encode("hex"))
-    assert set(ids_in(outcome, "web/copied")) == {one for one in kept(outcome, "web") if stands_for[one] > 1}
-    assert set(ids_in(outcome, "web/single")) == {one for one in kept(outcome, "web") if stands_for[one] == 1}
+    assert set(ids_in(outcome, "web/copied")) == {
+        one for one in kept(outcome, "web") if stands_for[one] > 1
+    }
+    assert set(ids_in(outcome, "web/single")) == {
+        one for one in kept(outcome, "web") if stands_for[one] == 1
+    }
     assert ids_in(outcome, "web/copied")
 
 
 def test_copies_of_copies_count(starter: Path, tmp_path: Path) -> None:
     """Two equal documents, the kept one of which goes as a near-copy of a longer one: that stands for three."""
-    text = " ".join(f"word{number} of a text that two pages share and a third repeats with one line more" for number in range(40))
-    rows = [("one", text), ("two", text), ("three", text + " This is the line."), ("alone", "Nothing else is like this page at all. " * 20)]
+    text = " ".join(
+        f"word{number} of a text that two pages share and a third repeats with one line more"
+        for number in range(40)
+    )
+    rows = [
+        ("one", text),
+        ("two", text),
+        ("three", text + " This is the line."),
+        ("alone", "Nothing else is like this page at all. " * 20),
+    ]
     lines_of_json = "".join(f'{{"id": "{name}", "text": "{content}"}}\n' for name, content in rows)
-    (starter.parent / "data" / "web.jsonl").write_text((starter.parent / "data" / "web.jsonl").read_text() + lines_of_json)
+    (starter.parent / "data" / "web.jsonl").write_text(
+        (starter.parent / "data" / "web.jsonl").read_text() + lines_of_json
+    )
     split = "shards.split={web: {by: cluster_size, bands: {three: '>= 3', rest: rest}}}"
     stages = "corpus.stages=[exact_dedup, minhash_dedup: {verify: 0.7}]"
     outcome = run_recipe(load_recipe(starter, [stages, split]), str(tmp_path / "runs"))
     facts = explain_document(outcome.store, outcome.record, "web:three")
     assert facts["shards"]["source"] == "web/three"
-    assert explain_document(outcome.store, outcome.record, "web:alone")["shards"]["source"] == "web/rest"
+    assert (
+        explain_document(outcome.store, outcome.record, "web:alone")["shards"]["source"]
+        == "web/rest"
+    )
     assert explain_document(outcome.store, outcome.record, "web:one")["shards"] is None
 
 
@@ -149,27 +191,50 @@ def test_two_workers_write_the_same_bytes_as_one(starter: Path, tmp_path: Path) 
 
 
 def test_bands_do_not_depend_on_chunks(cut: RunOutcome, starter: Path, tmp_path: Path) -> None:
-    again = run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT, "corpus.chunk_mib=0.05"]), str(tmp_path / "others"))
+    again = run_recipe(
+        load_recipe(starter, ["shards.hold_out=0.2", CUT, "corpus.chunk_mib=0.05"]),
+        str(tmp_path / "others"),
+    )
     assert folders(again) == folders(cut)
 
 
-def test_a_threshold_makes_only_the_bands_anew_whose_documents_change(cut: RunOutcome, starter: Path, tmp_path: Path) -> None:
+def test_a_threshold_makes_only_the_bands_anew_whose_documents_change(
+    cut: RunOutcome, starter: Path, tmp_path: Path
+) -> None:
     runs = str(tmp_path / "runs")
-    moved = run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT.replace("1000", "850")]), runs)
+    moved = run_recipe(
+        load_recipe(starter, ["shards.hold_out=0.2", CUT.replace("1000", "850")]), runs
+    )
     assert made(moved) == {"split", "shards"}
     before, after = folders(cut), folders(moved)
-    assert {name.removesuffix("-validation") for name in before if before[name] != after[name]} == {"web/mid", "web/short"}
-    same = run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT.replace(">= 3000", "> 2999")]), runs)
+    assert {name.removesuffix("-validation") for name in before if before[name] != after[name]} == {
+        "web/mid",
+        "web/short",
+    }
+    same = run_recipe(
+        load_recipe(starter, ["shards.hold_out=0.2", CUT.replace(">= 3000", "> 2999")]), runs
+    )
     assert made(same) == {"split"}
     assert run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT]), runs).computed == 0
 
 
-def test_garbage_collection_keeps_bands_in_use_and_removes_the_others(cut: RunOutcome, starter: Path, tmp_path: Path) -> None:
-    moved = run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT.replace("1000", "850")]), str(tmp_path / "runs"))
+def test_garbage_collection_keeps_bands_in_use_and_removes_the_others(
+    cut: RunOutcome, starter: Path, tmp_path: Path
+) -> None:
+    moved = run_recipe(
+        load_recipe(starter, ["shards.hold_out=0.2", CUT.replace("1000", "850")]),
+        str(tmp_path / "runs"),
+    )
     rows = {row.step: row for row in usage(moved.store, moved.record)}
     assert (rows["shards/web/mid"].units, rows["shards/web/mid"].used_units) == (2, 1)
     assert collect(moved.store)[0] > 0
-    assert run_recipe(load_recipe(starter, ["shards.hold_out=0.2", CUT.replace("1000", "850")]), str(tmp_path / "runs")).computed == 0
+    assert (
+        run_recipe(
+            load_recipe(starter, ["shards.hold_out=0.2", CUT.replace("1000", "850")]),
+            str(tmp_path / "runs"),
+        ).computed
+        == 0
+    )
 
 
 def test_shares_cut_the_kept_documents_exactly(starter: Path, tmp_path: Path) -> None:
@@ -183,40 +248,102 @@ def test_shares_cut_the_kept_documents_exactly(starter: Path, tmp_path: Path) ->
     assert set(ids_in(outcome, "web/low")) == set(order[middle:])
 
 
-def test_a_band_without_documents_is_noted_with_the_numbers_there_are(starter: Path, tmp_path: Path) -> None:
+def test_a_band_without_documents_is_noted_with_the_numbers_there_are(
+    starter: Path, tmp_path: Path
+) -> None:
     notes = Notes()
-    outcome = run_recipe(load_recipe(starter, [CUT.replace("3000", "300000")]), str(tmp_path / "runs"), progress=notes)
+    outcome = run_recipe(
+        load_recipe(starter, [CUT.replace("3000", "300000")]),
+        str(tmp_path / "runs"),
+        progress=notes,
+    )
     assert outcome.record["shards"]["web/long"]["documents"] == 0
     [note] = [note for note in notes.notes if "web/long" in note]
-    assert note.startswith("web/long (>= 300000) has no documents, so it has no shards: characters: it goes from ")
+    assert note.startswith(
+        "web/long (>= 300000) has no documents, so it has no shards: characters: it goes from "
+    )
 
 
 def test_documents_without_a_number_need_a_band(starter: Path, tmp_path: Path) -> None:
     """Documents without a word have no mean word length."""
     web = starter.parent / "data" / "web.jsonl"
-    web.write_text(web.read_text() + '{"id": "none", "text": "??? !!!"}\n{"id": "nothing", "text": "..."}\n')
+    web.write_text(
+        web.read_text() + '{"id": "none", "text": "??? !!!"}\n{"id": "nothing", "text": "..."}\n'
+    )
     thresholds = ", ".join(f"{rule.option}: null" for rule in RULE_SETS["gopher_quality"])
     stages = f"corpus.stages=[heuristics: {{rules: [gopher_quality], sources: [web], thresholds: {{{thresholds}}}}}]"
-    split = "shards.split={{web: {{by: mean_word_length, bands: {{long: '>= 5', short: '< 5'{}}}}}}}"
-    with pytest.raises(UserError, match=r"2 of 100 documents have no mean_word_length, and no band takes them(.|\n)*rest") as raised:
+    split = (
+        "shards.split={{web: {{by: mean_word_length, bands: {{long: '>= 5', short: '< 5'{}}}}}}}"
+    )
+    with pytest.raises(
+        UserError,
+        match=r"2 of 100 documents have no mean_word_length, and no band takes them(.|\n)*rest",
+    ) as raised:
         run_recipe(load_recipe(starter, [stages, split.format("")]), str(tmp_path / "runs"))
     assert raised.value.field == "shards.split.web.bands"
-    outcome = run_recipe(load_recipe(starter, [stages, split.format(", unknown: rest")]), str(tmp_path / "runs"))
+    outcome = run_recipe(
+        load_recipe(starter, [stages, split.format(", unknown: rest")]), str(tmp_path / "runs")
+    )
     assert outcome.record["shards"]["web/unknown"]["documents"] == 2
 
 
 @pytest.mark.parametrize(
     ("split", "message", "field", "nearest"),
     [
-        ("{web: {by: charakters, bands: {a: '>= 1', b: rest}}}", "no column of this name", "shards.split.web.by", "characters"),
-        ("{web: {by: heuristics-gopher.wordz, bands: {a: '>= 1', b: rest}}}", "no column", "shards.split.web.by", "heuristics-gopher.words"),
-        ("{web: {by: language, bands: {a: '>= 1', b: rest}}}", "this column is", "shards.split.web.by", None),
-        ("{instructions: {by: words, bands: {a: '>= 1', b: rest}}}", "no column of this name", "shards.split.instructions.by", None),
-        ("{wep: {by: characters, bands: {a: '>= 1', b: rest}}}", "no such source", "shards.split.wep", "web"),
-        ("{web: {by: characters, bands: {a: '>= 1'}}}", "at least 2", "shards.split.web.bands", None),
-        ("{web: {by: characters, bands: {a: '>= 1', b/c: rest}}}", "pattern", "shards.split.web.bands", None),
-        ("{web: {by: characters, bands: {a: '>= 1', b: '>= 2', c: rest}}}", "the bands before take every", "shards.split.web.bands.b", None),
-        ("{web: {by: characters, bands: {a: '>= 1', b: '>= 0'}}}", "some numbers belong to no band", "shards.split.web.bands", None),
+        (
+            "{web: {by: charakters, bands: {a: '>= 1', b: rest}}}",
+            "no column of this name",
+            "shards.split.web.by",
+            "characters",
+        ),
+        (
+            "{web: {by: heuristics-gopher.wordz, bands: {a: '>= 1', b: rest}}}",
+            "no column",
+            "shards.split.web.by",
+            "heuristics-gopher.words",
+        ),
+        (
+            "{web: {by: language, bands: {a: '>= 1', b: rest}}}",
+            "this column is",
+            "shards.split.web.by",
+            None,
+        ),
+        (
+            "{instructions: {by: words, bands: {a: '>= 1', b: rest}}}",
+            "no column of this name",
+            "shards.split.instructions.by",
+            None,
+        ),
+        (
+            "{wep: {by: characters, bands: {a: '>= 1', b: rest}}}",
+            "no such source",
+            "shards.split.wep",
+            "web",
+        ),
+        (
+            "{web: {by: characters, bands: {a: '>= 1'}}}",
+            "at least 2",
+            "shards.split.web.bands",
+            None,
+        ),
+        (
+            "{web: {by: characters, bands: {a: '>= 1', b/c: rest}}}",
+            "pattern",
+            "shards.split.web.bands",
+            None,
+        ),
+        (
+            "{web: {by: characters, bands: {a: '>= 1', b: '>= 2', c: rest}}}",
+            "the bands before take every",
+            "shards.split.web.bands.b",
+            None,
+        ),
+        (
+            "{web: {by: characters, bands: {a: '>= 1', b: '>= 0'}}}",
+            "some numbers belong to no band",
+            "shards.split.web.bands",
+            None,
+        ),
         ("{web: {bands: {a: '>= 1', b: rest}}}", "a field is missing", "shards.split.web.by", None),
     ],
 )
@@ -234,7 +361,9 @@ def test_a_mistake_is_named_with_its_place_before_anything_is_read(
 
 def test_copies_need_a_stage_that_compares(starter: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no stage compares the documents"):
-        run_recipe(load_recipe(starter, ["corpus.stages=[newlines]", COPIES]), str(tmp_path / "runs"))
+        run_recipe(
+            load_recipe(starter, ["corpus.stages=[newlines]", COPIES]), str(tmp_path / "runs")
+        )
 
 
 MIXTURE = [
@@ -245,7 +374,9 @@ MIXTURE = [
 ]
 
 
-def test_a_mixture_weighs_bands_like_sources_and_measures_each_on_its_own_held_out_documents(starter: Path, tmp_path: Path) -> None:
+def test_a_mixture_weighs_bands_like_sources_and_measures_each_on_its_own_held_out_documents(
+    starter: Path, tmp_path: Path
+) -> None:
     phases = "mixture={phases: [{name: stable, tokens: 1024, weights: {web/long: 0.5, web/short: 0.25, instructions: 0.25}}]}"
     loaded = load_recipe(starter, [*MIXTURE, phases])
     outcome = run_recipe(loaded, str(tmp_path / "runs"), until="shards")
@@ -255,9 +386,15 @@ def test_a_mixture_weighs_bands_like_sources_and_measures_each_on_its_own_held_o
     assert "web/short-validation" in materials.held_out(plan.names, plan.sequence_length)
 
 
-@pytest.mark.parametrize(("name", "message"), [("web/lang", "no such band"), ("instructions/long", "not cut into bands")])
-def test_a_weight_on_what_is_no_source_of_tokens_is_refused_with_the_bands(starter: Path, name: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"), [("web/lang", "no such band"), ("instructions/long", "not cut into bands")]
+)
+def test_a_weight_on_what_is_no_source_of_tokens_is_refused_with_the_bands(
+    starter: Path, name: str, message: str
+) -> None:
     phases = f"mixture={{phases: [{{name: stable, tokens: 1024, weights: {{{name}: 1}}}}]}}"
     with pytest.raises(UserError, match=message) as raised:
         load_recipe(starter, [*MIXTURE, phases])
-    assert raised.value.allowed == (["web/long", "web/mid", "web/short"] if name == "web/lang" else ["instructions"])
+    assert raised.value.allowed == (
+        ["web/long", "web/mid", "web/short"] if name == "web/lang" else ["instructions"]
+    )

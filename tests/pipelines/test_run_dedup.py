@@ -25,10 +25,14 @@ def shingles(text: str, ngrams: int = 5) -> set[tuple[object, ...]]:
     return {tuple(words[start : start + ngrams]) for start in range(len(words) - ngrams + 1)}
 
 
-def test_every_removed_document_is_as_similar_to_a_kept_one_as_its_evidence_says(tiny: tuple[Path, RunOutcome]) -> None:
+def test_every_removed_document_is_as_similar_to_a_kept_one_as_its_evidence_says(
+    tiny: tuple[Path, RunOutcome],
+) -> None:
     _, outcome = tiny
     texts = texts_of(outcome)
-    evidence = pq.read_table(outcome.store.full(outcome.record["evidence"]["minhash_dedup"]["file"]["name"])).to_pylist()
+    evidence = pq.read_table(
+        outcome.store.full(outcome.record["evidence"]["minhash_dedup"]["file"]["name"])
+    ).to_pylist()
     assert len(evidence) > 20
     removed = {row["id"] for row in evidence}
     for row in evidence:
@@ -41,14 +45,21 @@ def test_every_removed_document_is_as_similar_to_a_kept_one_as_its_evidence_says
         assert row["cluster_size"] >= 2
 
 
-def test_exact_duplicates_are_equal_texts_and_one_of_each_stays(tiny: tuple[Path, RunOutcome]) -> None:
+def test_exact_duplicates_are_equal_texts_and_one_of_each_stays(
+    tiny: tuple[Path, RunOutcome],
+) -> None:
     _, outcome = tiny
     texts = texts_of(outcome)
-    evidence = pq.read_table(outcome.store.full(outcome.record["evidence"]["exact_dedup"]["file"]["name"])).to_pylist()
+    evidence = pq.read_table(
+        outcome.store.full(outcome.record["evidence"]["exact_dedup"]["file"]["name"])
+    ).to_pylist()
     assert len(evidence) > 20
     assert all(texts[row["id"]] == texts[row["kept_id"]] for row in evidence)
     kept = set()
     for ref in outcome.record["selection"].values():
         table = pq.read_table(outcome.store.full(ref["name"]))
         kept |= {texts[identity] for identity in table.filter(table["kept"])["id"].to_pylist()}
-    assert len(kept) == sum(pq.read_table(outcome.store.full(ref["name"]), columns=["kept"])["kept"].to_numpy().sum() for ref in outcome.record["selection"].values())
+    assert len(kept) == sum(
+        pq.read_table(outcome.store.full(ref["name"]), columns=["kept"])["kept"].to_numpy().sum()
+        for ref in outcome.record["selection"].values()
+    )

@@ -29,7 +29,10 @@ def words(theme: int, count: int) -> list[str]:
 
 def similarity(one: str, other: str) -> float:
     """Exact Jaccard similarity of the sets of five-word shingles."""
-    left, right = (set(zip(*[text.split()[start:] for start in range(5)], strict=False)) for text in (one, other))
+    left, right = (
+        set(zip(*[text.split()[start:] for start in range(5)], strict=False))
+        for text in (one, other)
+    )
     return len(left & right) / len(left | right)
 
 
@@ -54,22 +57,35 @@ class Judged:
 
 def deduplicated(folder: Path, texts: list[str], **settings: object) -> Judged:
     """A run of minhash_dedup alone, with its defaults but for the settings given, over these texts."""
-    (folder / "texts.jsonl").write_bytes(b"\n".join(orjson.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)))
+    (folder / "texts.jsonl").write_bytes(
+        b"\n".join(
+            orjson.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)
+        )
+    )
     recipe = {
         "name": "safety",
-        "corpus": {"sources": [{"name": "web", "paths": ["texts.jsonl"], "id_field": "id"}], "stages": [{"minhash_dedup": settings}]},
+        "corpus": {
+            "sources": [{"name": "web", "paths": ["texts.jsonl"], "id_field": "id"}],
+            "stages": [{"minhash_dedup": settings}],
+        },
     }
     (folder / "recipe.yaml").write_bytes(orjson.dumps(recipe))
     notes = Notes()
     outcome = run_recipe(load_recipe(folder / "recipe.yaml"), str(folder / "runs"), progress=notes)
     store, record = outcome.store, outcome.record
-    documents = [pq.read_table(store.full(chunk["documents"]["name"]), columns=["id", "text"]).to_pylist() for chunk in record["chunks"]]
+    documents = [
+        pq.read_table(store.full(chunk["documents"]["name"]), columns=["id", "text"]).to_pylist()
+        for chunk in record["chunks"]
+    ]
     text_of = {row["id"]: row["text"] for chunk in documents for row in chunk}
     selection = pq.read_table(store.full(record["selection"]["web"]["name"]))
     kept = {text_of[identity] for identity in selection.filter(selection["kept"])["id"].to_pylist()}
     facts = dict(record["evidence"]["minhash_dedup"])
     evidence = pq.read_table(store.full(facts.pop("file")["name"])).to_pylist()
-    removed = {text_of[row["id"]]: (text_of[row["kept_id"]], row["similarity"], row["cluster_size"]) for row in evidence}
+    removed = {
+        text_of[row["id"]]: (text_of[row["kept_id"]], row["similarity"], row["cluster_size"])
+        for row in evidence
+    }
     ledger = next(ledger for ledger in outcome.ledgers if ledger.step == "minhash_dedup")
     assert kept | set(removed) == set(texts)
     assert not kept & set(removed)
@@ -117,7 +133,13 @@ def test_of_a_long_chain_at_least_every_third_link_stays(tmp_path: Path) -> None
     assert judged.removed
     # A kept link stands for its two neighbours at most, since all others are below the threshold.
     places = [place for place, text in enumerate(links) if text in judged.kept]
-    assert max(after - before for before, after in zip([-1, *places], [*places, len(links)], strict=True)) <= 3
+    assert (
+        max(
+            after - before
+            for before, after in zip([-1, *places], [*places, len(links)], strict=True)
+        )
+        <= 3
+    )
 
 
 # -- templates ----------------------------------------------------------------------------------
@@ -134,7 +156,9 @@ def test_pages_of_one_template_with_contents_of_their_own_all_stay(tmp_path: Pat
     assert judged.ledger.facts["largest_cluster"] == judged.facts["largest_cluster"]
 
 
-def test_templates_are_compared_within_the_bound_and_what_it_leaves_out_is_said(tmp_path: Path) -> None:
+def test_templates_are_compared_within_the_bound_and_what_it_leaves_out_is_said(
+    tmp_path: Path,
+) -> None:
     frame = words(0, 104)
     pages = [" ".join([*frame, *words(theme, 25)]) for theme in range(1, 10_001)]
     # most of fifty million pairs are candidates
@@ -150,7 +174,9 @@ def test_templates_are_compared_within_the_bound_and_what_it_leaves_out_is_said(
     assert facts["comparisons_skipped"] > 1_000_000
     assert 5_000 < facts["documents_bounded"] < len(pages + copies)
     assert judged.ledger.to_json()["facts"] == facts
-    said = f"{facts['comparisons_skipped']:,} comparisons of {facts['documents_bounded']:,} documents"
+    said = (
+        f"{facts['comparisons_skipped']:,} comparisons of {facts['documents_bounded']:,} documents"
+    )
     assert [note for note in judged.notes if "max_comparisons" in note and said in note]
 
 

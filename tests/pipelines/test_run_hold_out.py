@@ -27,7 +27,9 @@ def starter(tmp_path: Path) -> Path:
     return tmp_path / "starter" / "recipe.yaml"
 
 
-def test_a_source_that_is_held_out_is_measured_and_never_shown(starter: Path, tmp_path: Path) -> None:
+def test_a_source_that_is_held_out_is_measured_and_never_shown(
+    starter: Path, tmp_path: Path
+) -> None:
     outcome = run_recipe(load_recipe(starter, MIXTURE), str(tmp_path / "runs"))
     folder = tmp_path / "runs" / "starter" / outcome.record["training"]["folder"] / "metrics"
     shown = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]

@@ -34,14 +34,33 @@ del sys.argv[1:3]
 class Victim:
     """A run of recipes/tiny.yaml in a process group of its own, on two Dask workers or in one process."""
 
-    def __init__(self, root: Path, runs: Path, workers: int, watched: tuple[int, Path] | None = None) -> None:
+    def __init__(
+        self, root: Path, runs: Path, workers: int, watched: tuple[int, Path] | None = None
+    ) -> None:
         """``watched``: a file operation of checkpoint writing to die at (0: none), and a file that gets the number of those there were."""
         before = [] if watched is None else [str(part) for part in watched]
         code = COMMAND if watched is None else WATCHED + COMMAND
-        command = [sys.executable, "-c", code, *before, "run", "recipes/tiny.yaml", "--runs", str(runs), "--workers", str(workers)]
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            *before,
+            "run",
+            "recipes/tiny.yaml",
+            "--runs",
+            str(runs),
+            "--workers",
+            str(workers),
+        ]
         environment = {**os.environ, "PYTHONPATH": str(root)}
         self.process = subprocess.Popen(
-            command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, text=True, env=environment
+            command,
+            cwd=root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+            env=environment,
         )
 
     def worker(self) -> int | None:
@@ -69,7 +88,9 @@ class Victim:
         self.process.communicate()
 
 
-def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(root: Path, tiny: tuple[Path, RunOutcome], tmp_path: Path) -> None:
+def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(
+    root: Path, tiny: tuple[Path, RunOutcome], tmp_path: Path
+) -> None:
     """Documents, selection, evidence and shards, and the weights, moments and metrics of the training that follows.
 
     Every third kill is sure to fall into the writing of a checkpoint, at a file operation drawn from all there are.
@@ -88,7 +109,9 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(root: Pat
             kills += 1
             # begun anew, so that every operation is still to come
             shutil.rmtree(tmp_path / "tiny" / "training", ignore_errors=True)
-            Victim(root, tmp_path, 1, (dice.randint(1, operations), tmp_path / "unwritten")).killed_itself()
+            Victim(
+                root, tmp_path, 1, (dice.randint(1, operations), tmp_path / "unwritten")
+            ).killed_itself()
             assert not (tmp_path / "unwritten").exists()
             assert list((tmp_path / "tiny" / "training").rglob(".writing-*"))
             Victim(root, tmp_path, 1).finish()
@@ -117,4 +140,6 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(root: Pat
     Victim(root, tmp_path, 1).finish()
     assert tree(tmp_path / "tiny") == reference
     assert trained(tmp_path / "tiny") == weights
-    assert not list((tmp_path / "tiny").rglob(".writing-*")), "half-written files of killed runs are swept up"
+    assert not list((tmp_path / "tiny").rglob(".writing-*")), (
+        "half-written files of killed runs are swept up"
+    )

@@ -44,13 +44,23 @@ class Notes:
 def refused(recipe: Path, *overrides: str, runs: str | None = None, **options: Any) -> UserError:
     """The error a run ends with before it writes anything."""
     with pytest.raises(UserError) as caught:
-        run_recipe(load_recipe(recipe, overrides), runs if runs is not None else str(recipe.parent / "runs"), **options)
+        run_recipe(
+            load_recipe(recipe, overrides),
+            runs if runs is not None else str(recipe.parent / "runs"),
+            **options,
+        )
     assert not (recipe.parent / "runs").exists()
     return caught.value
 
 
 @pytest.mark.parametrize(
-    "override", ["corpus.root=[", "corpus.root=!!python/object/apply:os.system [echo]", "corpus.root=\0", "corpus.root=a: b: c"]
+    "override",
+    [
+        "corpus.root=[",
+        "corpus.root=!!python/object/apply:os.system [echo]",
+        "corpus.root=\0",
+        "corpus.root=a: b: c",
+    ],
 )
 def test_an_override_that_is_no_yaml_is_named(starter: Path, override: str) -> None:
     error = refused(starter, override)
@@ -68,7 +78,9 @@ def test_an_override_that_is_no_yaml_is_named(starter: Path, override: str) -> N
         (b"name: x\nname: y\n", 2),
     ],
 )
-def test_tags_control_characters_and_depth_are_not_recipes(starter: Path, content: bytes, line: int | None) -> None:
+def test_tags_control_characters_and_depth_are_not_recipes(
+    starter: Path, content: bytes, line: int | None
+) -> None:
     starter.write_bytes(content)
     error = refused(starter)
     assert error.message.startswith("not valid YAML")
@@ -81,7 +93,9 @@ def test_an_alias_inside_its_own_anchor_is_refused(starter: Path) -> None:
     assert "nested too deeply" in refused(starter).message
 
 
-def test_a_folder_and_an_unreadable_file_are_not_recipes(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_and_an_unreadable_file_are_not_recipes(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = refused_at(starter.parent)
     assert "this is a folder" in error.message
     assert error.allowed == [str(starter)]
@@ -122,7 +136,9 @@ def refused_at(path: Path) -> UserError:
         f"corpus.stages.3={{exact_dedup: {{name: {'n' * 101}}}}}",
     ],
 )
-def test_a_value_out_of_bounds_is_refused_and_said_to_be_given_with_set(starter: Path, override: str) -> None:
+def test_a_value_out_of_bounds_is_refused_and_said_to_be_given_with_set(
+    starter: Path, override: str
+) -> None:
     error = refused(starter, override)
     assert error.file == str(starter)
     assert f"(given with --set {override})" in error.message
@@ -135,13 +151,27 @@ def test_only_errors_about_overridden_values_speak_of_set(starter: Path) -> None
     error = refused(starter, "corpus.chunk_mib=1")
     assert "--set" not in error.message
     assert error.line == starter.read_text().splitlines().index("  vocab_size: many") + 1
-    error = refused(starter, "tokenizer.vocab_size=1024", "corpus.stages.2.heuristics.thresholds={min_word: 3}")
+    error = refused(
+        starter, "tokenizer.vocab_size=1024", "corpus.stages.2.heuristics.thresholds={min_word: 3}"
+    )
     assert error.field == "heuristics.thresholds.min_word"
     assert "(given with --set corpus.stages.2" in error.message
 
 
 @pytest.mark.parametrize(
-    "name", ["size", "conversations", "read", "unique", "final", "encoded", "all", "tokenizer", "decontaminate-index", "heuristics-gopher"]
+    "name",
+    [
+        "size",
+        "conversations",
+        "read",
+        "unique",
+        "final",
+        "encoded",
+        "all",
+        "tokenizer",
+        "decontaminate-index",
+        "heuristics-gopher",
+    ],
 )
 def test_a_stage_named_like_another_step_is_refused_with_its_line(starter: Path, name: str) -> None:
     text = starter.read_text().replace("- exact_dedup", f"- exact_dedup: {{name: {name}}}")
@@ -171,8 +201,13 @@ def test_paths_that_no_system_has_are_refused(starter: Path, override: str, part
     assert "--set" in error.message
 
 
-def test_runs_must_name_a_place_that_can_be_written_to(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.run.plan_corpus", lambda *arguments: pytest.fail("planned before the folder was tried"))
+def test_runs_must_name_a_place_that_can_be_written_to(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipelines.run.plan_corpus",
+        lambda *arguments: pytest.fail("planned before the folder was tried"),
+    )
     assert "no folder" in refused(starter, runs="").message
     assert "cannot be opened" in refused(starter, runs="foo://x").message
     assert "cannot write here" in refused(starter, runs=str(starter / "runs")).message
@@ -193,11 +228,20 @@ def test_an_address_that_is_none_is_the_users_mistake(starter: Path, address: st
     assert error.found == address
 
 
-def test_workers_that_do_not_see_the_folder_are_named_before_any_work(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_do_not_see_the_folder_are_named_before_any_work(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
         address = cluster.scheduler_address
-        seen = run_recipe(load_recipe(starter, ONLY_WEB), str(starter.parent / "seen"), scheduler=address, until="read")
+        seen = run_recipe(
+            load_recipe(starter, ONLY_WEB),
+            str(starter.parent / "seen"),
+            scheduler=address,
+            until="read",
+        )
         assert seen.record["reached"] == "read"
         monkeypatch.setattr("pipelines.executors.dask._sees", lambda path: False)
         error = refused(starter, scheduler=address)
@@ -243,8 +287,13 @@ def test_init_into_a_file_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("english", "en"), ("en-US", "en"), ("Mandarin", None), ("EN", "en"), ("german", "de")])
-def test_a_language_the_model_does_not_know_is_refused_with_the_one_meant(starter: Path, wrong: str, meant: str | None) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("english", "en"), ("en-US", "en"), ("Mandarin", None), ("EN", "en"), ("german", "de")],
+)
+def test_a_language_the_model_does_not_know_is_refused_with_the_one_meant(
+    starter: Path, wrong: str, meant: str | None
+) -> None:
     starter.write_text(starter.read_text().replace("keep: [en]", f"keep: [{wrong}]"))
     error = refused(starter)
     assert error.field == "language.keep"
@@ -264,14 +313,18 @@ def test_the_known_languages_are_the_models() -> None:
 
 
 @pytest.mark.parametrize("format", ["html", "warc"])
-def test_fields_that_pages_do_not_have_are_refused_while_planning(starter: Path, format: str) -> None:
+def test_fields_that_pages_do_not_have_are_refused_while_planning(
+    starter: Path, format: str
+) -> None:
     (starter.parent / "data" / f"page.{format}").write_text("<p>text</p>")
     error = refused(starter, f"corpus.sources.0.paths=[data/page.{format}]")
     assert error.field == "id_field"
 
 
 def test_a_column_that_a_parquet_file_lacks_is_named_while_planning(starter: Path) -> None:
-    pq.write_table(pa.table({"id": ["a"], "content": ["x"]}), starter.parent / "data" / "web.parquet")
+    pq.write_table(
+        pa.table({"id": ["a"], "content": ["x"]}), starter.parent / "data" / "web.parquet"
+    )
     error = refused(starter, "corpus.sources.0.paths=[data/web.parquet]")
     assert error.field == "text"
     assert error.allowed == ["id", "content"]
@@ -288,14 +341,23 @@ def test_sources_without_a_single_record_are_named(starter: Path) -> None:
 def test_a_source_that_gives_nothing_is_noted_with_its_most_frequent_reason(starter: Path) -> None:
     (starter.parent / "data" / "bad.jsonl").write_text('no\n{"text": "x"}\nno\n')
     notes = Notes()
-    overrides = [f"corpus.sources=[{WEB}, {{name: bad, paths: [data/bad.jsonl], id_field: id}}]", *ONLY_WEB[1:]]
-    run_recipe(load_recipe(starter, overrides), str(starter.parent / "runs"), until="read", progress=notes)
+    overrides = [
+        f"corpus.sources=[{WEB}, {{name: bad, paths: [data/bad.jsonl], id_field: id}}]",
+        *ONLY_WEB[1:],
+    ]
+    run_recipe(
+        load_recipe(starter, overrides), str(starter.parent / "runs"), until="read", progress=notes
+    )
     assert notes.said == ["source 'bad' gives no document: invalid_json 2"]
 
 
 @pytest.mark.parametrize("records", [[], [" . "], ["too short", "also too short"]])
-def test_benchmarks_with_nothing_to_look_for_are_refused_with_the_stages_line(starter: Path, records: list[str]) -> None:
-    (starter.parent / "data" / "benchmark.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in records))
+def test_benchmarks_with_nothing_to_look_for_are_refused_with_the_stages_line(
+    starter: Path, records: list[str]
+) -> None:
+    (starter.parent / "data" / "benchmark.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in records)
+    )
     with pytest.raises(UserError, match="nothing to look for") as caught:
         run_recipe(load_recipe(starter), str(starter.parent / "runs"), until="corpus")
     assert caught.value.file == str(starter)
@@ -308,8 +370,15 @@ def test_benchmark_items_that_cannot_be_found_are_noted(starter: Path) -> None:
     items = len((starter.parent / "data" / "benchmark.jsonl").read_text().splitlines())
     notes = Notes()
     stages = "corpus.stages=[{decontaminate: {against: [data/benchmark.jsonl]}}]"
-    run_recipe(load_recipe(starter, [*ONLY_WEB[:2], stages]), str(starter.parent / "runs"), until="corpus", progress=notes)
-    assert notes.said == [f"decontaminate-index: 1 of {items} benchmark items are too short or too common to be found"]
+    run_recipe(
+        load_recipe(starter, [*ONLY_WEB[:2], stages]),
+        str(starter.parent / "runs"),
+        until="corpus",
+        progress=notes,
+    )
+    assert notes.said == [
+        f"decontaminate-index: 1 of {items} benchmark items are too short or too common to be found"
+    ]
 
 
 def test_a_worker_that_cannot_train_a_tokenizer_is_placed_in_the_recipe(starter: Path) -> None:
@@ -317,10 +386,15 @@ def test_a_worker_that_cannot_train_a_tokenizer_is_placed_in_the_recipe(starter:
     with pytest.raises(UserError) as caught:
         run_recipe(load_recipe(starter), str(starter.parent / "runs"), until="tokenizer")
     assert caught.value.file == str(starter)
-    assert starter.read_text().splitlines()[(caught.value.line or 0) - 1].strip() == "vocab_size: 500000"
+    assert (
+        starter.read_text().splitlines()[(caught.value.line or 0) - 1].strip()
+        == "vocab_size: 500000"
+    )
 
 
-def test_a_full_disk_is_not_the_recipes_fault(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_the_recipes_fault(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from artifacts.paths import DiskFullError, disk_full
 
     def full(*arguments: object) -> None:
@@ -340,8 +414,12 @@ def test_a_corpus_folder_with_wildcards_in_its_name_is_taken_literally(starter: 
         *ONLY_WEB[1:],
         f"corpus.root={json.dumps(strange.name)}",
     ]
-    outcome = run_recipe(load_recipe(starter, overrides), str(starter.parent / "runs"), until="read")
-    assert [span["path"] for chunk in outcome.record["chunks"] for span in chunk["spans"]] == ["web.jsonl"]
+    outcome = run_recipe(
+        load_recipe(starter, overrides), str(starter.parent / "runs"), until="read"
+    )
+    assert [span["path"] for chunk in outcome.record["chunks"] for span in chunk["spans"]] == [
+        "web.jsonl"
+    ]
 
 
 def test_the_corpus_may_lie_on_a_store(starter: Path) -> None:
@@ -352,11 +430,17 @@ def test_the_corpus_may_lie_on_a_store(starter: Path) -> None:
     for paths in ("[data/*.jsonl]", "[data/web.jsonl]"):
         source = f"corpus.sources=[{{name: web, paths: {paths}, id_field: id}}]"
         overrides = [source, *ONLY_WEB[1:], "corpus.root=memory://corpus[1]", f"name=n{len(paths)}"]
-        outcome = run_recipe(load_recipe(starter, overrides), str(starter.parent / "runs"), until="read")
-        assert [span["path"] for chunk in outcome.record["chunks"] for span in chunk["spans"]] == ["web.jsonl"]
+        outcome = run_recipe(
+            load_recipe(starter, overrides), str(starter.parent / "runs"), until="read"
+        )
+        assert [span["path"] for chunk in outcome.record["chunks"] for span in chunk["spans"]] == [
+            "web.jsonl"
+        ]
 
 
-def test_a_relative_folder_for_runs_is_the_same_for_workers_elsewhere(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_for_runs_is_the_same_for_workers_elsewhere(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(starter.parent)
     outcome = run_recipe(load_recipe("recipe.yaml", ONLY_WEB), "runs", until="read")
     assert outcome.store.root == str(starter.parent / "runs" / "starter")

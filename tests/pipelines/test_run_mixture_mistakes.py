@@ -73,11 +73,16 @@ def materials(tmp_path_factory: pytest.TempPathFactory) -> Materials:
     """Shards as a run leaves them: documents of 30 tokens and EOS."""
     root = tmp_path_factory.mktemp("shards")
     documents = {"web-en": 100, "web-zh/high": 10, "web-zh/low": 20, "code": 30, "sft": 12}
-    folders = {name: write_shards(root / name, name.replace("/", "-"), [[5] * 30] * count, None, 900, "a") for name, count in documents.items()}
+    folders = {
+        name: write_shards(root / name, name.replace("/", "-"), [[5] * 30] * count, None, 900, "a")
+        for name, count in documents.items()
+    }
     return Materials(folders, {}, cast(Tokenizer, SimpleNamespace(hash="a" * 32, bos_id=1)))
 
 
-def told(path: Path, old: str, new: str, materials: Materials | None = None) -> tuple[UserError, str]:
+def told(
+    path: Path, old: str, new: str, materials: Materials | None = None
+) -> tuple[UserError, str]:
     """The error after a replacement in the recipe, and the line of the file it names."""
     assert old in RECIPE
     path.write_text(RECIPE.replace(old, new))
@@ -114,7 +119,9 @@ def test_the_schema_wants_one_length_of_a_phase(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["quickstart", "tiny"])
-def test_recipes_with_explicit_tokens_and_weights_are_planned_as_they_are_written(root: Path, name: str) -> None:
+def test_recipes_with_explicit_tokens_and_weights_are_planned_as_they_are_written(
+    root: Path, name: str
+) -> None:
     path = root / "recipes" / f"{name}.yaml"
     loaded = load_recipe(path)
     assert loaded.recipe.mixture is not None
@@ -128,17 +135,44 @@ def test_recipes_with_explicit_tokens_and_weights_are_planned_as_they_are_writte
     ("old", "new", "line", "found"),
     [
         ("percent: 90", "percent: 95", "phases:", "percents that sum to 105"),
-        ("percent: 90", "tokens: 8000", "phases:", "percents that sum to 10 and phases of 8,000 tokens"),
-        ("percent: 90", "percent: 90\n      tokens: 9000", "- name: stable", "tokens: 9000, percent: 90"),
+        (
+            "percent: 90",
+            "tokens: 8000",
+            "phases:",
+            "percents that sum to 10 and phases of 8,000 tokens",
+        ),
+        (
+            "percent: 90",
+            "percent: 90\n      tokens: 9000",
+            "- name: stable",
+            "tokens: 9000, percent: 90",
+        ),
         ("weights: {code: 0.1}", "weights: {code: 1.0}", "weights: {code: 1.0}", "a sum of 1"),
         ("sft: 1.0", "sft: 0.0", "weights:", "a sum of 0"),
-        ("web-zh: {high: 3, low: 1}", "web-zh: {high: 0, low: 0}", "web-zh: {high: 0, low: 0}", "{'high': 0.0, 'low': 0.0}"),
-        ("weights: {code: 0.1}", "weights: {code: 0.1, sft: 0.1}", "weights: {code: 0.1, sft: 0.1}", "a weight of 0.1 in phase stable"),
-        ("hold_out: []", "hold_out: [code]", "weights: {code: 0.1}", "a weight of 0.1 in phase stable"),
+        (
+            "web-zh: {high: 3, low: 1}",
+            "web-zh: {high: 0, low: 0}",
+            "web-zh: {high: 0, low: 0}",
+            "{'high': 0.0, 'low': 0.0}",
+        ),
+        (
+            "weights: {code: 0.1}",
+            "weights: {code: 0.1, sft: 0.1}",
+            "weights: {code: 0.1, sft: 0.1}",
+            "a weight of 0.1 in phase stable",
+        ),
+        (
+            "hold_out: []",
+            "hold_out: [code]",
+            "weights: {code: 0.1}",
+            "a weight of 0.1 in phase stable",
+        ),
         ("temperature: 2.0", "temperature: warm", "temperature: warm", "warm"),
     ],
 )
-def test_what_the_recipe_alone_shows_to_be_wrong_is_placed(recipe: Path, old: str, new: str, line: str, found: str) -> None:
+def test_what_the_recipe_alone_shows_to_be_wrong_is_placed(
+    recipe: Path, old: str, new: str, line: str, found: str
+) -> None:
     error, text = told(recipe, old, new)
     assert text == line
     assert error.found is not None
@@ -161,7 +195,9 @@ def test_what_the_recipe_alone_shows_to_be_wrong_is_placed(recipe: Path, old: st
         ("          sft: 1.0", "          stf: 1.0", "stf: 1.0", "sft"),
     ],
 )
-def test_unknown_names_are_placed_with_the_nearest(recipe: Path, old: str, new: str, line: str, nearest: str) -> None:
+def test_unknown_names_are_placed_with_the_nearest(
+    recipe: Path, old: str, new: str, line: str, nearest: str
+) -> None:
     error, text = told(recipe, old, new)
     assert (text, error.nearest) == (line, nearest)
 
@@ -169,28 +205,56 @@ def test_unknown_names_are_placed_with_the_nearest(recipe: Path, old: str, new: 
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("web-zh: {high: 3, low: 1}", "web-zh: {hihg: 3, low: 1}", "web-zh: {hihg: 3, low: 1}", "no such band"),
-        ("web-zh: {high: 3, low: 1}", "web-en: {high: 3, low: 1}", "web-en: {high: 3, low: 1}", "not split into bands"),
-        ("max_repetitions: 40", "max_repetitions: 1", "max_repetitions: 1", "more often than its cap"),
+        (
+            "web-zh: {high: 3, low: 1}",
+            "web-zh: {hihg: 3, low: 1}",
+            "web-zh: {hihg: 3, low: 1}",
+            "no such band",
+        ),
+        (
+            "web-zh: {high: 3, low: 1}",
+            "web-en: {high: 3, low: 1}",
+            "web-en: {high: 3, low: 1}",
+            "not split into bands",
+        ),
+        (
+            "max_repetitions: 40",
+            "max_repetitions: 1",
+            "max_repetitions: 1",
+            "more often than its cap",
+        ),
         ("    code: 100", "    code: 3000", "code: 3000", "less of code than min_tokens"),
-        ("sequence_length: 16, batch_tokens: 64", "sequence_length: 512, batch_tokens: 512", "web-zh: {high: 3, low: 1}", "less than one window"),
+        (
+            "sequence_length: 16, batch_tokens: 64",
+            "sequence_length: 512, batch_tokens: 512",
+            "web-zh: {high: 3, low: 1}",
+            "less than one window",
+        ),
     ],
 )
-def test_what_the_shards_show_to_be_wrong_is_placed(recipe: Path, materials: Materials, old: str, new: str, line: str, message: str) -> None:
+def test_what_the_shards_show_to_be_wrong_is_placed(
+    recipe: Path, materials: Materials, old: str, new: str, line: str, message: str
+) -> None:
     error, text = told(recipe, old, new, materials)
     assert message in error.message
     assert text == line
-    assert any(character.isdigit() for character in f"{error.found} {error.allowed}") or error.allowed
+    assert (
+        any(character.isdigit() for character in f"{error.found} {error.allowed}") or error.allowed
+    )
 
 
-def test_an_error_in_a_branch_names_the_branch_and_its_line(recipe: Path, materials: Materials) -> None:
+def test_an_error_in_a_branch_names_the_branch_and_its_line(
+    recipe: Path, materials: Materials
+) -> None:
     error, text = told(recipe, "          sft: 1.0", "          sft: 0.5")
     assert (error.field, text) == ("branches.sft-only.phases.decay.weights", "weights:")
     error, text = told(recipe, "          sft: 1.0", "          sft/low: 1.0", materials)
     assert (error.field, text) == ("branches[0].phases[0].weights.sft/low", "sft/low: 1.0")
 
 
-def test_a_source_reserved_for_a_branch_is_shown_there_and_refused_in_the_others_before_anything_is_run(recipe: Path, materials: Materials) -> None:
+def test_a_source_reserved_for_a_branch_is_shown_there_and_refused_in_the_others_before_anything_is_run(
+    recipe: Path, materials: Materials
+) -> None:
     change = RECIPE.replace("sft: decay", "sft: sft-only").replace(", unlabelled: sft", "")
     recipe.write_text(change)
     loaded = load_recipe(recipe)
@@ -201,16 +265,30 @@ def test_a_source_reserved_for_a_branch_is_shown_there_and_refused_in_the_others
     with pytest.raises(UserError) as raised:
         load_recipe(recipe)
     assert raised.value.field == "branches.other.phases.decay.weights.sft"
-    assert recipe.read_text().splitlines()[(raised.value.line or 0) - 1].strip().startswith("phases: [{name: decay")
+    assert (
+        recipe.read_text()
+        .splitlines()[(raised.value.line or 0) - 1]
+        .strip()
+        .startswith("phases: [{name: decay")
+    )
 
 
 def test_a_branch_from_a_file_has_the_files_name_and_errors_their_line(tmp_path: Path) -> None:
     path = tmp_path / "with-sft.yaml"
     path.write_text("phases:\n  - name: decay\n    percent: 10\n    weights: {sft: 1.0}\n")
     assert load_branch(path).name == "with-sft"
-    mistakes: list[tuple[str, str, int, Any]] = [("sft: 1.0", "sft: 0.9", 4, "phases.decay.weights"), ("percent", "percents", 3, "phases[0].percents")]
+    mistakes: list[tuple[str, str, int, Any]] = [
+        ("sft: 1.0", "sft: 0.9", 4, "phases.decay.weights"),
+        ("percent", "percents", 3, "phases[0].percents"),
+    ]
     for old, new, line, field in mistakes:
-        path.write_text("phases:\n  - name: decay\n    percent: 10\n    weights: {sft: 1.0}\n".replace(old, new))
+        path.write_text(
+            "phases:\n  - name: decay\n    percent: 10\n    weights: {sft: 1.0}\n".replace(old, new)
+        )
         with pytest.raises(UserError) as raised:
             load_branch(path)
-        assert (raised.value.file, raised.value.line, raised.value.field) == (str(path), line, field)
+        assert (raised.value.file, raised.value.line, raised.value.field) == (
+            str(path),
+            line,
+            field,
+        )

@@ -41,19 +41,32 @@ def corpus() -> dict[str, list[dict[str, Any]]]:
     shared = [fresh(count) for count in (20, 25, 60, 200)]
     made: dict[str, list[dict[str, Any]]] = {"first": [], "second": [], "talks": []}
     for number in range(90):
-        text = "".join(shared[int(random.integers(4))] if random.random() < 0.4 else fresh(int(random.integers(5, 50))) for _ in range(4))
+        text = "".join(
+            shared[int(random.integers(4))]
+            if random.random() < 0.4
+            else fresh(int(random.integers(5, 50)))
+            for _ in range(4)
+        )
         text += f"{FOOTER}\n" if number % 3 == 0 else ""
         made["first" if number % 2 else "second"].append({"id": f"d{number}", "text": text})
-    made["second"] += [{"id": "copy-1", "text": shared[3]}, {"id": "copy-2", "text": shared[3]}, {"id": "short", "text": "Yes."}]
+    made["second"] += [
+        {"id": "copy-1", "text": shared[3]},
+        {"id": "copy-2", "text": shared[3]},
+        {"id": "short", "text": "Yes."},
+    ]
     messages = [{"role": "user", "content": shared[2]}, {"role": "assistant", "content": shared[3]}]
     made["talks"] = [{"id": f"t{number}", "messages": messages} for number in range(3)]
     return made
 
 
-def write(folder: Path, stages: str, chunk_mib: float = 1 / 64, reverse: bool = False, name: str = "spans") -> Path:
+def write(
+    folder: Path, stages: str, chunk_mib: float = 1 / 64, reverse: bool = False, name: str = "spans"
+) -> Path:
     for source, documents in corpus().items():
         ordered = documents[::-1] if reverse else documents
-        (folder / f"{source}.jsonl").write_text("".join(json.dumps(document) + "\n" for document in ordered))
+        (folder / f"{source}.jsonl").write_text(
+            "".join(json.dumps(document) + "\n" for document in ordered)
+        )
     recipe = folder / f"{name}.yaml"
     recipe.write_text(
         f"name: {name}\ncorpus:\n  sources:\n    - {{name: first, paths: [first.jsonl], id_field: id}}\n"
@@ -89,17 +102,30 @@ def texts_of(outcome: RunOutcome, rewrites: int | None = None) -> dict[bytes, st
 
 def kept_of(outcome: RunOutcome) -> dict[bytes, str | None]:
     """Reason for which each document went, None where it stays."""
-    tables = [pq.read_table(outcome.store.full(ref["name"])) for ref in outcome.record["selection"].values()]
-    return {row["id"]: None if row["kept"] else row["reason"] for table in tables for row in table.to_pylist()}
+    tables = [
+        pq.read_table(outcome.store.full(ref["name"]))
+        for ref in outcome.record["selection"].values()
+    ]
+    return {
+        row["id"]: None if row["kept"] else row["reason"]
+        for table in tables
+        for row in table.to_pylist()
+    }
 
 
 def spans_of(outcome: RunOutcome, step: str) -> list[dict[str, Any]]:
-    tables = [pq.read_table(outcome.store.full(entry["cuts"][step]["name"])) for entry in outcome.record["chunks"] if step in entry["cuts"]]
+    tables = [
+        pq.read_table(outcome.store.full(entry["cuts"][step]["name"]))
+        for entry in outcome.record["chunks"]
+        if step in entry["cuts"]
+    ]
     return [row for table in tables for row in table.to_pylist()]
 
 
 def ledger_of(outcome: RunOutcome, step: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(ledger for ledger in outcome.record["ledgers"] if ledger["step"] == step)
+    found: dict[str, Any] = next(
+        ledger for ledger in outcome.record["ledgers"] if ledger["step"] == step
+    )
     return found
 
 
@@ -107,8 +133,13 @@ def in_keep_order() -> list[tuple[bytes, str]]:
     """Ids and texts of the documents that take part, the most wanted first: by source, then by id."""
     found = []
     for rank, source in enumerate(("first", "second")):
-        ids = document_ids(source, [native_key(document["id"]) for document in corpus()[source]]).to_pylist()
-        found += [(rank, own, document["text"]) for own, document in zip(ids, corpus()[source], strict=True)]
+        ids = document_ids(
+            source, [native_key(document["id"]) for document in corpus()[source]]
+        ).to_pylist()
+        found += [
+            (rank, own, document["text"])
+            for own, document in zip(ids, corpus()[source], strict=True)
+        ]
     return [(own, text) for _, own, text in sorted(found)]
 
 
@@ -119,7 +150,11 @@ def test_the_words_that_are_left_are_those_a_plain_computation_leaves(cut_run: R
     texts, reasons = texts_of(cut_run), kept_of(cut_run)
     for row, (own, text) in enumerate(wanted):
         places = placed_words(text)
-        left = [text.encode()[start:end].decode() for word, (start, end) in enumerate(places) if (row, word) not in gone]
+        left = [
+            text.encode()[start:end].decode()
+            for word, (start, end) in enumerate(places)
+            if (row, word) not in gone
+        ]
         if places and not left:
             assert (reasons[own], texts[own]) == ("nothing_left", text)
         else:
@@ -145,22 +180,39 @@ def test_the_evidence_says_what_stood_where_before(cut_run: RunOutcome) -> None:
     reasons = kept_of(cut_run)
     for own, stretches in by_document.items():
         columns = np.array(sorted(stretches), np.int64)
-        rest, _ = cut(column([before[own]]), np.zeros(len(columns), np.int64), columns[:, 0], columns[:, 1])
+        rest, _ = cut(
+            column([before[own]]), np.zeros(len(columns), np.int64), columns[:, 0], columns[:, 1]
+        )
         assert after[own] == (before[own] if reasons[own] else rest[0].as_py())
 
 
 def test_every_byte_stays_or_goes_under_a_reason(cut_run: RunOutcome) -> None:
-    ledger, before, after = ledger_of(cut_run, "substring_dedup"), texts_of(cut_run, 0), texts_of(cut_run)
+    ledger, before, after = (
+        ledger_of(cut_run, "substring_dedup"),
+        texts_of(cut_run, 0),
+        texts_of(cut_run),
+    )
     reasons = kept_of(cut_run)
     total = ledger["total"]
-    assert total["in"] == {"documents": len(before), "bytes": sum(len(text.encode()) for text in before.values())}
+    assert total["in"] == {
+        "documents": len(before),
+        "bytes": sum(len(text.encode()) for text in before.values()),
+    }
     stays = [own for own, reason in reasons.items() if reason is None]
-    assert total["kept"] == {"documents": len(stays), "bytes": sum(len(after[own].encode()) for own in stays)}
+    assert total["kept"] == {
+        "documents": len(stays),
+        "bytes": sum(len(after[own].encode()) for own in stays),
+    }
     lost = [own for own, reason in reasons.items() if reason == "nothing_left"]
     assert len(lost) >= 2
-    assert total["dropped"]["nothing_left"] == {"documents": len(lost), "bytes": sum(len(before[own].encode()) for own in lost)}
+    assert total["dropped"]["nothing_left"] == {
+        "documents": len(lost),
+        "bytes": sum(len(before[own].encode()) for own in lost),
+    }
     assert total["dropped"]["repeated_passage"]["documents"] == 0
-    assert total["in"]["bytes"] == total["kept"]["bytes"] + sum(count["bytes"] for count in total["dropped"].values())
+    assert total["in"]["bytes"] == total["kept"]["bytes"] + sum(
+        count["bytes"] for count in total["dropped"].values()
+    )
     assert ledger["facts"]["spans"] == len(spans_of(cut_run, "substring_dedup"))
 
 
@@ -168,7 +220,10 @@ def test_the_report_says_how_much_was_cut(cut_run: RunOutcome) -> None:
     facts = ledger_of(cut_run, "substring_dedup")["facts"]
     write_report(cut_run.store, cut_run.record)
     page = cut_run.store.read(REPORT).decode()
-    assert f"Substring dedup cut {byte_size(facts['bytes'])} out of texts, in {facts['spans']:,} spans of {facts['documents']:,} documents." in page
+    assert (
+        f"Substring dedup cut {byte_size(facts['bytes'])} out of texts, in {facts['spans']:,} spans of {facts['documents']:,} documents."
+        in page
+    )
 
 
 def test_conversations_are_neither_cut_nor_a_reason_to_cut(cut_run: RunOutcome) -> None:
@@ -190,12 +245,16 @@ def test_what_was_cut_out_of_a_document_is_explained(cut_run: RunOutcome) -> Non
 
 
 def test_lines_go_from_the_third_on_when_two_may_stay(tmp_path: Path) -> None:
-    outcome = run_recipe(load_recipe(write(tmp_path, "{line_dedup: {least: 6, times: 2}}")), str(tmp_path / "runs"))
+    outcome = run_recipe(
+        load_recipe(write(tmp_path, "{line_dedup: {least: 6, times: 2}}")), str(tmp_path / "runs")
+    )
     wanted = in_keep_order()
     gone = cut_pieces([text for _, text in wanted], range(len(wanted)), "line", 6, 2)
     spans = spans_of(outcome, "line_dedup")
     rows = {own: row for row, (own, _) in enumerate(wanted)}
-    covered = {(rows[span["id"]], place) for span in spans for place in range(span["start"], span["end"])}
+    covered = {
+        (rows[span["id"]], place) for span in spans for place in range(span["start"], span["end"])
+    }
     assert {(row, place) for row, start, end in gone for place in range(start, end)} <= covered
     assert sum(text.count(FOOTER) for own, text in texts_of(outcome).items()) == 2
     assert {span["kind"] for span in spans} == {"line"}
@@ -204,7 +263,10 @@ def test_lines_go_from_the_third_on_when_two_may_stay(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunOutcome]:
     folder = tmp_path_factory.mktemp("both")
-    return folder, run_recipe(load_recipe(write(folder, f"{{{SUBSTRING}}}, {{line_dedup: {{least: 6, times: 2}}}}")), str(folder / "runs"))
+    return folder, run_recipe(
+        load_recipe(write(folder, f"{{{SUBSTRING}}}, {{line_dedup: {{least: 6, times: 2}}}}")),
+        str(folder / "runs"),
+    )
 
 
 def test_anchors_are_shared_out_evenly() -> None:
@@ -224,27 +286,44 @@ def test_two_workers_write_the_same_bytes_as_one(both: tuple[Path, RunOutcome]) 
     assert not [name for name in other.store.names("signals") if "scratch" in name]
 
 
-def test_files_chunks_and_shares_change_no_text_and_no_evidence(both: tuple[Path, RunOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_chunks_and_shares_change_no_text_and_no_evidence(
+    both: tuple[Path, RunOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, outcome = both
     monkeypatch.setattr(span_phase, "TEXT_PER_HASH_SHARE", 20_000)
     monkeypatch.setattr(span_phase, "KEYS_PER_SHARE", 2_000)
-    recipe = load_recipe(write(tmp_path, f"{{{SUBSTRING}}}, {{line_dedup: {{least: 6, times: 2}}}}", chunk_mib=1 / 24, reverse=True))
+    recipe = load_recipe(
+        write(
+            tmp_path,
+            f"{{{SUBSTRING}}}, {{line_dedup: {{least: 6, times: 2}}}}",
+            chunk_mib=1 / 24,
+            reverse=True,
+        )
+    )
     other = run_recipe(recipe, str(tmp_path / "runs"))
     assert len(other.record["chunks"]) != len(outcome.record["chunks"])
     assert texts_of(other) == texts_of(outcome)
     assert kept_of(other) == kept_of(outcome)
     for step in ("substring_dedup", "line_dedup"):
-        assert sorted(map(repr, spans_of(other, step))) == sorted(map(repr, spans_of(outcome, step)))
+        assert sorted(map(repr, spans_of(other, step))) == sorted(
+            map(repr, spans_of(outcome, step))
+        )
 
 
-@pytest.mark.parametrize("phase", ["order", "hashes", "twice", "occurrences", "repeats", "requests", "answers", "cut"])
+@pytest.mark.parametrize(
+    "phase", ["order", "hashes", "twice", "occurrences", "repeats", "requests", "answers", "cut"]
+)
 def test_a_run_that_dies_in_any_phase_goes_on_to_the_same_bytes(
     folder: Path, cut_run: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
     run_phase, cut_chunk = span_phase.run_phase, span_phase.cut_chunk
 
     def dying(task: SpanTask, compute: bool = True) -> Any:
-        if compute and task.phase == phase and task.index == task.chunks // 2 * (task.chunk is not None):
+        if (
+            compute
+            and task.phase == phase
+            and task.index == task.chunks // 2 * (task.chunk is not None)
+        ):
             raise KeyboardInterrupt
         return (cut_chunk if task.phase == "cut" else run_phase)(task, compute)
 
@@ -258,11 +337,15 @@ def test_a_run_that_dies_in_any_phase_goes_on_to_the_same_bytes(
     assert tree(tmp_path / "spans") == tree(Path(cut_run.store.root))
 
 
-def test_a_second_call_finds_everything_and_another_length_only_what_comes_before(both: tuple[Path, RunOutcome]) -> None:
+def test_a_second_call_finds_everything_and_another_length_only_what_comes_before(
+    both: tuple[Path, RunOutcome],
+) -> None:
     folder, outcome = both
     recipe = folder / "spans.yaml"
     assert run_recipe(load_recipe(recipe), str(folder / "runs")).computed == 0
-    longer = run_recipe(load_recipe(recipe, ["corpus.stages.0.substring_dedup.length=4000"]), str(folder / "runs"))
+    longer = run_recipe(
+        load_recipe(recipe, ["corpus.stages.0.substring_dedup.length=4000"]), str(folder / "runs")
+    )
     assert longer.computed > 0
     assert not spans_of(longer, "substring_dedup")
     assert run_recipe(load_recipe(recipe), str(folder / "runs")).computed == 0

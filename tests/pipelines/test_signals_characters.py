@@ -25,8 +25,13 @@ def codes_with(flags: np.ndarray, flag: int) -> set[int]:
     return set(np.flatnonzero(flags & flag).tolist())
 
 
-@pytest.mark.parametrize(("flag", "predicate"), [(ch.SPACE, str.isspace), (ch.ALPHABETIC, str.isalpha), (ch.UPPER, str.isupper)])
-def test_flag_is_the_predicate_for_every_code_point(flags: np.ndarray, flag: int, predicate: object) -> None:
+@pytest.mark.parametrize(
+    ("flag", "predicate"),
+    [(ch.SPACE, str.isspace), (ch.ALPHABETIC, str.isalpha), (ch.UPPER, str.isupper)],
+)
+def test_flag_is_the_predicate_for_every_code_point(
+    flags: np.ndarray, flag: int, predicate: object
+) -> None:
     assert codes_with(flags, flag) == {code for code in range(0x110000) if predicate(chr(code))}  # type: ignore[operator]
 
 
@@ -35,15 +40,35 @@ def test_punctuation_is_datatroves_set(flags: np.ndarray) -> None:
 
 
 def test_line_breaks_are_those_of_splitlines(flags: np.ndarray) -> None:
-    assert codes_with(flags, ch.LINE_BREAK) == {code for code in range(0x110000) if len(f"a{chr(code)}b".splitlines()) == 2}
+    assert codes_with(flags, ch.LINE_BREAK) == {
+        code for code in range(0x110000) if len(f"a{chr(code)}b".splitlines()) == 2
+    }
 
 
 def test_cjk_letters_are_letters_named_after_those_scripts(flags: np.ndarray) -> None:
-    names = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL", "THAI", "HALFWIDTH KATAKANA")
-    named = {code for code in range(0x110000) if chr(code).isalpha() and unicodedata.name(chr(code), "").startswith(names)}
+    names = (
+        "CJK UNIFIED",
+        "CJK COMPATIBILITY IDEOGRAPH",
+        "HIRAGANA",
+        "KATAKANA",
+        "BOPOMOFO",
+        "HANGUL",
+        "THAI",
+        "HALFWIDTH KATAKANA",
+    )
+    named = {
+        code
+        for code in range(0x110000)
+        if chr(code).isalpha() and unicodedata.name(chr(code), "").startswith(names)
+    }
     cjk = codes_with(flags, ch.CJK)
     assert named <= cjk
-    assert not any(unicodedata.name(chr(code), "").startswith(("LATIN", "CYRILLIC", "GREEK", "ARABIC", "DIGIT")) for code in cjk)
+    assert not any(
+        unicodedata.name(chr(code), "").startswith(
+            ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "DIGIT")
+        )
+        for code in cjk
+    )
     assert all(chr(code).isalpha() for code in cjk)
 
 
@@ -54,10 +79,16 @@ def test_ascii_needs_no_page_lookup(flags: np.ndarray) -> None:
 def unsettled(text: str, flags: np.ndarray) -> bool:
     """What the language scan asks: may normalisation change this text?"""
     of = [int(flags[ord(character)]) for character in text]
-    return any(f & ch.COMPOSES for f in of) or any(a & b & ch.COMBINING for a, b in itertools.pairwise(of))
+    return any(f & ch.COMPOSES for f in of) or any(
+        a & b & ch.COMBINING for a, b in itertools.pairwise(of)
+    )
 
 
-@given(st.text(st.characters(codec="utf-8", categories=["Mn", "Mc", "Ll", "Lu", "Lo", "Lm"]), max_size=12))
+@given(
+    st.text(
+        st.characters(codec="utf-8", categories=["Mn", "Mc", "Ll", "Lu", "Lo", "Lm"]), max_size=12
+    )
+)
 @settings(deadline=None)
 def test_text_without_nfc_flags_is_already_nfc(text: str) -> None:
     table = ch.character_table()

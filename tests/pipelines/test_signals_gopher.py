@@ -41,8 +41,12 @@ def model(text: str) -> dict[str, float | int | None]:
         "mean_word_length": ratio(sum(map(len, free)), len(free)),
         "hash_ratio": ratio(hashes, len(words)),
         "ellipsis_ratio": ratio(ellipses, len(words)),
-        "bullet_line_ratio": ratio(sum(line.lstrip().startswith(("-", "•")) for line in lines), len(lines)),
-        "ellipsis_line_ratio": ratio(sum(line.rstrip().endswith(("...", "…")) for line in lines), len(lines)),
+        "bullet_line_ratio": ratio(
+            sum(line.lstrip().startswith(("-", "•")) for line in lines), len(lines)
+        ),
+        "ellipsis_line_ratio": ratio(
+            sum(line.rstrip().endswith(("...", "…")) for line in lines), len(lines)
+        ),
         "alpha_word_ratio": ratio(sum(any(map(str.isalpha, word)) for word in words), len(words)),
         "alpha_character_ratio": ratio(sum(map(str.isalpha, visible)), len(visible)),
         "stop_words": len(set(gopher.STOP_WORDS) & set(words)),
@@ -95,16 +99,23 @@ def test_schema_is_the_declared_one_even_for_no_documents() -> None:
 def test_slices_measure_only_their_rows(offset: int, length: int) -> None:
     texts = ["the first -", "", "中文 … the", "- last\n- of all", "beyond"]
     column = pa.array(texts, pa.large_string())
-    assert gopher.measure(column.slice(offset, length)).to_pylist() == measured(texts[offset : offset + length])
+    assert gopher.measure(column.slice(offset, length)).to_pylist() == measured(
+        texts[offset : offset + length]
+    )
 
 
 def test_other_string_columns_are_accepted_and_null_is_empty() -> None:
     texts = ["one two", "", "- three"]
     expected = measured(texts)
     assert gopher.measure(pa.array(texts, pa.string())).to_pylist() == expected
-    chunks = pa.chunked_array([pa.array(texts[:1], pa.large_string()), pa.array(texts[1:], pa.large_string())])
+    chunks = pa.chunked_array(
+        [pa.array(texts[:1], pa.large_string()), pa.array(texts[1:], pa.large_string())]
+    )
     assert gopher.measure(chunks).to_pylist() == expected
-    assert gopher.measure(pa.array([texts[0], None, texts[2]], pa.large_string())).to_pylist() == expected
+    assert (
+        gopher.measure(pa.array([texts[0], None, texts[2]], pa.large_string())).to_pylist()
+        == expected
+    )
 
 
 def test_a_column_that_is_not_text_is_refused() -> None:
@@ -173,7 +184,11 @@ def test_verdict_and_reason_are_datatroves_with_other_thresholds() -> None:
     }  # fmt: skip
     chosen = rules.rule_set("gopher_quality", thresholds)
 
-    @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join), min_size=1, max_size=6))
+    @given(
+        st.lists(
+            st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join), min_size=1, max_size=6
+        )
+    )
     @settings(deadline=None)
     def agrees(texts: list[str]) -> None:
         for text, found in zip(texts, verdicts(texts, chosen), strict=True):

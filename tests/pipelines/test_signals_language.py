@@ -39,11 +39,19 @@ SENTENCES = {
     "sr": "Сва људска бића рађају се слободна и једнака у достојанству и правима.",
 }
 COMPOSING = "ỗÅ한e\u0301\u0323\u09be\u1161\u11a8"
-alphabet = st.one_of(st.characters(codec="utf-8"), st.sampled_from("".join(SENTENCES.values())), st.sampled_from(COMPOSING))
-word = st.one_of(st.sampled_from(" ".join(SENTENCES.values()).split()), st.text(alphabet, max_size=5))
+alphabet = st.one_of(
+    st.characters(codec="utf-8"),
+    st.sampled_from("".join(SENTENCES.values())),
+    st.sampled_from(COMPOSING),
+)
+word = st.one_of(
+    st.sampled_from(" ".join(SENTENCES.values()).split()), st.text(alphabet, max_size=5)
+)
 words = st.lists(word, max_size=25).map(" ".join)
 decomposed = words.map(lambda text: unicodedata.normalize("NFD", text))
-texts_of_all_kinds = st.one_of(st.text(alphabet, max_size=80), words, words.map(str.upper), decomposed)
+texts_of_all_kinds = st.one_of(
+    st.text(alphabet, max_size=80), words, words.map(str.upper), decomposed
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +83,9 @@ def exact(text: str, oracle: LanguageIdentifier) -> dict[str, float] | None:
     return confidences
 
 
-def check(texts: list[str], model: LanguageModel, oracle: LanguageIdentifier, max_bytes: int = 2000) -> None:
+def check(
+    texts: list[str], model: LanguageModel, oracle: LanguageIdentifier, max_bytes: int = 2000
+) -> None:
     labels, scores = detect(pa.array(texts, pa.large_string()), model, max_bytes)
     for text, label, score in zip(texts, labels.to_pylist(), scores.to_pylist(), strict=True):
         confidences = exact(cut(text, max_bytes), oracle)
@@ -97,9 +107,25 @@ def test_sentences_are_recognised(model: LanguageModel) -> None:
 
 
 @given(st.lists(texts_of_all_kinds, min_size=1, max_size=4))
-@example(["İ", "ǅ", "A1", "STRASSE ẞ", "\u0344", "e\u0323\u0301", "e\u0301\u0323", "\u1112\u1161\u11ab", "𝐀𝐁", "ª", "Ⅷ"])
+@example(
+    [
+        "İ",
+        "ǅ",
+        "A1",
+        "STRASSE ẞ",
+        "\u0344",
+        "e\u0323\u0301",
+        "e\u0301\u0323",
+        "\u1112\u1161\u11ab",
+        "𝐀𝐁",
+        "ª",
+        "Ⅷ",
+    ]
+)
 @settings(deadline=None, max_examples=150)
-def test_label_and_confidence_are_py3langids(model: LanguageModel, oracle: LanguageIdentifier, texts: list[str]) -> None:
+def test_label_and_confidence_are_py3langids(
+    model: LanguageModel, oracle: LanguageIdentifier, texts: list[str]
+) -> None:
     check(texts, model, oracle)
 
 
@@ -116,34 +142,51 @@ def test_the_scan_marks_every_text_that_would_be_rewritten(text: str) -> None:
     table = character_table()
     values, offsets = text_buffers(pa.array([text], pa.large_string()))
     marked, ends = np.zeros(1, np.uint8), np.zeros(1, np.int64)
-    language.scan_texts(values, offsets, 1 << 20, table.pages, table.flags, language._quiet_leads(), ends, marked)
+    language.scan_texts(
+        values, offsets, 1 << 20, table.pages, table.flags, language._quiet_leads(), ends, marked
+    )
     assert ends[0] == len(text.encode())
     assert marked[0] or (unicodedata.is_normalized("NFC", text) and not text.isupper())
 
 
 def test_ordinary_texts_are_not_marked() -> None:
     table = character_table()
-    values, offsets = text_buffers(pa.array([SENTENCES[label] for label in ("en", "fr", "ru", "zh", "ja", "ko", "th")], pa.large_string()))
+    values, offsets = text_buffers(
+        pa.array(
+            [SENTENCES[label] for label in ("en", "fr", "ru", "zh", "ja", "ko", "th")],
+            pa.large_string(),
+        )
+    )
     marked, ends = np.zeros(7, np.uint8), np.zeros(7, np.int64)
-    language.scan_texts(values, offsets, 1 << 20, table.pages, table.flags, language._quiet_leads(), ends, marked)
+    language.scan_texts(
+        values, offsets, 1 << 20, table.pages, table.flags, language._quiet_leads(), ends, marked
+    )
     assert not marked.any()
 
 
-def test_misordered_marks_are_put_in_order_first(model: LanguageModel, oracle: LanguageIdentifier) -> None:
+def test_misordered_marks_are_put_in_order_first(
+    model: LanguageModel, oracle: LanguageIdentifier
+) -> None:
     check([VOWELLED, " ".join([VOWELLED] * 20)], model, oracle)
 
 
 @given(texts_of_all_kinds, st.integers(1, 60))
 @settings(deadline=None, max_examples=60)
-def test_a_cut_falls_on_a_character_boundary(model: LanguageModel, oracle: LanguageIdentifier, text: str, max_bytes: int) -> None:
+def test_a_cut_falls_on_a_character_boundary(
+    model: LanguageModel, oracle: LanguageIdentifier, text: str, max_bytes: int
+) -> None:
     check([text], model, oracle, max_bytes)
 
 
-def test_long_documents_in_many_languages_agree(model: LanguageModel, oracle: LanguageIdentifier) -> None:
+def test_long_documents_in_many_languages_agree(
+    model: LanguageModel, oracle: LanguageIdentifier
+) -> None:
     rng = np.random.default_rng(3)
     tokens = {label: sentence.split() for label, sentence in SENTENCES.items()}
     texts = [" ".join(rng.choice(tokens[label], 300)) for label in tokens]
-    texts += [text.upper() for text in texts] + [unicodedata.normalize("NFD", text) for text in texts]
+    texts += [text.upper() for text in texts] + [
+        unicodedata.normalize("NFD", text) for text in texts
+    ]
     check(texts, model, oracle)
 
 
@@ -180,7 +223,9 @@ def test_max_bytes_is_positive(model: LanguageModel) -> None:
         detect(pa.array(["a"], pa.large_string()), model, 0)
 
 
-def test_the_automaton_forgets_all_but_its_memory(model: LanguageModel, oracle: LanguageIdentifier) -> None:
+def test_the_automaton_forgets_all_but_its_memory(
+    model: LanguageModel, oracle: LanguageIdentifier
+) -> None:
     """Aho-Corasick: a state that does not go deeper goes where its longest proper suffix goes."""
     rows, row_of = np.asarray(oracle.tk_nextmove).reshape(-1, 256), np.asarray(oracle.tk_row)
     depth, suffix = np.full(len(row_of), -1), np.zeros(len(row_of), np.int64)
@@ -202,25 +247,34 @@ def test_the_automaton_forgets_all_but_its_memory(model: LanguageModel, oracle: 
         assert np.all(deeper | (after == rows[row_of[suffix[states]]]))
 
 
-def test_moves_hold_the_row_and_the_feature_of_the_next_state(model: LanguageModel, oracle: LanguageIdentifier) -> None:
+def test_moves_hold_the_row_and_the_feature_of_the_next_state(
+    model: LanguageModel, oracle: LanguageIdentifier
+) -> None:
     after = np.asarray(oracle.tk_nextmove)
     rows, features = np.divmod(model.moves.astype(np.int64), language_model.SPAN)
     assert np.array_equal(rows, np.asarray(oracle.tk_row)[after])
     assert np.array_equal(features - 1, np.asarray(oracle.tk_output)[after])
 
 
-def test_many_documents_of_all_lengths_fill_several_batches(model: LanguageModel, oracle: LanguageIdentifier) -> None:
+def test_many_documents_of_all_lengths_fill_several_batches(
+    model: LanguageModel, oracle: LanguageIdentifier
+) -> None:
     stream = " ".join(SENTENCES.values())
     texts = [stream[at : at + at * 7 % 900] for at in range(0, 700, 2)] + ["", stream * 150, ""]
     assert sum(len(text.encode()) for text in texts) > 2 * language.BATCH_BYTES
     labels, scores = detect(pa.array(texts, pa.large_string()), model, 2 * language.BATCH_BYTES)
-    alone = [detect(pa.array([text], pa.large_string()), model, 2 * language.BATCH_BYTES) for text in texts]
+    alone = [
+        detect(pa.array([text], pa.large_string()), model, 2 * language.BATCH_BYTES)
+        for text in texts
+    ]
     assert labels.to_pylist() == [label[0].as_py() for label, _ in alone]
     assert scores.to_pylist() == [score[0].as_py() for _, score in alone]
     check(texts, model, oracle)
 
 
-def test_model_is_loaded_once_and_weights_are_exact(model: LanguageModel, oracle: LanguageIdentifier) -> None:
+def test_model_is_loaded_once_and_weights_are_exact(
+    model: LanguageModel, oracle: LanguageIdentifier
+) -> None:
     assert LanguageModel.load() is model
     assert list(model.labels) == oracle.labels
     exact = model.weights[:, : len(model.classes)] * language_model.WEIGHT_UNIT

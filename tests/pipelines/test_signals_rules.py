@@ -12,19 +12,30 @@ from artifacts.errors import UserError
 from pipelines.signals import gopher, rules
 from pipelines.signals.rules import Rule
 
-RULES = (Rule("low", "min_a", "a", "<", 2), Rule("high", "max_a", "a", ">", 5), Rule("dense", "max_share", "b", ">", 0.5, per="a"))
+RULES = (
+    Rule("low", "min_a", "a", "<", 2),
+    Rule("high", "max_a", "a", ">", 5),
+    Rule("dense", "max_share", "b", ">", 0.5, per="a"),
+)
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=12))
 def test_mask_holds_every_rule_and_reason_the_first(rows: list[tuple[int, int]]) -> None:
-    batch = pa.record_batch({"a": pa.array([a for a, _ in rows], pa.int64()), "b": pa.array([b for _, b in rows], pa.int64())})
+    batch = pa.record_batch(
+        {
+            "a": pa.array([a for a, _ in rows], pa.int64()),
+            "b": pa.array([b for _, b in rows], pa.int64()),
+        }
+    )
     mask, reasons = rules.evaluate(batch, RULES)
     assert mask.dtype == np.uint64
     assert len(mask) == len(reasons) == len(rows)
     for (a, b), bits, reason in zip(rows, mask.tolist(), reasons.to_pylist(), strict=True):
         fires = [a < 2, a > 5, b / a > 0.5 if a else b > 0]
         assert bits == sum(1 << index for index, fired in enumerate(fires) if fired)
-        assert reason == next((rule.reason for rule, fired in zip(RULES, fires, strict=True) if fired), None)
+        assert reason == next(
+            (rule.reason for rule, fired in zip(RULES, fires, strict=True) if fired), None
+        )
 
 
 def test_null_breaks_no_rule() -> None:
@@ -42,7 +53,9 @@ def test_thresholds_themselves_are_allowed() -> None:
 def test_tables_of_several_chunks_and_slices_are_evaluated() -> None:
     table = pa.table({"a": pa.chunked_array([[1, 3], [9]])})
     assert rules.evaluate(table, RULES[:2])[1].to_pylist() == ["low", None, "high"]
-    assert rules.evaluate(pa.record_batch({"a": pa.array([3, 1, 9])}).slice(1), RULES[:2])[1].to_pylist() == ["low", "high"]
+    assert rules.evaluate(pa.record_batch({"a": pa.array([3, 1, 9])}).slice(1), RULES[:2])[
+        1
+    ].to_pylist() == ["low", "high"]
 
 
 def test_without_rules_everything_is_kept() -> None:
@@ -93,8 +106,14 @@ def test_a_mask_has_sixty_four_bits() -> None:
 @pytest.mark.parametrize("name", sorted(rules.RULE_SETS))
 def test_every_set_reads_measured_columns_and_has_distinct_names(name: str) -> None:
     chosen = rules.rule_set(name)
-    assert {column for rule in chosen for column in (rule.column, rule.per or rule.column)} <= set(gopher.COLUMNS.names)
-    assert len({rule.reason for rule in chosen}) == len({rule.option for rule in chosen}) == len(chosen)
+    assert {column for rule in chosen for column in (rule.column, rule.per or rule.column)} <= set(
+        gopher.COLUMNS.names
+    )
+    assert (
+        len({rule.reason for rule in chosen})
+        == len({rule.option for rule in chosen})
+        == len(chosen)
+    )
 
 
 def test_chinese_rules_keep_prose_and_name_what_is_wrong() -> None:

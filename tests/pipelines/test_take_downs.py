@@ -42,23 +42,43 @@ def some_ids(run: Path, source: str, count: int) -> list[str]:
 
 
 def stones(run: Path) -> dict[str, list[Tombstone]]:
-    return {name: list(read_manifest(run / entry["folder"]).tombstones) for name, entry in record(run)["shards"].items()}
+    return {
+        name: list(read_manifest(run / entry["folder"]).tombstones)
+        for name, entry in record(run)["shards"].items()
+    }
 
 
 def remove(run: Path, lines: list[str], *more: object, target: object = None) -> dict[str, Any]:
     (run.parent / "ids.txt").write_text("\n".join(lines))
-    arguments = ["--ids", run.parent / "ids.txt", "--reason", "asked for", "--runs", run.parent, "--json", *more]
+    arguments = [
+        "--ids",
+        run.parent / "ids.txt",
+        "--reason",
+        "asked for",
+        "--runs",
+        run.parent,
+        "--json",
+        *more,
+    ]
     done: dict[str, Any] = json.loads(call("shards", "remove", target or "starter", *arguments))
     return done
 
 
-def test_documents_of_several_sources_are_taken_down_by_id_and_by_native_id(finished: Path, starter: Path) -> None:
+def test_documents_of_several_sources_are_taken_down_by_id_and_by_native_id(
+    finished: Path, starter: Path
+) -> None:
     chat, web = some_ids(finished, "instructions", 1), some_ids(finished, "web", 2)
-    native = json.loads(call("corpus", "explain", web[1], "--run", finished, "--json"))["document"]["native_id"]
+    native = json.loads(call("corpus", "explain", web[1], "--run", finished, "--json"))["document"][
+        "native_id"
+    ]
     done = remove(finished, ["# a letter of 12 May", "", *chat, web[0], f"web:{native}", web[0]])
     assert done == {"removed": {"instructions": 1, "web": 2}, "already": 0, "unknown": []}
-    assert {name: sorted(stone.id for stone in found) for name, found in stones(finished).items()} == {"instructions": chat, "web": sorted(web)}
-    assert all(verify(finished / entry["folder"]) == [] for entry in record(finished)["shards"].values())
+    assert {
+        name: sorted(stone.id for stone in found) for name, found in stones(finished).items()
+    } == {"instructions": chat, "web": sorted(web)}
+    assert all(
+        verify(finished / entry["folder"]) == [] for entry in record(finished)["shards"].values()
+    )
 
 
 def test_a_second_call_changes_nothing(finished: Path) -> None:
@@ -71,7 +91,10 @@ def test_a_second_call_changes_nothing(finished: Path) -> None:
 
 def test_an_unknown_id_is_named_and_nothing_is_written(finished: Path) -> None:
     web = some_ids(finished, "web", 1)
-    with pytest.raises(UserError, match=r"1 of 2 documents are in no shard; nothing was removed(.|\n)*--ignore-missing") as raised:
+    with pytest.raises(
+        UserError,
+        match=r"1 of 2 documents are in no shard; nothing was removed(.|\n)*--ignore-missing",
+    ) as raised:
         remove(finished, [*web, "0" * 32])
     assert raised.value.found == "0" * 32
     assert not any(stones(finished).values())
@@ -97,7 +120,9 @@ def test_a_run_after_a_take_down_makes_nothing_anew(finished: Path, starter: Pat
     assert sorted(stone.id for stone in stones(finished)["web"]) == sorted(web)
 
 
-def test_a_take_down_that_was_killed_after_its_list_is_completed_by_the_next_run(finished: Path, starter: Path) -> None:
+def test_a_take_down_that_was_killed_after_its_list_is_completed_by_the_next_run(
+    finished: Path, starter: Path
+) -> None:
     web = some_ids(finished, "web", 1)
     manifest = finished / record(finished)["shards"]["web"]["folder"] / MANIFEST_NAME
     raw = manifest.read_bytes()
@@ -125,9 +150,16 @@ def test_a_folder_of_shards_is_enough(finished: Path) -> None:
 
 @pytest.mark.parametrize(
     ("lines", "message", "line"),
-    [([], "no id in this file", None), (["# only this"], "no id in this file", None), (["", "xyz"], "not a document id", 2), (["wep:1"], "no such source", 1)],
+    [
+        ([], "no id in this file", None),
+        (["# only this"], "no id in this file", None),
+        (["", "xyz"], "not a document id", 2),
+        (["wep:1"], "no such source", 1),
+    ],
 )
-def test_a_mistake_in_the_file_of_ids_is_named_with_its_line(finished: Path, lines: list[str], message: str, line: int | None) -> None:
+def test_a_mistake_in_the_file_of_ids_is_named_with_its_line(
+    finished: Path, lines: list[str], message: str, line: int | None
+) -> None:
     with pytest.raises(UserError, match=message) as raised:
         remove(finished, lines)
     assert raised.value.line == line
@@ -136,7 +168,17 @@ def test_a_mistake_in_the_file_of_ids_is_named_with_its_line(finished: Path, lin
 
 def test_a_missing_file_and_a_blank_reason_are_mistakes(finished: Path) -> None:
     with pytest.raises(UserError, match="cannot read the ids"):
-        call("shards", "remove", "starter", "--ids", finished / "nowhere", "--reason", "x", "--runs", finished.parent)
+        call(
+            "shards",
+            "remove",
+            "starter",
+            "--ids",
+            finished / "nowhere",
+            "--reason",
+            "x",
+            "--runs",
+            finished.parent,
+        )
     web = some_ids(finished, "web", 1)
     for target in ("starter", finished / record(finished)["shards"]["web"]["folder"]):
         with pytest.raises(UserError, match="a take-down has a reason"):

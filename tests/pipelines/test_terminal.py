@@ -81,7 +81,10 @@ def test_a_beat_tells_how_far_a_phase_is() -> None:
         clock.now = 10.0
         progress.advance(1, 2_000_000)
         progress.beat()
-    assert said(on).splitlines() == ["encode: 4 tasks, 8.00 MB", "encode: 1 of 4 tasks after 10 s, 200 KB/s, about 30 s left"]
+    assert said(on).splitlines() == [
+        "encode: 4 tasks, 8.00 MB",
+        "encode: 1 of 4 tasks after 10 s, 200 KB/s, about 30 s left",
+    ]
 
 
 def test_what_was_there_is_said_to_be_there() -> None:
@@ -89,7 +92,10 @@ def test_what_was_there_is_said_to_be_there() -> None:
     with TerminalProgress(on, Clock()) as progress:
         progress.phase("read", 2, 2, 0)
         progress.end([_ledger("read", 10, 0, computed=0)])
-    assert said(on).splitlines() == ["read: everything is there", "read: done in 0.0 s, 10 documents, was there already"]
+    assert said(on).splitlines() == [
+        "read: everything is there",
+        "read: done in 0.0 s, 10 documents, was there already",
+    ]
 
 
 def test_on_a_terminal_a_finished_phase_has_one_line_and_no_bar_remains() -> None:
@@ -194,8 +200,12 @@ def test_outcome_says_where_things_lie_and_how_to_go_on(outcome: RunOutcome) -> 
     assert outcome.store.full("report.html") in text
     for source, facts in outcome.record["shards"].items():
         assert facts["folder"] in text
-        assert any(source in line and f"{facts['tokens']:,} tokens" in line for line in text.splitlines())
-    assert f"windtunnel report {outcome.store.root}" in text, "a run that does not lie under runs/ is named by its folder"
+        assert any(
+            source in line and f"{facts['tokens']:,} tokens" in line for line in text.splitlines()
+        )
+    assert f"windtunnel report {outcome.store.root}" in text, (
+        "a run that does not lie under runs/ is named by its folder"
+    )
     assert f"{outcome.computed:,} units of work in 12 s" in text
 
 

@@ -29,9 +29,15 @@ def corpus(documents: int, seed: int) -> list[str]:
     texts = []
     english = SENTENCE.split()
     for number in range(documents):
-        words = [english[index] for index in draw.integers(0, len(english), int(draw.integers(5, 60)))]
+        words = [
+            english[index] for index in draw.integers(0, len(english), int(draw.integers(5, 60)))
+        ]
         start = int(draw.integers(0, len(CHINESE) - 12))
-        lines = [" ".join(words).capitalize() + ".", CHINESE[start : start + 12] + "。", CODE[number % len(CODE)]]
+        lines = [
+            " ".join(words).capitalize() + ".",
+            CHINESE[start : start + 12] + "。",
+            CODE[number % len(CODE)],
+        ]
         texts.append("\n".join(lines[: 1 + number % 3]))
     return texts
 

@@ -35,12 +35,26 @@ Document = tuple[list[int], list[Span] | None]
 
 TOKENS = st.lists(st.integers(3, 500), max_size=12).map(lambda ids: [*ids, EOS])
 DOCUMENT = TOKENS.flatmap(
-    lambda ids: st.tuples(st.just(ids), st.one_of(st.none(), st.just([{"start": 0, "end": 1}]), st.just([{"start": len(ids) - 1, "end": len(ids)}])))
+    lambda ids: st.tuples(
+        st.just(ids),
+        st.one_of(
+            st.none(),
+            st.just([{"start": 0, "end": 1}]),
+            st.just([{"start": len(ids) - 1, "end": len(ids)}]),
+        ),
+    )
 )
 
 
 def empty_manifest(dtype: str = "uint16") -> SourceManifest:
-    facts = {"source": "web", "tokenizer_hash": "ab" * 16, "dtype": dtype, "vocab_size": 512, "eos_id": EOS, "shuffle_key": "00000000000000ff"}
+    facts = {
+        "source": "web",
+        "tokenizer_hash": "ab" * 16,
+        "dtype": dtype,
+        "vocab_size": 512,
+        "eos_id": EOS,
+        "shuffle_key": "00000000000000ff",
+    }
     return SourceManifest.model_validate(facts)
 
 
@@ -58,11 +72,22 @@ def write_chunk(path: Path, first: int, documents: list[Document], token_type: p
     return path
 
 
-def build(folder: Path, documents: list[Document], cuts: list[int], part_tokens: int = 40, dtype: str = "uint16") -> SourceManifest:
+def build(
+    folder: Path,
+    documents: list[Document],
+    cuts: list[int],
+    part_tokens: int = 40,
+    dtype: str = "uint16",
+) -> SourceManifest:
     folder.mkdir(parents=True, exist_ok=True)
     bounds = [0, *sorted(cuts), len(documents)]
     chunks = [
-        write_chunk(folder / f"chunk-{number}", first, documents[first:last], pa.uint16() if dtype == "uint16" else pa.uint32())
+        write_chunk(
+            folder / f"chunk-{number}",
+            first,
+            documents[first:last],
+            pa.uint16() if dtype == "uint16" else pa.uint32(),
+        )
         for number, (first, last) in enumerate(itertools.pairwise(bounds))
     ]
     return write_source(folder, chunks, empty_manifest(dtype), part_tokens)
@@ -85,7 +110,9 @@ def source(tmp_path: Path) -> Path:
 
 @settings(deadline=None, max_examples=40)
 @given(documents=st.lists(DOCUMENT, max_size=25), data=st.data())
-def test_bytes_do_not_depend_on_how_documents_were_chunked(documents: list[Document], data: st.DataObject) -> None:
+def test_bytes_do_not_depend_on_how_documents_were_chunked(
+    documents: list[Document], data: st.DataObject
+) -> None:
     cuts = st.lists(st.integers(0, len(documents)), max_size=4)
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / name for name in ("one", "two")]
@@ -97,27 +124,46 @@ def test_bytes_do_not_depend_on_how_documents_were_chunked(documents: list[Docum
 
 @settings(deadline=None, max_examples=40)
 @given(documents=st.lists(DOCUMENT, min_size=1, max_size=25))
-def test_every_document_is_stored_once_in_keyed_order_with_its_columns(documents: list[Document]) -> None:
+def test_every_document_is_stored_once_in_keyed_order_with_its_columns(
+    documents: list[Document],
+) -> None:
     ids = named_ids([str(number) for number in range(len(documents))])
     order = keyed_order(ids, 0xFF).tolist()
     with tempfile.TemporaryDirectory() as scratch:
         manifest = build(Path(scratch), documents, [len(documents) // 2])
-        rows = pa.concat_tables(open_source(scratch).table(number) for number in range(len(manifest.parts)))
+        rows = pa.concat_tables(
+            open_source(scratch).table(number) for number in range(len(manifest.parts))
+        )
     assert rows["id"].to_pylist() == ids.take(pa.array(order)).to_pylist()
     assert rows["tokens"].to_pylist() == [documents[number][0] for number in order]
     assert rows["trainable"].to_pylist() == [documents[number][1] for number in order]
-    assert rows["text_hash"].to_pylist() == [xxhash.xxh3_128_digest(str(number).encode()) for number in order]
-    targets = sum(sum(span["end"] - span["start"] for span in spans) if spans is not None else len(ids) for ids, spans in documents)
-    assert (manifest.rows, manifest.tokens, manifest.trainable_tokens) == (len(documents), sum(len(ids) for ids, _ in documents), targets)
+    assert rows["text_hash"].to_pylist() == [
+        xxhash.xxh3_128_digest(str(number).encode()) for number in order
+    ]
+    targets = sum(
+        sum(span["end"] - span["start"] for span in spans) if spans is not None else len(ids)
+        for ids, spans in documents
+    )
+    assert (manifest.rows, manifest.tokens, manifest.trainable_tokens) == (
+        len(documents),
+        sum(len(ids) for ids, _ in documents),
+        targets,
+    )
 
 
 @settings(deadline=None, max_examples=60)
-@given(counts=st.lists(st.integers(1, 50), min_size=1, max_size=60), part_tokens=st.integers(1, 400))
-def test_parts_hold_whole_documents_and_nearly_equal_tokens(counts: list[int], part_tokens: int) -> None:
+@given(
+    counts=st.lists(st.integers(1, 50), min_size=1, max_size=60), part_tokens=st.integers(1, 400)
+)
+def test_parts_hold_whole_documents_and_nearly_equal_tokens(
+    counts: list[int], part_tokens: int
+) -> None:
     ids = named_ids([str(number) for number in range(len(counts))])
     parts = plan_parts([(ids, np.array(counts))], 1, part_tokens)
     assert np.concatenate([part.row for part in parts]).tolist() == keyed_order(ids, 1).tolist()
-    assert [part.tokens for part in parts] == [sum(counts[row] for row in part.row) for part in parts]
+    assert [part.tokens for part in parts] == [
+        sum(counts[row] for row in part.row) for part in parts
+    ]
     wanted = max(1, (sum(counts) + part_tokens // 2) // part_tokens)
     assert len(parts) <= wanted
     assert all(part.tokens < sum(counts) / wanted + max(counts) for part in parts)
@@ -158,7 +204,9 @@ def test_tokens_are_views_of_the_mapped_file(source: Path) -> None:
     assert not window.flags.writeable
 
 
-@pytest.mark.parametrize(("dtype", "batch_tokens", "batch_rows"), [("uint16", 50, 1 << 20), ("uint32", 1 << 20, 5)])
+@pytest.mark.parametrize(
+    ("dtype", "batch_tokens", "batch_rows"), [("uint16", 50, 1 << 20), ("uint32", 1 << 20, 5)]
+)
 def test_windows_across_record_batches_equal_the_joined_documents(
     tmp_path: Path, dtype: str, batch_tokens: int, batch_rows: int
 ) -> None:
@@ -173,19 +221,31 @@ def test_windows_across_record_batches_equal_the_joined_documents(
     checksum, blocks = sink.digests()
     index = PartIndex.of(sink.block_bytes, blocks, written.batches)
     counts = {name: value for name, value in vars(written).items() if name != "batches"}
-    facts = {"file": "part-00000.arrow", "append": 0, "bytes": sink.bytes, "checksum": checksum, "index_checksum": index.checksum, **counts}
+    facts = {
+        "file": "part-00000.arrow",
+        "append": 0,
+        "bytes": sink.bytes,
+        "checksum": checksum,
+        "index_checksum": index.checksum,
+        **counts,
+    }
     record = {**empty_manifest(dtype).model_dump(), "parts": [facts]}
     (tmp_path / MANIFEST_NAME).write_bytes(SourceManifest.model_validate(record).to_json())
     part = open_source(tmp_path).tokens(0)
     joined = [token for row in plan.row for token in documents[row][0]]
     assert len(part.batches) >= 8
-    assert all(len(batch.offsets) <= batch_rows + 1 and len(batch.values) <= batch_tokens for batch in part.batches)
+    assert all(
+        len(batch.offsets) <= batch_rows + 1 and len(batch.values) <= batch_tokens
+        for batch in part.batches
+    )
     assert {part.read(len(joined), len(joined)).dtype, part.read(0, 200).dtype} == {np.dtype(dtype)}
     assert len(part) == len(joined)
     for start in range(0, len(joined), 7):
         for stop in (start, start + 1, min(start + 130, len(joined))):
             assert part.read(start, stop).tolist() == joined[start:stop]
-    assert [part.document(place).tolist() for place in range(40)] == [documents[row][0] for row in plan.row]
+    assert [part.document(place).tolist() for place in range(40)] == [
+        documents[row][0] for row in plan.row
+    ]
     assert part.read(0, 5).dtype == np.dtype(dtype)
     with pytest.raises(IndexError):
         part.read(0, len(joined) + 1)
@@ -198,11 +258,16 @@ def test_slices_of_columns_are_written_alone(tmp_path: Path) -> None:
     spans = pa.array([spans for _, spans in documents], TRAINABLE)
     for first, last in ((0, 4), (4, 9), (3, 3)):
         out = io.BytesIO()
-        written = write_encoded(out, ids[first:last], ids[first:last], tokens[first:last], spans[first:last])
+        written = write_encoded(
+            out, ids[first:last], ids[first:last], tokens[first:last], spans[first:last]
+        )
         table = pa.ipc.open_file(out.getvalue()).read_all()
         assert table["tokens"].to_pylist() == [ids for ids, _ in documents[first:last]]
         assert table["trainable"].to_pylist() == [spans for _, spans in documents[first:last]]
-        assert (written.rows, written.tokens) == (last - first, sum(len(ids) for ids, _ in documents[first:last]))
+        assert (written.rows, written.tokens) == (
+            last - first,
+            sum(len(ids) for ids, _ in documents[first:last]),
+        )
         assert len(out.getvalue()) < 3000
 
 
@@ -215,7 +280,9 @@ def test_checksums_are_xxh3_of_the_file_and_of_its_blocks() -> None:
     checksum, blocks = sink.digests()
     assert out.getvalue() == raw
     assert checksum == xxhash.xxh3_128_hexdigest(raw)
-    assert list(blocks) == [xxhash.xxh3_64_hexdigest(raw[start : start + 64]) for start in range(0, 1000, 64)]
+    assert list(blocks) == [
+        xxhash.xxh3_64_hexdigest(raw[start : start + 64]) for start in range(0, 1000, 64)
+    ]
 
 
 def test_an_append_adds_parts_and_leaves_the_old_ones(source: Path, tmp_path: Path) -> None:
@@ -274,7 +341,10 @@ def test_a_damaged_chunk_is_refused_before_its_offsets_are_followed(tmp_path: Pa
         ("[" * 100_000, "not JSON"),
         ("[]", "cannot read"),
         ('{"format": "source/9"}', "source/9"),
-        ('{"format": "source/1", "parts": []}', "cannot read(.|\n)*source/1(.|\n)*rebuild the shards with this release"),
+        (
+            '{"format": "source/1", "parts": []}',
+            "cannot read(.|\n)*source/1(.|\n)*rebuild the shards with this release",
+        ),
         ('{"format": "source/2"}', "damaged"),
     ],
 )
@@ -306,7 +376,9 @@ def test_a_part_of_another_format_version_is_refused(source: Path) -> None:
     path = source / "part-00000.arrow"
     with pa.ipc.open_file(path) as reader:
         table = reader.read_all()
-    with pa.ipc.new_file(path, table.schema.with_metadata({"windtunnel.format": "shard/9"})) as writer:
+    with pa.ipc.new_file(
+        path, table.schema.with_metadata({"windtunnel.format": "shard/9"})
+    ) as writer:
         writer.write_table(table.replace_schema_metadata({"windtunnel.format": "shard/9"}))
     with pytest.raises(UserError, match="shard/9"):
         open_source(source).tokens(0)
@@ -328,5 +400,11 @@ def test_inspect_has_a_row_per_part_that_sums_to_the_source(source: Path) -> Non
 
 def test_reading_shards_imports_no_curation_library() -> None:
     program = "import sys, tokenizer.shards; print(sorted(set(sys.modules) & {'datatrove', 'dask', 'polars', 'fasttext', 'numba', 'torch'}))"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert found.stdout.strip() == "[]"

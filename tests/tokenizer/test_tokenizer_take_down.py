@@ -22,16 +22,29 @@ IDS = document_ids("web", [native_key(str(number)) for number in range(70)])
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     draw = np.random.default_rng(2)
-    rows = [[*draw.integers(3, 500, int(draw.integers(0, 40))).tolist(), EOS] for _ in range(len(IDS))]
+    rows = [
+        [*draw.integers(3, 500, int(draw.integers(0, 40))).tolist(), EOS] for _ in range(len(IDS))
+    ]
     with (tmp_path / "chunk").open("wb") as out:
         write_encoded(out, IDS, IDS, pa.array(rows, pa.large_list(pa.uint16())))
-    facts = {"source": "web", "tokenizer_hash": "ab" * 16, "dtype": "uint16", "vocab_size": 512, "eos_id": EOS, "shuffle_key": "00000000000000ff"}
-    write_source(tmp_path, [tmp_path / "chunk"], SourceManifest.model_validate(facts), 400, batch_rows=5)
+    facts = {
+        "source": "web",
+        "tokenizer_hash": "ab" * 16,
+        "dtype": "uint16",
+        "vocab_size": 512,
+        "eos_id": EOS,
+        "shuffle_key": "00000000000000ff",
+    }
+    write_source(
+        tmp_path, [tmp_path / "chunk"], SourceManifest.model_validate(facts), 400, batch_rows=5
+    )
     return tmp_path
 
 
 def row_of(source: Path, place: Place) -> bytes:
-    found: bytes = pa.ipc.open_file((source / place.part).read_bytes()).read_all()["id"][place.row].as_py()
+    found: bytes = (
+        pa.ipc.open_file((source / place.part).read_bytes()).read_all()["id"][place.row].as_py()
+    )
     return found
 
 

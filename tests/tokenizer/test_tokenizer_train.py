@@ -17,11 +17,32 @@ from tokenizer.sentences import SentenceCounts, sentences
 from tokenizer.train import TrainConfig, train, train_model
 from tokenizer.vocabulary import CONTROL
 
-LINE = st.lists(st.sampled_from(["a", "the ", "   ", "\n", "\r\n", "\t", "\x00", "\u2581", "\u2585", "春", "\u2580", "😀", "word"]), max_size=30).map("".join)
+LINE = st.lists(
+    st.sampled_from(
+        [
+            "a",
+            "the ",
+            "   ",
+            "\n",
+            "\r\n",
+            "\t",
+            "\x00",
+            "\u2581",
+            "\u2585",
+            "春",
+            "\u2580",
+            "😀",
+            "word",
+        ]
+    ),
+    max_size=30,
+).map("".join)
 LEFT_OUT = str.maketrans("", "", "\n\r\t\x00\u2581\u2585")
 
 
-def cut(documents: list[str], limit: int, longest: int = 1 << 20) -> tuple[list[str], SentenceCounts]:
+def cut(
+    documents: list[str], limit: int, longest: int = 1 << 20
+) -> tuple[list[str], SentenceCounts]:
     counts = SentenceCounts()
     found = sentences([pa.array(documents, pa.large_string())], limit, longest, counts)
     return [sentence.decode() for sentence in found], counts
@@ -29,11 +50,15 @@ def cut(documents: list[str], limit: int, longest: int = 1 << 20) -> tuple[list[
 
 @settings(deadline=None, max_examples=60)
 @given(documents=st.lists(LINE, max_size=5), limit=st.integers(8, 40))
-def test_sentences_hold_all_text_but_the_characters_left_out(documents: list[str], limit: int) -> None:
+def test_sentences_hold_all_text_but_the_characters_left_out(
+    documents: list[str], limit: int
+) -> None:
     found, counts = cut(documents, limit)
     assert "".join(found) == "".join(documents).translate(LEFT_OUT)
     assert all(0 < len(sentence.encode()) <= limit for sentence in found)
-    assert counts.reserved_characters == sum(text.count(mark) for text in documents for mark in "\x00\u2581\u2585")
+    assert counts.reserved_characters == sum(
+        text.count(mark) for text in documents for mark in "\x00\u2581\u2585"
+    )
     assert (counts.documents, counts.sentences) == (len(documents), len(found))
 
 
@@ -54,8 +79,13 @@ def test_a_slice_of_a_column_is_cut_alone() -> None:
     assert list(sentences([column], 64, 64, SentenceCounts())) == [b"one", b"two"]
 
 
-def test_the_same_sample_gives_the_same_bytes_however_it_is_chunked(texts: pa.LargeStringArray, tokenizer: Tokenizer) -> None:
-    model, _ = train_model((texts[start : start + 37] for start in range(0, len(texts), 37)), TrainConfig(vocab_size=640, reserved=4))
+def test_the_same_sample_gives_the_same_bytes_however_it_is_chunked(
+    texts: pa.LargeStringArray, tokenizer: Tokenizer
+) -> None:
+    model, _ = train_model(
+        (texts[start : start + 37] for start in range(0, len(texts), 37)),
+        TrainConfig(vocab_size=640, reserved=4),
+    )
     assert model == tokenizer.model
 
 
@@ -77,11 +107,22 @@ def test_a_line_longer_than_the_limit_still_teaches_its_words(texts: pa.LargeStr
 
 def test_fixed_ids_stand_where_minicpm_has_them(tokenizer: Tokenizer) -> None:
     names = [tokenizer.processor.id_to_piece(token) for token in range(11)]
-    assert names == ["<unk>", "<s>", "</s>", "<User>", "<AI>", "<System>", "<Tool>", *(f"<reserved_{number}>" for number in range(4))]
+    assert names == [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "<User>",
+        "<AI>",
+        "<System>",
+        "<Tool>",
+        *(f"<reserved_{number}>" for number in range(4)),
+    ]
     assert (tokenizer.vocabulary.kinds[1:11] == CONTROL).all()
 
 
-def test_a_corpus_full_of_marks_teaches_no_piece_that_collides_with_them(texts: pa.LargeStringArray) -> None:
+def test_a_corpus_full_of_marks_teaches_no_piece_that_collides_with_them(
+    texts: pa.LargeStringArray,
+) -> None:
     hostile = pa.array(["<s>a</s> <User> <AI> <unk> <reserved_0> <0x41>"] * 400, pa.large_string())
     model, _ = train_model([texts, hostile], TrainConfig(vocab_size=640, reserved=4))
     tokenizer = Tokenizer.load(model)
@@ -91,14 +132,18 @@ def test_a_corpus_full_of_marks_teaches_no_piece_that_collides_with_them(texts: 
 
 
 def test_runs_of_spaces_tabs_and_line_ends_are_single_ids(tokenizer: Tokenizer) -> None:
-    assert [len(tokenizer.encode_text(text)) for text in ["  ", "    ", " " * 8, " " * 16, "\n", "\t"]] == [1] * 6
+    assert [
+        len(tokenizer.encode_text(text)) for text in ["  ", "    ", " " * 8, " " * 16, "\n", "\t"]
+    ] == [1] * 6
 
 
 def test_digits_are_split(tokenizer: Tokenizer) -> None:
     assert len(tokenizer.encode_text("128128")) == 6
 
 
-def test_the_report_states_real_and_rounded_sizes(texts: pa.LargeStringArray, tmp_path: Path) -> None:
+def test_the_report_states_real_and_rounded_sizes(
+    texts: pa.LargeStringArray, tmp_path: Path
+) -> None:
     report = train([texts], TrainConfig(vocab_size=610, round_to=64), tmp_path / "m")
     assert (report.vocab_size, report.padded_vocab_size) == (610, 640)
     assert report.learned_pieces + report.fixed_pieces == report.vocab_size
@@ -110,7 +155,9 @@ def test_too_large_a_vocabulary_names_the_most_the_sample_gives(texts: pa.LargeS
     with pytest.raises(UserError, match="at most") as raised:
         train_model([texts[:5]], TrainConfig(vocab_size=50_000))
     assert raised.value.fix is not None
-    most = next(int(word.rstrip(",")) for word in raised.value.fix.split() if word.rstrip(",").isdigit())
+    most = next(
+        int(word.rstrip(",")) for word in raised.value.fix.split() if word.rstrip(",").isdigit()
+    )
     train_model([texts[:5]], TrainConfig(vocab_size=most))
 
 

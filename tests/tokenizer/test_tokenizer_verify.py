@@ -29,14 +29,24 @@ KEY = "0123456789abcdef"
 def build(folder: Path, documents: int = 80, part_tokens: int = 600) -> SourceManifest:
     """A sound source with small checksum blocks, so that places are sharp."""
     draw = np.random.default_rng(3)
-    rows = [[*draw.integers(3, VOCABULARY, int(draw.integers(1, 40))).tolist(), EOS] for _ in range(documents)]
-    spans = [[{"start": 0, "end": 1}, {"start": 1, "end": len(row)}] if number % 2 else None for number, row in enumerate(rows)]
+    rows = [
+        [*draw.integers(3, VOCABULARY, int(draw.integers(1, 40))).tolist(), EOS]
+        for _ in range(documents)
+    ]
+    spans = [
+        [{"start": 0, "end": 1}, {"start": 1, "end": len(row)}] if number % 2 else None
+        for number, row in enumerate(rows)
+    ]
     ids = document_ids("web", [native_key(str(number)) for number in range(documents)])
     with (folder / "chunk").open("wb") as out:
-        write_encoded(out, ids, ids, pa.array(rows, pa.large_list(pa.uint16())), pa.array(spans, TRAINABLE))
+        write_encoded(
+            out, ids, ids, pa.array(rows, pa.large_list(pa.uint16())), pa.array(spans, TRAINABLE)
+        )
     chunk = map_table(folder / "chunk", "encoded")
     records = []
-    for number, part in enumerate(plan_parts([(ids, np.array([len(row) for row in rows]))], int(KEY, 16), part_tokens)):
+    for number, part in enumerate(
+        plan_parts([(ids, np.array([len(row) for row in rows]))], int(KEY, 16), part_tokens)
+    ):
         name = f"part-{number:05d}.arrow"
         with (folder / name).open("wb") as out:
             sink = ChecksummedFile(out, BLOCK)
@@ -44,9 +54,24 @@ def build(folder: Path, documents: int = 80, part_tokens: int = 600) -> SourceMa
         checksum, blocks = sink.digests()
         index = PartIndex.of(BLOCK, blocks, written.batches)
         (folder / name).with_suffix(".json").write_bytes(index.to_json())
-        facts = {"file": name, "append": 0, "bytes": sink.bytes, "checksum": checksum, "index_checksum": index.checksum}
-        records.append({**facts, **{key: value for key, value in vars(written).items() if key != "batches"}})
-    facts = {"source": "web", "tokenizer_hash": "ab" * 16, "dtype": "uint16", "vocab_size": VOCABULARY, "eos_id": EOS, "shuffle_key": KEY}
+        facts = {
+            "file": name,
+            "append": 0,
+            "bytes": sink.bytes,
+            "checksum": checksum,
+            "index_checksum": index.checksum,
+        }
+        records.append(
+            {**facts, **{key: value for key, value in vars(written).items() if key != "batches"}}
+        )
+    facts = {
+        "source": "web",
+        "tokenizer_hash": "ab" * 16,
+        "dtype": "uint16",
+        "vocab_size": VOCABULARY,
+        "eos_id": EOS,
+        "shuffle_key": KEY,
+    }
     manifest = SourceManifest.model_validate({**facts, "parts": records})
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
     return manifest
@@ -58,7 +83,13 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rewrite(folder: Path, number: int, columns: dict[str, Any] | None = None, schema: pa.Schema | None = None, **facts: Any) -> None:
+def rewrite(
+    folder: Path,
+    number: int,
+    columns: dict[str, Any] | None = None,
+    schema: pa.Schema | None = None,
+    **facts: Any,
+) -> None:
     """Replace columns of a part and set its manifest entry to fit the new bytes, so that only the content is wrong."""
     manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
     record = manifest["parts"][number]
@@ -66,15 +97,24 @@ def rewrite(folder: Path, number: int, columns: dict[str, Any] | None = None, sc
     table = pa.ipc.open_file(path.read_bytes()).read_all()
     schema = schema or shard_schema(pa.uint16())
     held = {name: table[name].to_pylist() for name in table.column_names} | (columns or {})
-    changed = pa.table({field.name: pa.array(held[field.name], field.type) for field in schema}, schema=schema)
+    changed = pa.table(
+        {field.name: pa.array(held[field.name], field.type) for field in schema}, schema=schema
+    )
     batch = changed.combine_chunks().to_batches()[0]
     tokens = sum(len(row) for row in held["tokens"])
     with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_batch(batch)
         size = pa.ipc.get_record_batch_size(batch)
-        place = BatchRange(file.tell() - size, size, facts.get("rows", changed.num_rows), facts.get("tokens", tokens))
+        place = BatchRange(
+            file.tell() - size,
+            size,
+            facts.get("rows", changed.num_rows),
+            facts.get("tokens", tokens),
+        )
     raw = path.read_bytes()
-    blocks = tuple(xxhash.xxh3_64_hexdigest(raw[start : start + BLOCK]) for start in range(0, len(raw), BLOCK))
+    blocks = tuple(
+        xxhash.xxh3_64_hexdigest(raw[start : start + BLOCK]) for start in range(0, len(raw), BLOCK)
+    )
     index = PartIndex.of(BLOCK, blocks, (place,))
     path.with_suffix(".json").write_bytes(index.to_json())
     record |= {
@@ -92,7 +132,9 @@ def rewrite(folder: Path, number: int, columns: dict[str, Any] | None = None, sc
 
 
 def columns_of(folder: Path, number: int) -> dict[str, list[Any]]:
-    table = pa.ipc.open_file((folder / read_manifest(folder).parts[number].file).read_bytes()).read_all()
+    table = pa.ipc.open_file(
+        (folder / read_manifest(folder).parts[number].file).read_bytes()
+    ).read_all()
     return {name: table[name].to_pylist() for name in table.column_names}
 
 
@@ -123,7 +165,10 @@ def test_a_flipped_token_byte_is_named_to_its_block_and_its_document(source: Pat
     path.write_bytes(raw)
     [finding] = [one for one in verify(source) if one.kind == "damaged"]
     assert finding.part == record.file
-    assert finding.byte_range == (place // BLOCK * BLOCK, min(place // BLOCK * BLOCK + BLOCK, len(raw)))
+    assert finding.byte_range == (
+        place // BLOCK * BLOCK,
+        min(place // BLOCK * BLOCK + BLOCK, len(raw)),
+    )
     assert rows["id"][row].hex() in finding.ids
     assert finding.documents < len(rows["id"])
 
@@ -133,7 +178,11 @@ def test_a_flipped_id_byte_names_its_place(source: Path, column: str) -> None:
     path = source / read_manifest(source).parts[0].file
     raw = bytearray(path.read_bytes())
     value = columns_of(source, 0)[column][3]
-    place = bytes(raw).index(value) if column == "id" else bytes(raw).index(value, bytes(raw).index(value) + 1)
+    place = (
+        bytes(raw).index(value)
+        if column == "id"
+        else bytes(raw).index(value, bytes(raw).index(value) + 1)
+    )
     raw[place] ^= 0x80
     path.write_bytes(raw)
     [finding] = [one for one in verify(source) if one.kind == "damaged"]
@@ -173,7 +222,11 @@ def test_an_empty_file_and_a_missing_one_are_found(source: Path) -> None:
     (source / parts[0].file).write_bytes(b"")
     (source / parts[1].file).unlink()
     found = {(finding.part, finding.kind) for finding in verify(source)}
-    assert {(parts[0].file, "unreadable"), (parts[0].file, "damaged"), (parts[1].file, "missing")} <= found
+    assert {
+        (parts[0].file, "unreadable"),
+        (parts[0].file, "damaged"),
+        (parts[1].file, "missing"),
+    } <= found
 
 
 def test_a_document_without_eos_is_named(source: Path) -> None:
@@ -188,7 +241,9 @@ def test_an_empty_document_has_no_eos(source: Path) -> None:
     rows = columns_of(source, 0)
     rows["tokens"][4], rows["trainable"][4] = [], None
     rewrite(source, 0, rows)
-    assert [(finding.kind, finding.ids) for finding in verify(source)] == [("eos", (rows["id"][4].hex(),))]
+    assert [(finding.kind, finding.ids) for finding in verify(source)] == [
+        ("eos", (rows["id"][4].hex(),))
+    ]
 
 
 def test_a_token_outside_the_vocabulary_is_named(source: Path) -> None:
@@ -244,7 +299,9 @@ def test_an_id_in_two_parts_is_a_duplicate(source: Path) -> None:
     first, second = columns_of(source, 0), columns_of(source, 1)
     second["id"][0] = first["id"][-1]
     rewrite(source, 1, second)
-    assert [(finding.kind, finding.ids) for finding in verify(source)] == [("duplicate", (first["id"][-1].hex(),))]
+    assert [(finding.kind, finding.ids) for finding in verify(source)] == [
+        ("duplicate", (first["id"][-1].hex(),))
+    ]
 
 
 def test_counts_that_differ_from_the_manifest_are_found(source: Path) -> None:
@@ -260,7 +317,9 @@ def test_a_wrong_whole_checksum_is_found(source: Path) -> None:
 def test_another_schema_is_found(source: Path) -> None:
     rewrite(source, 0, schema=shard_schema(pa.uint32()))
     assert kinds(verify(source)) == ["format"]
-    rewrite(source, 0, schema=shard_schema(pa.uint16()).with_metadata({"windtunnel.format": "shard/7"}))
+    rewrite(
+        source, 0, schema=shard_schema(pa.uint16()).with_metadata({"windtunnel.format": "shard/7"})
+    )
     assert kinds(verify(source)) == ["format"]
 
 
@@ -271,9 +330,21 @@ def test_the_wrong_tokenizer_is_named(source: Path, tokenizer: Tokenizer) -> Non
 
 
 def test_a_finding_reads_as_one_line_with_its_documents() -> None:
-    one = Finding("damaged", "part-00000.arrow", "bytes 0 to 255 are not what was written", (0, 256), ("aa", "bb"), 5)
-    assert str(one) == "part-00000.arrow: damaged: bytes 0 to 255 are not what was written; documents aa, bb and 3 more"
-    assert str(Finding("tokenizer", None, "encoded with another")) == "tokenizer: encoded with another"
+    one = Finding(
+        "damaged",
+        "part-00000.arrow",
+        "bytes 0 to 255 are not what was written",
+        (0, 256),
+        ("aa", "bb"),
+        5,
+    )
+    assert (
+        str(one)
+        == "part-00000.arrow: damaged: bytes 0 to 255 are not what was written; documents aa, bb and 3 more"
+    )
+    assert (
+        str(Finding("tokenizer", None, "encoded with another")) == "tokenizer: encoded with another"
+    )
 
 
 def test_tombstones_must_name_documents_the_source_holds(source: Path) -> None:
@@ -281,9 +352,15 @@ def test_tombstones_must_name_documents_the_source_holds(source: Path) -> None:
     part = manifest["parts"][0]["file"]
     real = columns_of(source, 0)["id"][2].hex()
     stones = [(part, 2, real), (part, 3, real), (part, 10_000, real), ("part-99999.arrow", 0, real)]
-    manifest["tombstones"] = [{"part": name, "row": row, "id": one, "reason": "asked for"} for name, row, one in stones]
+    manifest["tombstones"] = [
+        {"part": name, "row": row, "id": one, "reason": "asked for"} for name, row, one in stones
+    ]
     (source / MANIFEST_NAME).write_text(json.dumps(manifest))
-    assert [(finding.kind, finding.part) for finding in verify(source)] == [("tombstone", part), ("tombstone", part), ("tombstone", "part-99999.arrow")]
+    assert [(finding.kind, finding.part) for finding in verify(source)] == [
+        ("tombstone", part),
+        ("tombstone", part),
+        ("tombstone", "part-99999.arrow"),
+    ]
 
 
 def test_hostile_offsets_are_refused_before_they_are_followed(source: Path) -> None:

@@ -21,5 +21,10 @@ def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     outcome = run(corpus, folder)
     steps = STABLE + DECAY
-    assert (outcome.step, outcome.exit_code, outcome.finished, outcome.tokens) == (steps, 0, True, steps * BATCH)
+    assert (outcome.step, outcome.exit_code, outcome.finished, outcome.tokens) == (
+        steps,
+        0,
+        True,
+        steps * BATCH,
+    )
     return folder

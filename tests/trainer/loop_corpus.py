@@ -54,12 +54,19 @@ class Corpus:
 
 def web(seed: int, documents: int) -> list[str]:
     draw = np.random.default_rng(seed)
-    return [" ".join(WORDS[index] for index in draw.integers(0, len(WORDS), int(draw.integers(8, 60)))) + "." for _ in range(documents)]
+    return [
+        " ".join(WORDS[index] for index in draw.integers(0, len(WORDS), int(draw.integers(8, 60))))
+        + "."
+        for _ in range(documents)
+    ]
 
 
 def code(seed: int, documents: int) -> list[str]:
     draw = np.random.default_rng(seed)
-    return ["".join(CODE[index] for index in draw.integers(0, len(CODE), int(draw.integers(1, 5)))) for _ in range(documents)]
+    return [
+        "".join(CODE[index] for index in draw.integers(0, len(CODE), int(draw.integers(1, 5))))
+        for _ in range(documents)
+    ]
 
 
 def conversations(seed: int, documents: int) -> list[list[dict[str, str]]]:
@@ -67,18 +74,35 @@ def conversations(seed: int, documents: int) -> list[list[dict[str, str]]]:
     chats = []
     for _ in range(documents):
         left, right = (int(value) for value in draw.integers(0, 50, 2))
-        chats.append([{"role": "user", "content": f"add {left} and {right}"}, {"role": "assistant", "content": f"{left + right}"}])
+        chats.append(
+            [
+                {"role": "user", "content": f"add {left} and {right}"},
+                {"role": "assistant", "content": f"{left + right}"},
+            ]
+        )
     return chats
 
 
-def write_shards(folder: Path, source: str, tokens: pa.LargeListArray, trainable: pa.ListArray | None, tokenizer: Tokenizer) -> Path:
+def write_shards(
+    folder: Path,
+    source: str,
+    tokens: pa.LargeListArray,
+    trainable: pa.ListArray | None,
+    tokenizer: Tokenizer,
+) -> Path:
     """One source on disk."""
     folder.mkdir(parents=True)
     names = [str(number) for number in range(len(tokens))]
     hashes = binary16(b"".join(xxhash.xxh3_128_digest(name.encode()) for name in names))
     chunk = folder / "chunk.encoded"
     with chunk.open("wb") as out:
-        write_encoded(out, document_ids(source, [native_key(name) for name in names]), hashes, tokens, trainable)
+        write_encoded(
+            out,
+            document_ids(source, [native_key(name) for name in names]),
+            hashes,
+            tokens,
+            trainable,
+        )
     manifest = SourceManifest(
         source=source,
         tokenizer_hash=tokenizer.hash,
@@ -103,12 +127,24 @@ def make_corpus(folder: Path, vocab_size: int = 384) -> Corpus:
     tokenizer = Tokenizer.load(folder / "tokenizer.model")
 
     def texts_of(name: str, content: list[str]) -> Path:
-        return write_shards(folder / name, name, tokenizer.encode(pa.array(content, pa.large_string()), eos=True), None, tokenizer)
+        return write_shards(
+            folder / name,
+            name,
+            tokenizer.encode(pa.array(content, pa.large_string()), eos=True),
+            None,
+            tokenizer,
+        )
 
     def chats_of(name: str, content: list[list[dict[str, str]]]) -> Path:
-        return write_shards(folder / name, name, *encode_conversations(pa.array(content), tokenizer), tokenizer)
+        return write_shards(
+            folder / name, name, *encode_conversations(pa.array(content), tokenizer), tokenizer
+        )
 
-    folders = {"web": texts_of("web", texts["web"]), "code": texts_of("code", texts["code"]), "chat": chats_of("chat", chats)}
+    folders = {
+        "web": texts_of("web", texts["web"]),
+        "code": texts_of("code", texts["code"]),
+        "chat": chats_of("chat", chats),
+    }
     held_out = {
         "web": texts_of("web-validation", web(11, 40)),
         "code": texts_of("code-validation", code(12, 40)),

@@ -39,12 +39,22 @@ def settings(**changes: Any) -> TrainSettings:
 def plan(corpus: Corpus, *phases: Phase, seed: int = 1) -> Plan:
     sources = {name: open_source(folder) for name, folder in corpus.folders.items()}
     spec = MixtureSpec(phases=phases or (WEB, MIXED))
-    return freeze(spec, sources, sequence_length=LENGTH, batch_tokens=BATCH, seed=seed, bos_id=corpus.tokenizer.bos_id)
+    return freeze(
+        spec,
+        sources,
+        sequence_length=LENGTH,
+        batch_tokens=BATCH,
+        seed=seed,
+        bos_id=corpus.tokenizer.bos_id,
+    )
 
 
 def run(corpus: Corpus, folder: Path | str, **options: Any) -> TrainOutcome:
     """Train the small plan in ``folder``; options are those of :func:`trainer.loop.train`, with plan and settings."""
-    frozen, chosen = options.pop("plan", None) or plan(corpus), options.pop("settings", None) or settings()
+    frozen, chosen = (
+        options.pop("plan", None) or plan(corpus),
+        options.pop("settings", None) or settings(),
+    )
     return train(
         frozen,
         corpus.folders,
@@ -63,5 +73,8 @@ def traces(folder: Path) -> dict[str, bytes]:
     for step in saved(store):
         checkpoint = at_step(store, step)
         if checkpoint.state.asked:
-            found |= {f"{step}/{name}": checkpoint.read(name) for name in ("weights.safetensors", "moments.safetensors")}
+            found |= {
+                f"{step}/{name}": checkpoint.read(name)
+                for name in ("weights.safetensors", "moments.safetensors")
+            }
     return found

@@ -44,11 +44,15 @@ def test_the_loss_falls_along_fp32s_curve(corpus: Corpus, tmp_path: Path) -> Non
     gentle = {"schedule": {"peak": 0.001, "warmup": 3}}
     run(corpus, tmp_path / "bf16", settings=settings(**gentle))
     run(corpus, tmp_path / "fp32", settings=loop_runs.settings(**gentle))
-    losses, exact = ([line["loss"] for line in read_series(tmp_path / name)] for name in ("bf16", "fp32"))
+    losses, exact = (
+        [line["loss"] for line in read_series(tmp_path / name)] for name in ("bf16", "fp32")
+    )
     assert losses != exact
     assert losses == pytest.approx(exact, rel=0.01)
     assert losses[-1] < losses[0] - 3
-    for found, expected in zip(*(read_series(tmp_path / name, "validation") for name in ("bf16", "fp32")), strict=True):
+    for found, expected in zip(
+        *(read_series(tmp_path / name, "validation") for name in ("bf16", "fp32")), strict=True
+    ):
         for name, part in expected["sources"].items():
             assert found["sources"][name]["loss"] == pytest.approx(part["loss"], rel=0.01)
 
@@ -59,7 +63,9 @@ def test_at_the_full_rate_it_learns_too(narrow: Path) -> None:
 
 
 @pytest.mark.parametrize("stops", [[1, 7], [4, 5, 10]])
-def test_a_run_stopped_and_resumed_is_bitwise_the_same(corpus: Corpus, narrow: Path, tmp_path: Path, stops: list[int]) -> None:
+def test_a_run_stopped_and_resumed_is_bitwise_the_same(
+    corpus: Corpus, narrow: Path, tmp_path: Path, stops: list[int]
+) -> None:
     for stop in [*stops, STEPS]:
         run(corpus, tmp_path, settings=settings(), until_step=stop)
     assert traces(tmp_path) == traces(narrow)
@@ -72,45 +78,70 @@ def test_checkpoints_hold_fp32_masters_and_say_the_precision(narrow: Path, whole
         name: (value.dtype, value.shape) for name, value in other.weights().items()
     }
     assert found.moments().keys() == other.moments().keys()
-    assert any(not torch.equal(value, value.bfloat16().float()) for value in found.weights().values()), "more than bf16 holds"
+    assert any(
+        not torch.equal(value, value.bfloat16().float()) for value in found.weights().values()
+    ), "more than bf16 holds"
     assert found.state.settings["precision"] == "bf16"
 
 
-def test_another_precision_is_another_training(corpus: Corpus, narrow: Path, tmp_path: Path) -> None:
+def test_another_precision_is_another_training(
+    corpus: Corpus, narrow: Path, tmp_path: Path
+) -> None:
     run(corpus, tmp_path, settings=settings(), until_step=2)
     with pytest.raises(UserError, match="trained otherwise") as error:
         run(corpus, tmp_path, settings=loop_runs.settings(precision="fp32"))
     assert error.value.field == "train.precision"
 
 
-def test_a_branch_goes_on_in_bf16_and_is_measured_as_it_trains(corpus: Corpus, narrow: Path, tmp_path: Path) -> None:
+def test_a_branch_goes_on_in_bf16_and_is_measured_as_it_trains(
+    corpus: Corpus, narrow: Path, tmp_path: Path
+) -> None:
     start = at_step(narrow, STABLE)
-    comparison = branch(start, {"mixed": [loop_runs.MIXED]}, corpus.folders, tmp_path, validation=corpus.held_out)
+    comparison = branch(
+        start, {"mixed": [loop_runs.MIXED]}, corpus.folders, tmp_path, validation=corpus.held_out
+    )
     last = read_series(tmp_path / "mixed", "validation")[-1]
     for name, loss in comparison.losses["mixed"].items():
         assert last["sources"][name]["loss"] == loss.per_token
         assert comparison.losses[START][name].per_token != loss.per_token
-    assert load(tmp_path / "mixed" / "checkpoints" / f"step-{STEPS:08d}").state.settings["precision"] == "bf16"
+    assert (
+        load(tmp_path / "mixed" / "checkpoints" / f"step-{STEPS:08d}").state.settings["precision"]
+        == "bf16"
+    )
 
 
 def test_a_checkpoint_speaks_in_either_precision(corpus: Corpus, narrow: Path) -> None:
     losses = [
-        validate(model_of(at_step(narrow, STEPS), "cpu", dtype), corpus.held_out, corpus.tokenizer, sequence_length=32, windows=4)["web"]
+        validate(
+            model_of(at_step(narrow, STEPS), "cpu", dtype),
+            corpus.held_out,
+            corpus.tokenizer,
+            sequence_length=32,
+            windows=4,
+        )["web"]
         for dtype in (torch.float32, torch.bfloat16)
     ]
     assert losses[1].per_token == pytest.approx(losses[0].per_token, rel=0.01)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match="not finite"):
-        run(corpus, tmp_path, settings=settings(schedule={"peak": 1e30, "warmup": 0}, checkpoint_every=1))
+        run(
+            corpus,
+            tmp_path,
+            settings=settings(schedule={"peak": 1e30, "warmup": 0}, checkpoint_every=1),
+        )
     assert saved(Store(tmp_path))[-1] == len(read_series(tmp_path)) > 0
 
 
 def test_a_step_reads_nothing_back_before_it_is_enqueued(corpus: Corpus) -> None:
     frozen, chosen = loop_runs.plan(corpus), settings()
     config = MODEL.config(corpus.tokenizer.vocab_size)
-    begun = Run.begin(frozen, Loader(frozen, corpus.folders), corpus.tokenizer, config, chosen, 1, None)
+    begun = Run.begin(
+        frozen, Loader(frozen, corpus.folders), corpus.tokenizer, config, chosen, 1, None
+    )
     batch = begun.loader.batch(0)
     with Reads() as reads:
         pending = pending_loss(begun.model, batch, 3, backward=True)
@@ -118,6 +149,8 @@ def test_a_step_reads_nothing_back_before_it_is_enqueued(corpus: Corpus) -> None
         begun.optimizer.step(0.01)
         begun.optimizer.zero_grad()
     micro_batches = -(-len(batch.tokens) // 3)
-    assert reads.count == micro_batches, "the mask looks at the documents, on a CPU alone; nothing else looks at anything"
+    assert reads.count == micro_batches, (
+        "the mask looks at the documents, on a CPU alone; nothing else looks at anything"
+    )
     assert pending.read().loss > 1
     assert float(norm) > 0

@@ -14,7 +14,18 @@ from mixtures.loader import Loader
 from mixtures.rules import MixtureRules
 from mixtures.spec import Phase, PhaseSpec
 from tests.trainer.loop_corpus import Corpus
-from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, STABLE, WEB, plan, run, settings, traces
+from tests.trainer.loop_runs import (
+    BATCH,
+    DECAY,
+    LENGTH,
+    MIXED,
+    STABLE,
+    WEB,
+    plan,
+    run,
+    settings,
+    traces,
+)
 from trainer.branch import START, branch, branch_plan
 from trainer.checkpoint import Checkpoint, at_step, latest
 from trainer.generate import GenerateSettings, chat_prompt, continuation, generate, pick, speaker
@@ -34,23 +45,39 @@ def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_branch_is_planned_in_percent_of_the_run_and_by_the_sizes_of_its_sources(corpus: Corpus, whole: Path) -> None:
-    phase = PhaseSpec(name="decay", decay=True, percent=100 * DECAY / (STABLE + DECAY), weights_from=("web", "chat"))
+def test_a_branch_is_planned_in_percent_of_the_run_and_by_the_sizes_of_its_sources(
+    corpus: Corpus, whole: Path
+) -> None:
+    phase = PhaseSpec(
+        name="decay",
+        decay=True,
+        percent=100 * DECAY / (STABLE + DECAY),
+        weights_from=("web", "chat"),
+    )
     planned = branch_plan(at_step(whole, STABLE), [phase], corpus.folders)
     assert planned.steps == STABLE + DECAY
     tokens = {source.name: source.tokens for source in planned.sources}
-    assert planned.segments[-1].weights == pytest.approx({name: tokens[name] / (tokens["web"] + tokens["chat"]) for name in ("web", "chat")})
+    assert planned.segments[-1].weights == pytest.approx(
+        {name: tokens[name] / (tokens["web"] + tokens["chat"]) for name in ("web", "chat")}
+    )
 
 
 def test_a_source_reserved_for_a_branch_needs_the_branchs_name(corpus: Corpus) -> None:
-    reserved = plan(corpus, WEB).model_copy(update={"rules": MixtureRules(reserve={"chat": "with-chat"})})
-    start = cast(Checkpoint, SimpleNamespace(read=lambda name: reserved.to_json(), state=SimpleNamespace(step=STABLE)))
+    reserved = plan(corpus, WEB).model_copy(
+        update={"rules": MixtureRules(reserve={"chat": "with-chat"})}
+    )
+    start = cast(
+        Checkpoint,
+        SimpleNamespace(read=lambda name: reserved.to_json(), state=SimpleNamespace(step=STABLE)),
+    )
     assert "chat" in branch_plan(start, [MIXED], corpus.folders, "with-chat").names
     with pytest.raises(UserError, match="reserved for the phase or branch with-chat"):
         branch_plan(start, [MIXED], corpus.folders, "with-chat-1a2b3c4d")
 
 
-def test_branches_share_the_start_and_the_tokens_and_differ_in_the_mixture(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+def test_branches_share_the_start_and_the_tokens_and_differ_in_the_mixture(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
     start = at_step(whole, STABLE)
     seen: list[tuple[str, int]] = []
     comparison = branch(
@@ -61,20 +88,43 @@ def test_branches_share_the_start_and_the_tokens_and_differ_in_the_mixture(corpu
         validation=corpus.held_out,
         on_step=lambda name, report: seen.append((name, report.step)),
     )
-    assert seen == [(name, step) for name in ("plain", "mixed") for step in range(STABLE + 1, STABLE + DECAY + 1)]
-    assert (comparison.step, comparison.tokens, comparison.stopped_by) == (STABLE, DECAY * BATCH, None)
+    assert seen == [
+        (name, step)
+        for name in ("plain", "mixed")
+        for step in range(STABLE + 1, STABLE + DECAY + 1)
+    ]
+    assert (comparison.step, comparison.tokens, comparison.stopped_by) == (
+        STABLE,
+        DECAY * BATCH,
+        None,
+    )
     rows = {(row["branch"], row["source"]): row for row in comparison.rows()}
-    assert set(rows) == {(name, source) for name in (START, "plain", "mixed") for source in ("web", "code", "chat")}
+    assert set(rows) == {
+        (name, source) for name in (START, "plain", "mixed") for source in ("web", "code", "chat")
+    }
     assert rows[START, "chat"]["change"] == 0
     assert rows["mixed", "chat"]["loss"] < rows["plain", "chat"]["loss"]  # it saw conversations
     assert rows["plain", "code"]["loss"] < rows["mixed", "code"]["loss"]  # it saw code
     state = comparison.outcomes["mixed"].checkpoint.state
-    assert state.parent == {"step": STABLE, "weights": start.state.files["weights.safetensors"].checksum}
-    assert [line["step"] for line in read_series(tmp_path / "plain")] == list(range(STABLE + 1, STABLE + DECAY + 1))
+    assert state.parent == {
+        "step": STABLE,
+        "weights": start.state.files["weights.safetensors"].checksum,
+    }
+    assert [line["step"] for line in read_series(tmp_path / "plain")] == list(
+        range(STABLE + 1, STABLE + DECAY + 1)
+    )
 
 
-def test_a_branch_with_the_runs_own_decay_is_bitwise_the_run(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
-    branch(at_step(whole, STABLE), {"again": [MIXED]}, corpus.folders, tmp_path, validation=corpus.held_out)
+def test_a_branch_with_the_runs_own_decay_is_bitwise_the_run(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
+    branch(
+        at_step(whole, STABLE),
+        {"again": [MIXED]},
+        corpus.folders,
+        tmp_path,
+        validation=corpus.held_out,
+    )
     found, expected = latest(tmp_path / "again"), latest(whole)
     assert found is not None
     assert expected is not None
@@ -82,7 +132,9 @@ def test_a_branch_with_the_runs_own_decay_is_bitwise_the_run(corpus: Corpus, who
         assert found.read(name) == expected.read(name)
 
 
-def test_a_branch_from_before_the_stable_end_is_the_run_of_that_length(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+def test_a_branch_from_before_the_stable_end_is_the_run_of_that_length(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
     start = at_step(whole, 5)
     branch(start, {"early": [MIXED]}, corpus.folders, tmp_path, validation=corpus.held_out)
     lines = read_series(tmp_path / "early")
@@ -92,23 +144,46 @@ def test_a_branch_from_before_the_stable_end_is_the_run_of_that_length(corpus: C
     assert early["9/weights.safetensors"] == straight["9/weights.safetensors"]
 
 
-def test_a_stopped_comparison_goes_on_where_it_was(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+def test_a_stopped_comparison_goes_on_where_it_was(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
     start = at_step(whole, STABLE)
-    run(corpus, tmp_path / "plain", plan=branch_plan(start, [PLAIN], corpus.folders), start=start, until_step=STABLE + 2)
+    run(
+        corpus,
+        tmp_path / "plain",
+        plan=branch_plan(start, [PLAIN], corpus.folders),
+        start=start,
+        until_step=STABLE + 2,
+    )
     steps: list[int] = []
     branch(
-        start, {"plain": [PLAIN]}, corpus.folders, tmp_path, validation=corpus.held_out, on_step=lambda _, report: steps.append(report.step)
+        start,
+        {"plain": [PLAIN]},
+        corpus.folders,
+        tmp_path,
+        validation=corpus.held_out,
+        on_step=lambda _, report: steps.append(report.step),
     )
     assert steps == [STABLE + 3, STABLE + 4]
 
 
-def test_unequal_tokens_a_decayed_start_and_odd_names_are_refused(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+def test_unequal_tokens_a_decayed_start_and_odd_names_are_refused(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
     longer = Phase(name="decay", decay=True, tokens=2 * DECAY * BATCH, weights={"web": 1.0})
     start = at_step(whole, STABLE)
     with pytest.raises(UserError, match="equal tokens"):
-        branch(start, {"a": [PLAIN], "b": [longer]}, corpus.folders, tmp_path, validation=corpus.held_out)
+        branch(
+            start,
+            {"a": [PLAIN], "b": [longer]},
+            corpus.folders,
+            tmp_path,
+            validation=corpus.held_out,
+        )
     with pytest.raises(UserError, match="has begun to decay") as error:
-        branch(at_step(whole, 10), {"a": [PLAIN]}, corpus.folders, tmp_path, validation=corpus.held_out)
+        branch(
+            at_step(whole, 10), {"a": [PLAIN]}, corpus.folders, tmp_path, validation=corpus.held_out
+        )
     assert error.value.allowed == [f"up to {STABLE}, where the decay starts"]
     for name in ("../a", START, ""):
         with pytest.raises(UserError, match="not a name for a branch"):
@@ -116,9 +191,16 @@ def test_unequal_tokens_a_decayed_start_and_odd_names_are_refused(corpus: Corpus
     assert list(tmp_path.iterdir()) == []
 
 
-def test_validation_takes_the_same_windows_every_time_and_all_of_them_when_asked(corpus: Corpus, whole: Path) -> None:
+def test_validation_takes_the_same_windows_every_time_and_all_of_them_when_asked(
+    corpus: Corpus, whole: Path
+) -> None:
     model = model_of(at_step(whole, STABLE))
-    once, again = (validate(model, corpus.held_out, corpus.tokenizer, sequence_length=LENGTH, windows=5, rows=rows) for rows in (1, 8))
+    once, again = (
+        validate(
+            model, corpus.held_out, corpus.tokenizer, sequence_length=LENGTH, windows=5, rows=rows
+        )
+        for rows in (1, 8)
+    )
     assert once == again
     named = {f"{name}-validation": folder for name, folder in corpus.held_out.items()}
     assert validate(model, named, corpus.tokenizer, sequence_length=LENGTH, windows=5) == once
@@ -134,19 +216,32 @@ def test_validation_agrees_with_the_losses_of_training(corpus: Corpus, whole: Pa
     with torch.inference_mode():
         measured = batch_loss(model, batch, 8, backward=False)
     assert (trained.nats == measured.nats).all()
-    losses = by_source(measured.nats, batch.targets, batch.weights, batch.source, ["chat", "code", "web"], token_bytes(corpus.tokenizer))
+    losses = by_source(
+        measured.nats,
+        batch.targets,
+        batch.weights,
+        batch.source,
+        ["chat", "code", "web"],
+        token_bytes(corpus.tokenizer),
+    )
     assert sum(losses.values(), NOTHING).per_token == pytest.approx(measured.loss, rel=1e-6)
 
 
-def test_a_checkpoint_speaks_and_says_the_same_for_the_same_seed(corpus: Corpus, whole: Path) -> None:
+def test_a_checkpoint_speaks_and_says_the_same_for_the_same_seed(
+    corpus: Corpus, whole: Path
+) -> None:
     model, tokenizer = speaker(whole / "checkpoints" / "step-00000012")
     assert tokenizer.hash == corpus.tokenizer.hash
     warm = GenerateSettings(tokens=12, temperature=1.0, seed=3, context=LENGTH)
     first = generate(model, tokenizer, ["the river", "def area"], warm)
     assert generate(model, tokenizer, ["def area", "the river"], warm) == first[::-1]
-    assert generate(model, tokenizer, ["the river"], warm.model_copy(update={"seed": 4})) != first[:1]
+    assert (
+        generate(model, tokenizer, ["the river"], warm.model_copy(update={"seed": 4})) != first[:1]
+    )
     greedy = generate(model, tokenizer, ["the river"], GenerateSettings(tokens=12))
-    assert greedy == generate(model, tokenizer, ["the river"], GenerateSettings(tokens=12, temperature=1.0, top_p=1e-9))
+    assert greedy == generate(
+        model, tokenizer, ["the river"], GenerateSettings(tokens=12, temperature=1.0, top_p=1e-9)
+    )
 
 
 def test_greedy_continuation_takes_the_likeliest_next_token(corpus: Corpus, whole: Path) -> None:
@@ -167,7 +262,9 @@ def test_sampling_follows_the_chances() -> None:
     draws = [pick(scores, GenerateSettings(temperature=1.0), generator) for _ in range(2000)]
     shares = [draws.count(token) / 2000 for token in range(3)]
     assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.04)
-    assert {pick(scores, GenerateSettings(temperature=1.0, top_p=0.6), generator) for _ in range(200)} == {0, 1}
+    assert {
+        pick(scores, GenerateSettings(temperature=1.0, top_p=0.6), generator) for _ in range(200)
+    } == {0, 1}
 
 
 def test_a_chat_prompt_is_the_beginning_of_a_conversation_in_the_shards(corpus: Corpus) -> None:
@@ -175,7 +272,11 @@ def test_a_chat_prompt_is_the_beginning_of_a_conversation_in_the_shards(corpus: 
 
     from tokenizer.chat import encode_conversations
 
-    asked = [{"role": "user", "content": "add 1 and 2"}, {"role": "assistant", "content": "3"}, {"role": "user", "content": "add 2 and 2"}]
+    asked = [
+        {"role": "user", "content": "add 1 and 2"},
+        {"role": "assistant", "content": "3"},
+        {"role": "user", "content": "add 2 and 2"},
+    ]
     whole_chat = [*asked, {"role": "assistant", "content": "4"}]
     tokens = encode_conversations(pa.array([whole_chat]), corpus.tokenizer)[0][0].as_py()
     prompt = chat_prompt(corpus.tokenizer, asked)

@@ -16,7 +16,17 @@ import torch
 from artifacts.errors import UserError
 from artifacts.paths import DiskFullError, Store
 from trainer import checkpoint
-from trainer.checkpoint import CheckpointState, at_step, clean, drop_unasked, folder_name, latest, load, save, saved
+from trainer.checkpoint import (
+    CheckpointState,
+    at_step,
+    clean,
+    drop_unasked,
+    folder_name,
+    latest,
+    load,
+    save,
+    saved,
+)
 
 
 def state(step: int, **facts: object) -> CheckpointState:
@@ -70,7 +80,9 @@ def test_the_same_state_gives_the_same_bytes(tmp_path: Path) -> None:
     files = sorted(path.name for path in (tmp_path / "one" / folder_name(7)).iterdir())
     assert files == ["moments.safetensors", "plan.json", "state.json", "weights.safetensors"]
     for file in files:
-        assert (tmp_path / "one" / folder_name(7) / file).read_bytes() == (tmp_path / "two" / folder_name(7) / file).read_bytes()
+        assert (tmp_path / "one" / folder_name(7) / file).read_bytes() == (
+            tmp_path / "two" / folder_name(7) / file
+        ).read_bytes()
 
 
 def test_the_latest_is_the_one_with_most_steps_and_others_can_be_named(tmp_path: Path) -> None:
@@ -79,7 +91,9 @@ def test_the_latest_is_the_one_with_most_steps_and_others_can_be_named(tmp_path:
     for step in (20, 3, 100_000_000):
         write(store, step)
     assert saved(store) == [3, 20, 100_000_000]
-    assert [found.state.step for found in (latest(store), latest(store, 99), at_step(store, 3)) if found] == [100_000_000, 20, 3]
+    assert [
+        found.state.step for found in (latest(store), latest(store, 99), at_step(store, 3)) if found
+    ] == [100_000_000, 20, 3]
     with pytest.raises(UserError, match="no checkpoint of this step") as error:
         at_step(store, 4)
     assert error.value.allowed == ["3", "20", "100000000"]
@@ -100,7 +114,10 @@ def test_checkpoints_live_on_object_stores_too() -> None:
 def test_a_changed_byte_is_refused_wherever_it_is(tmp_path: Path, file: str) -> None:
     write(Store(tmp_path), 7)
     path = tmp_path / folder_name(7) / file
-    readers = {"weights.safetensors": lambda found: found.weights(), "moments.safetensors": lambda found: found.moments()}
+    readers = {
+        "weights.safetensors": lambda found: found.weights(),
+        "moments.safetensors": lambda found: found.moments(),
+    }
     reader = readers.get(file, lambda found: found.read(file))
     for place in {0, path.stat().st_size // 2, path.stat().st_size - 1}:
         flip(path, place)
@@ -180,7 +197,9 @@ for limit in map(int, sys.argv[2:]):
 CALLS = 11  # two tensor files, three checksums, four files flushed, the folder flushed, the rename
 
 
-def test_a_kill_at_any_point_of_writing_leaves_the_checkpoint_before_and_nothing_else(tmp_path: Path, root: Path) -> None:
+def test_a_kill_at_any_point_of_writing_leaves_the_checkpoint_before_and_nothing_else(
+    tmp_path: Path, root: Path
+) -> None:
     for call in range(1, CALLS + 1):
         write(Store(tmp_path / str(call)), 1)
     done = subprocess.run(
@@ -191,7 +210,9 @@ def test_a_kill_at_any_point_of_writing_leaves_the_checkpoint_before_and_nothing
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [str(value) for call in range(1, CALLS + 1) for value in (call, -signal.SIGKILL)]
+    assert done.stdout.split() == [
+        str(value) for call in range(1, CALLS + 1) for value in (call, -signal.SIGKILL)
+    ]
     for call in range(1, CALLS + 1):
         store = Store(tmp_path / str(call))
         found = latest(store)

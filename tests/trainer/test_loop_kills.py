@@ -81,7 +81,10 @@ def test_a_run_killed_between_steps_and_inside_checkpoint_writing_is_bitwise_the
     corpus: Corpus, whole: Path, tmp_path: Path, root: Path
 ) -> None:
     # between steps; while the files of step 8 are written; before the folder of step 10 appears
-    assert attempts(corpus, tmp_path, root, "SIGKILL:7", "write:3", "publish:2") == [-signal.SIGKILL] * 3
+    assert (
+        attempts(corpus, tmp_path, root, "SIGKILL:7", "write:3", "publish:2")
+        == [-signal.SIGKILL] * 3
+    )
     assert saved(Store(tmp_path)) == [5, 8]
     run(corpus, tmp_path)
     assert traces(tmp_path) == traces(whole)
@@ -99,18 +102,26 @@ def test_a_run_killed_at_every_file_operation_of_a_checkpoint_is_bitwise_the_sam
     numbers = range(1, operations + 1)
     for number in numbers:
         shutil.copytree(tmp_path / "before", tmp_path / f"killed-{number}")
-    wheres = [f"{'torn' if number % 2 else 'operation'}:{number}:killed-{number}" for number in numbers]
+    wheres = [
+        f"{'torn' if number % 2 else 'operation'}:{number}:killed-{number}" for number in numbers
+    ]
     assert attempts(corpus, tmp_path, root, *wheres) == [-signal.SIGKILL] * operations
     for number in numbers:
         folder = tmp_path / f"killed-{number}"
         assert saved(Store(folder)) == [5, 7], "what was being written is not there"
-        assert any(name.startswith(dying_writes.WRITING) for name in os.listdir(folder / "checkpoints"))
+        assert any(
+            name.startswith(dying_writes.WRITING) for name in os.listdir(folder / "checkpoints")
+        )
         run(corpus, folder)
         assert traces(folder) == traces(whole), number
-        assert sorted(os.listdir(folder / "checkpoints")) == sorted(os.listdir(whole / "checkpoints"))
+        assert sorted(os.listdir(folder / "checkpoints")) == sorted(
+            os.listdir(whole / "checkpoints")
+        )
 
 
-def test_a_signal_lets_the_step_finish_and_says_so_in_the_exit_code(corpus: Corpus, whole: Path, tmp_path: Path, root: Path) -> None:
+def test_a_signal_lets_the_step_finish_and_says_so_in_the_exit_code(
+    corpus: Corpus, whole: Path, tmp_path: Path, root: Path
+) -> None:
     assert attempts(corpus, tmp_path, root, "SIGTERM:6") == [128 + signal.SIGTERM]
     assert saved(Store(tmp_path)) == [5, 6]
     run(corpus, tmp_path)

@@ -23,8 +23,19 @@ def run(store: Store, first: int, last: int) -> None:
             metrics.record(TRAIN, line(step))
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.binary(max_size=20).filter(lambda raw: b"\n" not in raw)), max_size=4))
-def test_a_run_resumed_anywhere_has_each_step_once(tmp_path_factory: pytest.TempPathFactory, stops: list[tuple[int, int, bytes]]) -> None:
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.integers(0, 6),
+            st.binary(max_size=20).filter(lambda raw: b"\n" not in raw),
+        ),
+        max_size=4,
+    )
+)
+def test_a_run_resumed_anywhere_has_each_step_once(
+    tmp_path_factory: pytest.TempPathFactory, stops: list[tuple[int, int, bytes]]
+) -> None:
     folder = tmp_path_factory.mktemp("metrics")
     whole, broken = Store(folder / "whole"), Store(folder / "broken")
     run(whole, 1, 12)
@@ -53,7 +64,9 @@ def test_an_object_store_holds_the_same_lines() -> None:
 
 def test_numbers_keep_every_bit_and_what_is_no_number_becomes_null(tmp_path: Path) -> None:
     with Metrics(Store(tmp_path), 0, tensorboard=False) as metrics:
-        metrics.record(TRAIN, {"step": 1, "loss": 0.1 + 0.2, "sources": {"web": {"loss": float("nan")}}})
+        metrics.record(
+            TRAIN, {"step": 1, "loss": 0.1 + 0.2, "sources": {"web": {"loss": float("nan")}}}
+        )
     found = read_series(tmp_path)[0]
     assert found["loss"] == 0.1 + 0.2
     assert found["sources"]["web"]["loss"] is None
@@ -82,6 +95,6 @@ def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path: Path) -> None
                 metrics.record(TRAIN, {"step": step, "loss": float(first)})
     events = EventAccumulator(str(tmp_path / "metrics" / "tensorboard"))
     events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(step, 1.0) for step in (1, 2, 3)] + [
-        (step, 4.0) for step in (4, 5, 6, 7, 8)
-    ]
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [
+        (step, 1.0) for step in (1, 2, 3)
+    ] + [(step, 4.0) for step in (4, 5, 6, 7, 8)]

@@ -43,10 +43,16 @@ def test_the_plan_fixes_where_the_decay_starts_and_ends(corpus: Corpus) -> None:
 
 def test_ends_a_schedule_names_must_be_the_plans(corpus: Corpus) -> None:
     named = settings(schedule={"peak": 0.02, "decay_start": STABLE, "end": STABLE + DECAY})
-    assert named.schedule_of(plan(corpus)) == settings(schedule={"peak": 0.02}).schedule_of(plan(corpus))
+    assert named.schedule_of(plan(corpus)) == settings(schedule={"peak": 0.02}).schedule_of(
+        plan(corpus)
+    )
     assert named.without_ends() == settings(schedule={"peak": 0.02})
     for schedule, field, allowed in (
-        ({"decay_start": STABLE - 1}, "train.schedule.decay_start", f"{STABLE}, where phase 'decay' begins"),
+        (
+            {"decay_start": STABLE - 1},
+            "train.schedule.decay_start",
+            f"{STABLE}, where phase 'decay' begins",
+        ),
         ({"end": STABLE}, "train.schedule.end", f"{STABLE + DECAY}, where the last phase ends"),
     ):
         with pytest.raises(UserError) as error:
@@ -76,7 +82,11 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_auto_is_fp32_on_the_cpu_and_bf16_is_refused() -> None:
-    assert (settings().precision, settings().resolved_precision, settings().fixed()["precision"]) == ("auto", "fp32", "fp32")
+    assert (
+        settings().precision,
+        settings().resolved_precision,
+        settings().fixed()["precision"],
+    ) == ("auto", "fp32", "fp32")
     assert device_of("auto") == device_of("cpu") == torch.device("cpu")
     check_possible("auto", "auto")
     check_possible("fp32", "cpu")
@@ -89,13 +99,19 @@ def test_without_a_gpu_auto_is_fp32_on_the_cpu_and_bf16_is_refused() -> None:
     assert (error.value.field, error.value.allowed) == ("train.device", ["auto", "cpu"])
 
 
-def test_with_a_gpu_auto_is_there_and_in_bf16_where_it_can(a_gpu: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_gpu_auto_is_there_and_in_bf16_where_it_can(
+    a_gpu: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     a_gpu(9)
     # what is set already stays, and comes back after the test
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     assert device_of("auto") == device_of("cuda") == torch.device("cuda", 0)
     assert settings().resolved_precision == settings().resolved()["precision"] == "bf16"
-    assert settings(device="cpu").resolved_precision == settings(precision="fp32").resolved_precision == "fp32"
+    assert (
+        settings(device="cpu").resolved_precision
+        == settings(precision="fp32").resolved_precision
+        == "fp32"
+    )
     check_possible("bf16", "auto")
     a_gpu(7)
     assert settings().resolved_precision == "fp32"
@@ -107,7 +123,10 @@ def test_other_half_precisions_are_refused_by_name() -> None:
     for name in ("fp16", "float16", "bfloat16"):
         with pytest.raises(UserError, match=name) as error:
             settings(precision=name)
-        assert (error.value.field, error.value.allowed) == ("train.precision", ["auto", "fp32", "bf16"])
+        assert (error.value.field, error.value.allowed) == (
+            "train.precision",
+            ["auto", "fp32", "bf16"],
+        )
 
 
 def test_switches_of_torch_come_back_after_a_run() -> None:

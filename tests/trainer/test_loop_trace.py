@@ -20,8 +20,22 @@ STEPS = 200
 TINY = ModelSettings(width=16, layers=1, heads=1, kv_heads=1, head_dim=16, ff=16)
 PHASES = (
     Phase(name="stable", tokens=120 * BATCH, weights={"web": 0.6, "code": 0.4}),
-    Phase(name="long", tokens=40 * BATCH, weights={"web": 0.4, "code": 0.6}, sequence_length=2 * LENGTH, batch_tokens=BATCH, ramp_tokens=2000),
-    Phase(name="decay", decay=True, tokens=40 * BATCH, weights={"web": 0.3, "chat": 0.7}, sequence_length=LENGTH, batch_tokens=BATCH),
+    Phase(
+        name="long",
+        tokens=40 * BATCH,
+        weights={"web": 0.4, "code": 0.6},
+        sequence_length=2 * LENGTH,
+        batch_tokens=BATCH,
+        ramp_tokens=2000,
+    ),
+    Phase(
+        name="decay",
+        decay=True,
+        tokens=40 * BATCH,
+        weights={"web": 0.3, "chat": 0.7},
+        sequence_length=LENGTH,
+        batch_tokens=BATCH,
+    ),
 )
 
 
@@ -33,7 +47,9 @@ def target_spans(corpus: Corpus) -> dict[tuple[str, str], list[tuple[int, int]] 
         for number in range(len(source.manifest.parts)):
             for row in source.table(number).select(["id", "trainable"]).to_pylist():
                 spans = row["trainable"]
-                found[name, row["id"].hex()] = None if spans is None else [(span["start"], span["end"]) for span in spans]
+                found[name, row["id"].hex()] = (
+                    None if spans is None else [(span["start"], span["end"]) for span in spans]
+                )
     return found
 
 
@@ -43,12 +59,23 @@ def targets(span: ShownSpan, spans: list[tuple[int, int]] | None) -> int:
     return sum(max(0, min(stop, span.stop) - max(start, span.start)) for start, stop in inside)
 
 
-def test_the_documents_traced_for_each_of_200_steps_have_the_targets_that_the_training_counted(corpus: Corpus, tmp_path: Path) -> None:
+def test_the_documents_traced_for_each_of_200_steps_have_the_targets_that_the_training_counted(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     frozen = plan(corpus, *PHASES)
     assert frozen.steps == STEPS
     assert len(frozen.contexts) == 3
-    run(corpus, tmp_path, plan=frozen, settings=settings(checkpoint_every=1000, validate_every=1000), model=TINY, validation=None)
-    counted = [json.loads(line) for line in (tmp_path / "metrics" / "train.jsonl").read_text().splitlines()]
+    run(
+        corpus,
+        tmp_path,
+        plan=frozen,
+        settings=settings(checkpoint_every=1000, validate_every=1000),
+        model=TINY,
+        validation=None,
+    )
+    counted = [
+        json.loads(line) for line in (tmp_path / "metrics" / "train.jsonl").read_text().splitlines()
+    ]
     assert len(counted) == STEPS
     tracer, spans = Tracer(frozen, corpus.folders), target_spans(corpus)
     shown: dict[str, list[Any]] = {}
@@ -57,6 +84,8 @@ def test_the_documents_traced_for_each_of_200_steps_have_the_targets_that_the_tr
         for span in tracer.step(line["step"] - 1):
             traced[span.source] += targets(span, spans[span.source, span.id])
             shown.setdefault(span.id, []).append(span)
-        assert {name: loss["tokens"] for name, loss in line["sources"].items()} == dict(traced), line["step"]
+        assert {name: loss["tokens"] for name, loss in line["sources"].items()} == dict(traced), (
+            line["step"]
+        )
     for document in np.random.default_rng(3).choice(sorted(shown), 60, replace=False).tolist():
         assert tracer.document(document) == shown[document]

@@ -24,7 +24,18 @@ from mixtures.plan import append_segment
 from mixtures.spec import Phase
 from tests.trainer import loop_runs
 from tests.trainer.loop_corpus import Corpus, make_corpus, web, write_shards
-from tests.trainer.loop_runs import BATCH, DECAY, LENGTH, MIXED, MODEL, STABLE, WEB, plan, run, traces
+from tests.trainer.loop_runs import (
+    BATCH,
+    DECAY,
+    LENGTH,
+    MIXED,
+    MODEL,
+    STABLE,
+    WEB,
+    plan,
+    run,
+    traces,
+)
 from trainer.checkpoint import at_step, latest, save, saved
 from trainer.loop import check_plan
 from trainer.losses import by_source, token_bytes
@@ -95,7 +106,9 @@ def test_a_run_stopped_anywhere_and_resumed_is_bitwise_the_same(
     assert saved(Store(folder)) == saved(Store(whole))
 
 
-def test_a_signal_inside_a_call_is_reported_and_handlers_come_back(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_signal_inside_a_call_is_reported_and_handlers_come_back(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt(report: StepReport) -> None:
@@ -137,9 +150,16 @@ def test_the_loss_is_that_of_the_whole_batch_computed_naively(corpus: Corpus) ->
     batch = Loader(plan(corpus), corpus.folders).batch(STABLE)
     model = fresh_model(corpus)
     found = batch_loss(model, batch, 3, backward=False)
-    tokens, positions, documents, targets = (torch.from_numpy(a).long() for a in (batch.tokens, batch.positions, batch.documents, batch.targets))
+    tokens, positions, documents, targets = (
+        torch.from_numpy(a).long()
+        for a in (batch.tokens, batch.positions, batch.documents, batch.targets)
+    )
     scores = model.logits(model(tokens, positions, documents)).double()
-    nats = torch.nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").detach().numpy()
+    nats = (
+        torch.nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none")
+        .detach()
+        .numpy()
+    )
     weights = batch.weights.astype(np.float64).ravel()
     assert found.loss == pytest.approx((nats * weights).sum() / weights.sum(), rel=1e-5)
     assert found.targets == weights.sum()
@@ -164,34 +184,47 @@ def test_bits_per_byte_count_the_bytes_of_targets(corpus: Corpus) -> None:
     nats = np.full(targets.shape, 2.0, np.float32)
     found = by_source(nats, targets, weights, np.array([1, 0], np.int32), ["a", "b"], sizes)
     assert found["b"].bytes == len(text.encode())
-    assert found["b"].bits_per_byte == pytest.approx(2.0 * len(targets[0]) / math.log(2) / len(text.encode()))
+    assert found["b"].bits_per_byte == pytest.approx(
+        2.0 * len(targets[0]) / math.log(2) / len(text.encode())
+    )
     assert math.isnan(found["a"].per_token)
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"settings": loop_runs.settings(schedule={"peak": 0.01, "warmup": 3})}, "learning rate of step 1"),
+        (
+            {"settings": loop_runs.settings(schedule={"peak": 0.01, "warmup": 3})},
+            "learning rate of step 1",
+        ),
         ({"settings": loop_runs.settings(seed=2)}, "train.seed"),
         ({"settings": loop_runs.settings(clip=None)}, "train.clip"),
         ({"model": MODEL.model_copy(update={"layers": 3})}, "model.layers"),
     ],
 )
-def test_a_checkpoint_of_another_run_is_refused(corpus: Corpus, whole: Path, change: dict[str, object], field: str) -> None:
+def test_a_checkpoint_of_another_run_is_refused(
+    corpus: Corpus, whole: Path, change: dict[str, object], field: str
+) -> None:
     with pytest.raises(UserError, match="trained otherwise") as error:
         run(corpus, whole, **change)
     assert error.value.field == field
 
 
-def test_a_plan_that_does_not_continue_the_checkpoints_plan_is_refused(corpus: Corpus, whole: Path) -> None:
+def test_a_plan_that_does_not_continue_the_checkpoints_plan_is_refused(
+    corpus: Corpus, whole: Path
+) -> None:
     with pytest.raises(UserError, match="does not continue") as error:
         run(corpus, whole, plan=plan(corpus, seed=2))
     assert error.value.field == "plan"
 
 
-def test_a_run_goes_on_with_a_longer_plan_as_if_it_had_been_so_from_the_start(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_a_longer_plan_as_if_it_had_been_so_from_the_start(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     short = plan(corpus, WEB)
-    longer = append_segment(short, Phase(name="more", tokens=4 * BATCH, weights={"web": 1.0}), STABLE)
+    longer = append_segment(
+        short, Phase(name="more", tokens=4 * BATCH, weights={"web": 1.0}), STABLE
+    )
     run(corpus, tmp_path / "grown", plan=short, until_step=6)
     run(corpus, tmp_path / "grown", plan=longer)
     run(corpus, tmp_path / "straight", plan=longer)
@@ -202,8 +235,13 @@ def test_a_run_goes_on_with_a_longer_plan_as_if_it_had_been_so_from_the_start(co
     assert [stretch.from_step for stretch in found.state.history] == [0, 6]
 
 
-@pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors", "plan.json", "tokenizer.model", "state.json"])
-def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Corpus, whole: Path, tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    "file",
+    ["weights.safetensors", "moments.safetensors", "plan.json", "tokenizer.model", "state.json"],
+)
+def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(
+    corpus: Corpus, whole: Path, tmp_path: Path, file: str
+) -> None:
     shutil.copytree(whole, tmp_path / "run")
     path = tmp_path / "run" / "checkpoints" / "step-00000012" / file
     raw = bytearray(path.read_bytes())
@@ -218,26 +256,43 @@ def test_a_corrupt_checkpoint_stops_the_run_instead_of_being_skipped(corpus: Cor
     assert [line["step"] for line in read_series(tmp_path / "run")] == list(range(1, 13))
 
 
-def test_a_checkpoint_of_another_tokenizer_and_weights_of_another_model_are_refused(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_tokenizer_and_weights_of_another_model_are_refused(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
     other = make_corpus(tmp_path / "other", vocab_size=390)
     with pytest.raises(UserError, match="trained otherwise") as error:
         run(other, whole)
-    assert (error.value.field, error.value.found, error.value.allowed) == ("tokenizer", other.tokenizer.hash, [corpus.tokenizer.hash])
+    assert (error.value.field, error.value.found, error.value.allowed) == (
+        "tokenizer",
+        other.tokenizer.hash,
+        [corpus.tokenizer.hash],
+    )
     run(corpus, tmp_path / "wide", model=MODEL.model_copy(update={"ff": 64}), until_step=1)
     small, wide = at_step(whole, 12), at_step(tmp_path / "wide", 1)
-    forged = save(Store(tmp_path / "forged"), small.state.model_copy(update={"files": {}}), wide.weights(), wide.moments(), {"plan.json": b"{}"})
+    forged = save(
+        Store(tmp_path / "forged"),
+        small.state.model_copy(update={"files": {}}),
+        wide.weights(),
+        wide.moments(),
+        {"plan.json": b"{}"},
+    )
     with pytest.raises(UserError, match="of another model") as error:
         run(corpus, tmp_path / "forged")
     assert error.value.file == forged.folder
     assert error.value.field == "layers.0.feed_forward.down.weight"
 
 
-def test_a_run_computes_in_fp32_whatever_torch_was_set_to(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+def test_a_run_computes_in_fp32_whatever_torch_was_set_to(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_float32_matmul_precision("medium")
     try:
         run(corpus, tmp_path, settings=loop_runs.settings(precision="fp32"))
-        assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (torch.float64, "medium")
+        assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (
+            torch.float64,
+            "medium",
+        )
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
@@ -249,13 +304,18 @@ def test_a_run_computes_in_fp32_whatever_torch_was_set_to(corpus: Corpus, whole:
 
 
 def test_a_second_trainer_and_a_second_first_run_are_refused(corpus: Corpus, whole: Path) -> None:
-    with run_lock(Store(whole / "checkpoints")), pytest.raises(UserError, match="another run is writing here"):
+    with (
+        run_lock(Store(whole / "checkpoints")),
+        pytest.raises(UserError, match="another run is writing here"),
+    ):
         run(corpus, whole)
     with pytest.raises(UserError, match="a run is here already"):
         run(corpus, whole, resume=False)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     huge = loop_runs.settings(schedule={"peak": 1e30, "warmup": 0}, checkpoint_every=1)
     with pytest.raises(UserError, match="not finite") as error:
         run(corpus, tmp_path, settings=huge)
@@ -276,12 +336,20 @@ def test_plan_settings_and_tokenizer_must_fit_together(corpus: Corpus) -> None:
     assert error.value.field == "train.batch_tokens"
 
 
-def test_a_held_out_source_too_short_for_a_window_is_said_before_training(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_held_out_source_too_short_for_a_window_is_said_before_training(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     import pyarrow as pa
 
     texts = pa.array(web(1, 1), pa.large_string()).cast(pa.large_string())
     short = pa.array([text[:9] for text in texts.to_pylist()], pa.large_string())
-    folder = write_shards(tmp_path / "short", "short", corpus.tokenizer.encode(short, eos=True), None, corpus.tokenizer)
+    folder = write_shards(
+        tmp_path / "short",
+        "short",
+        corpus.tokenizer.encode(short, eos=True),
+        None,
+        corpus.tokenizer,
+    )
     with pytest.raises(UserError, match="do not fill one window"):
         run(corpus, tmp_path / "run", validation={"web-validation": folder})
     assert not (tmp_path / "run" / "metrics").exists()
@@ -294,7 +362,13 @@ def test_gradients_are_clipped_after_their_norm_is_logged(corpus: Corpus, tmp_pa
     assert clipped[0]["grad_norm"] == free[0]["grad_norm"] > 0.001
     moments = [at_step(tmp_path / name, 2).moments() for name in ("clipped", "free")]
     sizes = [
-        math.sqrt(sum(float(value.double().square().sum()) for name, value in found.items() if name.startswith("mean.")))
+        math.sqrt(
+            sum(
+                float(value.double().square().sum())
+                for name, value in found.items()
+                if name.startswith("mean.")
+            )
+        )
         for found in moments
     ]
     assert sizes[0] < 0.001 < sizes[1]
@@ -310,6 +384,8 @@ def test_state_json_is_readable_by_anyone(whole: Path, corpus: Corpus) -> None:
 
 def test_groups_of_the_small_model_cover_every_parameter_once(corpus: Corpus) -> None:
     model = fresh_model(corpus)
-    names = [name for group in parameter_groups(model, model.config, 0.1, 0.1) for name in group.names]
+    names = [
+        name for group in parameter_groups(model, model.config, 0.1, 0.1) for name in group.names
+    ]
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
     assert MIXED.weights["chat"] == 0.5

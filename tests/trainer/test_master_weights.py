@@ -39,11 +39,28 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def update(table: TensorTable, *tensors: Any, betas: tuple[float, float], eps: float) -> None:
         *lists, rules, scalars = tensors
-        launch_adamw(*lists, table.addresses(lists[1]), table.blocks(BLOCK), table.even, rules, scalars, *betas, eps)
+        launch_adamw(
+            *lists,
+            table.addresses(lists[1]),
+            table.blocks(BLOCK),
+            table.even,
+            rules,
+            scalars,
+            *betas,
+            eps,
+        )
 
-    def norm(table: TensorTable, gradients: list[Tensor | None], limit: float | None) -> tuple[Tensor, Tensor, Tensor]:
+    def norm(
+        table: TensorTable, gradients: list[Tensor | None], limit: float | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         addresses = table.addresses(gradients)
-        return launch_gradient_norm(gradients, addresses, table.blocks(CHUNK), table.even, math.inf if limit is None else limit)
+        return launch_gradient_norm(
+            gradients,
+            addresses,
+            table.blocks(CHUNK),
+            table.even,
+            math.inf if limit is None else limit,
+        )
 
     monkeypatch.setattr(master_weights, "adamw_", update)
     monkeypatch.setattr(master_weights, "gradient_norm", norm)
@@ -52,12 +69,16 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(compute: torch.dtype | None = torch.bfloat16, seed: int = 1) -> tuple[Model, AdamW]:
     model = Model(CONFIG)
     init(model, CONFIG, seed)
-    return model, AdamW(parameter_groups(model, CONFIG, 0.01, DECAY), betas=BETAS, eps=EPS, compute=compute)
+    return model, AdamW(
+        parameter_groups(model, CONFIG, 0.01, DECAY), betas=BETAS, eps=EPS, compute=compute
+    )
 
 
 def backward(model: Model, number: int) -> Tensor:
     batch = document_batch(CONFIG.vocab_size, rows=2, length=24, seed=number)
-    loss, count, _ = model.loss(model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights)
+    loss, count, _ = model.loss(
+        model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights
+    )
     (loss / count).backward()
     return (loss / count).detach()
 
@@ -71,7 +92,10 @@ def update(model: Model, optimizer: AdamW, number: int) -> float:
 
 
 def bits(optimizer: AdamW) -> list[bytes]:
-    tensors = [*optimizer.weights().values(), *(moment for pair in optimizer.moments().values() for moment in pair)]
+    tensors = [
+        *optimizer.weights().values(),
+        *(moment for pair in optimizer.moments().values() for moment in pair),
+    ]
     return [tensor.detach().numpy().tobytes() for tensor in tensors]
 
 
@@ -80,7 +104,10 @@ def assert_as_torchs_own() -> None:
     plain, _ = started(None)
     model, _ = started(None)
     groups = [parameter_groups(one, CONFIG, 0.01, DECAY) for one in (plain, model)]
-    reference, masters = TorchUpdate(groups[0], BETAS, EPS), MasterUpdate(groups[1], BETAS, EPS, torch.float32)
+    reference, masters = (
+        TorchUpdate(groups[0], BETAS, EPS),
+        MasterUpdate(groups[1], BETAS, EPS, torch.float32),
+    )
     for number in range(1, 5):
         for other, own in zip(plain.parameters(), model.parameters(), strict=True):
             other.grad = torch.randn(own.shape, generator=torch.Generator().manual_seed(number))
@@ -116,7 +143,9 @@ def assert_copies_follow(optimizer: AdamW, rounding: float) -> None:
 def test_the_model_holds_rounded_copies_of_the_masters() -> None:
     fp32, _ = started(None)
     model, optimizer = started()
-    assert all(torch.equal(optimizer.weights()[name], value) for name, value in fp32.named_parameters())
+    assert all(
+        torch.equal(optimizer.weights()[name], value) for name, value in fp32.named_parameters()
+    )
     assert_copies_follow(optimizer, 2**-8)
     for number in range(1, 4):
         update(model, optimizer, number)
@@ -140,14 +169,19 @@ def test_masters_keep_changes_that_bf16_cannot_hold() -> None:
         parameter.grad = torch.ones(64)
         optimizer.step(1e-4)
     assert bool((parameter == 1).all()), "each change is a fortieth of bf16's distance of values"
-    torch.testing.assert_close(optimizer.weights()["gain"], torch.full((64,), 1 - 10 * 1e-4), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        optimizer.weights()["gain"], torch.full((64,), 1 - 10 * 1e-4), rtol=1e-6, atol=0
+    )
     for _ in range(20):
         parameter.grad = torch.ones(64)
         optimizer.step(1e-4)
     assert bool((parameter < 1).all())
 
 
-@pytest.mark.skipif(not hasattr(torch.Tensor, "grad_dtype"), reason="this torch keeps gradients in their tensor's type")
+@pytest.mark.skipif(
+    not hasattr(torch.Tensor, "grad_dtype"),
+    reason="this torch keeps gradients in their tensor's type",
+)
 def test_gradients_of_bf16_parameters_are_summed_in_fp32() -> None:
     model, _ = started()
     shares = []
@@ -161,7 +195,9 @@ def test_gradients_of_bf16_parameters_are_summed_in_fp32() -> None:
     for number in range(1, 4):
         backward(model, number)
     assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
-    assert torch.equal(model.layers[0].feed_forward.down.weight.grad, shares[0] + shares[1] + shares[2])
+    assert torch.equal(
+        model.layers[0].feed_forward.down.weight.grad, shares[0] + shares[1] + shares[2]
+    )
 
 
 def test_gradients_are_close_to_those_in_fp32() -> None:
@@ -170,7 +206,9 @@ def test_gradients_are_close_to_those_in_fp32() -> None:
     losses = [backward(one, 1) for one in (fp32, model)]
     assert losses[1] == pytest.approx(float(losses[0]), rel=0.01)
     for (name, exact), found in zip(fp32.named_parameters(), model.parameters(), strict=True):
-        error = torch.linalg.vector_norm(found.grad.float() - exact.grad) / torch.linalg.vector_norm(exact.grad)
+        error = torch.linalg.vector_norm(
+            found.grad.float() - exact.grad
+        ) / torch.linalg.vector_norm(exact.grad)
         assert error < 0.1, name  # rounding the weights alone makes 0.024 in this shape
 
 
@@ -180,17 +218,28 @@ def test_updates_are_the_same_bits_every_time_also_from_stored_state() -> None:
         update(model, optimizer, number)
     copy, resumed = started(seed=2)
     resumed.load({name: value.clone() for name, value in optimizer.weights().items()})
-    resumed.restore({name: (first.clone(), second.clone()) for name, (first, second) in optimizer.moments().items()}, optimizer.updates)
+    resumed.restore(
+        {
+            name: (first.clone(), second.clone())
+            for name, (first, second) in optimizer.moments().items()
+        },
+        optimizer.updates,
+    )
     for number in range(4, 7):
         assert update(copy, resumed, number) == update(model, optimizer, number)
     assert bits(resumed) == bits(optimizer)
     assert resumed.updates == optimizer.updates == 6
-    assert all(torch.equal(one, other) for one, other in zip(copy.parameters(), model.parameters(), strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(copy.parameters(), model.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("compute", [None, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("what", ["gradient", "loss"])
-def test_a_figure_that_is_not_finite_leaves_everything_as_it_was(compute: torch.dtype | None, what: str) -> None:
+def test_a_figure_that_is_not_finite_leaves_everything_as_it_was(
+    compute: torch.dtype | None, what: str
+) -> None:
     model, optimizer = started(compute)
     update(model, optimizer, 1)
     before = bits(optimizer)
@@ -216,7 +265,12 @@ def test_clipping_that_was_measured_counts_for_one_step() -> None:
             optimizer.clip(1e-3)
         before = {name: first.clone() for name, (first, _) in optimizer.moments().items()}
         optimizer.step(0.0)
-        sizes.append(max(float((first - BETAS[0] * before[name]).abs().max()) for name, (first, _) in optimizer.moments().items()))
+        sizes.append(
+            max(
+                float((first - BETAS[0] * before[name]).abs().max())
+                for name, (first, _) in optimizer.moments().items()
+            )
+        )
     assert sizes[0] < 1e-4 < 0.29 < sizes[1]
 
 
@@ -232,7 +286,10 @@ class Reads(TorchDispatchMode):
     count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        self.count += func in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+        )
         return func(*args, **(kwargs or {}))
 
 

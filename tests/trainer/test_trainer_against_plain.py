@@ -21,7 +21,14 @@ import pytest
 import torch
 
 from tests.oracles.document_batches import document_batch
-from tests.oracles.plain_minicpm import PlainAdamW, PlainShape, plain_logits, plain_loss, plain_weights, plain_wsd
+from tests.oracles.plain_minicpm import (
+    PlainAdamW,
+    PlainShape,
+    plain_logits,
+    plain_loss,
+    plain_weights,
+    plain_wsd,
+)
 from trainer.model import Model, ModelConfig, parameter_groups
 from trainer.optimizer import AdamW
 from trainer.presets import preset
@@ -61,9 +68,13 @@ def twin(shape: PlainShape, weights: dict[str, torch.Tensor]) -> Model:
     with torch.no_grad():
         model.embedding[: shape.vocabulary] = weights["embedding"]
         for number, layer in enumerate(model.layers):
-            layer.attention.qkv.weight.copy_(torch.cat([weights[f"{number}.{name}"] for name in "qkv"]))
+            layer.attention.qkv.weight.copy_(
+                torch.cat([weights[f"{number}.{name}"] for name in "qkv"])
+            )
             layer.attention.out.weight.copy_(weights[f"{number}.o"])
-            layer.feed_forward.gate_up.weight.copy_(torch.cat([weights[f"{number}.gate"], weights[f"{number}.up"]]))
+            layer.feed_forward.gate_up.weight.copy_(
+                torch.cat([weights[f"{number}.gate"], weights[f"{number}.up"]])
+            )
             layer.feed_forward.down.weight.copy_(weights[f"{number}.down"])
     return model
 
@@ -97,7 +108,10 @@ def test_the_tiny_shape_is_the_presets() -> None:
 def test_thirty_updates_have_the_same_losses_norms_and_weights(
     shape: PlainShape, precision: torch.dtype, eps: float, tolerance: float
 ) -> None:
-    weights = {name: tensor.detach().to(precision).requires_grad_() for name, tensor in plain_weights(shape, seed=1).items()}
+    weights = {
+        name: tensor.detach().to(precision).requires_grad_()
+        for name, tensor in plain_weights(shape, seed=1).items()
+    }
     model, plain = twin(shape, weights).to(precision), PlainAdamW(shape, weights, eps=eps)
     optimizer = AdamW(parameter_groups(model, model.config, PEAK, 0.1), betas=(0.9, 0.95), eps=eps)
     spec = ScheduleSpec(peak=PEAK, warmup=5, decay=DecaySpec(half_life=4), decay_start=20)
@@ -107,9 +121,13 @@ def test_thirty_updates_have_the_same_losses_norms_and_weights(
         batch = document_batch(shape.vocabulary, rows=rows, length=length, seed=step)
         expected = plain_loss(shape, weights, batch.alone())
         expected.backward()
-        expected_norm = plain.step(plain_wsd(step, peak=PEAK, warmup=5, stable_end=20, half_life=4), clip=1.0)
+        expected_norm = plain.step(
+            plain_wsd(step, peak=PEAK, warmup=5, stable_end=20, half_life=4), clip=1.0
+        )
 
-        loss, count, _ = model.loss(model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights)
+        loss, count, _ = model.loss(
+            model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights
+        )
         (loss / count).backward()
         norm = optimizer.clip(1.0)
         optimizer.step(rate(spec, step))
@@ -120,4 +138,6 @@ def test_thirty_updates_have_the_same_losses_norms_and_weights(
         assert last == pytest.approx(float(expected.detach()), abs=tolerance), step
         assert norm == pytest.approx(expected_norm, rel=10 * tolerance), step
     assert last < first - 0.5
-    torch.testing.assert_close(model.embedding[: shape.vocabulary], weights["embedding"], atol=10 * tolerance, rtol=0)
+    torch.testing.assert_close(
+        model.embedding[: shape.vocabulary], weights["embedding"], atol=10 * tolerance, rtol=0
+    )

@@ -82,7 +82,12 @@ def test_loss_sums_by_weight_and_ignores_targets_without_one(model: Model) -> No
     assert float(model.loss(hidden, changed, batch.weights)[0].detach()) == float(loss.detach())
     scores = model.logits(hidden)
     assert scores.shape == (3, 20, 70)
-    torch.testing.assert_close(nll, F.cross_entropy(scores.flatten(0, 1), batch.targets.flatten(), reduction="none").view(3, 20).detach())
+    torch.testing.assert_close(
+        nll,
+        F.cross_entropy(scores.flatten(0, 1), batch.targets.flatten(), reduction="none")
+        .view(3, 20)
+        .detach(),
+    )
 
 
 def test_without_gradients_the_loss_is_the_same(model: Model) -> None:
@@ -90,11 +95,15 @@ def test_without_gradients_the_loss_is_the_same(model: Model) -> None:
     hidden = model(batch.tokens, batch.positions, batch.documents)
     with_gradients = model.loss(hidden, batch.targets, batch.weights)[0]
     with torch.no_grad():
-        assert torch.equal(model.loss(hidden, batch.targets, batch.weights)[0], with_gradients.detach())
+        assert torch.equal(
+            model.loss(hidden, batch.targets, batch.weights)[0], with_gradients.detach()
+        )
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_whole_the_model_gives_the_bits_of_eager(model: Model, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_whole_the_model_gives_the_bits_of_eager(
+    model: Model, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Inductor has sines and cosines of its own, which differ by one rounding; so it gets those of eager. The rest is equal."""
     batch = document_batch(CONFIG.vocab_size, rows=2, length=20, seed=7)
     if backend == "inductor":
@@ -111,7 +120,18 @@ def test_compiled_whole_the_model_gives_the_bits_of_eager(model: Model, backend:
 
 
 def test_the_model_needs_torch_and_numpy_alone(root: Path) -> None:
-    others = ["pyarrow", "pydantic", "polars", "numba", "sentencepiece", "safetensors", "scipy", "datatrove"]
+    others = [
+        "pyarrow",
+        "pydantic",
+        "polars",
+        "numba",
+        "sentencepiece",
+        "safetensors",
+        "scipy",
+        "datatrove",
+    ]
     code = f"import sys, trainer.model; print([name for name in {others!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

@@ -33,7 +33,9 @@ def started(seed: int = 1) -> tuple[Model, AdamW]:
 
 def update(model: Model, optimizer: AdamW, number: int, clip: float | None = 1.0) -> float:
     batch = document_batch(CONFIG.vocab_size, rows=2, length=24, seed=number)
-    loss, count, _ = model.loss(model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights)
+    loss, count, _ = model.loss(
+        model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights
+    )
     (loss / count).backward()
     norm = optimizer.clip(clip)
     optimizer.step(0.01 / number)
@@ -60,7 +62,13 @@ def test_a_restored_optimizer_goes_on_with_the_same_bits() -> None:
         update(model, optimizer, number)
     copy, resumed = started(seed=2)
     copy.load_state_dict(model.state_dict())
-    resumed.restore({name: (first.clone(), second.clone()) for name, (first, second) in optimizer.moments().items()}, optimizer.updates)
+    resumed.restore(
+        {
+            name: (first.clone(), second.clone())
+            for name, (first, second) in optimizer.moments().items()
+        },
+        optimizer.updates,
+    )
     assert bits(copy) == bits(model)
     for number in range(4, 8):
         assert update(copy, resumed, number) == update(model, optimizer, number)
@@ -98,15 +106,23 @@ def test_padding_rows_stay_zero() -> None:
 def test_the_norm_is_that_of_all_gradients_and_clipping_keeps_their_direction() -> None:
     model, optimizer = started()
     batch = document_batch(CONFIG.vocab_size, rows=2, length=24, seed=1)
-    loss, _, _ = model.loss(model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights)
+    loss, _, _ = model.loss(
+        model(batch.tokens, batch.positions, batch.documents), batch.targets, batch.weights
+    )
     loss.backward()
-    gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+    gradients = torch.cat(
+        [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+    )
     expected = math.sqrt(math.fsum(value * value for value in gradients.tolist()))
     assert float(gradient_norm(model.parameters())) == pytest.approx(expected, rel=1e-12)
     assert expected > 1.0
-    assert optimizer.clip(None) == optimizer.clip(expected * 2) == pytest.approx(expected, rel=1e-12)
+    assert (
+        optimizer.clip(None) == optimizer.clip(expected * 2) == pytest.approx(expected, rel=1e-12)
+    )
     optimizer.clip(1.0)
-    clipped = torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+    clipped = torch.cat(
+        [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+    )
     torch.testing.assert_close(clipped, gradients / expected)
     assert float(gradient_norm(model.parameters())) == pytest.approx(1.0, rel=1e-6)
 
@@ -120,8 +136,17 @@ def test_micro_batches_divided_by_all_weights_give_the_gradient_of_the_whole_bat
         for start in range(0, 4, rows):
             part = slice(start, start + rows)
             hidden = model(batch.tokens[part], batch.positions[part], batch.documents[part])
-            (model.loss(hidden, batch.targets[part], batch.weights[part])[0] / batch.weights.sum()).backward()
-        return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+            (
+                model.loss(hidden, batch.targets[part], batch.weights[part])[0]
+                / batch.weights.sum()
+            ).backward()
+        return torch.cat(
+            [
+                parameter.grad.flatten()
+                for parameter in model.parameters()
+                if parameter.grad is not None
+            ]
+        )
 
     whole = gradients(4)
     for rows in (1, 2):
@@ -136,5 +161,7 @@ def test_decay_shrinks_matrices_at_their_own_rate_and_leaves_gains_alone() -> No
     optimizer.step(0.01)
     for name, parameter in model.named_parameters():
         # m = 64/256
-        shrink = {"embedding": 1 - 0.01 * 0.1}.get(name, 1 - 0.04 * 0.1 if parameter.ndim == 2 else 1.0)
+        shrink = {"embedding": 1 - 0.01 * 0.1}.get(
+            name, 1 - 0.04 * 0.1 if parameter.ndim == 2 else 1.0
+        )
         torch.testing.assert_close(parameter.detach(), before[name] * shrink, rtol=1e-6, atol=0)

@@ -19,7 +19,8 @@ SMALL = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=1
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("9M", 9_426_240), ("0.2B", 241_214_464), ("1.2B", 1_247_442_432), ("2.4B", 2_442_057_984)]
+    ("name", "parameters"),
+    [("9M", 9_426_240), ("0.2B", 241_214_464), ("1.2B", 1_247_442_432), ("2.4B", 2_442_057_984)],
 )
 def test_non_embedding_counts_are_those_of_the_paper(name: str, parameters: int) -> None:
     assert count_parameters(PRESETS[name]).non_embedding == parameters
@@ -27,7 +28,15 @@ def test_non_embedding_counts_are_those_of_the_paper(name: str, parameters: int)
 
 @pytest.mark.parametrize(
     ("name", "billions"),
-    [("9M", 0.009), ("30M", 0.036), ("70M", 0.066), ("0.1B", 0.109), ("0.17B", 0.166), ("0.2B", 0.241), ("0.5B", 0.499)],
+    [
+        ("9M", 0.009),
+        ("30M", 0.036),
+        ("70M", 0.066),
+        ("0.1B", 0.109),
+        ("0.17B", 0.166),
+        ("0.2B", 0.241),
+        ("0.5B", 0.499),
+    ],
 )
 def test_wind_tunnel_sizes_round_to_the_printed_ones(name: str, billions: float) -> None:
     assert round(count_parameters(PRESETS[name]).non_embedding / 1e9, 3) == billions
@@ -59,7 +68,9 @@ def test_the_formula_counts_what_the_model_holds(name: str, tied: bool) -> None:
         ("2.4B", 9, 0.22136, 1.1111e-3, 0.03333),
     ],
 )
-def test_multipliers_are_those_of_table_7(name: str, m: float, residual: float, rate: float, std: float) -> None:
+def test_multipliers_are_those_of_table_7(
+    name: str, m: float, residual: float, rate: float, std: float
+) -> None:
     config = PRESETS[name]
     shown = {row.name: row.value for row in describe(config)}
     assert shown["width multiplier m"] == m
@@ -75,12 +86,19 @@ def test_groups_give_hidden_matrices_the_reduced_rate_and_norms_no_decay() -> No
         model = Model(PRESETS["2.4B"])
     hidden, embedding, gain = parameter_groups(model, model.config, 0.01, 0.1)
     assert (hidden.lr_multiplier, hidden.lr, hidden.weight_decay) == (1 / 9, 0.01 / 9, 0.1)
-    assert (embedding.lr, embedding.weight_decay, gain.lr, gain.weight_decay) == (0.01, 0.1, 0.01, 0.0)
+    assert (embedding.lr, embedding.weight_decay, gain.lr, gain.weight_decay) == (
+        0.01,
+        0.1,
+        0.01,
+        0.0,
+    )
     assert embedding.names == ("embedding",)
     assert len(hidden.names) == 40 * 4
     assert len(gain.names) == 40 * 2 + 1
     assert all(parameter.ndim == 2 for parameter in hidden.parameters)
-    grouped = [id(parameter) for group in (hidden, embedding, gain) for parameter in group.parameters]
+    grouped = [
+        id(parameter) for group in (hidden, embedding, gain) for parameter in group.parameters
+    ]
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
 
 
@@ -119,10 +137,14 @@ def test_starting_weights_depend_on_seed_and_name_alone() -> None:
 
     first, same, other = weights(SMALL, 1), weights(SMALL, 1), weights(SMALL, 2)
     assert all(torch.equal(first[name], same[name]) for name in first)
-    assert not any(torch.equal(first[name], other[name]) for name in first if not name.endswith("norm.weight"))
+    assert not any(
+        torch.equal(first[name], other[name]) for name in first if not name.endswith("norm.weight")
+    )
     deeper = weights(dataclasses.replace(SMALL, layers=3), 1)
     assert all(torch.equal(first[name], deeper[name]) for name in first)
-    matrices = [tensor.flatten()[:64].tolist() for name, tensor in deeper.items() if tensor.ndim == 2]
+    matrices = [
+        tensor.flatten()[:64].tolist() for name, tensor in deeper.items() if tensor.ndim == 2
+    ]
     assert len({tuple(values) for values in matrices}) == len(matrices)
 
 
@@ -140,9 +162,15 @@ def test_activations_are_counted_as_the_model_keeps_them() -> None:
         tokens = torch.arange(32).view(1, 32)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             model(tokens, tokens)
-        return sum(storage.nbytes() for pointer, storage in held.items() if pointer not in own) // 32 // 4
+        return (
+            sum(storage.nbytes() for pointer, storage in held.items() if pointer not in own)
+            // 32
+            // 4
+        )
 
-    three, four = (activations_per_token(dataclasses.replace(SMALL, layers=layers)) for layers in (3, 4))
+    three, four = (
+        activations_per_token(dataclasses.replace(SMALL, layers=layers)) for layers in (3, 4)
+    )
     grouped_keys_repeated = 2 * (SMALL.heads - SMALL.kv_heads) * SMALL.head_dim
     assert four - three <= kept(4) - kept(3) <= four - three + grouped_keys_repeated
 
@@ -166,7 +194,9 @@ def test_operations_per_token_follow_both_conventions() -> None:
         ({"scale_depth": -1.0}, "model.scale_depth"),
     ],
 )
-def test_a_shape_that_cannot_be_built_is_refused_by_name(overrides: dict[str, object], field: str) -> None:
+def test_a_shape_that_cannot_be_built_is_refused_by_name(
+    overrides: dict[str, object], field: str
+) -> None:
     with pytest.raises(UserError) as error:
         preset("tiny", **overrides)
     assert error.value.field == field
@@ -184,4 +214,6 @@ def test_unknown_presets_and_settings_are_refused_with_the_nearest_name() -> Non
 def test_a_config_survives_being_stored() -> None:
     assert ModelConfig.from_dict(SMALL.as_dict()) == SMALL
     with pytest.raises(UserError, match="lacks layers"):
-        ModelConfig.from_dict({name: value for name, value in SMALL.as_dict().items() if name != "layers"})
+        ModelConfig.from_dict(
+            {name: value for name, value in SMALL.as_dict().items() if name != "layers"}
+        )

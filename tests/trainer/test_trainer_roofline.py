@@ -26,7 +26,9 @@ PARAMETERS = count_parameters(LARGE).total
 
 
 def of(config=LARGE, **changes) -> Roofline:
-    return roofline(config, DEVICES["H200"], **{"tokens": TOKENS, "sequence_length": WINDOW, **changes})
+    return roofline(
+        config, DEVICES["H200"], **{"tokens": TOKENS, "sequence_length": WINDOW, **changes}
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,9 +59,15 @@ def test_bytes_are_those_worked_out_by_hand(cost: costs.Cost, megabytes: int) ->
 
 
 def test_operations_are_those_worked_out_by_hand() -> None:
-    assert costs.head_products(TOKENS, 2304, LARGE.padded_vocab).flops / 1e12 == pytest.approx(27.8, abs=0.05)
-    assert costs.attention(TOKENS, WINDOW, 36, 36, 64).flops / 1e12 == pytest.approx(0.31, abs=0.005)
-    assert costs.attention_backward(TOKENS, WINDOW, 36, 36, 64).flops / 1e12 == pytest.approx(0.77, abs=0.005)
+    assert costs.head_products(TOKENS, 2304, LARGE.padded_vocab).flops / 1e12 == pytest.approx(
+        27.8, abs=0.05
+    )
+    assert costs.attention(TOKENS, WINDOW, 36, 36, 64).flops / 1e12 == pytest.approx(
+        0.31, abs=0.005
+    )
+    assert costs.attention_backward(TOKENS, WINDOW, 36, 36, 64).flops / 1e12 == pytest.approx(
+        0.77, abs=0.005
+    )
     assert exact_flops_per_token(LARGE, WINDOW) / 1e9 == pytest.approx(18.61, abs=0.005)
     assert palm_flops_per_token(LARGE, WINDOW) / 1e9 == pytest.approx(20.88, abs=0.005)
     assert exact_flops_per_token(SMALL, WINDOW) / 1e9 == pytest.approx(10.58, abs=0.005)
@@ -99,8 +107,16 @@ def test_operations_of_the_rows_are_those_per_token(name: str, precision) -> Non
     micro_steps=st.integers(1, 8),
     precision=st.sampled_from(["bf16", "fp32", "float8"]),
 )
-def test_the_sum_is_that_of_its_parts_and_no_share_exceeds_the_peak(name, tokens, window, micro_steps, precision) -> None:
-    found = of(preset(name), tokens=tokens, sequence_length=window, micro_steps=micro_steps, precision=precision)
+def test_the_sum_is_that_of_its_parts_and_no_share_exceeds_the_peak(
+    name, tokens, window, micro_steps, precision
+) -> None:
+    found = of(
+        preset(name),
+        tokens=tokens,
+        sequence_length=window,
+        micro_steps=micro_steps,
+        precision=precision,
+    )
     assert sum(found.parts().values()) == pytest.approx(found.seconds)
     assert all(row.floor_us > 0 or row.cost.bytes == 0 for row in found.rows)
     assert found.tokens_per_second * found.seconds == pytest.approx(tokens * micro_steps)
@@ -114,19 +130,38 @@ def test_the_rows_are_the_matrices_of_the_model() -> None:
     rows = 7
     wanted = sum(2 * rows * matrix.weight.numel() for _, matrix in model.matrices())
     found = roofline(config, DEVICES["H100"], tokens=rows, sequence_length=rows)
-    assert sum(row.calls * row.cost.flops for row in found.rows if row.part == "products" and "backward" not in row.name) == wanted
+    assert (
+        sum(
+            row.calls * row.cost.flops
+            for row in found.rows
+            if row.part == "products" and "backward" not in row.name
+        )
+        == wanted
+    )
     assert torch.Size([config.padded_vocab, config.width]) == model.embedding.shape
 
 
 def test_a_faster_device_lowers_what_it_is_faster_at() -> None:
     slow, fast = DEVICES["H200"], Device.parse("H200:copy=8.6")
-    before, after = (roofline(LARGE, device, tokens=TOKENS, sequence_length=WINDOW) for device in (slow, fast))
-    assert after.parts()["element by element"] == pytest.approx(before.parts()["element by element"] / 2)
+    before, after = (
+        roofline(LARGE, device, tokens=TOKENS, sequence_length=WINDOW) for device in (slow, fast)
+    )
+    assert after.parts()["element by element"] == pytest.approx(
+        before.parts()["element by element"] / 2
+    )
     assert after.parts()["products"] == before.parts()["products"]
     assert fast.known.startswith("copy as given")
 
 
-@pytest.mark.parametrize(("text", "message"), [("B9", "no such device"), ("H200:speed=3", "no such figure"), ("H200:copy=", "positive"), ("H200:copy=-1", "positive")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("B9", "no such device"),
+        ("H200:speed=3", "no such figure"),
+        ("H200:copy=", "positive"),
+        ("H200:copy=-1", "positive"),
+    ],
+)
 def test_a_device_that_cannot_be_read_is_a_clear_error(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Device.parse(text)
@@ -142,14 +177,31 @@ def test_describe_prints_every_kernel_and_both_conventions() -> None:
     assert done.exit_code == 0, done.output
     for row in of().rows:
         assert row.name in done.output
-    for words in ("32,016 tokens/s", "60.3% with attention counted as computed", "67.6% as", "copies 4.3 TB/s"):
+    for words in (
+        "32,016 tokens/s",
+        "60.3% with attention counted as computed",
+        "67.6% as",
+        "copies 4.3 TB/s",
+    ):
         assert words in done.output
     assert max(map(len, done.output.splitlines())) <= 120
 
 
 def test_train_prints_the_recipes_step_and_trains_nothing(root, tmp_path) -> None:
     recipe = str(root / "recipes" / "quickstart.yaml")
-    done = CliRunner().invoke(app, ["train", recipe, "--runs", str(tmp_path), "--roofline", "--device", "A100:copy=1.7", "--json"])
+    done = CliRunner().invoke(
+        app,
+        [
+            "train",
+            recipe,
+            "--runs",
+            str(tmp_path),
+            "--roofline",
+            "--device",
+            "A100:copy=1.7",
+            "--json",
+        ],
+    )
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
     assert found["micro_steps"] * found["tokens_per_micro_step"] == 4096

@@ -24,7 +24,9 @@ def rotate(x: torch.Tensor, positions: torch.Tensor, rotary: Rotary) -> torch.Te
     return rotated_qkv(qkv, *rotation(positions, size, rotary), heads, 1)[0]
 
 
-def yarn_by_hand(size: int, theta: float, factor: float, context: int, fast: float, slow: float) -> tuple[np.ndarray, float]:
+def yarn_by_hand(
+    size: int, theta: float, factor: float, context: int, fast: float, slow: float
+) -> tuple[np.ndarray, float]:
     """Section 3.2 of arXiv 2309.00071 with bounds rounded to whole channels, as transformers reads it, and the temperature of 3.3."""
 
     def channel_of(turns: float) -> float:
@@ -42,7 +44,9 @@ def yarn_by_hand(size: int, theta: float, factor: float, context: int, fast: flo
 def test_rotary_positions_are_products_of_complex_numbers() -> None:
     x = torch.randn(1, 300, 3, 16, generator=torch.Generator().manual_seed(2))
     turned = rotate(x, torch.arange(1000, 1300)[None], Rotary(theta=10000.0))
-    torch.testing.assert_close(turned[0], plain_rotary(x[0], 10000.0, first=1000), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        turned[0], plain_rotary(x[0], 10000.0, first=1000), atol=1e-5, rtol=0
+    )
 
 
 @given(shift=st.integers(0, 4000), seed=st.integers(0, 100))
@@ -67,9 +71,18 @@ def test_any_positions_are_taken_token_by_token() -> None:
         np.testing.assert_allclose(sin[place][0], np.sin(expected), atol=2e-4)
 
 
-@given(size=st.integers(2, 64).map(lambda half: 2 * half), factor=st.floats(1, 64), theta=st.sampled_from([1e4, 5e5]))
-def test_ntk_keeps_the_fastest_frequency_and_divides_the_slowest_by_the_factor(size: int, factor: float, theta: float) -> None:
-    plain, found = Rotary(theta=theta).frequencies(size), Rotary(theta=theta, scaling="ntk", factor=factor).frequencies(size)
+@given(
+    size=st.integers(2, 64).map(lambda half: 2 * half),
+    factor=st.floats(1, 64),
+    theta=st.sampled_from([1e4, 5e5]),
+)
+def test_ntk_keeps_the_fastest_frequency_and_divides_the_slowest_by_the_factor(
+    size: int, factor: float, theta: float
+) -> None:
+    plain, found = (
+        Rotary(theta=theta).frequencies(size),
+        Rotary(theta=theta, scaling="ntk", factor=factor).frequencies(size),
+    )
     assert float(found[0]) == 1.0
     assert float(found[-1]) == pytest.approx(float(plain[-1]) / factor)
     assert found.equal(Rotary(theta=theta * factor ** (size / (size - 2))).frequencies(size))
@@ -82,8 +95,17 @@ def test_ntk_keeps_the_fastest_frequency_and_divides_the_slowest_by_the_factor(s
     context=st.sampled_from([256, 4096, 131072]),
     betas=st.sampled_from([(32.0, 1.0), (16.0, 2.0)]),
 )
-def test_yarn_is_its_formula(size: int, theta: float, factor: float, context: int, betas: tuple[float, float]) -> None:
-    rotary = Rotary(theta=theta, scaling="yarn", factor=factor, original_context=context, beta_fast=betas[0], beta_slow=betas[1])
+def test_yarn_is_its_formula(
+    size: int, theta: float, factor: float, context: int, betas: tuple[float, float]
+) -> None:
+    rotary = Rotary(
+        theta=theta,
+        scaling="yarn",
+        factor=factor,
+        original_context=context,
+        beta_fast=betas[0],
+        beta_slow=betas[1],
+    )
     frequencies, temperature = yarn_by_hand(size, theta, factor, context, *betas)
     np.testing.assert_allclose(rotary.frequencies(size).numpy(), frequencies, rtol=1e-12)
     assert rotary.temperature == pytest.approx(temperature)
@@ -97,7 +119,9 @@ def test_yarn_keeps_what_turns_often_divides_what_turns_seldom_and_sharpens() ->
     torch.testing.assert_close(found[turns < 0.7], plain[turns < 0.7] / 4, rtol=1e-12, atol=0)
     assert bool((found[1:] < found[:-1]).all())
     cos, sin = rotation(torch.tensor([[3, 100]]), 64, rotary)
-    torch.testing.assert_close(cos.square() + sin.square(), torch.full_like(cos, (0.1 * math.log(4) + 1) ** 2))
+    torch.testing.assert_close(
+        cos.square() + sin.square(), torch.full_like(cos, (0.1 * math.log(4) + 1) ** 2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,18 +129,34 @@ def test_yarn_keeps_what_turns_often_divides_what_turns_seldom_and_sharpens() ->
     [
         (
             Rotary(scaling="yarn", factor=4.0, original_context=4096),
-            [1.0, 0.05623412877321243, 0.013679072260856628, 0.0013378867879509926, 3.333803761051968e-05],
+            [
+                1.0,
+                0.05623412877321243,
+                0.013679072260856628,
+                0.0013378867879509926,
+                3.333803761051968e-05,
+            ],
         ),
         (
             Rotary(scaling="ntk", factor=4.0),
-            [1.0, 0.035957302898168564, 0.009508279152214527, 0.0012929275399073958, 3.333803397254087e-05],
+            [
+                1.0,
+                0.035957302898168564,
+                0.009508279152214527,
+                0.0012929275399073958,
+                3.333803397254087e-05,
+            ],
         ),
     ],
     ids=["yarn", "ntk"],
 )
-def test_frequencies_are_those_that_transformers_computes(rotary: Rotary, expected: list[float]) -> None:
+def test_frequencies_are_those_that_transformers_computes(
+    rotary: Rotary, expected: list[float]
+) -> None:
     """Its figures (fp32, 5.24.0) for a head of 64: ``yarn``, and ``dynamic`` with factor 1 at four times its context."""
-    np.testing.assert_allclose(rotary.frequencies(64)[[0, 10, 14, 20, 31]].numpy(), expected, rtol=2e-7)
+    np.testing.assert_allclose(
+        rotary.frequencies(64)[[0, 10, 14, 20, 31]].numpy(), expected, rtol=2e-7
+    )
 
 
 @pytest.mark.parametrize(

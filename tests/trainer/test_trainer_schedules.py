@@ -13,11 +13,20 @@ from artifacts.errors import UserError
 from tests.oracles.plain_minicpm import plain_wsd
 from trainer.schedules import DecayShape, DecaySpec, ScheduleSpec, decay_factor, rate, rates, wsd
 
-SHAPES: list[DecayShape] = ["linear", "exponential", "one_minus_sqrt", "cosine", "inverse_linear", "linear_to"]
+SHAPES: list[DecayShape] = [
+    "linear",
+    "exponential",
+    "one_minus_sqrt",
+    "cosine",
+    "inverse_linear",
+    "linear_to",
+]
 
 
 def test_the_released_models_decay_as_published() -> None:
-    spec = ScheduleSpec(peak=0.01, warmup=2000, decay=DecaySpec(half_life=5000), decay_start=261_000)
+    spec = ScheduleSpec(
+        peak=0.01, warmup=2000, decay=DecaySpec(half_life=5000), decay_start=261_000
+    )
     assert rate(spec, 2000) == rate(spec, 261_000) == 0.01
     assert rate(spec, 266_000) == 5.0e-3
     assert rate(spec, 271_000) == 2.5e-3
@@ -35,7 +44,9 @@ def test_the_released_models_decay_as_published() -> None:
         ("inverse_linear", (0.30769, 0.18182, 0.12903)),
     ],
 )
-def test_decay_shapes_have_the_factors_of_their_formulas(shape: DecayShape, factors: tuple[float, ...]) -> None:
+def test_decay_shapes_have_the_factors_of_their_formulas(
+    shape: DecayShape, factors: tuple[float, ...]
+) -> None:
     spec = wsd(1400, 400, peak=1.0, decay=DecaySpec(shape=shape))
     assert [rate(spec, step) for step in (1100, 1200, 1300)] == pytest.approx(factors, abs=5e-6)
 
@@ -54,7 +65,14 @@ def test_the_corrected_cosine_passes_the_plotted_point() -> None:
 
 def test_warm_up_never_wastes_an_update_at_rate_zero() -> None:
     spec = ScheduleSpec(kind="constant", peak=0.01, warmup=4)
-    assert rates(spec, range(1, 7)) == [(1, 0.0025), (2, 0.005), (3, 0.0075), (4, 0.01), (5, 0.01), (6, 0.01)]
+    assert rates(spec, range(1, 7)) == [
+        (1, 0.0025),
+        (2, 0.005),
+        (3, 0.0075),
+        (4, 0.01),
+        (5, 0.01),
+        (6, 0.01),
+    ]
     assert rate(ScheduleSpec(kind="constant", peak=0.01), 1) == 0.01
 
 
@@ -67,18 +85,30 @@ def test_the_total_of_wsd_includes_its_decay() -> None:
 
 @given(step=st.integers(1, 400_000), warmup=st.integers(0, 3000), half_life=st.integers(1, 9000))
 def test_wsd_agrees_with_the_plain_formula(step: int, warmup: int, half_life: int) -> None:
-    spec = ScheduleSpec(peak=0.01, warmup=warmup, decay=DecaySpec(half_life=half_life), decay_start=200_000)
+    spec = ScheduleSpec(
+        peak=0.01, warmup=warmup, decay=DecaySpec(half_life=half_life), decay_start=200_000
+    )
     expected = plain_wsd(step, peak=0.01, warmup=warmup, stable_end=200_000, half_life=half_life)
     assert rate(spec, step) == pytest.approx(expected, rel=1e-12, abs=1e-300)
 
 
 @given(
-    shape=st.sampled_from(SHAPES), final=st.floats(0.01, 0.9), start=st.integers(0, 500), steps=st.integers(1, 500), warmup=st.integers(0, 50)
+    shape=st.sampled_from(SHAPES),
+    final=st.floats(0.01, 0.9),
+    start=st.integers(0, 500),
+    steps=st.integers(1, 500),
+    warmup=st.integers(0, 50),
 )
 def test_a_decay_falls_from_the_peak_to_its_final_fraction_and_stays(
     shape: DecayShape, final: float, start: int, steps: int, warmup: int
 ) -> None:
-    spec = wsd(warmup + start + steps, steps, peak=0.02, warmup=warmup, decay=DecaySpec(shape=shape, final=final))
+    spec = wsd(
+        warmup + start + steps,
+        steps,
+        peak=0.02,
+        warmup=warmup,
+        decay=DecaySpec(shape=shape, final=final),
+    )
     shown = [rate(spec, step) for step in range(warmup + start, warmup + start + steps + 3)]
     assert shown[0] == 0.02 if warmup + start else shown[0] <= 0.02
     assert all(late <= early * (1 + 1e-12) for early, late in zip(shown, shown[1:], strict=False))
@@ -87,8 +117,13 @@ def test_a_decay_falls_from_the_peak_to_its_final_fraction_and_stays(
 
 @given(step=st.integers(1, 2000), decay_start=st.integers(100, 900))
 def test_a_stored_schedule_gives_the_same_bits(step: int, decay_start: int) -> None:
-    spec = ScheduleSpec(peak=0.0137, warmup=20, decay=DecaySpec(shape="one_minus_sqrt", final=0.03)).resolved(decay_start=decay_start, end=1000)
-    assert rate(ScheduleSpec.model_validate_json(spec.model_dump_json()), step).hex() == rate(spec, step).hex()
+    spec = ScheduleSpec(
+        peak=0.0137, warmup=20, decay=DecaySpec(shape="one_minus_sqrt", final=0.03)
+    ).resolved(decay_start=decay_start, end=1000)
+    assert (
+        rate(ScheduleSpec.model_validate_json(spec.model_dump_json()), step).hex()
+        == rate(spec, step).hex()
+    )
 
 
 def test_a_branch_shares_every_rate_up_to_its_start() -> None:

@@ -96,7 +96,17 @@ def launch_adamw(
     if len(blocks):
         factors = (first_decay, 1 - first_decay, second_decay, 1 - second_decay, eps)
         adamw_kernel[(len(blocks),)](
-            addresses, blocks, rules, rate, coefficient, skip, corrections, *factors, EVEN=even, BLOCK=BLOCK, num_warps=WARPS
+            addresses,
+            blocks,
+            rules,
+            rate,
+            coefficient,
+            skip,
+            corrections,
+            *factors,
+            EVEN=even,
+            BLOCK=BLOCK,
+            num_warps=WARPS,
         )
 
 
@@ -119,7 +129,9 @@ def torch_adamw(
     rate, coefficient, skip, corrections = scalars
     if bool(skip):
         return
-    for index, (p, gradient, m, v) in enumerate(zip(masters, gradients, firsts, seconds, strict=True)):
+    for index, (p, gradient, m, v) in enumerate(
+        zip(masters, gradients, firsts, seconds, strict=True)
+    ):
         if gradient is None:
             continue
         own, decay = rate * rules[index, 0], rules[index, 1]
@@ -133,7 +145,11 @@ def torch_adamw(
             shadows[index].copy_(p)
 
 
-@torch.library.custom_op("windtunnel::adamw_", mutates_args=("masters", "firsts", "seconds", "shadows"), device_types="cuda")
+@torch.library.custom_op(
+    "windtunnel::adamw_",
+    mutates_args=("masters", "firsts", "seconds", "shadows"),
+    device_types="cuda",
+)
 def _adamw(
     masters: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
@@ -183,7 +199,15 @@ def adamw_(
 def variants(width: int) -> list[Variant]:
     """What is launched for tensors of even sizes."""
     full, long = pointer(torch.float32), pointer(torch.int64)
-    scalars = dict.fromkeys(("keep_first", "take_first", "keep_second", "take_second", "eps"), "fp32")
-    types = {"addresses_ptr": long, "blocks_ptr": pointer(torch.int32), "rules_ptr": full, "rate_ptr": full, "coefficient_ptr": full}
+    scalars = dict.fromkeys(
+        ("keep_first", "take_first", "keep_second", "take_second", "eps"), "fp32"
+    )
+    types = {
+        "addresses_ptr": long,
+        "blocks_ptr": pointer(torch.int32),
+        "rules_ptr": full,
+        "rate_ptr": full,
+        "coefficient_ptr": full,
+    }
     types |= {"skip_ptr": pointer(torch.int32), "corrections_ptr": full, **scalars}
     return [Variant(adamw_kernel, types, {"EVEN": True, "BLOCK": BLOCK}, WARPS, narrow=16)]

@@ -54,7 +54,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor |
     if q.device.type != "cuda":
         return _masked(q, k, v, scale, documents)
     if q.dtype not in HALF:
-        return _masked(q, k, v, scale, None if documents is None else mask_of(documents, q.shape[0], q.shape[2]))
+        return _masked(
+            q,
+            k,
+            v,
+            scale,
+            None if documents is None else mask_of(documents, q.shape[0], q.shape[2]),
+        )
     if documents is not None:
         return _packed(q, k, v, scale, documents)
     with sdpa_kernel(FASTEST, set_priority=True):
@@ -62,7 +68,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor |
 
 
 def _masked(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    return F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
 
 
 def _packed(q: Tensor, k: Tensor, v: Tensor, scale: float, offsets: Tensor) -> Tensor:
@@ -92,7 +106,9 @@ def _varlen_parameters() -> frozenset[str]:
 
 def _causal_option() -> dict[str, Any]:
     """Causal masking: a window that ends at the token itself, or the flag of older releases."""
-    return {"window_size": (-1, 0)} if "window_size" in _varlen_parameters() else {"is_causal": True}
+    return (
+        {"window_size": (-1, 0)} if "window_size" in _varlen_parameters() else {"is_causal": True}
+    )
 
 
 def document_bounds(documents: Tensor | None, device: torch.device) -> Tensor | None:

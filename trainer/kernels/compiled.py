@@ -30,11 +30,34 @@ MODULES: tuple[str, ...] = (
     "rms_norm", "residual_norm", "rope", "swiglu", "cross_entropy_rows", "adamw", "gradient_norm", "embedding", "float8",
 )  # fmt: skip
 """Kernel files that say, in a function ``variants``, what they launch at a width."""
-SHAPES = {"2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36}, "1.2B": {"width": 1536, "ff": 3840, "heads": 24, "kv_heads": 8}}
+SHAPES = {
+    "2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36},
+    "1.2B": {"width": 1536, "ff": 3840, "heads": 24, "kv_heads": 8},
+}
 VOCABULARY = 122_753
-_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int64: "i64", torch.int32: "i32"}
+_NAMES = {
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.float32: "fp32",
+    torch.int64: "i64",
+    torch.int32: "i32",
+}
 _NAMES |= {torch.float8_e4m3fn: "fp8e4nv", torch.float8_e5m2: "fp8e5"}
-_BYTES = {"b8": 1, "b16": 2, "b32": 4, "b64": 8, "u8": 1, "u16": 2, "u32": 4, "u64": 8, "s32": 4, "s64": 8, "f32": 4, "f64": 8, "b128": 16}
+_BYTES = {
+    "b8": 1,
+    "b16": 2,
+    "b32": 4,
+    "b64": 8,
+    "u8": 1,
+    "u16": 2,
+    "u32": 4,
+    "u64": 8,
+    "s32": 4,
+    "s64": 8,
+    "f32": 4,
+    "f64": 8,
+    "b128": 16,
+}
 
 
 def padded(vocab_size: int) -> int:
@@ -83,7 +106,12 @@ class Resources:
     @property
     def narrow(self) -> int:
         """Accesses of less than 16 bytes."""
-        return sum(count for widths in (self.loads, self.stores) for width, count in widths.items() if width < 16)
+        return sum(
+            count
+            for widths in (self.loads, self.stores)
+            for width, count in widths.items()
+            if width < 16
+        )
 
 
 def resources(variant: Variant, capability: int = HOPPER) -> Resources:
@@ -94,7 +122,11 @@ def resources(variant: Variant, capability: int = HOPPER) -> Resources:
     names = variant.kernel.arg_names
     types = {name: variant.types.get(name, "constexpr") for name in names}
     constants = {(names.index(name),): value for name, value in variant.constants.items()}
-    aligned = [name for name, kind in variant.types.items() if kind.startswith("*") or name in variant.divisible]
+    aligned = [
+        name
+        for name, kind in variant.types.items()
+        if kind.startswith("*") or name in variant.divisible
+    ]
     attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned}
     source = ASTSource(variant.kernel, types, constants, attributes)
     options = {"num_warps": variant.warps, "num_stages": variant.stages}
@@ -119,8 +151,12 @@ def usage_of(cubin: bytes) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
-        told = subprocess.run([tool, "-res-usage", path], capture_output=True, text=True, check=True).stdout
-    return {name: int(value) for name, value in re.findall(r"\b(REG|STACK|SHARED|LOCAL):(\d+)", told)}
+        told = subprocess.run(
+            [tool, "-res-usage", path], capture_output=True, text=True, check=True
+        ).stdout
+    return {
+        name: int(value) for name, value in re.findall(r"\b(REG|STACK|SHARED|LOCAL):(\d+)", told)
+    }
 
 
 def _accesses(ptx: str, kind: str) -> dict[int, int]:
@@ -140,7 +176,9 @@ def all_variants(preset: str) -> list[Variant]:
     found: list[Variant] = []
     for name in MODULES:
         module = importlib.import_module(f"trainer.kernels.{name}")
-        found += module.variants(**{key: shape[key] for key in module.variants.__annotations__ if key in shape})
+        found += module.variants(
+            **{key: shape[key] for key in module.variants.__annotations__ if key in shape}
+        )
     return found
 
 
@@ -156,5 +194,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if os.environ.get("TRITON_INTERPRET"):
-        sys.exit("TRITON_INTERPRET is set: kernels are interpreted and cannot be compiled; unset it")
+        sys.exit(
+            "TRITON_INTERPRET is set: kernels are interpreted and cannot be compiled; unset it"
+        )
     main()

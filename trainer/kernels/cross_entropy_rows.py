@@ -51,7 +51,9 @@ def cross_entropy_rows_kernel(
         higher = tl.maximum(top, tl.max(z, 1))
         # lanes beyond a short row have seen nothing yet
         base = tl.where(higher == float("-inf"), 0.0, higher)
-        others = others * tl.exp(top - base) + tl.sum(tl.where(column == target, 0.0, tl.exp(z - base[:, None])), 1)
+        others = others * tl.exp(top - base) + tl.sum(
+            tl.where(column == target, 0.0, tl.exp(z - base[:, None])), 1
+        )
         top = higher
     m = tl.max(top, 0)
     rest = tl.sum(others * tl.exp(top - m), 0)
@@ -80,7 +82,13 @@ def cross_entropy_rows_kernel(
 
 
 def launch_cross_entropy_rows(
-    logits: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, scale: float, zeta: float, gradient: bool
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    scale: float,
+    zeta: float,
+    gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """nll and logsumexp (C,) fp32 of ``logits`` (C, P); with ``gradient`` the logits become their gradient.
 
@@ -97,7 +105,13 @@ def launch_cross_entropy_rows(
 
 
 def torch_cross_entropy_rows(
-    logits: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, scale: float, zeta: float, gradient: bool
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    scale: float,
+    zeta: float,
+    gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """The same in torch, in place on logits of fp32 or better."""
     logits[:, vocab_size:] = -torch.inf
@@ -130,6 +144,14 @@ def variants(width: int) -> list[Variant]:
     types |= {"stride": "i32", "scale": "fp32", "zeta": "fp32"}
     shape = {"V": VOCABULARY, "P": padded(VOCABULARY), "BLOCK": BLOCK, "LANE": LANE}
     return [
-        Variant(cross_entropy_rows_kernel, types, {**shape, "GRADIENT": gradient}, WARPS, narrow=5, divisible=("stride",), programs=1)
+        Variant(
+            cross_entropy_rows_kernel,
+            types,
+            {**shape, "GRADIENT": gradient},
+            WARPS,
+            narrow=5,
+            divisible=("stride",),
+            programs=1,
+        )
         for gradient in (True, False)
     ]

@@ -53,9 +53,16 @@ EIGHT, TWO = Cluster(), Cluster(blocks=2, threads=512, resident=1)
 other writes; two fill it with one row. Four blocks, two of them resident, spill 40 bytes a thread, as do two of 1024 threads."""
 
 
-def machine_code(width: int, gradient: bool, cluster: Cluster = EIGHT, architecture: str = "sm_90a") -> bytes:
+def machine_code(
+    width: int, gradient: bool, cluster: Cluster = EIGHT, architecture: str = "sm_90a"
+) -> bytes:
     """The kernel for rows of ``width`` logits. Needs NVRTC, no GPU. Raises: CompileError, NoCompilerError."""
-    return compile_cuda(SOURCE.read_text(encoding="utf-8"), SOURCE.name, architecture, cluster.macros(width, gradient))
+    return compile_cuda(
+        SOURCE.read_text(encoding="utf-8"),
+        SOURCE.name,
+        architecture,
+        cluster.macros(width, gradient),
+    )
 
 
 @functools.cache
@@ -63,7 +70,9 @@ def _function(device: int, width: int, gradient: bool, cluster: Cluster) -> ctyp
     """The loaded kernel on a device, whose context torch has made current."""
     major, minor = torch.cuda.get_device_capability(device)
     if major < 9:
-        raise UnavailableError(f"clusters of blocks need compute capability 9.0, this card has {major}.{minor}")
+        raise UnavailableError(
+            f"clusters of blocks need compute capability 9.0, this card has {major}.{minor}"
+        )
     try:
         code = machine_code(width, gradient, cluster, f"sm_{major}{minor}a")
     except (NoCompilerError, CompileError) as reason:
@@ -101,18 +110,48 @@ def launch_cuda_rows(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`, for bf16 on Hopper and later. Raises: UnavailableError."""
     rows, width = logits.shape
-    if logits.dtype != torch.bfloat16 or logits.stride(0) % LANE or width % LANE or logits.data_ptr() % 16:
-        raise UnavailableError(f"rows of {width} {logits.dtype} with stride {logits.stride(0)}: it takes bf16 in whole vectors of {LANE}")
+    if (
+        logits.dtype != torch.bfloat16
+        or logits.stride(0) % LANE
+        or width % LANE
+        or logits.data_ptr() % 16
+    ):
+        raise UnavailableError(
+            f"rows of {width} {logits.dtype} with stride {logits.stride(0)}: it takes bf16 in whole vectors of {LANE}"
+        )
     nll, lse = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(2))
     if not rows:
         return nll, lse
     targets, weights = targets.contiguous(), weights.float().contiguous()
     with torch.cuda.device(logits.device):
         function = _function(torch.cuda.current_device(), width, gradient, cluster)
-        pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (logits, targets, weights, nll, lse)]
-        figures = [ctypes.c_longlong(logits.stride(0)), ctypes.c_int(vocab_size), ctypes.c_int(width), ctypes.c_float(scale)]
+        pointers = [
+            ctypes.c_void_p(tensor.data_ptr()) for tensor in (logits, targets, weights, nll, lse)
+        ]
+        figures = [
+            ctypes.c_longlong(logits.stride(0)),
+            ctypes.c_int(vocab_size),
+            ctypes.c_int(width),
+            ctypes.c_float(scale),
+        ]
         arguments: list[Any] = [*pointers, *figures, ctypes.c_float(zeta)]
-        listed = (ctypes.c_void_p * len(arguments))(*(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in arguments))
+        listed = (ctypes.c_void_p * len(arguments))(
+            *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in arguments)
+        )
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        _check(_driver().cuLaunchKernel(function, rows * cluster.blocks, 1, 1, cluster.threads, 1, 1, 0, stream, listed, None))
+        _check(
+            _driver().cuLaunchKernel(
+                function,
+                rows * cluster.blocks,
+                1,
+                1,
+                cluster.threads,
+                1,
+                1,
+                0,
+                stream,
+                listed,
+                None,
+            )
+        )
     return nll, lse

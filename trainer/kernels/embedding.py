@@ -35,7 +35,9 @@ PARTS, PART_COLUMNS = 32, 128  # second stage: parts read at a time, columns of 
 
 
 @jit
-def embedding_kernel(tokens_ptr, table_ptr, y_ptr, scale, d: tl.constexpr, A: tl.constexpr, B: tl.constexpr):
+def embedding_kernel(
+    tokens_ptr, table_ptr, y_ptr, scale, d: tl.constexpr, A: tl.constexpr, B: tl.constexpr
+):
     row = tl.program_id(0).to(tl.int64)
     a, b = tl.arange(0, A), A + tl.arange(0, B)
     source = table_ptr + tl.load(tokens_ptr + row) * d
@@ -60,7 +62,9 @@ def chunk_sums_kernel(
     after = tl.load(sorted_ptr + at + 1, mask=at + 1 < tokens, other=-1).to(tl.int64)
     row = tl.load(order_ptr + at, mask=live, other=0)
     whole = (live & (token != after) & (token != before))[:, None] & inside
-    dy = tl.load(dy_ptr + row[:, None] * d + column, mask=live[:, None] & inside, other=0.0).to(tl.float32)
+    dy = tl.load(dy_ptr + row[:, None] * d + column, mask=live[:, None] & inside, other=0.0).to(
+        tl.float32
+    )
     place = grad_ptr + token[:, None] * d + column
     grad = tl.load(place, mask=whole, other=0.0)
 
@@ -68,9 +72,13 @@ def chunk_sums_kernel(
     sums = tl.zeros((C, W), tl.float32)
     previous = before * 0 - 2  # no token
     for step in tl.static_range(C):
-        now = tl.load(sorted_ptr + chunk * C + step, mask=chunk * C + step < tokens, other=-1).to(tl.int64)
+        now = tl.load(sorted_ptr + chunk * C + step, mask=chunk * C + step < tokens, other=-1).to(
+            tl.int64
+        )
         chosen = index[:, None] == step
-        running = tl.where(now == previous, running, 0.0) + tl.sum(tl.where(chosen, dy, 0.0), 0, keep_dims=True)
+        running = tl.where(now == previous, running, 0.0) + tl.sum(
+            tl.where(chosen, dy, 0.0), 0, keep_dims=True
+        )
         sums = tl.where(chosen, running, sums)
         previous = now
     sums = sums * scale
@@ -78,7 +86,9 @@ def chunk_sums_kernel(
     last = live & ((token != after) | (index == C - 1))
     part = chunk * d + column + index[:, None] * 0
     tl.store(heads_ptr + part, sums, mask=(last & (token == before))[:, None] & inside)
-    tl.store(tails_ptr + part, sums, mask=(last & (token == after) & (token != before))[:, None] & inside)
+    tl.store(
+        tails_ptr + part, sums, mask=(last & (token == after) & (token != before))[:, None] & inside
+    )
 
 
 @jit
@@ -98,8 +108,12 @@ def join_chunks_kernel(
         more = 1
         while more == 1:
             part = first + tl.arange(0, K)
-            same = tl.load(sorted_ptr + part * C, mask=part < chunks, other=-1).to(tl.int64) == token
-            parts = tl.load(heads_ptr + part[:, None] * d + column, mask=same[:, None] & inside, other=0.0)
+            same = (
+                tl.load(sorted_ptr + part * C, mask=part < chunks, other=-1).to(tl.int64) == token
+            )
+            parts = tl.load(
+                heads_ptr + part[:, None] * d + column, mask=same[:, None] & inside, other=0.0
+            )
             total += tl.sum(parts, 0, keep_dims=True)
             more = tl.min(same.to(tl.int32), 0)
             first += K
@@ -113,7 +127,9 @@ def launch_embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
     y = table.new_empty(*tokens.shape, d)
     if count:
         first, second = two_blocks(d)
-        embedding_kernel[(count,)](tokens.contiguous(), table.contiguous(), y, scale, d=d, A=first, B=second, num_warps=1)
+        embedding_kernel[(count,)](
+            tokens.contiguous(), table.contiguous(), y, scale, d=d, A=first, B=second, num_warps=1
+        )
     return y
 
 
@@ -124,12 +140,35 @@ def launch_add_token_gradients(grad: Tensor, tokens: Tensor, dy: Tensor, scale: 
         return
     ordered, order = torch.sort(tokens.flatten().int(), stable=True)
     chunks = -(-count // CHUNK)
-    heads, tails = (torch.empty(chunks, d, dtype=torch.float32, device=grad.device) for _ in range(2))
+    heads, tails = (
+        torch.empty(chunks, d, dtype=torch.float32, device=grad.device) for _ in range(2)
+    )
     chunk_sums_kernel[(chunks, -(-d // COLUMNS))](
-        ordered, order, dy.contiguous(), grad, heads, tails, count, scale, d=d, C=CHUNK, W=COLUMNS, num_warps=1
+        ordered,
+        order,
+        dy.contiguous(),
+        grad,
+        heads,
+        tails,
+        count,
+        scale,
+        d=d,
+        C=CHUNK,
+        W=COLUMNS,
+        num_warps=1,
     )
     join_chunks_kernel[(chunks, -(-d // PART_COLUMNS))](
-        ordered, grad, heads, tails, count, chunks, d=d, C=CHUNK, K=PARTS, W=PART_COLUMNS, num_warps=1
+        ordered,
+        grad,
+        heads,
+        tails,
+        count,
+        chunks,
+        d=d,
+        C=CHUNK,
+        K=PARTS,
+        W=PART_COLUMNS,
+        num_warps=1,
     )
 
 
@@ -140,7 +179,9 @@ def torch_embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
 
 def torch_add_token_gradients(grad: Tensor, tokens: Tensor, dy: Tensor, scale: float) -> None:
     """The same in torch, in the type of ``grad``."""
-    grad += torch.ops.aten.embedding_dense_backward(dy.to(grad.dtype) * scale, tokens, grad.shape[0], -1, False)
+    grad += torch.ops.aten.embedding_dense_backward(
+        dy.to(grad.dtype) * scale, tokens, grad.shape[0], -1, False
+    )
 
 
 def launch_embedding_backward(dy: Tensor, tokens: Tensor, rows: int, scale: float) -> Tensor:
@@ -167,7 +208,9 @@ def _embedding_backward(dy: Tensor, tokens: Tensor, rows: int, scale: float) -> 
     return launch_embedding_backward(dy, tokens, rows, scale)
 
 
-@torch.library.custom_op("windtunnel::add_token_gradients_", mutates_args=("grad",), device_types="cuda")
+@torch.library.custom_op(
+    "windtunnel::add_token_gradients_", mutates_args=("grad",), device_types="cuda"
+)
 def _add_token_gradients(grad: Tensor, tokens: Tensor, dy: Tensor, scale: float) -> None:
     launch_add_token_gradients(grad, tokens, dy, scale)
 
@@ -248,13 +291,22 @@ def embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
 def _keeps_wide_gradient(table: Tensor) -> bool:
     """Whether ``table`` is a bf16 leaf whose gradient, wanted now, is fp32."""
     wanted = torch.is_grad_enabled() and table.requires_grad and table.is_leaf
-    return wanted and table.dtype == torch.bfloat16 and getattr(table, "grad_dtype", None) == torch.float32
+    return (
+        wanted
+        and table.dtype == torch.bfloat16
+        and getattr(table, "grad_dtype", None) == torch.float32
+    )
 
 
 def variants(width: int) -> list[Variant]:
     """What is launched for a bf16 table of ``width`` and an fp32 gradient."""
     first, second = two_blocks(width)
-    half, full, short, long = pointer(torch.bfloat16), pointer(torch.float32), pointer(torch.int32), pointer(torch.int64)
+    half, full, short, long = (
+        pointer(torch.bfloat16),
+        pointer(torch.float32),
+        pointer(torch.int32),
+        pointer(torch.int64),
+    )
     forward = {"tokens_ptr": long, "table_ptr": half, "y_ptr": half, "scale": "fp32"}
     parts = {"grad_ptr": full, "heads_ptr": full, "tails_ptr": full, "tokens": "i32"}
     sums = {"sorted_ptr": short, "order_ptr": long, "dy_ptr": half, "scale": "fp32", **parts}
@@ -263,5 +315,7 @@ def variants(width: int) -> list[Variant]:
     return [
         Variant(embedding_kernel, forward, {"d": width, "A": first, "B": second}, 1, narrow=1),
         Variant(chunk_sums_kernel, sums, {**chunked, "W": COLUMNS}, 1, narrow=49),
-        Variant(join_chunks_kernel, joined, {**chunked, "K": PARTS, "W": PART_COLUMNS}, 1, narrow=4),
+        Variant(
+            join_chunks_kernel, joined, {**chunked, "K": PARTS, "W": PART_COLUMNS}, 1, narrow=4
+        ),
     ]

@@ -47,14 +47,20 @@ def round_kernel(x_ptr, scale_ptr, q_ptr, values, largest, BLOCK: tl.constexpr):
 
 def scale_of(x: Tensor, dtype: torch.dtype) -> Tensor:
     """The fp32 scalar that brings the largest value of ``x`` to the largest of ``dtype``; not finite where a value is not."""
-    reach = torch.linalg.vector_norm(x, torch.inf).float() if x.numel() else x.new_zeros((), dtype=torch.float32)
+    reach = (
+        torch.linalg.vector_norm(x, torch.inf).float()
+        if x.numel()
+        else x.new_zeros((), dtype=torch.float32)
+    )
     return torch.finfo(dtype).max / reach.clamp(min=SMALLEST)
 
 
 def launch_round(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """``x`` times ``scale`` in 8 bits, by the kernel."""
     q, x = torch.empty(x.shape, dtype=dtype, device=x.device), x.contiguous()
-    round_kernel[(-(-x.numel() // BLOCK),)](x, scale, q, x.numel(), torch.finfo(dtype).max, BLOCK=BLOCK, num_warps=WARPS)
+    round_kernel[(-(-x.numel() // BLOCK),)](
+        x, scale, q, x.numel(), torch.finfo(dtype).max, BLOCK=BLOCK, num_warps=WARPS
+    )
     return q
 
 
@@ -70,28 +76,57 @@ def quantised(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return (launch_round if x.is_cuda else torch_round)(x, scale, dtype), scale.reciprocal()
 
 
-def emulated_product(a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor, dtype: torch.dtype, fast: bool) -> Tensor:
+def emulated_product(
+    a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor, dtype: torch.dtype, fast: bool
+) -> Tensor:
     """``torch._scaled_mm`` in the open: products of 8-bit values (exact in fp32) summed in fp32, then scaled and rounded once."""
     return (a.float() @ b.float() * (a_scale * b_scale)).to(dtype)
 
 
-def device_product(a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor, dtype: torch.dtype, fast: bool) -> Tensor:
+def device_product(
+    a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor, dtype: torch.dtype, fast: bool
+) -> Tensor:
     """(M, K) by (K, N) on the tensor cores, which want the second operand by columns."""
     by_columns = b if b.stride(0) == 1 else b.t().contiguous().t()
-    return torch._scaled_mm(a.contiguous(), by_columns, scale_a=a_scale, scale_b=b_scale, out_dtype=dtype, use_fast_accum=fast)
+    return torch._scaled_mm(
+        a.contiguous(),
+        by_columns,
+        scale_a=a_scale,
+        scale_b=b_scale,
+        out_dtype=dtype,
+        use_fast_accum=fast,
+    )
 
 
-def _forward(x: Tensor, weight: Tensor, product: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _forward(
+    x: Tensor, weight: Tensor, product: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The product and what the backward needs, 8-bit values as plain bytes, which every part of torch can compare and copy."""
     rows = x.reshape(-1, x.shape[-1])
     xq, x_scale = quantised(rows, E4M3)
     wq, w_scale = quantised(weight, E4M3)
-    y = product(xq, wq.t(), x_scale, w_scale, x.dtype, True) if len(rows) else x.new_empty(0, len(weight))
-    return y.view(*x.shape[:-1], len(weight)), xq.view(torch.uint8), x_scale, wq.view(torch.uint8), w_scale
+    y = (
+        product(xq, wq.t(), x_scale, w_scale, x.dtype, True)
+        if len(rows)
+        else x.new_empty(0, len(weight))
+    )
+    return (
+        y.view(*x.shape[:-1], len(weight)),
+        xq.view(torch.uint8),
+        x_scale,
+        wq.view(torch.uint8),
+        w_scale,
+    )
 
 
 def _backward(
-    dy: Tensor, xq: Tensor, x_scale: Tensor, wq: Tensor, w_scale: Tensor, dtype: torch.dtype, product: Any
+    dy: Tensor,
+    xq: Tensor,
+    x_scale: Tensor,
+    wq: Tensor,
+    w_scale: Tensor,
+    dtype: torch.dtype,
+    product: Any,
 ) -> tuple[Tensor, Tensor]:
     rows, xq, wq = dy.reshape(-1, dy.shape[-1]), xq.view(E4M3), wq.view(E4M3)
     if not len(rows):
@@ -129,7 +164,9 @@ def _(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor
 
 
 @_float8_linear_backward.register_kernel("cpu")
-def _(dy: Tensor, xq: Tensor, x_scale: Tensor, wq: Tensor, w_scale: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _(
+    dy: Tensor, xq: Tensor, x_scale: Tensor, wq: Tensor, w_scale: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     return _backward(dy, xq, x_scale, wq, w_scale, dtype, emulated_product)
 
 
@@ -143,11 +180,15 @@ def _(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor
 
 
 @_float8_linear_backward.register_fake
-def _(dy: Tensor, xq: Tensor, x_scale: Tensor, wq: Tensor, w_scale: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _(
+    dy: Tensor, xq: Tensor, x_scale: Tensor, wq: Tensor, w_scale: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     return dy.new_empty(*dy.shape[:-1], wq.shape[1]), dy.new_empty(wq.shape, dtype=dtype)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> None:
+def _save(
+    ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+) -> None:
     ctx.dtype = inputs[1].dtype
     ctx.save_for_backward(*output[1:])
     ctx.mark_non_differentiable(*output[1:])
@@ -207,6 +248,14 @@ def emulate_float8(model: Model) -> None:
 
 def variants(width: int) -> list[Variant]:
     """What is launched to round bf16 values to either type."""
-    types = {"x_ptr": pointer(torch.bfloat16), "scale_ptr": pointer(torch.float32), "values": "i32", "largest": "fp32"}
+    types = {
+        "x_ptr": pointer(torch.bfloat16),
+        "scale_ptr": pointer(torch.float32),
+        "values": "i32",
+        "largest": "fp32",
+    }
     names = [{**types, "q_ptr": pointer(dtype)} for dtype in (E4M3, E5M2)]
-    return [Variant(round_kernel, named, {"BLOCK": BLOCK}, WARPS, narrow=1, divisible=("values",)) for named in names]
+    return [
+        Variant(round_kernel, named, {"BLOCK": BLOCK}, WARPS, narrow=1, divisible=("values",))
+        for named in names
+    ]

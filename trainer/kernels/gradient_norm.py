@@ -31,7 +31,14 @@ FINAL_BLOCK, FINAL_WARPS = 2048, 8
 
 
 @jit
-def sum_of_squares_kernel(addresses_ptr, chunks_ptr, sums_ptr, EVEN: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr):
+def sum_of_squares_kernel(
+    addresses_ptr,
+    chunks_ptr,
+    sums_ptr,
+    EVEN: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     program = tl.program_id(0).to(tl.int64)
     entry = addresses_ptr + tl.load(chunks_ptr + 2 * program).to(tl.int64) * 8
     start = tl.load(chunks_ptr + 2 * program + 1).to(tl.int64) * CHUNK
@@ -57,7 +64,9 @@ def sum_of_squares_kernel(addresses_ptr, chunks_ptr, sums_ptr, EVEN: tl.constexp
 
 
 @jit
-def clipping_kernel(sums_ptr, norm_ptr, coefficient_ptr, skip_ptr, places, limit, BLOCK: tl.constexpr):
+def clipping_kernel(
+    sums_ptr, norm_ptr, coefficient_ptr, skip_ptr, places, limit, BLOCK: tl.constexpr
+):
     column = tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float64)
     for first in range(0, places, BLOCK):
@@ -65,7 +74,12 @@ def clipping_kernel(sums_ptr, norm_ptr, coefficient_ptr, skip_ptr, places, limit
     norm = tl.sqrt(tl.sum(total, 0))
     finite = norm < float("inf")
     tl.store(norm_ptr, norm)
-    tl.store(coefficient_ptr, tl.where(finite & (norm > limit), limit / tl.where(norm > limit, norm, 1.0), 1.0).to(tl.float32))
+    tl.store(
+        coefficient_ptr,
+        tl.where(finite & (norm > limit), limit / tl.where(norm > limit, norm, 1.0), 1.0).to(
+            tl.float32
+        ),
+    )
     tl.store(skip_ptr, tl.where(finite, 0, 1))
 
 
@@ -77,8 +91,12 @@ def launch_gradient_norm(
     places = -(-len(chunks) // FINAL_BLOCK) * FINAL_BLOCK  # the second stage reads whole blocks
     sums = torch.zeros(places, dtype=torch.float32, device=addresses.device)
     if len(chunks):
-        sum_of_squares_kernel[(len(chunks),)](addresses, chunks, sums, EVEN=even, CHUNK=CHUNK, BLOCK=BLOCK, num_warps=WARPS)
-    clipping_kernel[(1,)](sums, norm, coefficient, skip, places, limit, BLOCK=FINAL_BLOCK, num_warps=FINAL_WARPS)
+        sum_of_squares_kernel[(len(chunks),)](
+            addresses, chunks, sums, EVEN=even, CHUNK=CHUNK, BLOCK=BLOCK, num_warps=WARPS
+        )
+    clipping_kernel[(1,)](
+        sums, norm, coefficient, skip, places, limit, BLOCK=FINAL_BLOCK, num_warps=FINAL_WARPS
+    )
     return norm, coefficient, skip
 
 
@@ -94,13 +112,20 @@ def torch_gradient_norm(
 
 def euclidean_norm(gradients: Sequence[Tensor | None]) -> Tensor:
     """The norm alone (fp64 scalar), each tensor summed in fp64 and the tensors in the order given; absent ones count as 0."""
-    squares = [torch.linalg.vector_norm(one, dtype=torch.float64).square() for one in gradients if one is not None]
+    squares = [
+        torch.linalg.vector_norm(one, dtype=torch.float64).square()
+        for one in gradients
+        if one is not None
+    ]
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64)
 
 
 def _results(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Room for norm, coefficient and skip flag."""
-    norm, coefficient = like.new_empty((), dtype=torch.float64), like.new_empty((), dtype=torch.float32)
+    norm, coefficient = (
+        like.new_empty((), dtype=torch.float64),
+        like.new_empty((), dtype=torch.float32),
+    )
     return norm, coefficient, like.new_empty((), dtype=torch.int32)
 
 
@@ -121,13 +146,19 @@ def _(
     return _results(addresses)
 
 
-def gradient_norm(table: TensorTable, gradients: Sequence[Tensor | None], limit: float | None) -> tuple[Tensor, Tensor, Tensor]:
+def gradient_norm(
+    table: TensorTable, gradients: Sequence[Tensor | None], limit: float | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Norm () fp64, coefficient () fp32 that brings it down to ``limit`` (1 where it is not above, or None), and skip flag () int32.
 
     ``table``: of the tensors the ``gradients`` (fp32, bf16 or None) belong to. Nothing waits for the device.
     """
     found: tuple[Tensor, Tensor, Tensor] = _gradient_norm(
-        gradients, table.addresses(gradients), table.blocks(CHUNK), table.even, float("inf") if limit is None else limit
+        gradients,
+        table.addresses(gradients),
+        table.blocks(CHUNK),
+        table.even,
+        float("inf") if limit is None else limit,
     )
     return found
 
@@ -136,9 +167,20 @@ def variants(width: int) -> list[Variant]:
     """What is launched for tensors of even sizes."""
     full, long = pointer(torch.float32), pointer(torch.int64)
     first = {"addresses_ptr": long, "chunks_ptr": pointer(torch.int32), "sums_ptr": full}
-    last = {"sums_ptr": full, "norm_ptr": "*fp64", "coefficient_ptr": full, "skip_ptr": pointer(torch.int32)}
+    last = {
+        "sums_ptr": full,
+        "norm_ptr": "*fp64",
+        "coefficient_ptr": full,
+        "skip_ptr": pointer(torch.int32),
+    }
     last |= {"places": "i32", "limit": "fp32"}
     return [
-        Variant(sum_of_squares_kernel, first, {"EVEN": True, "CHUNK": CHUNK, "BLOCK": BLOCK}, WARPS, narrow=6),
+        Variant(
+            sum_of_squares_kernel,
+            first,
+            {"EVEN": True, "CHUNK": CHUNK, "BLOCK": BLOCK},
+            WARPS,
+            narrow=6,
+        ),
         Variant(clipping_kernel, last, {"BLOCK": FINAL_BLOCK}, FINAL_WARPS, narrow=3),
     ]

@@ -27,7 +27,9 @@ except ImportError:
             self.__name__ = function.__name__
 
         def __getitem__(self, grid: Any) -> Any:
-            raise ModuleNotFoundError(f"{self.__name__} is a Triton kernel and Triton is not installed: pip install 'windtunnel[gpu]'")
+            raise ModuleNotFoundError(
+                f"{self.__name__} is a Triton kernel and Triton is not installed: pip install 'windtunnel[gpu]'"
+            )
 
     def jit(function: Callable[..., Any]) -> Any:
         return _Missing(function)

@@ -39,7 +39,14 @@ def chunk_tokens(tokens: int) -> int:
 
 
 def launch_linear_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, logit_scale: float, z_loss: float, wanted: bool
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    logit_scale: float,
+    z_loss: float,
+    wanted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Chunks over cuBLAS products and the row kernel; see :func:`linear_cross_entropy`."""
     tokens = hidden.shape[0]
@@ -52,7 +59,9 @@ def launch_linear_cross_entropy(
         part = slice(start, min(start + rows, tokens))
         z = logits[: part.stop - start]
         torch.mm(hidden[part], head.T, out=z)
-        nll[part], lse[part] = rows_backend.rows()(z, targets[part], weights[part], vocab_size, logit_scale, z_loss, wanted)
+        nll[part], lse[part] = rows_backend.rows()(
+            z, targets[part], weights[part], vocab_size, logit_scale, z_loss, wanted
+        )
         if wanted:
             torch.mm(z, head, out=hidden_gradient[part])
             add_product_(head_gradient, z.T, hidden[part])
@@ -70,7 +79,14 @@ def add_product_(into: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def torch_linear_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, logit_scale: float, z_loss: float, wanted: bool
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    logit_scale: float,
+    z_loss: float,
+    wanted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same in torch, with chunks for a CPU's cache; fp32 inside, fp64 for fp64."""
     precision = torch.promote_types(hidden.dtype, torch.float32)
@@ -82,7 +98,9 @@ def torch_linear_cross_entropy(
     for start in range(0, tokens, rows):
         part = slice(start, start + rows)
         logits = (hidden[part] @ head.T).to(precision)  # (C, P)
-        nll[part], lse[part] = torch_cross_entropy_rows(logits, targets[part], weights[part], vocab_size, logit_scale, z_loss, wanted)
+        nll[part], lse[part] = torch_cross_entropy_rows(
+            logits, targets[part], weights[part], vocab_size, logit_scale, z_loss, wanted
+        )
         if wanted:
             error = logits.to(head.dtype)
             torch.mm(error, head, out=hidden_gradient[part])
@@ -95,7 +113,9 @@ def _gradients(hidden: Tensor, head: Tensor, wanted: bool) -> tuple[Tensor, Tens
     precision = torch.promote_types(head.dtype, torch.float32)
     if not wanted:
         return hidden.new_empty(0), head.new_empty(0, dtype=precision)
-    return torch.empty_like(hidden, memory_format=torch.contiguous_format), torch.zeros_like(head, dtype=precision)
+    return torch.empty_like(hidden, memory_format=torch.contiguous_format), torch.zeros_like(
+        head, dtype=precision
+    )
 
 
 def _summed(nll: Tensor, lse: Tensor, weights: Tensor, z_loss: float) -> Tensor:
@@ -106,9 +126,18 @@ def _summed(nll: Tensor, lse: Tensor, weights: Tensor, z_loss: float) -> Tensor:
 
 @torch.library.custom_op("windtunnel::linear_cross_entropy", mutates_args=(), device_types="cuda")
 def _linear_cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, logit_scale: float, z_loss: float, wanted: bool
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    logit_scale: float,
+    z_loss: float,
+    wanted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return launch_linear_cross_entropy(hidden, head, targets, weights, vocab_size, logit_scale, z_loss, wanted)
+    return launch_linear_cross_entropy(
+        hidden, head, targets, weights, vocab_size, logit_scale, z_loss, wanted
+    )
 
 
 _linear_cross_entropy.register_kernel("cpu")(torch_linear_cross_entropy)
@@ -116,14 +145,31 @@ _linear_cross_entropy.register_kernel("cpu")(torch_linear_cross_entropy)
 
 @_linear_cross_entropy.register_fake
 def _(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, logit_scale: float, z_loss: float, wanted: bool
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    logit_scale: float,
+    z_loss: float,
+    wanted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     precision = torch.promote_types(hidden.dtype, torch.float32)
     nll = hidden.new_empty(hidden.shape[0], dtype=precision)
     if not wanted:
-        return nll.new_empty(()), nll, hidden.new_empty(0), head.new_empty(0, dtype=torch.promote_types(head.dtype, torch.float32))
+        return (
+            nll.new_empty(()),
+            nll,
+            hidden.new_empty(0),
+            head.new_empty(0, dtype=torch.promote_types(head.dtype, torch.float32)),
+        )
     full = torch.empty_like(head, dtype=torch.promote_types(head.dtype, torch.float32))
-    return nll.new_empty(()), nll, torch.empty_like(hidden, memory_format=torch.contiguous_format), full
+    return (
+        nll.new_empty(()),
+        nll,
+        torch.empty_like(hidden, memory_format=torch.contiguous_format),
+        full,
+    )
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -142,7 +188,11 @@ def _gradient(ctx: Any, above: Tensor | None, *_: Any) -> tuple[Tensor | None, .
     hidden_gradient, head_gradient = ctx.saved_tensors
     # ``above`` rounded to bf16 would scale every gradient below by 0.4 %
     wide = torch.promote_types(hidden_gradient.dtype, torch.float32)
-    return (above * hidden_gradient.to(wide)).to(hidden_gradient.dtype), above * head_gradient, *nothing
+    return (
+        (above * hidden_gradient.to(wide)).to(hidden_gradient.dtype),
+        above * head_gradient,
+        *nothing,
+    )
 
 
 _linear_cross_entropy.register_autograd(_gradient, setup_context=_save)
@@ -168,5 +218,7 @@ def linear_cross_entropy(
     if logit_scale <= 0:
         raise ValueError(f"logit_scale is {logit_scale}, it must be above 0")
     wanted = torch.is_grad_enabled() and (hidden.requires_grad or head.requires_grad)
-    loss, nll, _, _ = _linear_cross_entropy(hidden, head, targets, weights, vocab_size, logit_scale, z_loss, wanted)
+    loss, nll, _, _ = _linear_cross_entropy(
+        hidden, head, targets, weights, vocab_size, logit_scale, z_loss, wanted
+    )
     return loss, nll

@@ -32,7 +32,9 @@ def library() -> ctypes.CDLL:
             continue  # the next place
         found.nvrtcGetErrorString.restype = ctypes.c_char_p
         return found
-    raise NoCompilerError("NVRTC was not found: pip install nvidia-cuda-nvrtc, or a CUDA build of torch")
+    raise NoCompilerError(
+        "NVRTC was not found: pip install nvidia-cuda-nvrtc, or a CUDA build of torch"
+    )
 
 
 def _in_packages() -> list[str]:
@@ -49,20 +51,40 @@ def version() -> tuple[int, int]:
     return major.value, minor.value
 
 
-def compile_cuda(source: str, name: str, architecture: str, macros: Mapping[str, int | str], options: tuple[str, ...] = ()) -> bytes:
+def compile_cuda(
+    source: str,
+    name: str,
+    architecture: str,
+    macros: Mapping[str, int | str],
+    options: tuple[str, ...] = (),
+) -> bytes:
     """Machine code (cubin) of ``source`` for an ``architecture`` such as ``sm_90a``.
 
     ``name`` stands in messages. Raises: CompileError with the compiler's log, NoCompilerError.
     """
     nvrtc = library()
     program = ctypes.c_void_p()
-    words = [f"--gpu-architecture={architecture}", "--std=c++17", *options, *(f"-D{key}={value}" for key, value in macros.items())]
-    _check(nvrtc, nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None))
+    words = [
+        f"--gpu-architecture={architecture}",
+        "--std=c++17",
+        *options,
+        *(f"-D{key}={value}" for key, value in macros.items()),
+    ]
+    _check(
+        nvrtc,
+        nvrtc.nvrtcCreateProgram(
+            ctypes.byref(program), source.encode(), name.encode(), 0, None, None
+        ),
+    )
     try:
         listed = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
         failed = nvrtc.nvrtcCompileProgram(program, len(words), listed)
         if failed:
-            log = _bytes(nvrtc, program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog").rstrip(b"\0").decode(errors="replace")
+            log = (
+                _bytes(nvrtc, program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog")
+                .rstrip(b"\0")
+                .decode(errors="replace")
+            )
             raise CompileError(f"{name} does not compile for {architecture}:\n{log}")
         return _bytes(nvrtc, program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")
     finally:

@@ -56,7 +56,9 @@ def residual_norm_kernel(
     s_a, s_b = stored_a.to(tl.float32), stored_b.to(tl.float32)
     r = tl.rsqrt((tl.sum(s_a * s_a, 1) + tl.sum(s_b * s_b, 1)) / d + eps)[:, None]
     w_a = tl.load(w_ptr + tl.arange(0, A)[None, :]).to(tl.float32)
-    w_b = tl.load(w_ptr + A + tl.arange(0, B)[None, :], mask=A + tl.arange(0, B)[None, :] < d, other=0.0).to(tl.float32)
+    w_b = tl.load(
+        w_ptr + A + tl.arange(0, B)[None, :], mask=A + tl.arange(0, B)[None, :] < d, other=0.0
+    ).to(tl.float32)
     tl.store(y_ptr + a, (s_a * r * w_a).to(y_ptr.dtype.element_ty), mask=live)
     tl.store(y_ptr + b, (s_b * r * w_b).to(y_ptr.dtype.element_ty), mask=mask_b)
     tl.store(r_ptr + row, r, mask=live)
@@ -76,7 +78,9 @@ def residual_norm_backward_kernel(
         live = row < rows
         mask_b = live & inside_b
         a, b = row * d + column_a, row * d + column_b
-        r = tl.load(r_ptr + first + tl.arange(0, R), mask=first + tl.arange(0, R) < rows, other=0.0)[:, None]
+        r = tl.load(
+            r_ptr + first + tl.arange(0, R), mask=first + tl.arange(0, R) < rows, other=0.0
+        )[:, None]
         u_a = tl.load(s_ptr + a, mask=live, other=0.0).to(tl.float32) * r
         u_b = tl.load(s_ptr + b, mask=mask_b, other=0.0).to(tl.float32) * r
         dy_a = tl.load(dy_ptr + a, mask=live, other=0.0).to(tl.float32)
@@ -100,7 +104,9 @@ def residual_norm_backward_kernel(
     tl.store(part + A + tl.arange(0, B), tl.sum(dw_b, 0), mask=A + tl.arange(0, B) < d)
 
 
-def launch_residual_norm(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def launch_residual_norm(
+    branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """The kernel on contiguous rows; see :func:`residual_norm`. Also the reciprocal roots (N,) fp32."""
     d, rows = residual.shape[-1], residual.numel() // residual.shape[-1]
     branch, residual = branch.contiguous(), residual.contiguous()
@@ -109,7 +115,20 @@ def launch_residual_norm(branch: Tensor, residual: Tensor, weight: Tensor, scale
     if rows:
         first, second = two_blocks(d)
         residual_norm_kernel[(-(-rows // ROWS),)](
-            branch, residual, weight, stream, y, r, rows, scale, eps, d=d, A=first, B=second, R=ROWS, num_warps=WARPS
+            branch,
+            residual,
+            weight,
+            stream,
+            y,
+            r,
+            rows,
+            scale,
+            eps,
+            d=d,
+            A=first,
+            B=second,
+            R=ROWS,
+            num_warps=WARPS,
         )
     return stream, y, r
 
@@ -132,10 +151,16 @@ def launch_residual_norm_backward(
     return d_residual, d_branch, parts.sum(0).to(weight.dtype)
 
 
-def torch_residual_norm(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def torch_residual_norm(
+    branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same in torch, in fp32 or better inside."""
     precision = torch.promote_types(residual.dtype, torch.float32)
-    stream = torch.add(residual.to(precision), branch.to(precision), alpha=scale).to(residual.dtype).contiguous()
+    stream = (
+        torch.add(residual.to(precision), branch.to(precision), alpha=scale)
+        .to(residual.dtype)
+        .contiguous()
+    )
     return stream, *torch_rms_norm(stream, weight, eps)
 
 
@@ -144,7 +169,9 @@ def torch_residual_norm_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in torch, in fp32 or better inside."""
     precision = torch.promote_types(stream.dtype, torch.float32)
-    d_residual, dw = torch_rms_norm_backward(dy.to(precision), stream.to(precision), weight.to(precision), r)
+    d_residual, dw = torch_rms_norm_backward(
+        dy.to(precision), stream.to(precision), weight.to(precision), r
+    )
     if d_stream is not None:
         d_residual.add_(d_stream)
     d_branch = d_residual * scale if scale != 1.0 else stream.new_empty(0)
@@ -152,7 +179,9 @@ def torch_residual_norm_backward(
 
 
 @torch.library.custom_op("windtunnel::residual_norm", mutates_args=(), device_types="cuda")
-def _residual_norm(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _residual_norm(
+    branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
     return launch_residual_norm(branch, residual, weight, scale, eps)
 
 
@@ -169,10 +198,18 @@ _residual_norm_backward.register_kernel("cpu")(torch_residual_norm_backward)
 
 
 @_residual_norm.register_fake
-def _(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    stream, y = (torch.empty_like(residual, memory_format=torch.contiguous_format) for _ in range(2))
+def _(
+    branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    stream, y = (
+        torch.empty_like(residual, memory_format=torch.contiguous_format) for _ in range(2)
+    )
     rows = residual.numel() // residual.shape[-1]
-    return stream, y, residual.new_empty(rows, dtype=torch.promote_types(residual.dtype, torch.float32))
+    return (
+        stream,
+        y,
+        residual.new_empty(rows, dtype=torch.promote_types(residual.dtype, torch.float32)),
+    )
 
 
 @_residual_norm_backward.register_fake
@@ -180,17 +217,27 @@ def _(
     d_stream: Tensor | None, dy: Tensor, stream: Tensor, weight: Tensor, r: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     d_residual = torch.empty_like(stream, memory_format=torch.contiguous_format)
-    return d_residual, torch.empty_like(d_residual) if scale != 1.0 else stream.new_empty(0), torch.empty_like(weight)
+    return (
+        d_residual,
+        torch.empty_like(d_residual) if scale != 1.0 else stream.new_empty(0),
+        torch.empty_like(weight),
+    )
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float, float], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _save(
+    ctx: Any,
+    inputs: tuple[Tensor, Tensor, Tensor, float, float],
+    output: tuple[Tensor, Tensor, Tensor],
+) -> None:
     ctx.save_for_backward(output[0], inputs[2], output[2])
     ctx.scale = inputs[3]
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
 
 
-def _gradient(ctx: Any, d_stream: Tensor | None, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+def _gradient(
+    ctx: Any, d_stream: Tensor | None, dy: Tensor | None, _: None
+) -> tuple[Tensor | None, ...]:
     """Either gradient may be missing: the last layer's stream leads nowhere, and a norm may go unread."""
     if dy is None:
         return (None if d_stream is None else d_stream * ctx.scale), d_stream, None, None, None
@@ -202,7 +249,9 @@ def _gradient(ctx: Any, d_stream: Tensor | None, dy: Tensor | None, _: None) -> 
 _residual_norm.register_autograd(_gradient, setup_context=_save)
 
 
-def residual_norm(branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float) -> tuple[Tensor, Tensor]:
+def residual_norm(
+    branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
+) -> tuple[Tensor, Tensor]:
     """``residual + scale * branch`` (both (..., d), of one dtype) as the new stream, and its RMSNorm with gain ``weight`` (d,).
 
     Sums are fp32 (fp64 for fp64); stream and norm are rounded to the dtype once each. Differentiable once, in the tensors; ``scale``
@@ -218,7 +267,9 @@ def variants(width: int) -> list[Variant]:
     half, full = pointer(torch.bfloat16), pointer(torch.float32)
     sizes = {"d": width, "A": first, "B": second}
     forward = dict.fromkeys(("branch_ptr", "residual_ptr", "w_ptr", "s_ptr", "y_ptr"), half)
-    backward = dict.fromkeys(("ds_ptr", "dy_ptr", "s_ptr", "w_ptr", "dresidual_ptr", "dbranch_ptr"), half)
+    backward = dict.fromkeys(
+        ("ds_ptr", "dy_ptr", "s_ptr", "w_ptr", "dresidual_ptr", "dbranch_ptr"), half
+    )
     forward |= {"r_ptr": full, "rows": "i32", "scale": "fp32", "eps": "fp32"}
     backward |= {"r_ptr": full, "dw_ptr": full, "rows": "i32", "scale": "fp32"}
     # narrow: r, once per row and block; and of 2304 the second block, 256 wide, by 8 bytes: five tensors and the weight, and dw

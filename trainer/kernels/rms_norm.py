@@ -75,18 +75,24 @@ def launch_rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tens
     y, r = torch.empty_like(x), torch.empty(rows, dtype=torch.float32, device=x.device)
     if rows:
         first, second = two_blocks(d)
-        rms_norm_kernel[(-(-rows // ROWS),)](x, weight, y, r, rows, eps, d=d, A=first, B=second, R=ROWS, num_warps=WARPS)
+        rms_norm_kernel[(-(-rows // ROWS),)](
+            x, weight, y, r, rows, eps, d=d, A=first, B=second, R=ROWS, num_warps=WARPS
+        )
     return y, r
 
 
-def launch_rms_norm_backward(dy: Tensor, x: Tensor, weight: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def launch_rms_norm_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, r: Tensor
+) -> tuple[Tensor, Tensor]:
     """The kernel and the sum of the programs' dw; see :func:`rms_norm_backward`."""
     d, rows = x.shape[-1], x.numel() // x.shape[-1]
     dy, x = dy.contiguous(), x.contiguous()
     dx = torch.empty_like(x)
     programs = max(1, min(rows, PROGRAMS * multiprocessors(x.device)))
     parts = torch.empty(programs, d, dtype=torch.float32, device=x.device)
-    rms_norm_backward_kernel[(programs,)](dy, x, weight, r, dx, parts, rows, d=d, BLOCK=next_power_of_two(d), num_warps=BACKWARD_WARPS)
+    rms_norm_backward_kernel[(programs,)](
+        dy, x, weight, r, dx, parts, rows, d=d, BLOCK=next_power_of_two(d), num_warps=BACKWARD_WARPS
+    )
     return dx, parts.sum(0).to(weight.dtype)
 
 
@@ -98,7 +104,9 @@ def torch_rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tenso
     return torch.mul(wide, r).mul_(weight.to(precision)).to(x.dtype), r.flatten()
 
 
-def torch_rms_norm_backward(dy: Tensor, x: Tensor, weight: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def torch_rms_norm_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, r: Tensor
+) -> tuple[Tensor, Tensor]:
     """The same in torch, in fp32 or better inside; few passes and two buffers, since on a CPU both are what takes time."""
     precision = torch.promote_types(x.dtype, torch.float32)
     r = r[:, None]
@@ -127,7 +135,9 @@ _rms_norm_backward.register_kernel("cpu")(torch_rms_norm_backward)
 @_rms_norm.register_fake
 def _(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     rows = x.numel() // x.shape[-1]
-    return torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(rows, dtype=torch.promote_types(x.dtype, torch.float32))
+    return torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(
+        rows, dtype=torch.promote_types(x.dtype, torch.float32)
+    )
 
 
 @_rms_norm_backward.register_fake
@@ -162,9 +172,36 @@ def variants(width: int) -> list[Variant]:
     """What is launched for bf16 rows of ``width``."""
     first, second = two_blocks(width)
     half, full = pointer(torch.bfloat16), pointer(torch.float32)
-    forward = {"x_ptr": half, "w_ptr": half, "y_ptr": half, "r_ptr": full, "rows": "i32", "eps": "fp32"}
-    backward = {"dy_ptr": half, "x_ptr": half, "w_ptr": half, "r_ptr": full, "dx_ptr": half, "dw_ptr": full, "rows": "i32"}
+    forward = {
+        "x_ptr": half,
+        "w_ptr": half,
+        "y_ptr": half,
+        "r_ptr": full,
+        "rows": "i32",
+        "eps": "fp32",
+    }
+    backward = {
+        "dy_ptr": half,
+        "x_ptr": half,
+        "w_ptr": half,
+        "r_ptr": full,
+        "dx_ptr": half,
+        "dw_ptr": full,
+        "rows": "i32",
+    }
     return [
-        Variant(rms_norm_kernel, forward, {"d": width, "A": first, "B": second, "R": ROWS}, WARPS, narrow=3),
-        Variant(rms_norm_backward_kernel, backward, {"d": width, "BLOCK": next_power_of_two(width)}, BACKWARD_WARPS, narrow=2),
+        Variant(
+            rms_norm_kernel,
+            forward,
+            {"d": width, "A": first, "B": second, "R": ROWS},
+            WARPS,
+            narrow=3,
+        ),
+        Variant(
+            rms_norm_backward_kernel,
+            backward,
+            {"d": width, "BLOCK": next_power_of_two(width)},
+            BACKWARD_WARPS,
+            narrow=2,
+        ),
     ]

@@ -42,7 +42,10 @@ def rotate_kernel(
     live = (token < tokens) & (lane < K // 2)
     # every head's lanes ask for the same bytes: one access of the warp
     angle = tl.broadcast_to(token * (K // 2) + lane, (R, S, HALF))
-    cos, sin = tl.load(cos_ptr + angle, mask=live, other=0.0), tl.load(sin_ptr + angle, mask=live, other=0.0)
+    cos, sin = (
+        tl.load(cos_ptr + angle, mask=live, other=0.0),
+        tl.load(sin_ptr + angle, mask=live, other=0.0),
+    )
     for start in tl.static_range(0, TURNED, S):
         head = start + heads
         mask = live & (head < TURNED)
@@ -63,7 +66,10 @@ def pack_gradient_kernel(
     heads, lane = tl.arange(0, S)[None, :, None], tl.arange(0, HALF)[None, None, :]
     live = (token < tokens) & (lane < K // 2)
     angle = tl.broadcast_to(token * (K // 2) + lane, (R, S, HALF))
-    cos, sin = tl.load(cos_ptr + angle, mask=live, other=0.0), tl.load(sin_ptr + angle, mask=live, other=0.0)
+    cos, sin = (
+        tl.load(cos_ptr + angle, mask=live, other=0.0),
+        tl.load(sin_ptr + angle, mask=live, other=0.0),
+    )
     out = out_ptr + token * ((H + 2 * G) * K) + lane
     for start in tl.static_range(0, H, S):
         head = start + heads
@@ -71,8 +77,14 @@ def pack_gradient_kernel(
         at = dq_ptr + row * q_row + place * q_token + head * q_head + lane
         first = tl.load(at, mask=mask, other=0.0).to(tl.float32)
         second = tl.load(at + K // 2, mask=mask, other=0.0).to(tl.float32)
-        tl.store(out + head * K, (first * cos + second * sin).to(out_ptr.dtype.element_ty), mask=mask)
-        tl.store(out + head * K + K // 2, (second * cos - first * sin).to(out_ptr.dtype.element_ty), mask=mask)
+        tl.store(
+            out + head * K, (first * cos + second * sin).to(out_ptr.dtype.element_ty), mask=mask
+        )
+        tl.store(
+            out + head * K + K // 2,
+            (second * cos - first * sin).to(out_ptr.dtype.element_ty),
+            mask=mask,
+        )
     for start in tl.static_range(0, G, S):
         head = start + heads
         mask = live & (head < G)
@@ -80,10 +92,15 @@ def pack_gradient_kernel(
         from_v = dv_ptr + row * v_row + place * v_token + head * v_head + lane
         first = tl.load(at, mask=mask, other=0.0).to(tl.float32)
         second = tl.load(at + K // 2, mask=mask, other=0.0).to(tl.float32)
-        v_first, v_second = tl.load(from_v, mask=mask, other=0.0), tl.load(from_v + K // 2, mask=mask, other=0.0)
+        v_first, v_second = (
+            tl.load(from_v, mask=mask, other=0.0),
+            tl.load(from_v + K // 2, mask=mask, other=0.0),
+        )
         to_k, to_v = out + (H + head) * K, out + (H + G + head) * K
         tl.store(to_k, (first * cos + second * sin).to(out_ptr.dtype.element_ty), mask=mask)
-        tl.store(to_k + K // 2, (second * cos - first * sin).to(out_ptr.dtype.element_ty), mask=mask)
+        tl.store(
+            to_k + K // 2, (second * cos - first * sin).to(out_ptr.dtype.element_ty), mask=mask
+        )
         tl.store(to_v, v_first, mask=mask)
         tl.store(to_v + K // 2, v_second, mask=mask)
 
@@ -132,7 +149,10 @@ def _turn(x: Tensor, out: Tensor, cos: Tensor, sin: Tensor) -> None:
     precision = torch.promote_types(x.dtype, torch.float32)
     first, second = x.to(precision).chunk(2, -1)
     cos, sin = cos.to(precision), sin.to(precision)
-    turned = torch.mul(first, cos).addcmul_(second, sin, value=-1), torch.mul(second, cos).addcmul_(first, sin)
+    turned = (
+        torch.mul(first, cos).addcmul_(second, sin, value=-1),
+        torch.mul(second, cos).addcmul_(first, sin),
+    )
     for half, part in zip(out.chunk(2, -1), turned, strict=True):
         half.copy_(part)
 
@@ -164,7 +184,9 @@ def _(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 class _RotatedQkv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(cos, sin)
         _rotate(qkv, cos, sin, heads + kv_heads)
         parts: tuple[Tensor, ...] = qkv.split([heads, kv_heads, kv_heads], 2)
@@ -175,7 +197,9 @@ class _RotatedQkv(torch.autograd.Function):
         return _pack_gradient(*gradients, *ctx.saved_tensors), None, None, None, None
 
 
-def rotated_qkv(qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+def rotated_qkv(
+    qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Queries (B, T, H, K), keys and values (B, T, G, K) of ``qkv`` (B, T, H + 2G, K), the first two turned by their tokens' angles.
 
     ``cos`` and ``sin`` (B, T, 1, K/2) come from :func:`trainer.rotary.rotation`. Differentiable once, in ``qkv``. A contiguous ``qkv`` is
@@ -195,9 +219,25 @@ def variants(heads: int, kv_heads: int) -> list[Variant]:
     half, full = pointer(torch.bfloat16), pointer(torch.float32)
     strides = {f"{part}_{axis}": "i32" for part in "qkv" for axis in ("row", "token", "head")}
     angles = {"cos_ptr": full, "sin_ptr": full, "tokens": "i32"}
-    backward = dict.fromkeys(("dq_ptr", "dk_ptr", "dv_ptr", "out_ptr"), half) | angles | {"length": "i32"} | strides
+    backward = (
+        dict.fromkeys(("dq_ptr", "dk_ptr", "dv_ptr", "out_ptr"), half)
+        | angles
+        | {"length": "i32"}
+        | strides
+    )
     sizes = {"K": 64, "HALF": 32, "R": TOKENS, "S": HEADS}
     return [
-        Variant(rotate_kernel, {"qkv_ptr": half} | angles, {"TURNED": heads + kv_heads, "ALL": heads + 2 * kv_heads, **sizes}, WARPS),
-        Variant(pack_gradient_kernel, backward, {"H": heads, "G": kv_heads, **sizes}, WARPS, divisible=tuple(strides)),
+        Variant(
+            rotate_kernel,
+            {"qkv_ptr": half} | angles,
+            {"TURNED": heads + kv_heads, "ALL": heads + 2 * kv_heads, **sizes},
+            WARPS,
+        ),
+        Variant(
+            pack_gradient_kernel,
+            backward,
+            {"H": heads, "G": kv_heads, **sizes},
+            WARPS,
+            divisible=tuple(strides),
+        ),
     ]

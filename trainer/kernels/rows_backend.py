@@ -39,11 +39,19 @@ def rows() -> Rows:
 
 
 def _cuda_or_triton(
-    logits: Tensor, targets: Tensor, weights: Tensor, vocab_size: int, scale: float, zeta: float, gradient: bool
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    vocab_size: int,
+    scale: float,
+    zeta: float,
+    gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     try:
         return launch_cuda_rows(logits, targets, weights, vocab_size, scale, zeta, gradient)
     except UnavailableError as reason:
         _log.warning("the loss's rows fall back to Triton: %s", reason)
         use("triton")
-        return launch_cross_entropy_rows(logits, targets, weights, vocab_size, scale, zeta, gradient)
+        return launch_cross_entropy_rows(
+            logits, targets, weights, vocab_size, scale, zeta, gradient
+        )

@@ -40,11 +40,22 @@ def swiglu_kernel(gate_up_ptr, h_ptr, total, FF: tl.constexpr, BLOCK: tl.constex
     at = (first // FF) * (2 * FF) + (column + column // FF * FF)
     gate = tl.load(gate_up_ptr + at, mask=live, other=0.0).to(tl.float32)
     up = tl.load(gate_up_ptr + at + FF, mask=live, other=0.0).to(tl.float32)
-    tl.store(h_ptr + first + place, (gate * tl.sigmoid(gate) * up).to(h_ptr.dtype.element_ty), mask=live)
+    tl.store(
+        h_ptr + first + place, (gate * tl.sigmoid(gate) * up).to(h_ptr.dtype.element_ty), mask=live
+    )
 
 
 @jit
-def swiglu_backward_kernel(dh_ptr, gate_up_ptr, dgate_up_ptr, h_ptr, total, FF: tl.constexpr, BLOCK: tl.constexpr, H: tl.constexpr):
+def swiglu_backward_kernel(
+    dh_ptr,
+    gate_up_ptr,
+    dgate_up_ptr,
+    h_ptr,
+    total,
+    FF: tl.constexpr,
+    BLOCK: tl.constexpr,
+    H: tl.constexpr,
+):
     first = tl.program_id(0).to(tl.int64) * BLOCK
     place = tl.arange(0, BLOCK)
     live = first + place < total
@@ -58,7 +69,11 @@ def swiglu_backward_kernel(dh_ptr, gate_up_ptr, dgate_up_ptr, h_ptr, total, FF: 
     dh = tl.load(dh_ptr + first + place, mask=live, other=0.0).to(tl.float32)
     s = tl.sigmoid(gate)
     silu = gate * s
-    tl.store(dgate_up_ptr + at, (dh * up * s * (1.0 + gate * (1.0 - s))).to(dgate_up_ptr.dtype.element_ty), mask=live)
+    tl.store(
+        dgate_up_ptr + at,
+        (dh * up * s * (1.0 + gate * (1.0 - s))).to(dgate_up_ptr.dtype.element_ty),
+        mask=live,
+    )
     tl.store(dgate_up_ptr + at + FF, (dh * silu).to(dgate_up_ptr.dtype.element_ty), mask=live)
     if H:
         tl.store(h_ptr + first + place, (silu * up).to(h_ptr.dtype.element_ty), mask=live)
@@ -69,7 +84,9 @@ def launch_swiglu(gate_up: Tensor) -> Tensor:
     gate_up = gate_up.contiguous()
     h = gate_up.new_empty(*gate_up.shape[:-1], gate_up.shape[-1] // 2)
     if h.numel():
-        swiglu_kernel[(-(-h.numel() // BLOCK),)](gate_up, h, h.numel(), FF=h.shape[-1], BLOCK=BLOCK, num_warps=WARPS)
+        swiglu_kernel[(-(-h.numel() // BLOCK),)](
+            gate_up, h, h.numel(), FF=h.shape[-1], BLOCK=BLOCK, num_warps=WARPS
+        )
     return h
 
 
@@ -79,7 +96,15 @@ def launch_swiglu_backward(dh: Tensor, gate_up: Tensor, remake: bool = False) ->
     out = torch.empty_like(gate_up)
     if dh.numel():
         swiglu_backward_kernel[(-(-dh.numel() // BLOCK),)](
-            dh, gate_up, out, dh, dh.numel(), FF=dh.shape[-1], BLOCK=BLOCK, H=remake, num_warps=WARPS
+            dh,
+            gate_up,
+            out,
+            dh,
+            dh.numel(),
+            FF=dh.shape[-1],
+            BLOCK=BLOCK,
+            H=remake,
+            num_warps=WARPS,
         )
     return out
 
@@ -89,7 +114,9 @@ def launch_swiglu_linear(gate_up: Tensor, weight: Tensor) -> Tensor:
     return F.linear(launch_swiglu(gate_up), weight)
 
 
-def launch_swiglu_linear_backward(dy: Tensor, gate_up: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def launch_swiglu_linear_backward(
+    dy: Tensor, gate_up: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
     """Two products and the kernel between them; see :func:`swiglu_linear`."""
     dy = dy.flatten(0, -2)
     inner = torch.mm(dy, weight)  # dh, then h
@@ -122,13 +149,16 @@ def torch_swiglu_linear(gate_up: Tensor, weight: Tensor) -> Tensor:
     return F.linear(torch_swiglu(gate_up), weight)
 
 
-def torch_swiglu_linear_backward(dy: Tensor, gate_up: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def torch_swiglu_linear_backward(
+    dy: Tensor, gate_up: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
     """The same in torch."""
     dy = dy.flatten(0, -2)
     inner = torch.mm(dy, weight)
-    d_gate_up = torch_swiglu_backward(inner.view(*gate_up.shape[:-1], weight.shape[1]), gate_up, remake=True)
+    d_gate_up = torch_swiglu_backward(
+        inner.view(*gate_up.shape[:-1], weight.shape[1]), gate_up, remake=True
+    )
     return d_gate_up, torch.mm(dy.T, inner)
-
 
 
 @torch.library.custom_op("windtunnel::swiglu", mutates_args=(), device_types="cuda")
@@ -178,7 +208,9 @@ def _(gate_up: Tensor, weight: Tensor) -> Tensor:
 
 @_swiglu_linear_backward.register_fake
 def _(dy: Tensor, gate_up: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(gate_up, memory_format=torch.contiguous_format), torch.empty_like(weight)
+    return torch.empty_like(gate_up, memory_format=torch.contiguous_format), torch.empty_like(
+        weight
+    )
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -218,9 +250,20 @@ def variants(ff: int) -> list[Variant]:
     """What is launched for bf16 rows of an inner width ``ff``."""
     half = pointer(torch.bfloat16)
     forward = {"gate_up_ptr": half, "h_ptr": half, "total": "i32"}
-    backward = dict.fromkeys(("dh_ptr", "gate_up_ptr", "dgate_up_ptr", "h_ptr"), half) | {"total": "i32"}
+    backward = dict.fromkeys(("dh_ptr", "gate_up_ptr", "dgate_up_ptr", "h_ptr"), half) | {
+        "total": "i32"
+    }
     sizes = {"FF": ff, "BLOCK": BLOCK}
     return [
         Variant(swiglu_kernel, forward, sizes, WARPS, divisible=("total",)),
-        *(Variant(swiglu_backward_kernel, backward, {**sizes, "H": remake}, WARPS, divisible=("total",)) for remake in (False, True)),
+        *(
+            Variant(
+                swiglu_backward_kernel,
+                backward,
+                {**sizes, "H": remake},
+                WARPS,
+                divisible=("total",),
+            )
+            for remake in (False, True)
+        ),
     ]

@@ -32,7 +32,11 @@ class TensorTable:
     """The tables of some tensors, which must stay where they are. ``moments`` and ``shadows`` are as many as ``masters`` or none."""
 
     def __init__(
-        self, masters: Sequence[Tensor], firsts: Sequence[Tensor] = (), seconds: Sequence[Tensor] = (), shadows: Sequence[Tensor] = ()
+        self,
+        masters: Sequence[Tensor],
+        firsts: Sequence[Tensor] = (),
+        seconds: Sequence[Tensor] = (),
+        shadows: Sequence[Tensor] = (),
     ) -> None:
         self.device = masters[0].device if masters else torch.device("cpu")
         self.elements = np.array([master.numel() for master in masters], np.int64)
@@ -40,7 +44,12 @@ class TensorTable:
         """Whether every tensor is whole accesses of any type, which lets kernels check bounds per access."""
         self._host = np.zeros((len(masters), COLUMNS), np.int64)
         self._host[:, ELEMENTS] = self.elements
-        for column, tensors in ((MASTER, masters), (FIRST, firsts), (SECOND, seconds), (SHADOW, shadows)):
+        for column, tensors in (
+            (MASTER, masters),
+            (FIRST, firsts),
+            (SECOND, seconds),
+            (SHADOW, shadows),
+        ):
             if tensors:
                 self._host[:, column] = [_address(tensor) for tensor in tensors]
         self._blocks: dict[int, Tensor] = {}
@@ -59,7 +68,9 @@ class TensorTable:
     def blocks(self, size: int) -> Tensor:
         """The blocks of at most ``size`` elements."""
         if size not in self._blocks:
-            self._blocks[size] = to_device(torch.from_numpy(blocks_of(self.elements, size)), self.device)
+            self._blocks[size] = to_device(
+                torch.from_numpy(blocks_of(self.elements, size)), self.device
+            )
         return self._blocks[size]
 
 
@@ -74,7 +85,9 @@ def blocks_of(elements: NDArray[np.int64], size: int) -> NDArray[np.int32]:
 def _address(tensor: Tensor) -> int:
     """Where a tensor begins; 0 for one without elements."""
     if not tensor.is_contiguous() or tensor.data_ptr() % ALIGNMENT:
-        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is not contiguous and aligned to {ALIGNMENT} bytes: clone it")
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} is not contiguous and aligned to {ALIGNMENT} bytes: clone it"
+        )
     return tensor.data_ptr() if tensor.numel() else 0
 
 

@@ -42,7 +42,9 @@ WARM_UP_DOCUMENTS = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tool", choices=sorted(TOOLS), required=True)
     parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
@@ -66,8 +68,20 @@ def main() -> None:
     shutil.rmtree(kept, ignore_errors=True)
     shutil.move(arguments.work / "run" / "kept", kept)
     package = arguments.tool.split("-")[0]
-    packages = {name: metadata.version(name) for name in (package, *(("spacy",) if arguments.tool == "datatrove" else ()))}
-    print(json.dumps({"seconds": seconds, "processor_seconds": processor, "start_up_seconds": start_up, "packages": packages}))
+    packages = {
+        name: metadata.version(name)
+        for name in (package, *(("spacy",) if arguments.tool == "datatrove" else ()))
+    }
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "processor_seconds": processor,
+                "start_up_seconds": start_up,
+                "packages": packages,
+            }
+        )
+    )
 
 
 def fresh(folder: Path) -> Path:
@@ -100,12 +114,17 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 def shingles_of(text: str, language: str) -> list[str]:
     words = text.lower().split() if language == "eng" else list("".join(text.split()))
-    return [" ".join(words[place : place + NGRAMS]) for place in range(max(1, len(words) - NGRAMS + 1))]
+    return [
+        " ".join(words[place : place + NGRAMS]) for place in range(max(1, len(words) - NGRAMS + 1))
+    ]
 
 
 def write_kept(folder: Path, lines: list[bytes]) -> None:
     (folder / "kept").mkdir()
-    with (folder / "kept" / "00000.jsonl.zst").open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw) as stream:
+    with (
+        (folder / "kept" / "00000.jsonl.zst").open("wb") as raw,
+        zstandard.ZstdCompressor().stream_writer(raw) as stream,
+    ):
         for line in lines:
             stream.write(line + b"\n")
 
@@ -117,7 +136,12 @@ def datasketch(source: Path, folder: Path, language: str) -> None:
     kept = []
     for number, line in enumerate(lines_of(source)):
         sketch = MinHash(num_perm=PERMUTATIONS)
-        sketch.update_batch([shingle.encode("utf8") for shingle in shingles_of(orjson.loads(line)["text"], language)])
+        sketch.update_batch(
+            [
+                shingle.encode("utf8")
+                for shingle in shingles_of(orjson.loads(line)["text"], language)
+            ]
+        )
         if not lsh.query(sketch):
             lsh.insert(number, sketch)
             kept.append(line)
@@ -145,7 +169,12 @@ def datatrove_split(source: Path, folder: Path, language: str) -> None:
 
 def datatrove(source: Path, folder: Path, language: str, split: bool = False) -> None:
     from datatrove.executor import LocalPipelineExecutor
-    from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
+    from datatrove.pipeline.dedup import (
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+        MinhashDedupSignature,
+    )
     from datatrove.pipeline.dedup.minhash import MinhashConfig
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.writers.jsonl import JsonlWriter
@@ -153,7 +182,9 @@ def datatrove(source: Path, folder: Path, language: str, split: bool = False) ->
 
     logger.remove()
     config = MinhashConfig(n_grams=NGRAMS)
-    place = {name: str(folder / name) for name in ("signatures", "buckets", "remove", "kept", "logs")}
+    place = {
+        name: str(folder / name) for name in ("signatures", "buckets", "remove", "kept", "logs")
+    }
     reading = JsonlReader(str(source.parent), glob_pattern=source.name, compression="zstd")
     signature = MinhashDedupSignature(place["signatures"], config=config, language=language)
     if split:
@@ -165,16 +196,26 @@ def datatrove(source: Path, folder: Path, language: str, split: bool = False) ->
     writer = JsonlWriter(place["kept"], output_filename="${rank}.jsonl.zst", compression="zstd")
     stages: list[tuple[int, list[Any]]] = [
         (1, [reading, signature]),
-        (config.num_buckets, [MinhashDedupBuckets(place["signatures"], place["buckets"], config=config)]),
+        (
+            config.num_buckets,
+            [MinhashDedupBuckets(place["signatures"], place["buckets"], config=config)],
+        ),
         (1, [MinhashDedupCluster(place["buckets"], place["remove"], config=config)]),
         (1, [reading, MinhashDedupFilter(place["remove"]), writer]),
     ]
     for number, (tasks, pipeline) in enumerate(stages):
-        LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=f"{place['logs']}/{number}").run()
+        LocalPipelineExecutor(
+            pipeline, tasks=tasks, workers=1, logging_dir=f"{place['logs']}/{number}"
+        ).run()
 
 
 TOKENIZER: dict[str, Any] = {}
-TOOLS = {"datatrove": datatrove, "datatrove-split": datatrove_split, "datasketch": datasketch, "rensa": rensa}
+TOOLS = {
+    "datatrove": datatrove,
+    "datatrove-split": datatrove_split,
+    "datasketch": datasketch,
+    "rensa": rensa,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -45,7 +45,9 @@ WARM_UP_BATCHES = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--loader", choices=sorted(LOADERS), required=True)
     parser.add_argument("--stream", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
@@ -68,7 +70,11 @@ def main() -> None:
             (folder / "complete").touch()
         print(json.dumps({"packages": {name: metadata.version(name) for name in packages}}))
         return
-    read([arguments.stream] if arguments.loader == "dataloader" else [path for path in sorted(folder.rglob("*")) if path.is_file()])
+    read(
+        [arguments.stream]
+        if arguments.loader == "dataloader"
+        else [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    )
     borders = functools.partial(with_borders, eos=arguments.eos) if arguments.borders else None
     print(json.dumps(measure(open_loader(arguments, folder), arguments.seconds, borders)))
 
@@ -96,7 +102,11 @@ def with_borders(batch: Any, eos: int) -> dict[str, Any]:
     }
 
 
-def measure(epochs: Callable[[], Iterator[Any]], seconds: float, borders: Callable[[Any], dict[str, Any]] | None = None) -> dict[str, Any]:
+def measure(
+    epochs: Callable[[], Iterator[Any]],
+    seconds: float,
+    borders: Callable[[Any], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Tokens and seconds of epoch after epoch, behind some batches of warm-up."""
     opened = time.perf_counter()
     batches = endless(epochs)
@@ -148,7 +158,9 @@ def windows_of(stream: Path, window: int) -> Any:
 
 def write_streaming(stream: Path, folder: Path, window: int) -> None:
     MDSWriter = streaming().MDSWriter  # noqa: N806
-    with MDSWriter(out=str(folder / "mds"), columns={"tokens": f"ndarray:uint16:{window}"}, compression=None) as out:
+    with MDSWriter(
+        out=str(folder / "mds"), columns={"tokens": f"ndarray:uint16:{window}"}, compression=None
+    ) as out:
         for row in windows_of(stream, window):
             out.write({"tokens": row})
 
@@ -160,12 +172,16 @@ def open_streaming(arguments: argparse.Namespace, folder: Path) -> Callable[[], 
     torch.set_num_threads(1)
     library = streaming()
     library.base.util.clean_stale_shared_memory()
-    dataset = library.StreamingDataset(local=str(folder / "mds"), shuffle=True, batch_size=arguments.batch)
+    dataset = library.StreamingDataset(
+        local=str(folder / "mds"), shuffle=True, batch_size=arguments.batch
+    )
 
     def collate(samples: list[dict[str, Any]]) -> torch.Tensor:
         return torch.from_numpy(np.stack([sample["tokens"] for sample in samples]).astype(np.int64))
 
-    loader = torch.utils.data.DataLoader(dataset, batch_size=arguments.batch, num_workers=0, collate_fn=collate, drop_last=True)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=arguments.batch, num_workers=0, collate_fn=collate, drop_last=True
+    )
     return lambda: iter(loader)
 
 
@@ -173,7 +189,12 @@ def streaming() -> Any:
     """The library, without torchvision: it derives image data sets, not used here, from a class of it."""
     import transformers.feature_extraction_utils  # noqa: F401  (imported by it; asks whether torchvision is there)
 
-    names = ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.transforms.functional")
+    names = (
+        "torchvision",
+        "torchvision.datasets",
+        "torchvision.transforms",
+        "torchvision.transforms.functional",
+    )
     for name in names:
         sys.modules[name] = types.ModuleType(name)
     sys.modules["torchvision.datasets"].VisionDataset = type("VisionDataset", (), {})  # type: ignore[attr-defined]
@@ -190,7 +211,9 @@ def write_datasets(stream: Path, folder: Path, window: int) -> None:
 
     flat = windows_of(stream, window).reshape(-1)
     column = pa.FixedSizeListArray.from_arrays(pa.array(flat), window)
-    features = datasets.Features({"tokens": datasets.Sequence(datasets.Value("uint16"), length=window)})
+    features = datasets.Features(
+        {"tokens": datasets.Sequence(datasets.Value("uint16"), length=window)}
+    )
     table = pa.table({"tokens": column}, schema=features.arrow_schema)
     datasets.Dataset(datasets.table.InMemoryTable(table)).save_to_disk(str(folder / "arrow"))
 
@@ -203,8 +226,14 @@ def open_datasets(arguments: argparse.Namespace, folder: Path) -> Callable[[], I
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
     kind = arguments.loader.split("-")[1]
-    rows = datasets.load_from_disk(str(folder / "arrow")).shuffle(seed=1, keep_in_memory=True).with_format(kind)
-    return lambda: (batch["tokens"] for batch in rows.iter(batch_size=arguments.batch, drop_last_batch=True))
+    rows = (
+        datasets.load_from_disk(str(folder / "arrow"))
+        .shuffle(seed=1, keep_in_memory=True)
+        .with_format(kind)
+    )
+    return lambda: (
+        batch["tokens"] for batch in rows.iter(batch_size=arguments.batch, drop_last_batch=True)
+    )
 
 
 def write_nothing(stream: Path, folder: Path, window: int) -> None:
@@ -225,7 +254,9 @@ def open_dataloader(arguments: argparse.Namespace, folder: Path) -> Callable[[],
         def __getitem__(self, row: int) -> torch.Tensor:
             return torch.from_numpy(windows[row].astype(np.int64))
 
-    loader = torch.utils.data.DataLoader(Windows(), batch_size=arguments.batch, shuffle=True, num_workers=0, drop_last=True)
+    loader = torch.utils.data.DataLoader(
+        Windows(), batch_size=arguments.batch, shuffle=True, num_workers=0, drop_last=True
+    )
     return lambda: iter(loader)
 
 

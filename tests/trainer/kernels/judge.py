@@ -16,11 +16,17 @@ def assert_as_good_as_torch(found: Tensor, torch_in_dtype: Tensor, exact: Tensor
     assert bool(torch.isfinite(found).all())
     if not found.numel():
         return
-    allowed = 3 * (torch_in_dtype.double() - exact).abs().max() + ROUNDING[found.dtype] * exact.abs().max() + 1e-5 * ROUNDING[found.dtype]
+    allowed = (
+        3 * (torch_in_dtype.double() - exact).abs().max()
+        + ROUNDING[found.dtype] * exact.abs().max()
+        + 1e-5 * ROUNDING[found.dtype]
+    )
     error = (found.double() - exact).abs().max()
     assert error <= allowed, f"error {error:.3e}, allowed {allowed:.3e}"
 
 
-def draw(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0) -> Tensor:
+def draw(
+    *shape: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0
+) -> Tensor:
     """Normal values of a shape, the same for a seed."""
     return (torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)

@@ -23,7 +23,15 @@ class Case:
 
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, int, float, float, bool]:
         """What a row kernel takes; the logits a copy, since they are overwritten."""
-        return self.logits.clone(), self.targets, self.weights, self.vocab, self.scale, self.zeta, True
+        return (
+            self.logits.clone(),
+            self.targets,
+            self.weights,
+            self.vocab,
+            self.scale,
+            self.zeta,
+            True,
+        )
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
         """nll (C,), logsumexp (C,) and the gradient of the weighted sum (C, P), by torch's autograd."""
@@ -35,7 +43,11 @@ class Case:
         each = torch.where(counted, self.weights.to(dtype) * (nll + self.zeta * lse.square()), 0.0)
         each.sum().backward()
         zero = torch.zeros((), dtype=dtype)
-        return torch.where(counted, nll, zero).detach(), torch.where(counted, lse, zero).detach(), logits.grad
+        return (
+            torch.where(counted, nll, zero).detach(),
+            torch.where(counted, lse, zero).detach(),
+            logits.grad,
+        )
 
 
 def case(

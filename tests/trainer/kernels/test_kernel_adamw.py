@@ -43,7 +43,12 @@ class Case:
         table = TensorTable(lists[0], *lists[2:])
         tables = (table.addresses(lists[1]), table.blocks(BLOCK), table.even)
         corrections = torch.tensor([1 - beta**self.updates for beta in BETAS])
-        scalars = [torch.tensor(self.rate), torch.tensor(self.coefficient), torch.tensor(self.skip, dtype=torch.int32), corrections]
+        scalars = [
+            torch.tensor(self.rate),
+            torch.tensor(self.coefficient),
+            torch.tensor(self.skip, dtype=torch.int32),
+            corrections,
+        ]
         self.table = table  # its tables must live as long as the arguments
         return (*lists, *tables, self.rules, scalars, *BETAS, EPS)
 
@@ -51,30 +56,61 @@ class Case:
         """Masters and moments after torch.optim.AdamW in fp64."""
         after: list[list[Tensor]] = [[], [], []]
         for p, g, m, v, (multiplier, decay) in zip(
-            self.masters, self.gradients, self.firsts, self.seconds, self.rules.tolist(), strict=True
+            self.masters,
+            self.gradients,
+            self.firsts,
+            self.seconds,
+            self.rules.tolist(),
+            strict=True,
         ):
             parameter = p.double().requires_grad_()
-            optimizer = torch.optim.AdamW([parameter], lr=self.rate * multiplier, betas=BETAS, eps=EPS, weight_decay=decay, foreach=False)
-            state = {"step": torch.tensor(float(self.updates - 1)), "exp_avg": m.double(), "exp_avg_sq": v.double()}
+            optimizer = torch.optim.AdamW(
+                [parameter],
+                lr=self.rate * multiplier,
+                betas=BETAS,
+                eps=EPS,
+                weight_decay=decay,
+                foreach=False,
+            )
+            state = {
+                "step": torch.tensor(float(self.updates - 1)),
+                "exp_avg": m.double(),
+                "exp_avg_sq": v.double(),
+            }
             optimizer.state[parameter] = state
             if g is not None:
                 parameter.grad = g.double() * self.coefficient
                 optimizer.step()
-            for part, value in zip(after, (parameter.detach(), state["exp_avg"], state["exp_avg_sq"]), strict=True):
+            for part, value in zip(
+                after, (parameter.detach(), state["exp_avg"], state["exp_avg_sq"]), strict=True
+            ):
                 part.append(value)
         return after
 
 
-def case(shapes: list[tuple[int, ...]], half: list[bool], *, copies: bool = True, seed: int = 0, **facts: float) -> Case:
+def case(
+    shapes: list[tuple[int, ...]],
+    half: list[bool],
+    *,
+    copies: bool = True,
+    seed: int = 0,
+    **facts: float,
+) -> Case:
     masters = [draw(*shape, seed=seed + 5 * index) for index, shape in enumerate(shapes)]
     gradients = [
         draw(*shape, seed=seed + 5 * index + 1, dtype=torch.bfloat16 if narrow else torch.float32)
         for index, (shape, narrow) in enumerate(zip(shapes, half, strict=True))
     ]
-    firsts = [draw(*shape, seed=seed + 5 * index + 2, scale=0.1) for index, shape in enumerate(shapes)]
-    seconds = [draw(*shape, seed=seed + 5 * index + 3).square() for index, shape in enumerate(shapes)]
+    firsts = [
+        draw(*shape, seed=seed + 5 * index + 2, scale=0.1) for index, shape in enumerate(shapes)
+    ]
+    seconds = [
+        draw(*shape, seed=seed + 5 * index + 3).square() for index, shape in enumerate(shapes)
+    ]
     shadows = [master.bfloat16() for master in masters] if copies else []
-    rules = torch.tensor([[(1.0, 0.25, 3.0)[index % 3], (0.1, 0.0)[index % 2]] for index in range(len(shapes))]).reshape(-1, 2)
+    rules = torch.tensor(
+        [[(1.0, 0.25, 3.0)[index % 3], (0.1, 0.0)[index % 2]] for index in range(len(shapes))]
+    ).reshape(-1, 2)
     return Case(masters, list(gradients), firsts, seconds, shadows, rules, **facts)
 
 
@@ -87,7 +123,9 @@ def assert_right(made: Case, update: object) -> None:
             torch.testing.assert_close(one.double(), true, rtol=8 * ROUNDING, atol=8 * ROUNDING)
     for master, shadow in zip(masters, shadows, strict=False):
         off = (shadow.float() - master).abs()
-        assert bool((off <= master.abs() * 2**-7).all()), "the interpreter cuts off instead of rounding"
+        assert bool((off <= master.abs() * 2**-7).all()), (
+            "the interpreter cuts off instead of rounding"
+        )
 
 
 SHAPES = [(BLOCK,), (3, 7), (1,), (2, BLOCK + 16), (40, 32)]
@@ -95,8 +133,12 @@ SHAPES = [(BLOCK,), (3, 7), (1,), (2, BLOCK + 16), (40, 32)]
 
 @pytest.mark.parametrize("update", UPDATES, ids=["kernel", "reference"])
 @pytest.mark.parametrize("copies", [True, False], ids=["copies", "masters alone"])
-@pytest.mark.parametrize("half", [[False] * 5, [True, False, True, True, False]], ids=["fp32", "mixed"])
-def test_tensors_of_any_size_are_updated_as_torch_does(update: object, copies: bool, half: list[bool]) -> None:
+@pytest.mark.parametrize(
+    "half", [[False] * 5, [True, False, True, True, False]], ids=["fp32", "mixed"]
+)
+def test_tensors_of_any_size_are_updated_as_torch_does(
+    update: object, copies: bool, half: list[bool]
+) -> None:
     assert_right(case(SHAPES, half, copies=copies), update)
 
 
@@ -115,8 +157,16 @@ def test_whole_accesses_take_the_path_that_is_compiled_for_a_gpu(update: object)
     coefficient=st.sampled_from([1.0, 0.01]),
     seed=st.integers(0, 99),
 )
-def test_any_sizes_at_any_update_are_right(sizes: list[int], half: bool, updates: int, coefficient: float, seed: int) -> None:
-    made = case([(size,) for size in sizes], [half] * len(sizes), seed=seed, updates=updates, coefficient=coefficient)
+def test_any_sizes_at_any_update_are_right(
+    sizes: list[int], half: bool, updates: int, coefficient: float, seed: int
+) -> None:
+    made = case(
+        [(size,) for size in sizes],
+        [half] * len(sizes),
+        seed=seed,
+        updates=updates,
+        coefficient=coefficient,
+    )
     assert_right(made, launch_adamw)
 
 
@@ -126,7 +176,11 @@ def test_a_skipped_update_changes_no_bit_whatever_the_gradients(update: object) 
     made.gradients[0] = torch.full_like(made.masters[0], torch.nan)
     arguments = made.arguments()
     update(*arguments)
-    for before, after in zip((made.masters, made.firsts, made.seconds, made.shadows), (arguments[0], *arguments[2:5]), strict=True):
+    for before, after in zip(
+        (made.masters, made.firsts, made.seconds, made.shadows),
+        (arguments[0], *arguments[2:5]),
+        strict=True,
+    ):
         assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
@@ -143,7 +197,9 @@ def test_copies_are_kept_of_some_tensors_only(update: object) -> None:
     made.shadows[2] = torch.empty(0, dtype=torch.bfloat16)
     arguments = made.arguments()
     update(*arguments)
-    assert [shadow.numel() for shadow in arguments[4]] == [master.numel() if index != 2 else 0 for index, master in enumerate(made.masters)]
+    assert [shadow.numel() for shadow in arguments[4]] == [
+        master.numel() if index != 2 else 0 for index, master in enumerate(made.masters)
+    ]
 
 
 def test_the_kernel_gives_the_same_bits_every_time() -> None:
@@ -152,7 +208,15 @@ def test_the_kernel_gives_the_same_bits_every_time() -> None:
     for _ in range(2):
         arguments = made.arguments()
         launch_adamw(*arguments)
-        results.append(torch.cat([part.flatten().float() for parts in (arguments[0], *arguments[2:5]) for part in parts]))
+        results.append(
+            torch.cat(
+                [
+                    part.flatten().float()
+                    for parts in (arguments[0], *arguments[2:5])
+                    for part in parts
+                ]
+            )
+        )
     assert torch.equal(*results)
 
 
@@ -166,7 +230,15 @@ def test_the_function_looks_tables_up_and_updates_in_place() -> None:
     arguments, expected = made.arguments(), made.arguments()
     masters, gradients, firsts, seconds, shadows = arguments[:5]
     adamw_(
-        TensorTable(masters, firsts, seconds, shadows), masters, gradients, firsts, seconds, shadows, *arguments[8:10], betas=BETAS, eps=EPS
+        TensorTable(masters, firsts, seconds, shadows),
+        masters,
+        gradients,
+        firsts,
+        seconds,
+        shadows,
+        *arguments[8:10],
+        betas=BETAS,
+        eps=EPS,
     )
     torch_adamw(*expected)
     assert all(torch.equal(one, other) for one, other in zip(masters, expected[0], strict=True))
@@ -195,7 +267,9 @@ def test_blocks_cover_every_element_once_in_order(sizes: list[int], size: int) -
         for tensor, number in blocks_of(np.array(sizes, np.int64), size).tolist()
         for element in range(number * size, min(sizes[tensor], (number + 1) * size))
     ]
-    assert covered == [(tensor, element) for tensor, count in enumerate(sizes) for element in range(count)]
+    assert covered == [
+        (tensor, element) for tensor, count in enumerate(sizes) for element in range(count)
+    ]
 
 
 def test_tensors_that_accesses_cannot_reach_are_refused() -> None:

@@ -15,7 +15,13 @@ from torch.nn.attention import varlen
 from tests.trainer.kernels.judge import draw
 from trainer.attention_mask import document_mask
 from trainer.kernels import attention as module
-from trainer.kernels.attention import attention, device_offsets, document_bounds, host_offsets, mask_of
+from trainer.kernels.attention import (
+    attention,
+    device_offsets,
+    document_bounds,
+    host_offsets,
+    mask_of,
+)
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 
@@ -23,13 +29,22 @@ LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 def packed(rows: list[list[int]]) -> Tensor:
     """Rows of documents of these lengths, cut to the shortest row; numbers start anew in each row, as the loader's do."""
     tokens = min(map(sum, rows))
-    return torch.tensor([[number for number, length in enumerate(row) for _ in range(length)][:tokens] for row in rows])
+    return torch.tensor(
+        [
+            [number for number, length in enumerate(row) for _ in range(length)][:tokens]
+            for row in rows
+        ]
+    )
 
 
 def full_mask(documents: Tensor) -> Tensor:
     mask = document_mask(documents)
     tokens = documents.shape[1]
-    return torch.ones(tokens, tokens, dtype=torch.bool).tril().expand(len(documents), 1, -1, -1) if mask is None else mask
+    return (
+        torch.ones(tokens, tokens, dtype=torch.bool).tril().expand(len(documents), 1, -1, -1)
+        if mask is None
+        else mask
+    )
 
 
 @given(rows=st.lists(LENGTHS, min_size=1, max_size=4))
@@ -68,23 +83,40 @@ def document_by_document(
     assert enable_gqa or query.shape[1] == key.shape[1]
     lengths = cu_seq_q.diff().tolist()
     assert max(lengths) <= max_q == max_k
-    pieces = zip(*(part.transpose(0, 1).split(lengths, dim=1) for part in (query, key, value)), strict=True)
-    mixed = [F.scaled_dot_product_attention(*piece, is_causal=True, scale=scale, enable_gqa=enable_gqa) for piece in pieces if piece[0].numel()]
+    pieces = zip(
+        *(part.transpose(0, 1).split(lengths, dim=1) for part in (query, key, value)), strict=True
+    )
+    mixed = [
+        F.scaled_dot_product_attention(*piece, is_causal=True, scale=scale, enable_gqa=enable_gqa)
+        for piece in pieces
+        if piece[0].numel()
+    ]
     return torch.cat(mixed, dim=1).transpose(0, 1)
 
 
 @pytest.mark.parametrize("own_groups", [True, False], ids=["enable_gqa", "repeated keys"])
-@pytest.mark.parametrize("offsets_of", [lambda d: torch.from_numpy(host_offsets(d.numpy())), device_offsets], ids=["host", "device"])
-def test_documents_end_to_end_are_attention_under_the_mask(monkeypatch: pytest.MonkeyPatch, offsets_of, own_groups: bool) -> None:
+@pytest.mark.parametrize(
+    "offsets_of",
+    [lambda d: torch.from_numpy(host_offsets(d.numpy())), device_offsets],
+    ids=["host", "device"],
+)
+def test_documents_end_to_end_are_attention_under_the_mask(
+    monkeypatch: pytest.MonkeyPatch, offsets_of, own_groups: bool
+) -> None:
     monkeypatch.setattr(varlen, "varlen_attn", document_by_document)
-    known = inspect.signature(document_by_document).parameters.keys() - (set() if own_groups else {"enable_gqa"})
+    known = inspect.signature(document_by_document).parameters.keys() - (
+        set() if own_groups else {"enable_gqa"}
+    )
     monkeypatch.setattr(module, "_varlen_parameters", lambda: frozenset(known))
     documents = packed([[3, 9, 1, 4], [17], [1, 1, 15]])
     shapes = [(3, heads, 17, 8) for heads in (6, 2, 2)]
     leaves = [draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
     upward = draw(3, 6, 17, 8, seed=9)
     results = []
-    for run in (lambda: module._packed(*leaves, 0.3, offsets_of(documents)), lambda: attention(*leaves, 0.3, document_mask(documents))):
+    for run in (
+        lambda: module._packed(*leaves, 0.3, offsets_of(documents)),
+        lambda: attention(*leaves, 0.3, document_mask(documents)),
+    ):
         mixed = run()
         results.append((mixed, *torch.autograd.grad(mixed, leaves, upward)))
     for found, wanted in zip(*results, strict=True):
@@ -102,7 +134,9 @@ def test_on_a_cpu_it_has_the_bits_of_attention_with_a_mask(kv_heads: int) -> Non
     q, k, v = draw(2, 4, 9, 8), draw(2, kv_heads, 9, 8, seed=1), draw(2, kv_heads, 9, 8, seed=2)
     for documents in (None, torch.zeros(2, 9), packed([[4, 5], [2, 7]])):
         bounds = document_bounds(documents, q.device)
-        wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=bounds, is_causal=bounds is None, scale=0.5, enable_gqa=kv_heads != 4)
+        wanted = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bounds, is_causal=bounds is None, scale=0.5, enable_gqa=kv_heads != 4
+        )
         assert torch.equal(attention(q, k, v, 0.5, bounds), wanted)
         assert (bounds is None) == (documents is None or documents.unique().numel() == 1)
 
@@ -110,4 +144,7 @@ def test_on_a_cpu_it_has_the_bits_of_attention_with_a_mask(kv_heads: int) -> Non
 def test_compiled_whole_it_gives_the_bits_of_eager() -> None:
     q, k, v = (draw(2, 2, 8, 16, seed=seed) for seed in range(3))
     bounds = document_bounds(packed([[4, 4], [2, 6]]), q.device)
-    assert torch.equal(torch.compile(attention, fullgraph=True)(q, k, v, 0.25, bounds), attention(q, k, v, 0.25, bounds))
+    assert torch.equal(
+        torch.compile(attention, fullgraph=True)(q, k, v, 0.25, bounds),
+        attention(q, k, v, 0.25, bounds),
+    )

@@ -18,7 +18,15 @@ from tests.trainer.kernels.judge import assert_as_good_as_torch
 from tests.trainer.kernels.row_cases import Case, case, sure
 from trainer.kernels.compiled import VOCABULARY, padded, usage_of
 from trainer.kernels.cross_entropy_rows import launch_cross_entropy_rows, torch_cross_entropy_rows
-from trainer.kernels.cuda_rows import EIGHT, SOURCE, TWO, Cluster, UnavailableError, launch_cuda_rows, machine_code
+from trainer.kernels.cuda_rows import (
+    EIGHT,
+    SOURCE,
+    TWO,
+    Cluster,
+    UnavailableError,
+    launch_cuda_rows,
+    machine_code,
+)
 
 Rows = Callable[[Case], tuple[Tensor, Tensor, Tensor]]
 
@@ -49,7 +57,9 @@ def assert_right(found: tuple[Tensor, Tensor, Tensor], rows: Case) -> None:
 @BOTH
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(("vocab", "width"), [(1, 16), (5, 16), (16, 16), (250, 256), (300, 320)])
-def test_losses_and_gradients_are_right(run: Rows, vocab: int, width: int, dtype: torch.dtype) -> None:
+def test_losses_and_gradients_are_right(
+    run: Rows, vocab: int, width: int, dtype: torch.dtype
+) -> None:
     rows = case(4, vocab, width, dtype, scale=0.25, zeta=1e-2)
     assert_right(run(rows), rows)
 
@@ -59,7 +69,9 @@ def test_losses_and_gradients_are_right(run: Rows, vocab: int, width: int, dtype
     rows=st.integers(0, 5), vocab=st.integers(1, 70), pad=st.integers(0, 9), seed=st.integers(0, 99),
     scale=st.sampled_from([1.0, 0.11, 2.0]), zeta=st.sampled_from([0.0, 1e-3]),
 )  # fmt: skip
-def test_any_shape_is_right(rows: int, vocab: int, pad: int, seed: int, scale: float, zeta: float) -> None:
+def test_any_shape_is_right(
+    rows: int, vocab: int, pad: int, seed: int, scale: float, zeta: float
+) -> None:
     drawn = case(rows, vocab, vocab + pad, seed=seed, scale=scale, zeta=zeta)
     assert_right(triton_rows(drawn), drawn)
 
@@ -71,7 +83,9 @@ def test_a_row_longer_than_a_block_is_summed_whole(run: Rows) -> None:
 
 
 @BOTH
-def test_rows_without_a_target_and_of_weight_zero_have_gradient_zero_even_where_logits_are_not_finite(run: Rows) -> None:
+def test_rows_without_a_target_and_of_weight_zero_have_gradient_zero_even_where_logits_are_not_finite(
+    run: Rows,
+) -> None:
     rows = case(4, 60, 64)
     targets, weights, logits = rows.targets.clone(), rows.weights.clone(), rows.logits.clone()
     targets[0], targets[1], weights[2] = -100, 60, 0.0
@@ -93,7 +107,9 @@ def test_columns_of_padding_get_no_gradient_and_take_no_part(run: Rows) -> None:
 
 @BOTH
 @pytest.mark.parametrize("margin", [5.0, 12.0, 16.0, 20.0, 60.0])
-def test_a_sure_row_keeps_the_small_gradient_of_its_target_and_its_small_loss(run: Rows, margin: float) -> None:
+def test_a_sure_row_keeps_the_small_gradient_of_its_target_and_its_small_loss(
+    run: Rows, margin: float
+) -> None:
     rows = sure(64, 60, margin)
     nll, _, gradient = run(rows)
     doubt = 59 * np.exp(-margin)
@@ -129,7 +145,9 @@ def test_without_gradient_the_logits_stay() -> None:
 
 @pytest.mark.parametrize("gradient", [True, False])
 @pytest.mark.parametrize("cluster", [EIGHT, TWO], ids=["eight blocks", "two blocks"])
-def test_the_cuda_source_compiles_for_hopper_without_a_gpu_and_spills_nothing(cluster: Cluster, gradient: bool) -> None:
+def test_the_cuda_source_compiles_for_hopper_without_a_gpu_and_spills_nothing(
+    cluster: Cluster, gradient: bool
+) -> None:
     usage = usage_of(machine_code(padded(VOCABULARY), gradient, cluster))
     assert usage["LOCAL"] == usage["STACK"] == 0
     assert usage["REG"] * cluster.threads * cluster.resident <= 65536
@@ -142,32 +160,73 @@ def test_logits_the_cuda_kernel_is_not_written_for_are_refused_by_name() -> None
 
 
 @pytest.fixture(scope="session")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], tuple[Tensor, Tensor, Tensor]]:
+def emulated(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Case], tuple[Tensor, Tensor, Tensor]]:
     """The CUDA source as a program for this machine: a cluster of 2 blocks of 64 threads, 3 vectors each."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("a C++ compiler (g++) is missing")
     program = tmp_path_factory.mktemp("emulated") / "rows"
-    macros = [f"-D{name}={value}" for name, value in {"CLUSTER": 2, "THREADS": 64, "VECTORS": 3, "GRADIENT": 1, "RESIDENT": 1}.items()]
+    macros = [
+        f"-D{name}={value}"
+        for name, value in {
+            "CLUSTER": 2,
+            "THREADS": 64,
+            "VECTORS": 3,
+            "GRADIENT": 1,
+            "RESIDENT": 1,
+        }.items()
+    ]
     source = Path(__file__).with_name("emulated_rows.cpp")
     subprocess.run(
-        [compiler, "-std=c++20", "-O1", "-pthread", "-w", *macros, f'-DSOURCE="{SOURCE}"', str(source), "-o", str(program)], check=True
+        [
+            compiler,
+            "-std=c++20",
+            "-O1",
+            "-pthread",
+            "-w",
+            *macros,
+            f'-DSOURCE="{SOURCE}"',
+            str(source),
+            "-o",
+            str(program),
+        ],
+        check=True,
     )
 
     def run(rows: Case) -> tuple[Tensor, Tensor, Tensor]:
         count, width = rows.logits.shape
-        words = [str(count), str(width), str(rows.vocab), str(width), repr(rows.scale), repr(rows.zeta)]
-        given = b"".join(tensor.numpy().tobytes() for tensor in (rows.logits.view(torch.int16), rows.targets, rows.weights))
-        told = subprocess.run([str(program), *words], input=given, capture_output=True, check=True).stdout
-        logits = torch.frombuffer(bytearray(told[: count * width * 2]), dtype=torch.bfloat16).view(count, width)
+        words = [
+            str(count),
+            str(width),
+            str(rows.vocab),
+            str(width),
+            repr(rows.scale),
+            repr(rows.zeta),
+        ]
+        given = b"".join(
+            tensor.numpy().tobytes()
+            for tensor in (rows.logits.view(torch.int16), rows.targets, rows.weights)
+        )
+        told = subprocess.run(
+            [str(program), *words], input=given, capture_output=True, check=True
+        ).stdout
+        logits = torch.frombuffer(bytearray(told[: count * width * 2]), dtype=torch.bfloat16).view(
+            count, width
+        )
         figures = torch.frombuffer(bytearray(told[count * width * 2 :]), dtype=torch.float32)
         return figures[:count], figures[count:], logits
 
     return run
 
 
-@pytest.mark.parametrize(("vocab", "width"), [(1, 8), (60, 64), (700, 704), (2043, 2048), (2048, 2048), (3071, 3072)])
-def test_the_cuda_kernel_is_right_on_an_emulated_cluster(emulated: Rows, vocab: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("vocab", "width"), [(1, 8), (60, 64), (700, 704), (2043, 2048), (2048, 2048), (3071, 3072)]
+)
+def test_the_cuda_kernel_is_right_on_an_emulated_cluster(
+    emulated: Rows, vocab: int, width: int
+) -> None:
     rows = case(3, vocab, width, torch.bfloat16, scale=0.5, zeta=1e-2)
     assert_right(emulated(rows), rows)
 
@@ -175,7 +234,13 @@ def test_the_cuda_kernel_is_right_on_an_emulated_cluster(emulated: Rows, vocab: 
 def test_the_emulated_cuda_kernel_keeps_to_ignored_sure_and_broken_rows(emulated: Rows) -> None:
     rows = case(5, 700, 704, torch.bfloat16)
     targets, weights, logits = rows.targets.clone(), rows.weights.clone(), rows.logits.clone()
-    targets[0], targets[1], weights[2], logits[2, 9], logits[3, 4] = -100, 700, 0.0, torch.inf, torch.nan
+    targets[0], targets[1], weights[2], logits[2, 9], logits[3, 4] = (
+        -100,
+        700,
+        0.0,
+        torch.inf,
+        torch.nan,
+    )
     nll, lse, gradient = emulated(Case(logits, targets, weights, 700))
     assert not gradient[:3].any()
     assert not nll[:2].any()

@@ -37,10 +37,15 @@ CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=
 
 
 @given(
-    rows=st.integers(1, 40), scale=st.sampled_from([0.0, 1e-20, 1e-6, 1.0, 1e30]), dtype=st.sampled_from([E4M3, E5M2]), seed=st.integers(0, 99)
+    rows=st.integers(1, 40),
+    scale=st.sampled_from([0.0, 1e-20, 1e-6, 1.0, 1e30]),
+    dtype=st.sampled_from([E4M3, E5M2]),
+    seed=st.integers(0, 99),
 )
 @settings(max_examples=60)
-def test_rounding_keeps_the_largest_value_and_is_half_a_step_off(rows: int, scale: float, dtype: torch.dtype, seed: int) -> None:
+def test_rounding_keeps_the_largest_value_and_is_half_a_step_off(
+    rows: int, scale: float, dtype: torch.dtype, seed: int
+) -> None:
     x = draw(rows, 16, seed=seed) * scale
     q, inverse = quantised(x, dtype)
     back = q.float() * inverse
@@ -73,11 +78,23 @@ def test_the_kernel_rounds_as_torch_does(dtype: torch.dtype, wide: torch.dtype) 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_products_are_those_of_torchs_scaled_product(dtype: torch.dtype) -> None:
-    x, weight, dy = draw(3, 16, 96, dtype=dtype), draw(64, 96, dtype=dtype, seed=1), draw(3, 16, 64, dtype=dtype, seed=2)
-    tolerance = {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 2**-7, "atol": 1e-2}
+    x, weight, dy = (
+        draw(3, 16, 96, dtype=dtype),
+        draw(64, 96, dtype=dtype, seed=1),
+        draw(3, 16, 64, dtype=dtype, seed=2),
+    )
+    tolerance = (
+        {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 2**-7, "atol": 1e-2}
+    )
     ours, oracle = (_forward(x, weight, product) for product in (emulated_product, device_product))
     torch.testing.assert_close(ours[0], oracle[0], **tolerance)
-    pairs = zip(*(_backward(dy, *ours[1:], dtype, product) for product in (emulated_product, device_product)), strict=True)
+    pairs = zip(
+        *(
+            _backward(dy, *ours[1:], dtype, product)
+            for product in (emulated_product, device_product)
+        ),
+        strict=True,
+    )
     for found, wanted in pairs:
         assert found.dtype == dtype
         torch.testing.assert_close(found, wanted, **tolerance)
@@ -107,7 +124,10 @@ def test_no_rows_give_no_rows_and_a_gradient_of_zero() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
-    x, weight = draw(2, 8, 32, dtype=dtype).requires_grad_(), draw(16, 32, dtype=dtype, seed=1).requires_grad_()
+    x, weight = (
+        draw(2, 8, 32, dtype=dtype).requires_grad_(),
+        draw(16, 32, dtype=dtype, seed=1).requires_grad_(),
+    )
     torch.library.opcheck(_float8_linear, (x, weight))
     kept = [part.detach() for part in _float8_linear(x, weight)[1:]]
     torch.library.opcheck(_float8_linear_backward, (draw(2, 8, 16, dtype=dtype), *kept, dtype))
@@ -115,7 +135,10 @@ def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
 
 def test_compiled_whole_it_gives_the_bits_of_eager_and_the_same_again() -> None:
     x, weight, upward = draw(4, 32), draw(48, 32, seed=1), draw(4, 48, seed=2)
-    once, again, compiled = (results(run, x, weight, upward) for run in (float8_linear, float8_linear, torch.compile(float8_linear, fullgraph=True)))
+    once, again, compiled = (
+        results(run, x, weight, upward)
+        for run in (float8_linear, float8_linear, torch.compile(float8_linear, fullgraph=True))
+    )
     for first, second, third in zip(once, again, compiled, strict=True):
         assert torch.equal(first, second)
         assert torch.equal(first, third)
@@ -131,7 +154,12 @@ def test_a_model_learns_with_it_and_the_head_stays_as_it_was() -> None:
             emulate_float8(model)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
         for _ in range(20):
-            loss = model.loss(model(tokens, torch.arange(24)[None]), (tokens + 1) % 7, torch.ones(1, 24))[0] / 24
+            loss = (
+                model.loss(
+                    model(tokens, torch.arange(24)[None]), (tokens + 1) % 7, torch.ones(1, 24)
+                )[0]
+                / 24
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -150,7 +178,13 @@ def test_a_cpu_is_refused_by_name() -> None:
 def test_a_size_that_is_no_multiple_of_16_is_refused_by_name() -> None:
     check_shapes(Model(CONFIG))
     with pytest.raises(UserError, match="multiples of 16") as error:
-        check_shapes(Model(ModelConfig(vocab_size=70, width=64, layers=1, heads=4, kv_heads=2, ff=168, head_dim=16)))
+        check_shapes(
+            Model(
+                ModelConfig(
+                    vocab_size=70, width=64, layers=1, heads=4, kv_heads=2, ff=168, head_dim=16
+                )
+            )
+        )
     assert "layers.0.feed_forward.down: 64 x 168" in str(error.value)
 
 

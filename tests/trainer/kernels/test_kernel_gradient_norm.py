@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainer.kernels.judge import draw
-from trainer.kernels.gradient_norm import CHUNK, _gradient_norm, euclidean_norm, gradient_norm, launch_gradient_norm, torch_gradient_norm
+from trainer.kernels.gradient_norm import (
+    CHUNK,
+    _gradient_norm,
+    euclidean_norm,
+    gradient_norm,
+    launch_gradient_norm,
+    torch_gradient_norm,
+)
 from trainer.kernels.tensor_table import TensorTable
 
 NORMS = [launch_gradient_norm, torch_gradient_norm]
@@ -23,7 +30,13 @@ def arguments(gradients: list[Tensor | None], limit: float = math.inf) -> tuple:
 
 
 def exact(gradients: list[Tensor | None]) -> float:
-    return math.sqrt(math.fsum(math.fsum(one.double().square().flatten().tolist()) for one in gradients if one is not None))
+    return math.sqrt(
+        math.fsum(
+            math.fsum(one.double().square().flatten().tolist())
+            for one in gradients
+            if one is not None
+        )
+    )
 
 
 @pytest.mark.parametrize("norm", NORMS, ids=["kernel", "reference"])
@@ -37,8 +50,14 @@ def test_the_norm_is_that_of_all_gradients_together(norm: object, dtype: torch.d
         draw(64, 48, seed=3),
     ]
     found, coefficient, skip = norm(*arguments(gradients))
-    assert (found.dtype, coefficient.dtype, skip.dtype) == (torch.float64, torch.float32, torch.int32)
-    assert float(found) == pytest.approx(exact(gradients), rel=1e-6 if norm is launch_gradient_norm else 1e-12)
+    assert (found.dtype, coefficient.dtype, skip.dtype) == (
+        torch.float64,
+        torch.float32,
+        torch.int32,
+    )
+    assert float(found) == pytest.approx(
+        exact(gradients), rel=1e-6 if norm is launch_gradient_norm else 1e-12
+    )
     assert (float(coefficient), int(skip)) == (1.0, 0)
 
 
@@ -50,8 +69,12 @@ def test_the_norm_is_that_of_all_gradients_together(norm: object, dtype: torch.d
     limit=st.sampled_from([1.0, 1e-3, 1e9]),
     seed=st.integers(0, 99),
 )
-def test_any_sizes_and_scales_are_right(sizes: list[int], dtype: torch.dtype, scale: float, limit: float, seed: int) -> None:
-    gradients = [draw(size, seed=seed + index, scale=scale, dtype=dtype) for index, size in enumerate(sizes)]
+def test_any_sizes_and_scales_are_right(
+    sizes: list[int], dtype: torch.dtype, scale: float, limit: float, seed: int
+) -> None:
+    gradients = [
+        draw(size, seed=seed + index, scale=scale, dtype=dtype) for index, size in enumerate(sizes)
+    ]
     found, coefficient, skip = launch_gradient_norm(*arguments(list(gradients), limit))
     true = exact(list(gradients))
     assert float(found) == pytest.approx(true, rel=1e-6)
@@ -61,7 +84,9 @@ def test_any_sizes_and_scales_are_right(sizes: list[int], dtype: torch.dtype, sc
 
 @pytest.mark.parametrize("norm", NORMS, ids=["kernel", "reference"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_norm_that_is_not_finite_raises_the_flag_and_scales_nothing(norm: object, value: float) -> None:
+def test_a_norm_that_is_not_finite_raises_the_flag_and_scales_nothing(
+    norm: object, value: float
+) -> None:
     gradients = [draw(40), draw(300, seed=1)]
     gradients[1][299] = value
     found, coefficient, skip = norm(*arguments(gradients, 1.0))

@@ -36,12 +36,16 @@ class Problem:
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Loss, nll and the gradients of hidden and head, by autograd over the whole logits."""
-        hidden, head = (tensor.detach().to(dtype).requires_grad_() for tensor in (self.hidden, self.head))
+        hidden, head = (
+            tensor.detach().to(dtype).requires_grad_() for tensor in (self.hidden, self.head)
+        )
         wide = torch.promote_types(dtype, torch.float32)
         counted = (self.targets >= 0) & (self.targets < self.vocab)
         z = (hidden @ head[: self.vocab].T).to(wide) * self.scale
         lse = torch.logsumexp(z, 1)
-        nll = torch.where(counted, lse - z.gather(1, torch.where(counted, self.targets, 0)[:, None])[:, 0], 0.0)
+        nll = torch.where(
+            counted, lse - z.gather(1, torch.where(counted, self.targets, 0)[:, None])[:, 0], 0.0
+        )
         weights = torch.where(counted, self.weights.to(wide), 0.0)
         loss = (weights * (nll + self.z_loss * lse.square())).sum()
         loss.backward()
@@ -49,20 +53,41 @@ class Problem:
 
 
 def problem(
-    tokens: int, width: int, vocab: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0, z_loss: float = 0.0
+    tokens: int,
+    width: int,
+    vocab: int,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    scale: float = 1.0,
+    z_loss: float = 0.0,
 ) -> Problem:
     """Random, a fifth of the weights zero; the head padded to a multiple of 16."""
     generator = torch.Generator().manual_seed(seed + 7)
     head = draw(-(-vocab // 16) * 16, width, dtype=dtype, seed=seed + 1)
-    weights = torch.rand(tokens, generator=generator) * (torch.rand(tokens, generator=generator) < 0.8)
+    weights = torch.rand(tokens, generator=generator) * (
+        torch.rand(tokens, generator=generator) < 0.8
+    )
     targets = torch.randint(0, vocab, (tokens,), generator=generator)
-    return Problem(draw(tokens, width, dtype=dtype, seed=seed), head, targets, weights, vocab, scale, z_loss)
+    return Problem(
+        draw(tokens, width, dtype=dtype, seed=seed), head, targets, weights, vocab, scale, z_loss
+    )
 
 
 def assert_right(given: Problem, kernel: bool) -> None:
     run = launch_linear_cross_entropy if kernel else torch_linear_cross_entropy
-    found = run(given.hidden, given.head, given.targets, given.weights, given.vocab, given.scale, given.z_loss, True)
-    for ours, plain, exact in zip(found, given.truth(given.hidden.dtype), given.truth(), strict=True):
+    found = run(
+        given.hidden,
+        given.head,
+        given.targets,
+        given.weights,
+        given.vocab,
+        given.scale,
+        given.z_loss,
+        True,
+    )
+    for ours, plain, exact in zip(
+        found, given.truth(given.hidden.dtype), given.truth(), strict=True
+    ):
         assert_as_good_as_torch(ours, plain, exact)
     assert not found[3][given.vocab :].any()
 
@@ -82,7 +107,12 @@ def test_loss_and_gradients_are_right_over_several_chunks(
 
 
 @settings(max_examples=15)
-@given(tokens=st.integers(0, 40), width=st.integers(1, 20), vocab=st.integers(1, 60), seed=st.integers(0, 99))
+@given(
+    tokens=st.integers(0, 40),
+    width=st.integers(1, 20),
+    vocab=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)
 def test_any_shape_is_right(tokens: int, width: int, vocab: int, seed: int) -> None:
     for kernel in (True, False):
         assert_right(problem(tokens, width, vocab, seed=seed), kernel)
@@ -93,7 +123,12 @@ def test_a_batch_of_ignored_targets_has_loss_and_gradients_of_zero(kernel: bool)
     given = problem(9, 8, 20)
     ignored = Problem(given.hidden, given.head, torch.full((9,), -100), torch.ones(9), 20)
     run = launch_linear_cross_entropy if kernel else torch_linear_cross_entropy
-    assert all(not tensor.any() for tensor in run(ignored.hidden, ignored.head, ignored.targets, ignored.weights, 20, 1.0, 0.0, True))
+    assert all(
+        not tensor.any()
+        for tensor in run(
+            ignored.hidden, ignored.head, ignored.targets, ignored.weights, 20, 1.0, 0.0, True
+        )
+    )
 
 
 def test_the_gradient_from_above_multiplies_both_gradients() -> None:
@@ -140,8 +175,18 @@ def test_without_gradients_nothing_is_kept_and_the_loss_is_the_same() -> None:
 
 
 def test_chunks_are_few_equal_and_whole_tiles() -> None:
-    assert [chunk_tokens(tokens) for tokens in (1, 128, 4096, 4097, 16384, 20000)] == [128, 128, 4096, 2176, 4096, 4096]
-    assert all(chunk_tokens(tokens) <= 4096 and chunk_tokens(tokens) % 128 == 0 for tokens in range(1, 20000, 37))
+    assert [chunk_tokens(tokens) for tokens in (1, 128, 4096, 4097, 16384, 20000)] == [
+        128,
+        128,
+        4096,
+        2176,
+        4096,
+        4096,
+    ]
+    assert all(
+        chunk_tokens(tokens) <= 4096 and chunk_tokens(tokens) % 128 == 0
+        for tokens in range(1, 20000, 37)
+    )
 
 
 def test_the_same_bits_every_time() -> None:
@@ -156,7 +201,9 @@ def test_the_same_bits_every_time() -> None:
 def test_the_op_keeps_the_rules_of_custom_ops(dtype: torch.dtype, wanted: bool) -> None:
     given = problem(6, 8, 20, dtype)
     hidden, head = given.hidden.requires_grad_(wanted), given.head.requires_grad_(wanted)
-    torch.library.opcheck(_linear_cross_entropy, (hidden, head, given.targets, given.weights, 20, 0.5, 1e-3, wanted))
+    torch.library.opcheck(
+        _linear_cross_entropy, (hidden, head, given.targets, given.weights, 20, 0.5, 1e-3, wanted)
+    )
 
 
 def test_compiled_whole_it_gives_the_bits_of_eager_also_with_ignored_targets() -> None:
@@ -178,10 +225,14 @@ def test_compiled_whole_it_gives_the_bits_of_eager_also_with_ignored_targets() -
 def test_a_scale_of_zero_is_refused() -> None:
     given = problem(2, 4, 5)
     with pytest.raises(ValueError, match="logit_scale"):
-        linear_cross_entropy(given.hidden, given.head, given.targets, given.weights, 5, logit_scale=0.0)
+        linear_cross_entropy(
+            given.hidden, given.head, given.targets, given.weights, 5, logit_scale=0.0
+        )
 
 
-def test_where_cuda_rows_cannot_run_tritons_take_their_place_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+def test_where_cuda_rows_cannot_run_tritons_take_their_place_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     given = problem(9, 8, 20)
     arguments = (given.hidden, given.head, given.targets, given.weights, 20, 1.0, 0.0, True)
     expected = launch_linear_cross_entropy(*arguments)

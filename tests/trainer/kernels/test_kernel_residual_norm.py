@@ -26,7 +26,9 @@ EPS, SCALE = 1e-5, 0.3
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-def inputs(rows: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[Tensor, ...]:
+def inputs(
+    rows: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 0
+) -> tuple[Tensor, ...]:
     """Branch, residual, weight, and the gradients of stream and norm."""
     shapes = [(rows, width), (rows, width), (width,), (rows, width), (rows, width)]
     return tuple(draw(*shape, dtype=dtype, seed=seed + place) for place, shape in enumerate(shapes))
@@ -41,7 +43,9 @@ def truth(tensors: tuple[Tensor, ...], scale: float, dtype: torch.dtype) -> tupl
     """Stream, norm and the three gradients, by torch's autograd in ``dtype``."""
     leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in tensors[:3]]
     outputs = plain(*leaves, scale)
-    branch, residual, weight = torch.autograd.grad(outputs, leaves, [tensor.to(dtype) for tensor in tensors[3:]])
+    branch, residual, weight = torch.autograd.grad(
+        outputs, leaves, [tensor.to(dtype) for tensor in tensors[3:]]
+    )
     return *(output.detach() for output in outputs), residual, branch, weight
 
 
@@ -53,7 +57,12 @@ def assert_right(tensors: tuple[Tensor, ...], kernel: bool, scale: float = SCALE
     d_residual, d_branch, dw = backward(d_stream, dy, stream, weight, r, scale)
     found = (stream, y, d_residual, d_residual if scale == 1.0 else d_branch, dw)
     assert (d_branch.numel() == 0) == (scale == 1.0 or not branch.numel())
-    for ours, theirs, exact in zip(found, truth(tensors, scale, branch.dtype), truth(tensors, scale, torch.float64), strict=True):
+    for ours, theirs, exact in zip(
+        found,
+        truth(tensors, scale, branch.dtype),
+        truth(tensors, scale, torch.float64),
+        strict=True,
+    ):
         assert_as_good_as_torch(ours, theirs, exact)
 
 
@@ -70,22 +79,35 @@ def test_a_scale_of_one_has_one_gradient_for_branch_and_residual(kernel: bool) -
 
 
 @settings(max_examples=20)
-@given(rows=st.integers(0, 40), width=st.integers(1, 150), scale=st.sampled_from([-2.0, 0.0, 1e-3, 1.0]), seed=st.integers(0, 99))
+@given(
+    rows=st.integers(0, 40),
+    width=st.integers(1, 150),
+    scale=st.sampled_from([-2.0, 0.0, 1e-3, 1.0]),
+    seed=st.integers(0, 99),
+)
 def test_any_shape_and_scale_is_right(rows: int, width: int, scale: float, seed: int) -> None:
     assert_right(inputs(rows, width, seed=seed), kernel=True, scale=scale)
 
 
 @pytest.mark.parametrize("forward", [launch_residual_norm, torch_residual_norm])
-def test_the_norm_is_that_of_the_stream_as_stored(forward: Callable[..., tuple[Tensor, ...]]) -> None:
+def test_the_norm_is_that_of_the_stream_as_stored(
+    forward: Callable[..., tuple[Tensor, ...]],
+) -> None:
     branch, residual, weight, _, _ = inputs(9, 48, torch.float16)
     stream, y, r = forward(branch, residual, weight, SCALE, EPS)
     exact = torch.rsqrt(stream.double().square().mean(-1) + EPS)
     torch.testing.assert_close(r.double(), exact, rtol=1e-6, atol=0)
-    assert_as_good_as_torch(y, F.rms_norm(stream, (48,), weight, EPS), stream.double() * exact[:, None] * weight.double())
+    assert_as_good_as_torch(
+        y,
+        F.rms_norm(stream, (48,), weight, EPS),
+        stream.double() * exact[:, None] * weight.double(),
+    )
 
 
 @pytest.mark.parametrize("backward", [launch_residual_norm_backward, torch_residual_norm_backward])
-def test_without_a_gradient_of_the_stream_it_is_the_norms_alone(backward: Callable[..., tuple[Tensor, ...]]) -> None:
+def test_without_a_gradient_of_the_stream_it_is_the_norms_alone(
+    backward: Callable[..., tuple[Tensor, ...]],
+) -> None:
     branch, residual, weight, _, dy = inputs(7, 48)
     stream, _, r = torch_residual_norm(branch, residual, weight, SCALE, EPS)
     without = backward(None, dy, stream, weight, r, SCALE)
@@ -94,19 +116,33 @@ def test_without_a_gradient_of_the_stream_it_is_the_norms_alone(backward: Callab
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize("used", [(True, False), (False, True), (True, True)], ids=["stream", "norm", "both"])
-def test_autograd_copes_with_an_output_that_goes_unused(used: tuple[bool, bool], compiled: bool) -> None:
+@pytest.mark.parametrize(
+    "used", [(True, False), (False, True), (True, True)], ids=["stream", "norm", "both"]
+)
+def test_autograd_copes_with_an_output_that_goes_unused(
+    used: tuple[bool, bool], compiled: bool
+) -> None:
     leaves = [tensor.requires_grad_() for tensor in inputs(6, 16)[:3]]
 
     def step(*tensors: Tensor) -> Tensor:
-        return sum(output.square().sum() for output, wanted in zip(residual_norm(*tensors, SCALE, EPS), used, strict=True) if wanted)
+        return sum(
+            output.square().sum()
+            for output, wanted in zip(residual_norm(*tensors, SCALE, EPS), used, strict=True)
+            if wanted
+        )
 
     def plain_step(*tensors: Tensor) -> Tensor:
-        return sum(output.square().sum() for output, wanted in zip(plain(*tensors, SCALE), used, strict=True) if wanted)
+        return sum(
+            output.square().sum()
+            for output, wanted in zip(plain(*tensors, SCALE), used, strict=True)
+            if wanted
+        )
 
     run = torch.compile(step, fullgraph=True, backend="aot_eager") if compiled else step
     found = torch.autograd.grad(run(*leaves), leaves, allow_unused=True, materialize_grads=True)
-    expected = torch.autograd.grad(plain_step(*leaves), leaves, allow_unused=True, materialize_grads=True)
+    expected = torch.autograd.grad(
+        plain_step(*leaves), leaves, allow_unused=True, materialize_grads=True
+    )
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -116,7 +152,9 @@ def test_the_kernel_gives_the_same_bits_every_time() -> None:
     runs = []
     for _ in range(2):
         stream, y, r = launch_residual_norm(branch, residual, weight, SCALE, EPS)
-        runs.append((stream, y, *launch_residual_norm_backward(d_stream, dy, stream, weight, r, SCALE)))
+        runs.append(
+            (stream, y, *launch_residual_norm_backward(d_stream, dy, stream, weight, r, SCALE))
+        )
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
@@ -124,7 +162,10 @@ def test_the_kernel_gives_the_same_bits_every_time() -> None:
 @pytest.mark.parametrize("scale", [SCALE, 1.0])
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype, scale: float) -> None:
     branch, residual, weight, d_stream, dy = inputs(4, 16, dtype)
-    torch.library.opcheck(_residual_norm, (*(tensor.clone().requires_grad_() for tensor in (branch, residual, weight)), scale, EPS))
+    torch.library.opcheck(
+        _residual_norm,
+        (*(tensor.clone().requires_grad_() for tensor in (branch, residual, weight)), scale, EPS),
+    )
     stream, _, r = torch_residual_norm(branch, residual, weight, scale, EPS)
     for above in (d_stream, None):
         torch.library.opcheck(_residual_norm_backward, (above, dy, stream, weight, r, scale))

@@ -26,7 +26,9 @@ KERNEL_OR_REFERENCE = pytest.mark.parametrize("kernel", [True, False], ids=["ker
 
 def angles(rows: int, tokens: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Of positions that start anew anywhere, as documents do."""
-    positions = torch.randint(0, 5000, (rows, tokens), generator=torch.Generator().manual_seed(seed))
+    positions = torch.randint(
+        0, 5000, (rows, tokens), generator=torch.Generator().manual_seed(seed)
+    )
     return rotation(positions, size, Rotary())
 
 
@@ -37,7 +39,16 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-def assert_right(rows: int, tokens: int, heads: int, kv_heads: int, size: int, dtype: torch.dtype, kernel: bool, seed: int = 0) -> None:
+def assert_right(
+    rows: int,
+    tokens: int,
+    heads: int,
+    kv_heads: int,
+    size: int,
+    dtype: torch.dtype,
+    kernel: bool,
+    seed: int = 0,
+) -> None:
     cos, sin = angles(rows, tokens, size, seed)
     qkv = draw(rows, tokens, heads + 2 * kv_heads, size, dtype=dtype, seed=seed)
     found = qkv.clone()
@@ -47,17 +58,27 @@ def assert_right(rows: int, tokens: int, heads: int, kv_heads: int, size: int, d
     exact = turned(q_and_k.double(), cos, sin)
     assert_as_good_as_torch(found[:, :, : heads + kv_heads], turned(q_and_k, cos, sin), exact)
 
-    above = [draw(rows, count, tokens, size, dtype=dtype, seed=seed + 1).transpose(1, 2) for count in (heads, kv_heads, kv_heads)]
+    above = [
+        draw(rows, count, tokens, size, dtype=dtype, seed=seed + 1).transpose(1, 2)
+        for count in (heads, kv_heads, kv_heads)
+    ]
     packed = (launch_pack_gradient if kernel else torch_pack_gradient)(*above, cos, sin)
-    plain, exact = (torch.cat([*(turned(part.to(kind), cos, -sin) for part in above[:2]), above[2]], 2) for kind in (dtype, torch.float64))
+    plain, exact = (
+        torch.cat([*(turned(part.to(kind), cos, -sin) for part in above[:2]), above[2]], 2)
+        for kind in (dtype, torch.float64)
+    )
     assert packed.is_contiguous()
     assert_as_good_as_torch(packed, plain, exact)
 
 
 @KERNEL_OR_REFERENCE
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("heads", "kv_heads", "size"), [(1, 1, 2), (4, 2, 6), (9, 3, 16), (12, 12, 64)])
-def test_turn_and_packed_gradient_are_right(heads: int, kv_heads: int, size: int, dtype: torch.dtype, kernel: bool) -> None:
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "size"), [(1, 1, 2), (4, 2, 6), (9, 3, 16), (12, 12, 64)]
+)
+def test_turn_and_packed_gradient_are_right(
+    heads: int, kv_heads: int, size: int, dtype: torch.dtype, kernel: bool
+) -> None:
     assert_right(2, 5, heads, kv_heads, size, dtype, kernel)
 
 
@@ -70,23 +91,36 @@ def test_turn_and_packed_gradient_are_right(heads: int, kv_heads: int, size: int
     half=st.integers(1, 9),
     seed=st.integers(0, 99),
 )
-def test_any_shape_is_right(rows: int, tokens: int, groups: int, kv_heads: int, half: int, seed: int) -> None:
-    assert_right(rows, tokens, groups * kv_heads, kv_heads, 2 * half, torch.float32, kernel=True, seed=seed)
+def test_any_shape_is_right(
+    rows: int, tokens: int, groups: int, kv_heads: int, half: int, seed: int
+) -> None:
+    assert_right(
+        rows, tokens, groups * kv_heads, kv_heads, 2 * half, torch.float32, kernel=True, seed=seed
+    )
 
 
 @KERNEL_OR_REFERENCE
 def test_gradients_may_be_broadcast_or_strided(kernel: bool) -> None:
     cos, sin = angles(2, 3, 8)
-    dq, dk, dv = draw(2, 3, 4, 16)[..., ::2], draw(1, 1, 1, 8, seed=1).expand(2, 3, 2, 8), torch.ones(()).expand(2, 3, 2, 8)
+    dq, dk, dv = (
+        draw(2, 3, 4, 16)[..., ::2],
+        draw(1, 1, 1, 8, seed=1).expand(2, 3, 2, 8),
+        torch.ones(()).expand(2, 3, 2, 8),
+    )
     pack = launch_pack_gradient if kernel else torch_pack_gradient
-    assert torch.equal(pack(dq, dk, dv, cos, sin), pack(dq.contiguous(), dk.contiguous(), dv.contiguous(), cos, sin))
+    assert torch.equal(
+        pack(dq, dk, dv, cos, sin),
+        pack(dq.contiguous(), dk.contiguous(), dv.contiguous(), cos, sin),
+    )
 
 
 def test_results_are_views_of_what_was_given() -> None:
     qkv, (cos, sin) = draw(2, 3, 8, 16), angles(2, 3, 16)
     made = qkv + 0
     q, k, v = rotated_qkv(made, cos, sin, 4, 2)
-    assert {part.untyped_storage().data_ptr() for part in (q, k, v)} == {made.untyped_storage().data_ptr()}
+    assert {part.untyped_storage().data_ptr() for part in (q, k, v)} == {
+        made.untyped_storage().data_ptr()
+    }
     assert [part.shape[2] for part in (q, k, v)] == [4, 2, 2]
     torch.testing.assert_close(torch.cat([q, k], 2), turned(qkv[:, :, :6], cos, sin))
     assert torch.equal(v, qkv[:, :, 6:])
@@ -124,7 +158,10 @@ def test_a_result_that_goes_unused_has_no_gradient_to_pack() -> None:
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     cos, sin = angles(2, 3, 8)
     torch.library.opcheck(_rotate, (draw(2, 3, 8, 8, dtype=dtype), cos, sin, 6))
-    torch.library.opcheck(_pack_gradient, (*(draw(2, count, 3, 8, dtype=dtype).transpose(1, 2) for count in (4, 2, 2)), cos, sin))
+    torch.library.opcheck(
+        _pack_gradient,
+        (*(draw(2, count, 3, 8, dtype=dtype).transpose(1, 2) for count in (4, 2, 2)), cos, sin),
+    )
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
@@ -137,6 +174,8 @@ def test_compiled_whole_it_gives_the_bits_of_eager(backend: str) -> None:
     results = []
     for run in (step, torch.compile(step, fullgraph=True, backend=backend)):
         outputs = run(weight)
-        gradients = torch.autograd.grad(outputs, weight, [draw(*out.shape, seed=3) for out in outputs])
+        gradients = torch.autograd.grad(
+            outputs, weight, [draw(*out.shape, seed=3) for out in outputs]
+        )
         results.append((*(out.detach() for out in outputs), *gradients))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
