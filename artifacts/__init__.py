@@ -1,4 +1,5 @@
-"""Artifacts: the ground floor. What every other floor needs to lose nothing and to make everything once.
+"""Artifacts: the ground floor. What every other floor needs to lose nothing and to make everything
+once.
 
     ids            128-bit document ids that depend on source and key alone
     schemas        Arrow schemas of all tables, with format versions

@@ -34,7 +34,9 @@ def canonical_json(value: Any) -> bytes:
 
 
 def content_key(parts: dict[str, Any]) -> str:
-    """Key of an output: 20 hex digits (80 bits) of xxh3_128 over the canonical JSON of what decides it."""
+    """Key of an output: 20 hex digits (80 bits) of xxh3_128 over the canonical JSON of what decides
+    it.
+    """
     return xxhash.xxh3_128_hexdigest(canonical_json(parts))[:KEY_DIGITS]
 
 
@@ -61,12 +63,14 @@ def libraries(*names: str) -> list[str]:
 
 
 def file_digest(url: str, known: dict[str, Any] | None = None) -> str:
-    """Digest of an input file: xxh3_128 of its bytes on local disks, the store's own mark elsewhere.
+    """Digest of an input file: xxh3_128 of its bytes on local disks, the store's own mark
+    elsewhere.
 
-    ``known`` is a cache ``{path: [size, mtime_ns, ctime_ns, inode, digest]}`` for local files; it is read and filled,
-    so an unchanged file is not read again.
+    ``known`` is a cache ``{path: [size, mtime_ns, ctime_ns, inode, digest]}`` for local files; it
+    is read and filled, so an unchanged file is not read again.
 
-    Raises: UserError when the file is gone or cannot be read, or its store reports no etag, checksum or generation.
+    Raises: UserError when the file is gone or cannot be read, or its store reports no etag,
+    checksum or generation.
     """
     fs, path = url_to_fs(url)
     if isinstance(fs, LocalFileSystem):
@@ -81,7 +85,8 @@ def file_digest(url: str, known: dict[str, Any] | None = None) -> str:
 
 
 def stamp(url: str) -> str:
-    """A cheap mark that changes when a file does: size and modification time on local disks, the store's own mark elsewhere.
+    """A cheap mark that changes when a file does: size and modification time on local disks, the
+    store's own mark elsewhere.
 
     Raises: UserError when the file is gone or cannot be read.
     """

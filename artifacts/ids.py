@@ -53,7 +53,9 @@ def text_hashes(texts: pa.LargeStringArray) -> pa.FixedSizeBinaryArray:
 
 
 def conversation_hashes(messages: pa.ListArray) -> pa.FixedSizeBinaryArray:
-    """Hash of each conversation: xxh3_128 over role, byte length and content of every message, so that borders and roles count."""
+    """Hash of each conversation: xxh3_128 over role, byte length and content of every message, so
+    that borders and roles count.
+    """
     digests = []
     for conversation in messages.to_pylist():
         digest = xxhash.xxh3_128()

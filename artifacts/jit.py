@@ -67,7 +67,9 @@ def kernel(function: Function) -> Function:
 
 
 def start() -> None:
-    """Load numba's own machinery now: a third of a second that the first kernel of a process would take otherwise."""
+    """Load numba's own machinery now: a third of a second that the first kernel of a process would
+    take otherwise.
+    """
     _nothing(0)
 
 

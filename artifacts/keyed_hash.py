@@ -36,7 +36,9 @@ def keyed_order(ids: pa.FixedSizeBinaryArray, key: int) -> NDArray[np.int64]:
 
 
 def held_out(ids: pa.FixedSizeBinaryArray, seed: int, share: float) -> NDArray[np.bool_]:
-    """Which documents a seed sets aside: each with probability ``share``, whatever the others are; (n,) bool."""
+    """Which documents a seed sets aside: each with probability ``share``, whatever the others are;
+    (n,) bool.
+    """
     if share >= 1:
         return np.ones(len(ids), np.bool_)
     return keyed_hash(ids, hash_key(seed, "hold-out")) < np.uint64(share * 2.0**64)

@@ -16,7 +16,9 @@ class LedgerError(Exception):
 
 @dataclass
 class Count:
-    """Documents and bytes. Bytes are those of the step's unit: stream bytes when reading, text bytes afterwards."""
+    """Documents and bytes. Bytes are those of the step's unit: stream bytes when reading, text
+    bytes afterwards.
+    """
 
     documents: int = 0
     bytes: int = 0
@@ -62,7 +64,8 @@ class Entry:
         documents, size = sum(part.documents for part in parts), sum(part.bytes for part in parts)
         if (documents, size) != (self.entered.documents, self.entered.bytes):
             raise LedgerError(
-                f"step {step}, source {source}: {self.entered.documents} documents ({self.entered.bytes} bytes) entered, "
+                f"step {step}, source {source}: {self.entered.documents} documents "
+                f"({self.entered.bytes} bytes) entered, "
                 f"{documents} ({size} bytes) are accounted for"
             )
 
@@ -120,7 +123,8 @@ class Ledger:
             kept = previous.entry(source).kept.documents
             if kept != entry.entered.documents:
                 raise LedgerError(
-                    f"source {source}: {previous.step} kept {kept} documents, {self.step} got {entry.entered.documents}"
+                    f"source {source}: {previous.step} kept {kept} documents, {self.step} got "
+                    f"{entry.entered.documents}"
                 )
 
     def to_json(self) -> dict[str, Any]:

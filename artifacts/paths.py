@@ -117,7 +117,8 @@ class Store:
 
     @contextlib.contextmanager
     def probe(self) -> Iterator[str]:
-        """A small file where this store writes, gone when the block ends; yields its path. Nothing else is made.
+        """A small file where this store writes, gone when the block ends; yields its path. Nothing
+        else is made.
 
         A local store that is not there yet is tried in the nearest folder above it.
         Raises: UserError when nothing can be written there.
@@ -183,9 +184,13 @@ def disk_full(path: str, written: int) -> DiskFullError:
     folder = os.path.dirname(path) or "."
     free = shutil.disk_usage(folder).free if os.path.isdir(folder) else 0
     return DiskFullError(
-        f"the disk is full: {written:,} bytes of this file were written and at least as many more are needed, {free:,} are free",
+        f"the disk is full: {written:,} bytes of this file were written and at least as many more "
+        f"are needed, {free:,} are free",
         file=path,
-        fix="free some room (windtunnel cache gc RUN), or choose another disk with --runs; the run goes on where it stopped",
+        fix=(
+            "free some room (windtunnel cache gc RUN), or choose another disk with --runs; the run "
+            "goes on where it stopped"
+        ),
     )
 
 

@@ -1,10 +1,12 @@
-"""Strides of 32 bytes for kernels that go over JSON: which bytes of one stand for themselves, and a copy of it.
+"""Strides of 32 bytes for kernels that go over JSON: which bytes of one stand for themselves, and a
+copy of it.
 
     clean = plain_bytes(data, at)         # 0 to 32: bytes from ``at`` on before the first quote, backslash or control character
     copy_stride(data, at, out, place)     # out[place : place + 32] = data[at : at + 32]
 
-numba compiles a loop over so few bytes to one comparison after the other. Here the vectors are written out, and LLVM has an instruction or
-two for each on any processor. Nothing is checked: both arrays must hold the whole stride.
+numba compiles a loop over so few bytes to one comparison after the other. Here the vectors are
+written out, and LLVM has an instruction or two for each on any processor. Nothing is checked: both
+arrays must hold the whole stride.
 """
 
 from __future__ import annotations

@@ -85,7 +85,9 @@ def iter_parquet(
 
 
 def opened(store: Store, name: str) -> Any:
-    """A file for Arrow to read; local ones are mapped, so that what is not compressed is copied once."""
+    """A file for Arrow to read; local ones are mapped, so that what is not compressed is copied
+    once.
+    """
     return pa.memory_map(store.full(name)) if store.local else store.open(name)
 
 

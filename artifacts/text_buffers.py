@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 
 def text_buffers(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """UTF-8 bytes (read-only view) and byte offsets (n + 1,) of an Arrow column, slices respected, nothing copied.
+    """UTF-8 bytes (read-only view) and byte offsets (n + 1,) of an Arrow column, slices respected,
+    nothing copied.
 
     Raises: TypeError if it is not a LargeStringArray, ValueError if it holds nulls.
     """

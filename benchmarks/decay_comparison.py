@@ -1,16 +1,19 @@
-"""Instruction data in the decay: what it buys on held-out conversations and what it costs elsewhere, over several seeds.
+"""Instruction data in the decay: what it buys on held-out conversations and what it costs
+elsewhere, over several seeds.
 
     PYTHONPATH=. python benchmarks/decay_comparison.py [--seeds 1 2 3] [--recipe recipes/quickstart.yaml] [--runs runs]
 
-The claim is MiniCPM's (arXiv 2404.06395, section 5.3 and Table 1): put instruction data into the decay, not only behind it. The
-recipe says how: its mixture decays with a source the stable phase does not show, its first branch decays without it, from the same
-stable checkpoint, at the same tokens. A seed decides initial weights and the order of data; documents, tokenizer, shards and
-held-out windows are the same for all. Corpus and shards are made once; a second call finds trainings that are there already.
+The claim is MiniCPM's (arXiv 2404.06395, section 5.3 and Table 1): put instruction data into the
+decay, not only behind it. The recipe says how: its mixture decays with a source the stable phase
+does not show, its first branch decays without it, from the same stable checkpoint, at the same
+tokens. A seed decides initial weights and the order of data; documents, tokenizer, shards and
+held-out windows are the same for all. Corpus and shards are made once; a second call finds
+trainings that are there already.
 
-Recorded per seed: held-out loss of every source before the decay and after each ending (nats per token, bits per byte), and the
-mean training loss over the last steps of each phase. Over the seeds: the mean difference with minus without, with a 95 %
-t-interval, and in how many seeds a loss ended the decay below where the stable phase left it.
-Writes ``benchmarks/results/decay_comparison.json``.
+Recorded per seed: held-out loss of every source before the decay and after each ending (nats per
+token, bits per byte), and the mean training loss over the last steps of each phase. Over the seeds:
+the mean difference with minus without, with a 95 % t-interval, and in how many seeds a loss ended
+the decay below where the stable phase left it. Writes ``benchmarks/results/decay_comparison.json``.
 """
 
 from __future__ import annotations
@@ -98,7 +101,9 @@ def parse() -> argparse.Namespace:
 
 
 def recipe_of(path: Path, seed: int) -> LoadedRecipe:
-    """The recipe with this seed for initial weights and order. Only the first seed's corpus is made, so the others share it."""
+    """The recipe with this seed for initial weights and order. Only the first seed's corpus is
+    made, so the others share it.
+    """
     return load_recipe(
         path,
         [
@@ -154,7 +159,9 @@ def held_out(ending: Ending, step: int) -> dict[str, dict[str, float | None]]:
 
 
 def training_loss(ending: Ending, last: int) -> dict[str, float]:
-    """Mean nats per target token of each source over the steps up to ``last``, weighted by targets."""
+    """Mean nats per target token of each source over the steps up to ``last``, weighted by
+    targets.
+    """
     nats: dict[str, float] = {}
     targets: dict[str, float] = {}
     for line in ending.train:
@@ -182,7 +189,9 @@ def facts(loaded: LoadedRecipe, runs: Sequence[dict[str, Any]]) -> dict[str, Any
 
 
 def differences(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """With minus without after the decay, per held-out source and unit: mean over the seeds and its t-interval."""
+    """With minus without after the decay, per held-out source and unit: mean over the seeds and its
+    t-interval.
+    """
     found = {}
     for name in runs[0]["held_out"][WITH]:
         found[name] = {
@@ -205,7 +214,9 @@ def interval(values: Sequence[float]) -> dict[str, float]:
 
 
 def below(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, int | None]]]:
-    """In how many seeds a loss is lower at the end of each decay than at the end of the stable phase; None where one was not measured."""
+    """In how many seeds a loss is lower at the end of each decay than at the end of the stable
+    phase; None where one was not measured.
+    """
     found: dict[str, dict[str, dict[str, int | None]]] = {"held_out": {}, "training": {}}
     for kind, start in (("held_out", "before"), ("training", "stable")):
         names = sorted({name for run in runs for part in run[kind].values() for name in part})
@@ -249,7 +260,8 @@ def show(result: dict[str, Any]) -> None:
             )
         )
     print(
-        f"{count} seeds, {result['tokens']['stable']:,} tokens stable, {result['tokens']['decay']:,} tokens decay; held-out nats/token\n"
+        f"{count} seeds, {result['tokens']['stable']:,} tokens stable, "
+        f"{result['tokens']['decay']:,} tokens decay; held-out nats/token\n"
     )
     header = (
         "source",

@@ -1,17 +1,21 @@
-"""Ten batches added to an index of near-duplicates, against one run over everything: same kept documents, size, time per batch.
+"""Ten batches added to an index of near-duplicates, against one run over everything: same kept
+documents, size, time per batch.
 
     PYTHONPATH=. python benchmarks/dedup_index.py --texts NAME=PATH... [--megabytes 100] [--batches 10] [--verify 0.7]
 
-PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result. Documents (``--megabytes`` of text of each PATH,
-every file giving an equal share) are dealt to batches in turn, each a folder of JSON Lines, so that near-duplicates lie in different
-batches. The batches are added one after another, ordered by id inside a batch; then all of them are deduplicated by one ``dedup_files``
-run whose keep order is (batch, id). The kept documents of both must be the same, and so must the similarity, the bands and the stand-in
-of every near copy: the script fails where they are not.
+PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result. Documents
+(``--megabytes`` of text of each PATH, every file giving an equal share) are dealt to batches in
+turn, each a folder of JSON Lines, so that near-duplicates lie in different batches. The batches are
+added one after another, ordered by id inside a batch; then all of them are deduplicated by one
+``dedup_files`` run whose keep order is (batch, id). The kept documents of both must be the same,
+and so must the similarity, the bands and the stand-in of every near copy: the script fails where
+they are not.
 
-The process is pinned to one core with every thread pool at 1. Seconds of a batch are those of the whole ``add_batch`` call by the wall
-and by the processor time of this process: reading, hashing, looking up, comparing, writing what is kept. Small batches are added to an
-index of their own first, so that kernels are loaded. ``lookup`` is one more pass of a batch's keys over the finished index, by itself.
-Writes ``benchmarks/results/dedup_index.json``.
+The process is pinned to one core with every thread pool at 1. Seconds of a batch are those of the
+whole ``add_batch`` call by the wall and by the processor time of this process: reading, hashing,
+looking up, comparing, writing what is kept. Small batches are added to an index of their own first,
+so that kernels are loaded. ``lookup`` is one more pass of a batch's keys over the finished index,
+by itself. Writes ``benchmarks/results/dedup_index.json``.
 """
 
 from __future__ import annotations
@@ -112,7 +116,9 @@ def machine(core: int) -> dict[str, Any]:
 
 
 def deal(folder: Path, path: Path, limit: float, batches: int) -> int:
-    """Write the documents of the files in turn into folders ``b00``, ``b01``, ...; returns the bytes of text."""
+    """Write the documents of the files in turn into folders ``b00``, ``b01``, ...; returns the
+    bytes of text.
+    """
     files = sorted(path.rglob("*.jsonl.zst")) if path.is_dir() else [path]
     outs = []
     for batch in range(batches):
@@ -206,7 +212,9 @@ def measured(folder: Path, path: Path, arguments: argparse.Namespace) -> dict[st
 
 
 def check_equal(folder: Path, batches: int) -> None:
-    """Exit unless the batches kept the documents of the one run, and removed near copies for the same ones."""
+    """Exit unless the batches kept the documents of the one run, and removed near copies for the
+    same ones.
+    """
 
     def kept(files: list[Path]) -> set[bytes]:
         return {
@@ -219,7 +227,8 @@ def check_equal(folder: Path, batches: int) -> None:
     theirs = kept(sorted((folder / "one" / "kept").glob("*.parquet")))
     if ours != theirs:
         raise SystemExit(
-            f"the kept sets differ: {len(ours - theirs)} only in the index, {len(theirs - ours)} only in the one run"
+            f"the kept sets differ: {len(ours - theirs)} only in the index, {len(theirs - ours)} "
+            "only in the one run"
         )
     names = ("id", "kept_id", "similarity", "bands_hit")
     rows = [
@@ -236,7 +245,9 @@ def check_equal(folder: Path, batches: int) -> None:
 
 
 def lookup(folder: Path) -> dict[str, Any]:
-    """One pass of a batch's ids, text hashes and keys over the whole index, from a warm page cache."""
+    """One pass of a batch's ids, text hashes and keys over the whole index, from a warm page
+    cache.
+    """
     from artifacts.ids import document_ids
     from dedup.index import find_candidates
     from dedup.index_columns import NewDocuments

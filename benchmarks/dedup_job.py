@@ -1,27 +1,34 @@
-"""The whole deduplication of files, from compressed JSON Lines to kept ones with evidence: ours and the peers', one worker on one core.
+"""The whole deduplication of files, from compressed JSON Lines to kept ones with evidence: ours and
+the peers', one worker on one core.
 
     PYTHONPATH=. python benchmarks/dedup_job.py --texts english=PATH chinese=PATH [--peer-megabytes 8] [--repeats 5] [--peer-repeats 3]
     PYTHONPATH=. python benchmarks/dedup_job.py --megabytes 8 --peer-megabytes 1 --documents 600 --repeats 2 --peer-repeats 1     # a look
 
-PATH is a ``.jsonl.zst`` file or a folder of them, whose records have a text; NAME a label, and a label that begins with ``chinese`` tells
-the peers to segment Chinese. For figures to publish give at least 200 MB of JSON per label. The second call takes a minute.
+PATH is a ``.jsonl.zst`` file or a folder of them, whose records have a text; NAME a label, and a
+label that begins with ``chinese`` tells the peers to segment Chinese. For figures to publish give
+at least 200 MB of JSON per label. The second call takes a minute.
 
-**Speed.** Everything is read from the page cache and written to disk. *All* is every file (``--megabytes`` bounds it), ours alone;
-*subset* is an equal share of every file, ``--peer-megabytes`` of JSON in one file, ours and each peer on the same file. MB are millions
-of bytes of uncompressed JSON read; a job's fixed costs (plan, lock, some forty files flushed) weigh on the subset, so each peer's rate is
-held against ours on both. Every tool is a process of its own, pinned to the same core with every thread pool at 1, with a run on a
-few documents before; imports, compiled kernels and word tokenizers are start-up and stated apart. Ours is ``dedup_files`` with one worker
-into an empty folder: documents, signatures, verified comparison, ledgers, evidence, kept files, all flushed to disk. The peers are told in
-``peers/dedup/measure.py``; they verify nothing, keep no evidence and flush nothing, which favours them.
+**Speed.** Everything is read from the page cache and written to disk. *All* is every file
+(``--megabytes`` bounds it), ours alone; *subset* is an equal share of every file,
+``--peer-megabytes`` of JSON in one file, ours and each peer on the same file. MB are millions of
+bytes of uncompressed JSON read; a job's fixed costs (plan, lock, some forty files flushed) weigh on
+the subset, so each peer's rate is held against ours on both. Every tool is a process of its own,
+pinned to the same core with every thread pool at 1, with a run on a few documents before; imports,
+compiled kernels and word tokenizers are start-up and stated apart. Ours is ``dedup_files`` with one
+worker into an empty folder: documents, signatures, verified comparison, ledgers, evidence, kept
+files, all flushed to disk. The peers are told in ``peers/dedup/measure.py``; they verify nothing,
+keep no evidence and flush nothing, which favours them.
 
-**Quality.** ``--documents`` documents of each label, up to 20,000 bytes long: real ones, near-duplicates among them as they come, and a
-quarter made from real ones by replacing words, some in one stretch and some scattered, to a Jaccard similarity between 0.5 and 1. The
-truth is exact: Jaccard of sets of 5-word shingles for every pair (words: runs of letters and digits of the lower-cased text, Han
-characters one by one). *Recall* counts pairs of at least 0.8: found if at least one of the two was removed. *Precision* counts removed
-documents: right if a document that was kept resembles them by at least 0.7, the threshold all are given (datatrove has none).
+**Quality.** ``--documents`` documents of each label, up to 20,000 bytes long: real ones,
+near-duplicates among them as they come, and a quarter made from real ones by replacing words, some
+in one stretch and some scattered, to a Jaccard similarity between 0.5 and 1. The truth is exact:
+Jaccard of sets of 5-word shingles for every pair (words: runs of letters and digits of the
+lower-cased text, Han characters one by one). *Recall* counts pairs of at least 0.8: found if at
+least one of the two was removed. *Precision* counts removed documents: right if a document that was
+kept resembles them by at least 0.7, the threshold all are given (datatrove has none).
 
-The peers' environment is installed under ``--work`` from ``peers/dedup/requirements.txt`` (0.6 GB). Writes
-``benchmarks/results/dedup_job.json``.
+The peers' environment is installed under ``--work`` from ``peers/dedup/requirements.txt`` (0.6 GB).
+Writes ``benchmarks/results/dedup_job.json``.
 """
 
 from __future__ import annotations
@@ -252,7 +259,9 @@ def judged(
 
 
 def shares(files: list[Path], documents: int) -> Iterator[bytes]:
-    """More documents than wanted, the first ones of every file: neighbours stay together, and so do natural copies."""
+    """More documents than wanted, the first ones of every file: neighbours stay together, and so do
+    natural copies.
+    """
     each = 2 * documents // len(files) + 1
     for file in files:
         for number, line in enumerate(lines_of(file)):

@@ -1,4 +1,5 @@
-"""Our whole deduplication of files, measured in a process of its own; the last line of standard output is a JSON object.
+"""Our whole deduplication of files, measured in a process of its own; the last line of standard
+output is a JSON object.
 
     PYTHONPATH=. python benchmarks/dedup_job_run.py --files FILE... --output FOLDER --core 1 --repeats 5
 

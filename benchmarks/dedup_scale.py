@@ -1,18 +1,23 @@
-"""The clustering of near-duplicates as a corpus grows: time, memory, and what a second worker brings.
+"""The clustering of near-duplicates as a corpus grows: time, memory, and what a second worker
+brings.
 
     PYTHONPATH=. python benchmarks/dedup_scale.py [--documents 100000 1000000] [--repeats 5]
     PYTHONPATH=. python benchmarks/dedup_scale.py --documents 5000 20000 --repeats 1        # a look
 
-Documents are generated: runs of made-up sentences (words by Zipf's law), their lengths lognormal with a median of 1.7 and a mean of
-about 3 kB, as those of crawled English pages. A fifth are copies of an earlier document with some of their sentences exchanged, so that
-similarities from 0.3 to 1 and chains of copies occur; one in a hundred shares most of its sentences with all others of its kind (a
-template). They are read and signed once (not measured here). What is measured is the whole comparison behind the signatures, from band
-keys on disk to evidence and selections on disk: keys sorted and grouped, clusters joined, candidates' texts read again, pairs verified.
+Documents are generated: runs of made-up sentences (words by Zipf's law), their lengths lognormal
+with a median of 1.7 and a mean of about 3 kB, as those of crawled English pages. A fifth are copies
+of an earlier document with some of their sentences exchanged, so that similarities from 0.3 to 1
+and chains of copies occur; one in a hundred shares most of its sentences with all others of its
+kind (a template). They are read and signed once (not measured here). What is measured is the whole
+comparison behind the signatures, from band keys on disk to evidence and selections on disk: keys
+sorted and grouped, clusters joined, candidates' texts read again, pairs verified.
 
-Each figure comes from fresh processes, in which kernels are loaded and (for two workers) the local Dask cluster is started before the
-clock starts; one worker is pinned to one core. ``peak_bytes`` is the largest resident size of the process that does the work over
-that behind the imports; the pages of files it maps count in it. Floors: the keys alone are 112 bytes per document, written and read
-once more in partitions. Needs about 9 kB of disk per document under ``--work``. Writes ``benchmarks/results/dedup_scale.json``.
+Each figure comes from fresh processes, in which kernels are loaded and (for two workers) the local
+Dask cluster is started before the clock starts; one worker is pinned to one core. ``peak_bytes`` is
+the largest resident size of the process that does the work over that behind the imports; the pages
+of files it maps count in it. Floors: the keys alone are 112 bytes per document, written and read
+once more in partitions. Needs about 9 kB of disk per document under ``--work``. Writes
+``benchmarks/results/dedup_scale.json``.
 """
 
 from __future__ import annotations
@@ -196,7 +201,9 @@ def recipe(folder: Path) -> Any:
 
 
 def one_comparison(folder: Path, workers: int) -> dict[str, Any]:
-    """Remove what a comparison left and make it anew. ``workers``: of a Dask cluster; 0 for this process on one core."""
+    """Remove what a comparison left and make it anew. ``workers``: of a Dask cluster; 0 for this
+    process on one core.
+    """
     from pipelines.corpus_work import CompareTask
     from pipelines.executors.base import limit_threads
     from pipelines.memory import peak_bytes, reset_peak

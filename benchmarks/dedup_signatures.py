@@ -2,21 +2,25 @@
 
     PYTHONPATH=. python benchmarks/dedup_signatures.py --texts NAME=PATH... [--megabytes 40] [--repeats 5]
 
-PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result, such as ``english=...`` and ``chinese=...``. Documents
-are read into memory first (``--megabytes`` of text of each), and reading is not part of any figure. The process is pinned to one
-core with every thread pool at 1. Figures are MB of text per second, the median of ``--repeats`` runs after a warm-up, by the wall and
-by the processor time of this process (the two differ when others use the core); each run of ``band_keys`` makes as many passes as give
-200 MB. Start-up, the character table and compilation (or loading compiled kernels) are stated apart.
+PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result, such as
+``english=...`` and ``chinese=...``. Documents are read into memory first (``--megabytes`` of text
+of each), and reading is not part of any figure. The process is pinned to one core with every thread
+pool at 1. Figures are MB of text per second, the median of ``--repeats`` runs after a warm-up, by
+the wall and by the processor time of this process (the two differ when others use the core); each
+run of ``band_keys`` makes as many passes as give 200 MB. Start-up, the character table and
+compilation (or loading compiled kernels) are stated apart.
 
-Peers, on a subset of the same documents with the same 5-word shingles and 112 functions, as they are usually called:
+Peers, on a subset of the same documents with the same 5-word shingles and 112 functions, as they
+are usually called:
 
-- datasketch: words by a regular expression on the lower-cased text, joined shingles as bytes, one ``update_batch`` per document; shingling
-  and signature are stated apart.
-- datatrove: ``MinhashDedupSignature.get_shingles`` and ``get_signature``; its spaCy segmentation is replaced by ``str.split``, which
-  favours it, on Chinese beyond sense: without spaces there are few words.
+- datasketch: words by a regular expression on the lower-cased text, joined shingles as bytes, one
+  ``update_batch`` per document; shingling and signature are stated apart.
+- datatrove: ``MinhashDedupSignature.get_shingles`` and ``get_signature``; its spaCy segmentation is
+  replaced by ``str.split``, which favours it, on Chinese beyond sense: without spaces there are few
+  words.
 
-Other figures: exact-Jaccard sets, exact dedup, n-gram overlap with an index of 13-grams made of every fiftieth document.
-Writes ``benchmarks/results/dedup_signatures.json``.
+Other figures: exact-Jaccard sets, exact dedup, n-gram overlap with an index of 13-grams made of
+every fiftieth document. Writes ``benchmarks/results/dedup_signatures.json``.
 """
 
 from __future__ import annotations
@@ -252,7 +256,9 @@ def datasketch_rates(texts: list[str], repeats: int) -> dict[str, dict[str, floa
 
 
 def datatrove_rate(texts: list[str], repeats: int) -> dict[str, float | str]:
-    """Its first stage without writing; the module is loaded by its file, for its package also imports tokenizers."""
+    """Its first stage without writing; the module is loaded by its file, for its package also
+    imports tokenizers.
+    """
     try:
         package = importlib.util.find_spec("datatrove")
         folder = Path(package.submodule_search_locations[0])  # type: ignore[union-attr, index]

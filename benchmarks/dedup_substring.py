@@ -1,27 +1,32 @@
-"""Cutting repeated passages, lines and paragraphs on one core: how fast, whether every planted passage is found, and a suffix array.
+"""Cutting repeated passages, lines and paragraphs on one core: how fast, whether every planted
+passage is found, and a suffix array.
 
     PYTHONPATH=. python benchmarks/dedup_substring.py --texts NAME=PATH... [--megabytes 200] [--repeats 5]
 
-PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result, such as ``english=...`` and ``chinese=...``. Documents
-are read into memory first (``--megabytes`` of text of each), and reading is not part of any figure. The process is pinned to one core
-with every thread pool at 1. Figures are MB of text per second, the median of ``--repeats`` runs after a warm-up, by the wall and by the
-processor time of this process. Loading compiled kernels is stated apart.
+PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result, such as
+``english=...`` and ``chinese=...``. Documents are read into memory first (``--megabytes`` of text
+of each), and reading is not part of any figure. The process is pinned to one core with every thread
+pool at 1. Figures are MB of text per second, the median of ``--repeats`` runs after a warm-up, by
+the wall and by the processor time of this process. Loading compiled kernels is stated apart.
 
-**Speed.** Passages of at least ``--length`` words (characters in scripts without spaces), in keep order by a random rank: ``whole`` is
-everything from texts to texts without the spans, ``spans`` finds and compares them, and each step by itself. Lines and paragraphs likewise.
+**Speed.** Passages of at least ``--length`` words (characters in scripts without spaces), in keep
+order by a random rank: ``whole`` is everything from texts to texts without the spans, ``spans``
+finds and compares them, and each step by itself. Lines and paragraphs likewise.
 
-**Planted.** ``--planted`` passages of ``--length`` to 500 words that occur nowhere else are put into the same documents, each at two to
-four random places and between words of their own, and as many of 10 words up to one below the length. ``found`` counts the copies, all but
-the first in keep order, of which every word is gone; ``kept`` the first copies of which every word stays; ``short_kept`` the copies below
-the length of which every word stays.
+**Planted.** ``--planted`` passages of ``--length`` to 500 words that occur nowhere else are put
+into the same documents, each at two to four random places and between words of their own, and as
+many of 10 words up to one below the length. ``found`` counts the copies, all but the first in keep
+order, of which every word is gone; ``kept`` the first copies of which every word stays;
+``short_kept`` the copies below the length of which every word stays.
 
-**Suffix array.** On ``--peer-megabytes`` of the same documents libdivsufsort (through pydivsufsort, where it is installed) sorts all
-suffixes of the bytes, and Kasai's algorithm gives their common prefixes: what google's deduplicate-text-datasets (Lee et al. 2021) and
-all that call it do first. Time is of these two alone; what is cut, and joining the parts of a sharded array, would come on top. From
-the same array follows which windows of ``--length`` words occur twice: ``missed`` counts those that neighbours in it prove and that were
-not found here. deduplicate-text-datasets itself, and datatrove's and text-dedup's calls of it, need its Rust programs to be compiled;
-they are not run.
-Writes ``benchmarks/results/dedup_substring.json``, or ``--output``.
+**Suffix array.** On ``--peer-megabytes`` of the same documents libdivsufsort (through pydivsufsort,
+where it is installed) sorts all suffixes of the bytes, and Kasai's algorithm gives their common
+prefixes: what google's deduplicate-text-datasets (Lee et al. 2021) and all that call it do first.
+Time is of these two alone; what is cut, and joining the parts of a sharded array, would come on
+top. From the same array follows which windows of ``--length`` words occur twice: ``missed`` counts
+those that neighbours in it prove and that were not found here. deduplicate-text-datasets itself,
+and datatrove's and text-dedup's calls of it, need its Rust programs to be compiled; they are not
+run. Writes ``benchmarks/results/dedup_substring.json``, or ``--output``.
 """
 
 from __future__ import annotations
@@ -277,7 +282,9 @@ def planted(texts: pa.LargeStringArray, length: int, count: int) -> dict[str, in
 
 
 def suffix_array(texts: pa.LargeStringArray, length: int, limit: float) -> dict[str, Any]:
-    """A suffix array over the bytes of some of the documents, and whether windows that it proves to occur twice were found."""
+    """A suffix array over the bytes of some of the documents, and whether windows that it proves to
+    occur twice were found.
+    """
     if importlib.util.find_spec("pydivsufsort") is None:
         return {"not_available": "pydivsufsort is not installed"}
     import pydivsufsort
@@ -305,7 +312,9 @@ def suffix_array(texts: pa.LargeStringArray, length: int, limit: float) -> dict[
 def word_windows(
     texts: pa.LargeStringArray, length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Where each window begins in the joined bytes (with one byte behind each text), its bytes, and which bytes end a word."""
+    """Where each window begins in the joined bytes (with one byte behind each text), its bytes, and
+    which bytes end a word.
+    """
     from artifacts.text_buffers import text_buffers
     from dedup.exact_words import scan_exact
     from dedup.words import character_table
@@ -349,7 +358,9 @@ def found_twice(
 def agreement(
     array: Any, common: Any, first: Any, size: Any, ending: Any, twice: Any
 ) -> dict[str, int]:
-    """Windows whose bytes a neighbour in the array has too, ending a word there: all of them have to be among ``twice``."""
+    """Windows whose bytes a neighbour in the array has too, ending a word there: all of them have
+    to be among ``twice``.
+    """
     rank = np.empty(len(array), np.int64)
     rank[array] = np.arange(len(array))
     place = rank[first]

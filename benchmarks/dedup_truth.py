@@ -1,7 +1,9 @@
-"""What a deduplication ought to find: real documents mixed with edited ones, and the exact similarity of every pair.
+"""What a deduplication ought to find: real documents mixed with edited ones, and the exact
+similarity of every pair.
 
-Shingles are 5 words; words are runs of letters and digits of the lower-cased text, Han characters one by one. The rules of the
-tools differ from this and from each other in small things; all are held against it alike.
+Shingles are 5 words; words are runs of letters and digits of the lower-cased text, Han characters
+one by one. The rules of the tools differ from this and from each other in small things; all are
+held against it alike.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def mixed_documents(texts: Iterable[str], documents: int, seed: int = 1) -> list
 
 
 def edited(text: str, similarity: float, draw: random.Random) -> str:
-    """A copy of about this Jaccard similarity: words replaced by new ones, in one stretch or scattered."""
+    """A copy of about this Jaccard similarity: words replaced by new ones, in one stretch or
+    scattered.
+    """
     spans = [match.span() for match in WORD.finditer(text)]
     # of n shingles, that many on either side are not shared
     changed = (1 - similarity) / (1 + similarity) * len(spans)
@@ -72,7 +76,9 @@ def edited(text: str, similarity: float, draw: random.Random) -> str:
 
 @dataclass(frozen=True)
 class Truth:
-    """Pairs of rows (left < right) of at least 0.5 Jaccard similarity, and that similarity, each (pairs,)."""
+    """Pairs of rows (left < right) of at least 0.5 Jaccard similarity, and that similarity, each
+    (pairs,).
+    """
 
     documents: int
     left: NDArray[np.int64]
@@ -81,7 +87,9 @@ class Truth:
 
     @staticmethod
     def of(texts: Sequence[str]) -> Truth:
-        """Every pair of the documents compared: common shingles are the product of the incidence matrix with its transpose."""
+        """Every pair of the documents compared: common shingles are the product of the incidence
+        matrix with its transpose.
+        """
         sets = [shingles_of(text) for text in texts]
         numbers = np.unique(
             np.fromiter((shingle for shingles in sets for shingle in shingles), np.uint64)

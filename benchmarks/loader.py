@@ -1,20 +1,25 @@
-"""Tokens per second of reading batches from a warm page cache on one core: ours, the floor, and peers on the same tokens.
+"""Tokens per second of reading batches from a warm page cache on one core: ours, the floor, and
+peers on the same tokens.
 
     PYTHONPATH=. python benchmarks/loader.py --texts PATH... [--tokens 400e6] [--seconds 20] [--repeats 5]
     PYTHONPATH=. python benchmarks/loader.py --tokens 20e6 --seconds 2 --repeats 1 --without-peers     # a look
 
-The tokens are real text in three sources (:mod:`token_data`), in windows of 4,096, read in shuffled order in batches of 8 and of 64.
-Ours gives inputs, targets, loss weights, position ids, documents and their borders; the floor copies the same windows in the same
-order from a bare memory-mapped uint16 file into one int64 array. The peers give tokens alone, which favours them; those named
-``+borders`` make from these what ours gives, in vectorised numpy: that is the comparison of like with like.
+The tokens are real text in three sources (:mod:`token_data`), in windows of 4,096, read in shuffled
+order in batches of 8 and of 64. Ours gives inputs, targets, loss weights, position ids, documents
+and their borders; the floor copies the same windows in the same order from a bare memory-mapped
+uint16 file into one int64 array. The peers give tokens alone, which favours them; those named
+``+borders`` make from these what ours gives, in vectorised numpy: that is the comparison of like
+with like.
 
-Each measurement is a process of its own, pinned to the same core with every thread pool at 1; all read their files once
-before, so that the page cache holds them (``major_faults`` counts pages that were not there), and go through epoch
-after epoch for ``--seconds``. The measurements of a repeat follow one another before the next repeat begins, so that a slow minute
-of a shared machine falls on all. Start-up, with imports and compiled kernels loaded or made, is stated apart.
+Each measurement is a process of its own, pinned to the same core with every thread pool at 1; all
+read their files once before, so that the page cache holds them (``major_faults`` counts pages that
+were not there), and go through epoch after epoch for ``--seconds``. The measurements of a repeat
+follow one another before the next repeat begins, so that a slow minute of a shared machine falls on
+all. Start-up, with imports and compiled kernels loaded or made, is stated apart.
 
-Peers are installed into an environment of their own under ``--work`` (some 1.5 GB, a minute or more): see ``peers/loaders``.
-Disk: about 2 bytes per token for ours, the floor, and each of two peers. Writes ``benchmarks/results/loader.json``.
+Peers are installed into an environment of their own under ``--work`` (some 1.5 GB, a minute or
+more): see ``peers/loaders``. Disk: about 2 bytes per token for ours, the floor, and each of two
+peers. Writes ``benchmarks/results/loader.json``.
 """
 
 from __future__ import annotations

@@ -1,17 +1,21 @@
-"""Tokens per second of an epoch from files that are not in the page cache, against the rate at which the disk is read front to back.
+"""Tokens per second of an epoch from files that are not in the page cache, against the rate at
+which the disk is read front to back.
 
     PYTHONPATH=. python benchmarks/loader_cold.py --texts PATH... [--tokens 400e6] [--repeats 5]
 
-Before each run the cached pages of the shards are dropped (posix_fadvise, DONTNEED) and counted again (mincore): what
-is left must be near 0. Runs alternate: the files front to back in reads of 8 MiB, then an epoch of our loader in batches of 64 windows
-of 4,096, in processes of their own on one core. The clock begins before the shards are opened, for opening may start to read; imports
-and compiled kernels are no part of it (a first batch is made, the shards are closed, and then the pages are dropped).
+Before each run the cached pages of the shards are dropped (posix_fadvise, DONTNEED) and counted
+again (mincore): what is left must be near 0. Runs alternate: the files front to back in reads of 8
+MiB, then an epoch of our loader in batches of 64 windows of 4,096, in processes of their own on one
+core. The clock begins before the shards are opened, for opening may start to read; imports and
+compiled kernels are no part of it (a first batch is made, the shards are closed, and then the pages
+are dropped).
 
-On a virtual disk the host may keep what the guest dropped. Signs of it stand in the result: a sequential rate near that of
-memory, or a first reading much slower than the later ones. Then the figure speaks of the host's cache, not of a disk, and one core is
-busy making batches before such a rate is reached. A limit of the block layer (``blkio.throttle.read_bps_device`` of the control group, or
-``io.max``) makes a disk of a known rate of it: say so with ``--disk``.
-Writes ``benchmarks/results/loader_cold.json``.
+On a virtual disk the host may keep what the guest dropped. Signs of it stand in the result: a
+sequential rate near that of memory, or a first reading much slower than the later ones. Then the
+figure speaks of the host's cache, not of a disk, and one core is busy making batches before such a
+rate is reached. A limit of the block layer (``blkio.throttle.read_bps_device`` of the control
+group, or ``io.max``) makes a disk of a known rate of it: say so with ``--disk``. Writes
+``benchmarks/results/loader_cold.json``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""One measurement of reading token shards, in a process of its own; the last line of standard output is a JSON object.
+"""One measurement of reading token shards, in a process of its own; the last line of standard
+output is a JSON object.
 
     PYTHONPATH=. python benchmarks/loader_run.py loader|memmap|order|read --folder DATA --batch 8 --seconds 20 --core 1 [--cold]
 
-``loader``: our loader, whole batches. ``memmap``: the floor, the same windows in the same order copied from the bare stream (uint16)
-into one int64 array that is used again and again. ``order``: writes the order of those windows. ``read``: the parts front to back
-in reads of 8 MiB, dropped from the page cache before. With ``--cold`` the loader's files are dropped too and the run ends with the epoch;
-else they are read once before and epochs follow one another for ``--seconds``.
+``loader``: our loader, whole batches. ``memmap``: the floor, the same windows in the same order
+copied from the bare stream (uint16) into one int64 array that is used again and again. ``order``:
+writes the order of those windows. ``read``: the parts front to back in reads of 8 MiB, dropped from
+the page cache before. With ``--cold`` the loader's files are dropped too and the run ends with the
+epoch; else they are read once before and epochs follow one another for ``--seconds``.
 """
 
 from __future__ import annotations
@@ -94,7 +96,9 @@ def opened(data: TokenData, window: int, batch: int) -> Loader:
 
 
 def batches(loader: Loader, last_step: int) -> Iterator[Batch]:
-    """Steps from 0 to ``last_step`` - 1, into one buffer; no thread reads ahead, since there is one core."""
+    """Steps from 0 to ``last_step`` - 1, into one buffer; no thread reads ahead, since there is one
+    core.
+    """
     buffer = Buffer(loader.plan.batch_tokens)
     for step in range(last_step):
         yield loader.batch(step, buffer)
@@ -129,7 +133,9 @@ def loader_rate(data: TokenData, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def cold_epoch(plan: Plan, data: TokenData) -> dict[str, Any]:
-    """An epoch, from opening the shards on; nothing of them is mapped or in the page cache before."""
+    """An epoch, from opening the shards on; nothing of them is mapped or in the page cache
+    before.
+    """
     gc.collect()
     drop(data.files)
     left = resident(data.files)

@@ -1,22 +1,27 @@
-"""From start to the first batch of a plan over ten trillion tokens in 50 sources: seconds, memory, and what a checkpoint has to hold.
+"""From start to the first batch of a plan over ten trillion tokens in 50 sources: seconds, memory,
+and what a checkpoint has to hold.
 
     PYTHONPATH=. python benchmarks/loader_start.py [--tokens 10e12] [--sources 50] [--part-tokens 1073741824] [--repeats 5]
     PYTHONPATH=. python benchmarks/loader_start.py --tokens 1e11 --part-tokens 4194304 --repeats 1      # a look
 
-The plan is simulated, its files are not: one real part (2^30 tokens of real text, 2 GB) is written once and hard-linked under as
-many names as the sources have parts, in 50 folders with manifests of their own, and a plan is frozen over them: one phase, weights
-that fall from source to source, each source with as many parts as its weight asks for. Then, in a fresh process each time, behind
-the imports: read the plan, open the loader, make the batch of step 0 or of a step deep inside (default: nine tenths of the run),
-make the next batch; trace the step (opening the sources anew), and trace one document (parts count as added one by one).
-``memory_growth_bytes`` is what the process itself holds (anonymous pages) at the first batch over that behind the imports;
-``peak_growth_bytes`` is the growth of its peak resident size, in which the kernel also counts pages of mapped shards, and of those
-it maps up to two megabytes for every byte that is looked at. Kernels are compiled before the first run; loading them is part of
-the figure, numba's own machinery belongs to the imports (``seconds_importing``). All links are one file, so its pages are warm:
-this measures what the number of parts costs, not the disk.
+The plan is simulated, its files are not: one real part (2^30 tokens of real text, 2 GB) is written
+once and hard-linked under as many names as the sources have parts, in 50 folders with manifests of
+their own, and a plan is frozen over them: one phase, weights that fall from source to source, each
+source with as many parts as its weight asks for. Then, in a fresh process each time, behind the
+imports: read the plan, open the loader, make the batch of step 0 or of a step deep inside (default:
+nine tenths of the run), make the next batch; trace the step (opening the sources anew), and trace
+one document (parts count as added one by one). ``memory_growth_bytes`` is what the process itself
+holds (anonymous pages) at the first batch over that behind the imports; ``peak_growth_bytes`` is
+the growth of its peak resident size, in which the kernel also counts pages of mapped shards, and of
+those it maps up to two megabytes for every byte that is looked at. Kernels are compiled before the
+first run; loading them is part of the figure, numba's own machinery belongs to the imports
+(``seconds_importing``). All links are one file, so its pages are warm: this measures what the
+number of parts costs, not the disk.
 
-``state_bytes`` is what a checkpoint needs of the loader: the step and the plan's hash; the plan itself, which a checkpoint
-carries as a file, is stated beside it. Needs 5 bytes of disk per token of a part while it is made, and removes all of it (``--keep``
-leaves it). Writes ``benchmarks/results/loader_start.json``.
+``state_bytes`` is what a checkpoint needs of the loader: the step and the plan's hash; the plan
+itself, which a checkpoint carries as a file, is stated beside it. Needs 5 bytes of disk per token
+of a part while it is made, and removes all of it (``--keep`` leaves it). Writes
+``benchmarks/results/loader_start.json``.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     PYTHONPATH=. python benchmarks/make_performance_page.py            # writes docs/performance.md
     PYTHONPATH=. python benchmarks/make_performance_page.py --check    # exit code 1 when the page is not that of the results
 
-Reads every ``benchmarks/results/*.json``, and ``benchmarks/gpu/results/*.json`` for the section on GPUs. A benchmark with a section of its
-own is written as a table beside its peers; any other is listed field by field, so that no result stays unseen. The page is a
-function of the files alone.
+Reads every ``benchmarks/results/*.json``, and ``benchmarks/gpu/results/*.json`` for the section on
+GPUs. A benchmark with a section of its own is written as a table beside its peers; any other is
+listed field by field, so that no result stays unseen. The page is a function of the files alone.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ def signals_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     gopher, language = result["gopher_quality"], result["language"]
     yield from heading("Signals", name, result)
     yield (
-        f"{result['documents']:,} documents, {megabytes(result['bytes'])} of text, of which language identification looks at "
-        f"{megabytes(result['looked_at_bytes'])} (the first 2,000 bytes of each). {result['repeats']} repeats."
+        f"{result['documents']:,} documents, {megabytes(result['bytes'])} of text, of which "
+        "language identification looks at "
+        f"{megabytes(result['looked_at_bytes'])} (the first 2,000 bytes of each). "
+        f"{result['repeats']} repeats."
     )
     yield ""
     yield from table(
@@ -98,7 +100,8 @@ def signals_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"Same verdict and reason as datatrove: {gopher['same_verdict_and_reason']:,} of {result['documents']:,}. "
+        f"Same verdict and reason as datatrove: {gopher['same_verdict_and_reason']:,} of "
+        f"{result['documents']:,}. "
         f"Same language as py3langid: {language['same_label']:,} of {result['documents']:,}, "
         f"confidence at most {language['largest_difference_of_confidence']:.1e} apart."
     )

@@ -14,7 +14,9 @@ PAGE = mmap.PAGESIZE
 
 
 def drop(files: Sequence[Path]) -> None:
-    """Ask the system to forget the files' pages; dirty ones are written first, for they cannot be dropped."""
+    """Ask the system to forget the files' pages; dirty ones are written first, for they cannot be
+    dropped.
+    """
     for path in files:
         file = os.open(path, os.O_RDONLY)
         try:

@@ -41,8 +41,10 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Each corpus of the deduplication benchmark, ours and the peers."""
     yield from heading("Deduplication", name, result)
     yield (
-        "Two figures each: by the wall clock, and by the processor time of the process. They differ when other processes share the core; "
-        "the second is the one to compare between machines. All are per byte of the whole corpus, also where a step looks at candidates "
+        "Two figures each: by the wall clock, and by the processor time of the process. They "
+        "differ when other processes share the core; "
+        "the second is the one to compare between machines. All are per byte of the whole corpus, "
+        "also where a step looks at candidates "
         f"only. {result['repeats']} repeats."
     )
     for label in [
@@ -53,8 +55,10 @@ def dedup_section(name: str, result: dict[str, Any]) -> Iterator[str]:
             "",
             f"### {label.capitalize()}",
             "",
-            f"{corpus['documents']:,} documents, {megabytes(corpus['bytes'])}, {corpus['word_count']:,} words; "
-            f"{corpus['candidates']:,} candidates, {corpus['removed']:,} removed, {corpus['compared']:,} pairs compared, "
+            f"{corpus['documents']:,} documents, {megabytes(corpus['bytes'])}, "
+            f"{corpus['word_count']:,} words; "
+            f"{corpus['candidates']:,} candidates, {corpus['removed']:,} removed, "
+            f"{corpus['compared']:,} pairs compared, "
             f"{corpus['skipped']:,} left out.",
             "",
         )
@@ -81,7 +85,8 @@ def span_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Each corpus of the benchmark of repeated spans: rates, planted passages, the suffix array."""
     yield from heading("Repeated passages", name, result)
     yield (
-        f"Passages of {result['length']} words and more. Two figures each, as above, per byte of the whole corpus, also where a step looks "
+        f"Passages of {result['length']} words and more. Two figures each, as above, per byte of "
+        "the whole corpus, also where a step looks "
         f"at a part of it. {result['repeats']} repeats."
     )
     for label in [
@@ -96,29 +101,37 @@ def span_section(name: str, result: dict[str, Any]) -> Iterator[str]:
             "",
             f"### Passages: {label.capitalize()}",
             "",
-            f"{corpus['documents']:,} documents, {megabytes(corpus['bytes'])}; {corpus['anchor_count']:,} anchors, "
-            f"{corpus['window_count']:,} windows, {corpus['span_count']:,} spans, {corpus['share_of_bytes']:.1%} of the bytes. Lines: "
-            f"{corpus['line']['share_of_bytes']:.1%}, paragraphs: {corpus['paragraph']['share_of_bytes']:.1%}.",
+            f"{corpus['documents']:,} documents, {megabytes(corpus['bytes'])}; "
+            f"{corpus['anchor_count']:,} anchors, "
+            f"{corpus['window_count']:,} windows, {corpus['span_count']:,} spans, "
+            f"{corpus['share_of_bytes']:.1%} of the bytes. Lines: "
+            f"{corpus['line']['share_of_bytes']:.1%}, paragraphs: "
+            f"{corpus['paragraph']['share_of_bytes']:.1%}.",
             "",
         )
         rows = [(title, *rates(corpus[step])) for step, title in SPAN_STEPS.items()]
         if "mb_per_second" in array:
             rows.append(
                 (
-                    f"suffix array and common prefixes by libdivsufsort and Kasai, {megabytes(array['bytes'])}",
+                    "suffix array and common prefixes by libdivsufsort and Kasai, "
+                    f"{megabytes(array['bytes'])}",
                     *rates(array),
                 )
             )
         yield from table(("what", "MB/s, wall", "MB/s, processor time"), rows)
         yield from (
             "",
-            f"Planted in these documents: of {planted['copies_after_the_first']:,} later copies of passages of {result['length']} to 500 "
-            f"words {planted['found']:,} were cut whole, of {planted['first_copies']:,} first copies {planted['kept']:,} left whole; of "
-            f"{planted['short_copies']:,} copies below the length {planted['short_kept']:,} left whole.",
+            f"Planted in these documents: of {planted['copies_after_the_first']:,} later copies of "
+            f"passages of {result['length']} to 500 "
+            f"words {planted['found']:,} were cut whole, of {planted['first_copies']:,} first "
+            f"copies {planted['kept']:,} left whole; of "
+            f"{planted['short_copies']:,} copies below the length {planted['short_kept']:,} left "
+            "whole.",
         )
         if "missed" in array:
             yield (
-                f"Of {array['windows']:,} windows the suffix array proves {array['windows_proved_by_neighbours']:,} to occur twice; "
+                f"Of {array['windows']:,} windows the suffix array proves "
+                f"{array['windows_proved_by_neighbours']:,} to occur twice; "
                 f"{array['missed']:,} of them were missed."
             )
     yield from start_up(result)
@@ -128,8 +141,10 @@ def dedup_job_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """The whole deduplication of files, ours and the peers': speed, then what was found."""
     yield from heading("Deduplicating files, the whole job", name, result)
     yield (
-        "From compressed JSON Lines to kept ones, one worker on one core; MB are of uncompressed JSON. Two figures each, by the wall and "
-        f"by processor time. Ours is the median of {result['repeats']} runs, the peers' of {result['peer_repeats']}; times are ours on "
+        "From compressed JSON Lines to kept ones, one worker on one core; MB are of uncompressed "
+        "JSON. Two figures each, by the wall and "
+        f"by processor time. Ours is the median of {result['repeats']} runs, the peers' of "
+        f"{result['peer_repeats']}; times are ours on "
         "everything over the peer, by the wall."
     )
     for label, found in result["texts"].items():
@@ -152,8 +167,10 @@ def dedup_job_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         )
         yield from (
             "",
-            f"{judged['documents']:,} documents with {judged['pairs_at_0.8']:,} pairs of a Jaccard similarity of at least 0.8 and "
-            f"{judged['pairs_at_0.5']:,} of at least 0.5. Recall is of the former; a removed document is right if a kept one "
+            f"{judged['documents']:,} documents with {judged['pairs_at_0.8']:,} pairs of a Jaccard "
+            "similarity of at least 0.8 and "
+            f"{judged['pairs_at_0.5']:,} of at least 0.5. Recall is of the former; a removed "
+            "document is right if a kept one "
             "resembles it by at least 0.7.",
             "",
         )
@@ -183,9 +200,12 @@ def scale_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from heading("Clustering near-duplicates as a corpus grows", name, result)
     sizes = result["documents"]
     yield (
-        "From band keys on disk to evidence and selections on disk, in seconds by the wall; generated documents, a fifth of them edited "
-        f"copies. From the smallest to the largest corpus {result['times_as_long']:.1f} times as long and "
-        f"{result['bytes_per_added_document']:.0f} bytes of peak memory per added document; two Dask workers are "
+        "From band keys on disk to evidence and selections on disk, in seconds by the wall; "
+        "generated documents, a fifth of them edited "
+        f"copies. From the smallest to the largest corpus {result['times_as_long']:.1f} times as "
+        "long and "
+        f"{result['bytes_per_added_document']:.0f} bytes of peak memory per added document; two "
+        "Dask workers are "
         f"{result['two_workers_times_one']:.2f} times as fast as one."
     )
     yield ""
@@ -220,7 +240,10 @@ def scale_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         + ", ".join(
             f"{phase} {seconds:.1f}" for phase, seconds in largest["one_worker"]["phases"].items()
         )
-        + f". The evidence of all runs is the same: {'yes' if all(found['same_evidence'] for found in sizes.values()) else 'NO'}."
+        + (
+            ". The evidence of all runs is the same: "
+            f"{'yes' if all(found['same_evidence'] for found in sizes.values()) else 'NO'}."
+        )
     )
 
 
@@ -228,7 +251,8 @@ def index_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Batches added to an index of near-duplicates."""
     yield from heading("Adding batches to an index", name, result)
     yield (
-        "Ten batches one after another, against one run over all of them: the kept documents and the evidence are the same, else there is "
+        "Ten batches one after another, against one run over all of them: the kept documents and "
+        "the evidence are the same, else there is "
         "no result. Seconds are of processor time."
     )
     yield ""

@@ -1,4 +1,6 @@
-"""Section of the performance page on GPUs: steps of training and kernels, from the results that are there."""
+"""Section of the performance page on GPUs: steps of training and kernels, from the results that are
+there.
+"""
 
 from __future__ import annotations
 

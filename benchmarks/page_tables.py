@@ -1,4 +1,6 @@
-"""What the sections of the performance page are made of: headings, tables, figures as they are written."""
+"""What the sections of the performance page are made of: headings, tables, figures as they are
+written.
+"""
 
 from __future__ import annotations
 

@@ -44,9 +44,12 @@ def loader_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Reading batches from a warm page cache, beside the floor and the peers."""
     yield from heading("Reading batches", name, result)
     yield (
-        f"Windows of {result['window']:,} tokens from {result['data']['tokens'] / 1e6:,.0f} million tokens of shuffled real text (repeated "
-        f"under different ids) in {len(result['data']['sources'])} sources. Page cache {result['page_cache']}; each run is a process "
-        f"of its own on the same core and lasts {result['seconds_per_run']:g} s or more; runs of all loaders alternate. "
+        f"Windows of {result['window']:,} tokens from {result['data']['tokens'] / 1e6:,.0f} "
+        "million tokens of shuffled real text (repeated "
+        f"under different ids) in {len(result['data']['sources'])} sources. Page cache "
+        f"{result['page_cache']}; each run is a process "
+        f"of its own on the same core and lasts {result['seconds_per_run']:g} s or more; runs of "
+        "all loaders alternate. "
         f"{result['repeats']} repeats."
     )
     for batch, loaders in result["batches"].items():
@@ -100,9 +103,11 @@ def loader_cold_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     ours, disk = result["tokens_per_second"], result["sequential_bytes_per_second"]
     yield from heading("Reading batches from a cold page cache", name, result)
     yield (
-        f"An epoch of {result['data']['tokens'] / 1e6:,.0f} million tokens in batches of {result['batch']} windows of "
+        f"An epoch of {result['data']['tokens'] / 1e6:,.0f} million tokens in batches of "
+        f"{result['batch']} windows of "
         f"{result['window']:,}, opening included, with at most "
-        f"{result['share_of_pages_left_in_cache']:.1%} of the files' pages in the page cache before. "
+        f"{result['share_of_pages_left_in_cache']:.1%} of the files' pages in the page cache "
+        "before. "
         f"{result['repeats']} repeats."
         + (f" The disk: {result['disk']}." if "disk" in result else "")
     )
@@ -128,7 +133,8 @@ def loader_cold_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     )
     yield from (
         "",
-        f"A cache below the page cache, such as a host's, answers: {result['a_cache_below_answers']}.",
+        "A cache below the page cache, such as a host's, answers: "
+        f"{result['a_cache_below_answers']}.",
     )
 
 
@@ -136,9 +142,12 @@ def loader_start_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Start on a plan of simulated size."""
     yield from heading("Start on a large plan", name, result)
     yield (
-        f"{result['tokens'] / 1e12:,.3g} trillion tokens planned over {result['sources']} sources with {result['parts']:,} parts of "
-        f"{result['part_tokens']:,} tokens, all parts links to one file in the page cache; batches of {result['batch']} windows of "
-        f"{result['window']:,}. Fresh processes, behind imports, kernels compiled before. Medians of {result['repeats']}."
+        f"{result['tokens'] / 1e12:,.3g} trillion tokens planned over {result['sources']} sources "
+        f"with {result['parts']:,} parts of "
+        f"{result['part_tokens']:,} tokens, all parts links to one file in the page cache; batches "
+        f"of {result['batch']} windows of "
+        f"{result['window']:,}. Fresh processes, behind imports, kernels compiled before. Medians "
+        f"of {result['repeats']}."
     )
     yield ""
     rows = []
@@ -156,9 +165,12 @@ def loader_start_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from table(("what", "step 0", f"step {result['deep_step']['step']:,}"), rows)
     yield ""
     yield (
-        f"A checkpoint needs {result['state_bytes']} bytes of the loader, the step and the plan's hash, beside the plan itself "
-        f"({megabytes(result['plan_bytes'])}). Manifests: {megabytes(result['manifest_bytes'])}. Freezing the plan took "
-        f"{result['freeze']['seconds']:.1f} s and {megabytes(result['freeze']['peak_growth_bytes'])} of memory."
+        f"A checkpoint needs {result['state_bytes']} bytes of the loader, the step and the plan's "
+        "hash, beside the plan itself "
+        f"({megabytes(result['plan_bytes'])}). Manifests: {megabytes(result['manifest_bytes'])}. "
+        "Freezing the plan took "
+        f"{result['freeze']['seconds']:.1f} s and "
+        f"{megabytes(result['freeze']['peak_growth_bytes'])} of memory."
     )
 
 
@@ -167,7 +179,8 @@ def shuffle_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     order, training = result["order"], result["training"]
     yield from heading("Shuffling", name, result)
     yield (
-        f"Order of {order['windows']:,} windows in blocks of {order['block_windows']:,}, {order['open_blocks']} of them open together, "
+        f"Order of {order['windows']:,} windows in blocks of {order['block_windows']:,}, "
+        f"{order['open_blocks']} of them open together, "
         f"for {order['keys']} seeds. p-values; of a random order 0.05 of them are below 0.05."
     )
     yield ""
@@ -183,8 +196,10 @@ def shuffle_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from table(("test", "smallest", "share below 0.05", "p that they are uniform"), tests)
     yield ""
     yield (
-        f"Training: {training['steps']} steps of {training['batch_tokens']:,} tokens, {training['epochs']:g} epochs of "
-        f"{training['windows']:,} windows in blocks of {training['block_windows']:,}, {training['open_blocks']} open; {training['seeds']} "
+        f"Training: {training['steps']} steps of {training['batch_tokens']:,} tokens, "
+        f"{training['epochs']:g} epochs of "
+        f"{training['windows']:,} windows in blocks of {training['block_windows']:,}, "
+        f"{training['open_blocks']} open; {training['seeds']} "
         "pairs. Difference to fully random order in nats per token, with its 95% t-interval."
     )
     yield ""
@@ -210,11 +225,16 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     instructions = ", ".join(result["instruction_sources"])
     yield from heading("Instructions in the decay", name, result)
     yield (
-        f"Not a speed: what `{result['recipe']}` is for. A model of {result['parameters']:,} parameters sees "
-        f"{result['tokens']['stable']:,} tokens at a stable rate, then {result['tokens']['decay']:,} while it decays, once with "
-        f"{instructions} among them and once without, from the same checkpoint. {count} seeds, of initial weights and of order. Held-out "
-        "documents, the same for all, in nats per token; means over the seeds. The difference is with minus without (below 0: "
-        f"{instructions} in the decay helps), its interval Student's at {result['confidence']:.0%}, with bits per byte beside it."
+        f"Not a speed: what `{result['recipe']}` is for. A model of {result['parameters']:,} "
+        "parameters sees "
+        f"{result['tokens']['stable']:,} tokens at a stable rate, then "
+        f"{result['tokens']['decay']:,} while it decays, once with "
+        f"{instructions} among them and once without, from the same checkpoint. {count} seeds, of "
+        "initial weights and of order. Held-out "
+        "documents, the same for all, in nats per token; means over the seeds. The difference is "
+        "with minus without (below 0: "
+        f"{instructions} in the decay helps), its interval Student's at "
+        f"{result['confidence']:.0%}, with bits per byte beside it."
     )
     yield ""
     rows = []
@@ -248,7 +268,8 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     )
     yield from (
         "",
-        f"Seeds of {count} in which a loss is lower at the end of the decay than at the end of the stable phase. Training losses are",
+        f"Seeds of {count} in which a loss is lower at the end of the decay than at the end of the "
+        "stable phase. Training losses are",
     )
     yield f"means over the last {result['last_steps']} steps of a phase, of other documents each time, so they are the noisier ones."
     yield ""

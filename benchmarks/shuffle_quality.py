@@ -1,30 +1,39 @@
-"""Is the order of windows random enough: statistics of the order, and the loss of training against fully random order.
+"""Is the order of windows random enough: statistics of the order, and the loss of training against
+fully random order.
 
     PYTHONPATH=. python benchmarks/shuffle_quality.py [--texts PATH...] [--keys 20] [--seeds 10] [--steps 150]
     PYTHONPATH=. python benchmarks/shuffle_quality.py --keys 3 --blocks 64 --seeds 2 --steps 20      # a look
 
-**Order.** Blocks are permuted, and windows among the blocks that are open together. For each of ``--keys`` seeds, over two epochs of
-``--blocks`` blocks of 4,096 windows, one p-value per key of each test; over the keys their smallest, the share below 0.05, and the
-p-value of Kolmogorov's test that they are uniform:
+**Order.** Blocks are permuted, and windows among the blocks that are open together. For each of
+``--keys`` seeds, over two epochs of ``--blocks`` blocks of 4,096 windows, one p-value per key of
+each test; over the keys their smallest, the share below 0.05, and the p-value of Kolmogorov's test
+that they are uniform:
 
-- ``place_in_group``: chi-square of (where a window lies in its block, 16 bins) by (where it is shown in its group, 16 bins)
+- ``place_in_group``: chi-square of (where a window lies in its block, 16 bins) by (where it is
+  shown in its group, 16 bins)
 - ``block_in_group``: chi-square of (which of the open blocks) by (where it is shown, 16 bins)
-- ``block_neighbours``: correlation of the places of blocks that are neighbours in the stream, by Spearman
-- ``block_runs``: runs above and below the median in the places of the blocks along the stream (Wald and Wolfowitz)
-- ``epochs_blocks_spearman``, ``epochs_blocks_kendall``: places of the same block in successive epochs
+- ``block_neighbours``: correlation of the places of blocks that are neighbours in the stream, by
+  Spearman
+- ``block_runs``: runs above and below the median in the places of the blocks along the stream (Wald
+  and Wolfowitz)
+- ``epochs_blocks_spearman``, ``epochs_blocks_kendall``: places of the same block in successive
+  epochs
 - ``epochs_windows_spearman``: places of the same window inside its group in successive epochs
 
-Blocks, not windows, are the units of the last but one: windows of one block move together, by design.
+Blocks, not windows, are the units of the last but one: windows of one block move together, by
+design.
 
-**Training.** A small decoder is trained for ``--steps`` steps on the same windows in two orders, epoch by epoch: as the plan shows them,
-and each epoch's windows permuted over the whole epoch. Pairs share their starting weights; each pair has another seed for weights,
-plan and permutation. The figure is the difference of the losses on held-out documents at the end, planned less random, with
-its 95% t-interval over the pairs; beside it the same for the mean training loss. A third order, windows sorted by their mean token (which
-puts languages and kinds of text together), shows that the experiment can tell a bad order. The run goes a few times through its source,
-which is small and so has all its blocks open: epochs of it are to be as good as fully random ones.
+**Training.** A small decoder is trained for ``--steps`` steps on the same windows in two orders,
+epoch by epoch: as the plan shows them, and each epoch's windows permuted over the whole epoch.
+Pairs share their starting weights; each pair has another seed for weights, plan and permutation.
+The figure is the difference of the losses on held-out documents at the end, planned less random,
+with its 95% t-interval over the pairs; beside it the same for the mean training loss. A third
+order, windows sorted by their mean token (which puts languages and kinds of text together), shows
+that the experiment can tell a bad order. The run goes a few times through its source, which is
+small and so has all its blocks open: epochs of it are to be as good as fully random ones.
 
-Each seed trains in a process of its own, on one thread. Takes about 5 minutes on two cores at the defaults.
-Writes ``benchmarks/results/shuffle_quality.json``.
+Each seed trains in a process of its own, on one thread. Takes about 5 minutes on two cores at the
+defaults. Writes ``benchmarks/results/shuffle_quality.json``.
 """
 
 from __future__ import annotations
@@ -141,7 +150,9 @@ def order_statistics(keys: int, blocks: int) -> dict[str, Any]:
 
 
 def simulated(windows: int, seed: int) -> Plan:
-    """A plan over one source of as many windows; there are no shards, since only the order is asked for."""
+    """A plan over one source of as many windows; there are no shards, since only the order is asked
+    for.
+    """
     manifest = SourceManifest(
         source=TRAIN,
         tokenizer_hash="0" * 32,
@@ -170,7 +181,9 @@ def simulated(windows: int, seed: int) -> Plan:
 
 
 def shown(plan: Plan, epoch: int) -> Ints:
-    """The windows of the stream in the order of an epoch, (windows,). The one place that knows how plans tell it."""
+    """The windows of the stream in the order of an epoch, (windows,). The one place that knows how
+    plans tell it.
+    """
     order = source_orders(plan, 0)[0]
     windows = order.windows
     _, window = order.shown(np.arange(epoch * windows, (epoch + 1) * windows))
@@ -240,7 +253,9 @@ def runs_p(values: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of a run, (n, LENGTH) each, in the order of the plan; ``start`` (n,) place in the stream."""
+    """All windows of a run, (n, LENGTH) each, in the order of the plan; ``start`` (n,) place in the
+    stream.
+    """
 
     columns: dict[str, NDArray[Any]]
 

@@ -1,14 +1,16 @@
-"""Language identification and Gopher quality measures: ours and the peers, same documents, one core.
+"""Language identification and Gopher quality measures: ours and the peers, same documents, one
+core.
 
     PYTHONPATH=. python benchmarks/signals.py --texts PATH... [--megabytes 20] [--repeats 5]
 
 PATH is a ``.jsonl.zst`` file or a folder of them; documents are taken from all files in turn, up to
-``--megabytes`` of text. The process is pinned to one core with every thread pool at 1. Each figure is the
-median of ``--repeats`` runs; loading the model, building the character table and compiling (or loading compiled
-kernels) are stated apart. Peers: py3langid on the same cut of each text (``norm_probs=True``, the model that we read too),
-and datatrove's ``GopherQualityFilter`` with its spaCy word segmentation replaced by ``str.split``, which
-is our definition of a word and far faster than spaCy. Their answers are compared with ours in the same run.
-Writes ``benchmarks/results/signals.json``.
+``--megabytes`` of text. The process is pinned to one core with every thread pool at 1. Each figure
+is the median of ``--repeats`` runs; loading the model, building the character table and compiling
+(or loading compiled kernels) are stated apart. Peers: py3langid on the same cut of each text
+(``norm_probs=True``, the model that we read too), and datatrove's ``GopherQualityFilter`` with its
+spaCy word segmentation replaced by ``str.split``, which is our definition of a word and far faster
+than spaCy. Their answers are compared with ours in the same run. Writes
+``benchmarks/results/signals.json``.
 """
 
 from __future__ import annotations

@@ -2,14 +2,17 @@
 
     PYTHONPATH=. python benchmarks/token_data.py --texts PATH... [--tokens 400e6] [--sources 3] [--work runs/benchmarks]
 
-Reads every ``.jsonl.zst`` under the paths, trains a tokenizer on a sample of each file, encodes the documents, and
-repeats them under different ids until the sources hold the tokens asked for: contents, document lengths and the order of
-a shuffled source are those of real text, and only the repetition is not. Documents without text (conversations) are left
-out. Files of one folder stay together, and folders are dealt to the sources by size, so sources differ as those of a mixture do. Where
-not all documents are needed (in the last repetition, or in the only one), every file gives the same share of its tokens.
+Reads every ``.jsonl.zst`` under the paths, trains a tokenizer on a sample of each file, encodes the
+documents, and repeats them under different ids until the sources hold the tokens asked for:
+contents, document lengths and the order of a shuffled source are those of real text, and only the
+repetition is not. Documents without text (conversations) are left out. Files of one folder stay
+together, and folders are dealt to the sources by size, so sources differ as those of a mixture do.
+Where not all documents are needed (in the last repetition, or in the only one), every file gives
+the same share of its tokens.
 
-The result lies under ``WORK/tokens-KEY`` with ``KEY`` a hash of the files and the settings; ``data.json``, written last, says how
-often the text was repeated. ``stream.uint16`` holds the same tokens bare, window after window, for readers that know no shards.
+The result lies under ``WORK/tokens-KEY`` with ``KEY`` a hash of the files and the settings;
+``data.json``, written last, says how often the text was repeated. ``stream.uint16`` holds the same
+tokens bare, window after window, for readers that know no shards.
 """
 
 from __future__ import annotations
@@ -81,7 +84,9 @@ class TokenData:
         return Tokenizer.load(self.folder / MODEL)
 
     def stream(self, sequence_length: int) -> Path:
-        """All whole windows of all sources, one behind the other, as bare uint16; written on the first call."""
+        """All whole windows of all sources, one behind the other, as bare uint16; written on the
+        first call.
+        """
         path = self.folder / f"{sequence_length}-{STREAM}"
         if not path.exists():
             with path.with_suffix(".part").open("wb") as out:
@@ -115,9 +120,11 @@ def prepare(
     part_tokens: int = PART_TOKENS,
     alike: bool = False,
 ) -> TokenData:
-    """Shards of at least ``tokens`` tokens, an equal number in each of the named sources; made when they are not there.
+    """Shards of at least ``tokens`` tokens, an equal number in each of the named sources; made when
+    they are not there.
 
-    ``alike``: deal the documents of each file in turn, instead of folders, so that sources differ by chance alone.
+    ``alike``: deal the documents of each file in turn, instead of folders, so that sources differ
+    by chance alone.
     """
     files = [
         file
@@ -185,7 +192,9 @@ def _sample(files: Sequence[Path]) -> Iterator[pa.LargeStringArray]:
 
 
 def _dealt(files: Sequence[Path], hands: int) -> list[list[Path]]:
-    """Files for each source: whole folders, the largest first, each to the source with the fewest bytes."""
+    """Files for each source: whole folders, the largest first, each to the source with the fewest
+    bytes.
+    """
     groups: dict[Path, list[Path]] = {}
     for file in files:
         groups.setdefault(file.parent, []).append(file)
@@ -250,7 +259,9 @@ def _write(
 def _repeated(
     name: str, encoded: Sequence[Encoded], times: float
 ) -> Iterator[tuple[pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray, pa.LargeListArray, None]]:
-    """The documents ``times`` times, each time under other ids; the last time, of each file the share that is left."""
+    """The documents ``times`` times, each time under other ids; the last time, of each file the
+    share that is left.
+    """
     for repeat in range(math.ceil(times)):
         for label, rows, hashes in encoded:
             ends = rows.offsets.to_numpy()[1:]

@@ -1,12 +1,14 @@
-"""Asking a plan which documents a step shows, and which steps show a document: milliseconds, and whether the answers are true.
+"""Asking a plan which documents a step shows, and which steps show a document: milliseconds, and
+whether the answers are true.
 
     PYTHONPATH=. python benchmarks/trace.py --texts PATH... [--tokens 400e6] [--questions 200]
 
-Over shards of real text (:mod:`token_data`) a plan of two phases is frozen; for random steps the documents named by the trace are joined
-from the shards' own columns and compared with the targets that the loader gives for the step, token by token, and for random documents
-the steps named are compared with where the trace of those steps names the document. Sources are open, in one process, pinned
-to one core. The floor is the batch itself: a trace reads the same offsets, and an id for each document. Writes
-``benchmarks/results/trace.json``.
+Over shards of real text (:mod:`token_data`) a plan of two phases is frozen; for random steps the
+documents named by the trace are joined from the shards' own columns and compared with the targets
+that the loader gives for the step, token by token, and for random documents the steps named are
+compared with where the trace of those steps names the document. Sources are open, in one process,
+pinned to one core. The floor is the batch itself: a trace reads the same offsets, and an id for
+each document. Writes ``benchmarks/results/trace.json``.
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ def main() -> None:
 def traced_steps(
     plan: Plan, tracer: Tracer, loader: Loader, steps: list[int]
 ) -> tuple[list[float], list[str]]:
-    """Seconds of each question, and the documents named; ends the program when an answer is wrong."""
+    """Seconds of each question, and the documents named; ends the program when an answer is
+    wrong.
+    """
     seconds, documents = [], []
     for step in steps:
         clock = time.perf_counter()

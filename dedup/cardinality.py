@@ -1,4 +1,5 @@
-"""How many distinct shingles there are in any amount of text, in 2^p bytes: registers of datasketch's HyperLogLog++.
+"""How many distinct shingles there are in any amount of text, in 2^p bytes: registers of
+datasketch's HyperLogLog++.
 
     from dedup.cardinality import to_hyperloglog
 
@@ -6,11 +7,12 @@
     one.merge(other)            # datasketch's own: the registers' maxima, in any order
     print(one.count())
 
-The registers are those that ``datasketch.HyperLogLogPlusPlus(p)`` has after an update with every shingle's 64-bit hash (Flajolet,
-Fusy, Gandouet, Meunier 2007; Heule, Nunkesser, Hall 2013): register ``h mod 2^p`` holds the largest number of leading zeros plus one
-seen in the other bits of h. Estimates have a relative standard error of 1.04 / 2^(p/2), 0.8 % at p = 14. datasketch estimates and
-merges; this module does what is done once per shingle. For overlaps of sources see :mod:`dedup.overlap`: a difference of such
-counts is no measure of a small one.
+The registers are those that ``datasketch.HyperLogLogPlusPlus(p)`` has after an update with every
+shingle's 64-bit hash (Flajolet, Fusy, Gandouet, Meunier 2007; Heule, Nunkesser, Hall 2013):
+register ``h mod 2^p`` holds the largest number of leading zeros plus one seen in the other bits of
+h. Estimates have a relative standard error of 1.04 / 2^(p/2), 0.8 % at p = 14. datasketch estimates
+and merges; this module does what is done once per shingle. For overlaps of sources see
+:mod:`dedup.overlap`: a difference of such counts is no measure of a small one.
 """
 
 from __future__ import annotations

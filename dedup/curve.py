@@ -1,7 +1,8 @@
-"""The S-curve of banding: how often a pair of a given similarity becomes a candidate, and which bands and rows to choose.
+"""The S-curve of banding: how often a pair of a given similarity becomes a candidate, and which
+bands and rows to choose.
 
-Two texts agree in one place of their signatures with probability s, the Jaccard similarity of their sets of shingles; in all
-``rows`` of a band with s^rows, in at least one of ``bands`` bands with
+Two texts agree in one place of their signatures with probability s, the Jaccard similarity of their
+sets of shingles; in all ``rows`` of a band with s^rows, in at least one of ``bands`` bands with
 
     P(s) = 1 - (1 - s^rows)^bands        (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4.2)
 
@@ -60,7 +61,9 @@ class Curve:
 
     @property
     def threshold(self) -> float:
-        """The usual summary of a curve, (1/bands)^(1/rows): near its steepest point; P there is about 1 - 1/e."""
+        """The usual summary of a curve, (1/bands)^(1/rows): near its steepest point; P there is
+        about 1 - 1/e.
+        """
         return float((1.0 / self.bands) ** (1.0 / self.rows))
 
     def probability(self, similarity: ArrayLike) -> NDArray[np.float64]:
@@ -70,12 +73,16 @@ class Curve:
             return np.asarray(-np.expm1(self.bands * np.log1p(-(similarities**self.rows))))
 
     def similarity_at(self, probability: float) -> float:
-        """The similarity of which pairs become candidates with this probability: the inverse of P. Raises: UserError."""
+        """The similarity of which pairs become candidates with this probability: the inverse of P.
+        Raises: UserError.
+        """
         wanted = _within_unit("probability", probability)
         return float((1.0 - (1.0 - wanted) ** (1.0 / self.bands)) ** (1.0 / self.rows))
 
     def false_positive_area(self, threshold: float) -> float:
-        """Integral of P(s) from 0 to ``threshold``: candidates that verification will refuse, were all similarities equally frequent."""
+        """Integral of P(s) from 0 to ``threshold``: candidates that verification will refuse, were
+        all similarities equally frequent.
+        """
         return float(
             _false_positives(
                 float(_within_unit("threshold", threshold)),
@@ -85,7 +92,9 @@ class Curve:
         )
 
     def false_negative_area(self, threshold: float) -> float:
-        """Integral of 1 - P(s) from ``threshold`` to 1: similar pairs that never become candidates, likewise."""
+        """Integral of 1 - P(s) from ``threshold`` to 1: similar pairs that never become candidates,
+        likewise.
+        """
         return float(
             _false_negatives(
                 float(_within_unit("threshold", threshold)),
@@ -96,10 +105,11 @@ class Curve:
 
 
 def optimal_curve(threshold: float, permutations: int, false_positive_weight: float = 0.5) -> Curve:
-    """Bands and rows with at most ``permutations`` hash functions whose weighted error areas at ``threshold`` are least.
+    """Bands and rows with at most ``permutations`` hash functions whose weighted error areas at
+    ``threshold`` are least.
 
-    The error is w * false positives + (1 - w) * false negatives, as in datasketch's MinHashLSH (whose ``weights`` are
-    (w, 1 - w)); of equal ones the fewest bands, then the fewest rows.
+    The error is w * false positives + (1 - w) * false negatives, as in datasketch's MinHashLSH
+    (whose ``weights`` are (w, 1 - w)); of equal ones the fewest bands, then the fewest rows.
     Raises: UserError for a threshold or weight outside 0 to 1, or permutations outside 1 to 4096.
     """
     _within_unit("threshold", threshold)
@@ -131,9 +141,11 @@ def optimal_curve(threshold: float, permutations: int, false_positive_weight: fl
 def draw(
     curve: Curve, marks: dict[str, float], height: int = 10, blocks: str = BLOCKS
 ) -> list[str]:
-    """The curve as lines of text, 68 columns wide: P over s from 0 to 1, and an arrow with its name at each marked similarity.
+    """The curve as lines of text, 68 columns wide: P over s from 0 to 1, and an arrow with its name
+    at each marked similarity.
 
-    ``height`` is the number of lines that P takes; ``blocks`` the characters of a cell, from empty to full.
+    ``height`` is the number of lines that P takes; ``blocks`` the characters of a cell, from empty
+    to full.
     """
     columns = 10 * _STEP + 1
     filled = curve.probability(np.linspace(0, 1, columns)) * height * (len(blocks) - 1)
@@ -170,7 +182,9 @@ def _within_unit(field: str, value: ArrayLike) -> NDArray[np.float64]:
 
 
 def _misses(bands: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Integral of (1 - s^rows)^bands from 0 to 1: B(1/rows, bands + 1) / rows, by the substitution t = s^rows."""
+    """Integral of (1 - s^rows)^bands from 0 to 1: B(1/rows, bands + 1) / rows, by the substitution
+    t = s^rows.
+    """
     return np.asarray(beta(1.0 / rows, bands + 1.0) / rows)
 
 

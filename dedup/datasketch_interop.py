@@ -1,4 +1,5 @@
-"""Signatures to and from datasketch: its MinHash objects made from our shingles in one native pass, and its signatures in our bands.
+"""Signatures to and from datasketch: its MinHash objects made from our shingles in one native pass,
+and its signatures in our bands.
 
     from datasketch import MinHashLSH
     from dedup.datasketch_interop import from_datasketch, to_datasketch
@@ -10,9 +11,11 @@
     keys, has_signature = from_datasketch(minhashes, bands=14, rows=9)   # signatures of datasketch's, grouped by us
     groups = candidate_groups(keys, has_signature)
 
-A MinHash from here equals, value for value, what ``MinHash(num_perm, seed, hashfunc=shingle_hashfunc(ngrams))`` holds after an update with
-every shingle's text: datasketch's own permutations (its scheme ``affine32``, the default since its version 2) over the upper 32 bits of our
-shingle hashes. So either side's objects can be queried, compared and merged with the other's.
+A MinHash from here equals, value for value, what ``MinHash(num_perm, seed,
+hashfunc=shingle_hashfunc(ngrams))`` holds after an update with every shingle's text: datasketch's
+own permutations (its scheme ``affine32``, the default since its version 2) over the upper 32 bits
+of our shingle hashes. So either side's objects can be queried, compared and merged with the
+other's.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ _EMPTY = {"affine32": (1 << 32) - 1, "legacy": (1 << 32) - 1, "affine64": (1 << 
 def datasketch_values(
     texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1
 ) -> NDArray[np.uint32]:
-    """The ``hashvalues`` of every text's MinHash, (n, num_perm); all ones for a text shorter than a shingle.
+    """The ``hashvalues`` of every text's MinHash, (n, num_perm); all ones for a text shorter than a
+    shingle.
 
     Raises: UserError for numbers that are out of range.
     """
@@ -66,7 +70,9 @@ def datasketch_values(
 def to_datasketch(
     texts: pa.LargeStringArray, ngrams: int = 5, num_perm: int = 128, seed: int = 1
 ) -> Iterator[MinHash]:
-    """A datasketch MinHash per text, in order; they share their permutations, as datasketch's bulk does."""
+    """A datasketch MinHash per text, in order; they share their permutations, as datasketch's bulk
+    does.
+    """
     values = datasketch_values(texts, ngrams, num_perm, seed)
     permutations, hashfunc = (
         MinHash(num_perm=num_perm, seed=seed, scheme=SCHEME).permutations,
@@ -79,7 +85,8 @@ def to_datasketch(
 
 
 def shingle_hashfunc(ngrams: int) -> Callable[[bytes], int]:
-    """The ``hashfunc`` with which datasketch hashes the text of one shingle, ``ngrams`` words with spaces between, as we do.
+    """The ``hashfunc`` with which datasketch hashes the text of one shingle, ``ngrams`` words with
+    spaces between, as we do.
 
     Raises (when called): ValueError for a text that is not one shingle.
     """
@@ -96,11 +103,12 @@ def shingle_hashfunc(ngrams: int) -> Callable[[bytes], int]:
 def from_datasketch(
     minhashes: Sequence[MinHash | LeanMinHash], bands: int, rows: int
 ) -> tuple[Hashes, NDArray[np.bool_]]:
-    """Band keys of datasketch's signatures for :func:`dedup.lsh.candidate_groups`: keys (n, bands) and has_signature (n,).
+    """Band keys of datasketch's signatures for :func:`dedup.lsh.candidate_groups`: keys (n, bands)
+    and has_signature (n,).
 
-    Bands are cut as ``MinHashLSH(params=(bands, rows))`` cuts them, so that two documents share a key where they share a bucket there. A
-    signature that was never updated has none.
-    Raises: UserError when signatures are too short, or differ in seed, scheme or length.
+    Bands are cut as ``MinHashLSH(params=(bands, rows))`` cuts them, so that two documents share a
+    key where they share a bucket there. A signature that was never updated has none. Raises:
+    UserError when signatures are too short, or differ in seed, scheme or length.
     """
     _check("bands", bands, 1, 1 << 20)
     _check("rows", rows, 1, 1 << 20)
@@ -140,7 +148,9 @@ def _check(field: str, found: int, low: int, high: int) -> None:
 
 @kernel
 def finalize(shingles: Hashes, count: int) -> None:
-    """datasketch's pre-mixing of the upper 32 bits, which stay where they are: MurmurHash3's 32-bit finaliser (Appleby)."""
+    """datasketch's pre-mixing of the upper 32 bits, which stay where they are: MurmurHash3's 32-bit
+    finaliser (Appleby).
+    """
     for k in range(count):
         x = np.uint32(shingles[k] >> np.uint64(32))
         x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B))

@@ -15,16 +15,18 @@ def keep_first(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
     """Keep one row of each hash, the one with the lowest priority number.
 
-    hashes: (n,) of 16 bytes, of whatever decides equality (text, URL). priority: (n,) ranks, 0 = most wanted, no
-    two rows of one hash alike. Returns kept (n,) bool, kept_row (n,) the row that stands for each row
-    (itself if kept) and cluster_size (n,) how many rows share its hash. Depends on hashes and priorities alone, not on
-    the order of rows. 16-byte hashes: two texts of a corpus of 10^12 meet with probability 10^-15.
+    hashes: (n,) of 16 bytes, of whatever decides equality (text, URL). priority: (n,) ranks, 0 =
+    most wanted, no two rows of one hash alike. Returns kept (n,) bool, kept_row (n,) the row that
+    stands for each row (itself if kept) and cluster_size (n,) how many rows share its hash. Depends
+    on hashes and priorities alone, not on the order of rows. 16-byte hashes: two texts of a corpus
+    of 10^12 meet with probability 10^-15.
 
     Raises: ValueError when hashes are not 16 bytes wide or null, or lengths differ.
     """
     if hashes.type != pa.binary(16) or hashes.null_count:
         raise ValueError(
-            f"hashes must be 16 bytes wide without nulls, not {hashes.type} with {hashes.null_count} nulls"
+            f"hashes must be 16 bytes wide without nulls, not {hashes.type} with "
+            f"{hashes.null_count} nulls"
         )
     if len(hashes) != len(priority):
         raise ValueError(f"{len(hashes)} hashes but {len(priority)} priorities")

@@ -1,12 +1,14 @@
-"""Words with the bytes they are made of: where they lie in a text, and hashes that stand for every byte.
+"""Words with the bytes they are made of: where they lie in a text, and hashes that stand for every
+byte.
 
-What a word is, is said in :mod:`dedup.words`, and the count is the same: characters in scripts without spaces. But nothing is folded
-here. Two runs of words are equal if and only if their bytes are equal, from the first byte of the first word to the last of the last;
-what stands between the words counts, what stands around them does not. So ``a + b`` and ``a - b`` differ, and cutting an equal run
-cuts nothing but a copy.
+What a word is, is said in :mod:`dedup.words`, and the count is the same: characters in scripts
+without spaces. But nothing is folded here. Two runs of words are equal if and only if their bytes
+are equal, from the first byte of the first word to the last of the last; what stands between the
+words counts, what stands around them does not. So ``a + b`` and ``a - b`` differ, and cutting an
+equal run cuts nothing but a copy.
 
-Each word has two hashes: ``bare`` of its own bytes and ``full`` of these and whatever follows up to the next word. A run of n words is
-hashed from n - 1 full ones and a last bare one.
+Each word has two hashes: ``bare`` of its own bytes and ``full`` of these and whatever follows up to
+the next word. A run of n words is hashed from n - 1 full ones and a last bare one.
 """
 
 from __future__ import annotations
@@ -53,9 +55,11 @@ def scan_exact(
     bare: Hashes,
     full: Hashes,
 ) -> int:
-    """The words of ``values[i:end]``: first byte, byte behind the last, and both hashes of each; returns how many.
+    """The words of ``values[i:end]``: first byte, byte behind the last, and both hashes of each;
+    returns how many.
 
-    The arrays hold at least ``end - i`` words. Marks that take no room belong to the word before them.
+    The arrays hold at least ``end - i`` words. Marks that take no room belong to the word before
+    them.
     """
     found = START
     state = BASIS
@@ -94,9 +98,11 @@ def scan_exact(
 
 @kernel
 def hash_runs(bare: Hashes, full: Hashes, words: int, length: int, runs: Hashes) -> int:
-    """Hashes of all runs of ``length`` (from 2 on) of the first ``words`` words into ``runs``; returns how many there are.
+    """Hashes of all runs of ``length`` (from 2 on) of the first ``words`` words into ``runs``;
+    returns how many there are.
 
-    A rolling polynomial (Karp and Rabin 1987) over word hashes modulo 2^64, its last term bare, mixed.
+    A rolling polynomial (Karp and Rabin 1987) over word hashes modulo 2^64, its last term bare,
+    mixed.
     """
     last = words - length + 1
     if last <= 0:

@@ -1,42 +1,38 @@
-"""Adding documents to those already deduplicated: the decision on a new batch, without the texts of the old ones.
+"""Adding documents to those already deduplicated: the decision on a new batch, without the texts of
+the old ones.
 
-Documents of earlier batches always win, inside a batch the keep order does. So a new document is compared with the kept
-documents of earlier batches and with those of its own batch already kept, and nothing decided before changes:
-batches added one after another keep what one run over all of them keeps when its keep order is (batch, order in the batch),
-document by document, with the same evidence, also where ``max_comparisons`` binds: of every band key the kept
-documents are looked at in keep order, and earlier batches come first in it.
+Documents of earlier batches always win, inside a batch the keep order does. So a new document is
+compared with the kept documents of earlier batches and with those of its own batch already kept,
+and nothing decided before changes: batches added one after another keep what one run over all of
+them keeps when its keep order is (batch, order in the batch), document by document, with the same
+evidence, also where ``max_comparisons`` binds: of every band key the kept documents are looked at
+in keep order, and earlier batches come first in it.
 
-What has to be known of an earlier document that was kept are its band keys and where its text lies; of a removed one its id and text hash
-and who stands for it, since it never stands for another. Per document, with b bands, 40 + 8 b bytes (152 for 14) or 63
-(:mod:`dedup.index_files`).
+What has to be known of an earlier document that was kept are its band keys and where its text lies;
+of a removed one its id and text hash and who stands for it, since it never stands for another. Per
+document, with b bands, 40 + 8 b bytes (152 for 14) or 63 (:mod:`dedup.index_files`).
 
-Exact copies go first: a document whose text (by its 16-byte hash) is that of an earlier one, kept or removed, shares its
-fate. A document whose id is there already is not added again.
+Exact copies go first: a document whose text (by its 16-byte hash) is that of an earlier one, kept
+or removed, shares its fate. A document whose id is there already is not added again.
 
->>> import numpy as np, pyarrow as pa
->>> from dedup.minhash import MinHashConfig, band_keys, shingle_sets
->>> from dedup.index import decide, find_candidates
->>> from dedup.index_columns import NewDocuments, Segment
->>> from artifacts.ids import document_ids, text_hashes
->>> config, fox = MinHashConfig(), "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm kitchen"
->>> def batch(source, texts):
-...     column = pa.array(texts, pa.large_string())
-...     return column, NewDocuments.of(document_ids(source, map(str.encode, texts)), text_hashes(column), *band_keys(column, config))
->>> _, first = batch("monday", [fox, "Something else altogether, about ships and the sea"])
->>> nothing = find_candidates([], first, max_comparisons=256)
->>> sets = shingle_sets(pa.array([], pa.large_string()), config)
->>> decision = decide(first, nothing, sets, shingle_sets(pa.array([fox, ""], pa.large_string()), config, nothing.wanted), 0.7)
->>> decision.kept.tolist()
-[True, True]
->>> monday = Segment.kept_of(first, decision.kept)
->>> texts, second = batch("tuesday", ["News of the day, and nothing but the news of this day", fox.upper() + "!"])
->>> found = find_candidates([monday], second, max_comparisons=256)
->>> found.earlier.tolist(), found.wanted.tolist()  # rows of monday, and of tuesday, whose texts are needed
-([0], [False, True])
->>> old = shingle_sets(pa.array([fox], pa.large_string()), config)
->>> decision = decide(second, found, old, shingle_sets(texts, config, found.wanted), 0.7)
->>> decision.kept.tolist(), decision.stands.tolist(), decision.similarity.tolist(), decision.bands_hit.tolist()
-([True, False], [-1, 0], [0.0, 1.0], [0, 14])
+>>> import numpy as np, pyarrow as pa >>> from dedup.minhash import MinHashConfig, band_keys,
+shingle_sets >>> from dedup.index import decide, find_candidates >>> from dedup.index_columns import
+NewDocuments, Segment >>> from artifacts.ids import document_ids, text_hashes >>> config, fox =
+MinHashConfig(), "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm
+kitchen" >>> def batch(source, texts): ...     column = pa.array(texts, pa.large_string()) ...
+return column, NewDocuments.of(document_ids(source, map(str.encode, texts)), text_hashes(column),
+*band_keys(column, config)) >>> _, first = batch("monday", [fox, "Something else altogether, about
+ships and the sea"]) >>> nothing = find_candidates([], first, max_comparisons=256) >>> sets =
+shingle_sets(pa.array([], pa.large_string()), config) >>> decision = decide(first, nothing, sets,
+shingle_sets(pa.array([fox, ""], pa.large_string()), config, nothing.wanted), 0.7) >>>
+decision.kept.tolist() [True, True] >>> monday = Segment.kept_of(first, decision.kept) >>> texts,
+second = batch("tuesday", ["News of the day, and nothing but the news of this day", fox.upper() +
+"!"]) >>> found = find_candidates([monday], second, max_comparisons=256) >>> found.earlier.tolist(),
+found.wanted.tolist()  # rows of monday, and of tuesday, whose texts are needed ([0], [False, True])
+>>> old = shingle_sets(pa.array([fox], pa.large_string()), config) >>> decision = decide(second,
+found, old, shingle_sets(texts, config, found.wanted), 0.7) >>> decision.kept.tolist(),
+decision.stands.tolist(), decision.similarity.tolist(), decision.bands_hit.tolist() ([True, False],
+[-1, 0], [0.0, 1.0], [0, 14])
 """
 
 from __future__ import annotations
@@ -67,20 +63,24 @@ from dedup.words import Rows
 
 KEPT, EXACT, NEAR, LISTED, CHANGED = range(5)
 REASONS = ("kept", "exact_duplicate", "near_duplicate", "repeated", "duplicate_key")
-"""What becomes of a document, by code. ``repeated``: its id is there with the same text; ``duplicate_key``: with another."""
+"""What becomes of a document, by code. ``repeated``: its id is there with the same text;
+``duplicate_key``: with another.
+"""
 _NONE = np.int64(-1)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a batch has to be compared with. Kept documents of earlier batches are numbered through: row + kept documents of
-    the batches before, so that numbers are in keep order.
+    """What a batch has to be compared with. Kept documents of earlier batches are numbered through:
+    row + kept documents of the batches before, so that numbers are in keep order.
 
-    reason (n,): LISTED, CHANGED, EXACT or NEAR where no comparison is needed, else KEPT. stands, similarity: for
-    those, who stands for them. copy_of (n,): row of the same batch with the same text that comes first, -1 without one.
-    earlier (m,): numbers of the earlier documents to compare with, ascending; wanted (n,): rows whose texts are needed.
-    membership (n, bands): group of a row in each band, -1 without one; a group's members lie from offsets[group] on in ``members``, first
-    ``stored[group]`` places in ``earlier``, then room; counts: earlier members in all. limit: max_comparisons.
+    reason (n,): LISTED, CHANGED, EXACT or NEAR where no comparison is needed, else KEPT. stands,
+    similarity: for those, who stands for them. copy_of (n,): row of the same batch with the same
+    text that comes first, -1 without one. earlier (m,): numbers of the earlier documents to compare
+    with, ascending; wanted (n,): rows whose texts are needed. membership (n, bands): group of a row
+    in each band, -1 without one; a group's members lie from offsets[group] on in ``members``, first
+    ``stored[group]`` places in ``earlier``, then room; counts: earlier members in all. limit:
+    max_comparisons.
     """
 
     reason: Reasons
@@ -99,9 +99,11 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of each row: reason (n,) of REASONS. stands (n,): number of the kept document that stands for it, -1 for kept ones and
-    those that are there already; rows of this batch are numbered on from ``before``. similarity, bands_hit: of the two. compared, skipped,
-    bounded as in :class:`dedup.verify.Verdict`."""
+    """What becomes of each row: reason (n,) of REASONS. stands (n,): number of the kept document
+    that stands for it, -1 for kept ones and those that are there already; rows of this batch are
+    numbered on from ``before``. similarity, bands_hit: of the two. compared, skipped, bounded as in
+    :class:`dedup.verify.Verdict`.
+    """
 
     reason: Reasons
     stands: Rows
@@ -127,9 +129,10 @@ def find_candidates(
 ) -> Candidates:
     """Look a batch up: what is there already, what is a copy, what shares a band key with whom.
 
-    One pass over the ids, text hashes and keys of ``earlier``, segments in the order in which they were added. ``alone``: for
-    :func:`matches`, each row by itself, whether its id is there or not, and copies compared as well.
-    Raises: UserError for a bound below 1; ValueError for another number of bands or two equal ids.
+    One pass over the ids, text hashes and keys of ``earlier``, segments in the order in which they
+    were added. ``alone``: for :func:`matches`, each row by itself, whether its id is there or not,
+    and copies compared as well. Raises: UserError for a bound below 1; ValueError for another
+    number of bands or two equal ids.
     """
     if max_comparisons < 1:
         fix = "give a whole number from 1 on"
@@ -167,11 +170,12 @@ def decide(
     threshold: float,
     before: int | None = None,
 ) -> Decision:
-    """Decide on a batch: a row is removed if and only if a kept candidate is at least ``threshold`` similar, or its text is there.
+    """Decide on a batch: a row is removed if and only if a kept candidate is at least ``threshold``
+    similar, or its text is there.
 
-    earlier_sets: of ``candidates.earlier``, in their order; new_sets: of all rows, those not ``wanted`` empty. before: kept
-    documents of earlier batches in all, from which rows of this batch are numbered on in ``stands``; by default one more than
-    the last candidate.
+    earlier_sets: of ``candidates.earlier``, in their order; new_sets: of all rows, those not
+    ``wanted`` empty. before: kept documents of earlier batches in all, from which rows of this
+    batch are numbered on in ``stands``; by default one more than the last candidate.
 
     Raises: UserError for a threshold out of range; ValueError when a needed set is missing.
     """
@@ -215,10 +219,11 @@ def decide(
 def matches(
     candidates: Candidates, earlier_sets: ShingleSets, new_sets: ShingleSets, threshold: float
 ) -> dict[str, NDArray[Any]]:
-    """Every earlier kept document at least ``threshold`` similar to a row: columns row, earlier (number), similarity, bands_hit.
+    """Every earlier kept document at least ``threshold`` similar to a row: columns row, earlier
+    (number), similarity, bands_hit.
 
-    Rows are not compared with one another. Pairs by row, the most similar first; of every band key ``max_comparisons``
-    documents are looked at.
+    Rows are not compared with one another. Pairs by row, the most similar first; of every band key
+    ``max_comparisons`` documents are looked at.
     """
     m = len(candidates.earlier)
     rows, bands = np.nonzero(candidates.membership >= 0)

@@ -1,4 +1,6 @@
-"""What an index of near-duplicates holds of its documents, as columns, and how values are found in them."""
+"""What an index of near-duplicates holds of its documents, as columns, and how values are found in
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ Reasons = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class NewDocuments:
-    """A batch in keep order, row 0 the most wanted: ids and text hashes (n, 2) uint64, their 16 bytes as two
-    numbers; keys (n, bands) uint64; has_signature (n,). No two ids are equal."""
+    """A batch in keep order, row 0 the most wanted: ids and text hashes (n, 2) uint64, their 16
+    bytes as two numbers; keys (n, bands) uint64; has_signature (n,). No two ids are equal.
+    """
 
     ids: Hashes
     hashes: Hashes
@@ -49,8 +52,10 @@ class NewDocuments:
 
 @dataclass(frozen=True)
 class Removed:
-    """Removed documents of a batch: ids, hashes (r, 2); who stands for each: number of the batch (from 0) and row among its
-    kept documents; similarity float32, bands_hit uint16, reason uint8 (EXACT or NEAR)."""
+    """Removed documents of a batch: ids, hashes (r, 2); who stands for each: number of the batch
+    (from 0) and row among its kept documents; similarity float32, bands_hit uint16, reason uint8
+    (EXACT or NEAR).
+    """
 
     ids: Hashes
     hashes: Hashes
@@ -77,8 +82,9 @@ class Removed:
 
 @dataclass(frozen=True)
 class Segment:
-    """What an index holds of one batch: its kept documents in keep order, ids and hashes (k, 2), a column of k keys per band; and
-    the removed ones. Arrays may be views of mapped files."""
+    """What an index holds of one batch: its kept documents in keep order, ids and hashes (k, 2), a
+    column of k keys per band; and the removed ones. Arrays may be views of mapped files.
+    """
 
     ids: Hashes
     hashes: Hashes
@@ -102,7 +108,9 @@ class Segment:
 
 
 def halves(column: pa.FixedSizeBinaryArray) -> Hashes:
-    """A column of 16 bytes as (n, 2) uint64 without a copy; the order of numbers is not that of bytes."""
+    """A column of 16 bytes as (n, 2) uint64 without a copy; the order of numbers is not that of
+    bytes.
+    """
     if len(column) == 0:
         return np.zeros((0, 2), np.uint64)
     raw: Hashes = np.frombuffer(column.buffers()[1], np.uint64, 2 * len(column), 16 * column.offset)
@@ -120,7 +128,9 @@ def starts_of(earlier: Sequence[Segment]) -> Rows:
 
 
 def find16(columns: Sequence[Hashes], wanted: Hashes) -> Rows:
-    """Row in the columns (each (k, 2), laid end to end) of the first value equal to each of ``wanted`` (n, 2), -1 without one."""
+    """Row in the columns (each (k, 2), laid end to end) of the first value equal to each of
+    ``wanted`` (n, 2), -1 without one.
+    """
     found = np.full(len(wanted), -1, np.int64)
     if not len(columns):
         return found

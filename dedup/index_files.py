@@ -1,4 +1,5 @@
-"""An index on disk: a head that names its batches, and for each batch one immutable segment of columns.
+"""An index on disk: a head that names its batches, and for each batch one immutable segment of
+columns.
 
     INDEX/
       index.json                          format index/1: settings and batches; replaced whole, last of all
@@ -6,13 +7,14 @@
       batches/00001-KEY/removed.arrow     the removed ones, with who stands for each
       batches/00001-KEY/manifest.json     unit/1
 
-A batch belongs to the index from the moment ``index.json`` names it. A process killed before leaves a segment that nobody names, one
-killed afterwards (taking a batch back) a segment that is no longer named. :func:`sweep` removes both, and ``reading/``, the documents of
-a batch while it is added; every writer begins with it, under the lock. Segments are Arrow IPC without compression (hashes do not
-compress), mapped on a local disk, read whole from a store.
+A batch belongs to the index from the moment ``index.json`` names it. A process killed before leaves
+a segment that nobody names, one killed afterwards (taking a batch back) a segment that is no longer
+named. :func:`sweep` removes both, and ``reading/``, the documents of a batch while it is added;
+every writer begins with it, under the lock. Segments are Arrow IPC without compression (hashes do
+not compress), mapped on a local disk, read whole from a store.
 
-Per kept document with b bands: 16 (id) + 16 (text hash) + 8 (where its text lies) + 8 b bytes, 152 with 14 bands; per removed
-document 63. To this come about 6 kB per batch and its entry in the head.
+Per kept document with b bands: 16 (id) + 16 (text hash) + 8 (where its text lies) + 8 b bytes, 152
+with 14 bands; per removed document 63. To this come about 6 kB per batch and its entry in the head.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class _Record(BaseModel):
 
 
 class IndexSettings(_Record):
-    """What an index compares by; the same for all its batches. ``algorithm``: of band keys and shingles, with its rule versions."""
+    """What an index compares by; the same for all its batches. ``algorithm``: of band keys and
+    shingles, with its rule versions.
+    """
 
     ngrams: int = 5
     bands: int = 14
@@ -73,7 +77,9 @@ class IndexSettings(_Record):
 
 
 class TextFile(_Record):
-    """A file with texts of kept documents: its name in the batch's folder, rows, bytes, checksum (xxh3_128)."""
+    """A file with texts of kept documents: its name in the batch's folder, rows, bytes, checksum
+    (xxh3_128).
+    """
 
     name: str
     rows: int
@@ -82,7 +88,9 @@ class TextFile(_Record):
 
 
 class Texts(_Record):
-    """Where the kept documents of a batch lie: a folder, ``documents/1`` (parquet) or JSON Lines, and the fields their records have."""
+    """Where the kept documents of a batch lie: a folder, ``documents/1`` (parquet) or JSON Lines,
+    and the fields their records have.
+    """
 
     folder: str
     format: Literal["parquet", "jsonl"]
@@ -96,7 +104,9 @@ class Texts(_Record):
 
 
 class InputRecord(_Record):
-    """A file that documents of the batch were read from: source, its path in the source, where it lay, its format."""
+    """A file that documents of the batch were read from: source, its path in the source, where it
+    lay, its format.
+    """
 
     source: str
     path: str
@@ -107,8 +117,10 @@ class InputRecord(_Record):
 
 
 class BatchRecord(_Record):
-    """One batch. ``number`` from 1; ``segment``: its folder, ``checksum``: of that folder's files; ``documents``: digest of what was
-    added, in order; ``keep``: order inside the batch; ``counts`` by outcome; ``facts`` of the comparison."""
+    """One batch. ``number`` from 1; ``segment``: its folder, ``checksum``: of that folder's files;
+    ``documents``: digest of what was added, in order; ``keep``: order inside the batch; ``counts``
+    by outcome; ``facts`` of the comparison.
+    """
 
     number: int
     segment: str
@@ -131,8 +143,10 @@ class IndexHead(_Record):
 
 @dataclass(frozen=True)
 class StoredSegment:
-    """A segment with what only the files know. Of kept documents file (number in the batch's texts) and row in it; of
-    removed ones place (rank in the batch's keep order), input (number in the batch's inputs) and offset in it."""
+    """A segment with what only the files know. Of kept documents file (number in the batch's texts)
+    and row in it; of removed ones place (rank in the batch's keep order), input (number in the
+    batch's inputs) and offset in it.
+    """
 
     segment: Segment
     file: NDArray[np.uint32]
@@ -169,7 +183,9 @@ _IDENTITY = [pa.field("id", ID, nullable=False), pa.field("text_hash", TEXT_HASH
 
 @contextmanager
 def writing(store: Store) -> Iterator[None]:
-    """The index's lock, with leftovers of killed writers gone. Raises: UserError while another process holds it."""
+    """The index's lock, with leftovers of killed writers gone. Raises: UserError while another
+    process holds it.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(run_lock(store))
@@ -183,7 +199,9 @@ def writing(store: Store) -> Iterator[None]:
 
 
 def read_head(store: Store) -> IndexHead | None:
-    """The head, None where there is no index. Raises: UserError for another format or version, or damage."""
+    """The head, None where there is no index. Raises: UserError for another format or version, or
+    damage.
+    """
     name = store.full(HEAD)
     try:
         raw = store.read(HEAD)
@@ -248,9 +266,11 @@ def write_head(store: Store, head: IndexHead) -> None:
 
 
 def sweep(store: Store, head: IndexHead | None) -> None:
-    """Remove what killed writers left: segments that the head does not name, files half written, documents half read.
+    """Remove what killed writers left: segments that the head does not name, files half written,
+    documents half read.
 
-    Raises: UserError, before anything is removed, for a folder without a head that holds other files or batches behind the first.
+    Raises: UserError, before anything is removed, for a folder without a head that holds other
+    files or batches behind the first.
     """
     named = {batch.segment for batch in head.batches} if head is not None else set()
     left = set()
@@ -280,7 +300,9 @@ def sweep(store: Store, head: IndexHead | None) -> None:
 def write_segment(
     store: Store, number: int, stored: StoredSegment, inputs: dict[str, Any]
 ) -> tuple[str, str]:
-    """Publish a segment under a key of ``inputs``, which decide its bytes; returns its folder and the checksum of its files."""
+    """Publish a segment under a key of ``inputs``, which decide its bytes; returns its folder and
+    the checksum of its files.
+    """
     segment, removed = stored.segment, stored.segment.removed
     inputs = {
         **inputs,
@@ -325,7 +347,9 @@ def write_segment(
 
 
 def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
-    """The columns of a batch. Raises: UserError when files are gone, cut, of another batch, or of another version."""
+    """The columns of a batch. Raises: UserError when files are gone, cut, of another batch, or of
+    another version.
+    """
     manifest = published(store, batch.segment)
     if manifest is None or manifest.digest != batch.checksum:
         raise UserError(
@@ -333,7 +357,10 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
             file=store.full(batch.segment),
             field=f"batches.{batch.number - 1}.segment",
             found="other files than the head names" if manifest else "missing or shortened files",
-            fix=f"bring the folder back from a copy, or take the batch back: rollback {batch.number} --cascade",
+            fix=(
+                "bring the folder back from a copy, or take the batch back: rollback "
+                f"{batch.number} --cascade"
+            ),
         )
     kept = _columns(store, f"{batch.segment}/kept.arrow", KEPT_FORMAT)
     gone = _columns(store, f"{batch.segment}/removed.arrow", REMOVED_FORMAT)
@@ -384,7 +411,9 @@ def _numbers(column: pa.Array) -> NDArray[Any]:
 
 
 def check_files(store: Store, batch: BatchRecord) -> None:
-    """Read a segment's files whole and hold them against their checksums. Raises: UserError naming the one that differs."""
+    """Read a segment's files whole and hold them against their checksums. Raises: UserError naming
+    the one that differs.
+    """
     read_segment(store, batch)
     manifest = published(store, batch.segment)
     assert manifest is not None

@@ -1,12 +1,14 @@
 """Looking many keys up in long columns: one pass over each column, nothing built from it.
 
-An index of near-duplicates is asked for a whole batch at a time. So the batch's keys go into a small table and the
-index's columns stream past it, front to back: they stay as compact as they were written (8 bytes a key), may lie on disk,
-mapped, and need no order. An index kept sorted or hashed for single look-ups would take 12 bytes or more for each key, be rewritten
-with every batch, and save nothing once a batch has as many keys as a page of the column.
+An index of near-duplicates is asked for a whole batch at a time. So the batch's keys go into a
+small table and the index's columns stream past it, front to back: they stay as compact as they were
+written (8 bytes a key), may lie on disk, mapped, and need no order. An index kept sorted or hashed
+for single look-ups would take 12 bytes or more for each key, be rewritten with every batch, and
+save nothing once a batch has as many keys as a page of the column.
 
-The table is open addressing at most half full. Before it stands a filter of one bit per key in 16 bits per key of the
-batch: at most one key in 16 that is not there goes on to the table. Cost of a pass: 8 bytes read and one probe of the filter per row.
+The table is open addressing at most half full. Before it stands a filter of one bit per key in 16
+bits per key of the batch: at most one key in 16 that is not there goes on to the table. Cost of a
+pass: 8 bytes read and one probe of the filter per row.
 """
 
 from __future__ import annotations
@@ -37,10 +39,12 @@ class KeyTable:
     filter: Hashes
 
     def find(self, columns: Iterable[Hashes], limit: int, step: int = 1) -> tuple[Rows, Rows, Rows]:
-        """Rows of the columns, laid end to end, that hold a key of the table; a row is ``step`` values, the first of them the key.
+        """Rows of the columns, laid end to end, that hold a key of the table; a row is ``step``
+        values, the first of them the key.
 
-        Returns ``places`` and ``rows`` of the matches in the order of rows, of each key the first ``limit`` at most, and
-        ``counts``, for each of the table's keys how many rows hold it in all.
+        Returns ``places`` and ``rows`` of the matches in the order of rows, of each key the first
+        ``limit`` at most, and ``counts``, for each of the table's keys how many rows hold it in
+        all.
         """
         counts = np.zeros(len(self.keys), np.int64)
         places, rows = np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
@@ -109,7 +113,9 @@ def scan_column(
     column: Hashes, step: int, start: int, before: int, keys: Hashes, slots: Numbers, words: Hashes, counts: Rows, limit: int,
     places: Rows, rows: Rows,
 ) -> tuple[int, int]:  # fmt: skip
-    """Matches from row ``start`` on until ``places`` is full or the column ends; returns how many, and the next row."""
+    """Matches from row ``start`` on until ``places`` is full or the column ends; returns how many,
+    and the next row.
+    """
     to_bit, to_slot = top_shift(64 * words.size), top_shift(slots.size)
     end, found = column.size // step, 0
     for row in range(start, end):

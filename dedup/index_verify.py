@@ -1,8 +1,9 @@
 """The greedy loop over a new batch whose rivals of earlier batches are already kept.
 
-The rule is that of :func:`dedup.verify.greedy_keep`: of each group at most ``limit`` kept members are looked at, in keep order, and of all
-of them ``limit`` compared, those sharing most bands first; the most similar one that reaches the threshold stands for the document.
-Candidates are numbered in keep order: 0 .. earlier - 1 of earlier batches, then the batch's rows.
+The rule is that of :func:`dedup.verify.greedy_keep`: of each group at most ``limit`` kept members
+are looked at, in keep order, and of all of them ``limit`` compared, those sharing most bands first;
+the most similar one that reaches the threshold stands for the document. Candidates are numbered in
+keep order: 0 .. earlier - 1 of earlier batches, then the batch's rows.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _ALL_BANDS = np.uint64((1 << 24) - 1)
 def similarity_from(hashes: Hashes, i: int, i_end: int, j: int, j_end: int, floor: float) -> float:
     """Jaccard similarity of two sorted sets, -1 once it is known to lie below ``floor``.
 
-    With s elements in both sets together and d of them without a partner the similarity is (s - d) / (s + d): it reaches the floor while
-    d is at most s (1 - floor) / (1 + floor).
+    With s elements in both sets together and d of them without a partner the similarity is (s - d)
+    / (s + d): it reaches the floor while d is at most s (1 - floor) / (1 + floor).
     """
     total = (i_end - i) + (j_end - j)
     if total == 0:
@@ -61,10 +62,11 @@ def verify_after(
     membership: Rows, offsets: Rows, members: Rows, counts: Rows, earlier: int, set_offsets: Rows, hashes: Hashes, threshold: float,
     limit: int, best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Decide on the rows in order; fills ``best`` (candidate's number, -1 = kept), ``similarity`` and ``hits``.
+    """Decide on the rows in order; fills ``best`` (candidate's number, -1 = kept), ``similarity``
+    and ``hits``.
 
-    ``counts``: kept members of each group so far, of which the first ``limit`` lie in ``members``; both grow. Returns pairs compared,
-    pairs skipped, rows at which any was skipped.
+    ``counts``: kept members of each group so far, of which the first ``limit`` lie in ``members``;
+    both grow. Returns pairs compared, pairs skipped, rows at which any was skipped.
     """
     rows, bands = membership.shape
     stamps, shared = np.full(earlier + rows, -1, np.int64), np.zeros(earlier + rows, np.int32)

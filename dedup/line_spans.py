@@ -1,8 +1,9 @@
 """Lines and paragraphs that stood before, byte by byte: menus, notices, licence headers, footers.
 
-A line ends at a line feed, a paragraph at a line that holds nothing but white space. Either is compared from the start of its first
-line, indentation included, to its last byte that is no white space. One of fewer than ``least`` words (:mod:`dedup.words`) is left
-alone, so that ``}`` and ``Yes.`` may come as often as they like.
+A line ends at a line feed, a paragraph at a line that holds nothing but white space. Either is
+compared from the start of its first line, indentation included, to its last byte that is no white
+space. One of fewer than ``least`` words (:mod:`dedup.words`) is left alone, so that ``}`` and
+``Yes.`` may come as often as they like.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ _LINE_FEED = np.uint8(10)
 def repeated_lines(
     texts: pa.LargeStringArray, priority: Rows, unit: Unit = "line", least: int = 8, times: int = 1
 ) -> Spans:
-    """Lines or paragraphs of at least ``least`` words that stood at least ``times`` times before, by text and place, in memory.
+    """Lines or paragraphs of at least ``least`` words that stood at least ``times`` times before,
+    by text and place, in memory.
 
-    priority: (n,) ranks of the texts, 0 = most wanted, all different. A span takes its line end with it, a paragraph the empty lines
-    behind it, as far as they are equal; spans that follow one another in both texts become one.
-    Raises: UserError for an unknown unit, or least or times below 1.
+    priority: (n,) ranks of the texts, 0 = most wanted, all different. A span takes its line end
+    with it, a paragraph the empty lines behind it, as far as they are equal; spans that follow one
+    another in both texts become one. Raises: UserError for an unknown unit, or least or times below
+    1.
     """
     found = lines(texts, unit, least)
     check_times(times)
@@ -48,7 +51,9 @@ def repeated_lines(
 def lines(
     texts: pa.LargeStringArray, unit: Unit, least: int, wanted: Mask | None = None
 ) -> Occurrences:
-    """All lines or paragraphs of the wanted texts (all by default) with at least ``least`` words, in order."""
+    """All lines or paragraphs of the wanted texts (all by default) with at least ``least`` words,
+    in order.
+    """
     check_unit(unit)
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise UserError(
@@ -78,7 +83,9 @@ def lines(
 
 
 def ends_with_line_feeds(texts: pa.LargeStringArray, unit: Unit, row: Rows, end: Rows) -> Rows:
-    """For lines or paragraphs that end in byte ``end`` of texts ``row``: behind their line end, or the last of the empty lines, (n,)."""
+    """For lines or paragraphs that end in byte ``end`` of texts ``row``: behind their line end, or
+    the last of the empty lines, (n,).
+    """
     values, offsets = text_buffers(texts)
     reach = np.empty(len(row), np.int64)
     behind_line_feeds(values, offsets, row, end, check_unit(unit) == "paragraph", reach)
@@ -144,7 +151,9 @@ def find_lines(
 def behind_line_feeds(
     values: Bytes, offsets: Rows, row: Rows, end: Rows, all_of_them: bool, reach: Rows
 ) -> None:
-    """Behind the next line feed, or the last of those with nothing but white space between them; the text's end if none comes."""
+    """Behind the next line feed, or the last of those with nothing but white space between them;
+    the text's end if none comes.
+    """
     for k in range(row.size):
         i, stop = offsets[row[k]] + end[k], offsets[row[k] + 1]
         place = i

@@ -18,7 +18,9 @@ from dedup.words import Hashes, Rows
 
 @dataclass(frozen=True)
 class Groups:
-    """Rows that share a band key, in columns: group g is ``members[offsets[g]:offsets[g + 1]]``, at least two rows, ascending."""
+    """Rows that share a band key, in columns: group g is ``members[offsets[g]:offsets[g + 1]]``, at
+    least two rows, ascending.
+    """
 
     offsets: Rows
     members: Rows
@@ -30,7 +32,9 @@ class Groups:
         return self.members[self.offsets[group] : self.offsets[group + 1]]
 
     def candidates(self, documents: int) -> NDArray[np.bool_]:
-        """Which of the table's rows are in any group, (documents,): those whose shingle sets verification needs."""
+        """Which of the table's rows are in any group, (documents,): those whose shingle sets
+        verification needs.
+        """
         mask = np.zeros(documents, bool)
         mask[self.members] = True
         return mask
@@ -67,7 +71,9 @@ def cluster_sizes(groups: Groups, documents: int) -> Rows:
 
 @kernel
 def unite(offsets: Rows, members: Rows, parents: Rows) -> None:
-    """Union-find with path halving, the lower row on top: joins the groups to the clusters that ``parents`` holds already."""
+    """Union-find with path halving, the lower row on top: joins the groups to the clusters that
+    ``parents`` holds already.
+    """
     for group in range(offsets.size - 1):
         one = members[offsets[group]]
         for k in range(offsets[group] + 1, offsets[group + 1]):

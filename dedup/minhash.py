@@ -3,21 +3,23 @@
 For a text with the set S of shingles (runs of ``ngrams`` words, see :mod:`dedup.words`) the
 signature holds, for each of bands * rows random functions, the least value over S. Two texts agree
 in one place of the signature with probability J, the Jaccard similarity of their sets (Broder
-1997); they share all rows of at least one of ``bands`` bands with probability 1 - (1 - J^rows)^bands
-(:mod:`dedup.curve`). Such pairs are candidates; :mod:`dedup.verify` decides on the exact J.
+1997); they share all rows of at least one of ``bands`` bands with probability 1 - (1 -
+J^rows)^bands (:mod:`dedup.curve`). Such pairs are candidates; :mod:`dedup.verify` decides on the
+exact J.
 
-The functions are ``a * x + b mod 2^32`` with odd a over 32-bit shingle hashes. The paper's families are
-permutations modulo a prime; in u32 a vector register holds 16 of them and the least value is what
-the top bits say, which in a product modulo 2^32 depend on all bits of x.
+The functions are ``a * x + b mod 2^32`` with odd a over 32-bit shingle hashes. The paper's families
+are permutations modulo a prime; in u32 a vector register holds 16 of them and the least value is
+what the top bits say, which in a product modulo 2^32 depend on all bits of x.
 
 A text with fewer than ``ngrams`` words has no signature and is never a candidate, as in datatrove;
 exact dedup covers it.
 
-Floor, per word of text: about 6 bytes read once from memory; 5 cycles per byte for the hash of words; ``ngrams``
-64-bit multiplications for the shingle, vectorised; bands * rows times multiply, add, minimum in u32: for 112 functions
-7 registers of 16 lanes (AVX-512) or 14 of 8 (AVX2), 21 or 42 vector operations. Functions are the
-vector axis and eight shingles are taken at a time, so that a, b and the minima are loaded once for
-eight shingles and no horizontal minimum is ever taken. Scratch is 64 KiB, whatever the text's length.
+Floor, per word of text: about 6 bytes read once from memory; 5 cycles per byte for the hash of
+words; ``ngrams`` 64-bit multiplications for the shingle, vectorised; bands * rows times multiply,
+add, minimum in u32: for 112 functions 7 registers of 16 lanes (AVX-512) or 14 of 8 (AVX2), 21 or 42
+vector operations. Functions are the vector axis and eight shingles are taken at a time, so that a,
+b and the minima are loaded once for eight shingles and no horizontal minimum is ever taken. Scratch
+is 64 KiB, whatever the text's length.
 """
 
 from __future__ import annotations
@@ -45,9 +47,10 @@ _NO_VALUE = np.uint32(0xFFFFFFFF)
 class MinHashConfig:
     """What decides a signature.
 
-    ngrams: words per shingle, 1 to 256. bands, rows: bands of the signature and functions in each; bands * rows
-    at most 4096. seed: of the functions, 0 to 2^64 - 1. Defaults as in datatrove and FineWeb: of the
-    pairs at similarity 0.68 half become candidates, at 0.8 92 % (:mod:`dedup.curve`).
+    ngrams: words per shingle, 1 to 256. bands, rows: bands of the signature and functions in each;
+    bands * rows at most 4096. seed: of the functions, 0 to 2^64 - 1. Defaults as in datatrove and
+    FineWeb: of the pairs at similarity 0.68 half become candidates, at 0.8 92 %
+    (:mod:`dedup.curve`).
 
     Raises: UserError naming the field.
     """
@@ -86,14 +89,17 @@ class MinHashConfig:
 
     @property
     def algorithm(self) -> str:
-        """Name of all that decides a key: rule versions, Unicode version and parameters; for fingerprints."""
+        """Name of all that decides a key: rule versions, Unicode version and parameters; for
+        fingerprints.
+        """
         return f"minhash/1 {_words.ALGORITHM} ngrams {self.ngrams} bands {self.bands} rows {self.rows} seed {self.seed}"
 
 
 def band_keys(
     texts: pa.LargeStringArray, config: MinHashConfig
 ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """One key per band and text: keys (n, bands) uint64 and has_signature (n,) bool; keys without a signature are 0.
+    """One key per band and text: keys (n, bands) uint64 and has_signature (n,) bool; keys without a
+    signature are 0.
 
     Texts that share a key (same column) are candidates. The band's number is part of the key, so
     keys of different bands do not meet in one index.
@@ -103,14 +109,18 @@ def band_keys(
 
 
 def signatures(texts: pa.LargeStringArray, config: MinHashConfig) -> NDArray[np.uint32]:
-    """The signatures themselves, (n, bands * rows) uint32, band after band; all ones for a text without a signature."""
+    """The signatures themselves, (n, bands * rows) uint32, band after band; all ones for a text
+    without a signature.
+    """
     return _run(texts, config, with_signatures=True)[0]
 
 
 def shingle_sets(
     texts: pa.LargeStringArray, config: MinHashConfig, wanted: NDArray[np.bool_] | None = None
 ) -> ShingleSets:
-    """The sets that the signatures estimate, for the exact Jaccard of ``wanted`` texts (all by default)."""
+    """The sets that the signatures estimate, for the exact Jaccard of ``wanted`` texts (all by
+    default).
+    """
     return _shingles.shingle_sets(texts, config.ngrams, wanted)
 
 
@@ -144,7 +154,9 @@ def _functions(config: MinHashConfig) -> tuple[NDArray[np.uint32], NDArray[np.ui
 
 @kernel
 def lower_minima(shingles: Hashes, count: int, a: Codes, b: Codes, minima: Codes) -> None:
-    """minima[p] = min(minima[p], a[p] * x + b[p]) for the top 32 bits x of each of ``count`` shingles."""
+    """minima[p] = min(minima[p], a[p] * x + b[p]) for the top 32 bits x of each of ``count``
+    shingles.
+    """
     rest = count - count % 8
     for k in range(0, rest, 8):
         x0, x1 = (

@@ -1,18 +1,21 @@
 """Decontamination: which word n-grams of benchmark items occur in documents.
 
-An :class:`NgramIndex` holds the distinct n-grams (13 words by default, the length of GPT-3's analysis, of the words of
-:mod:`dedup.words`, so case, punctuation and spacing do not hide a copy) of a list of benchmark items. An item of
-fewer words than that, but at least :data:`SHORTEST`, contributes one n-gram of all its words; a
-shorter one contributes none, because eight words of common language prove nothing.
+An :class:`NgramIndex` holds the distinct n-grams (13 words by default, the length of GPT-3's
+analysis, of the words of :mod:`dedup.words`, so case, punctuation and spacing do not hide a copy)
+of a list of benchmark items. An item of fewer words than that, but at least :data:`SHORTEST`,
+contributes one n-gram of all its words; a shorter one contributes none, because eight words of
+common language prove nothing.
 
-An n-gram that occurs in more than ``max_document_frequency`` items is the wording of the benchmark's form ("which of the
-following statements best describes ..."), not of an item, and is left out; :attr:`NgramIndex.item_ngrams` says what remains of
-each item. Whether an overlap is contamination is a threshold on ``fraction`` and belongs to the recipe: a
-single shared 13-gram is often a quotation or a licence.
+An n-gram that occurs in more than ``max_document_frequency`` items is the wording of the
+benchmark's form ("which of the following statements best describes ..."), not of an item, and is
+left out; :attr:`NgramIndex.item_ngrams` says what remains of each item. Whether an overlap is
+contamination is a threshold on ``fraction`` and belongs to the recipe: a single shared 13-gram is
+often a quotation or a licence.
 
-Cost per word of a document: its hash, ``ngrams`` multiplications (an n-gram of 9 words extends that of 8), and for each
-length in use one probe of a bitmap that turns away 99 % of the n-grams that are not in the
-index. Short n-grams are few, one per short item, and have a bitmap of their own that stays in the near cache.
+Cost per word of a document: its hash, ``ngrams`` multiplications (an n-gram of 9 words extends that
+of 8), and for each length in use one probe of a bitmap that turns away 99 % of the n-grams that are
+not in the index. Short n-grams are few, one per short item, and have a bitmap of their own that
+stays in the near cache.
 """
 
 from __future__ import annotations
@@ -66,9 +69,10 @@ OVERLAP = pa.schema(
 class NgramIndex:
     """The n-grams of benchmark items in columns.
 
-    hashes: (n-grams,) uint64 ascending. item_offsets (n-grams + 1,) int64 and items int32: the items that hold each n-gram, ascending.
-    item_ngrams: (items,) int32, distinct n-grams of each item in the index; 0 = cannot be found (too short, or all
-    its n-grams are too frequent). lengths: (n-grams,) int32, words in each n-gram.
+    hashes: (n-grams,) uint64 ascending. item_offsets (n-grams + 1,) int64 and items int32: the
+    items that hold each n-gram, ascending. item_ngrams: (items,) int32, distinct n-grams of each
+    item in the index; 0 = cannot be found (too short, or all its n-grams are too frequent).
+    lengths: (n-grams,) int32, words in each n-gram.
     """
 
     ngrams: int
@@ -134,10 +138,11 @@ class NgramIndex:
     def overlap(self, texts: pa.LargeStringArray) -> pa.RecordBatch:
         """What of the index occurs in each text, one row per text (:data:`OVERLAP`).
 
-        matched: distinct n-grams of the index found. item: the item with most n-grams found, of several the lowest, -1 = none;
-        fraction: the share of its n-grams found. fullest_item, fullest_fraction: the item with the largest
-        share found, which a short item embedded beside a long one's passage is. first_offset: byte in the text where the first
-        n-gram found begins, -1 = none.
+        matched: distinct n-grams of the index found. item: the item with most n-grams found, of
+        several the lowest, -1 = none; fraction: the share of its n-grams found. fullest_item,
+        fullest_fraction: the item with the largest share found, which a short item embedded beside
+        a long one's passage is. first_offset: byte in the text where the first n-gram found begins,
+        -1 = none.
         """
         values, offsets = text_buffers(texts)
         documents = len(texts)
@@ -174,7 +179,9 @@ class NgramIndex:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NgramIndex:
-        """An index from :meth:`to_arrays`. Raises: ValueError when the arrays do not fit together."""
+        """An index from :meth:`to_arrays`. Raises: ValueError when the arrays do not fit
+        together.
+        """
         types = {
             "hashes": np.uint64,
             "item_offsets": np.int64,
@@ -212,7 +219,9 @@ def _check_columns(ngrams: int, columns: dict[str, NDArray[Any]]) -> None:
 def _postings(
     hashes: Hashes, owners: Rows, lengths: Rows, max_document_frequency: int, items: int
 ) -> tuple[Hashes, Rows, Counts, Counts, Counts]:
-    """Columns of the index: distinct n-grams ascending, their items, n-grams left to each item, lengths; too frequent ones left out."""
+    """Columns of the index: distinct n-grams ascending, their items, n-grams left to each item,
+    lengths; too frequent ones left out.
+    """
     # owners are ascending, so they stay so within an n-gram
     order = np.argsort(hashes, kind="stable")
     hashes, owners = hashes[order], owners[order]
@@ -238,7 +247,9 @@ def _power_of_two(least: int) -> int:
 
 
 def _bitmap(hashes: Hashes) -> Hashes:
-    """Bloom filter of at least 16 bits per n-gram, three of them set, all in one 64-bit word: (words,)."""
+    """Bloom filter of at least 16 bits per n-gram, three of them set, all in one 64-bit word:
+    (words,).
+    """
     bitmap = np.zeros(_power_of_two(len(hashes) // 4), np.uint64)
     fill_bitmap(hashes, bitmap)
     return bitmap
@@ -246,7 +257,9 @@ def _bitmap(hashes: Hashes) -> Hashes:
 
 @kernel
 def filter_mask(wanted: np.uint64) -> np.uint64:
-    """The three bits of an n-gram in its word of the bitmap; the word goes by the high half, the table by the low bits."""
+    """The three bits of an n-gram in its word of the bitmap; the word goes by the high half, the
+    table by the low bits.
+    """
     one = np.uint64(1)
     bits = one << (wanted >> np.uint64(58))
     bits |= one << ((wanted >> np.uint64(26)) & np.uint64(63))
@@ -278,7 +291,9 @@ def hash_items(
 
 @kernel
 def fill_table(hashes: Hashes, table: Counts) -> None:
-    """Open addressing by the low bits, linear probing; the table is a power of two and at most half full."""
+    """Open addressing by the low bits, linear probing; the table is a power of two and at most half
+    full.
+    """
     for slot in range(hashes.size):
         place = hashes[slot] & np.uint64(table.size - 1)
         while table[place] >= 0:
@@ -305,7 +320,9 @@ def count_items(
     slot: int, row: int, item_offsets: Rows, items: Counts, item_ngrams: Counts,
     stamps: Counts, hits: Counts, best: Rows,
 ) -> None:  # fmt: skip
-    """Credit one found n-gram to its items; ``best`` is the item with most found and the one with the largest share."""
+    """Credit one found n-gram to its items; ``best`` is the item with most found and the one with
+    the largest share.
+    """
     for k in range(item_offsets[slot], item_offsets[slot + 1]):
         item = np.int64(items[k])
         if stamps[item] != row:

@@ -1,17 +1,18 @@
 """How much of one source is in another, from samples of their shingles.
 
-A sample holds the distinct shingles whose hash lies below a limit, the same for all (FracMinHash: Irber et al. 2022; Hera, Pierce-Ward,
-Koslicki 2023). With A and B below the lesser of two limits,
+A sample holds the distinct shingles whose hash lies below a limit, the same for all (FracMinHash:
+Irber et al. 2022; Hera, Pierce-Ward, Koslicki 2023). With A and B below the lesser of two limits,
 
     |A and B| / |A|     is an unbiased estimate of the share of A's distinct shingles that occur in B, and
     |A| / limit         of the number of A's distinct shingles, as a share of all hashes,
 
-for sources of any two sizes. The first is a share of |A| independent draws, so it has the exact interval of
-:func:`dedup.quality.proportion`; the second has a relative standard error of |A|^(-1/2). Counters such as HyperLogLog give |A|, |B| and
+for sources of any two sizes. The first is a share of |A| independent draws, so it has the exact
+interval of :func:`dedup.quality.proportion`; the second has a relative standard error of
+|A|^(-1/2). Counters such as HyperLogLog give |A|, |B| and
 |A or B| to about 1 %, and their difference |A| + |B| - |A or B| to 1 % of the *union*: an overlap of 1 % would drown in it.
 
-Samples merge by union. One that outgrows :data:`MOST` halves its limit until it fits, which comes to the same set in whatever order
-parts are merged: the limit depends on the union alone.
+Samples merge by union. One that outgrows :data:`MOST` halves its limit until it fits, which comes
+to the same set in whatever order parts are merged: the limit depends on the union alone.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class ShingleSample:
 
 
 def sample_of(hashes: Hashes, limit: int, most: int = MOST) -> ShingleSample:
-    """A sample of hashes in any order, repeated or not; those at or above the limit are left out."""
+    """A sample of hashes in any order, repeated or not; those at or above the limit are left
+    out.
+    """
     distinct = np.unique(hashes)
     while True:
         if limit < 1 << 64:
@@ -121,7 +124,9 @@ def sample_texts(
     sample: Hashes,
     bounds: NDArray[np.int64],
 ) -> int:
-    """Sorted distinct shingles up to ``last`` of each text; returns the room they need, of which what fits is written."""
+    """Sorted distinct shingles up to ``last`` of each text; returns the room they need, of which
+    what fits is written.
+    """
     words, shingles = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     spare = np.empty(sample.size, np.uint64)
     total, needed = START, START

@@ -1,8 +1,9 @@
-"""Cutting a large comparison into parts of bounded size that are decided independently of one another.
+"""Cutting a large comparison into parts of bounded size that are decided independently of one
+another.
 
-Before candidates are known, keys are cut: a *partition* holds the keys of one band that begin with the same bits, so that equal keys
-always meet. Afterwards clusters are: a *shard* holds whole clusters, so that all documents a document may be compared with
-are in its shard.
+Before candidates are known, keys are cut: a *partition* holds the keys of one band that begin with
+the same bits, so that equal keys always meet. Afterwards clusters are: a *shard* holds whole
+clusters, so that all documents a document may be compared with are in its shard.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ NO_SHARD = -1
 
 
 def prefixes_for(rows: int, partition_rows: int) -> int:
-    """How many prefixes cut the keys of one band of ``rows`` documents into partitions of about ``partition_rows``: a power of two."""
+    """How many prefixes cut the keys of one band of ``rows`` documents into partitions of about
+    ``partition_rows``: a power of two.
+    """
     prefixes = 1
     while prefixes < MAX_PREFIXES and rows > prefixes * partition_rows:
         prefixes *= 2
@@ -31,9 +34,11 @@ def prefixes_for(rows: int, partition_rows: int) -> int:
 def partitions(
     keys: Hashes, rows: NDArray[np.uint32], prefixes: int
 ) -> Iterator[tuple[int, Hashes, NDArray[np.uint32]]]:
-    """Keys by partition: (number, keys, rows) with number = band * prefixes + first bits of the key, ascending, empty ones too.
+    """Keys by partition: (number, keys, rows) with number = band * prefixes + first bits of the
+    key, ascending, empty ones too.
 
-    keys: (n, bands); rows: (n,) the row of each; prefixes: a power of two. Within a partition rows keep their order.
+    keys: (n, bands); rows: (n,) the row of each; prefixes: a power of two. Within a partition rows
+    keep their order.
     """
     shift = np.uint64(64 - (prefixes.bit_length() - 1))
     for band in range(keys.shape[1]):
@@ -52,11 +57,13 @@ def partitions(
 def deal_clusters(
     roots: Rows, is_candidate: NDArray[np.bool_], weight: Rows, budget: int
 ) -> tuple[NDArray[np.int32], int]:
-    """Deal clusters into shards, in the order of their lowest rows, each shard as many as stay within ``budget``.
+    """Deal clusters into shards, in the order of their lowest rows, each shard as many as stay
+    within ``budget``.
 
-    roots: (n,) lowest row of each row's cluster. is_candidate: (n,). weight: (n,) of each row, at least 0; on return that of the whole
-    cluster at each root. A cluster heavier than the budget has a shard of its own. Returns the shard of each row, (n,) int32,
-    :data:`NO_SHARD` for those that are no candidates, and the number of shards.
+    roots: (n,) lowest row of each row's cluster. is_candidate: (n,). weight: (n,) of each row, at
+    least 0; on return that of the whole cluster at each root. A cluster heavier than the budget has
+    a shard of its own. Returns the shard of each row, (n,) int32, :data:`NO_SHARD` for those that
+    are no candidates, and the number of shards.
     """
     shard = np.full(len(roots), NO_SHARD, np.int32)
     return shard, int(_deal(roots, is_candidate, weight, budget, shard))

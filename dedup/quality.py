@@ -1,21 +1,26 @@
-"""How good a deduplication was, by exact similarity on a sample: what it missed, and whether what it removed resembles what stayed.
+"""How good a deduplication was, by exact similarity on a sample: what it missed, and whether what
+it removed resembles what stayed.
 
-*Missed* is a kept document that a more wanted kept document resembles by the threshold or more: in the order of preference
-it would have gone, had the pair become a candidate. Of kept documents a uniform sample is joined with **all** kept
-documents, exactly, so each sampled one is missed or not without any estimate; the share m / n of missed ones in the sample is
-then an unbiased estimate of the share among all K kept documents, and
+*Missed* is a kept document that a more wanted kept document resembles by the threshold or more: in
+the order of preference it would have gone, had the pair become a candidate. Of kept documents a
+uniform sample is joined with **all** kept documents, exactly, so each sampled one is missed or not
+without any estimate; the share m / n of missed ones in the sample is then an unbiased estimate of
+the share among all K kept documents, and
 
     recall = R / (R + K m / n)        with R removed documents, confirmed by the precision
 
-falls as m / n grows, so the ends of an interval of m / n are the ends of one of the recall. Intervals are those of Clopper and Pearson
-(1934): exact binomial, at least as wide as they say, and wider still for a sample that is a large part of the whole.
+falls as m / n grows, so the ends of an interval of m / n are the ends of one of the recall.
+Intervals are those of Clopper and Pearson (1934): exact binomial, at least as wide as they say, and
+wider still for a sample that is a large part of the whole.
 
-The join is that of AllPairs and PPJoin (Bayardo, Ma, Srikant 2007; Xiao, Wang, Lin, Yu 2008) with hash values as the common order: two sets
-x, y of Jaccard similarity t or more share one of the first ``|x| - ceil(t |x|) + 1`` elements of x and of as many of y,
-and their sizes are within a factor t of each other. The sample's first elements are indexed; everybody else's are looked up.
+The join is that of AllPairs and PPJoin (Bayardo, Ma, Srikant 2007; Xiao, Wang, Lin, Yu 2008) with
+hash values as the common order: two sets x, y of Jaccard similarity t or more share one of the
+first ``|x| - ceil(t |x|) + 1`` elements of x and of as many of y, and their sizes are within a
+factor t of each other. The sample's first elements are indexed; everybody else's are looked up.
 
-:func:`plain_jaccard` is the second implementation that precision is measured with: Python sets of tuples of words,
-which share the table of characters with :mod:`dedup.words`, and no hash, sort, kernel or offset.
+:func:`plain_jaccard` is the second implementation that precision is measured with: Python sets of
+tuples of words, which share the table of characters with :mod:`dedup.words`, and no hash, sort,
+kernel or offset.
 """
 
 from __future__ import annotations
@@ -41,7 +46,9 @@ _SLACK = 1e-9  # below any difference of two products that are whole numbers
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share and its confidence interval: ``hits`` of ``trials``; (0, 1) and None where nothing was tried."""
+    """A share and its confidence interval: ``hits`` of ``trials``; (0, 1) and None where nothing
+    was tried.
+    """
 
     hits: int
     trials: int
@@ -53,7 +60,9 @@ class Proportion:
 def proportion(
     hits: int, trials: int, population: int | None = None, confidence: float = CONFIDENCE
 ) -> Proportion:
-    """The interval of Clopper and Pearson; a single point when the sample is the whole ``population``."""
+    """The interval of Clopper and Pearson; a single point when the sample is the whole
+    ``population``.
+    """
     if not trials:
         return Proportion(hits, trials, None, 0.0, 1.0)
     share = hits / trials
@@ -66,7 +75,9 @@ def proportion(
 
 
 def recall_of(removed: int, kept: int, missed: Proportion) -> tuple[float | None, float, float]:
-    """Recall and the ends of its interval, from ``missed`` among ``kept`` documents; None where there was nothing to find."""
+    """Recall and the ends of its interval, from ``missed`` among ``kept`` documents; None where
+    there was nothing to find.
+    """
 
     def at(share: float) -> float:
         return removed / (removed + kept * share) if removed else 0.0
@@ -81,11 +92,12 @@ def recall_of(removed: int, kept: int, missed: Proportion) -> tuple[float | None
 
 
 def expected_recall(similarity: NDArray[np.float32], curve: Curve) -> float | None:
-    """Recall as the S-curve has it, without reading a text: R / sum 1 / P(s) over the removed documents (Horvitz, Thompson 1952).
+    """Recall as the S-curve has it, without reading a text: R / sum 1 / P(s) over the removed
+    documents (Horvitz, Thompson 1952).
 
-    A document removed at similarity s was found with probability P(s), so it speaks for 1 / P(s) such documents. Documents that
-    resemble several kept ones are found more often than that, so this is a low estimate, far too low where P(s) is small.
-    None where nothing was removed.
+    A document removed at similarity s was found with probability P(s), so it speaks for 1 / P(s)
+    such documents. Documents that resemble several kept ones are found more often than that, so
+    this is a low estimate, far too low where P(s) is small. None where nothing was removed.
     """
     if not len(similarity):
         return None
@@ -97,7 +109,9 @@ def expected_recall(similarity: NDArray[np.float32], curve: Curve) -> float | No
 
 @dataclass(frozen=True)
 class SampleIndex:
-    """The sampled sets and their first shingles, sorted, with the row each is of; ``buckets`` are offsets by the top ``bits`` bits."""
+    """The sampled sets and their first shingles, sorted, with the row each is of; ``buckets`` are
+    offsets by the top ``bits`` bits.
+    """
 
     sets: ShingleSets
     threshold: float
@@ -117,7 +131,9 @@ class Pairs:
 
 
 def sample_index(sets: ShingleSets, threshold: float) -> SampleIndex:
-    """Index sets for :func:`similar_pairs`; an empty one resembles nothing. Raises: UserError for a threshold out of range."""
+    """Index sets for :func:`similar_pairs`; an empty one resembles nothing. Raises: UserError for a
+    threshold out of range.
+    """
     if not 0.0 < threshold <= 1.0:
         fix = "give a number above 0, up to 1"
         raise UserError(
@@ -151,7 +167,9 @@ def prefix_lengths(sizes: Rows, threshold: float) -> Rows:
 
 
 def similar_pairs(index: SampleIndex, probes: ShingleSets) -> Pairs:
-    """Every (sampled set, probe) whose exact Jaccard similarity reaches the threshold; a sampled document among the probes meets itself."""
+    """Every (sampled set, probe) whose exact Jaccard similarity reaches the threshold; a sampled
+    document among the probes meets itself.
+    """
     prefixes = prefix_lengths(np.diff(probes.offsets), index.threshold)
     room = 1024
     while True:
@@ -217,7 +235,9 @@ def join(
 
 
 class _Folding(dict[int, str]):
-    """What ``str.translate`` makes of each character: nothing, a space, a folded letter, or a word of its own."""
+    """What ``str.translate`` makes of each character: nothing, a space, a folded letter, or a word
+    of its own.
+    """
 
     def __missing__(self, code: int) -> str:
         if code < 0x20000:
@@ -249,7 +269,9 @@ def plain_shingles(text: str, ngrams: int) -> set[tuple[str, ...]]:
 
 
 def plain_jaccard(one: str, other: str, ngrams: int) -> float:
-    """Jaccard similarity of the two texts' sets of shingles; 0 for two texts shorter than a shingle."""
+    """Jaccard similarity of the two texts' sets of shingles; 0 for two texts shorter than a
+    shingle.
+    """
     left, right = plain_shingles(one, ngrams), plain_shingles(other, ngrams)
     union = len(left | right)
     return len(left & right) / union if union else 0.0
@@ -258,7 +280,9 @@ def plain_jaccard(one: str, other: str, ngrams: int) -> float:
 def confirmations(
     pairs: Iterator[tuple[str, str]], ngrams: int, threshold: float
 ) -> tuple[int, int]:
-    """How many pairs of (removed, kept) texts reach the threshold by :func:`plain_jaccard`, and how many pairs there are."""
+    """How many pairs of (removed, kept) texts reach the threshold by :func:`plain_jaccard`, and how
+    many pairs there are.
+    """
     confirmed = total = 0
     for removed, kept in pairs:
         total += 1

@@ -1,4 +1,6 @@
-"""A stable order of many 64-bit numbers, by radix: equal numbers keep their order, on every machine."""
+"""A stable order of many 64-bit numbers, by radix: equal numbers keep their order, on every
+machine.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ _MASK = np.uint64((1 << BITS) - 1)
 def stable_order(values: NDArray[np.uint64] | NDArray[np.int64], order: Rows | None = None) -> Rows:
     """Numbers of the rows in ascending order of their values, (n,); signed values are at least 0.
 
-    ``order`` is the order that rows of equal value come in, by default their own; so several columns are sorted by giving the order of
-    one to the next, the most important last. Digits in which all agree are not looked at; 32 bytes of scratch per row.
+    ``order`` is the order that rows of equal value come in, by default their own; so several
+    columns are sorted by giving the order of one to the next, the most important last. Digits in
+    which all agree are not looked at; 32 bytes of scratch per row.
     """
     keys = values.view(np.uint64)
     differing = int(np.bitwise_or.reduce(keys ^ keys[0])) if len(keys) else 0

@@ -1,17 +1,22 @@
 """Repeated passages: every run of at least L words that stood before in keep order, found exactly.
 
-What Lee et al. 2021 (arXiv 2107.06499, section 4.1, ExactSubstr) do with a suffix array over bytes is done here with runs of words, so
-that a span never begins or ends inside a word or a character and a length means the same in every language; words are those of
-:mod:`dedup.exact_words`, equal byte by byte. A run of at least L words occurs twice if and only if its windows of L words do.
-So it is enough to find windows that occur twice, and it takes a filter and a grouping, each of which can be divided by hash:
+What Lee et al. 2021 (arXiv 2107.06499, section 4.1, ExactSubstr) do with a suffix array over bytes
+is done here with runs of words, so that a span never begins or ends inside a word or a character
+and a length means the same in every language; words are those of :mod:`dedup.exact_words`, equal
+byte by byte. A run of at least L words occurs twice if and only if its windows of L words do. So it
+is enough to find windows that occur twice, and it takes a filter and a grouping, each of which can
+be divided by hash:
 
-1. :func:`anchors`: of the runs of L // 2 words in a window the one with the least hash is the window's anchor (winnowing: Schleimer,
-   Wilkerson, Aiken, SIGMOD 2003). Equal windows have equal anchors. About one word in 13 is one for L = 50.
-2. :func:`repeated`: anchors whose hash occurs twice. A window with another anchor occurs once and is not looked at again.
+1. :func:`anchors`: of the runs of L // 2 words in a window the one with the least hash is the
+   window's anchor (winnowing: Schleimer, Wilkerson, Aiken, SIGMOD 2003). Equal windows have equal
+   anchors. About one word in 13 is one for L = 50.
+2. :func:`repeated`: anchors whose hash occurs twice. A window with another anchor occurs once and
+   is not looked at again.
 3. :func:`windows`: the windows that are left, with a hash of all their words.
 4. :func:`dedup.spans.repeats`: windows whose hash occurred before, and where.
 
-A hash only proposes; bytes are compared before anything is cut. Were two different windows to share all 64 bits, text would be kept.
+A hash only proposes; bytes are compared before anything is cut. Were two different windows to share
+all 64 bits, text would be kept.
 """
 
 from __future__ import annotations
@@ -35,12 +40,13 @@ Mask = NDArray[np.bool_]
 
 
 def repeated_spans(texts: pa.LargeStringArray, priority: Rows, length: int = 50) -> Spans:
-    """All spans of at least ``length`` words that stood before, by text and place: the steps one after the other, in memory.
+    """All spans of at least ``length`` words that stood before, by text and place: the steps one
+    after the other, in memory.
 
-    priority: (n,) ranks of the texts, 0 = most wanted, all different. A window stood before if it occurs in a more wanted text, or
-    further up in the same one without overlapping. Spans of one text may overlap, where they repeat different texts. A span takes what
-    separates it from the next word with it as far as that is equal too.
-    Raises: UserError for a length outside 8 to 4096.
+    priority: (n,) ranks of the texts, 0 = most wanted, all different. A window stood before if it
+    occurs in a more wanted text, or further up in the same one without overlapping. Spans of one
+    text may overlap, where they repeat different texts. A span takes what separates it from the
+    next word with it as far as that is equal too. Raises: UserError for a length outside 8 to 4096.
     """
     hashes, _ = anchors(texts, length)
     found = windows(texts, length, repeated(hashes))
@@ -51,7 +57,8 @@ def repeated_spans(texts: pa.LargeStringArray, priority: Rows, length: int = 50)
 def anchors(
     texts: pa.LargeStringArray, length: int, wanted: Mask | None = None
 ) -> tuple[Hashes, Rows]:
-    """Hashes of the anchors of the wanted texts (all by default) in order, and how many each text has, (n,).
+    """Hashes of the anchors of the wanted texts (all by default) in order, and how many each text
+    has, (n,).
 
     Raises: UserError for a length outside 8 to 4096.
     """
@@ -80,7 +87,9 @@ def repeated(hashes: Hashes) -> Mask:
 def windows(
     texts: pa.LargeStringArray, length: int, flags: Mask, wanted: Mask | None = None
 ) -> Occurrences:
-    """The windows whose anchor is flagged, in order; ``flags`` are of the anchors of the same texts, as :func:`anchors` gives them."""
+    """The windows whose anchor is flagged, in order; ``flags`` are of the anchors of the same
+    texts, as :func:`anchors` gives them.
+    """
     values, offsets = text_buffers(texts)
     wanted = _all(texts) if wanted is None else wanted
     most = min(_most_words(offsets), int(flags.sum()) * (length - length // 2 + 1))
@@ -102,7 +111,9 @@ def windows(
 
 
 def ends_with_separators(texts: pa.LargeStringArray, row: Rows, end: Rows) -> Rows:
-    """For spans that end in byte ``end`` of texts ``row``: where the next word begins, or the text ends, (n,)."""
+    """For spans that end in byte ``end`` of texts ``row``: where the next word begins, or the text
+    ends, (n,).
+    """
     values, offsets = text_buffers(texts)
     reach = np.empty(len(row), np.int64)
     next_words(values, offsets, row, end, character_table(), reach)
@@ -132,7 +143,9 @@ def _most_words(offsets: Rows) -> int:
 
 @kernel
 def choose_anchors(grams: Hashes, count: int, width: int, chosen: Rows) -> int:
-    """For each of the windows of ``width`` among ``count`` grams, the place of the least, of equal ones the last; returns how many."""
+    """For each of the windows of ``width`` among ``count`` grams, the place of the least, of equal
+    ones the last; returns how many.
+    """
     last = count - width + 1
     best = START - 1
     for window in range(last):

@@ -1,10 +1,13 @@
-"""The verdict of :func:`dedup.verify.greedy_keep` on one large cluster, in rounds whose comparisons run in parallel.
+"""The verdict of :func:`dedup.verify.greedy_keep` on one large cluster, in rounds whose comparisons
+run in parallel.
 
-Greedy verification takes documents one after another, and what a document is compared with depends on who was kept before. In a
-round the documents of a *block*, the next in keep order, are compared with what earlier rounds kept, any part of the block apart from
-the others (:func:`matches_before`); then one pass over the block (:func:`settle_block`) makes the comparisons within it and decides. A
-template of hundreds of thousands of pages soon has as many kept members in each group as may be looked at, and then nothing is left to
-compare within a block. The outcome is that of the one loop, evidence and counts included.
+Greedy verification takes documents one after another, and what a document is compared with depends
+on who was kept before. In a round the documents of a *block*, the next in keep order, are compared
+with what earlier rounds kept, any part of the block apart from the others (:func:`matches_before`);
+then one pass over the block (:func:`settle_block`) makes the comparisons within it and decides. A
+template of hundreds of thousands of pages soon has as many kept members in each group as may be
+looked at, and then nothing is left to compare within a block. The outcome is that of the one loop,
+evidence and counts included.
 
 Rows are in keep order: row k is the k-th most wanted of the cluster.
 """
@@ -29,7 +32,8 @@ FIRST_BLOCK, LARGEST_BLOCK = 1024, 1 << 16
 class Cluster:
     """Documents in keep order.
 
-    groups: of their rows. starts, ends: (n,) where each document's set lies in ``hashes``, sorted and unique.
+    groups: of their rows. starts, ends: (n,) where each document's set lies in ``hashes``, sorted
+    and unique.
     """
 
     groups: Groups
@@ -43,7 +47,9 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How documents are compared: see :func:`dedup.verify.greedy_keep`. contained: by containment rather than by Jaccard."""
+    """How documents are compared: see :func:`dedup.verify.greedy_keep`. contained: by containment
+    rather than by Jaccard.
+    """
 
     threshold: float
     max_comparisons: int
@@ -52,7 +58,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Matches:
-    """Pairs that reach the threshold, by row: the columns of the document, of the earlier kept one, and their similarity."""
+    """Pairs that reach the threshold, by row: the columns of the document, of the earlier kept one,
+    and their similarity.
+    """
 
     row: Rows
     earlier: Rows
@@ -67,7 +75,9 @@ class Matches:
 
 @dataclass(frozen=True)
 class Settled:
-    """Who goes of a block: rows, the kept row each is most like, similarity and bands shared; and what was compared, as in a verdict."""
+    """Who goes of a block: rows, the kept row each is most like, similarity and bands shared; and
+    what was compared, as in a verdict.
+    """
 
     row: Rows
     kept_row: Rows
@@ -81,7 +91,9 @@ class Settled:
 def blocks(
     documents: int, first: int = FIRST_BLOCK, largest: int = LARGEST_BLOCK
 ) -> list[tuple[int, int]]:
-    """Rows of the rounds, (from, to): the first block small, since it is compared within itself, each next as large as all before."""
+    """Rows of the rounds, (from, to): the first block small, since it is compared within itself,
+    each next as large as all before.
+    """
     found, start = [], 0
     while start < documents:
         end = min(documents, start + min(largest, max(first, start)))
@@ -93,7 +105,9 @@ def blocks(
 def matches_before(
     cluster: Cluster, kept: NDArray[np.bool_], decided: int, rows: tuple[int, int], bounds: Bounds
 ) -> Matches:
-    """Compare rows (from, to) with what is kept of the ``decided`` first rows. kept: (n,) bool, read up to ``decided``."""
+    """Compare rows (from, to) with what is kept of the ``decided`` first rows. kept: (n,) bool,
+    read up to ``decided``.
+    """
     work = _Work(cluster, kept, decided, bounds.max_comparisons)
     space = max(1 << 16, 4 * min(bounds.max_comparisons, len(cluster)))
     found = Matches(
@@ -127,7 +141,9 @@ def settle_block(
     matches: Matches,
     bounds: Bounds,
 ) -> Settled:
-    """Decide rows (from, to) in order; ``rows[0]`` is ``decided``, and ``matches`` those of the whole block with what was kept before."""
+    """Decide rows (from, to) in order; ``rows[0]`` is ``decided``, and ``matches`` those of the
+    whole block with what was kept before.
+    """
     work = _Work(cluster, kept, decided, bounds.max_comparisons)
     size = rows[1] - rows[0]
     best, similarity, hits = (
@@ -153,7 +169,9 @@ def settle_block(
 
 
 class _Work:
-    """Tables of the kernels: groups of each document, kept members of each group so far, scratch."""
+    """Tables of the kernels: groups of each document, kept members of each group so far,
+    scratch.
+    """
 
     def __init__(self, cluster: Cluster, kept: NDArray[np.bool_], decided: int, limit: int) -> None:
         documents, groups = len(cluster), cluster.groups
@@ -188,7 +206,9 @@ class _Work:
 
 @kernel
 def _memberships(group_offsets: Rows, members: Rows, offsets: Rows, membership: Rows) -> None:
-    """Groups of each row in columns, ascending: ``offsets`` (n + 1,), zero before, and ``membership``."""
+    """Groups of each row in columns, ascending: ``offsets`` (n + 1,), zero before, and
+    ``membership``.
+    """
     for k in range(members.size):
         offsets[members[k] + 1] += 1
     for row in range(1, offsets.size):
@@ -211,7 +231,9 @@ def _kept_of_groups(
     kept_members: Rows,
     counts: Rows,
 ) -> None:
-    """Kept members of each group among the ``decided`` first rows, in order, where the group's members begin."""
+    """Kept members of each group among the ``decided`` first rows, in order, where the group's
+    members begin.
+    """
     for group in range(group_offsets.size - 1):
         start = group_offsets[group]
         for k in range(start, group_offsets[group + 1]):
@@ -227,7 +249,9 @@ def _looked_at(
     row: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows, counts: Rows, order: Rows, stamps: Rows,
     shared: NDArray[np.int32], candidates: Rows, keys: Hashes, spare: Hashes, limit: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """Kept documents that ``row`` is compared with, into ``candidates``: how many, and how many were left out."""
+    """Kept documents that ``row`` is compared with, into ``candidates``: how many, and how many
+    were left out.
+    """
     found, beyond = gather_candidates(
         membership,
         offsets[row],
@@ -254,7 +278,9 @@ def _match(
     stamps: Rows, shared: NDArray[np.int32], candidates: Rows, keys: Hashes, spare: Hashes, starts: Rows, ends: Rows, hashes: Hashes,
     contained: bool, threshold: float, limit: int, found_row: Rows, found_earlier: Rows, found_similarity: NDArray[np.float64],
 ) -> tuple[int, int]:  # fmt: skip
-    """Matches of rows from ``row`` on, until ``last`` or until the space might not hold those of the next; that row and their number."""
+    """Matches of rows from ``row`` on, until ``last`` or until the space might not hold those of
+    the next; that row and their number.
+    """
     count = 0
     while row < last and count + min(limit, stamps.size) <= found_row.size:
         found, _ = _looked_at(
@@ -291,7 +317,9 @@ def _settle(
     contained: bool, threshold: float, limit: int, match_offsets: Rows, earlier: Rows, match_similarity: NDArray[np.float64],
     best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
-    """The greedy loop over a block; fills ``best`` (-1 = kept), ``similarity`` and ``hits``, by place in the block."""
+    """The greedy loop over a block; fills ``best`` (-1 = kept), ``similarity`` and ``hits``, by
+    place in the block.
+    """
     first = row
     compared = skipped = bounded = 0
     for row in range(first, last):

@@ -30,7 +30,9 @@ def equal_runs(
 
 
 def least_rows(groups: NDArray[np.int64], words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Of each row's group the row with the least id, (n,). groups: (n,) the same number for rows of one group; words: (n, 2) ids."""
+    """Of each row's group the row with the least id, (n,). groups: (n,) the same number for rows of
+    one group; words: (n, 2) ids.
+    """
     order = np.lexsort((words[:, 1], words[:, 0], groups))
     first = np.ones(len(order), np.bool_)
     first[1:] = groups[order[1:]] != groups[order[:-1]]

@@ -1,7 +1,9 @@
-"""One hash for all texts with the same words in the same order: case, accents, punctuation and spacing do not count.
+"""One hash for all texts with the same words in the same order: case, accents, punctuation and
+spacing do not count.
 
-What a word is says :mod:`dedup.words`. The hash is 128 bits: two chains over the 64-bit hashes of the words, each with its own
-multiplier and start, so that two texts meet by chance with probability 2^-128 a pair.
+What a word is says :mod:`dedup.words`. The hash is 128 bits: two chains over the 64-bit hashes of
+the words, each with its own multiplier and start, so that two texts meet by chance with probability
+2^-128 a pair.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ _THIRD = np.uint64(0xBF58476D1CE4E5B9)
 
 
 def same_words_hashes(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Hashes as two words each, (n, 2) uint64, and which texts have any word, (n,) bool; the others' hashes are 0."""
+    """Hashes as two words each, (n, 2) uint64, and which texts have any word, (n,) bool; the
+    others' hashes are 0.
+    """
     values, offsets = text_buffers(texts)
     hashes, has_words = np.zeros((len(texts), 2), np.uint64), np.zeros(len(texts), np.bool_)
     hash_words_in_order(values, offsets, character_table(), hashes, has_words)

@@ -1,8 +1,10 @@
-"""Shingles: hashes of runs of consecutive words, and the sorted sets of them that exact Jaccard needs.
+"""Shingles: hashes of runs of consecutive words, and the sorted sets of them that exact Jaccard
+needs.
 
-A shingle of words w_0 .. w_{k-1} is ``mix(sum_j w_j * c_j mod 2^64)`` with one odd constant per place, so the order
-of words counts. The products of one shingle do not wait for each other, and the loop over shingles
-vectorises: k multiplications per word instead of the chain that a rolling hash would be.
+A shingle of words w_0 .. w_{k-1} is ``mix(sum_j w_j * c_j mod 2^64)`` with one odd constant per
+place, so the order of words counts. The products of one shingle do not wait for each other, and the
+loop over shingles vectorises: k multiplications per word instead of the chain that a rolling hash
+would be.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class ShingleSets:
-    """Sets of shingles in columns: ``offsets`` (n + 1,) int64 and ``hashes`` uint64, sorted and unique within a text."""
+    """Sets of shingles in columns: ``offsets`` (n + 1,) int64 and ``hashes`` uint64, sorted and
+    unique within a text.
+    """
 
     offsets: Rows
     hashes: Hashes
@@ -54,7 +58,9 @@ class ShingleSets:
 
 
 def splitmix64(seed: int, length: int) -> Hashes:
-    """The first ``length`` outputs of SplitMix64 (Steele, Lea, Flood 2014): the same on every platform and numpy version."""
+    """The first ``length`` outputs of SplitMix64 (Steele, Lea, Flood 2014): the same on every
+    platform and numpy version.
+    """
     state, outputs = seed & _MASK, []
     for _ in range(length):
         state = (state + 0x9E3779B97F4A7C15) & _MASK
@@ -73,7 +79,9 @@ def place_constants(ngrams: int) -> Hashes:
 def add_places(
     words: Hashes, shingles: Hashes, last: int, constants: Hashes, first_place: int, end_place: int
 ) -> None:
-    """Add the places ``first_place`` to ``end_place - 1`` to the sums of ``last`` shingles; place 0 starts them."""
+    """Add the places ``first_place`` to ``end_place - 1`` to the sums of ``last`` shingles; place 0
+    starts them.
+    """
     for j in range(first_place, end_place):
         constant = constants[j]
         if j == 0:
@@ -129,7 +137,9 @@ def next_shingles(
 
 @kernel
 def sort_radix(keys: Hashes, first: int, last: int, spare: Hashes) -> None:
-    """Sort ``keys[first:last]`` in place, by bytes from the lowest; ``spare`` is as long. No pattern in the keys slows it."""
+    """Sort ``keys[first:last]`` in place, by bytes from the lowest; ``spare`` is as long. No
+    pattern in the keys slows it.
+    """
     histograms = np.zeros((8, 256), np.int64)
     for k in range(first, last):
         for byte in range(8):
@@ -190,9 +200,11 @@ def collect_sets(
 def shingle_sets(
     texts: pa.LargeStringArray, ngrams: int, wanted: NDArray[np.bool_] | None = None
 ) -> ShingleSets:
-    """The set of shingles of each text; texts not ``wanted`` (n,) and texts shorter than ``ngrams`` words have the empty set.
+    """The set of shingles of each text; texts not ``wanted`` (n,) and texts shorter than ``ngrams``
+    words have the empty set.
 
-    Needs 8 bytes per two bytes of wanted text while it runs, 8 bytes per distinct shingle afterwards.
+    Needs 8 bytes per two bytes of wanted text while it runs, 8 bytes per distinct shingle
+    afterwards.
     """
     values, offsets = text_buffers(texts)
     wanted = np.ones(len(texts), bool) if wanted is None else np.ascontiguousarray(wanted, bool)

@@ -1,10 +1,13 @@
-"""Spans of texts that occurred before: the mechanism that repeated passages, lines and paragraphs share.
+"""Spans of texts that occurred before: the mechanism that repeated passages, lines and paragraphs
+share.
 
-An *occurrence* is a stretch of bytes of a text with a 64-bit key of its content. Of occurrences with one key the earliest in keep
-order (document by document, then byte by byte) stays, and every later one repeats it, unless the two overlap in one text: ``a a a a``
-shrinks to one run and does not vanish. Whether a stretch goes is decided by occurrences alone, not by what else goes. So the outcome
-depends neither on the order of rows nor on how the work is divided, no stretch is left that could still be cut, and nothing is lost:
-a word that goes stands, between the same words, further up in keep order; follow it there, and on, and it ends at one that stays.
+An *occurrence* is a stretch of bytes of a text with a 64-bit key of its content. Of occurrences
+with one key the earliest in keep order (document by document, then byte by byte) stays, and every
+later one repeats it, unless the two overlap in one text: ``a a a a`` shrinks to one run and does
+not vanish. Whether a stretch goes is decided by occurrences alone, not by what else goes. So the
+outcome depends neither on the order of rows nor on how the work is divided, no stretch is left that
+could still be cut, and nothing is lost: a word that goes stands, between the same words, further up
+in keep order; follow it there, and on, and it ends at one that stays.
 
 The steps, each over any part of a corpus:
 
@@ -46,7 +49,9 @@ class _Columns:
 
 @dataclass(frozen=True)
 class Occurrences(_Columns):
-    """Stretches with their keys: ``key`` uint64; ``row`` of the text, ``start`` and ``end`` in bytes of it, int64."""
+    """Stretches with their keys: ``key`` uint64; ``row`` of the text, ``start`` and ``end`` in
+    bytes of it, int64.
+    """
 
     key: Hashes
     row: Rows
@@ -75,7 +80,9 @@ class Occurrences(_Columns):
 
 @dataclass(frozen=True)
 class Spans(_Columns):
-    """Stretches ``start`` to ``end`` of texts ``row`` that also stand in text ``kept_row`` from ``kept_start`` on; int64, in bytes."""
+    """Stretches ``start`` to ``end`` of texts ``row`` that also stand in text ``kept_row`` from
+    ``kept_start`` on; int64, in bytes.
+    """
 
     row: Rows
     start: Rows
@@ -97,10 +104,12 @@ def concatenated(kind: type[Columns], parts: list[Columns]) -> Columns:
 
 
 def repeats(found: Occurrences, rank: Rows, times: int = 1) -> tuple[Rows, Rows]:
-    """Occurrences that repeat an earlier one: their numbers, by key and place, and the number of the first of each.
+    """Occurrences that repeat an earlier one: their numbers, by key and place, and the number of
+    the first of each.
 
-    rank: (n,) of each occurrence's document in keep order, 0 = most wanted; documents differ in it. The ``times`` earliest
-    occurrences of a key stay; one that overlaps the first in the same document does too.
+    rank: (n,) of each occurrence's document in keep order, 0 = most wanted; documents differ in it.
+    The ``times`` earliest occurrences of a key stay; one that overlaps the first in the same
+    document does too.
     """
     order = stable_order(found.key)
     again, first = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
@@ -119,7 +128,8 @@ def repeating(found: Occurrences, rank: Rows, times: int = 1) -> Spans:
 
 
 def join_runs(spans: Spans) -> Spans:
-    """Spans that overlap or touch on one diagonal (the same two texts, the same distance) as one; sorted by row, start, kept place.
+    """Spans that overlap or touch on one diagonal (the same two texts, the same distance) as one;
+    sorted by row, start, kept place.
 
     Equal stretches of the same two texts at the same distance are one equal stretch together.
     """
@@ -158,7 +168,8 @@ def verified(texts: pa.LargeStringArray, spans: Spans, reach: Rows) -> Spans:
 def agreeing(
     texts: pa.LargeStringArray, row: Rows, start: Rows, wanted: pa.LargeBinaryArray, least: Rows
 ) -> Rows:
-    """How many bytes of ``wanted`` (n,) stand in ``texts`` at (row, start), (n,); 0 where fewer than ``least`` of them do.
+    """How many bytes of ``wanted`` (n,) stand in ``texts`` at (row, start), (n,); 0 where fewer
+    than ``least`` of them do.
 
     A stretch never ends within a character.
     """
@@ -190,7 +201,9 @@ def stretches(texts: pa.LargeStringArray, row: Rows, start: Rows, end: Rows) -> 
 def cut(
     texts: pa.LargeStringArray, row: Rows, start: Rows, end: Rows
 ) -> tuple[pa.LargeStringArray, Rows]:
-    """The texts without the stretches, sorted by row and start, which may overlap; and the bytes taken from each, (n,)."""
+    """The texts without the stretches, sorted by row and start, which may overlap; and the bytes
+    taken from each, (n,).
+    """
     values, offsets = text_buffers(texts)
     left = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
     bounds = np.zeros(len(offsets), np.int64)
@@ -213,7 +226,9 @@ def later_ones(
     again: Rows,
     first: Rows,
 ) -> int:
-    """Of the rows of each key, in the order of keys: the ``earliest.size`` first stay, the others go to ``again`` with the very first."""
+    """Of the rows of each key, in the order of keys: the ``earliest.size`` first stay, the others
+    go to ``again`` with the very first.
+    """
     count, head = 0, 0
     while head < order.size:
         tail = head
@@ -257,7 +272,9 @@ def choose_earliest(
 
 @kernel
 def mark_joins(row: Rows, start: Rows, kept_row: Rows, shift: Rows, end: Rows) -> NDArray[np.bool_]:
-    """Which spans begin a joined one, whose ``end`` becomes that of the whole; spans of one row, kept row and shift by start."""
+    """Which spans begin a joined one, whose ``end`` becomes that of the whole; spans of one row,
+    kept row and shift by start.
+    """
     first = np.ones(row.size, np.bool_)
     head = 0
     for k in range(1, row.size):

@@ -1,10 +1,12 @@
 """URLs in one normal form, so that spellings of one address are equal.
 
-The form is RFC 3986's: syntax-based (section 6.2.2: lower-case scheme and host, upper-case percent-encodings, unreserved
-characters decoded, dot segments removed) and scheme-based (6.2.3: no default or empty port, ``/`` for an empty path); characters
-beyond ASCII are percent-encoded as UTF-8 (RFC 3987, 3.1). Two further steps, usual with crawlers: the fragment goes (a part of
-the same document), and so do query parameters that say where a visitor came from (:data:`TRACKING`), with a query that they alone made
-up. Everything else counts: ``http`` or ``https``, ``www.``, a slash at the end, the order of parameters.
+The form is RFC 3986's: syntax-based (section 6.2.2: lower-case scheme and host, upper-case
+percent-encodings, unreserved characters decoded, dot segments removed) and scheme-based (6.2.3: no
+default or empty port, ``/`` for an empty path); characters beyond ASCII are percent-encoded as
+UTF-8 (RFC 3987, 3.1). Two further steps, usual with crawlers: the fragment goes (a part of the same
+document), and so do query parameters that say where a visitor came from (:data:`TRACKING`), with a
+query that they alone made up. Everything else counts: ``http`` or ``https``, ``www.``, a slash at
+the end, the order of parameters.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 
 def normal_url(url: str) -> str:
-    """The normal form of a URL; of something that is none the text itself without spaces around it."""
+    """The normal form of a URL; of something that is none the text itself without spaces around
+    it.
+    """
     text = url.strip()
     try:
         parts = urlsplit(text)
@@ -74,7 +78,9 @@ def normal_url(url: str) -> str:
 
 
 def url_hashes(urls: pa.StringArray) -> pa.FixedSizeBinaryArray:
-    """xxh3_128 of each URL's normal form, (n,) of 16 bytes; null for documents without a URL or with an empty one."""
+    """xxh3_128 of each URL's normal form, (n,) of 16 bytes; null for documents without a URL or
+    with an empty one.
+    """
     values = urls.to_pylist()
     missing = np.array([not value or not value.strip() for value in values], bool)
     digest = xxhash.xxh3_128_digest

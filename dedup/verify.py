@@ -1,14 +1,16 @@
 """Which near-duplicates go: exact Jaccard against documents that stay, in the order of preference.
 
-Documents are taken from the most wanted to the least. One is removed if and only if a document already *kept* that
-shares a band key with it has an exact Jaccard similarity of at least the threshold; its evidence names the most
-similar such document. So nothing is removed over a chain of others, every removed document has a kept one that resembles it,
-and the outcome depends on the priorities alone: not on the order of rows, of groups, or of workers. On 7,066 real
-documents with 4,114 pairs at 0.8 or more this finds 0.999 of them; comparing with one document
-per cluster finds 0.969, and removing whole clusters removes documents that resemble nothing kept.
+Documents are taken from the most wanted to the least. One is removed if and only if a document
+already *kept* that shares a band key with it has an exact Jaccard similarity of at least the
+threshold; its evidence names the most similar such document. So nothing is removed over a chain of
+others, every removed document has a kept one that resembles it, and the outcome depends on the
+priorities alone: not on the order of rows, of groups, or of workers. On 7,066 real documents with
+4,114 pairs at 0.8 or more this finds 0.999 of them; comparing with one document per cluster finds
+0.969, and removing whole clusters removes documents that resemble nothing kept.
 
-A template makes groups of hundreds of thousands of documents of which no two resemble each other enough. ``max_comparisons``
-bounds the work on each document; what the bound leaves out is counted in the verdict.
+A template makes groups of hundreds of thousands of documents of which no two resemble each other
+enough. ``max_comparisons`` bounds the work on each document; what the bound leaves out is counted
+in the verdict.
 """
 
 from __future__ import annotations
@@ -36,12 +38,13 @@ _ALL_BANDS = np.uint64((1 << 24) - 1)
 class Verdict:
     """What stays, and for each removed document the evidence.
 
-    kept: (n,) bool. The evidence columns have one row per removed document, by row: ``document`` and ``kept_document``
-    int64 rows of the table, ``similarity`` float32 exact, ``bands_hit`` int32 groups the two share (of those looked at),
-    ``cluster_size`` int64 of the removed document's candidate cluster. compared: pairs compared;
-    skipped: pairs that ``max_comparisons`` left out, a pair beyond the bound of several groups
-    counted once in each; bounded: documents at which it left out any. largest_cluster: documents in the largest candidate
-    cluster, whether or not any of them is removed (0 without documents).
+    kept: (n,) bool. The evidence columns have one row per removed document, by row: ``document``
+    and ``kept_document`` int64 rows of the table, ``similarity`` float32 exact, ``bands_hit`` int32
+    groups the two share (of those looked at), ``cluster_size`` int64 of the removed document's
+    candidate cluster. compared: pairs compared; skipped: pairs that ``max_comparisons`` left out, a
+    pair beyond the bound of several groups counted once in each; bounded: documents at which it
+    left out any. largest_cluster: documents in the largest candidate cluster, whether or not any of
+    them is removed (0 without documents).
     """
 
     kept: NDArray[np.bool_]
@@ -67,13 +70,15 @@ def greedy_keep(
     """Verify candidates greedily in keep order.
 
     priority: (n,) a permutation of 0 .. n - 1, 0 = most wanted. groups: of rows of the same table.
-    sets: n sets, empty for rows outside all groups. threshold: of the similarity, above 0 up to 1. measure: which similarity,
-    "jaccard", or "containment": the share of a document's shingles that the kept one has too, so that an excerpt
-    of a longer document counts as its copy, and never the longer one as a copy of the excerpt.
-    max_comparisons: for each document at most so many kept members of each of its groups are
-    looked at, most wanted first, and of them so many are compared, those sharing most bands first.
+    sets: n sets, empty for rows outside all groups. threshold: of the similarity, above 0 up to 1.
+    measure: which similarity, "jaccard", or "containment": the share of a document's shingles that
+    the kept one has too, so that an excerpt of a longer document counts as its copy, and never the
+    longer one as a copy of the excerpt. max_comparisons: for each document at most so many kept
+    members of each of its groups are looked at, most wanted first, and of them so many are
+    compared, those sharing most bands first.
 
-    Raises: UserError for a threshold or bound out of range, or another measure; ValueError when the columns do not fit together.
+    Raises: UserError for a threshold or bound out of range, or another measure; ValueError when the
+    columns do not fit together.
     """
     priority = np.ascontiguousarray(priority, np.int64)
     _check(priority, groups, sets, threshold, max_comparisons, measure)
@@ -159,7 +164,9 @@ def _memberships(groups: Groups, documents: int) -> tuple[Rows, Rows]:
 def bounded_similarity(
     hashes: Hashes, i: int, i_end: int, j: int, j_end: int, contained: bool, floor: float
 ) -> float:
-    """Jaccard similarity of two sorted sets, or the share of the first that is in the second; -1 once it cannot reach ``floor``."""
+    """Jaccard similarity of two sorted sets, or the share of the first that is in the second; -1
+    once it cannot reach ``floor``.
+    """
     first = i_end - i
     total = first + (j_end - j)
     common = 0
@@ -202,7 +209,9 @@ def gather_candidates(
     membership: Rows, first: int, last: int, group_offsets: Rows, kept_members: Rows, kept_counts: Rows, limit: int, row: int,
     stamps: Rows, shared: NDArray[np.int32], candidates: Rows,
 ) -> tuple[int, int]:  # fmt: skip
-    """Kept documents in a group with ``row``, each once; ``shared`` counts groups. Returns how many, and how many lie beyond the limit."""
+    """Kept documents in a group with ``row``, each once; ``shared`` counts groups. Returns how
+    many, and how many lie beyond the limit.
+    """
     found = skipped = 0
     for m in range(first, last):
         group = membership[m]
@@ -244,7 +253,9 @@ def verify_in_order(
     kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32], set_offsets: Rows, hashes: Hashes, contained: bool,
     threshold: float, limit: int, best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
-    """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs compared, skipped, documents bounded."""
+    """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs
+    compared, skipped, documents bounded.
+    """
     documents = order.size
     candidates, keys, spare = (
         np.empty(documents, np.int64),

@@ -13,16 +13,17 @@ word is:
   joiner, byte order mark) are skipped: they neither build nor separate. So composed and decomposed
   accents agree.
 - In scripts written without spaces between words (Han, kana, Hangul, Thai, Lao, Myanmar, Khmer)
-  every character is a word of its own, in mixed texts too: ``Python中文`` is ``python``, ``中``, ``文``.
+  every character is a word of its own, in mixed texts too: ``Python中文`` is ``python``, ``中``,
+  ``文``.
 - Bytes that are not UTF-8 separate, one byte each; the reader never leaves the text.
 
 The class and the folding of every character of the first two planes lie in one table built from
-``unicodedata``; planes 2 and 3 are Han and stand for themselves. The Unicode version is part of :data:`ALGORITHM`, which
-belongs into the fingerprint of everything computed from words.
+``unicodedata``; planes 2 and 3 are Han and stand for themselves. The Unicode version is part of
+:data:`ALGORITHM`, which belongs into the fingerprint of everything computed from words.
 
-A word's hash is FNV-1a over folded code points (64-bit, one multiplication per character), mixed
-by one multiply-xorshift round. Cost on ASCII: a chain of xor, multiply and select, about 5 cycles per byte,
-without a branch on word ends.
+A word's hash is FNV-1a over folded code points (64-bit, one multiplication per character), mixed by
+one multiply-xorshift round. Cost on ASCII: a chain of xor, multiply and select, about 5 cycles per
+byte, without a branch on word ends.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ _UNIT_RANGES = (
 
 @cache
 def character_table() -> Codes:
-    """What each character of planes 0 and 1 is, (131072,): SEPARATOR, SKIP or its folded code point, perhaps with UNIT."""
+    """What each character of planes 0 and 1 is, (131072,): SEPARATOR, SKIP or its folded code
+    point, perhaps with UNIT.
+    """
     table = np.array([_character(chr(code)) for code in range(0x20000)], np.uint32)
     units = np.zeros(len(table), bool)
     for first, last in _UNIT_RANGES:
@@ -114,7 +117,9 @@ def _character(character: str) -> int:
 
 @kernel
 def decode(values: Bytes, i: int, end: int) -> tuple[np.uint32, int]:
-    """Code point at byte ``i`` (lead byte >= 128) and its width in bytes; (0, 1) where it is not UTF-8."""
+    """Code point at byte ``i`` (lead byte >= 128) and its width in bytes; (0, 1) where it is not
+    UTF-8.
+    """
     lead = np.uint32(values[i])
     width = 2 if lead < 0xE0 else (3 if lead < 0xF0 else 4)
     if lead < 0xC2 or lead > 0xF4 or i + width > end:
@@ -202,7 +207,9 @@ def hash_all_words(values: Bytes, offsets: Rows, table: Codes, hashes: Hashes, e
 
 
 def word_hashes(texts: pa.LargeStringArray) -> tuple[Rows, Hashes]:
-    """Words of each text as hashes: offsets (n + 1,) and hashes (words,); text k's are ``hashes[offsets[k]:offsets[k + 1]]``."""
+    """Words of each text as hashes: offsets (n + 1,) and hashes (words,); text k's are
+    ``hashes[offsets[k]:offsets[k + 1]]``.
+    """
     values, offsets = text_buffers(texts)
     hashes = np.empty((offsets[-1] - offsets[0]) // 2 + len(offsets) + 4, np.uint64)
     bounds = np.zeros(len(offsets), np.int64)
@@ -212,7 +219,9 @@ def word_hashes(texts: pa.LargeStringArray) -> tuple[Rows, Hashes]:
 
 @kernel
 def word_start(values: Bytes, i: int, end: int, table: Codes, wanted: int) -> int:
-    """Byte offset at which word number ``wanted`` (from 0) of the text begins; ``end`` if it has fewer words."""
+    """Byte offset at which word number ``wanted`` (from 0) of the text begins; ``end`` if it has
+    fewer words.
+    """
     inside = False
     words = 0
     while i < end:

@@ -1,7 +1,8 @@
 """Mixtures: what training is shown, and when. A batch is a pure function of (plan, step).
 
-What comes in: a recipe's phases and the token shards of each source. What goes out: a plan, frozen JSON in
-whole steps, and from it batches as numpy arrays. A run's state is its step and the plan's hash.
+What comes in: a recipe's phases and the token shards of each source. What goes out: a plan, frozen
+JSON in whole steps, and from it batches as numpy arrays. A run's state is its step and the plan's
+hash.
 
 Names to know::
 
@@ -22,13 +23,15 @@ From shards to a batch::
     batch.tokens.shape                                    # (16, 256)
     other = branch(plan, 200, [another_decay])            # same first 200 steps
 
-Other rooms: :mod:`~mixtures.phase`, :mod:`~mixtures.lengths`, :mod:`~mixtures.bands`, :mod:`~mixtures.presets` and
-:mod:`~mixtures.resolve` (from what a recipe says to tokens and weights), :mod:`~mixtures.rules` and :mod:`~mixtures.caps`
-(what no phase may break), :mod:`~mixtures.plan_format` (the plan as a file), :mod:`~mixtures.shares` (weights as integers),
-:mod:`~mixtures.chairman` and :mod:`~mixtures.interleave` (which source comes
-next), :mod:`~mixtures.order` (which of its windows), :mod:`~mixtures.stream` (parts as one stream of
+Other rooms: :mod:`~mixtures.phase`, :mod:`~mixtures.lengths`, :mod:`~mixtures.bands`,
+:mod:`~mixtures.presets` and :mod:`~mixtures.resolve` (from what a recipe says to tokens and
+weights), :mod:`~mixtures.rules` and :mod:`~mixtures.caps` (what no phase may break),
+:mod:`~mixtures.plan_format` (the plan as a file), :mod:`~mixtures.shares` (weights as integers),
+:mod:`~mixtures.chairman` and :mod:`~mixtures.interleave` (which source comes next),
+:mod:`~mixtures.order` (which of its windows), :mod:`~mixtures.stream` (parts as one stream of
 tokens), :mod:`~mixtures.trace` (which documents a step showed, when a document was shown).
 
-Promises, each with its tests: every source stays within one window of its share after every window; an epoch
-shows every window once; any number of ranks reads the same global batch; a new segment never changes a past step.
+Promises, each with its tests: every source stays within one window of its share after every window;
+an epoch shows every window once; any number of ranks reads the same global batch; a new segment
+never changes a past step.
 """

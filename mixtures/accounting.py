@@ -1,4 +1,6 @@
-"""How far each source has come at a step: tokens, epochs, and how many different documents were shown. Exact, at any step."""
+"""How far each source has come at a step: tokens, epochs, and how many different documents were
+shown. Exact, at any step.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,11 @@ def realised(plan: Plan, step: int) -> list[SourceProgress]:
 
 
 def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
-    """How many different documents of each source were shown, in part at least, in the first ``step`` steps.
+    """How many different documents of each source were shown, in part at least, in the first
+    ``step`` steps.
 
-    Reads the borders of what was shown; a source that was shown whole once is counted without going through its order.
+    Reads the borders of what was shown; a source that was shown whole once is counted without going
+    through its order.
     """
     plan.segment_at(step)
     streams = open_streams(plan, folders)
@@ -58,7 +62,9 @@ def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
 
 
 def _ranges(windows: Windows, context: int, source: int, count: int) -> Iterator[Range]:
-    """Places of the stream that a source's first ``count`` windows of a context have shown; ranges may overlap."""
+    """Places of the stream that a source's first ``count`` windows of a context have shown; ranges
+    may overlap.
+    """
     order = windows.orders(context)[source]
     rest = count
     head = min(rest, order.head)
@@ -96,7 +102,9 @@ def _places(
     last: int,
     number: int,
 ) -> Iterator[Range]:
-    """Places first to last - 1 of an epoch, the first of which is window ``number`` of the context: whole groups as their blocks."""
+    """Places first to last - 1 of an epoch, the first of which is window ``number`` of the context:
+    whole groups as their blocks.
+    """
     place = first
     while place < last:
         group = order.group_at(epoch, place)

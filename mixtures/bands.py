@@ -25,7 +25,9 @@ def source_of(name: str) -> str:
 
 
 def names_meant(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Which of ``names`` a name means: itself where it is one of them, else all bands of it, in order."""
+    """Which of ``names`` a name means: itself where it is one of them, else all bands of it, in
+    order.
+    """
     names = tuple(names)
     return (
         (name,)
@@ -35,7 +37,9 @@ def names_meant(name: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def rule_of(rules: Mapping[str, Rule], name: str) -> tuple[str, Rule] | None:
-    """The rule that holds for a source or band and the name it stands under: its own, else that of its source."""
+    """The rule that holds for a source or band and the name it stands under: its own, else that of
+    its source.
+    """
     key = name if name in rules else source_of(name)
     return (key, rules[key]) if key in rules else None
 
@@ -64,10 +68,11 @@ def split(
     available: Mapping[str, int],
     field: str,
 ) -> dict[str, float]:
-    """A source's weight as weights of its bands, in proportion to factor x tokens; without factors every band has 1.
+    """A source's weight as weights of its bands, in proportion to factor x tokens; without factors
+    every band has 1.
 
-    A source that is not split keeps its weight.
-    Raises: UserError for a source without bands, unknown bands, bands without a factor, and factors that leave nothing.
+    A source that is not split keeps its weight. Raises: UserError for a source without bands,
+    unknown bands, bands without a factor, and factors that leave nothing.
     """
     if factors is None:
         meant = names_meant(name, available)
@@ -107,7 +112,10 @@ def _check_factors(
             field=field,
             found=name,
             allowed=split_sources,
-            fix=f"take it out of bands, or split its shards{'' if split_sources else '; no source here is split'}",
+            fix=(
+                "take it out of bands, or split its "
+                f"shards{'' if split_sources else '; no source here is split'}"
+            ),
         )
     for band in factors:
         if band not in bands:
@@ -125,5 +133,8 @@ def _check_factors(
             field=field,
             found=f"none for {', '.join(missing)}",
             allowed=sorted(bands),
-            fix=f"add {', '.join(f'{band}: 1' for band in missing)}; a factor of 0 leaves a band out",
+            fix=(
+                f"add {', '.join(f'{band}: 1' for band in missing)}; a factor of 0 leaves a band "
+                "out"
+            ),
         )

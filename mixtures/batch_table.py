@@ -1,4 +1,6 @@
-"""The record batches that are open, as arrays the kernel can search: where each begins in its stream, and where it lies in memory."""
+"""The record batches that are open, as arrays the kernel can search: where each begins in its
+stream, and where it lies in memory.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ class BatchTable:
     """Open record batches of several streams; addresses stay valid until :meth:`release`.
 
     ``cache``: where streams of stores keep their ranges; what it lets go is released here.
-    ``parts`` (sources + 1,), ``part_starts``, ``part_rows`` and ``rows`` are what :func:`mixtures.fill.batch_at` takes.
+    ``parts`` (sources + 1,), ``part_starts``, ``part_rows`` and ``rows`` are what
+    :func:`mixtures.fill.batch_at` takes.
     """
 
     def __init__(self, streams: Sequence[SourceStream], cache: RangeCache | None = None) -> None:
@@ -53,7 +56,9 @@ class BatchTable:
         self._needed = np.empty((256, 2), np.int64)
 
     def open(self, pieces: Ints) -> None:
-        """Map every record batch that the pieces need. Raises: UserError when one cannot be read, or a piece lies outside its source."""
+        """Map every record batch that the pieces need. Raises: UserError when one cannot be read,
+        or a piece lies outside its source.
+        """
         outside = (pieces[:, FIRST] < 0) | (
             pieces[:, FIRST] + pieces[:, LENGTH] > self._tokens[pieces[:, SOURCE]]
         )

@@ -1,7 +1,8 @@
-"""Caps on epochs and repetitions: refuse a plan that shows a source more often than the recipe allows.
+"""Caps on epochs and repetitions: refuse a plan that shows a source more often than the recipe
+allows.
 
-Windows of an epoch are shown once each. So a source that a run goes through e times shows no document more often than e,
-rounded up, and ``max_repetitions`` caps every source at so many epochs.
+Windows of an epoch are shown once each. So a source that a run goes through e times shows no
+document more often than e, rounded up, and ``max_repetitions`` caps every source at so many epochs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from mixtures.plan_format import Plan
 
 @dataclass(frozen=True)
 class Cap:
-    """A cap on a source of ``epoch`` tokens: ``tokens`` allowed, ``shown`` by the plan, of these ``before`` the phase."""
+    """A cap on a source of ``epoch`` tokens: ``tokens`` allowed, ``shown`` by the plan, of these
+    ``before`` the phase.
+    """
 
     source: str
     epoch: int
@@ -45,9 +48,10 @@ class Cap:
 def check_caps(plan: Plan, first_segment: int, phase: Phase) -> None:
     """Check the plan's last phase, which begins with ``first_segment``, and the run up to its end.
 
-    The last epoch of a cap may be part of an epoch; within a phase the cap counts tokens shown in the phase over the
-    tokens of an epoch. Both are those of whole windows, padding included.
-    Raises: UserError that says which cap binds (the one most exceeded), what is wanted and available, and what would fit.
+    The last epoch of a cap may be part of an epoch; within a phase the cap counts tokens shown in
+    the phase over the tokens of an epoch. Both are those of whole windows, padding included.
+    Raises: UserError that says which cap binds (the one most exceeded), what is wanted and
+    available, and what would fit.
     """
     end = tokens_shown(plan, plan.steps).tolist()
     begin = tokens_shown(plan, plan.segments[first_segment].first_step).tolist()
@@ -69,7 +73,9 @@ def check_caps(plan: Plan, first_segment: int, phase: Phase) -> None:
 
 
 def epoch_tokens(plan: Plan) -> NDArray[np.int64]:
-    """Tokens of an epoch of each source, (sources,): the fewest that any window length of the plan makes of it."""
+    """Tokens of an epoch of each source, (sources,): the fewest that any window length of the plan
+    makes of it.
+    """
     tokens = np.zeros(len(plan.sources), np.int64)
     for context in plan.contexts:
         own = np.array([source.windows * context.sequence_length for source in context.sources])
@@ -83,7 +89,8 @@ def allowed_tokens(epoch: int, epochs: float) -> int:
 
 
 def caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: int) -> Iterator[Cap]:
-    """The caps on a source of ``epoch`` tokens that had shown ``begin`` tokens before a phase and ``end`` behind it.
+    """The caps on a source of ``epoch`` tokens that had shown ``begin`` tokens before a phase and
+    ``end`` behind it.
 
     They are the phase's, the run's, and that on repetitions.
     """
@@ -110,7 +117,9 @@ def caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: in
 
 
 def _room(caps: list[Cap], shown: set[str]) -> int | None:
-    """Tokens that all sources of the phase have under their caps; None where one of them has no cap."""
+    """Tokens that all sources of the phase have under their caps; None where one of them has no
+    cap.
+    """
     rooms: dict[str, int] = {}
     for cap in caps:
         rooms[cap.source] = min(cap.room, rooms.get(cap.source, cap.room))
@@ -118,12 +127,15 @@ def _room(caps: list[Cap], shown: set[str]) -> int | None:
 
 
 def refuse(cap: Cap, phase: Phase, room: int | None = None, wanted: int = 0) -> None:
-    """Say that a cap is exceeded in a phase of ``wanted`` tokens; ``room`` as :func:`_room`. Raises: UserError."""
+    """Say that a cap is exceeded in a phase of ``wanted`` tokens; ``room`` as :func:`_room`.
+    Raises: UserError.
+    """
     weight = phase.weights.get(cap.source, 0.0)
     fitting = weight * cap.room / (cap.shown - cap.before)
     if room is not None and room < wanted:
         fix = (
-            f"no weights fit: at their caps all sources of phase {phase.name} come to {room:,} of its {wanted:,} tokens; "
+            f"no weights fit: at their caps all sources of phase {phase.name} come to {room:,} of "
+            f"its {wanted:,} tokens; "
             f"shorten it to that, or raise the caps"
         )
     elif cap.room == 0:
@@ -138,7 +150,10 @@ def refuse(cap: Cap, phase: Phase, room: int | None = None, wanted: int = 0) -> 
     raise UserError(
         f"the plan goes through {cap.source} more often than its cap allows",
         field=cap.field,
-        found=f"{cap.shown:,} tokens wanted of {cap.source}, {cap.epoch:,} in an epoch: {cap.shown / cap.epoch:.3f} epochs",
+        found=(
+            f"{cap.shown:,} tokens wanted of {cap.source}, {cap.epoch:,} in an epoch: "
+            f"{cap.shown / cap.epoch:.3f} epochs"
+        ),
         allowed=[f"{cap.epochs:g} epochs, {cap.tokens:,} tokens"],
         fix=f"{fix}, or raise the cap to {raised}" if room is None or room >= wanted else fix,
     )

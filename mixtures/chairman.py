@@ -1,16 +1,19 @@
 """Which source comes next: Tijdeman's chairman assignment over exact integers.
 
-Sources i have shares that are constant or change linearly over a horizon of h windows. With A_i and B_i
-the shares at its two ends, in units of 1 / U (:data:`SHARE_UNITS`, sums exactly U), source i is due
+Sources i have shares that are constant or change linearly over a horizon of h windows. With A_i and
+B_i the shares at its two ends, in units of 1 / U (:data:`SHARE_UNITS`, sums exactly U), source i is
+due
 
     P_i(t) = (2 h A_i t + (B_i - A_i) t^2) / (2 h U)   windows among the first t.
 
-Let x be what i has had. It may be served from the first t with P_i(t) >= x + d on and must be by the
-first t with P_i(t) >= x + 1 - d, with d = 1 / (2k - 2) for k sources. Serving whoever must first keeps every
-source, after every window, within 1 - d of P_i (R. Tijdeman, The chairman assignment problem, Discrete
-Mathematics 32, 1980). Numerators stay below 2^58, so no comparison is rounded.
+Let x be what i has had. It may be served from the first t with P_i(t) >= x + d on and must be by
+the first t with P_i(t) >= x + 1 - d, with d = 1 / (2k - 2) for k sources. Serving whoever must
+first keeps every source, after every window, within 1 - d of P_i (R. Tijdeman, The chairman
+assignment problem, Discrete Mathematics 32, 1980). Numerators stay below 2^58, so no comparison is
+rounded.
 
-A constant mix has the period U: after U windows source i has had exactly A_i, and the pattern starts again.
+A constant mix has the period U: after U windows source i has had exactly A_i, and the pattern
+starts again.
 """
 
 from __future__ import annotations
@@ -32,9 +35,11 @@ Shares = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of the sources over a stretch of windows: ``start`` and ``end`` in units of 1 / :data:`SHARE_UNITS`.
+    """Shares of the sources over a stretch of windows: ``start`` and ``end`` in units of 1 /
+    :data:`SHARE_UNITS`.
 
-    ``horizon``: windows from start to end of a ramp (at most :data:`LONGEST_RAMP`), 0 where shares are constant.
+    ``horizon``: windows from start to end of a ramp (at most :data:`LONGEST_RAMP`), 0 where shares
+    are constant.
     """
 
     start: Shares
@@ -75,7 +80,8 @@ class Mix:
         return (start + bend) * windows / SHARE_UNITS
 
     def place_of(self, source: int, number: int) -> int:
-        """The window, counted from the mix's start, that is the source's window ``number`` (both from 0).
+        """The window, counted from the mix's start, that is the source's window ``number`` (both
+        from 0).
 
         Raises: IndexError when a ramp ends before.
         """
@@ -105,7 +111,9 @@ class _Pattern:
         return counts
 
     def place_of(self, source: int, number: int) -> int:
-        """The window that is the source's window ``number``. Raises: IndexError when there is none."""
+        """The window that is the source's window ``number``. Raises: IndexError when there is
+        none.
+        """
         before = self.milestones[:, source]
         milestone = int(np.searchsorted(before, number, "right")) - 1
         first = milestone * _MILESTONE
@@ -130,7 +138,9 @@ def _pattern(start: Shares, end: Shares, horizon: int, windows: int) -> _Pattern
 
 @kernel
 def first_reaching(start: int, end: int, horizon: int, level: int, low: int) -> int:
-    """The first t from ``low`` on with 2 h A t + (B - A) t^2 >= level; horizon + 1 when there is none."""
+    """The first t from ``low`` on with 2 h A t + (B - A) t^2 >= level; horizon + 1 when there is
+    none.
+    """
     if start == end:
         if start == 0:
             return low if level <= 0 else horizon + 1
@@ -155,10 +165,11 @@ def first_reaching(start: int, end: int, horizon: int, level: int, low: int) -> 
 def assign(
     start: NDArray[np.int64], end: NDArray[np.int64], horizon: int, windows: int
 ) -> NDArray[np.int16]:
-    """Source of each of the first ``windows`` windows, (windows,); shares (sources,) in units of 1 / SHARE_UNITS.
+    """Source of each of the first ``windows`` windows, (windows,); shares (sources,) in units of 1
+    / SHARE_UNITS.
 
-    Sources wait in a list per window of their release (``head``, ``behind``); the ``free`` ones that may be served now are a heap
-    of deadline * 2^15 + source.
+    Sources wait in a list per window of their release (``head``, ``behind``); the ``free`` ones
+    that may be served now are a heap of deadline * 2^15 + source.
     """
     sources = len(start)
     unit = 2 * horizon * SHARE_UNITS

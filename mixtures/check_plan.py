@@ -1,4 +1,5 @@
-"""Hold a plan against the shards on disk: are they those it was frozen with, what of them is not shown any more, are its rules kept.
+"""Hold a plan against the shards on disk: are they those it was frozen with, what of them is not
+shown any more, are its rules kept.
 
     for row in check_plan(plan, folders, deep=True): ...
 
@@ -24,10 +25,11 @@ from tokenizer.verify import Finding, part_findings
 
 @dataclass(frozen=True)
 class SourceCheck:
-    """A source of the plan. ``parts``, ``rows`` and ``tokens`` are pinned; ``later_tokens`` were appended since and are not planned.
+    """A source of the plan. ``parts``, ``rows`` and ``tokens`` are pinned; ``later_tokens`` were
+    appended since and are not planned.
 
-    ``removed_documents`` of ``removed_tokens`` have a tombstone: their places stay, and no step has them as targets any more.
-    ``findings``: damage, where it was looked for.
+    ``removed_documents`` of ``removed_tokens`` have a tombstone: their places stay, and no step has
+    them as targets any more. ``findings``: damage, where it was looked for.
     """
 
     source: str
@@ -45,11 +47,12 @@ class SourceCheck:
 def check_plan(
     plan: Plan, folders: Folders, *, branch: str | None = None, deep: bool = False
 ) -> list[SourceCheck]:
-    """Check pins, counts, rules, and with ``deep`` every byte of the pinned parts and their indices.
+    """Check pins, counts, rules, and with ``deep`` every byte of the pinned parts and their
+    indices.
 
-    ``branch``: the name of the branch whose plan it is, for sources reserved for it.
-    Raises: UserError at the first source that is not what the plan pins, when the plan's counts do not follow from its
-    segments, and when a rule is broken. Damage of parts is returned.
+    ``branch``: the name of the branch whose plan it is, for sources reserved for it. Raises:
+    UserError at the first source that is not what the plan pins, when the plan's counts do not
+    follow from its segments, and when a rule is broken. Damage of parts is returned.
     """
     check_cursors(plan)
     check_rules_held(plan, branch)
@@ -99,7 +102,9 @@ def _removed_lengths(stream: SourceStream, part: int) -> list[int]:
 
 
 def _damage(stream: SourceStream) -> Sequence[Finding]:
-    """What is wrong with the pinned parts, block by block. Raises: UserError for a source on a store."""
+    """What is wrong with the pinned parts, block by block. Raises: UserError for a source on a
+    store.
+    """
     if "://" in stream.files.where:
         raise UserError(
             "blocks on a store are checked from a copy",

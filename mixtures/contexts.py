@@ -1,8 +1,9 @@
 """Contexts: where sources stand when windows get another length.
 
-A source that is in the middle of a group of blocks goes on with the next group; what it has not shown of the open one is *left* and
-comes behind the epoch's other groups (:mod:`mixtures.order`). Where the blocks cannot hold the new windows the whole rest of the
-epoch is left, and the next epoch has blocks that can.
+A source that is in the middle of a group of blocks goes on with the next group; what it has not
+shown of the open one is *left* and comes behind the epoch's other groups (:mod:`mixtures.order`).
+Where the blocks cannot hold the new windows the whole rest of the epoch is left, and the next epoch
+has blocks that can.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def first_context(
 def continued(
     contexts: tuple[Context, ...], pinned: tuple[PinnedSource, ...], sources: Sources, longest: int
 ) -> tuple[Context, ...]:
-    """The same contexts with places for sources that were pinned meanwhile: they begin in the last one."""
+    """The same contexts with places for sources that were pinned meanwhile: they begin in the last
+    one.
+    """
     new = pinned[len(contexts[-1].sources) :]
     if not new:
         return contexts
@@ -76,7 +79,8 @@ def _absent(pinned: PinnedSource, length: int) -> SourceContext:
 def _opened(pinned: PinnedSource, sources: Sources) -> ShardSource | PartFiles | None:
     if pinned.packing == "documents" and pinned.name not in sources:
         raise UserError(
-            f"the lengths of the documents of {pinned.name} decide how they are packed, and its shards were not given",
+            f"the lengths of the documents of {pinned.name} decide how they are packed, and its "
+            "shards were not given",
             field="sources",
             found=sorted(sources),
             allowed=[pinned.name],
@@ -127,7 +131,9 @@ def _resumed(
 
 
 def _behind(order: SourceOrder, epoch: int, place: int) -> tuple[int, int]:
-    """The first group of an epoch that begins at or behind a place, and the place where it begins."""
+    """The first group of an epoch that begins at or behind a place, and the place where it
+    begins.
+    """
     group = order.group_at(epoch, place)
     if order.group_place(epoch, group) < place:
         group += 1

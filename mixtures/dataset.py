@@ -3,9 +3,10 @@
     dataset = PlanDataset(Plan.load("plan.json"), {"web-en": "shards/web-en", ...}, rank, world_size)
     batches = DataLoader(dataset, batch_size=None, sampler=range(step, len(dataset)), num_workers=2)
 
-The order is the plan's, whatever the number of workers: an item is a function of (plan, step, rank, world_size), and DataLoader
-gives items in the sampler's order. The state to keep in a checkpoint is the step and the plan's hash; on resuming,
-``plan.agrees_with(hash, step)`` says whether the plan at hand still fits, and ranks may be more or fewer than before.
+The order is the plan's, whatever the number of workers: an item is a function of (plan, step, rank,
+world_size), and DataLoader gives items in the sampler's order. The state to keep in a checkpoint is
+the step and the plan's hash; on resuming, ``plan.agrees_with(hash, step)`` says whether the plan at
+hand still fits, and ranks may be more or fewer than before.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from mixtures.plan_format import Plan
 
 
 class PlanDataset(Dataset[dict[str, torch.Tensor]]):
-    """Steps of a plan, from 0; an item is rank ``rank``'s share of the step's batch, one of ``world_size``.
+    """Steps of a plan, from 0; an item is rank ``rank``'s share of the step's batch, one of
+    ``world_size``.
 
-    An item has the tensors of :class:`mixtures.loader.Batch` but ``pieces``: ``tokens``, ``targets``, ``positions``, ``documents``
-    (B, T) int32, ``weights`` (B, T) float32, ``lengths`` and ``source`` int32; and ``step``. ``folders``: each source's folder or URL.
-    Every process opens the shards with the first item it reads, so the dataset can be pickled and forked at any time.
-    Raises: IndexError outside the plan; UserError with the first item as :class:`mixtures.loader.Loader`.
+    An item has the tensors of :class:`mixtures.loader.Batch` but ``pieces``: ``tokens``,
+    ``targets``, ``positions``, ``documents`` (B, T) int32, ``weights`` (B, T) float32, ``lengths``
+    and ``source`` int32; and ``step``. ``folders``: each source's folder or URL. Every process
+    opens the shards with the first item it reads, so the dataset can be pickled and forked at any
+    time. Raises: IndexError outside the plan; UserError with the first item as
+    :class:`mixtures.loader.Loader`.
     """
 
     def __init__(self, plan: Plan, folders: Folders, rank: int = 0, world_size: int = 1) -> None:

@@ -3,7 +3,8 @@
     edited = append(plan, 120, phases_of_a_file, sources)                 # mixtures.plan.branch
     edited = append(plan, 120, rest(plan, 120, Change(drop=("web-zh",))), sources)
 
-A :class:`Change` alters what a plan says anyway: the phase that holds the step, for the rest of it, and the phases behind it.
+A :class:`Change` alters what a plan says anyway: the phase that holds the step, for the rest of it,
+and the phases behind it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ DECAY = "decay"
 class Change:
     """What is to be different from a step on.
 
-    ``lengthen``: tokens more, by phase. ``drop`` and ``weights``: of sources in the phase that holds the step, for the rest of it; sources
-    that are not named keep their proportions. ``decay``: tokens of a decay that begins here instead of all that was to come.
+    ``lengthen``: tokens more, by phase. ``drop`` and ``weights``: of sources in the phase that
+    holds the step, for the rest of it; sources that are not named keep their proportions.
+    ``decay``: tokens of a decay that begins here instead of all that was to come.
     """
 
     lengthen: Mapping[str, int] = field(default_factory=dict)
@@ -38,7 +40,8 @@ class Change:
 def append(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources) -> Plan:
     """The plan up to ``step``, then ``phases``.
 
-    Raises: UserError as :func:`mixtures.plan.branch`, and when a rule that the plan carries is broken.
+    Raises: UserError as :func:`mixtures.plan.branch`, and when a rule that the plan carries is
+    broken.
     """
     made = branch(plan, step, phases, sources)
     check_rules_held(made)
@@ -46,7 +49,9 @@ def append(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources)
 
 
 def rest(plan: Plan, step: int, change: Change) -> tuple[Phase, ...]:
-    """What the plan shows from ``step`` on, with a change. Raises: UserError when the change does not fit what is left."""
+    """What the plan shows from ``step`` on, with a change. Raises: UserError when the change does
+    not fit what is left.
+    """
     plan.segment_at(step)
     parts = planned_phases(plan)
     here = next(
@@ -129,7 +134,10 @@ def _decay(
             field="--decay",
             found=f"step {step}",
             allowed=[f"up to step {begun}, where the decay starts"],
-            fix="lengthen the phase that decays, or go on from an earlier checkpoint with windtunnel branch",
+            fix=(
+                "lengthen the phase that decays, or go on from an earlier checkpoint with "
+                "windtunnel branch"
+            ),
         )
     if change.lengthen:
         raise UserError(

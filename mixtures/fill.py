@@ -1,11 +1,13 @@
 """From pieces of token streams to batches: the loader's one hot kernel.
 
-A row of a batch is a window of T places. Each *piece* puts neighbouring tokens of a source's stream into it as targets; the input of a
-target is the token before it, or BOS where the target begins a document. What no piece fills is padding. In one pass over the tokens
-the kernel writes inputs, targets, weights, positions and documents; documents are found by bisection in the mapped offsets.
+A row of a batch is a window of T places. Each *piece* puts neighbouring tokens of a source's stream
+into it as targets; the input of a target is the token before it, or BOS where the target begins a
+document. What no piece fills is padding. In one pass over the tokens the kernel writes inputs,
+targets, weights, positions and documents; documents are found by bisection in the mapped offsets.
 
-Bytes per token: 2 or 4 read (uint16, uint32), 20 written (four int32 and one float32). At a copy bandwidth of 10 GB/s per core that is
-a floor of about 2.2 ns, 450 million tokens per second, from memory; a batch that stays in the cache is faster.
+Bytes per token: 2 or 4 read (uint16, uint32), 20 written (four int32 and one float32). At a copy
+bandwidth of 10 GB/s per core that is a floor of about 2.2 ns, 450 million tokens per second, from
+memory; a batch that stays in the cache is faster.
 
 Legend: B rows, T places of a row, n pieces, d documents in the batch.
 """
@@ -50,10 +52,12 @@ _pointer: Any = _pointer_to
 def batch_at(
     position: int, part_first: int, part_last: int, part_starts: Ints, part_rows: Ints, table: Ints
 ) -> int:
-    """The record batch that holds a place of a stream; -1 - part where that part's batches are not in the table.
+    """The record batch that holds a place of a stream; -1 - part where that part's batches are not
+    in the table.
 
-    ``part_starts`` (parts + 1,) of all sources one behind the other, of which ``part_first`` to ``part_last`` - 1 are the source's;
-    ``part_rows`` (parts, 2): first row of the table and number of rows, -1 where not known.
+    ``part_starts`` (parts + 1,) of all sources one behind the other, of which ``part_first`` to
+    ``part_last`` - 1 are the source's; ``part_rows`` (parts, 2): first row of the table and number
+    of rows, -1 where not known.
     """
     low, high = part_first, part_last
     while high - low > 1:
@@ -79,7 +83,8 @@ def batch_at(
 def closed_batches(
     pieces: Ints, parts: Ints, part_starts: Ints, part_rows: Ints, table: Ints, needed: Ints
 ) -> int:
-    """How many record batches the pieces need that are not open; ``needed`` (m, 2) takes source and a place in each, at most m.
+    """How many record batches the pieces need that are not open; ``needed`` (m, 2) takes source and
+    a place in each, at most m.
 
     ``parts`` (sources + 1,): where each source's parts begin in ``part_starts``.
     """
@@ -118,10 +123,10 @@ def fill_batch(
 ) -> int:
     """Fill B rows from pieces in the order of rows and places; all record batches are open.
 
-    ``eos`` ends every document. ``bos``: id that begins documents, or -1 for none: then a document's first target has EOS as its input
-    and weight 0.
-    Outputs are flat, (B * T,), ``borders`` (B * T + 1,). Returns the number of documents d; ``borders[:d + 1]`` is filled. Returns -1 when
-    a token is not below ``vocabulary``.
+    ``eos`` ends every document. ``bos``: id that begins documents, or -1 for none: then a
+    document's first target has EOS as its input and weight 0. Outputs are flat, (B * T,),
+    ``borders`` (B * T + 1,). Returns the number of documents d; ``borders[:d + 1]`` is filled.
+    Returns -1 when a token is not below ``vocabulary``.
     """
     rows = len(tokens) // length
     number, count, largest = 0, 0, 0
@@ -223,7 +228,8 @@ def _set(
     tokens: NDArray[np.int32],
     targets: NDArray[np.int32],
 ) -> int:
-    """``run`` targets from token ``low`` of the record batch on, and their inputs; the first input is ``first`` unless that is -1.
+    """``run`` targets from token ``low`` of the record batch on, and their inputs; the first input
+    is ``first`` unless that is -1.
 
     Returns the largest id read.
     """
@@ -242,7 +248,8 @@ def _set(
 
 @kernel
 def _copy(values: Any, before: int, tokens: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
-    """Targets are the last of ``values``; inputs the ones before them (without one before the first, that input is left).
+    """Targets are the last of ``values``; inputs the ones before them (without one before the
+    first, that input is left).
 
     Returns the largest value.
     """

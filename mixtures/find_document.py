@@ -1,7 +1,8 @@
 """Find a document by its id without an index.
 
-A source's parts hold its documents in the order of a keyed hash of their ids (:mod:`tokenizer.shard_plan`), one such order for each
-time documents were added. So a document is found by bisection: a few dozen ids are read, whatever the size.
+A source's parts hold its documents in the order of a keyed hash of their ids
+(:mod:`tokenizer.shard_plan`), one such order for each time documents were added. So a document is
+found by bisection: a few dozen ids are read, whatever the size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Key = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Found:
-    """A document of stream ``source``: row ``row`` of part ``part``, tokens ``start`` to ``stop`` - 1 of the stream."""
+    """A document of stream ``source``: row ``row`` of part ``part``, tokens ``start`` to ``stop`` -
+    1 of the stream.
+    """
 
     source: int
     part: int
@@ -32,7 +35,9 @@ class Found:
 
 
 def find_document(streams: Sequence[SourceStream], document: str) -> Found:
-    """Where a document lies; ``document`` is 32 hex digits. Raises: UserError when it is no id or no stream holds it."""
+    """Where a document lies; ``document`` is 32 hex digits. Raises: UserError when it is no id or
+    no stream holds it.
+    """
     try:
         wanted = pa.array([bytes.fromhex(document)], pa.binary(16))
     except (ValueError, pa.ArrowInvalid):

@@ -1,8 +1,9 @@
 """Between sources: which source each window of a context comes from, and how much each has shown.
 
-Windows of a context are numbered from 0 at its first step. Inside a segment :mod:`mixtures.chairman` keeps every
-source within one window of its planned share after every window, counted from the segment's start; at a
-segment's start the plan holds exact counts. So any window is reached without walking there.
+Windows of a context are numbered from 0 at its first step. Inside a segment
+:mod:`mixtures.chairman` keeps every source within one window of its planned share after every
+window, counted from the segment's start; at a segment's start the plan holds exact counts. So any
+window is reached without walking there.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from mixtures.plan_format import Plan, Segment
 
 
 def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
-    """Windows each source has shown before a window of a step, since the step's context began, (sources,), exact.
+    """Windows each source has shown before a window of a step, since the step's context began,
+    (sources,), exact.
 
-    For the step behind a context's last these are counts of the next context, all 0; see :func:`counts_at_end`.
-    Raises: UserError outside the plan.
+    For the step behind a context's last these are counts of the next context, all 0; see
+    :func:`counts_at_end`. Raises: UserError outside the plan.
     """
     segment = plan.segment_at(step)
     batch = plan.context_at(step)[1].batch_windows
@@ -27,7 +29,9 @@ def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
 
 
 def counts_at_end(plan: Plan, number: int, step: int | None = None) -> NDArray[np.int64]:
-    """Windows each source has shown in a context when it ends, or before ``step`` where that comes first, (sources,)."""
+    """Windows each source has shown in a context when it ends, or before ``step`` where that comes
+    first, (sources,).
+    """
     end = context_end(plan, number)
     step = end if step is None else min(step, end)
     context = plan.contexts[number]
@@ -40,7 +44,9 @@ def counts_at_end(plan: Plan, number: int, step: int | None = None) -> NDArray[n
 def numbers_of(
     plan: Plan, step: int, first: int = 0, last: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For windows first to last - 1 of a step: the source, and which window of that source in this context it is, from 0."""
+    """For windows first to last - 1 of a step: the source, and which window of that source in this
+    context it is, from 0.
+    """
     segment, context = plan.segment_at(step), plan.context_at(step)[1]
     last = context.batch_windows if last is None else last
     begin = (step - segment.first_step) * context.batch_windows
@@ -57,7 +63,9 @@ def number_windows(
     sources: NDArray[np.int64],
     numbers: NDArray[np.int64],
 ) -> None:
-    """Number each source's windows in a sequence (n,), on from ``counts`` (sources,), which moves with them."""
+    """Number each source's windows in a sequence (n,), on from ``counts`` (sources,), which moves
+    with them.
+    """
     for window in range(len(sequence)):
         source = sequence[window]
         sources[window] = source
@@ -66,7 +74,9 @@ def number_windows(
 
 
 def step_of(plan: Plan, number: int, source: int, shown: int) -> tuple[int, int] | None:
-    """(step, window of the step) that shows a source's window ``shown`` of a context; None when the context ends before."""
+    """(step, window of the step) that shows a source's window ``shown`` of a context; None when the
+    context ends before.
+    """
     if not 0 <= shown < counts_at_end(plan, number)[source]:
         return None
     context = plan.contexts[number]
@@ -100,7 +110,9 @@ def tokens_shown(plan: Plan, step: int) -> NDArray[np.int64]:
 
 
 def check_cursors(plan: Plan) -> None:
-    """Compare every segment's cursors with the counts they stand for. Raises: UserError where they differ."""
+    """Compare every segment's cursors with the counts they stand for. Raises: UserError where they
+    differ.
+    """
     for number in range(len(plan.contexts)):
         batch = plan.contexts[number].batch_windows
         expected = np.zeros(len(plan.sources), np.int64)

@@ -3,7 +3,8 @@
     tokens: 1_000_000_000, percents 90 and 10              900,000,000 and 100,000,000
     tokens: 900_000_000 and percent: 10, run not given     the run has 1,000,000,000
 
-Percents are taken as they are written (33.3 is 333/1000). Rounding to whole batches comes later, when steps are planned.
+Percents are taken as they are written (33.3 is 333/1000). Rounding to whole batches comes later,
+when steps are planned.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _MOST_TOKENS = 1 << 50
 def run_tokens(phases: Sequence[PhaseSpec], tokens: int | None) -> int:
     """Tokens of a run: ``tokens`` where they are given, else what the phases come to.
 
-    Raises: UserError when phases in tokens and in percent do not add up to the run, or it is not said how long that is.
+    Raises: UserError when phases in tokens and in percent do not add up to the run, or it is not
+    said how long that is.
     """
     said = sum(phase.tokens or 0 for phase in phases)
     percents = sum((_percent(phase) for phase in phases), Fraction())
@@ -53,10 +55,11 @@ def run_tokens(phases: Sequence[PhaseSpec], tokens: int | None) -> int:
 
 
 def phase_tokens(phases: Sequence[PhaseSpec], run: int, whole: bool = False) -> tuple[int, ...]:
-    """Tokens of each phase; percents are of ``run`` tokens, rounded so that their sum is the rounded sum.
+    """Tokens of each phase; percents are of ``run`` tokens, rounded so that their sum is the
+    rounded sum.
 
-    ``whole``: the phases are all of the run (see :func:`run_tokens`), and their tokens sum to it exactly.
-    Raises: UserError for a percentage that is less than a token.
+    ``whole``: the phases are all of the run (see :func:`run_tokens`), and their tokens sum to it
+    exactly. Raises: UserError for a percentage that is less than a token.
     """
     exact = [_percent(phase) * run / 100 for phase in phases]
     if whole and any(exact):

@@ -5,12 +5,13 @@
     for batch in loader.batches(step, plan.steps):  # the same, read ahead by a thread
         ...
 
-The window of T tokens at place s of a source's stream has the tokens s to s + T - 1 as *targets*: over an epoch every token is predicted
-once. The input of a target is the token before it in the stream. Documents are cut at the windows' borders and follow one another
-without padding; in a source of whole documents a window is cut from none, and ends with padding.
+The window of T tokens at place s of a source's stream has the tokens s to s + T - 1 as *targets*:
+over an epoch every token is predicted once. The input of a target is the token before it in the
+stream. Documents are cut at the windows' borders and follow one another without padding; in a
+source of whole documents a window is cut from none, and ends with padding.
 
-**BOS.** A document ends with EOS. As a target EOS is needed: it ends the document. As an input it is not: what follows belongs to another
-document. So the input of a document's first token is BOS:
+**BOS.** A document ends with EOS. As a target EOS is needed: it ends the document. As an input it
+is not: what follows belongs to another document. So the input of a document's first token is BOS:
 
     stream      a   b   EOS c   d   EOS
     inputs      BOS a   b   BOS c   d
@@ -18,8 +19,8 @@ document. So the input of a document's first token is BOS:
     positions   0   1   2   0   1   2
     documents   0   0   0   1   1   1
 
-Without BOS (``plan.bos`` false) the input there is the EOS of the document before, to which the place belongs, and its target has
-weight 0.
+Without BOS (``plan.bos`` false) the input there is the EOS of the document before, to which the
+place belongs, and its target has weight 0.
 
 Legend: B windows, T tokens of a window.
 """
@@ -57,12 +58,13 @@ Folders = Mapping[str, Path | str]
 class Batch:
     """B windows, a rank's share of a step (or all of it).
 
-    ``tokens`` and ``targets`` (B, T) int32. ``weights`` (B, T) float32: 1 where the loss on the target counts, 0 in padding, outside
-    the trainable spans, for what was taken down, and (without BOS) for a document's first token. ``positions`` (B, T) int32 from
-    0 in every document. ``documents`` (B, T) int32: number of the document in its window, for masks. ``lengths``
-    (documents + 1,) int32: borders of the documents in the B * T tokens one behind the other, for attention over packed sequences.
-    ``source`` (B,) int32 index into ``plan.sources``. ``pieces`` (n, 5) int64: row, place in it, source, first target's place
-    in the source's stream, tokens.
+    ``tokens`` and ``targets`` (B, T) int32. ``weights`` (B, T) float32: 1 where the loss on the
+    target counts, 0 in padding, outside the trainable spans, for what was taken down, and (without
+    BOS) for a document's first token. ``positions`` (B, T) int32 from 0 in every document.
+    ``documents`` (B, T) int32: number of the document in its window, for masks. ``lengths``
+    (documents + 1,) int32: borders of the documents in the B * T tokens one behind the other, for
+    attention over packed sequences. ``source`` (B,) int32 index into ``plan.sources``. ``pieces``
+    (n, 5) int64: row, place in it, source, first target's place in the source's stream, tokens.
     """
 
     tokens: NDArray[np.int32]
@@ -95,7 +97,8 @@ class Batch:
 class Buffer:
     """Room for a batch of at most ``tokens`` places, used again and again.
 
-    ``pinned``: in page-locked memory, from which a GPU copies without waiting (needs torch with CUDA).
+    ``pinned``: in page-locked memory, from which a GPU copies without waiting (needs torch with
+    CUDA).
     """
 
     def __init__(self, tokens: int, pinned: bool = False) -> None:
@@ -113,10 +116,10 @@ class Buffer:
 class Loader:
     """Reads a plan's batches from shards.
 
-    ``folders``: each pinned source's folder, or its URL on a store; what is read from stores lies in ``cache``.
-    ``rank`` of ``world_size``: which contiguous slice of every step's windows.
-    Raises: UserError when a folder is missing or holds other shards than the plan pins, when the plan contradicts
-    itself, or when there are more ranks than windows in a batch.
+    ``folders``: each pinned source's folder, or its URL on a store; what is read from stores lies
+    in ``cache``. ``rank`` of ``world_size``: which contiguous slice of every step's windows.
+    Raises: UserError when a folder is missing or holds other shards than the plan pins, when the
+    plan contradicts itself, or when there are more ranks than windows in a batch.
     """
 
     def __init__(
@@ -153,7 +156,9 @@ class Loader:
         return self.rank * windows // self.world_size, (self.rank + 1) * windows // self.world_size
 
     def batch(self, step: int, into: Buffer | None = None) -> Batch:
-        """This rank's windows of a step, steps from 0; written to ``into`` where given. Raises: UserError outside the plan."""
+        """This rank's windows of a step, steps from 0; written to ``into`` where given. Raises:
+        UserError outside the plan.
+        """
         if not 0 <= step < self.plan.steps:
             raise UserError(
                 "no such step in the plan",
@@ -191,7 +196,9 @@ class Loader:
         length: int,
         into: Buffer | None = None,
     ) -> Batch:
-        """Rows of ``length`` places made of pieces, (n, 5) by row and place: what :meth:`batch` is made of."""
+        """Rows of ``length`` places made of pieces, (n, 5) by row and place: what :meth:`batch` is
+        made of.
+        """
         with self._reading:
             return self._gathered(source, pieces, length, into)
 
@@ -254,7 +261,8 @@ def open_streams(
 ) -> tuple[SourceStream, ...]:
     """The streams of a plan's sources, by its order; ``cache`` is for those on stores.
 
-    Raises: UserError when a folder is missing or holds other shards, and when the plan's numbers do not fit together.
+    Raises: UserError when a folder is missing or holds other shards, and when the plan's numbers do
+    not fit together.
     """
     check_sound(plan)
     for name in plan.names:

@@ -54,7 +54,9 @@ class LocalParts:
 
     @classmethod
     def pinned(cls, folder: Path, pinned: PinnedSource) -> LocalParts:
-        """The parts a plan pins. A manifest that is still the pinned one need not be understood, and of thousands that saves seconds."""
+        """The parts a plan pins. A manifest that is still the pinned one need not be understood,
+        and of thousands that saves seconds.
+        """
         raw = read_raw_manifest(folder)
         if pinned.manifest and xxhash.xxh3_128_hexdigest(raw) == pinned.manifest:
             return cls(folder, pinned.dtype, lambda part: _record(pinned.parts[part]))
@@ -93,10 +95,12 @@ class LocalParts:
         )
 
     def ask(self, part: int, first: int, last: int, leaving: Callable[[], bool]) -> None:
-        """Have the record batches first to last - 1 read into the page cache, from another thread; returns when they are there.
+        """Have the record batches first to last - 1 read into the page cache, from another thread;
+        returns when they are there.
 
-        ``leaving``: asked before every stretch; where it is true the rest is not read.
-        At most two stretches of :data:`STRETCH` are under way, so that whoever waits for a page of its own does not wait long.
+        ``leaving``: asked before every stretch; where it is true the rest is not read. At most two
+        stretches of :data:`STRETCH` are under way, so that whoever waits for a page of its own does
+        not wait long.
         """
         start, stop = self._span(part, first, last)
         file = os.open(self.path(part), os.O_RDONLY)
@@ -116,7 +120,9 @@ class LocalParts:
             os.close(file)
 
     def there(self, part: int, first: int, last: int) -> bool:
-        """Whether the record batches first to last - 1 seem to be in the page cache, by a byte every :data:`PROBE`."""
+        """Whether the record batches first to last - 1 seem to be in the page cache, by a byte
+        every :data:`PROBE`.
+        """
         start, stop = self._span(part, first, last)
         try:
             file = os.open(self.path(part), os.O_RDONLY)

@@ -1,12 +1,13 @@
 """Have the disk bring what a source shows next while it shows what is there.
 
-Windows of a group of blocks (:mod:`mixtures.order`) come in no order, so all its pages are needed nearly at once when it begins. A
-group's blocks are asked for one by one while the group before is shown: of n blocks, block k when k + 1/2 of n parts of that group were
-shown. So the disk works at the pace at which the source is used, what is asked for is never more than the next group, and a
-run that stops early has asked for little that it did not need.
+Windows of a group of blocks (:mod:`mixtures.order`) come in no order, so all its pages are needed
+nearly at once when it begins. A group's blocks are asked for one by one while the group before is
+shown: of n blocks, block k when k + 1/2 of n parts of that group were shown. So the disk works at
+the pace at which the source is used, what is asked for is never more than the next group, and a run
+that stops early has asked for little that it did not need.
 
-Only pages of files on a local disk are asked for; what a batch holds does not depend on it. A source that is one group has no next
-one: its epochs are made of the same blocks.
+Only pages of files on a local disk are asked for; what a batch holds does not depend on it. A
+source that is one group has no next one: its epochs are made of the same blocks.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class NextBlocks:
         self._asked: dict[int, tuple[Group, int]] = {}
 
     def shown(self, step: int) -> None:
-        """A step's batch was read. Costs nothing unless something is due; a thread reads what of it is not in the page cache."""
+        """A step's batch was read. Costs nothing unless something is due; a thread reads what of it
+        is not in the page cache.
+        """
         if step < self._due:
             return
         # the first time parts are opened and places searched: not while the second batch is waited
@@ -75,7 +78,9 @@ class NextBlocks:
         return [records for records in self.due(step) if not records.files.there(*records.place)]
 
     def due(self, step: int) -> list[Records]:
-        """What is to be asked for behind a step. Each time it is asked, only what was not due before."""
+        """What is to be asked for behind a step. Each time it is asked, only what was not due
+        before.
+        """
         number, context = self.plan.context_at(step)
         if number != self._context:
             self._context, self._orders, self._asked = number, source_orders(self.plan, number), {}
@@ -98,7 +103,9 @@ class NextBlocks:
         return found
 
     def _blocks_due(self, source: int, order: SourceOrder, shown: int) -> tuple[list[int], int]:
-        """The blocks to ask for after ``shown`` windows of a source, and the window behind which the next one is due."""
+        """The blocks to ask for after ``shown`` windows of a source, and the window behind which
+        the next one is due.
+        """
         start, stop, here, behind = _around(order, shown)
         open_now = set() if here is None else set(order.group_blocks(*here))
         blocks = [block for block in order.group_blocks(*behind) if block not in open_now]
@@ -137,12 +144,16 @@ def _read(records: list[Records], before: threading.Thread | None) -> None:
 
 
 def _leaving() -> bool:
-    """Whether the process is about to end. It waits for the thread, which would else be cut off, perhaps inside a compiled kernel."""
+    """Whether the process is about to end. It waits for the thread, which would else be cut off,
+    perhaps inside a compiled kernel.
+    """
     return not threading.main_thread().is_alive()
 
 
 def _around(order: SourceOrder, number: int) -> tuple[int, int, Group | None, Group]:
-    """(first window, last + 1, group or None for what was left, next group) of the stretch that holds a source's window ``number``."""
+    """(first window, last + 1, group or None for what was left, next group) of the stretch that
+    holds a source's window ``number``.
+    """
     epoch, place = order.place_of(number)
     if epoch == LEFT:
         return order.head, order.head + order.left_rows, None, (order.context.epoch + 1, 0)

@@ -1,22 +1,26 @@
-"""The order inside a source: which window is the number-th ever shown, in constant time and with no index.
+"""The order inside a source: which window is the number-th ever shown, in constant time and with no
+index.
 
-A source's parts, one behind the other, are one stream of tokens. Blocks of a power of two of windows follow one another in it
-(the last may be shorter). In every epoch, anew and with a key of its own,
+A source's parts, one behind the other, are one stream of tokens. Blocks of a power of two of
+windows follow one another in it (the last may be shorter). In every epoch, anew and with a key of
+its own,
 
 1. the blocks are permuted,
-2. the windows of every ``open_blocks`` neighbours of that order, a *group*, are permuted among themselves,
+2. the windows of every ``open_blocks`` neighbours of that order, a *group*, are permuted among
+   themselves,
 
-so reading stays within a few blocks at a time, and every epoch shows every window exactly once. Both permutations are
-:mod:`mixtures.permutation`. A source no larger than a few full blocks has all its blocks open (:func:`open_blocks`), so that an epoch
-of it is one group, shuffled as a whole.
+so reading stays within a few blocks at a time, and every epoch shows every window exactly once.
+Both permutations are :mod:`mixtures.permutation`. A source no larger than a few full blocks has all
+its blocks open (:func:`open_blocks`), so that an epoch of it is one group, shuffled as a whole.
 
-A source of a *stream* is cut into windows of T tokens; less than a window, left at the end, is never shown. In a source of whole
-*documents* a block's windows are what :mod:`mixtures.packing` makes of the documents that begin in it; there the plan holds how many
-windows each block has.
+A source of a *stream* is cut into windows of T tokens; less than a window, left at the end, is
+never shown. In a source of whole *documents* a block's windows are what :mod:`mixtures.packing`
+makes of the documents that begin in it; there the plan holds how many windows each block has.
 
-**Another window length** (a new context) begins at a group's edge. Of the group that is open then the windows not shown yet are
-*left*; they are shown behind the epoch's other groups, several to a row where the new windows are longer, and then whole
-epochs follow. So no window is shown early or lost.
+**Another window length** (a new context) begins at a group's edge. Of the group that is open then
+the windows not shown yet are *left*; they are shown behind the epoch's other groups, several to a
+row where the new windows are longer, and then whole epochs follow. So no window is shown early or
+lost.
 """
 
 from __future__ import annotations
@@ -47,8 +51,9 @@ _WINDOWS, _BLOCK, _BLOCKS, _OPEN, _MISSING, _HEAD, _LEFT, _EPOCH, _HEAD_PLACE = 
 class SourceOrder:
     """The order of one source in one context.
 
-    ``window``: tokens of a window. ``head`` windows of ``epoch`` come first, from its place ``head_place`` on, then ``left_rows`` rows of
-    what earlier contexts left, then whole epochs of ``windows``.
+    ``window``: tokens of a window. ``head`` windows of ``epoch`` come first, from its place
+    ``head_place`` on, then ``left_rows`` rows of what earlier contexts left, then whole epochs of
+    ``windows``.
     """
 
     pinned: PinnedSource
@@ -71,7 +76,9 @@ class SourceOrder:
 
     @cached_property
     def blocks(self) -> int:
-        """Blocks of the source, whatever the windows; the last block of a stream may be too short for any."""
+        """Blocks of the source, whatever the windows; the last block of a stream may be too short
+        for any.
+        """
         return (
             len(self.context.packed) - 1
             if self.packed
@@ -144,7 +151,9 @@ class SourceOrder:
         return int(short_position(self.blocks, np.uint64(epoch_key(self.key, epoch))))
 
     def group_at(self, epoch: int, place: int) -> int:
-        """The group that holds the place-th window of an epoch; the number of groups for the epoch's end."""
+        """The group that holds the place-th window of an epoch; the number of groups for the
+        epoch's end.
+        """
         if place >= self.windows:
             return self.groups
         if self.packed:
@@ -165,7 +174,9 @@ class SourceOrder:
         ]
 
     def place_of(self, number: int) -> tuple[int, int]:
-        """(epoch, place in it) of the source's window ``number`` in this context; (LEFT, row) for a row of what was left."""
+        """(epoch, place in it) of the source's window ``number`` in this context; (LEFT, row) for a
+        row of what was left.
+        """
         if number < self.head:
             return self.context.epoch, self.head_place + number
         number -= self.head
@@ -175,7 +186,9 @@ class SourceOrder:
         return self.context.epoch + 1 + number // self.windows, number % self.windows
 
     def shown(self, numbers: Ints) -> tuple[Ints, Ints]:
-        """(epoch, window) of each of the source's windows ``numbers`` of this context; (LEFT, row) where left windows make it up."""
+        """(epoch, window) of each of the source's windows ``numbers`` of this context; (LEFT, row)
+        where left windows make it up.
+        """
         if self.packed:
             return self._shown_packed(numbers)
         epochs, windows = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.int64)
@@ -184,7 +197,9 @@ class SourceOrder:
         return epochs, windows
 
     def number(self, epoch: int, window: int) -> int | None:
-        """The inverse of :meth:`shown`: when a window is shown in an epoch; None when that was before this context began."""
+        """The inverse of :meth:`shown`: when a window is shown in an epoch; None when that was
+        before this context began.
+        """
         place = (
             self.epoch_table(epoch).place_of(window)
             if self.packed
@@ -207,7 +222,9 @@ class SourceOrder:
 
 @dataclass(frozen=True)
 class EpochTable:
-    """An epoch of a source of whole documents: its blocks in the order shown, (blocks,), and the windows before each, (blocks + 1,)."""
+    """An epoch of a source of whole documents: its blocks in the order shown, (blocks,), and the
+    windows before each, (blocks + 1,).
+    """
 
     order: SourceOrder
     key: np.uint64
@@ -231,7 +248,9 @@ class EpochTable:
         return positions
 
     def window_at(self, place: int) -> int:
-        """The window shown at a place of the epoch, numbered through the blocks in the source's order."""
+        """The window shown at a place of the epoch, numbered through the blocks in the source's
+        order.
+        """
         position = int(np.searchsorted(self.starts, place, "right")) - 1
         first, last, key = self._group(position)
         place = first + int(permuted(place - first, last - first, key))
@@ -276,7 +295,9 @@ def source_orders(plan: Plan, number: int) -> tuple[SourceOrder, ...]:
 
 
 def left_rows(contexts: tuple[Context, ...], own: SourceContext, window: int) -> int:
-    """Rows of ``window`` tokens that the windows left by earlier contexts make: each stretch is rounded up by itself."""
+    """Rows of ``window`` tokens that the windows left by earlier contexts make: each stretch is
+    rounded up by itself.
+    """
     return sum(
         -(-(left.last - left.first) * contexts[left.context].sequence_length // window)
         for left in own.left
@@ -284,7 +305,8 @@ def left_rows(contexts: tuple[Context, ...], own: SourceContext, window: int) ->
 
 
 def block_tokens(tokens: int, window: int) -> int:
-    """Tokens per block: the most that leave :data:`LEAST_BLOCKS` blocks, a power of two of windows, at most :data:`BLOCK_TOKENS`.
+    """Tokens per block: the most that leave :data:`LEAST_BLOCKS` blocks, a power of two of windows,
+    at most :data:`BLOCK_TOKENS`.
 
     With a window of a power of two of tokens a block is one too. At least a window.
     """
@@ -293,9 +315,11 @@ def block_tokens(tokens: int, window: int) -> int:
 
 
 def open_blocks(tokens: int, small: int = OPEN_TOKENS) -> int:
-    """Blocks that are mixed at a time: every block of a source of up to ``small`` tokens, else :data:`OPEN_BLOCKS`.
+    """Blocks that are mixed at a time: every block of a source of up to ``small`` tokens, else
+    :data:`OPEN_BLOCKS`.
 
-    A block is more than half of what :func:`block_tokens` aims at, whatever the window, so this many are never fewer than there are.
+    A block is more than half of what :func:`block_tokens` aims at, whatever the window, so this
+    many are never fewer than there are.
     """
     return max(2 * LEAST_BLOCKS, -(-2 * tokens // BLOCK_TOKENS)) if tokens <= small else OPEN_BLOCKS
 
@@ -320,7 +344,9 @@ def short_position(blocks: int, key: np.uint64) -> int:
 
 @kernel
 def start_of(position: int, block: int, missing: int, short: int) -> int:
-    """Windows before a position: blocks of ``block`` windows, of which the one at ``short`` lacks ``missing``."""
+    """Windows before a position: blocks of ``block`` windows, of which the one at ``short`` lacks
+    ``missing``.
+    """
     return position * block - (missing if position > short else 0)
 
 
@@ -335,7 +361,8 @@ def position_at(place: int, block: int, missing: int, short: int) -> tuple[int, 
 def shown_windows(
     rows: Ints, keys: NDArray[np.uint64], source: Ints, number: Ints, epochs: Ints, windows: Ints
 ) -> None:
-    """(epoch, window) of each source's window ``number``, elementwise; (LEFT, row) where earlier contexts' windows make the row up.
+    """(epoch, window) of each source's window ``number``, elementwise; (LEFT, row) where earlier
+    contexts' windows make the row up.
 
     ``rows`` (sources, columns) and ``keys`` (sources,) are :attr:`SourceOrder.row` and key.
     """

@@ -1,11 +1,13 @@
 """Whole documents in windows: best-fit decreasing, for instruction data that should not be cut.
 
-A document longer than a window is cut into windows and a rest; rests and shorter documents are placed, the longest first and
-of equal ones the earlier first, into the window with the least room that still holds them, else into a new one. That leaves about
-as little padding as packing can (Ding et al., Fewer Truncations Improve Language Modeling, arXiv 2404.10830, section 3).
+A document longer than a window is cut into windows and a rest; rests and shorter documents are
+placed, the longest first and of equal ones the earlier first, into the window with the least room
+that still holds them, else into a new one. That leaves about as little padding as packing can (Ding
+et al., Fewer Truncations Improve Language Modeling, arXiv 2404.10830, section 3).
 
-Packing is done inside a block of the source, so that it is computed when a block is opened and depends on that block alone.
-The room left is kept in a tree over capacities, so a document takes about log2(window) steps.
+Packing is done inside a block of the source, so that it is computed when a block is opened and
+depends on that block alone. The room left is kept in a tree over capacities, so a document takes
+about log2(window) steps.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Packing:
-    """The windows of a block. Window w holds pieces ``first[w]`` to ``first[w + 1]`` - 1, in this order.
+    """The windows of a block. Window w holds pieces ``first[w]`` to ``first[w + 1]`` - 1, in this
+    order.
 
-    ``first`` (windows + 1,); ``start`` (pieces,) tokens from the beginning of the documents given; ``tokens`` (pieces,).
+    ``first`` (windows + 1,); ``start`` (pieces,) tokens from the beginning of the documents given;
+    ``tokens`` (pieces,).
     """
 
     first: Ints
@@ -37,7 +41,9 @@ class Packing:
 
 
 def pack(offsets: Ints, window: int) -> Packing:
-    """Pack documents into windows of ``window`` tokens; ``offsets`` (documents + 1,) are the borders of the documents in tokens."""
+    """Pack documents into windows of ``window`` tokens; ``offsets`` (documents + 1,) are the
+    borders of the documents in tokens.
+    """
     starts, tokens = cut(offsets, window)
     order = np.lexsort((starts, -tokens))
     bins, windows = best_fit(tokens[order], window)
@@ -52,7 +58,9 @@ def pack(offsets: Ints, window: int) -> Packing:
 
 @kernel
 def cut(offsets: Ints, window: int) -> tuple[Ints, Ints]:
-    """(start, tokens) of every document, those longer than a window in several pieces; empty ones are left out."""
+    """(start, tokens) of every document, those longer than a window in several pieces; empty ones
+    are left out.
+    """
     pieces = 0
     for document in range(len(offsets) - 1):
         pieces += -(-(offsets[document + 1] - offsets[document]) // window)
@@ -68,9 +76,11 @@ def cut(offsets: Ints, window: int) -> tuple[Ints, Ints]:
 
 @kernel
 def best_fit(tokens: Ints, window: int) -> tuple[Ints, int]:
-    """The window of each piece and how many windows there are; ``tokens`` (pieces,) fall, none is above ``window``.
+    """The window of each piece and how many windows there are; ``tokens`` (pieces,) fall, none is
+    above ``window``.
 
-    ``newest[c]`` is the window opened last among those with c tokens of room, ``older`` chains the others.
+    ``newest[c]`` is the window opened last among those with c tokens of room, ``older`` chains the
+    others.
     """
     leaves = 1
     while leaves < window + 1:

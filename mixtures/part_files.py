@@ -1,7 +1,7 @@
 """Where a source's parts lie, as record batches by part and number.
 
-:mod:`mixtures.local_parts` maps them from a disk, :mod:`mixtures.remote_parts` reads them from an object store; :mod:`mixtures.open_parts`
-chooses by the address.
+:mod:`mixtures.local_parts` maps them from a disk, :mod:`mixtures.remote_parts` reads them from an
+object store; :mod:`mixtures.open_parts` chooses by the address.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ class PartFiles(Protocol):
         ...
 
     def index(self, part: int) -> PartIndex:
-        """Where the record batches of a part lie. Raises: UserError as :func:`tokenizer.part_index.read_part_index`."""
+        """Where the record batches of a part lie. Raises: UserError as
+        :func:`tokenizer.part_index.read_part_index`.
+        """
         ...
 
     def record(
         self, part: int, number: int, together: tuple[int, int] | None = None
     ) -> pa.RecordBatch:
-        """A record batch, checked; those from ``together[0]`` to ``together[1]`` - 1 are wanted soon.
+        """A record batch, checked; those from ``together[0]`` to ``together[1]`` - 1 are wanted
+        soon.
 
         Raises: UserError when it cannot be read or is not sound.
         """

@@ -1,8 +1,9 @@
 """A keyed permutation of 0 ... size - 1, computed one value at a time, and its inverse.
 
-A balanced Feistel network of six rounds over the next power of four, walked along its cycle until the value is inside
-(Black and Rogaway, Ciphers with arbitrary finite domains, CT-RSA 2002): fewer than four walks on average. The round function
-is SplitMix64's finaliser (Steele, Lea, Flood 2014). Sizes below 2^53.
+A balanced Feistel network of six rounds over the next power of four, walked along its cycle until
+the value is inside (Black and Rogaway, Ciphers with arbitrary finite domains, CT-RSA 2002): fewer
+than four walks on average. The round function is SplitMix64's finaliser (Steele, Lea, Flood 2014).
+Sizes below 2^53.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A phase of training: as a recipe says it (:class:`PhaseSpec`), and as a plan needs it (:class:`Phase`).
+"""A phase of training: as a recipe says it (:class:`PhaseSpec`), and as a plan needs it
+(:class:`Phase`).
 
-A recipe may give a length in percent, and weights by size, by preset or by band. :mod:`mixtures.resolve` turns
-that into phases of so many tokens with a weight for every source.
+A recipe may give a length in percent, and weights by size, by preset or by band.
+:mod:`mixtures.resolve` turns that into phases of so many tokens with a weight for every source.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class Preset(BaseModel):
-    """A mixture from :mod:`mixtures.presets`; ``sources`` says which source stands for which of its entries."""
+    """A mixture from :mod:`mixtures.presets`; ``sources`` says which source stands for which of its
+    entries.
+    """
 
     model_config = _FROZEN
 
@@ -38,15 +41,18 @@ class Preset(BaseModel):
 class PhaseSpec(BaseModel):
     """A stretch of training with its own shares, as a recipe says it.
 
-    Its length is ``tokens``, rounded up to whole batches when planned, or ``percent`` of the run's tokens. ``decay``
-    marks where the learning-rate schedule's decay starts. ``max_epochs`` caps how often this phase may go through a
-    source. ``ramp_tokens`` of the phase's tokens move linearly from the previous phase's weights to these.
+    Its length is ``tokens``, rounded up to whole batches when planned, or ``percent`` of the run's
+    tokens. ``decay`` marks where the learning-rate schedule's decay starts. ``max_epochs`` caps how
+    often this phase may go through a source. ``ramp_tokens`` of the phase's tokens move linearly
+    from the previous phase's weights to these.
 
-    ``weights`` are shares of the phase's tokens. What they leave of 1 is divided among ``weights_from`` in proportion to
-    (tokens of the source)^(1 / ``temperature``), or as ``preset`` says; without either they sum to 1. ``bands`` divides the
-    weight of a source among its bands in proportion to factor x tokens of the band.
+    ``weights`` are shares of the phase's tokens. What they leave of 1 is divided among
+    ``weights_from`` in proportion to (tokens of the source)^(1 / ``temperature``), or as ``preset``
+    says; without either they sum to 1. ``bands`` divides the weight of a source among its bands in
+    proportion to factor x tokens of the band.
 
-    ``sequence_length`` and ``batch_tokens`` are the tokens of a window and of a step from this phase on; None keeps what was.
+    ``sequence_length`` and ``batch_tokens`` are the tokens of a window and of a step from this
+    phase on; None keeps what was.
     """
 
     model_config = ConfigDict(
@@ -156,7 +162,10 @@ class PhaseSpec(BaseModel):
                     "a source with two shares in one phase",
                     field=f"{self.field}.{'preset.sources' if self.preset else 'weights_from'}",
                     found=name,
-                    fix=f"name {name} once: in weights with a share of its own, or in what divides the rest",
+                    fix=(
+                        f"name {name} once: in weights with a share of its own, or in what divides "
+                        "the rest"
+                    ),
                 )
         return self
 
@@ -185,7 +194,9 @@ class PhaseSpec(BaseModel):
 
 
 class Phase(PhaseSpec):
-    """A phase as a plan needs it: ``tokens``, and ``weights`` that sum to 1. Nothing is left to be resolved."""
+    """A phase as a plan needs it: ``tokens``, and ``weights`` that sum to 1. Nothing is left to be
+    resolved.
+    """
 
     tokens: int = Field(gt=0, le=MOST_TOKENS)
     weights: dict[Name, Weight]
@@ -204,7 +215,9 @@ class Phase(PhaseSpec):
 
 
 def refuse_unknown(rules: Iterable[str], known: set[str], field: str, what: str = "cap") -> None:
-    """Raises: UserError for a rule on a source that is not known, neither itself, nor its source, nor a band of it."""
+    """Raises: UserError for a rule on a source that is not known, neither itself, nor its source,
+    nor a band of it.
+    """
     sources = {source_of(name) for name in known}
     for name in rules:
         if not (name in known or name in sources or source_of(name) in known):

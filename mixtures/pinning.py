@@ -34,7 +34,8 @@ def pin(
     seed: int,
     open_tokens: int = OPEN_TOKENS,
 ) -> PinnedSource:
-    """A source as it is now. ``packing`` None: whole documents where targets are marked, else a stream.
+    """A source as it is now. ``packing`` None: whole documents where targets are marked, else a
+    stream.
 
     ``open_tokens``: up to how many tokens a source is shuffled as a whole.
 
@@ -103,8 +104,9 @@ def cut(
 ) -> SourceContext:
     """A source cut into windows of ``window`` tokens, from its first epoch on.
 
-    ``block``: tokens of a block, None to choose one that holds windows of ``longest`` tokens too. ``source`` is read for
-    whole documents only, whose lengths decide how many windows there are. A source of fewer tokens than a window has no windows.
+    ``block``: tokens of a block, None to choose one that holds windows of ``longest`` tokens too.
+    ``source`` is read for whole documents only, whose lengths decide how many windows there are. A
+    source of fewer tokens than a window has no windows.
     """
     size = block or block_tokens(pinned.tokens, longest if longest % window == 0 else window)
     if pinned.packing == "stream":
@@ -115,7 +117,9 @@ def cut(
 
 
 def packed_windows(stream: SourceStream, block: int, window: int) -> tuple[int, ...]:
-    """Windows of whole documents in the blocks before each block, and in all, (blocks + 1,): one pass over the documents' lengths."""
+    """Windows of whole documents in the blocks before each block, and in all, (blocks + 1,): one
+    pass over the documents' lengths.
+    """
     counts = [0]
     for start in range(0, stream.tokens, block):
         counts.append(pack(stream.borders(start, start + block), window).windows)

@@ -5,8 +5,9 @@
     for row in table(plan): ...
     other = branch(plan, 300, [decay_phase])        # the first 300 steps, then another decay
 
-Phases are rounded up to whole batches; the plan keeps what was asked and what it came to. Everything a
-batch depends on is in the plan, so a batch is a function of (plan, step): see :mod:`mixtures.loader`.
+Phases are rounded up to whole batches; the plan keeps what was asked and what it came to.
+Everything a batch depends on is in the plan, so a batch is a function of (plan, step): see
+:mod:`mixtures.loader`.
 """
 
 from __future__ import annotations
@@ -47,11 +48,12 @@ def freeze(
 ) -> Plan:
     """Plan a mixture over shards.
 
-    ``sources``: opened shards by name; those without a weight are left out. ``bos``: whether documents begin with
-    ``bos_id`` (see :mod:`mixtures.loader`). ``open_tokens``: up to how many tokens a source is shuffled as a whole in every epoch; larger
-    ones are shuffled a few blocks at a time (:mod:`mixtures.order`).
-    Raises: UserError when a source has no shards or less than a window, when tokenizers differ, when batches are
-    not whole windows, when a cap on epochs is exceeded, and as :func:`mixtures.resolve.resolve`.
+    ``sources``: opened shards by name; those without a weight are left out. ``bos``: whether
+    documents begin with ``bos_id`` (see :mod:`mixtures.loader`). ``open_tokens``: up to how many
+    tokens a source is shuffled as a whole in every epoch; larger ones are shuffled a few blocks at
+    a time (:mod:`mixtures.order`). Raises: UserError when a source has no shards or less than a
+    window, when tokenizers differ, when batches are not whole windows, when a cap on epochs is
+    exceeded, and as :func:`mixtures.resolve.resolve`.
     """
     check_batch(sequence_length, batch_tokens)
     available = _available(sources)
@@ -81,8 +83,8 @@ def append_segment(
 ) -> Plan:
     """A plan that agrees with this one before ``at_step`` and shows one more phase from there on.
 
-    ``sources``: shards of sources the plan does not know yet, and of all when the phase has another window length.
-    Raises: UserError as :func:`freeze`, and when ``at_step`` is outside the plan.
+    ``sources``: shards of sources the plan does not know yet, and of all when the phase has another
+    window length. Raises: UserError as :func:`freeze`, and when ``at_step`` is outside the plan.
     """
     return branch(plan, at_step, [phase], sources)
 
@@ -96,8 +98,9 @@ def branch(
 ) -> Plan:
     """A plan that agrees with this one before ``step`` and goes on with other phases.
 
-    Percents are of the tokens this plan was asked for in all. ``name``: of the branch, for sources reserved for it.
-    Raises: UserError as :func:`append_segment`, and for sources that the plan's rules reserve or hold out.
+    Percents are of the tokens this plan was asked for in all. ``name``: of the branch, for sources
+    reserved for it. Raises: UserError as :func:`append_segment`, and for sources that the plan's
+    rules reserve or hold out.
     """
     past = _cut(plan, step)
     last = plan.context_at(max(step - 1, 0))[1]
@@ -147,7 +150,8 @@ def _available(sources: Sources) -> dict[str, int]:
 
 
 def common_steps(one: Plan, other: Plan) -> int:
-    """The number of first steps in which two plans show the same windows; names of segments and caps do not matter.
+    """The number of first steps in which two plans show the same windows; names of segments and
+    caps do not matter.
 
     A plan frozen from a recipe with more tokens agrees with the shorter one to its end.
     """
@@ -164,7 +168,9 @@ def common_steps(one: Plan, other: Plan) -> int:
 
 @dataclass
 class _Draft:
-    """A plan in the making: pinned sources, contexts and segments so far; ``later`` were pinned once and are not shown yet, by name."""
+    """A plan in the making: pinned sources, contexts and segments so far; ``later`` were pinned
+    once and are not shown yet, by name.
+    """
 
     facts: dict[str, Any]
     sources: Sources
@@ -209,7 +215,9 @@ class _Draft:
     def add(
         self, phase: Phase, phases: Sequence[Phase], sequence_length: int, batch_tokens: int
     ) -> None:
-        """Add a phase in the context it asks for; each segment begins with the counts the ones before it end with."""
+        """Add a phase in the context it asks for; each segment begins with the counts the ones
+        before it end with.
+        """
         self._enter(phase, phases, sequence_length, batch_tokens)
         segments = _segments(phase, self.contexts[-1], self.pinned, self.segments)
         first = len(self.segments)
@@ -266,7 +274,9 @@ def _shown(plan: Plan, segment: Segment) -> tuple[Any, ...]:
 def _segments(
     phase: Phase, context: Context, pinned: tuple[PinnedSource, ...], past: tuple[Segment, ...]
 ) -> list[Segment]:
-    """A phase as its ramp, in pieces of at most 2^18 windows, and its constant rest; cursors are not known yet."""
+    """A phase as its ramp, in pieces of at most 2^18 windows, and its constant rest; cursors are
+    not known yet.
+    """
     names = [source.name for source in pinned]
     fills = {
         source.name: fill_of(source, own, context.sequence_length)
@@ -317,7 +327,9 @@ def _last_shares(segment: Segment, sources: int) -> Shares:
 
 
 def _cut(plan: Plan, step: int) -> tuple[Segment, ...]:
-    """The segments before a step; the one it falls into is shortened, its shares and windows stay."""
+    """The segments before a step; the one it falls into is shortened, its shares and windows
+    stay.
+    """
     if not 0 <= step <= plan.steps:
         raise UserError(
             "no such step in the plan", field="step", found=step, allowed=[f"0 to {plan.steps}"]
@@ -333,7 +345,9 @@ def _cut(plan: Plan, step: int) -> tuple[Segment, ...]:
 
 
 def _known(last: Segment, context: Context) -> int:
-    """How many sources stand in a segment or its context; those pinned behind them have no place there yet."""
+    """How many sources stand in a segment or its context; those pinned behind them have no place
+    there yet.
+    """
     sources = len(context.sources)
     while sources > len(last.start) and context.sources[sources - 1].windows == 0:
         sources -= 1
@@ -366,7 +380,9 @@ def _check_windows(
     pinned: tuple[PinnedSource, ...],
     sources: Sources,
 ) -> None:
-    """Every source that a phase shows has a window in its context, those that its ramp fades out (``fading``) too."""
+    """Every source that a phase shows has a window in its context, those that its ramp fades out
+    (``fading``) too.
+    """
     for index, (source, own) in enumerate(zip(pinned, context.sources, strict=True)):
         weighed = phase.weights.get(source.name, 0) > 0
         if own.windows == 0 and (weighed or (fading and fading[index])):

@@ -1,9 +1,12 @@
-"""The frozen plan as a file: pinned sources, contexts, segments in whole steps, canonical JSON and its hash.
+"""The frozen plan as a file: pinned sources, contexts, segments in whole steps, canonical JSON and
+its hash.
 
-Numbers are integers throughout: steps, windows, tokens, and shares in units of 1 / 2^18. A *segment* is a stretch of steps
-with one mixture. A *context* is a stretch of steps with one window length; it says where in its order every source stood when
-it began. Segments and contexts follow one another without a gap, and a context begins with a segment. A plan is never
-edited: :func:`mixtures.plan.branch` makes a new one that agrees with the old up to a step and says so in ``history``.
+Numbers are integers throughout: steps, windows, tokens, and shares in units of 1 / 2^18. A
+*segment* is a stretch of steps with one mixture. A *context* is a stretch of steps with one window
+length; it says where in its order every source stood when it began. Segments and contexts follow
+one another without a gap, and a context begins with a segment. A plan is never edited:
+:func:`mixtures.plan.branch` makes a new one that agrees with the old up to a step and says so in
+``history``.
 """
 
 from __future__ import annotations
@@ -48,8 +51,9 @@ class PinnedPart(BaseModel):
 class PinnedSource(BaseModel):
     """A source as the plan uses it; ``key`` is that of its order.
 
-    ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down; while it holds, the parts are those pinned.
-    ``packing``: ``stream`` cuts windows from the tokens of all documents one behind the other, ``documents`` packs whole documents.
+    ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down;
+    while it holds, the parts are those pinned. ``packing``: ``stream`` cuts windows from the tokens
+    of all documents one behind the other, ``documents`` packs whole documents.
     """
 
     model_config = _FROZEN
@@ -68,7 +72,9 @@ class PinnedSource(BaseModel):
 
 
 class Left(BaseModel):
-    """Windows that a context had begun to read around but not shown when it ended: numbers ``first`` to ``last`` - 1 of its order."""
+    """Windows that a context had begun to read around but not shown when it ended: numbers
+    ``first`` to ``last`` - 1 of its order.
+    """
 
     model_config = _FROZEN
 
@@ -80,9 +86,10 @@ class Left(BaseModel):
 class SourceContext(BaseModel):
     """Where a source stood when a context began, and how it is cut into windows there.
 
-    Shown are first the groups of blocks from ``group`` on of ``epoch`` (-1: none, the source begins with epoch 0), then what earlier
-    contexts ``left``, then whole epochs. ``windows`` are those of an epoch. ``packed``: windows in the blocks before each block, and
-    in all, for a source of whole documents.
+    Shown are first the groups of blocks from ``group`` on of ``epoch`` (-1: none, the source begins
+    with epoch 0), then what earlier contexts ``left``, then whole epochs. ``windows`` are those of
+    an epoch. ``packed``: windows in the blocks before each block, and in all, for a source of whole
+    documents.
     """
 
     model_config = _FROZEN
@@ -114,10 +121,11 @@ class Context(BaseModel):
 class Segment(BaseModel):
     """A stretch of whole steps with constant shares, or with shares that change linearly.
 
-    ``asked_tokens`` is what the recipe said, ``steps`` what it came to. ``start`` and ``end`` are shares of windows in
-    units of 1 / 2^18, by the plan's order of sources (sources pinned later have none). ``ramp_steps`` is 0 for
-    constant shares, else the steps from start to end, of which a cut segment shows the first ``steps``.
-    ``cursors`` are the windows each source has shown before, since the context began. ``weights`` and ``max_epochs`` are the recipe's.
+    ``asked_tokens`` is what the recipe said, ``steps`` what it came to. ``start`` and ``end`` are
+    shares of windows in units of 1 / 2^18, by the plan's order of sources (sources pinned later
+    have none). ``ramp_steps`` is 0 for constant shares, else the steps from start to end, of which
+    a cut segment shows the first ``steps``. ``cursors`` are the windows each source has shown
+    before, since the context began. ``weights`` and ``max_epochs`` are the recipe's.
     """
 
     model_config = _FROZEN
@@ -154,7 +162,9 @@ class Ancestor(BaseModel):
 
 
 class Plan(BaseModel):
-    """What training will be shown, step by step. Steps count from 0; windows of a context from its first step on."""
+    """What training will be shown, step by step. Steps count from 0; windows of a context from its
+    first step on.
+    """
 
     model_config = _FROZEN
 
@@ -181,7 +191,8 @@ class Plan(BaseModel):
             ramp = ramp or segment.steps <= segment.ramp_steps <= LONGEST_RAMP // batch
             if segment.first_step != step or not (known and whole and ramp):
                 raise ValueError(
-                    f"segment {segment.name} at step {segment.first_step} does not follow from the ones before"
+                    f"segment {segment.name} at step {segment.first_step} does not follow from the "
+                    "ones before"
                 )
             step = segment.last_step
         starts = {segment.first_step for segment in self.segments}
@@ -249,12 +260,16 @@ class Plan(BaseModel):
         return [context.first_step for context in self.contexts]
 
     def segment_at(self, step: int) -> Segment:
-        """The segment that holds a step, the last one for the step behind the end. Raises: UserError outside the plan."""
+        """The segment that holds a step, the last one for the step behind the end. Raises:
+        UserError outside the plan.
+        """
         self._check(step)
         return self.segments[bisect_right(self.segment_starts, step) - 1]
 
     def context_at(self, step: int) -> tuple[int, Context]:
-        """The context that holds a step, and its number; for the step behind the end the last one."""
+        """The context that holds a step, and its number; for the step behind the end the last
+        one.
+        """
         number = bisect_right(self.context_starts, step) - 1
         return number, self.contexts[number]
 
@@ -266,7 +281,9 @@ class Plan(BaseModel):
         return tokens
 
     def step_at(self, tokens: int) -> int:
-        """The first step before which at least ``tokens`` tokens are shown; the plan's end when there are fewer."""
+        """The first step before which at least ``tokens`` tokens are shown; the plan's end when
+        there are fewer.
+        """
         for number, context in enumerate(self.contexts):
             last = (
                 self.contexts[number + 1].first_step
@@ -280,7 +297,9 @@ class Plan(BaseModel):
         return self.steps
 
     def agrees_with(self, plan_hash: str, steps: int) -> bool:
-        """Whether a run that did ``steps`` steps of the plan of that hash can go on with this one."""
+        """Whether a run that did ``steps`` steps of the plan of that hash can go on with this
+        one.
+        """
         if plan_hash == self.hash:
             return steps <= self.steps
         return any(

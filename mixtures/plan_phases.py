@@ -22,7 +22,9 @@ from mixtures.rules import check_hold_out, check_reserve
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """A phase and the steps ``first_step`` to ``last_step`` - 1 that show it. ``ramp_steps`` of them, the first, are its ramp."""
+    """A phase and the steps ``first_step`` to ``last_step`` - 1 that show it. ``ramp_steps`` of
+    them, the first, are its ramp.
+    """
 
     phase: Phase
     first_step: int
@@ -31,7 +33,8 @@ class PlannedPhase:
 
 
 def planned_phases(plan: Plan) -> list[PlannedPhase]:
-    """The phases in order. What an edit appended to a phase under other weights is a phase of its own, of the same name.
+    """The phases in order. What an edit appended to a phase under other weights is a phase of its
+    own, of the same name.
 
     Planned again from their first step on, they give the plan's steps again.
     """
@@ -55,7 +58,8 @@ def nearest_caps(plan: Plan) -> dict[tuple[str, str], Cap]:
 
 
 def check_rules_held(plan: Plan, branch: str | None = None) -> None:
-    """Check the whole plan against the rules it carries. ``branch``: the name of the branch it is, for sources reserved for it.
+    """Check the whole plan against the rules it carries. ``branch``: the name of the branch it is,
+    for sources reserved for it.
 
     Raises: UserError at the first phase that shows what it must not, or more than a cap allows.
     """
@@ -69,7 +73,9 @@ def check_rules_held(plan: Plan, branch: str | None = None) -> None:
 
 
 def _caps(plan: Plan) -> Iterator[tuple[Phase, Cap]]:
-    """Every cap on every source that a phase shows, with the phase; what an edit made of a phase counts with it."""
+    """Every cap on every source that a phase shows, with the phase; what an edit made of a phase
+    counts with it.
+    """
     epochs = dict(zip(plan.names, epoch_tokens(plan).tolist(), strict=True))
     parts = planned_phases(plan)
     for name in dict.fromkeys(part.phase.name for part in parts):

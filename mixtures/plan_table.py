@@ -19,9 +19,10 @@ Floats = NDArray[np.float64]
 class ShareRow:
     """A source in a phase (or, phase None, in the whole run).
 
-    ``weight``: what the phase says (the share of what was asked, in the run and in a phase that was edited halfway);
-    ``asked_tokens``: what the recipe's numbers come to; ``tokens``: what is planned, padding left out; ``places``: the same with
-    padding; ``available``: tokens of one epoch; ``epochs``: planned over available. ``cap``: the cap used most by the phase's end.
+    ``weight``: what the phase says (the share of what was asked, in the run and in a phase that was
+    edited halfway); ``asked_tokens``: what the recipe's numbers come to; ``tokens``: what is
+    planned, padding left out; ``places``: the same with padding; ``available``: tokens of one
+    epoch; ``epochs``: planned over available. ``cap``: the cap used most by the phase's end.
     """
 
     phase: str | None
@@ -101,13 +102,17 @@ def _row(
 
 
 def _weight(segments: list[Segment], source: str, asked: float) -> float:
-    """The weight of a source in a phase, its share of what was asked where an edit gave it several."""
+    """The weight of a source in a phase, its share of what was asked where an edit gave it
+    several.
+    """
     weights = {segment.weights.get(source, 0.0) for segment in segments}
     return weights.pop() if len(weights) == 1 else asked
 
 
 def _taken_of(plan: Plan, segments: list[Segment], index: int) -> tuple[float, float, float]:
-    """What segments were asked to take of a source, the places its windows have, and the tokens in them."""
+    """What segments were asked to take of a source, the places its windows have, and the tokens in
+    them.
+    """
     taken = [_taken(plan, segment, index) for segment in segments if index < len(segment.start)]
     asked, places, tokens = (
         (sum(column) for column in zip(*taken, strict=True)) if taken else (0.0, 0.0, 0.0)
@@ -116,7 +121,9 @@ def _taken_of(plan: Plan, segments: list[Segment], index: int) -> tuple[float, f
 
 
 def _taken(plan: Plan, segment: Segment, index: int) -> tuple[float, float, float]:
-    """What a segment was asked to take of a source, the places its windows have, and the tokens in them."""
+    """What a segment was asked to take of a source, the places its windows have, and the tokens in
+    them.
+    """
     context = plan.context_at(segment.first_step)[1]
     windows = segment.mix(context.batch_windows).counts(segment.steps * context.batch_windows)[
         index
@@ -127,7 +134,9 @@ def _taken(plan: Plan, segment: Segment, index: int) -> tuple[float, float, floa
 
 
 def _mean_share(plan: Plan, segment: Segment, index: int) -> float:
-    """A source's share of the tokens over the segment; of a cut ramp, over the part that is shown."""
+    """A source's share of the tokens over the segment; of a cut ramp, over the part that is
+    shown.
+    """
     if not segment.ramp_steps:
         return segment.weights.get(plan.sources[index].name, 0.0) / sum(segment.weights.values())
     context = plan.context_at(segment.first_step)[1]

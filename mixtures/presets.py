@@ -1,21 +1,23 @@
-"""Mixtures of MiniCPM (arXiv 2404.06395, section 6.3 and figure 11) as presets, mapped onto one's own sources.
+"""Mixtures of MiniCPM (arXiv 2404.06395, section 6.3 and figure 11) as presets, mapped onto one's
+own sources.
 
     preset_weights("minicpm-stable", {"c4": "web-en", "dolma": "web-en", "code": "code"})
     # weights {"web-en": 0.609375, "code": 0.390625}; left out: commoncrawl-chinese 25 %, pile 8 %, ...
 
-Several entries may stand for one source: their shares add. Entries that are not mapped are left out and the rest is
-scaled to sum to 1; what was left out is returned.
+Several entries may stand for one source: their shares add. Entries that are not mapped are left out
+and the rest is scaled to sum to 1; what was left out is returned.
 
 **What is printed and what is not.** Shares are percentages of tokens, as printed in figure 11.
 
-``minicpm-stable``: seven of eight slices are printed (99.0 together). ``pes2o`` has no printed label; its 1.0 is the
-remainder to 100.
+``minicpm-stable``: seven of eight slices are printed (99.0 together). ``pes2o`` has no printed
+label; its 1.0 is the remainder to 100.
 
-``minicpm-decay``: thirteen slices have a printed share (93.5 together; which name goes with which slice follows the
-descending order and a third party's reading). Two more labels, 1.3 and 1.1, are printed for two of ``other``,
-``stackexchange-qa`` and ``math-sft``: which two is not determinable. The slices ``evol-instruct``, ``oss-instruct``,
-``slim-orca``, ``logic-sft``, ``sharegpt4``, ``law``, ``open-web-math``, ``arxiv`` and ``pes2o`` have no label. So no share
-of these twelve is published, and mapping one of them is an error. Together they are the remainder to 100, the entry
+``minicpm-decay``: thirteen slices have a printed share (93.5 together; which name goes with which
+slice follows the descending order and a third party's reading). Two more labels, 1.3 and 1.1, are
+printed for two of ``other``, ``stackexchange-qa`` and ``math-sft``: which two is not determinable.
+The slices ``evol-instruct``, ``oss-instruct``, ``slim-orca``, ``logic-sft``, ``sharegpt4``,
+``law``, ``open-web-math``, ``arxiv`` and ``pes2o`` have no label. So no share of these twelve is
+published, and mapping one of them is an error. Together they are the remainder to 100, the entry
 ``unlabelled`` (6.5 = 1.3 + 1.1 + 4.1), which can be mapped like any other.
 """
 
@@ -34,7 +36,9 @@ Basis = Literal["printed", "remainder", "not published"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set of the paper: its share in percent of tokens (None: not published), and where the number is from."""
+    """A data set of the paper: its share in percent of tokens (None: not published), and where the
+    number is from.
+    """
 
     percent: float | None
     basis: Basis = "printed"
@@ -50,7 +54,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class PresetShares:
-    """``weights``: by user source, sum to 1. ``left_out``: entries that are not mapped; ``mapped_percent``: what is, of 100."""
+    """``weights``: by user source, sum to 1. ``left_out``: entries that are not mapped;
+    ``mapped_percent``: what is, of 100.
+    """
 
     weights: dict[str, float]
     left_out: tuple[LeftOut, ...]
@@ -119,14 +125,18 @@ def check_entries(name: PresetName, sources: Mapping[str, str], field: str) -> N
                 f"the paper prints no share for {entry} in {name}",
                 field=f"{field}.{entry}",
                 found=entry,
-                fix=f"give {sources[entry]} a share of your own in weights, or map unlabelled, the remainder of 6.5 % that it is part of",
+                fix=(
+                    f"give {sources[entry]} a share of your own in weights, or map unlabelled, the "
+                    "remainder of 6.5 % that it is part of"
+                ),
             )
 
 
 def preset_weights(
     name: PresetName, sources: Mapping[str, str], field: str = "preset.sources"
 ) -> PresetShares:
-    """The shares of a preset over one's own sources: ``sources`` says which source stands for which entry.
+    """The shares of a preset over one's own sources: ``sources`` says which source stands for which
+    entry.
 
     Raises: UserError as :func:`check_entries`.
     """

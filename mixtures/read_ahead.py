@@ -15,10 +15,11 @@ Result = TypeVar("Result")
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item, Room], Result], buffers: Sequence[Room]
 ) -> Generator[Result]:
-    """``read(item, buffer)`` for each item, in order, by a thread that is at most ``len(buffers) - 1`` items ahead.
+    """``read(item, buffer)`` for each item, in order, by a thread that is at most ``len(buffers) -
+    1`` items ahead.
 
-    A result may lie in its buffer: it is the caller's until it asks for the next one. An error of ``read`` is raised in
-    its turn. Leaving the iterator ends the thread.
+    A result may lie in its buffer: it is the caller's until it asks for the next one. An error of
+    ``read`` is raised in its turn. Leaving the iterator ends the thread.
     """
     free: queue.SimpleQueue[Room | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[Room | None, Result | None, BaseException | None]] = (

@@ -1,10 +1,12 @@
 """Parts on an object store, read in long ranges through a bounded cache on the local disk.
 
-A block of a source (at most 16 Mi tokens, :mod:`mixtures.order`) is read in one request: the record batches that it touches lie next
-to each other in the part. The range is widened to the blocks of the part's checksums, so what arrives is checked before it is used. A
-range lies in a file that has no name any more: it is mapped, and its room is free again when it is let go or the process ends.
+A block of a source (at most 16 Mi tokens, :mod:`mixtures.order`) is read in one request: the record
+batches that it touches lie next to each other in the part. The range is widened to the blocks of
+the part's checksums, so what arrives is checked before it is used. A range lies in a file that has
+no name any more: it is mapped, and its room is free again when it is let go or the process ends.
 
-Requests of a source: its manifest, the index of each part that is read, and one for each block and part that the block touches.
+Requests of a source: its manifest, the index of each part that is read, and one for each block and
+part that the block touches.
 """
 
 from __future__ import annotations
@@ -45,9 +47,11 @@ class CachedRange:
 
 
 class RangeCache:
-    """Ranges of all sources of a loader, the least recently used at the front; at most ``limit`` bytes.
+    """Ranges of all sources of a loader, the least recently used at the front; at most ``limit``
+    bytes.
 
-    ``folder``: where, None for the system's temporary folder. ``evicted`` is told of every open record batch that goes.
+    ``folder``: where, None for the system's temporary folder. ``evicted`` is told of every open
+    record batch that goes.
     """
 
     def __init__(
@@ -82,7 +86,9 @@ class RangeCache:
         self.bytes += found.buffer.size
 
     def make_room(self, wanted: int) -> None:
-        """Let go of ranges until ``wanted`` more bytes fit. Raises: UserError when those in use leave no room."""
+        """Let go of ranges until ``wanted`` more bytes fit. Raises: UserError when those in use
+        leave no room.
+        """
         for key, found in list(self._ranges.items()):
             if self.bytes + wanted <= self.limit:
                 return
@@ -94,7 +100,10 @@ class RangeCache:
                 field="cache_bytes",
                 found=f"{self.limit:,} bytes",
                 allowed=[f"at least {self.bytes + wanted:,}"],
-                fix="raise it; the blocks that each source has open should fit: 64 Mi tokens of one, or all of a smaller one",
+                fix=(
+                    "raise it; the blocks that each source has open should fit: 64 Mi tokens of "
+                    "one, or all of a smaller one"
+                ),
             )
 
     def map(self, content: bytes) -> pa.Buffer:
@@ -139,7 +148,10 @@ class RemoteParts:
                 field="tokenizer_hash",
                 found=self.manifest.tokenizer_hash,
                 allowed=[tokenizer_hash],
-                fix="encode the source with this tokenizer, or use the tokenizer it was encoded with",
+                fix=(
+                    "encode the source with this tokenizer, or use the tokenizer it was encoded "
+                    "with"
+                ),
             )
 
     @property
@@ -200,7 +212,9 @@ class RemoteParts:
         )
 
     def _read(self, part: int, number: int, first: int, last: int) -> CachedRange:
-        """Fetch the record batches first to last - 1, of which ``number`` is one, less those at the ends that are there."""
+        """Fetch the record batches first to last - 1, of which ``number`` is one, less those at the
+        ends that are there.
+        """
         while first < number and self._cached(part, first):
             first += 1
         while last - 1 > number and self._cached(part, last - 1):
@@ -219,7 +233,8 @@ class RemoteParts:
             piece = memoryview(content)[block * size - start : (block + 1) * size - start]
             if xxhash.xxh3_64_hexdigest(piece) != index.block_sum(block):
                 raise UserError(
-                    f"bytes {block * size:,} to {block * size + len(piece):,} are not what was written",
+                    f"bytes {block * size:,} to {block * size + len(piece):,} are not what was "
+                    "written",
                     file=self.path(part),
                     field="blocks",
                     found=xxhash.xxh3_64_hexdigest(piece),

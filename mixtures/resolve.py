@@ -4,9 +4,10 @@
     # {name: stable, percent: 90, temperature: 2, weights_from: [web-en, code]} of 1,000,000 tokens
     # Phase(name="stable", tokens=900_000, weights={"web-en": 2/3, "code": 1/3})
 
-Pure functions of the spec and the tokens there are, by source (a band counts as a source, see :mod:`mixtures.bands`).
-Weights by size are shares in proportion to tokens^(1/temperature): 1 takes sources as they are, larger temperatures lift
-the small ones, ``uniform`` is the limit, where all are equal.
+Pure functions of the spec and the tokens there are, by source (a band counts as a source, see
+:mod:`mixtures.bands`). Weights by size are shares in proportion to tokens^(1/temperature): 1 takes
+sources as they are, larger temperatures lift the small ones, ``uniform`` is the limit, where all
+are equal.
 """
 
 from __future__ import annotations
@@ -29,10 +30,9 @@ SMALLEST_WEIGHT = 1 / SHARE_UNITS
 def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...]:
     """The phases of a mixture, in order. ``available``: tokens by source.
 
-    Tokens of the phases sum to the run's; weights of a phase sum to 1. Weights that a recipe gives for every source of a
-    phase pass as they are.
-    Raises: UserError for sources without shards or tokens, unknown bands, lengths that do not add up, and sources that are
-    reserved or held out.
+    Tokens of the phases sum to the run's; weights of a phase sum to 1. Weights that a recipe gives
+    for every source of a phase pass as they are. Raises: UserError for sources without shards or
+    tokens, unknown bands, lengths that do not add up, and sources that are reserved or held out.
     """
     phases = resolve_phases(
         spec.phases, available, run_tokens(spec.phases, spec.tokens), whole=True
@@ -47,7 +47,9 @@ def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...
 def resolve_phases(
     phases: Sequence[PhaseSpec], available: Mapping[str, int], run: int, whole: bool = False
 ) -> tuple[Phase, ...]:
-    """Phases of a run (``whole``) or a branch, in order; percents are of ``run`` tokens. Raises: UserError as :func:`resolve`."""
+    """Phases of a run (``whole``) or a branch, in order; percents are of ``run`` tokens. Raises:
+    UserError as :func:`resolve`.
+    """
     lengths = phase_tokens(phases, run, whole)
     return tuple(
         _resolved(phase, tokens, available) for phase, tokens in zip(phases, lengths, strict=True)
@@ -55,7 +57,9 @@ def resolve_phases(
 
 
 def shares_by_size(tokens: Mapping[str, int], temperature: float) -> dict[str, float]:
-    """Shares that sum to 1, in proportion to tokens^(1/temperature), tokens above 0; ``inf`` gives equal shares."""
+    """Shares that sum to 1, in proportion to tokens^(1/temperature), tokens above 0; ``inf`` gives
+    equal shares.
+    """
     largest = max(tokens.values())
     powers = {
         name: exp(log(count / largest) / temperature) if temperature < inf else 1.0
@@ -68,7 +72,9 @@ def shares_by_size(tokens: Mapping[str, int], temperature: float) -> dict[str, f
 def check_windows(
     phases: Sequence[PhaseSpec], available: Mapping[str, int], sequence_length: int
 ) -> None:
-    """Check that every source or band that is shown has a window of tokens. Raises: UserError with the numbers."""
+    """Check that every source or band that is shown has a window of tokens. Raises: UserError with
+    the numbers.
+    """
     for phase in phases:
         sequence_length = phase.sequence_length or sequence_length
         for spoken, field in phase.shown.items():
@@ -85,7 +91,9 @@ def check_windows(
 
 
 def preset_notes(phases: Sequence[PhaseSpec]) -> list[str]:
-    """A line for every phase that uses a preset: what of the preset is left out, for the table of a plan."""
+    """A line for every phase that uses a preset: what of the preset is left out, for the table of a
+    plan.
+    """
     notes = []
     for phase in phases:
         if phase.preset is not None:
@@ -98,7 +106,8 @@ def preset_notes(phases: Sequence[PhaseSpec]) -> list[str]:
                 for entry in shares.left_out
             ]
             notes.append(
-                f"{phase.name}: {phase.preset.name}, {shares.mapped_percent:g} % of it mapped; left out: {', '.join(out) or 'nothing'}"
+                f"{phase.name}: {phase.preset.name}, {shares.mapped_percent:g} % of it mapped; "
+                f"left out: {', '.join(out) or 'nothing'}"
             )
     return notes
 
@@ -148,7 +157,9 @@ def _weights(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, float]
 
 
 def _by_source(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, float]:
-    """Weights of sources, before bands: the fixed ones, then the rest divided by size or as a preset says."""
+    """Weights of sources, before bands: the fixed ones, then the rest divided by size or as a
+    preset says.
+    """
     rest: dict[str, float] = {}
     if phase.weights_from is not None:
         tokens = {

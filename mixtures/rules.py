@@ -6,7 +6,8 @@
     reserve: {expert: with-expert}       only in the phase, or the branch, of this name
     hold_out: [gsm8k-test]               measured, never shown
 
-Caps are checked over whole windows of a plan, in :mod:`mixtures.caps`; the rest needs the phases alone.
+Caps are checked over whole windows of a plan, in :mod:`mixtures.caps`; the rest needs the phases
+alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ DECAY = "decay"
 
 
 class MixtureRules(BaseModel):
-    """The part of a mixture that a plan carries on. Rules for a source hold for its bands, unless they have their own."""
+    """The part of a mixture that a plan carries on. Rules for a source hold for its bands, unless
+    they have their own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,9 +46,9 @@ def check_reserve(
 ) -> None:
     """Check that no phase shows a source reserved for another.
 
-    ``decayed``: whether a decay began before these phases. ``branch``: the name of the branch they are, None for the main
-    run. ``before``: weights of the phase before the first, which a ramp shows as well.
-    Raises: UserError with the phase, the source, and where it may be shown.
+    ``decayed``: whether a decay began before these phases. ``branch``: the name of the branch they
+    are, None for the main run. ``before``: weights of the phase before the first, which a ramp
+    shows as well. Raises: UserError with the phase, the source, and where it may be shown.
     """
     fading = {name: f"weights.{name}" for name, weight in (before or {}).items() if weight > 0}
     for phase in phases:
@@ -59,7 +62,9 @@ def check_reserve(
 
 
 def check_hold_out(phases: Sequence[PhaseSpec], rules: MixtureRules) -> None:
-    """Check that no phase shows a source that is only measured. Raises: UserError with the phase and the source."""
+    """Check that no phase shows a source that is only measured. Raises: UserError with the phase
+    and the source.
+    """
     held = dict.fromkeys(rules.hold_out, True)
     for phase in phases:
         for name, field in phase.shown.items():
@@ -80,9 +85,9 @@ def check_min_tokens(
 ) -> None:
     """Check that a plan shows as much of each source as is asked for.
 
-    ``shown``: planned tokens over the run by source; a source and its bands count together under the source's name.
-    ``phases``: what was planned; ``window``: tokens of a window, to which counts are exact.
-    Raises: UserError with the numbers and the weight that would do.
+    ``shown``: planned tokens over the run by source; a source and its bands count together under
+    the source's name. ``phases``: what was planned; ``window``: tokens of a window, to which counts
+    are exact. Raises: UserError with the numbers and the weight that would do.
     """
     for name, wanted in min_tokens.items():
         found = sum(tokens for other, tokens in shown.items() if name in (other, source_of(other)))
@@ -131,7 +136,9 @@ def _weight(phase: PhaseSpec, name: str) -> str:
 
 
 def _enough(name: str, missing: int, phases: Sequence[Phase], window: int) -> str:
-    """The weight, in the phase that shows most of it, that would bring a source up to its minimum."""
+    """The weight, in the phase that shows most of it, that would bring a source up to its
+    minimum.
+    """
 
     def weight_of(phase: Phase) -> float:
         return sum(

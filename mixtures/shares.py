@@ -16,10 +16,11 @@ def shares_of(
     field: str,
     fills: Mapping[str, float] | None = None,
 ) -> Shares:
-    """The weights of a phase, shares of tokens, as shares of windows in units, by the order of ``names``; no weight is 0.
+    """The weights of a phase, shares of tokens, as shares of windows in units, by the order of
+    ``names``; no weight is 0.
 
-    ``fills``: what part of a source's windows is tokens, where it is not all: such a source gets more windows for its tokens.
-    Raises: UserError when a weight is above 0 and below one unit.
+    ``fills``: what part of a source's windows is tokens, where it is not all: such a source gets
+    more windows for its tokens. Raises: UserError when a weight is above 0 and below one unit.
     """
     for name, weight in weights.items():
         if 0 < weight < 1 / SHARE_UNITS:
@@ -38,7 +39,9 @@ def shares_of(
 
 
 def fill_of(pinned: PinnedSource, own: SourceContext, window: int) -> float:
-    """What part of a source's windows is tokens: 1 for a stream, less where whole documents leave padding."""
+    """What part of a source's windows is tokens: 1 for a stream, less where whole documents leave
+    padding.
+    """
     return (
         pinned.tokens / (own.windows * window)
         if pinned.packing == "documents" and own.windows
@@ -54,7 +57,9 @@ def between(start: Shares, end: Shares, part: Fraction) -> Shares:
 
 
 def apportioned(values: Sequence[Fraction]) -> Shares:
-    """Integers that sum to :data:`SHARE_UNITS`, in proportion to the values: largest remainders, ties to the first."""
+    """Integers that sum to :data:`SHARE_UNITS`, in proportion to the values: largest remainders,
+    ties to the first.
+    """
     total = sum(values, Fraction())
     exact = [value * SHARE_UNITS / total for value in values]
     whole = [int(value) for value in exact]

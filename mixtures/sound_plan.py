@@ -1,6 +1,7 @@
 """Whether a plan's numbers fit together, so that no window of it lies outside its sources.
 
-Kernels follow these numbers without looking back: a window behind the end of a stream would be looked for without an end.
+Kernels follow these numbers without looking back: a window behind the end of a stream would be
+looked for without an end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from mixtures.plan_format import PinnedSource, Plan, SourceContext
 
 
 def check_sound(plan: Plan, file: Path | None = None) -> None:
-    """Raises: UserError with the first source or context whose numbers do not follow from the plan's others; ``file`` is named."""
+    """Raises: UserError with the first source or context whose numbers do not follow from the
+    plan's others; ``file`` is named.
+    """
     for source in plan.sources:
         found = sum(part.tokens for part in source.parts)
         if found != source.tokens:
@@ -50,7 +53,9 @@ def check_sound(plan: Plan, file: Path | None = None) -> None:
 
 
 def _odd_windows(source: PinnedSource, own: SourceContext, length: int) -> str | None:
-    """Why a source cannot have been cut like this, None when it can. One that is not shown yet has no windows."""
+    """Why a source cannot have been cut like this, None when it can. One that is not shown yet has
+    no windows.
+    """
     if source.packing == "stream":
         if own.windows not in (0, source.tokens // length) or own.packed:
             return f"{own.windows:,} windows of {length:,} tokens in {source.tokens:,} tokens"

@@ -3,12 +3,13 @@
     tokens: 1_536_000
     phases:
       - {name: stable, percent: 80, temperature: 2, weights_from: [web-en, web-zh, code]}
-      - {name: decay, decay: true, percent: 20, weights: {web-en: 0.5, code: 0.25, sft: 0.25}, max_epochs: {sft: 4}}
+      - {name: decay, decay: true, percent: 20, weights: {web-en: 0.5, code: 0.25, sft: 0.25},
+        max_epochs: {sft: 4}}
     reserve: {sft: decay}
 
-Weights are shares of *tokens*, whatever the documents' lengths (MiniCPM, arXiv 2404.06395, section 6 mixes
-instruction data into the decay phase this way). :mod:`mixtures.resolve` turns percents, sizes, presets and bands into
-tokens and weights, :mod:`mixtures.plan` those into whole steps.
+Weights are shares of *tokens*, whatever the documents' lengths (MiniCPM, arXiv 2404.06395, section
+6 mixes instruction data into the decay phase this way). :mod:`mixtures.resolve` turns percents,
+sizes, presets and bands into tokens and weights, :mod:`mixtures.plan` those into whole steps.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ Tokens = Annotated[int, Field(gt=0, le=1 << 50)]
 class MixtureSpec(BaseModel):
     """The ``mixture`` part of a recipe: phases in order, and rules over the whole run.
 
-    ``tokens``: of the run, which percents are of; may be left out where phases in tokens say it. ``min_tokens``: what the
-    plan must show of a source. ``packing`` by source: ``stream`` (documents one behind the other, cut into windows) or ``documents``
-    (whole documents in each window); a source that is not named is packed by documents where it has targets marked, as
-    conversations have, and else is a stream. The other rules are those of :class:`mixtures.rules.MixtureRules`.
+    ``tokens``: of the run, which percents are of; may be left out where phases in tokens say it.
+    ``min_tokens``: what the plan must show of a source. ``packing`` by source: ``stream``
+    (documents one behind the other, cut into windows) or ``documents`` (whole documents in each
+    window); a source that is not named is packed by documents where it has targets marked, as
+    conversations have, and else is a stream. The other rules are those of
+    :class:`mixtures.rules.MixtureRules`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,5 +90,7 @@ class MixtureSpec(BaseModel):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Every source that some phase may show, sorted; ``SOURCE/BAND`` where a phase names bands."""
+        """Every source that some phase may show, sorted; ``SOURCE/BAND`` where a phase names
+        bands.
+        """
         return tuple(sorted({name for phase in self.phases for name in phase.shown}))

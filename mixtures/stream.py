@@ -1,7 +1,8 @@
 """A source's parts, one behind the other, as one stream of tokens with its documents' borders.
 
-Nothing is held in memory but maps of the record batches asked for. Which document a token belongs to is found by bisection in the
-mapped offsets. Where parts lie is :mod:`mixtures.part_files`' business; here they are record batches.
+Nothing is held in memory but maps of the record batches asked for. Which document a token belongs
+to is found by bisection in the mapped offsets. Where parts lie is :mod:`mixtures.part_files`'
+business; here they are record batches.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class StreamBatch:
-    """A record batch, mapped: ``start`` is the place of its first token in the stream, ``first_row`` its first row in the part.
+    """A record batch, mapped: ``start`` is the place of its first token in the stream,
+    ``first_row`` its first row in the part.
 
-    ``values`` (t,) ids; ``offsets`` (rows + 1,) int64 borders of the documents in them. Spans are of target tokens, relative to the
-    document: ``span_offsets`` (rows + 1,) int64 into ``span_starts`` and ``span_ends``, uint32, or None where all tokens are targets.
-    ``removed`` (rows,) uint8, or None where no document was taken down.
+    ``values`` (t,) ids; ``offsets`` (rows + 1,) int64 borders of the documents in them. Spans are
+    of target tokens, relative to the document: ``span_offsets`` (rows + 1,) int64 into
+    ``span_starts`` and ``span_ends``, uint32, or None where all tokens are targets. ``removed``
+    (rows,) uint8, or None where no document was taken down.
     """
 
     part: int
@@ -48,7 +51,9 @@ class StreamBatch:
         return len(self.offsets) - 1
 
     def addresses(self) -> tuple[int, ...]:
-        """Where the kernel finds values, item bytes, offsets, span offsets, starts, ends and removed rows; 0 where there are none."""
+        """Where the kernel finds values, item bytes, offsets, span offsets, starts, ends and
+        removed rows; 0 where there are none.
+        """
         spans = (
             _address(array)
             for array in (self.span_offsets, self.span_starts, self.span_ends, self.removed)
@@ -58,7 +63,9 @@ class StreamBatch:
 
 @dataclass(frozen=True)
 class StreamDocument:
-    """A document of the stream: tokens ``start`` to ``stop`` - 1, in row ``row`` of part ``part``."""
+    """A document of the stream: tokens ``start`` to ``stop`` - 1, in row ``row`` of part
+    ``part``.
+    """
 
     id: str
     part: int
@@ -68,7 +75,8 @@ class StreamDocument:
 
 
 class SourceStream:
-    """The pinned parts of a source, mapped as they are needed. ``block_tokens``: what is best read together, 0 for nothing.
+    """The pinned parts of a source, mapped as they are needed. ``block_tokens``: what is best read
+    together, 0 for nothing.
 
     Raises: UserError when the files are not those that the plan pins.
     """
@@ -91,7 +99,8 @@ class SourceStream:
         return int(np.searchsorted(self.starts, place, "right")) - 1
 
     def layout(self, part: int) -> tuple[Ints, Ints]:
-        """(place of each record batch of a part in the stream, with the end; first row of each in the part, with the end).
+        """(place of each record batch of a part in the stream, with the end; first row of each in
+        the part, with the end).
 
         Raises: UserError when the part's index cannot be read or is not the manifest's.
         """
@@ -146,7 +155,9 @@ class SourceStream:
             start = int(self.layout(part)[0][number + 1])
 
     def records(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """(part, first, last + 1) of the record batches that hold the places start to stop - 1, part by part."""
+        """(part, first, last + 1) of the record batches that hold the places start to stop - 1,
+        part by part.
+        """
         stop = min(stop, self.tokens)
         while start < stop:
             part = self.part_at(start)
@@ -190,7 +201,9 @@ class SourceStream:
                 )
 
     def borders(self, start: int, stop: int) -> Ints:
-        """Where documents begin among the places start to stop - 1, and behind them the end of the last that does."""
+        """Where documents begin among the places start to stop - 1, and behind them the end of the
+        last that does.
+        """
         found = [np.empty(0, np.int64)]
         end = start
         for batch in self.batches(start, min(stop, self.tokens)):
@@ -230,7 +243,9 @@ def _stream_batch(
 
 
 def _spans(column: pa.ListArray, lengths: Ints) -> tuple[Any, Any, Any]:
-    """Target spans with a document without spans as one span over all of it; Nones where that holds for all documents."""
+    """Target spans with a document without spans as one span over all of it; Nones where that holds
+    for all documents.
+    """
     if column.null_count == len(column):
         return None, None, None
     null = column.is_null().to_numpy(zero_copy_only=False)
@@ -253,7 +268,9 @@ def _address(array: NDArray[Any] | None) -> int:
 
 
 def _removed_rows(pinned: PinnedSource, manifest: SourceManifest) -> dict[int, Ints]:
-    """Rows with a tombstone, ascending, by the number of their part; those of rows that are not there are left out."""
+    """Rows with a tombstone, ascending, by the number of their part; those of rows that are not
+    there are left out.
+    """
     numbers = {part.file: number for number, part in enumerate(pinned.parts)}
     rows: dict[int, set[int]] = {}
     for stone in manifest.tombstones:

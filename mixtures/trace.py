@@ -21,8 +21,9 @@ from mixtures.windows import Windows
 class ShownSpan:
     """A stretch of one document in a window of a step.
 
-    ``window`` counts in the step, ``place`` in the window; ``part`` is a file name and ``row`` the document's row in it. Tokens ``start``
-    to ``stop`` - 1 of the document are the window's targets from that place on.
+    ``window`` counts in the step, ``place`` in the window; ``part`` is a file name and ``row`` the
+    document's row in it. Tokens ``start`` to ``stop`` - 1 of the document are the window's targets
+    from that place on.
     """
 
     step: int
@@ -38,7 +39,9 @@ class ShownSpan:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What a document has to do with a run: where it lies, the steps that show it, the first of them and how many tokens in all."""
+    """What a document has to do with a run: where it lies, the steps that show it, the first of
+    them and how many tokens in all.
+    """
 
     id: str
     source: str
@@ -51,7 +54,8 @@ class Exposure:
 class Tracer:
     """Answers questions about a plan; opens the shards it needs once.
 
-    ``folders``: each source's folder. Raises: UserError when a folder is missing or holds other shards.
+    ``folders``: each source's folder. Raises: UserError when a folder is missing or holds other
+    shards.
     """
 
     def __init__(self, plan: Plan, folders: Folders) -> None:
@@ -60,7 +64,8 @@ class Tracer:
         self.windows = Windows(plan, self.streams)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[ShownSpan]:
-        """Every document of a step's batch, window by window; of one rank's share of it where there are several.
+        """Every document of a step's batch, window by window; of one rank's share of it where there
+        are several.
 
         Raises: UserError when the step is outside the plan.
         """
@@ -80,7 +85,8 @@ class Tracer:
         return spans
 
     def document(self, document: str) -> list[ShownSpan]:
-        """Every time a document was or will be shown, by step and window; empty when the plan does not reach it.
+        """Every time a document was or will be shown, by step and window; empty when the plan does
+        not reach it.
 
         ``document``: 32 hex digits. Raises: UserError when no source of the plan holds it.
         """

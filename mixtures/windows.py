@@ -3,9 +3,10 @@
     windows = Windows(plan, streams)
     source, pieces = windows.of_step(step)
 
-A window of a stream is one piece; one of whole documents has a piece for each document or part of a document; one made of what an
-earlier context left has the pieces of the windows it is made of. A piece is (row, place in the row, source, first token in the
-source's stream, tokens): its tokens are the targets of the row from that place on.
+A window of a stream is one piece; one of whole documents has a piece for each document or part of a
+document; one made of what an earlier context left has the pieces of the windows it is made of. A
+piece is (row, place in the row, source, first token in the source's stream, tokens): its tokens are
+the targets of the row from that place on.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Windows:
         return self._orders[number]
 
     def of_step(self, step: int, first: int = 0, last: int | None = None) -> tuple[Ints, Ints]:
-        """(source of each row (B,), pieces (n, 5) by row and place) of windows first to last - 1 of a step."""
+        """(source of each row (B,), pieces (n, 5) by row and place) of windows first to last - 1 of
+        a step.
+        """
         source, number = numbers_of(self.plan, step, first, last)
         return source, self.of_numbers(self.plan.context_at(step)[0], source, number)
 
@@ -83,7 +86,9 @@ class Windows:
         return [(0, window * order.window, order.window)]
 
     def packing(self, order: SourceOrder, source: int, block: int) -> tuple[Packing, int]:
-        """The windows of a block of whole documents, and where its first document begins in the stream."""
+        """The windows of a block of whole documents, and where its first document begins in the
+        stream.
+        """
         size = order.context.block_tokens
         key = (source, order.window, size, block)
         found = self._packings.get(key)
@@ -93,12 +98,15 @@ class Windows:
             planned = order.context.packed[block + 1] - order.context.packed[block]
             if found[0].windows != planned:
                 raise UserError(
-                    f"the documents of {order.pinned.name} do not fill the windows that the plan counts",
+                    f"the documents of {order.pinned.name} do not fill the windows that the plan "
+                    "counts",
                     file=self.streams[source].files.where,
                     field="contexts.sources.packed",
                     found=f"{found[0].windows:,} windows in block {block}",
                     allowed=[planned],
-                    fix="plans are never edited; restore it, or freeze a new plan over these shards",
+                    fix=(
+                        "plans are never edited; restore it, or freeze a new plan over these shards"
+                    ),
                 )
             while len(self._packings) >= self._open_packings:
                 self._packings.popitem(last=False)
@@ -137,7 +145,9 @@ class Windows:
         ]
 
     def _left(self, context: int, source: int, row: int) -> list[Part]:
-        """A row of windows that earlier contexts left, one behind the other; what was padding between them goes to the row's end."""
+        """A row of windows that earlier contexts left, one behind the other; what was padding
+        between them goes to the row's end.
+        """
         length = self.plan.contexts[context].sequence_length
         for left in self.plan.contexts[context].sources[source].left:
             unit = self.plan.contexts[left.context].sequence_length
@@ -160,7 +170,9 @@ class Windows:
         return parts
 
     def _left_window(self, context: int, source: int, number: int) -> list[Part]:
-        """What a window that was left is made of. Kept: neighbouring rows share it, and it may itself be made of what was left before."""
+        """What a window that was left is made of. Kept: neighbouring rows share it, and it may
+        itself be made of what was left before.
+        """
         key = (context, source, number)
         found = self._left_windows.get(key)
         if found is None:
@@ -183,7 +195,9 @@ class Windows:
 def whole_windows(
     source: Ints, epoch: Ints, window: Ints, length: int, packed: NDArray[np.bool_], pieces: Ints
 ) -> int:
-    """A piece for each window of a stream, (n, 5); returns how many rows are of another kind, whose pieces mean nothing."""
+    """A piece for each window of a stream, (n, 5); returns how many rows are of another kind, whose
+    pieces mean nothing.
+    """
     odd = 0
     for row in range(len(source)):
         pieces[row, ROW] = row
@@ -197,7 +211,9 @@ def whole_windows(
 
 
 def _stream_row(order: SourceOrder) -> Ints:
-    """A source's row for the kernel; one of whole documents is answered elsewhere and has any row that divides by nothing."""
+    """A source's row for the kernel; one of whole documents is answered elsewhere and has any row
+    that divides by nothing.
+    """
     return (
         np.array([1, 1, 1, 1, 0, 0, 0, -1, 0], np.int64)
         if order.packed or not order.windows

@@ -15,14 +15,17 @@ CLUSTER_SIZE = "cluster_size"
 
 @dataclass(frozen=True)
 class NumberOf:
-    """The number documents are cut by: a column of a measure, or for ``measure`` None how many documents each stands for."""
+    """The number documents are cut by: a column of a measure, or for ``measure`` None how many
+    documents each stands for.
+    """
 
     measure: str | None
     column: str
 
 
 def number_of(steps: Sequence[Step], source: str, by: str) -> NumberOf:
-    """What ``by`` names for the documents of a source: COLUMN (of the first measure that makes it), STEP.COLUMN, or ``cluster_size``.
+    """What ``by`` names for the documents of a source: COLUMN (of the first measure that makes it),
+    STEP.COLUMN, or ``cluster_size``.
 
     Raises: UserError with the columns there are and the nearest.
     """

@@ -1,4 +1,6 @@
-"""Which band each kept document of a source belongs to: the number it goes by, and the table that says so."""
+"""Which band each kept document of a source belongs to: the number it goes by, and the table that
+says so.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ ROWS = 1 << 20  # of a row group
 
 @dataclass(frozen=True)
 class BandTask:
-    """Cut one source. ``chunks``: its chunks; ``bands``: (name, condition) in order; ``evidence``: of all comparisons, in order."""
+    """Cut one source. ``chunks``: its chunks; ``bands``: (name, condition) in order; ``evidence``:
+    of all comparisons, in order.
+    """
 
     root: str
     source: str
@@ -46,7 +50,9 @@ class BandTask:
 
 @dataclass(frozen=True)
 class SourceBands:
-    """The cut: the table of ids and bands, and for each band its documents, text bytes and a digest of its ids."""
+    """The cut: the table of ids and bands, and for each band its documents, text bytes and a digest
+    of its ids.
+    """
 
     source: str
     table: FileRef
@@ -127,7 +133,8 @@ def empty_bands(cut: SourceBands) -> list[str]:
         else f"it goes from {facts['least']:.6g} to {facts['most']:.6g}"
     )
     return [
-        f"{cut.source}/{name} ({band['condition']}) has no documents, so it has no shards: {facts['by']}: {span}"
+        f"{cut.source}/{name} ({band['condition']}) has no documents, so it has no shards: "
+        f"{facts['by']}: {span}"
         for name, band in facts["bands"].items()
         if not band["documents"]
     ]
@@ -181,7 +188,9 @@ def _values(
 def _stands_for(
     store: Store, evidence: Sequence[FileRef], ids: pa.FixedSizeBinaryArray
 ) -> NDArray[np.float64]:
-    """How many documents each stands for, itself included: what every comparison removed in its favour, and what those stood for."""
+    """How many documents each stands for, itself included: what every comparison removed in its
+    favour, and what those stood for.
+    """
     tables = [read_parquet(store, ref.name, "evidence", ["id", "kept_id"]) for ref in evidence]
     pairs = [
         (_raw(_one(table["id"])), _raw(_one(table["kept_id"]))) for table in tables if len(table)
@@ -201,7 +210,8 @@ def _check_all_have_one(task: BandTask, band: NDArray[np.int64]) -> None:
     without = int((band < 0).sum())
     if without:
         raise UserError(
-            f"{without:,} of {len(band):,} documents have no {task.by.column}, and no band takes them",
+            f"{without:,} of {len(band):,} documents have no {task.by.column}, and no band takes "
+            "them",
             field=f"shards.split.{task.source}.bands",
             found=", ".join(f"{name}: {condition}" for name, condition in task.bands),
             fix="add a band for them: unknown: rest",
@@ -209,7 +219,9 @@ def _check_all_have_one(task: BandTask, band: NDArray[np.int64]) -> None:
 
 
 def _facts(task: BandTask, values: NDArray[np.float64]) -> dict[str, Any]:
-    """What the source's numbers are like; infinite ones are no extremes, as JSON has no word for them."""
+    """What the source's numbers are like; infinite ones are no extremes, as JSON has no word for
+    them.
+    """
     finite = values[np.isfinite(values)]
     extremes = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
     return {

@@ -5,10 +5,10 @@
         web-en: {by: alpha_word_ratio, bands: {high: ">= 0.8", mid: ">= 0.5", low: rest}}
         code: {by: cluster_size, bands: {copied: "top 10%", single: rest}}
 
-A document goes to the first band whose condition it meets. A condition is a threshold on the number (``>=``,
-``>``, ``<=``, ``<``) or a place in the order of all kept documents of the source that have a number (``top 20%``,
-``bottom 30%``; equal numbers by id, the lower id nearer the top). ``rest`` takes what no other band took, also
-documents without a number.
+A document goes to the first band whose condition it meets. A condition is a threshold on the number
+(``>=``, ``>``, ``<=``, ``<``) or a place in the order of all kept documents of the source that have
+a number (``top 20%``, ``bottom 30%``; equal numbers by id, the lower id nearer the top). ``rest``
+takes what no other band took, also documents without a number.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ Edge = tuple[Fraction, int]
 
 
 class Split(BaseModel):
-    """How one source is cut: the number ``by`` of each document, and the bands in the order in which they are tried."""
+    """How one source is cut: the number ``by`` of each document, and the bands in the order in
+    which they are tried.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +58,9 @@ class Split(BaseModel):
 
 @dataclass(frozen=True)
 class Condition:
-    """One band's condition: the half-line above (``upper``) or below ``edge``; of a share in percent from the bottom."""
+    """One band's condition: the half-line above (``upper``) or below ``edge``; of a share in
+    percent from the bottom.
+    """
 
     upper: bool
     edge: Edge
@@ -66,8 +70,8 @@ class Condition:
 def check_bands(bands: Mapping[str, str], field: str) -> None:
     """Refuse bands that contradict one another. ``field``: dotted place of ``bands`` in the recipe.
 
-    Raises: UserError for a condition that is none, a second ``rest``, a mixture of thresholds and shares, a band
-    that no document can reach, and numbers that no band takes.
+    Raises: UserError for a condition that is none, a second ``rest``, a mixture of thresholds and
+    shares, a band that no document can reach, and numbers that no band takes.
     """
     conditions = {name: parse_condition(text, f"{field}.{name}") for name, text in bands.items()}
     rests = [name for name, condition in conditions.items() if condition is None]
@@ -166,7 +170,8 @@ def assign(
 ) -> NDArray[np.int64]:
     """Number of the band of each document, -1 where it has none.
 
-    ``values`` (n,): NaN where a document has no number. ``ids`` (n,) of 16 bytes. ``conditions`` in the order of the bands.
+    ``values`` (n,): NaN where a document has no number. ``ids`` (n,) of 16 bytes. ``conditions`` in
+    the order of the bands.
     """
     band = np.full(len(values), -1, np.int64)
     known = ~np.isnan(values)
@@ -198,7 +203,9 @@ def _met(condition: Condition, values: NDArray[np.float64]) -> NDArray[np.bool_]
 
 
 def _met_share(condition: Condition, place: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """``place``: from the top, 0 = the highest, -1 without a number. Counts are rounded to the nearest document, halves up."""
+    """``place``: from the top, 0 = the highest, -1 without a number. Counts are rounded to the
+    nearest document, halves up.
+    """
     documents = int((place >= 0).sum())
     percent = 100 - condition.edge[0] if condition.upper else condition.edge[0]
     taken = (2 * documents * percent + 100) // 200

@@ -20,7 +20,9 @@ HOLD_BYTES = 256 << 20
 
 
 class HeldBatches:
-    """Batches kept in memory while they are small together; ``batches`` is None once they are not."""
+    """Batches kept in memory while they are small together; ``batches`` is None once they are
+    not.
+    """
 
     def __init__(self) -> None:
         self.batches: list[pa.RecordBatch] | None = []
@@ -38,7 +40,8 @@ class HeldBatches:
 class ChunkTexts:
     """Reads a chunk's documents with all text versions applied; keeps them while they are small.
 
-    ``columns``: of the documents, which to read; default all. ``held``: the batches, where they are in memory already.
+    ``columns``: of the documents, which to read; default all. ``held``: the batches, where they are
+    in memory already.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class ChunkTexts:
 def texts_of_rows(
     store: Store, chunk: Chunk, rows: NDArray[np.int64]
 ) -> Iterator[pa.LargeStringArray]:
-    """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups without any are not decoded."""
+    """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups
+    without any are not decoded.
+    """
     assert chunk.documents is not None
     overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
     with opened(store, chunk.documents.name) as file:

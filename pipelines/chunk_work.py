@@ -90,7 +90,9 @@ class ChunkTask:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk. ``ahead``: steps carried out beyond the task's own, whose units a later task will find."""
+    """What became of a chunk. ``ahead``: steps carried out beyond the task's own, whose units a
+    later task will find.
+    """
 
     chunk: Chunk
     outcomes: tuple[StepOutcome, ...]
@@ -112,10 +114,11 @@ def run_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
 
 
 def read_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
-    """Carry out a task's first step, which reads, and behind it the others while the text is in memory.
+    """Carry out a task's first step, which reads, and behind it the others while the text is in
+    memory.
 
-    The result is that of the first step alone: whether the others' units are there decides nothing, and a mistake in them is left
-    to the task they belong to.
+    The result is that of the first step alone: whether the others' units are there decides nothing,
+    and a mistake in them is left to the task they belong to.
     """
     found = run_chunk(replace(task, steps=task.steps[:1]), compute=False)
     if found is not None or not compute:
@@ -147,7 +150,9 @@ class _Worker:
         self.texts = ChunkTexts(store, chunk)
 
     def outcomes(self, steps: Sequence[ChunkStep]) -> tuple[StepOutcome, ...] | None:
-        """Take the chunk through steps, in order; None if ``compute`` is off and something has to be made."""
+        """Take the chunk through steps, in order; None if ``compute`` is off and something has to
+        be made.
+        """
         outcomes = []
         for step in steps:
             started = time.monotonic()
@@ -201,7 +206,9 @@ class _Worker:
         return self._made("selection", step, inputs, lambda unit: self._choose(step, unit))
 
     def passed_over(self, step: ChooseStep) -> StepOutcome:
-        """The ledger entry of a chunk whose source a choosing step leaves alone: all that enters is kept."""
+        """The ledger entry of a chunk whose source a choosing step leaves alone: all that enters is
+        kept.
+        """
         kept = self._kept()
         sizes = self._signal("size")["bytes"].to_numpy()
         entry = Entry()
@@ -453,7 +460,9 @@ def _book_drops(entry: Entry, reasons: pa.StringArray, sizes: np.ndarray) -> Non
 
 
 def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
-    """Quarantine rows for documents whose key came twice; ``raw`` is the record spelled anew as JSON, all columns but the hashes."""
+    """Quarantine rows for documents whose key came twice; ``raw`` is the record spelled anew as
+    JSON, all columns but the hashes.
+    """
     columns = [
         name
         for name in documents.column_names
@@ -487,7 +496,9 @@ def _changed_rows(
     entry: Entry,
     facts: dict[str, int],
 ) -> pa.RecordBatch:
-    """The rows of a batch whose text a rewrite changed. Conversations are left alone: their messages decide."""
+    """The rows of a batch whose text a rewrite changed. Conversations are left alone: their
+    messages decide.
+    """
     changed = pc.fill_null(pc.not_equal(batch["text"], texts), False).to_numpy(zero_copy_only=False)
     if "messages" in batch.schema.names:
         changed &= batch["messages"].is_null().to_numpy(zero_copy_only=False)

@@ -25,7 +25,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="From raw crawl to an annealed small language model, with every document and every token accounted for.",
+    help=(
+        "From raw crawl to an annealed small language model, with every document and every token "
+        "accounted for."
+    ),
 )
 shards_app = typer.Typer(
     no_args_is_help=True, help="Look into token shards, check them, take documents down."
@@ -63,7 +66,8 @@ def run_command() -> None:
         raise SystemExit(3) from None
     except StoppedError as stopped:
         print(
-            f"stopped by {stopped} after a whole step; the same command goes on from its checkpoint",
+            f"stopped by {stopped} after a whole step; the same command goes on from its "
+            "checkpoint",
             file=sys.stderr,
         )
         raise SystemExit(stopped.exit_code) from None
@@ -269,7 +273,8 @@ def remove(
     for source, count in done.removed.items():
         print(f"{source}: {count:,} taken down")
     print(
-        f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, {len(done.unknown):,} are in no shard"
+        f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, "
+        f"{len(done.unknown):,} are in no shard"
     )
 
 

@@ -1,4 +1,6 @@
-"""Commands around deduplication: the S-curve of bands and rows, and deduplicating files on their own."""
+"""Commands around deduplication: the S-curve of bands and rows, and deduplicating files on their
+own.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def dedup_run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Remove exact and near copies from files; what stays is written out, with who stands for whom. `run` may be left out."""
+    """Remove exact and near copies from files; what stays is written out, with who stands for whom.
+    `run` may be left out.
+    """
     from rich.console import Console
 
     from pipelines.dedup_files import dedup_files
@@ -147,10 +151,12 @@ def _print_done(done: DedupOutcome) -> None:
         else f"{duration(done.seconds)}, {speed}/s"
     )
     print(
-        f"kept      {done.output}/{KEPT} ({len(done.files)} {'file' if len(done.files) == 1 else 'files'})"
+        f"kept      {done.output}/{KEPT} ({len(done.files)} "
+        f"{'file' if len(done.files) == 1 else 'files'})"
     )
     print(
-        f"evidence  {done.output}/{EVIDENCE} ({count(removed)} removed, each with the document that stands for it)"
+        f"evidence  {done.output}/{EVIDENCE} ({count(removed)} removed, each with the document "
+        "that stands for it)"
     )
     print(f"ledger    {done.output}/{LEDGER}")
     print(f"run       {done.output}/{RUN}")
@@ -163,7 +169,8 @@ def _print_done(done: DedupOutcome) -> None:
             count(done.facts["documents_bounded"]),
         )
         print(
-            f"bound     {skipped} comparisons of {bounded} documents were left out, beyond {MAX_COMPARISONS} for each"
+            f"bound     {skipped} comparisons of {bounded} documents were left out, beyond "
+            f"{MAX_COMPARISONS} for each"
         )
 
 
@@ -185,12 +192,17 @@ def dedup_curve(
     permutations: Annotated[
         int | None,
         typer.Option(
-            help="choose the bands and rows of least error at --threshold with so many hash functions"
+            help=(
+                "choose the bands and rows of least error at --threshold with so many hash "
+                "functions"
+            )
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How many pairs of each similarity become candidates, and how many of them in vain or never."""
+    """How many pairs of each similarity become candidates, and how many of them in vain or
+    never.
+    """
     from dedup.curve import Curve, optimal_curve
 
     if permutations is not None and (bands is not None or rows is not None):
@@ -244,7 +256,8 @@ def _print_curve(curve: Curve, facts: dict[str, Any]) -> None:
     except UnicodeEncodeError:  # a terminal without block characters
         blocks = " .:#"
     print(
-        f"{curve.bands} bands of {curve.rows} rows ({curve.permutations} hash functions): share of pairs that become candidates\n"
+        f"{curve.bands} bands of {curve.rows} rows ({curve.permutations} hash functions): share of "
+        "pairs that become candidates\n"
     )
     marks = {
         "half of the pairs": facts["half_at"],
@@ -266,10 +279,12 @@ def _print_curve(curve: Curve, facts: dict[str, Any]) -> None:
         facts["false_negative_area"],
     )
     print(
-        f"\nfalse positive area {positives:.4f}  under the curve up to {wanted:g}: compared, and not similar enough"
+        f"\nfalse positive area {positives:.4f}  under the curve up to {wanted:g}: compared, and "
+        "not similar enough"
     )
     print(
-        f"false negative area {negatives:.4f}  above the curve from {wanted:g} on: similar enough, and never compared"
+        f"false negative area {negatives:.4f}  above the curve from {wanted:g} on: similar enough, "
+        "and never compared"
     )
 
 

@@ -1,4 +1,6 @@
-"""Commands of an index of near-duplicates: add batches, ask what resembles what, take a batch back, merge indexes."""
+"""Commands of an index of near-duplicates: add batches, ask what resembles what, take a batch back,
+merge indexes.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ def index_add(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Add a batch: what resembles a document before it goes, the rest is written out. The same batch again changes nothing."""
+    """Add a batch: what resembles a document before it goes, the rest is written out. The same
+    batch again changes nothing.
+    """
     from pipelines.dedup_index import add_batch
 
     with _options(), _progress() as progress:
@@ -155,11 +159,13 @@ def index_list(
     print_table(header, [tuple(row[name] for name in names) for row in facts["batches"]])
     print(f"\nsettings  {settings}")
     print(
-        f"index     {count(facts['documents'])} documents, {count(facts['kept'])} of them kept, {_size(facts)}"
+        f"index     {count(facts['documents'])} documents, {count(facts['kept'])} of them kept, "
+        f"{_size(facts)}"
     )
     if check:
         print(
-            f"checked   every file of the index and of the kept documents ({byte_size(facts['bytes'])} of index)"
+            "checked   every file of the index and of the kept documents "
+            f"({byte_size(facts['bytes'])} of index)"
         )
 
 
@@ -241,7 +247,9 @@ def index_rollback(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take a batch back, as if it had never been added. Its kept documents stay where they are, and are no longer of the index."""
+    """Take a batch back, as if it had never been added. Its kept documents stay where they are, and
+    are no longer of the index.
+    """
     from pipelines.dedup_index import roll_back
 
     with _options():
@@ -297,7 +305,8 @@ def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
         return
     for name, value in facts.items():
         print(
-            f"{name.replace('_', ' '):<12}  {', '.join(value) if isinstance(value, list) else value}"
+            f"{name.replace('_', ' '):<12}  "
+            f"{', '.join(value) if isinstance(value, list) else value}"
         )
 
 
@@ -309,7 +318,8 @@ def _print_added(done: AddOutcome, as_json: bool) -> None:
         return
     if done.repeated:
         print(
-            f"everything was there: batch {done.batch} holds the same {count(done.counts['repeated'])} documents; nothing was changed"
+            f"everything was there: batch {done.batch} holds the same "
+            f"{count(done.counts['repeated'])} documents; nothing was changed"
         )
         return
     rows = [("in", done.entered)]
@@ -328,19 +338,23 @@ def _print_added(done: AddOutcome, as_json: bool) -> None:
         return
     print(f"batch     {done.batch} of {done.index}")
     print(
-        f"kept      {done.output}/kept ({len(done.files)} {'file' if len(done.files) == 1 else 'files'})"
+        f"kept      {done.output}/kept ({len(done.files)} "
+        f"{'file' if len(done.files) == 1 else 'files'})"
     )
     print(
-        f"evidence  {done.output}/evidence.parquet (what did not stay, each with the document that stands for it)"
+        f"evidence  {done.output}/evidence.parquet (what did not stay, each with the document that "
+        "stands for it)"
     )
     size = {"bytes": done.index_bytes, "bytes_per_document": done.bytes_per_document}
     print(f"index     {count(done.documents)} documents, {_size(size)}")
     print(f"work      {duration(done.seconds)}, {count(done.facts['compared'])} comparisons")
     if done.facts["skipped"]:
         print(
-            f"bound     {count(done.facts['skipped'])} comparisons of {count(done.facts['bounded'])} documents were left out"
+            f"bound     {count(done.facts['skipped'])} comparisons of "
+            f"{count(done.facts['bounded'])} documents were left out"
         )
     if done.counts["duplicate_key"]:
         print(
-            "note      duplicate_key: their ids are there with another text; --name makes new ones, where they are other documents"
+            "note      duplicate_key: their ids are there with another text; --name makes new "
+            "ones, where they are other documents"
         )

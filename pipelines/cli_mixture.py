@@ -1,4 +1,6 @@
-"""Commands around mixtures: plan, check, edit, and trace what a step shows and who has seen a document."""
+"""Commands around mixtures: plan, check, edit, and trace what a step shows and who has seen a
+document.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,10 @@ def mixture_check(
     shards: Annotated[
         list[str] | None,
         typer.Option(
-            help="shards of a plan's file: a source's folder, a folder of such folders, or SOURCE=FOLDER; may be repeated"
+            help=(
+                "shards of a plan's file: a source's folder, a folder of such folders, or "
+                "SOURCE=FOLDER; may be repeated"
+            )
         ),
     ] = None,
     deep: Annotated[
@@ -87,7 +92,9 @@ def mixture_check(
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
-    """Hold a plan against its shards: pins, counts, rules, take-downs since; exit code 1 when parts are damaged."""
+    """Hold a plan against its shards: pins, counts, rules, take-downs since; exit code 1 when parts
+    are damaged.
+    """
     from mixtures.check_plan import check_plan
     from pipelines.plan_shards import plan_and_folders
 
@@ -184,7 +191,9 @@ def mixture_edit(
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
-    """Append to a run's plan from a step on; what was trained stays, and windtunnel train goes on from its newest checkpoint."""
+    """Append to a run's plan from a step on; what was trained stays, and windtunnel train goes on
+    from its newest checkpoint.
+    """
     from pipelines.plan_edits import edit_run
     from pipelines.recipe import load_branch, placed_in_branch
     from pipelines.run_record import load_run
@@ -227,7 +236,8 @@ def mixture_edit(
     _print_plan(edited.plan)
     print(f"\nedited from step {edited.step:,} on; the plan before is {edited.former} in the run")
     print(
-        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the edited plan"
+        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the "
+        "edited plan"
     )
 
 
@@ -249,7 +259,9 @@ def mixture_trace(
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
-    """Which documents a step shows, which steps show a document, or what a take-down touches (exit code 1 for unknown ids)."""
+    """Which documents a step shows, which steps show a document, or what a take-down touches (exit
+    code 1 for unknown ids).
+    """
     from mixtures.trace import Tracer
     from pipelines.run_plan import plan_of_run
     from pipelines.run_record import load_run

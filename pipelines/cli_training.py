@@ -82,7 +82,10 @@ def schedule_show(
     spec: Annotated[
         str,
         typer.Argument(
-            help="YAML of a schedule: '{kind: wsd, peak: 0.01, warmup: 20, decay_start: 300, end: 375}'"
+            help=(
+                "YAML of a schedule: '{kind: wsd, peak: 0.01, warmup: 20, decay_start: 300, end: "
+                "375}'"
+            )
         ),
     ],
     steps: Annotated[str, typer.Option(help="steps, separated by commas")],
@@ -140,7 +143,9 @@ def train(
     device: Device = "H200",
     as_json: Json = False,
 ) -> None:
-    """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the corpus."""
+    """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the
+    corpus.
+    """
     from mixtures.plan import Plan
     from pipelines.recipe import load_recipe
     from pipelines.report import write_report

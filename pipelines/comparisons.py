@@ -1,4 +1,6 @@
-"""How the steps of a run that compare documents with one another are carried out, checked and booked."""
+"""How the steps of a run that compare documents with one another are carried out, checked and
+booked.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class ComparisonRunner(PhaseRunner):
                 outcome.facts["documents_bounded"],
             )
             self.progress.note(
-                f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} documents"
+                f"{step.name}: max_comparisons left out {skipped:,} comparisons of {bounded:,} "
+                "documents"
             )
 
     def _whole(self, task: CompareTask) -> CorpusOutcome:
@@ -81,7 +84,8 @@ class ComparisonRunner(PhaseRunner):
         self._keep([ledger], follows=True)
         facts = ledger.facts
         self.progress.note(
-            f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of {facts['documents']:,} documents"
+            f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of "
+            f"{facts['documents']:,} documents"
         )
 
     def quality(self, step: CompareStep, outcome: CorpusOutcome) -> dict[str, Any]:

@@ -66,7 +66,9 @@ class PrepareTask:
 
 @dataclass(frozen=True)
 class CorpusOutcome:
-    """What a step over the corpus did: the chunks moved on, ledger entries by source, files, facts."""
+    """What a step over the corpus did: the chunks moved on, ledger entries by source, files,
+    facts.
+    """
 
     chunks: tuple[Chunk, ...]
     entries: dict[str, Entry]
@@ -127,7 +129,9 @@ def find_duplicates(task: CorpusTask, compute: bool = True) -> DuplicateRows | N
 def _duplicate_rows(
     store: Store, chunks: Sequence[Chunk]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Equal ids are found by sorting; chunks are in (source, path, offset) order, so the first stays."""
+    """Equal ids are found by sorting; chunks are in (source, path, offset) order, so the first
+    stays.
+    """
     total = sum(_documents(chunk).rows for chunk in chunks)
     ranges = 1
     while total / ranges > IDS_AT_A_TIME and ranges < 256:
@@ -167,7 +171,9 @@ def _repeats(words: NDArray[np.uint64], places: NDArray[np.int64]) -> NDArray[np
 
 
 def comparison_inputs(task: CompareTask) -> dict[str, Any]:
-    """What the outcome of a comparison follows from: the rule, and texts, signals and selections of the documents concerned."""
+    """What the outcome of a comparison follows from: the rule, and texts, signals and selections of
+    the documents concerned.
+    """
     return {
         **fingerprint(task.step.rule),
         "sources": [source for source in task.sources if applies(task.step, source)],
@@ -188,7 +194,9 @@ def comparison_inputs(task: CompareTask) -> dict[str, Any]:
 
 
 def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | None:
-    """Carry out a comparison in one task: evidence first, then the new selection of every chunk concerned."""
+    """Carry out a comparison in one task: evidence first, then the new selection of every chunk
+    concerned.
+    """
     store = Store(task.root)
     concerned = [chunk for chunk in task.chunks if applies(task.step, chunk.source)]
     inputs = comparison_inputs(task)

@@ -26,9 +26,11 @@ def cross_source(view: CorpusView, verdict: CorpusVerdict) -> dict[str, dict[str
 def in_favour_of(
     sources: Sequence[str], removed: NDArray[np.int64], kept: NDArray[np.int64]
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """``{FACT: {source of the removed: {source of the document that stands for it: documents}}}``, both in the order of the recipe.
+    """``{FACT: {source of the removed: {source of the document that stands for it: documents}}}``,
+    both in the order of the recipe.
 
-    removed, kept: (n,) places in ``sources``, of the removed documents and of those that stand for them.
+    removed, kept: (n,) places in ``sources``, of the removed documents and of those that stand for
+    them.
     """
     count = len(sources)
     table = np.bincount(removed * count + kept, minlength=count * count).reshape(count, count)

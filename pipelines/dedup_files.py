@@ -5,8 +5,9 @@
     done = dedup_files(["crawl/*.jsonl.zst", "more.parquet"], "deduped", verify=0.8)
     print(done.kept, done.removed)
 
-It is a run of a recipe with two stages, ``exact_dedup`` and ``minhash_dedup``, made in memory and kept under ``OUTPUT/run``: the
-same ledgers, evidence and cache, so that a second call finds everything and one with another threshold only compares anew.
+It is a run of a recipe with two stages, ``exact_dedup`` and ``minhash_dedup``, made in memory and
+kept under ``OUTPUT/run``: the same ledgers, evidence and cache, so that a second call finds
+everything and one with another threshold only compares anew.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ RUN, KEPT, EVIDENCE, LEDGER = "run", "kept", "evidence.parquet", "ledger.json"
 class DedupOutcome:
     """What was kept and why the rest went.
 
-    ``output``: the folder; ``entered``, ``kept``: documents and bytes (of the stream as read, of the texts kept); ``removed`` by reason,
-    of texts; ``not_read`` by reason: records that are no documents, quarantined or dropped when read. ``files``: of kept
-    documents, relative to ``output``. ``facts``: what the comparison counted. ``computed``: units made by this call, 0 when all was
-    there. ``seconds``: wall time.
+    ``output``: the folder; ``entered``, ``kept``: documents and bytes (of the stream as read, of
+    the texts kept); ``removed`` by reason, of texts; ``not_read`` by reason: records that are no
+    documents, quarantined or dropped when read. ``files``: of kept documents, relative to
+    ``output``. ``facts``: what the comparison counted. ``computed``: units made by this call, 0
+    when all was there. ``seconds``: wall time.
     """
 
     output: str
@@ -90,17 +92,22 @@ def dedup_files(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> DedupOutcome:
-    """Remove exact and near copies from files that a recipe could read, and write the rest under ``output``.
+    """Remove exact and near copies from files that a recipe could read, and write the rest under
+    ``output``.
 
-    ``paths``: files or globs, local or of a store; files of one folder are one source, and sources rank in the order given. ``ngrams``
-    (words per shingle), ``bands``, ``rows``, ``verify`` (Jaccard similarity from which a document is a copy) and ``keep`` (which copy
-    stays) are those of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``max_removed``: share of a source from
-    which either comparison stops instead. ``quality``: documents to measure recall and precision on, in facts and ledger
-    (:mod:`pipelines.dedup_quality`). ``format``: of the kept documents, jsonl (compressed with zstd) or parquet. ``compression``: of the
-    texts under ``run/`` (zstd, lz4, none), which is a question of room and time and of nothing else. Writes ``kept/``,
-    ``evidence.parquet`` (each removed document and the one that stands for it), ``ledger.json`` and the run's folder ``run/``.
+    ``paths``: files or globs, local or of a store; files of one folder are one source, and sources
+    rank in the order given. ``ngrams`` (words per shingle), ``bands``, ``rows``, ``verify``
+    (Jaccard similarity from which a document is a copy) and ``keep`` (which copy stays) are those
+    of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``max_removed``: share of a
+    source from which either comparison stops instead. ``quality``: documents to measure recall and
+    precision on, in facts and ledger (:mod:`pipelines.dedup_quality`). ``format``: of the kept
+    documents, jsonl (compressed with zstd) or parquet. ``compression``: of the texts under ``run/``
+    (zstd, lz4, none), which is a question of room and time and of nothing else. Writes ``kept/``,
+    ``evidence.parquet`` (each removed document and the one that stands for it), ``ledger.json`` and
+    the run's folder ``run/``.
 
-    Raises: UserError naming the file or the parameter that is wrong (``field``), before anything is written where it can be known then.
+    Raises: UserError naming the file or the parameter that is wrong (``field``), before anything is
+    written where it can be known then.
     """
     started = time.monotonic()
     if format not in FORMATS:

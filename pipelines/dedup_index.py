@@ -1,4 +1,5 @@
-"""An index of deduplicated documents to which batches are added: each loses what resembles anything before it.
+"""An index of deduplicated documents to which batches are added: each loses what resembles anything
+before it.
 
     from pipelines.dedup_index import add_batch
     from pipelines.index.queries import match_documents
@@ -8,10 +9,12 @@
     print(tuesday.counts, tuesday.bytes_per_document)
     print(match_documents("index", ["draft.jsonl"]).to_pylist())
 
-The index holds ids, hashes and band keys (:mod:`dedup.index_files`), at most 160 bytes per document with 14 bands; the texts that new ones
-are compared with are read again from the kept documents each batch wrote, so these have to stay where they are. Adding costs, beside
-reading the batch, one pass over the index's keys (1.1 GB per 10 million documents) and the texts of candidates. Batches one after another
-keep what one run keeps whose keep order is (batch, order in the batch); see :mod:`dedup.index`.
+The index holds ids, hashes and band keys (:mod:`dedup.index_files`), at most 160 bytes per document
+with 14 bands; the texts that new ones are compared with are read again from the kept documents each
+batch wrote, so these have to stay where they are. Adding costs, beside reading the batch, one pass
+over the index's keys (1.1 GB per 10 million documents) and the texts of candidates. Batches one
+after another keep what one run keeps whose keep order is (batch, order in the batch); see
+:mod:`dedup.index`.
 """
 
 from __future__ import annotations
@@ -61,10 +64,12 @@ INPUT_ORDER = "order of input"
 class AddOutcome:
     """What became of a batch.
 
-    ``batch``: its number; of the batch that holds the same documents if it was ``repeated``; None when nothing of it was new.
-    ``entered``, ``counts``: records read, and documents by outcome (``kept``, ``exact_duplicate``, ``near_duplicate``, ``repeated``: there
-    with the same text, ``duplicate_key``: there with another). ``not_read`` by reason. ``files``: of kept documents. ``facts`` of the
-    comparison. ``documents``, ``index_bytes``: of the whole index afterwards. ``seconds``: wall time.
+    ``batch``: its number; of the batch that holds the same documents if it was ``repeated``; None
+    when nothing of it was new. ``entered``, ``counts``: records read, and documents by outcome
+    (``kept``, ``exact_duplicate``, ``near_duplicate``, ``repeated``: there with the same text,
+    ``duplicate_key``: there with another). ``not_read`` by reason. ``files``: of kept documents.
+    ``facts`` of the comparison. ``documents``, ``index_bytes``: of the whole index afterwards.
+    ``seconds``: wall time.
     """
 
     index: str
@@ -112,17 +117,20 @@ def add_batch(
     progress: Progress | None = None,
     **settings: int | float | None,
 ) -> AddOutcome:
-    """Add the documents of files, one batch, to an index, made if it is not there; write those that are kept under ``output``.
+    """Add the documents of files, one batch, to an index, made if it is not there; write those that
+    are kept under ``output``.
 
-    ``settings``: ngrams, bands, rows, seed, verify, max_comparisons, as of the stage ``minhash_dedup``; they are the index's and hold
-    for all its batches. ``name`` begins the names of sources, which are otherwise those of folders: ids depend on the source, and a
-    document whose id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``, ``characters``, ``date``,
-    ``source_rank``, ``id``; by default the first that is read. ``format`` of the kept documents: parquet, or jsonl (zstd), of which
-    whole files are read when texts are compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``,
+    ``settings``: ngrams, bands, rows, seed, verify, max_comparisons, as of the stage
+    ``minhash_dedup``; they are the index's and hold for all its batches. ``name`` begins the names
+    of sources, which are otherwise those of folders: ids depend on the source, and a document whose
+    id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``,
+    ``characters``, ``date``, ``source_rank``, ``id``; by default the first that is read. ``format``
+    of the kept documents: parquet, or jsonl (zstd), of which whole files are read when texts are
+    compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``,
     ``quarantine.parquet`` and ``ledger.json``.
 
-    A call that is repeated, after a kill or by mistake, changes nothing: a batch with the same documents is recognised.
-    Raises: UserError naming the file or the parameter (``field``).
+    A call that is repeated, after a kill or by mistake, changes nothing: a batch with the same
+    documents is recognised. Raises: UserError naming the file or the parameter (``field``).
     """
     started = time.monotonic()
     fields, kind = Fields(id_field=id_field, text_field=text_field), _format(format)
@@ -154,10 +162,12 @@ def add_batch(
 
 
 def merge_index(index: str, other: str, output: str, *, format: str = "parquet") -> AddOutcome:
-    """Add the documents of another index as one batch, which is left as it is; what of them is kept is written under ``output``.
+    """Add the documents of another index as one batch, which is left as it is; what of them is kept
+    is written under ``output``.
 
-    The documents kept are those that adding the other index's batches after this one's would keep (:mod:`pipelines.index.merge`).
-    Raises: UserError naming what is wrong; among it a file of removed documents that is needed again and gone.
+    The documents kept are those that adding the other index's batches after this one's would keep
+    (:mod:`pipelines.index.merge`). Raises: UserError naming what is wrong; among it a file of
+    removed documents that is needed again and gone.
     """
     started = time.monotonic()
     kind, out = _format(format), output_store(output)
@@ -189,10 +199,12 @@ def merge_index(index: str, other: str, output: str, *, format: str = "parquet")
 
 
 def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) -> list[BatchRecord]:
-    """Take a batch back, by default the last: the index is then as if it had never been added. Its kept documents stay where they are.
+    """Take a batch back, by default the last: the index is then as if it had never been added. Its
+    kept documents stay where they are.
 
-    Later batches were decided against it, so an earlier one is refused unless ``cascade`` takes those back too (then they can be
-    added again). Returns the batches taken back, last first. Raises: UserError naming what is wrong.
+    Later batches were decided against it, so an earlier one is refused unless ``cascade`` takes
+    those back too (then they can be added again). Returns the batches taken back, last first.
+    Raises: UserError naming what is wrong.
     """
     store = existing_index(index)
     with writing(store):
@@ -231,8 +243,10 @@ def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) ->
 
 
 def describe_index(index: str, *, check: bool = False) -> dict[str, Any]:
-    """Settings, batches and size of an index. ``check``: read all its files and those of the kept documents and hold them against their
-    checksums. Raises: UserError naming a file that is gone or differs."""
+    """Settings, batches and size of an index. ``check``: read all its files and those of the kept
+    documents and hold them against their checksums. Raises: UserError naming a file that is gone or
+    differs.
+    """
     store = existing_index(index)
     head = read_head(store)
     assert head is not None
@@ -282,7 +296,9 @@ def _format(format: str) -> Format:
 
 
 def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[str]]:
-    """Sources under names that begin with a given one. Raises: UserError for a name that is none."""
+    """Sources under names that begin with a given one. Raises: UserError for a name that is
+    none.
+    """
     if name is None:
         return sources
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
@@ -298,7 +314,9 @@ def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[st
 def _settled(
     store: Store, head: IndexHead | None, given: Mapping[str, int | float | None]
 ) -> IndexHead:
-    """The head, or that of a new index. Raises: UserError for numbers out of range or other than the index's."""
+    """The head, or that of a new index. Raises: UserError for numbers out of range or other than
+    the index's.
+    """
     unknown = set(given) - set(IndexSettings.model_fields) - {"algorithm"}
     if unknown:
         raise TypeError(f"no such settings: {sorted(unknown)}")
@@ -308,7 +326,8 @@ def _settled(
         for name, value in wanted.items():
             if value != own[name]:
                 fix, place = (
-                    f"leave it out or give {own[name]}; an index with another number is another folder",
+                    f"leave it out or give {own[name]}; an index with another number is another "
+                    "folder",
                     store.full(HEAD),
                 )
                 raise UserError(
@@ -343,7 +362,9 @@ def _settled(
 
 @contextmanager
 def _reading(store: Store) -> Iterator[Path]:
-    """A folder for the documents of a batch while it is added: in the index, where the next writer removes what a killed one left."""
+    """A folder for the documents of a batch while it is added: in the index, where the next writer
+    removes what a killed one left.
+    """
     if not store.local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)

@@ -1,7 +1,9 @@
-"""How good a near-duplicate comparison of a run was: recall and precision on samples, by exact similarity over the texts.
+"""How good a near-duplicate comparison of a run was: recall and precision on samples, by exact
+similarity over the texts.
 
-Beside each ``minhash_dedup`` its record has ``quality``: always ``expected_recall``, which the S-curve gives without reading a text, and
-with ``quality_sample`` what :mod:`dedup.quality` measures. That reads the texts of all kept documents once, in one process.
+Beside each ``minhash_dedup`` its record has ``quality``: always ``expected_recall``, which the
+S-curve gives without reading a text, and with ``quality_sample`` what :mod:`dedup.quality`
+measures. That reads the texts of all kept documents once, in one process.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ PROBES = 1024  # documents whose shingle sets are in memory at a time
 
 @dataclass(frozen=True)
 class QualityTask:
-    """A comparison that was made: chunks before and after it, and its evidence. ``sample``: documents of each kind, 0 = measure nothing."""
+    """A comparison that was made: chunks before and after it, and its evidence. ``sample``:
+    documents of each kind, 0 = measure nothing.
+    """
 
     root: str
     before: tuple[Chunk, ...]

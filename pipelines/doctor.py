@@ -98,7 +98,9 @@ def _kernels() -> Finding:
 
 
 def _fasttext() -> Finding:
-    """Packages such as fasttext-predict put their own module in fasttext's place, without training."""
+    """Packages such as fasttext-predict put their own module in fasttext's place, without
+    training.
+    """
     try:
         import fasttext
     except ImportError as error:
@@ -109,6 +111,9 @@ def _fasttext() -> Finding:
         "can train" if whole else "cannot train",
         ""
         if whole
-        else "another package overwrote it: pip uninstall fasttext-predict, then reinstall fasttext-numpy2-wheel",
+        else (
+            "another package overwrote it: pip uninstall fasttext-predict, then reinstall "
+            "fasttext-numpy2-wheel"
+        ),
         whole,
     )

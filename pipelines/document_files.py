@@ -1,7 +1,8 @@
 """Files of documents as a run keeps them: Parquet, with the texts compressed or as they are.
 
-Compressed with zstd they take least room. ``lz4`` and ``none`` are for a run whose documents are read again at once and then not for long,
-such as deduplication alone: compressing texts with zstd costs as much time as finding their near-duplicates.
+Compressed with zstd they take least room. ``lz4`` and ``none`` are for a run whose documents are
+read again at once and then not for long, such as deduplication alone: compressing texts with zstd
+costs as much time as finding their near-duplicates.
 """
 
 from __future__ import annotations

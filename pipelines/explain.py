@@ -60,7 +60,9 @@ def parse_id(document: str, sources: list[str]) -> bytes:
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
-    """The facts as a person reads them; characters that a terminal obeys or hides are spelled out."""
+    """The facts as a person reads them; characters that a terminal obeys or hides are spelled
+    out.
+    """
     place = facts["document"]
     shown = [
         f"document {facts['id']}",
@@ -208,7 +210,9 @@ def _facts(
 def _shard_place(
     store: Store, record: dict[str, Any], source: str, wanted: bytes
 ) -> dict[str, Any] | None:
-    """Where the document's tokens lie: the source of shards (with its band), part, row, and why it was taken down."""
+    """Where the document's tokens lie: the source of shards (with its band), part, row, and why it
+    was taken down.
+    """
     for name, entry in sorted(record["shards"].items()):
         if entry.get("source", source) != source:
             continue

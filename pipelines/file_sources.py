@@ -1,4 +1,6 @@
-"""Files given on a command line as sources: each folder one, under a name made of it, its fields tried on the first records."""
+"""Files given on a command line as sources: each folder one, under a name made of it, its fields
+tried on the first records.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def named_sources(
 ) -> dict[str, list[str]]:
     """Paths by the folder they start from, under a name made of it, in the order given.
 
-    ``written``: folders in ``output`` that are written to, whose files are no input. Raises: UserError.
+    ``written``: folders in ``output`` that are written to, whose files are no input. Raises:
+    UserError.
     """
     if not paths:
         raise UserError("no files to deduplicate", field="paths", fix="name files or globs")
@@ -104,7 +107,9 @@ def _name_of(root: str, taken: dict[str, list[str]]) -> str:
 
 
 def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
-    """Refuse fields that the first records do not have. Raises: UserError naming those they have."""
+    """Refuse fields that the first records do not have. Raises: UserError naming those they
+    have.
+    """
     try:
         check_fields(files, fields)
     except UserError as error:

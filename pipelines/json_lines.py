@@ -1,12 +1,14 @@
-"""Columns of text written as JSON Lines, straight from Arrow buffers: no Python object per document.
+"""Columns of text written as JSON Lines, straight from Arrow buffers: no Python object per
+document.
 
     lines = json_lines([("id", ids), ("text", texts)], rest)      # uint8 array, one line per row
 
-The bytes are those of ``orjson.dumps`` of each row's fields: UTF-8 as it is; quotes, backslashes and control characters escaped. A
-null leaves its field out; ``rest`` adds the members of an object that is JSON already.
+The bytes are those of ``orjson.dumps`` of each row's fields: UTF-8 as it is; quotes, backslashes
+and control characters escaped. A null leaves its field out; ``rest`` adds the members of an object
+that is JSON already.
 
-A first pass adds up what every line takes, a second writes column by column, each row at its own place; over a piece of lines at a time,
-so that the second finds it in the cache.
+A first pass adds up what every line takes, a second writes column by column, each row at its own
+place; over a piece of lines at a time, so that the second finds it in the cache.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ def json_lines(
 ) -> Bytes:
     """Lines of the given rows, each ``{"field":"value",…}`` and a newline.
 
-    ``columns``: field names with string or large_string arrays of one length; ``rest``: of the same length, null or a JSON object whose
-    members follow the fields; ``rows``: which rows, default all.
+    ``columns``: field names with string or large_string arrays of one length; ``rest``: of the same
+    length, null or a JSON object whose members follow the fields; ``rows``: which rows, default
+    all.
     """
     pieces = [piece.copy() for piece in json_line_pieces(columns, rest, rows)]
     return np.concatenate(pieces) if pieces else np.empty(0, np.uint8)

@@ -2,7 +2,8 @@
 
 ``"words desc, date desc, source_rank"`` prefers the longest text, then the newest, then the source
 named first in the recipe; ``id`` always decides last, so the answer never depends on the order in
-which documents arrive. Missing values lose against present ones. Sources a stage prefers come before all of that.
+which documents arrive. Missing values lose against present ones. Sources a stage prefers come
+before all of that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _MEASURED_BY = {
     "language_score": "language",
 }
 _INSTEAD = {
-    "tokens": "tokens are counted after deduplication: take words (of the stage heuristics), characters or bytes"
+    "tokens": (
+        "tokens are counted after deduplication: take words (of the stage heuristics), characters "
+        "or bytes"
+    )
 }
 
 
@@ -39,7 +43,9 @@ class PolicyKey:
 
 @dataclass(frozen=True)
 class KeepPolicy:
-    """A parsed policy; ``measures`` says which measure makes each column, ``prefer`` names sources that win over the others, in order."""
+    """A parsed policy; ``measures`` says which measure makes each column, ``prefer`` names sources
+    that win over the others, in order.
+    """
 
     text: str
     keys: tuple[PolicyKey, ...]
@@ -53,7 +59,9 @@ class KeepPolicy:
         return [key.descending for key in self.keys if key.column != "id"]
 
     def source_place(self, column: str, source: str, sources: Sequence[str]) -> int:
-        """Value of a column that goes by source: its place among ``sources`` (all of the recipe), or among the preferred ones."""
+        """Value of a column that goes by source: its place among ``sources`` (all of the recipe),
+        or among the preferred ones.
+        """
         order = sources if column == "source_rank" else self.prefer
         return order.index(source) if source in order else len(order)
 
@@ -67,7 +75,8 @@ class KeepPolicy:
 def parse_keep_policy(
     text: str, columns: dict[str, str], field: str = "keep", prefer: tuple[str, ...] = ()
 ) -> KeepPolicy:
-    """Parse a policy; ``columns`` maps each signal column to the measure that makes it, ``prefer`` names sources that come first.
+    """Parse a policy; ``columns`` maps each signal column to the measure that makes it, ``prefer``
+    names sources that come first.
 
     Raises: UserError naming an unknown column or direction, and what is allowed.
     """
@@ -79,7 +88,10 @@ def parse_keep_policy(
                 "not a keep policy",
                 field=field,
                 found=part.strip() or text,
-                fix='write columns separated by commas, each with an optional "asc" or "desc": "words desc, id"',
+                fix=(
+                    'write columns separated by commas, each with an optional "asc" or "desc": '
+                    '"words desc, id"'
+                ),
             )
         name = words[0]
         allowed = sorted({*columns, "source_rank", "id"})
@@ -110,8 +122,9 @@ def keep_ranks(
 ) -> NDArray[np.int64]:
     """Rank of each row in keep order, 0 = most wanted: (n,), a permutation of 0 … n-1.
 
-    words: (n, 2) halves of the ids, see :func:`artifacts.ids.as_words`. columns: of the policy, numpy arrays or polars
-    series of n values. The order is total: whatever the policy leaves equal is ordered by id.
+    words: (n, 2) halves of the ids, see :func:`artifacts.ids.as_words`. columns: of the policy,
+    numpy arrays or polars series of n values. The order is total: whatever the policy leaves equal
+    is ordered by id.
     """
     frame: dict[str, Any] = {
         "id_high": words[:, 0],

@@ -1,4 +1,5 @@
-"""The documents a run kept, written out for other tools: JSON Lines or Parquet, one file per chunk, and who stands for whom.
+"""The documents a run kept, written out for other tools: JSON Lines or Parquet, one file per chunk,
+and who stands for whom.
 
 Records come out with the fields they came in with, at their newest text version.
 """
@@ -54,7 +55,9 @@ PAIRS = pa.schema(
 
 @dataclass(frozen=True)
 class KeptTask:
-    """One chunk's kept documents, to be written as one file; ``fields`` are the names its records' fields had."""
+    """One chunk's kept documents, to be written as one file; ``fields`` are the names its records'
+    fields had.
+    """
 
     run: str  # roots of the run's store and of the store to write into
     out: str
@@ -74,13 +77,15 @@ def write_kept(
     executor: Callable[[], Executor],
     companions: Sequence[str] = (),
 ) -> Written:
-    """Write the kept documents of a run's chunks into ``out`` under ``prefix``, ``SOURCE-NNNNN.jsonl.zst`` or ``.parquet``.
+    """Write the kept documents of a run's chunks into ``out`` under ``prefix``,
+    ``SOURCE-NNNNN.jsonl.zst`` or ``.parquet``.
 
-    ``fields``: per source, the names its records' fields had. A chunk that keeps nothing has no file. Returns the files and whether
-    they had to be written: what is there from the same documents and selection stays. ``executor``: gives what carries out one
-    :func:`write_chunk` per chunk, asked for only then. ``companions``: other files in ``out`` that speak of the same selection; they go
-    before new files come, so that none outlives its documents.
-    Raises: UserError where something else than such files lies under the prefix; ValueError for an unknown format.
+    ``fields``: per source, the names its records' fields had. A chunk that keeps nothing has no
+    file. Returns the files and whether they had to be written: what is there from the same
+    documents and selection stays. ``executor``: gives what carries out one :func:`write_chunk` per
+    chunk, asked for only then. ``companions``: other files in ``out`` that speak of the same
+    selection; they go before new files come, so that none outlives its documents. Raises: UserError
+    where something else than such files lies under the prefix; ValueError for an unknown format.
     """
     if format not in FORMATS:
         raise ValueError(f"format is one of {FORMATS}, not {format!r}")
@@ -138,7 +143,9 @@ def write_chunk(task: KeptTask) -> FileRef | None:
 
 
 def removal_pairs(run: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> pa.Table:
-    """Every document a comparison removed with the one that stands for it and where both are from, in the order of stages, then ids."""
+    """Every document a comparison removed with the one that stands for it and where both are from,
+    in the order of stages, then ids.
+    """
     parts = []
     for step, entry in record["evidence"].items():
         evidence = read_parquet(run, entry["file"]["name"], "evidence")
@@ -211,7 +218,9 @@ def _kept_batches(
 
 
 def record_columns(fields: Fields) -> list[tuple[str, str]]:
-    """Columns of a documents table that go into a record, each with the name the record's field has; ``meta`` follows them."""
+    """Columns of a documents table that go into a record, each with the name the record's field
+    has; ``meta`` follows them.
+    """
     named = {
         "native_id": fields.id_field,
         "text": fields.text_field,
@@ -256,7 +265,9 @@ def _chosen(
 
 
 def clear_kept(out: Store, prefix: str) -> None:
-    """Make room for new files: what an earlier call wrote goes. Raises: UserError when other files are there."""
+    """Make room for new files: what an earlier call wrote goes. Raises: UserError when other files
+    are there.
+    """
     ours = re.compile(
         re.escape(prefix) + r"/(manifest\.json|\.writing-.*|.+-\d{5,}\.(jsonl\.zst|parquet))"
     )

@@ -1,8 +1,8 @@
 """The console command's first step: make sure the floors on the path are ours.
 
 The packages have the short names of the house's floors, so a file named ``trainer.py`` beside a
-recipe could stand in their way. Child processes start with a safe path (PYTHONSAFEPATH), and a floor
-that comes from elsewhere is an error before anything runs.
+recipe could stand in their way. Child processes start with a safe path (PYTHONSAFEPATH), and a
+floor that comes from elsewhere is an error before anything runs.
 """
 
 from __future__ import annotations

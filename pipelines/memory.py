@@ -11,7 +11,9 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak() -> None:
-    """Begin to count anew; where the system does not allow it the peak stays that of the whole process."""
+    """Begin to count anew; where the system does not allow it the peak stays that of the whole
+    process.
+    """
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
 

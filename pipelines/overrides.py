@@ -15,8 +15,9 @@ Location = tuple[str | int, ...]
 def apply_override(content: dict[str, Any], override: str) -> Location:
     """Set one field of a recipe's plain content; returns where.
 
-    ``override`` is a dotted path, entries of lists by number, and a YAML value. Mappings on the way that
-    are not there are made. Raises: UserError when it is not of this form, or leads into what holds no fields.
+    ``override`` is a dotted path, entries of lists by number, and a YAML value. Mappings on the way
+    that are not there are made. Raises: UserError when it is not of this form, or leads into what
+    holds no fields.
     """
     path, equals, text = override.partition("=")
     if not equals or not path:

@@ -1,4 +1,6 @@
-"""How the phases of a run are carried out: look what is there, have the rest made, keep the books."""
+"""How the phases of a run are carried out: look what is there, have the rest made, keep the
+books.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Result = TypeVar("Result")
 
 
 class PhaseRunner:
-    """Gives tasks to an executor, opened when the first is needed, and checks every step's ledger."""
+    """Gives tasks to an executor, opened when the first is needed, and checks every step's
+    ledger.
+    """
 
     def __init__(
         self,
@@ -126,7 +130,9 @@ class PhaseRunner:
             self.progress.end(ledgers)
 
     def _follow(self, ledger: Ledger) -> None:
-        """What enters a step is what the one before it kept; a step that keeps nothing stops the run."""
+        """What enters a step is what the one before it kept; a step that keeps nothing stops the
+        run.
+        """
         before = next(
             other for other in reversed(self.ledgers) if other.step in self.record.chained
         )
@@ -139,7 +145,9 @@ class PhaseRunner:
 
     @contextlib.contextmanager
     def _at(self, location: Sequence[str | int]) -> Iterator[None]:
-        """Give a user's error that comes from a worker its place in the recipe; a full disk has none."""
+        """Give a user's error that comes from a worker its place in the recipe; a full disk has
+        none.
+        """
         try:
             yield
         except DiskFullError:
@@ -150,7 +158,9 @@ class PhaseRunner:
             raise self.loaded.error(location, error) from error
 
     def _place_of(self, steps: Sequence[str]) -> tuple[str | int, ...]:
-        """Where the recipe speaks of the stage these steps belong to; of several stages, where it lists them."""
+        """Where the recipe speaks of the stage these steps belong to; of several stages, where it
+        lists them.
+        """
         stages = {name: index for index, (name, _) in enumerate(self.loaded.stages)}
         owners = [
             max(
@@ -173,7 +183,9 @@ class PhaseRunner:
                 self.progress.note(f"source {source!r} gives no document: {reasons}")
 
     def _not_empty(self, ledger: Ledger) -> None:
-        """Raises: UserError when a step left nothing of what entered it, or nothing was read at all."""
+        """Raises: UserError when a step left nothing of what entered it, or nothing was read at
+        all.
+        """
         total = ledger.total()
         if ledger.step == "read" and not total.entered.documents:
             raise self.loaded.error(

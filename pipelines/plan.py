@@ -50,7 +50,9 @@ class CorpusPlan:
     input_bytes: int  # as stored, compressed where the files are
 
     def ahead(self) -> ChunkPhase:
-        """Steps that can be carried out while a chunk that was just read is in memory: those of the first chain up to one with an index."""
+        """Steps that can be carried out while a chunk that was just read is in memory: those of the
+        first chain up to one with an index.
+        """
         chain = next((phase for phase in self.phases if isinstance(phase, tuple)), ())
         return tuple(
             takewhile(
@@ -62,7 +64,8 @@ class CorpusPlan:
 def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPlan:
     """Everything a run will do to documents, in order.
 
-    Raises: UserError for an empty glob, a missing file, an unknown column, before anything is written.
+    Raises: UserError for an empty glob, a missing file, an unknown column, before anything is
+    written.
     """
     steps = plan_steps(loaded)
     phases = tuple(_phases(steps))

@@ -25,7 +25,9 @@ from pipelines.training import Materials
 
 @dataclass(frozen=True)
 class Edited:
-    """An edit: the plan before and after, the step from which on they differ, and how far it has been trained."""
+    """An edit: the plan before and after, the step from which on they differ, and how far it has
+    been trained.
+    """
 
     before: Plan
     plan: Plan
@@ -47,11 +49,13 @@ def edit_run(
     phases: Sequence[PhaseSpec] | None = None,
     change: Change | None = None,
 ) -> Edited:
-    """Replace the run's plan by one that agrees with it before ``step`` (or the first step behind ``tokens`` tokens).
+    """Replace the run's plan by one that agrees with it before ``step`` (or the first step behind
+    ``tokens`` tokens).
 
-    From there on it shows ``phases``, or what the plan says anyway with a ``change``.
-    Raises: UserError when the step lies before the newest checkpoint, when the plan that comes out cannot be met, when a rule
-    of the plan is broken, and when a training that has begun could not go on with it. Nothing is written then.
+    From there on it shows ``phases``, or what the plan says anyway with a ``change``. Raises:
+    UserError when the step lies before the newest checkpoint, when the plan that comes out cannot
+    be met, when a rule of the plan is broken, and when a training that has begun could not go on
+    with it. Nothing is written then.
     """
     materials = Materials.of(store, record)
     with run_lock(store):
@@ -98,14 +102,22 @@ def _check_future(plan: Plan, step: int, begun: Sequence[RunCheckpoint]) -> None
             "what was trained cannot be edited",
             file=newest.path,
             field="--at",
-            found=f"step {step}, {newest.step - step} before the newest checkpoint, of step {newest.step}",
+            found=(
+                f"step {step}, {newest.step - step} before the newest checkpoint, of step "
+                f"{newest.step}"
+            ),
             allowed=[f"{newest.step} to {plan.steps}"],
-            fix=f"edit from step {newest.step} on; to end an earlier checkpoint in another way: windtunnel branch",
+            fix=(
+                f"edit from step {newest.step} on; to end an earlier checkpoint in another way: "
+                "windtunnel branch"
+            ),
         )
 
 
 def _check_goes_on(one: RunCheckpoint, plan: Plan, materials: Materials) -> None:
-    """Raises: UserError when a training could not go on from its checkpoint with the plan, for its schedule above all."""
+    """Raises: UserError when a training could not go on from its checkpoint with the plan, for its
+    schedule above all.
+    """
     from trainer.model_config import ModelConfig
     from trainer.resume import check_fits
     from trainer.settings import TrainSettings

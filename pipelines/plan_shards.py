@@ -17,8 +17,9 @@ from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
 def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Plan, Folders]:
     """The plan and the folders of its sources.
 
-    ``target``: a plan's file or a run. ``shards``: as :func:`named_folders`; without any those of the run, for a file the run
-    it lies in. Raises: UserError when there is no such plan, or no shards are named.
+    ``target``: a plan's file or a run. ``shards``: as :func:`named_folders`; without any those of
+    the run, for a file the run it lies in. Raises: UserError when there is no such plan, or no
+    shards are named.
     """
     if Path(target).is_file():
         plan = Plan.load(target)

@@ -15,13 +15,17 @@ class Progress(Protocol):
     """Receives a run's progress. Implementations print, draw, or ignore."""
 
     def phase(self, title: str, tasks: int, found: int, size: int) -> None:
-        """A phase begins: ``tasks`` in all, of which ``found`` need no work; ``size`` bytes to do."""
+        """A phase begins: ``tasks`` in all, of which ``found`` need no work; ``size`` bytes to
+        do.
+        """
 
     def advance(self, tasks: int, size: int) -> None:
         """Tasks ended, that many bytes further."""
 
     def stands(self, text: str) -> None:
-        """How the running phase stands now, facts separated by commas; takes the place of what was said before."""
+        """How the running phase stands now, facts separated by commas; takes the place of what was
+        said before.
+        """
 
     def end(self, ledgers: list[Ledger]) -> None:
         """The phase ended; these steps were completed by it."""
@@ -46,7 +50,8 @@ def ended(*outcomes: TrainOutcome) -> None:
 
 
 class TrainingWatch:
-    """Tells a progress of training: a phase per training, its steps as tasks, and after each how it stands.
+    """Tells a progress of training: a phase per training, its steps as tasks, and after each how it
+    stands.
 
     ``until_step``: where the training is to stop before its end.
     """

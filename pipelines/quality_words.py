@@ -6,7 +6,9 @@ from typing import Any
 
 
 def quality_line(facts: dict[str, Any]) -> str:
-    """One line: recall and precision with their intervals, or what the S-curve expects where nothing was measured."""
+    """One line: recall and precision with their intervals, or what the S-curve expects where
+    nothing was measured.
+    """
     expected = facts["expected_recall"]
     if "kept" not in facts:
         return (

@@ -157,7 +157,9 @@ class ShardSettings(Part):
         return self
 
     def sources_of(self, source: str) -> tuple[str, ...]:
-        """Names of the shard sources that a source's documents go to, held-out ones left out: itself, or its bands."""
+        """Names of the shard sources that a source's documents go to, held-out ones left out:
+        itself, or its bands.
+        """
         return (
             tuple(f"{source}/{band}" for band in self.split[source].bands)
             if source in self.split
@@ -166,7 +168,8 @@ class ShardSettings(Part):
 
 
 class Branch(Part):
-    """Another ending of the run: these phases in place of the mixture's, from the step where its decay starts.
+    """Another ending of the run: these phases in place of the mixture's, from the step where its
+    decay starts.
 
     Percents are of the tokens of the run, as in the mixture; they need not sum to 100.
     """
@@ -188,7 +191,9 @@ class Branch(Part):
 
 
 class Recipe(Part):
-    """A run: name, seed, corpus, tokenizer, shards; mixture, model, train and branches for training on them."""
+    """A run: name, seed, corpus, tokenizer, shards; mixture, model, train and branches for training
+    on them.
+    """
 
     name: Name
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
@@ -291,7 +296,9 @@ def _loaded(file: YamlFile) -> LoadedRecipe:
 
 
 def load_branch(path: str | os.PathLike[str]) -> Branch:
-    """Read a branch from a file with ``phases``; its name is the file's. Raises: UserError for anything that is wrong with it."""
+    """Read a branch from a file with ``phases``; its name is the file's. Raises: UserError for
+    anything that is wrong with it.
+    """
     file = YamlFile(Path(path))
     try:
         return Branch.model_validate({"name": Path(path).stem, **file.plain()})
@@ -405,7 +412,9 @@ def _stage_entry(
 
 
 def _placed(file: YamlFile, error: UserError) -> UserError:
-    """The error of a part of the recipe, with its line; phases go by name there, by number in the file."""
+    """The error of a part of the recipe, with its line; phases go by name there, by number in the
+    file.
+    """
     location: list[str | int] = []
     node: Any = file.plain()
     for part in (error.field or "").split("."):

@@ -1,4 +1,6 @@
-"""Names in a recipe: those of sources, phases and branches that one part gives and others speak of."""
+"""Names in a recipe: those of sources, phases and branches that one part gives and others speak
+of.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def check_names(loaded: LoadedRecipe) -> None:
-    """Sources that stages, the tokenizer's sample, the mixture and the branches speak of must exist. Raises: UserError."""
+    """Sources that stages, the tokenizer's sample, the mixture and the branches speak of must
+    exist. Raises: UserError.
+    """
     names = [source.name for source in loaded.recipe.corpus.sources]
     spoken: list[tuple[Location, str]] = [
         (("shards", "split", name), name) for name in loaded.recipe.shards.split

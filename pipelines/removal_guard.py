@@ -1,7 +1,8 @@
-"""A comparison that removes most of a source stops the run: more often a template or a wrong setting than a corpus of copies.
+"""A comparison that removes most of a source stops the run: more often a template or a wrong
+setting than a corpus of copies.
 
-The check follows the comparison, whose evidence and selection are published by then. So it loses nothing: a run
-with a higher limit finds them and goes on.
+The check follows the comparison, whose evidence and selection are published by then. So it loses
+nothing: a run with a higher limit finds them and goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Id = tuple[int, int]
 def check_removals(store: Store, stage: StageSettings, step: str, outcome: CorpusOutcome) -> None:
     """Hold what a comparison removed of each source against ``max_removed_share``.
 
-    Raises: UserError naming the source of which the largest share went, with the largest clusters and pairs from it.
+    Raises: UserError naming the source of which the largest share went, with the largest clusters
+    and pairs from it.
     """
     if not isinstance(stage, DedupSettings):
         return
@@ -50,7 +52,10 @@ def check_removals(store: Store, stage: StageSettings, step: str, outcome: Corpu
         "\n".join([said, *_examples(store, step, source, outcome)]),
         field=f"{step}.max_removed_share",
         found=f"{beyond[source]:.4f}, more than {stage.max_removed_share:g}",
-        fix=f"where these are copies, allow it with max_removed_share: {enough:g} (nothing is made again); else make the stage stricter",
+        fix=(
+            f"where these are copies, allow it with max_removed_share: {enough:g} (nothing is made "
+            "again); else make the stage stricter"
+        ),
     )
 
 
@@ -59,7 +64,9 @@ def _share(entry: Entry) -> float:
 
 
 def _examples(store: Store, step: str, source: str, outcome: CorpusOutcome) -> list[str]:
-    """Lines on the largest clusters of a source and pairs over the range of similarities, with the beginnings of their texts."""
+    """Lines on the largest clusters of a source and pairs over the range of similarities, with the
+    beginnings of their texts.
+    """
     from pipelines.report.chunk_columns import ChunkColumns
     from pipelines.report.excerpts import Excerpt, Places, one_line, read_excerpts
 

@@ -102,7 +102,9 @@ def recorded() -> dict[str, dict[str, Any]]:
 
 
 def stale(now: dict[str, dict[str, Any]], then: dict[str, dict[str, Any]]) -> list[str]:
-    """Rules whose code changed while their version did not, and rules never recorded, each with the fix."""
+    """Rules whose code changed while their version did not, and rules never recorded, each with the
+    fix.
+    """
     problems = []
     for label, entry in now.items():
         known = then.get(label)
@@ -110,7 +112,8 @@ def stale(now: dict[str, dict[str, Any]], then: dict[str, dict[str, Any]]) -> li
             problems.append(f"{label}: not recorded; run make versions")
         elif known["code"] != entry["code"] and known["version"] == entry["version"]:
             problems.append(
-                f"{label}: its code changed, its version is still {entry['version']}; raise it, then run make versions"
+                f"{label}: its code changed, its version is still {entry['version']}; raise it, "
+                "then run make versions"
             )
         elif known != entry:
             problems.append(

@@ -85,10 +85,10 @@ def run_recipe(
 ) -> RunOutcome:
     """Carry out a recipe under ``runs/NAME`` as far as ``until``; resumes whatever is there.
 
-    ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler instead.
-    ``executor``: in-process, dask or datatrove; default: what ``workers`` and ``scheduler`` ask for. ``open_workers``: opens an executor
-    in place of these, which the run closes.
-    Raises: UserError for anything wrong with the recipe, the inputs or the disk.
+    ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler
+    instead. ``executor``: in-process, dask or datatrove; default: what ``workers`` and
+    ``scheduler`` ask for. ``open_workers``: opens an executor in place of these, which the run
+    closes. Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
         raise UserError("no such step to stop after", field="--until", found=until, allowed=UNTIL)
@@ -112,7 +112,9 @@ def run_recipe(
 
 
 def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
-    """The run's folder, tried by a write, and on a cluster by a look from every worker. Raises: UserError."""
+    """The run's folder, tried by a write, and on a cluster by a look from every worker. Raises:
+    UserError.
+    """
     if not runs.strip():
         raise UserError(
             "no folder for the runs",
@@ -184,7 +186,9 @@ class _Driver(ComparisonRunner):
     # -- phases -----------------------------------------------------------------------------------
 
     def read(self, ahead: ChunkPhase) -> None:
-        """Read every chunk; one that is read now is taken through the steps ``ahead`` too, which a later phase finds made."""
+        """Read every chunk; one that is read now is taken through the steps ``ahead`` too, which a
+        later phase finds made.
+        """
         tasks = [
             ChunkTask(self.store.root, chunk, (self.plan.readers[chunk.source], *ahead))
             for chunk in self.chunks
@@ -203,7 +207,9 @@ class _Driver(ComparisonRunner):
         self._note_sources_without_documents(self.ledgers[-1])
 
     def unique(self) -> None:
-        """Records whose key came before go to quarantine; the chunks they were in are written anew."""
+        """Records whose key came before go to quarantine; the chunks they were in are written
+        anew.
+        """
         started = time.monotonic()
         self.progress.phase("unique keys", 1, 0, 0)
         found = self._one(find_duplicates, self._corpus())
@@ -307,7 +313,8 @@ class _Driver(ComparisonRunner):
             if share["bytes_short"]:
                 has, short = share["bytes_available"], share["bytes_short"]
                 self.progress.note(
-                    f"tokenizer sample: {share['source']} has {has:,} bytes, {short:,} fewer than its share"
+                    f"tokenizer sample: {share['source']} has {has:,} bytes, {short:,} fewer than "
+                    "its share"
                 )
         model: FileRef = trained.model
         return model

@@ -15,7 +15,9 @@ TRAINING = "training"
 
 @dataclass(frozen=True)
 class RunCheckpoint:
-    """A checkpoint under a run's folder: ``path`` in it, updates made, and the hash of the plan it was made with."""
+    """A checkpoint under a run's folder: ``path`` in it, updates made, and the hash of the plan it
+    was made with.
+    """
 
     path: str
     checkpoint: Checkpoint

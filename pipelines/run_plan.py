@@ -1,8 +1,10 @@
-"""The plan a run follows: ``plan.json``. That of its recipe, or what edits made of it; former ones lie in ``plans/HASH.json``.
+"""The plan a run follows: ``plan.json``. That of its recipe, or what edits made of it; former ones
+lie in ``plans/HASH.json``.
 
-An edit appends to the plan and names it as an ancestor. So a run whose ``plan.json`` descends from the plan that its recipe
-freezes goes on with the edited one. A training has a folder of its own under every plan; under an edited one it begins with the
-checkpoints and metrics that the former training left, up to the step from which on they differ.
+An edit appends to the plan and names it as an ancestor. So a run whose ``plan.json`` descends from
+the plan that its recipe freezes goes on with the edited one. A training has a folder of its own
+under every plan; under an edited one it begins with the checkpoints and metrics that the former
+training left, up to the step from which on they differ.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def plan_of_run(store: Store) -> Plan:
 
 
 def edited_plan(store: Store, frozen: Plan) -> Plan:
-    """The run's plan where edits made it from ``frozen``, else ``frozen``. Raises: UserError when the run's plan is damaged."""
+    """The run's plan where edits made it from ``frozen``, else ``frozen``. Raises: UserError when
+    the run's plan is damaged.
+    """
     if not store.exists(PLAN) or not _of_this_release(store):
         return frozen
     kept = Plan.load(store.full(PLAN))
@@ -45,7 +49,9 @@ def edited_plan(store: Store, frozen: Plan) -> Plan:
 
 
 def write_plan(store: Store, plan: Plan) -> None:
-    """Make this the run's plan. One that is replaced is kept where an edit made it, or made this from it."""
+    """Make this the run's plan. One that is replaced is kept where an edit made it, or made this
+    from it.
+    """
     if store.exists(PLAN) and _of_this_release(store):
         before = Plan.load(store.full(PLAN))
         if before.hash != plan.hash and (before.history or plan.history):
@@ -61,10 +67,11 @@ def keep(store: Store, plan: Plan) -> str:
 
 
 def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]) -> int | None:
-    """Begin an edited plan's training with what the former one left; the step adopted, None where there is nothing to adopt.
+    """Begin an edited plan's training with what the former one left; the step adopted, None where
+    there is nothing to adopt.
 
-    ``folder_of``: where a training with the plan of a hash lies. Checkpoints are linked, not copied. A call that was
-    killed is completed by the next.
+    ``folder_of``: where a training with the plan of a hash lies. Checkpoints are linked, not
+    copied. A call that was killed is completed by the next.
     """
     here = Store(store.full(folder))
     clean(here)
@@ -83,7 +90,9 @@ def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]
 
 
 def _of_this_release(store: Store) -> bool:
-    """Whether ``plan.json`` says it has this release's format; others are frozen anew, and a damaged one is not."""
+    """Whether ``plan.json`` says it has this release's format; others are frozen anew, and a
+    damaged one is not.
+    """
     try:
         facts = load_json(store.read(PLAN))
     except ValueError:

@@ -70,7 +70,10 @@ class RunRecord:
                 "too little room on the disk for this run",
                 file=self.store.root,
                 found=f"{free:,} bytes free",
-                fix=f"about {needed:,} bytes are needed; free some, or choose another disk with --runs",
+                fix=(
+                    f"about {needed:,} bytes are needed; free some, or choose another disk with "
+                    "--runs"
+                ),
             )
         self._sweep()
         if self.known_digests:
@@ -94,7 +97,9 @@ class RunRecord:
         write_record(self.store, self.content)
 
     def _sweep(self) -> None:
-        """Remove what a killed run left half written, and its ledgers, which this run writes anew."""
+        """Remove what a killed run left half written, and its ledgers, which this run writes
+        anew.
+        """
         if not self.store.local:
             return
         for name in self.store.names():

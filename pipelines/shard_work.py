@@ -66,8 +66,8 @@ class TrainedTokenizer:
 def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokenizer | None:
     """Train on a weighted sample of the kept documents.
 
-    The key is the final selection (which fixes ids and texts) and the settings, so neither files nor
-    chunks matter.
+    The key is the final selection (which fixes ids and texts) and the settings, so neither files
+    nor chunks matter.
     """
     store = Store(task.root)
     config = TrainConfig(vocab_size=task.settings.vocab_size)
@@ -217,7 +217,9 @@ def _encoded(
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a source: the table that gives every document its band, and a digest of this one's ids."""
+    """One band of a source: the table that gives every document its band, and a digest of this
+    one's ids.
+    """
 
     name: str
     table: FileRef
@@ -238,7 +240,9 @@ class ShardTask:
 
     @property
     def name(self) -> str:
-        """Name of the shard source and of its folder: that of the documents' source, with its band and split."""
+        """Name of the shard source and of its folder: that of the documents' source, with its band
+        and split.
+        """
         source = self.source if self.band is None else f"{self.source}/{self.band.name}"
         return source if self.split == TRAIN else f"{source}-{self.split}"
 
@@ -272,8 +276,9 @@ class ShardResult:
 def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
     """Shuffle a source's encoded documents into parts.
 
-    The key is the source's final selection and the tokenizer: parts do not depend on chunks. ``source.json`` is
-    written last and is no file of the unit's manifest, because take-downs replace it.
+    The key is the source's final selection and the tokenizer: parts do not depend on chunks.
+    ``source.json`` is written last and is no file of the unit's manifest, because take-downs
+    replace it.
     """
     started = time.monotonic()
     store = Store(task.root)
@@ -343,7 +348,9 @@ def shard_tasks(
     seed: int,
     cuts: dict[str, SourceBands],
 ) -> list[ShardTask]:
-    """A task for every source, or for every band of a source that is cut, and for what is held out of it."""
+    """A task for every source, or for every band of a source that is cut, and for what is held out
+    of it.
+    """
     tasks = []
     for source, ref in sorted(selection.items()):
         bands: list[Band | None] = [None]

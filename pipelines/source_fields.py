@@ -12,8 +12,8 @@ from pipelines.readers.warc import RECORD_ID, check_page_fields
 def check_fields(files: Sequence[InputFile], fields: Fields) -> None:
     """Refuse fields that a source's files cannot have.
 
-    Archives and pages are told by their format alone; of Parquet files the first is opened, the others show when they are read.
-    Raises: UserError.
+    Archives and pages are told by their format alone; of Parquet files the first is opened, the
+    others show when they are read. Raises: UserError.
     """
     for file in {file.format: file for file in reversed(files)}.values():
         if file.format == "html":

@@ -1,4 +1,6 @@
-"""What is known of one chunk of the corpus while it goes through the stages: references to files."""
+"""What is known of one chunk of the corpus while it goes through the stages: references to
+files.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ class Chunk:
     """A run of documents of one source, and what was made of it so far.
 
     ``documents`` holds the records as read, ``rewrites`` the later text versions in order,
-    ``signals`` the newest file of each measure, ``verdicts`` the rules that each choosing step found
-    broken, ``selection`` who is still kept (None: everybody), ``cuts`` the spans that each stage cut out of texts.
+    ``signals`` the newest file of each measure, ``verdicts`` the rules that each choosing step
+    found broken, ``selection`` who is still kept (None: everybody), ``cuts`` the spans that each
+    stage cut out of texts.
     """
 
     number: int
@@ -63,7 +66,9 @@ class Chunk:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Chunk:
-        """The chunk as a finished run recorded it; enough to read its files, not to read its inputs again."""
+        """The chunk as a finished run recorded it; enough to read its files, not to read its inputs
+        again.
+        """
 
         def ref(entry: dict[str, Any] | None) -> FileRef | None:
             return None if entry is None else FileRef.from_json(entry)

@@ -1,4 +1,6 @@
-"""Names of steps: they are folders, ledgers and columns of tables, so each belongs to one stage and none to the run itself."""
+"""Names of steps: they are folders, ledgers and columns of tables, so each belongs to one stage and
+none to the run itself.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def is_training(step: str) -> bool:
 
 
 def check_step_names(made: Sequence[Step], before: Sequence[Step]) -> None:
-    """Refuse a stage whose steps share a name with those of earlier stages or of the run. Raises: UserError."""
+    """Refuse a stage whose steps share a name with those of earlier stages or of the run. Raises:
+    UserError.
+    """
     taken = {step.name for step in before} | RESERVED
     for name in dict.fromkeys(step.name for step in made):
         if name in taken:

@@ -1,8 +1,8 @@
 """Take-downs of a run: which documents may no longer be shown, in all shards it has and will have.
 
-``take-downs.json`` in the run's folder lists them; it is written first. Then every source of shards gets its
-tombstones. Shards that a later run makes anew get theirs from the list, so that a document does not come
-back with another threshold or tokenizer.
+``take-downs.json`` in the run's folder lists them; it is written first. Then every source of shards
+gets its tombstones. Shards that a later run makes anew get theirs from the list, so that a document
+does not come back with another threshold or tokenizer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ SHOWN = 5  # unknown ids named in an error
 
 @dataclass(frozen=True)
 class Removal:
-    """What a take-down did: documents newly removed by source, documents removed before, ids found nowhere (32 hex digits)."""
+    """What a take-down did: documents newly removed by source, documents removed before, ids found
+    nowhere (32 hex digits).
+    """
 
     removed: dict[str, int]
     already: int
@@ -35,7 +37,8 @@ class Removal:
 
 
 def read_ids(path: Path, sources: Sequence[str] | None) -> list[bytes]:
-    """Ids in a file, one a line: 32 hex digits or SOURCE:NATIVE_ID; blank lines and lines that start with # are skipped.
+    """Ids in a file, one a line: 32 hex digits or SOURCE:NATIVE_ID; blank lines and lines that
+    start with # are skipped.
 
     ``sources``: names that SOURCE may be; None: any. Raises: UserError with file and line.
     """
@@ -86,8 +89,8 @@ def remove_from_run(
 ) -> Removal:
     """Take documents down in all shards of a run and in those it will make.
 
-    Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written then. With it they are listed
-    all the same and removed should they come back.
+    Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written
+    then. With it they are listed all the same and removed should they come back.
     """
     folders = {
         name: store.full(entry["folder"]) for name, entry in sorted(record["shards"].items())
@@ -106,7 +109,9 @@ def remove_from_run(
 def remove_from_folder(
     folder: str, ids: Sequence[bytes], reason: str, ignore_missing: bool = False
 ) -> Removal:
-    """Take documents down in the shards of one folder. Raises: UserError as :func:`remove_from_run`."""
+    """Take documents down in the shards of one folder. Raises: UserError as
+    :func:`remove_from_run`.
+    """
     _check_reason(reason)
     found = {folder: find_documents(folder, ids)}
     return _removed(
@@ -115,7 +120,9 @@ def remove_from_folder(
 
 
 def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
-    """Give shards, some of them made anew, the tombstones of the run's list; returns how many were missing."""
+    """Give shards, some of them made anew, the tombstones of the run's list; returns how many were
+    missing.
+    """
     if not store.exists(LIST):
         return 0
     listed = _listed(store)
@@ -167,7 +174,9 @@ def _check_reason(reason: str) -> None:
 
 
 def _listed(store: Store) -> dict[str, str]:
-    """Id -> reason of the run's list, empty where there is none. Raises: UserError when it is no such list."""
+    """Id -> reason of the run's list, empty where there is none. Raises: UserError when it is no
+    such list.
+    """
     if not store.exists(LIST):
         return {}
     value = load_json(store.read(LIST))

@@ -1,4 +1,5 @@
-"""What a take-down touches: where documents lie, which steps have shown them, and which checkpoints have seen them.
+"""What a take-down touches: where documents lie, which steps have shown them, and which checkpoints
+have seen them.
 
     found, unknown = touched(store, record, ids)
 
@@ -31,10 +32,12 @@ _ID = re.compile(r"[0-9a-f]{32}\Z")
 
 @dataclass(frozen=True)
 class Touched:
-    """A document of the shards. ``part`` is the file that holds it, inside the run, ``row`` its row in it, ``tokens`` its length.
+    """A document of the shards. ``part`` is the file that holds it, inside the run, ``row`` its row
+    in it, ``tokens`` its length.
 
-    ``steps`` have shown it up to the newest checkpoint of the run's plan, ``shown_tokens`` in all; ``checkpoints``, of the run's trainings
-    and branches, have seen it. ``taken_down``: it has a tombstone already.
+    ``steps`` have shown it up to the newest checkpoint of the run's plan, ``shown_tokens`` in all;
+    ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it has a
+    tombstone already.
     """
 
     id: str
@@ -80,7 +83,10 @@ def read_ids(path: Path) -> list[str]:
             file=path,
             line=bad[0][0],
             found=f"{bad[0][1][:60]!r}{more}",
-            fix="an id is 32 hex digits, one a line; windtunnel corpus explain finds it by SOURCE:NATIVE_ID",
+            fix=(
+                "an id is 32 hex digits, one a line; windtunnel corpus explain finds it by "
+                "SOURCE:NATIVE_ID"
+            ),
         )
     return list(dict.fromkeys(ids))
 
@@ -88,7 +94,9 @@ def read_ids(path: Path) -> list[str]:
 def touched(
     store: Store, record: dict[str, Any], ids: Iterable[str]
 ) -> tuple[list[Touched], list[str]]:
-    """What is known of each id, and the ids that no shard of the run holds, held-out shards included."""
+    """What is known of each id, and the ids that no shard of the run holds, held-out shards
+    included.
+    """
     materials = Materials.of(store, record)
     folders = {**materials.folders, **materials.validation}
     streams = [_stream(name, folder) for name, folder in folders.items()]

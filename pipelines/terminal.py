@@ -1,4 +1,5 @@
-"""What a run looks like in a terminal: a live view with one line per finished phase, plain lines elsewhere.
+"""What a run looks like in a terminal: a live view with one line per finished phase, plain lines
+elsewhere.
 
 with TerminalProgress(console) as progress:
     outcome = run_recipe(loaded, progress=progress)
@@ -36,9 +37,9 @@ _PLAIN_TITLES = {
 class TerminalProgress:
     """Shows a run's progress on a console (standard error by default); a context manager.
 
-    On a terminal the running phase has a bar, bytes per second and the time left. Elsewhere each phase
-    has a line when it starts and one when it ends, and a line every ten seconds in between. A training also has one
-    after its first step, and its lines say loss, learning rate and speed.
+    On a terminal the running phase has a bar, bytes per second and the time left. Elsewhere each
+    phase has a line when it starts and one when it ends, and a line every ten seconds in between. A
+    training also has one after its first step, and its lines say loss, learning rate and speed.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class TerminalProgress:
     # -- the Progress protocol ------------------------------------------------------------------
 
     def phase(self, title: str, tasks: int, found: int, size: int) -> None:
-        """A phase begins: ``tasks`` in all, of which ``found`` need no work; ``size`` bytes to do."""
+        """A phase begins: ``tasks`` in all, of which ``found`` need no work; ``size`` bytes to
+        do.
+        """
         self._stop()
         self._phase = _Phase(title, tasks, found, size, self._clock())
         if self.console.is_terminal:
@@ -152,7 +155,9 @@ class TerminalProgress:
 
 
 class _Phase:
-    """The running phase and how far it is. The tasks of a training are its steps, and it begins when the first of them is done."""
+    """The running phase and how far it is. The tasks of a training are its steps, and it begins
+    when the first of them is done.
+    """
 
     def __init__(self, title: str, tasks: int, found: int, size: int, started: float) -> None:
         self.title = plain_title(title)
@@ -266,7 +271,9 @@ def _live_bar(console: Console) -> Bar:
 
 
 def plain_title(title: str) -> str:
-    """A phase's title in plain words: ``minhash_dedup`` as ``minhash dedup``, ``x-index`` as ``index for x``."""
+    """A phase's title in plain words: ``minhash_dedup`` as ``minhash dedup``, ``x-index`` as
+    ``index for x``.
+    """
     if title in _PLAIN_TITLES:
         return _PLAIN_TITLES[title]
     words = [part.replace("_", " ") for part in title.split(", ")]

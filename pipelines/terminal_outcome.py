@@ -30,7 +30,8 @@ _HEADERS = {"read": "not read", "unique": "equal keys", "decontaminate": "decon-
 
 
 def funnel_table(record: dict[str, Any], width: int = WIDTH) -> Table:
-    """Documents per source: read, leaving at each step (``+2q``: two of them quarantined), kept, and tokens.
+    """Documents per source: read, leaving at each step (``+2q``: two of them quarantined), kept,
+    and tokens.
 
     Where the steps do not fit into ``width`` columns they are folded into one column of reasons.
     """
@@ -64,8 +65,8 @@ def print_outcome(
 ) -> None:
     """Show what a run made: funnel, places, next commands.
 
-    ``report``: name of the report in the run's folder (default: the usual one, where it is there); ``seconds``: wall
-    time; ``recipe``: its path, for the commands.
+    ``report``: name of the report in the run's folder (default: the usual one, where it is there);
+    ``seconds``: wall time; ``recipe``: its path, for the commands.
     """
     record = outcome.record
     trainings = read_trainings(outcome.store, record)
@@ -100,7 +101,9 @@ def _commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
 def print_training(
     console: Console, outcome: RunOutcome, report: str, seconds: float, *, recipe: str = "RECIPE"
 ) -> None:
-    """Show what a training alone made: how far it is, where it lies, its held-out losses, next commands."""
+    """Show what a training alone made: how far it is, where it lies, its held-out losses, next
+    commands.
+    """
     trainings = read_trainings(outcome.store, outcome.record)
     if not console.is_terminal and console.width < WIDTH:
         console = Console(file=console.file, width=WIDTH, color_system=None)
@@ -164,7 +167,9 @@ def _fill(table: Table, rows: Sequence[Sequence[str]]) -> None:
 
 
 def _acting(funnel: Funnel) -> list[tuple[int, FunnelStep]]:
-    """Steps to show, with their places: the recipe's, and those before them that took something away."""
+    """Steps to show, with their places: the recipe's, and those before them that took something
+    away.
+    """
     left = [
         dropped + quarantined
         for dropped, quarantined in zip(funnel.total.dropped, funnel.total.quarantined, strict=True)
@@ -209,7 +214,9 @@ def _widths(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _folded(funnel: Funnel, record: dict[str, Any], width: int) -> Table:
-    """The table with one column for all steps, and the most frequent reasons where there is room."""
+    """The table with one column for all steps, and the most frequent reasons where there is
+    room.
+    """
     headers = ["source", "read", "left", "kept", "tokens"]
     rows = []
     for row in (*funnel.rows, funnel.total):
@@ -262,7 +269,8 @@ def _places(outcome: RunOutcome, report: str | None) -> list[tuple[str, str]]:
         places.append(
             (
                 "tokenizer",
-                f"{record['tokenizer']['file']['name']}   {count(record['tokenizer']['vocab_size'])} pieces",
+                f"{record['tokenizer']['file']['name']}   "
+                f"{count(record['tokenizer']['vocab_size'])} pieces",
             )
         )
     width = max((len(source) for source in record["shards"]), default=0)
@@ -271,7 +279,8 @@ def _places(outcome: RunOutcome, report: str | None) -> list[tuple[str, str]]:
         places.append(
             (
                 "" if index else "shards",
-                f"{source:<{width}}  {facts['folder']:<{width + 28}}  {parts:>9}  {facts['tokens']:>15,} tokens",
+                f"{source:<{width}}  {facts['folder']:<{width + 28}}  {parts:>9}  "
+                f"{facts['tokens']:>15,} tokens",
             )
         )
     return places

@@ -14,7 +14,9 @@ NEAR = 0.9  # a cap of which more is used is marked
 
 
 def plan_rows(rows: Sequence[ShareRow]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Header and rows of the table. Padding has a column where some source has it, caps where there are some."""
+    """Header and rows of the table. Padding has a column where some source has it, caps where there
+    are some.
+    """
     padded, capped = any(row.padding > 0 for row in rows), any(row.cap is not None for row in rows)
     header = ["phase", "source", "weight", "asked", "planned", "available", "epochs"]
     header += ["padding"] * padded + ["nearest cap"] * capped
@@ -44,12 +46,15 @@ def cap_text(cap: Cap | None) -> str:
 
 
 def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
-    """Windows and batches where they change, caps nearly used up, and what was asked against what is planned."""
+    """Windows and batches where they change, caps nearly used up, and what was asked against what
+    is planned.
+    """
     if len(plan.contexts) > 1 or len({context.batch_tokens for context in plan.contexts}) > 1:
         for context in plan.contexts:
             phase = plan.segment_at(context.first_step).name
             yield (
-                f"from step {context.first_step:,}, phase {phase}: {context.batch_windows:,} windows of "
+                f"from step {context.first_step:,}, phase {phase}: {context.batch_windows:,} "
+                "windows of "
                 f"{context.sequence_length:,} tokens, {context.batch_tokens:,} tokens a step"
             )
     near = [row for row in rows if row.phase and row.cap is not None and row.cap.used > NEAR]

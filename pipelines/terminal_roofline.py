@@ -1,4 +1,6 @@
-"""A roofline on the terminal: floors of every kernel by part, their sum, and the speed it allows."""
+"""A roofline on the terminal: floors of every kernel by part, their sum, and the speed it
+allows.
+"""
 
 from __future__ import annotations
 
@@ -87,10 +89,14 @@ def _summary(found: Roofline) -> list[str]:
     products = device.rate(found.precision)
     return [
         f"Ceiling: {found.seconds * 1e3:,.2f} ms a step, {ceiling:,.0f} tokens/s.",
-        f"Share of {device.peak / 1e12:,.0f} TFLOP/s (dense bf16): {found.mfu(ceiling):.1%} with attention counted as computed, causally "
-        f"({found.flops_per_token / 1e9:,.3g} GFLOP per token); {found.palm_mfu(ceiling):.1%} as PaLM counts "
+        f"Share of {device.peak / 1e12:,.0f} TFLOP/s (dense bf16): {found.mfu(ceiling):.1%} with "
+        "attention counted as computed, causally "
+        f"({found.flops_per_token / 1e9:,.3g} GFLOP per token); {found.palm_mfu(ceiling):.1%} as "
+        "PaLM counts "
         f"({found.palm_flops_per_token / 1e9:,.3g}).",
-        f"{device.name}: copies {device.copy / 1e12:g} TB/s, products {products / 1e12:g} TFLOP/s, attention {device.attention / 1e12:g} "
+        f"{device.name}: copies {device.copy / 1e12:g} TB/s, products {products / 1e12:g} TFLOP/s, "
+        f"attention {device.attention / 1e12:g} "
         f"({device.known}). --device {device.name}:copy=…,matmul=… takes your own.",
-        "Launching kernels, the host and reading data are not counted; nothing is taken to overlap.",
+        "Launching kernels, the host and reading data are not counted; nothing is taken to "
+        "overlap.",
     ]

@@ -1,4 +1,6 @@
-"""What a trained run says at its end: where its checkpoints lie, its last losses, and its held-out losses side by side."""
+"""What a trained run says at its end: where its checkpoints lie, its last losses, and its held-out
+losses side by side.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,11 @@ def training_places(trainings: Trainings) -> list[tuple[str, str]]:
 
 
 def training_json(outcome: RunOutcome) -> dict[str, Any]:
-    """What a training came to, exactly: its place and facts from ``run.json``, and how far every ending is.
+    """What a training came to, exactly: its place and facts from ``run.json``, and how far every
+    ending is.
 
-    ``computed``: trainings this call made steps of. ``endings``: per ending its folder, steps, tokens, last loss, last checkpoint
-    inside the run, and held-out losses by source.
+    ``computed``: trainings this call made steps of. ``endings``: per ending its folder, steps,
+    tokens, last loss, last checkpoint inside the run, and held-out losses by source.
     """
     record = outcome.record
     trainings = read_trainings(outcome.store, record)
@@ -56,7 +59,8 @@ def training_json(outcome: RunOutcome) -> dict[str, Any]:
 
 
 def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None:
-    """Nats per token of each held-out source before and after the decay and for each branch, with differences.
+    """Nats per token of each held-out source before and after the decay and for each branch, with
+    differences.
 
     Also how many branches did not fit into ``width`` columns. None where nothing was held out.
     """

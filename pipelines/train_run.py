@@ -2,7 +2,8 @@
 
     outcome = train_run(load_recipe("recipes/quickstart.yaml"), "runs", until_step=100)
 
-Plan, keys and folders are those of :func:`pipelines.run.run_recipe`: what is trained here a later run finds, and the other way round.
+Plan, keys and folders are those of :func:`pipelines.run.run_recipe`: what is trained here a later
+run finds, and the other way round.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ def train_run(
     plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> RunOutcome:
-    """Train to the end of the recipe, branches and samples included, or to ``until_step`` updates of its own training.
+    """Train to the end of the recipe, branches and samples included, or to ``until_step`` updates
+    of its own training.
 
-    Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of the run's.
-    Raises: StoppedError after a signal; UserError when the run has no shards, or those of other settings, and as
-    :func:`pipelines.training.train_recipe`.
+    Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of
+    the run's. Raises: StoppedError after a signal; UserError when the run has no shards, or those
+    of other settings, and as :func:`pipelines.training.train_recipe`.
     """
     store, record = load_run(runs, f"{runs.rstrip('/')}/{loaded.recipe.name}")
     if not record["shards"]:
@@ -61,7 +63,9 @@ def train_run(
 
 
 def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
-    """Raises: UserError at the first setting of the corpus, the tokenizer or the shards that is not the one the shards were made with."""
+    """Raises: UserError at the first setting of the corpus, the tokenizer or the shards that is not
+    the one the shards were made with.
+    """
     recipe = loaded.resolved()
     for part in DECIDE_SHARDS:
         for path, now, then in _differences((part,), recipe[part], record["recipe"][part]):
@@ -70,7 +74,10 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
                 "the run's shards were made with another setting",
                 found=now,
                 allowed=[then],
-                fix=f"windtunnel run {loaded.file.path} makes the shards of this recipe and trains on them; or set it back",
+                fix=(
+                    f"windtunnel run {loaded.file.path} makes the shards of this recipe and trains "
+                    "on them; or set it back"
+                ),
             )
 
 

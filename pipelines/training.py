@@ -1,8 +1,8 @@
 """The second half of a run: freeze the plan, train, and end the run in other ways for comparison.
 
 Everything of one training lies under ``training/KEY/``: checkpoints and metrics, and the same below
-``branches/NAME/`` for each other ending. The key is the plan and all settings, so a changed recipe trains
-anew beside the old one, and an unchanged one finds its checkpoints.
+``branches/NAME/`` for each other ending. The key is the plan and all settings, so a changed recipe
+trains anew beside the old one, and an unchanged one finds its checkpoints.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Materials:
 
     @classmethod
     def of(cls, store: Store, record: dict[str, Any]) -> Materials:
-        """Raises: UserError when the run has no shards, or lies on a store where they cannot be mapped."""
+        """Raises: UserError when the run has no shards, or lies on a store where they cannot be
+        mapped.
+        """
         if not record["shards"]:
             raise UserError(
                 "this run has no shards yet", file=store.root, fix="windtunnel run RECIPE"
@@ -75,9 +77,11 @@ class Materials:
     def held_out(
         self, sources: Iterable[str], length: int, whole: Iterable[str] = ()
     ) -> dict[str, Path]:
-        """Held-out shards of these sources, those that fill at least one window of ``length`` tokens.
+        """Held-out shards of these sources, those that fill at least one window of ``length``
+        tokens.
 
-        ``whole``: sources that are never shown, of which all documents are measured (a band, or all bands of a source).
+        ``whole``: sources that are never shown, of which all documents are measured (a band, or all
+        bands of a source).
         """
         names = [f"{name}{SUFFIX}" for name in sorted(set(sources))]
         found = {name: self.validation[name] for name in names if name in self.validation}
@@ -94,7 +98,9 @@ class Materials:
 
 
 def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
-    """Freeze the recipe's mixture over the shards. Raises: UserError with the numbers when it cannot be met."""
+    """Freeze the recipe's mixture over the shards. Raises: UserError with the numbers when it
+    cannot be met.
+    """
     spec, train = loaded.recipe.mixture, loaded.recipe.train
     if spec is None:
         raise UserError(
@@ -122,7 +128,9 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
 
 
 def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:
-    """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as :func:`plan_mixture`."""
+    """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as
+    :func:`plan_mixture`.
+    """
     plans: dict[str, Plan] = {}
     sources = materials.sources() if loaded.recipe.branches else {}
     start = stable_steps(plan)
@@ -146,7 +154,9 @@ def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dic
 
 
 def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource]) -> None:
-    """Raises: UserError at the first source that is to be shown and has no shards, with what was asked and what there is."""
+    """Raises: UserError at the first source that is to be shown and has no shards, with what was
+    asked and what there is.
+    """
     for phase in phases:
         for name, field in phase.shown.items():
             if not names_meant(name, sources) and source_of(name) == name:
@@ -160,7 +170,10 @@ def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSourc
                         f"{other} ({source.manifest.tokens:,} tokens)"
                         for other, source in sorted(sources.items())
                     ],
-                    fix="leave it out of the mixture, or loosen the stages that drop its documents: the report shows them",
+                    fix=(
+                        "leave it out of the mixture, or loosen the stages that drop its "
+                        "documents: the report shows them"
+                    ),
                 )
 
 
@@ -174,11 +187,13 @@ def train_recipe(
     until_step: int | None = None,
     plan: Plan | None = None,
 ) -> list[Ledger]:
-    """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger per training: time and memory.
+    """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger
+    per training: time and memory.
 
-    ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many updates; branches come
-    only behind the last one. ``plan``: follow this one rather than the run's, which is the recipe's or what edits made of it.
-    Raises: StoppedError after a signal; UserError when plan, shards and settings do not fit together.
+    ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
+    updates; branches come only behind the last one. ``plan``: follow this one rather than the
+    run's, which is the recipe's or what edits made of it. Raises: StoppedError after a signal;
+    UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
@@ -251,7 +266,9 @@ def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
 
 
 def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
-    """Raises: UserError when this very training has a checkpoint; the same settings would only make the same bits again."""
+    """Raises: UserError when this very training has a checkpoint; the same settings would only make
+    the same bits again.
+    """
     from trainer.checkpoint import saved
 
     steps = saved(Store(store.full(folder)))
@@ -260,7 +277,10 @@ def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
             "this training has begun already",
             file=store.full(folder),
             found=f"a checkpoint of step {steps[-1]:,}",
-            fix=f"windtunnel train {loaded.file.path} goes on with it, --set train.seed=N is another one; remove the folder to repeat it",
+            fix=(
+                f"windtunnel train {loaded.file.path} goes on with it, --set train.seed=N is "
+                "another one; remove the folder to repeat it"
+            ),
         )
 
 
@@ -341,7 +361,9 @@ def _train(
 
 
 def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
-    """What a training cost in this call; it takes no document away. Its fingerprint is the training's key."""
+    """What a training cost in this call; it takes no document away. Its fingerprint is the
+    training's key.
+    """
     made = outcome.step > outcome.first_step
     return Ledger(
         step,

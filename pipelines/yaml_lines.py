@@ -1,4 +1,6 @@
-"""YAML with line numbers: every field of a recipe knows where it stands in the file, or on the command line."""
+"""YAML with line numbers: every field of a recipe knows where it stands in the file, or on the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,12 @@ LARGEST_RECIPE = 4 << 20
 
 
 class YamlFile:
-    """A parsed YAML mapping, values given on the command line put in, and the lines its fields stand on.
+    """A parsed YAML mapping, values given on the command line put in, and the lines its fields
+    stand on.
 
-    ``overrides`` are ``a.b.c=value`` with YAML values. Values are those of YAML's own types; tags of other
-    languages are refused, and so are numbers that are not finite.
-    Raises: UserError for a file that cannot be read or holds no such mapping.
+    ``overrides`` are ``a.b.c=value`` with YAML values. Values are those of YAML's own types; tags
+    of other languages are refused, and so are numbers that are not finite. Raises: UserError for a
+    file that cannot be read or holds no such mapping.
     """
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
@@ -67,7 +70,9 @@ class YamlFile:
         return plain
 
     def line(self, location: Sequence[str | int]) -> int | None:
-        """Line (1-based) of the field at a location, or of the nearest ancestor that has one; None for one given on the command line."""
+        """Line (1-based) of the field at a location, or of the nearest ancestor that has one; None
+        for one given on the command line.
+        """
         if self.override(location) is not None:
             return None
         node: Any = self._tree
@@ -89,7 +94,9 @@ class YamlFile:
         return given[-1] if given else None
 
     def error(self, location: Sequence[str | int], message: str, **facts: Any) -> UserError:
-        """An error about the value at a location: with its line, or the ``--set`` it was given with. Facts are UserError's."""
+        """An error about the value at a location: with its line, or the ``--set`` it was given
+        with. Facts are UserError's.
+        """
         override = self.override(location)
         if override is not None:
             message = f"{message} (given with --set {override})"
@@ -118,7 +125,8 @@ class YamlFile:
 
 
 class GivenValues(YamlFile):
-    """A mapping that a program made, in the place of a file: its errors name fields, and neither file nor line.
+    """A mapping that a program made, in the place of a file: its errors name fields, and neither
+    file nor line.
 
     ``folder`` is where relative paths start. Raises: UserError for a number that is not finite.
     """

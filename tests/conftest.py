@@ -1,4 +1,6 @@
-"""What tests of every floor share: the repository's root, kernels interpreted, and a property profile without deadlines."""
+"""What tests of every floor share: the repository's root, kernels interpreted, and a property
+profile without deadlines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The truth that the benchmark of whole deduplications holds tools against, against plain Python."""
+"""The truth that the benchmark of whole deduplications holds tools against, against plain
+Python.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,9 @@ def tables(text: str, header: tuple[str, ...]) -> list[list[tuple[str, ...]]]:
 
 
 def spelled(kind: object) -> str:
-    """Arrow's spelling of a type; files written by Parquet name a list's values otherwise than Arrow does."""
+    """Arrow's spelling of a type; files written by Parquet name a list's values otherwise than
+    Arrow does.
+    """
     return str(kind).replace("element:", "item:")
 
 
@@ -451,7 +453,9 @@ def test_the_mixtures_of_the_docs_are_valid_parts_of_a_recipe(number: int, tmp_p
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """(page, command line) of every ``windtunnel`` call in the pages, in shell blocks and in back quotes."""
+    """(page, command line) of every ``windtunnel`` call in the pages, in shell blocks and in back
+    quotes.
+    """
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
         blocks = "\n".join(fenced(str(path.relative_to(ROOT)), "sh"))

@@ -1,4 +1,6 @@
-"""The GPU's benchmarks at toy sizes on a CPU: they run, their pages say what the results hold, and they need torch, Triton and numpy alone."""
+"""The GPU's benchmarks at toy sizes on a CPU: they run, their pages say what the results hold, and
+they need torch, Triton and numpy alone.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +225,9 @@ def test_the_pages_are_those_of_the_results() -> None:
 
 
 def test_model_kernels_and_benchmarks_need_torch_triton_and_numpy_alone(root: Path) -> None:
-    """Every other installed package is out of reach while they are imported, but what those three require themselves."""
+    """Every other installed package is out of reach while they are imported, but what those three
+    require themselves.
+    """
     code = f"""
         import importlib, importlib.abc, importlib.metadata as metadata, pathlib, re, sys
         allowed, waiting = set(), {list(ALLOWED)!r}

@@ -1,7 +1,7 @@
 """Text to tokens and tokens on disk: train, encode, chat format, shards.
 
-What comes in: documents as Arrow columns (``id``, ``text``, for chats ``messages``). What goes out: a
-SentencePiece model and, per source, shuffled parts of tokens that a loader maps into memory.
+What comes in: documents as Arrow columns (``id``, ``text``, for chats ``messages``). What goes out:
+a SentencePiece model and, per source, shuffled parts of tokens that a loader maps into memory.
 
 Names to know::
 
@@ -27,9 +27,9 @@ A run from text to a window of tokens::
 
 Other rooms: :mod:`~tokenizer.sample` (which documents train it), :mod:`~tokenizer.chat`
 (conversations, marks, target spans), :mod:`~tokenizer.shard_plan` (the shuffle),
-:mod:`~tokenizer.shard_manifest`, :mod:`~tokenizer.part_index` and :mod:`~tokenizer.record_batch` (a part
-read in ranges of bytes, as from an object store), :mod:`~tokenizer.verify` (is a source sound, and where not),
-:mod:`~tokenizer.take_down` (documents that may no longer be shown),
+:mod:`~tokenizer.shard_manifest`, :mod:`~tokenizer.part_index` and :mod:`~tokenizer.record_batch` (a
+part read in ranges of bytes, as from an object store), :mod:`~tokenizer.verify` (is a source sound,
+and where not), :mod:`~tokenizer.take_down` (documents that may no longer be shown),
 :mod:`~tokenizer.report` (bytes per token and the like).
 
 Three promises, each with its tests: ``decode(encode(x)) == x`` for every Unicode text; text never

@@ -107,7 +107,8 @@ class Tokenizer:
         return token if known else None
 
     def encode(self, texts: pa.Array | pa.ChunkedArray, eos: bool = False) -> pa.LargeListArray:
-        """Ids of each text: n strings to large_list of :attr:`token_type`; ``eos`` appends EOS to each.
+        """Ids of each text: n strings to large_list of :attr:`token_type`; ``eos`` appends EOS to
+        each.
 
         Raises: UserError on a null text.
         """
@@ -123,7 +124,8 @@ class Tokenizer:
     def decode(
         self, tokens: pa.Array | pa.ChunkedArray, controls: bool = True
     ) -> pa.LargeStringArray:
-        """Text of each row of ids; ``controls`` shows control marks by name, else they are left out.
+        """Text of each row of ids; ``controls`` shows control marks by name, else they are left
+        out.
 
         Bytes that are not UTF-8 (ids cut inside a character) become U+FFFD.
         Raises: UserError on an id outside the vocabulary.
@@ -274,7 +276,10 @@ class Tokenizer:
                     "the tokenizer changes text",
                     file=file,
                     found=f"{probe!r} comes back as {kept!r}",
-                    fix="train with the identity normaliser, add_dummy_prefix=false and remove_extra_whitespaces=false",
+                    fix=(
+                        "train with the identity normaliser, add_dummy_prefix=false and "
+                        "remove_extra_whitespaces=false"
+                    ),
                 )
 
 

@@ -1,8 +1,8 @@
 """The index of one part: where its record batches lie in the file, and checksums of its blocks.
 
-``part-00000.json`` beside ``part-00000.arrow``, canonical JSON (sorted keys, no spaces, one line end),
-written right after the part and before the manifest, which holds its checksum. A reader of an object
-store asks for the index once and then for exactly the byte ranges it needs::
+``part-00000.json`` beside ``part-00000.arrow``, canonical JSON (sorted keys, no spaces, one line
+end), written right after the part and before the manifest, which holds its checksum. A reader of an
+object store asks for the index once and then for exactly the byte ranges it needs::
 
     index = read_part_index(folder, source.part(0))
     place = index.batch(3)
@@ -33,7 +33,9 @@ _DIGITS = 16  # of a block's checksum
 
 
 class BatchRange(NamedTuple):
-    """One Arrow record batch: its IPC message (metadata and body) at ``offset`` in the file, and what it holds."""
+    """One Arrow record batch: its IPC message (metadata and body) at ``offset`` in the file, and
+    what it holds.
+    """
 
     offset: int  # bytes from the start of the file
     bytes: int
@@ -42,10 +44,11 @@ class BatchRange(NamedTuple):
 
 
 class PartIndex(BaseModel):
-    """What only readers of this part need. ``ranges`` are offset, bytes, rows and tokens of each record batch, one behind the other.
+    """What only readers of this part need. ``ranges`` are offset, bytes, rows and tokens of each
+    record batch, one behind the other.
 
-    ``blocks`` are xxh3_64 of every ``block_bytes`` of the file, 16 hex digits each, one behind the other: a part has thousands, and
-    one text is read a hundred times faster than thousands.
+    ``blocks`` are xxh3_64 of every ``block_bytes`` of the file, 16 hex digits each, one behind the
+    other: a part has thousands, and one text is read a hundred times faster than thousands.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -115,8 +118,9 @@ class PartIndex(BaseModel):
 def read_part_index(place: Path | str | bytes, part: PartRecord) -> PartIndex:
     """The index of a part, checked against what the manifest says of the part.
 
-    ``place``: the source's folder, or the bytes of the index where the caller fetched them.
-    Raises: UserError naming the index when it is missing, is not the one the manifest names, or does not fit the part.
+    ``place``: the source's folder, or the bytes of the index where the caller fetched them. Raises:
+    UserError naming the index when it is missing, is not the one the manifest names, or does not
+    fit the part.
     """
     if isinstance(place, bytes):
         path: Path | str = part.index_file

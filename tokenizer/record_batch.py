@@ -1,6 +1,7 @@
 """One record batch of a part: from the bytes of its recorded range, and whether it is safe to read.
 
-Kernels follow a batch's offsets without a bounds check, so nothing leaves :func:`open_batch` unchecked.
+Kernels follow a batch's offsets without a bounds check, so nothing leaves :func:`open_batch`
+unchecked.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from artifacts.errors import UserError
 def open_batch(buffer: pa.Buffer | bytes, schema: pa.Schema, file: object = None) -> pa.RecordBatch:
     """The record batch whose IPC message (metadata and body) these bytes are, without a copy.
 
-    ``buffer``: the range of a :class:`~tokenizer.part_index.BatchRange`, a slice of a mapped file or as fetched.
-    ``schema``: :func:`tokenizer.shard_format.shard_schema` of the source's token type. ``file`` is named in errors.
-    Raises: UserError when the bytes are no record batch of the schema, or it is not sound (:func:`unsound`).
+    ``buffer``: the range of a :class:`~tokenizer.part_index.BatchRange`, a slice of a mapped file
+    or as fetched. ``schema``: :func:`tokenizer.shard_format.shard_schema` of the source's token
+    type. ``file`` is named in errors. Raises: UserError when the bytes are no record batch of the
+    schema, or it is not sound (:func:`unsound`).
     """
     try:
         batch = decode_batch(buffer, schema)
@@ -35,7 +37,9 @@ def open_batch(buffer: pa.Buffer | bytes, schema: pa.Schema, file: object = None
 
 
 def decode_batch(buffer: pa.Buffer | bytes, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch as the bytes have it, not yet checked. Raises: pa.ArrowInvalid when they are no record batch of the schema."""
+    """The batch as the bytes have it, not yet checked. Raises: pa.ArrowInvalid when they are no
+    record batch of the schema.
+    """
     try:
         message = pa.ipc.read_message(buffer)
         if message.type != "record batch":
@@ -66,8 +70,8 @@ def unsound(batch: pa.RecordBatch) -> str | None:
 def unreadable(batch: pa.RecordBatch) -> str | None:
     """Why following a batch's offsets would not be safe, or None.
 
-    Safe: buffers as long as the rows need, offsets that start at 0 or above, do not decrease and end within the
-    values, and no null where none may be.
+    Safe: buffers as long as the rows need, offsets that start at 0 or above, do not decrease and
+    end within the values, and no null where none may be.
     """
     try:
         batch.validate(full=True)
@@ -83,7 +87,9 @@ def unreadable(batch: pa.RecordBatch) -> str | None:
 
 
 def rows_with_bad_spans(spans: pa.ListArray, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows whose spans are not ascending, apart, nonempty and inside the document; ``lengths`` (rows,) in tokens."""
+    """Rows whose spans are not ascending, apart, nonempty and inside the document; ``lengths``
+    (rows,) in tokens.
+    """
     ends_of_rows = spans.offsets.to_numpy().astype(np.int64)
     starts = spans.values.field("start").to_numpy().astype(np.int64)
     ends = spans.values.field("end").to_numpy().astype(np.int64)

@@ -1,4 +1,6 @@
-"""How well a tokenizer fits each source: bytes per token, unused pieces, texts that do not come back."""
+"""How well a tokenizer fits each source: bytes per token, unused pieces, texts that do not come
+back.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from tokenizer.vocabulary import BYTE, NORMAL
 class SourceReport:
     """One source. Tokens do not count EOS.
 
-    ``unused_share``: share of the normal pieces that no document used; ``byte_token_share``: share of
-    tokens that are single bytes; ``round_trip_failures``: documents that decode to another text.
+    ``unused_share``: share of the normal pieces that no document used; ``byte_token_share``: share
+    of tokens that are single bytes; ``round_trip_failures``: documents that decode to another text.
     """
 
     source: str
@@ -41,7 +43,8 @@ def source_report(
 ) -> SourceReport:
     """Report over a source's documents, a column of texts at a time.
 
-    ``encoded``: the same documents' ids when they exist already, with or without EOS last; else they are encoded here.
+    ``encoded``: the same documents' ids when they exist already, with or without EOS last; else
+    they are encoded here.
     """
     used = np.zeros(tokenizer.vocab_size, np.int64)
     documents = size = failures = 0

@@ -59,9 +59,9 @@ def weighted_sample(
 ) -> Sample:
     """Choose documents until every source's share of ``budget_bytes`` is met or its documents end.
 
-    ``weights`` are relative byte shares. The document that crosses the share is taken, so a share is
-    exceeded by less than ``max_document_bytes``. A source that is too small gives all it has; the
-    others do not make up for it, and :attr:`SourceShare.bytes_short` says how much is missing.
+    ``weights`` are relative byte shares. The document that crosses the share is taken, so a share
+    is exceeded by less than ``max_document_bytes``. A source that is too small gives all it has;
+    the others do not make up for it, and :attr:`SourceShare.bytes_short` says how much is missing.
     Raises: UserError on an unknown source, a weight that is no positive number, or no bytes at all.
     """
     total = _checked_total(available, weights, budget_bytes, max_document_bytes)

@@ -24,9 +24,10 @@ _COUNTS = ("sentences", "long_lines_split", "reserved_characters", "documents_cu
 class SentenceCounts:
     """What cutting did, summed over all documents.
 
-    ``long_lines_split``: cuts made because a line was too long; ``reserved_characters``: NUL, U+2581
-    and U+2585 left out of training (text that holds them still encodes without loss);
-    ``documents_cut`` and ``bytes_cut``: documents longer than ``max_document_bytes`` and what they lost.
+    ``long_lines_split``: cuts made because a line was too long; ``reserved_characters``: NUL,
+    U+2581 and U+2585 left out of training (text that holds them still encodes without loss);
+    ``documents_cut`` and ``bytes_cut``: documents longer than ``max_document_bytes`` and what they
+    lost.
     """
 
     documents: int = 0
@@ -44,7 +45,9 @@ def sentences(
     max_document_bytes: int,
     counts: SentenceCounts,
 ) -> Iterator[bytes]:
-    """Training sentences of a sample in order, each at most ``max_sentence_bytes``; adds to ``counts``."""
+    """Training sentences of a sample in order, each at most ``max_sentence_bytes``; adds to
+    ``counts``.
+    """
     for texts in sample:
         if len(texts) == 0:
             continue
@@ -68,7 +71,9 @@ def sentences(
 def cut_sentences(
     values: NDArray[np.uint8], offsets: NDArray[np.int64], max_sentence: int, max_document: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Byte spans of the sentences, start and stop in turn (2 s,), and the counts in the order of ``_COUNTS``."""
+    """Byte spans of the sentences, start and stop in turn (2 s,), and the counts in the order of
+    ``_COUNTS``.
+    """
     counts = np.zeros(5, np.int64)
     spans = np.empty(2048, np.int64)
     for document in range(len(offsets) - 1):
@@ -98,7 +103,9 @@ def cut_sentences(
 def sentence_end(
     values: NDArray[np.uint8], start: int, stop: int, max_sentence: int, counts: NDArray[np.int64]
 ) -> tuple[int, int]:
-    """Where the sentence that begins at ``start`` ends, and how many bytes after it are left out."""
+    """Where the sentence that begins at ``start`` ends, and how many bytes after it are left
+    out.
+    """
     space = start  # where the last run of spaces begins; none yet
     for position in range(start, stop):
         byte = values[position]

@@ -20,9 +20,11 @@ ByteRange = tuple[int, int]
 def damaged_ranges(
     path: Path, record: PartRecord, index: PartIndex | None
 ) -> tuple[list[ByteRange], str]:
-    """Byte ranges [start, stop) whose blocks differ from the part's index, adjacent ones joined, and the file's checksum.
+    """Byte ranges [start, stop) whose blocks differ from the part's index, adjacent ones joined,
+    and the file's checksum.
 
-    Blocks missing from the file, or beyond what the index knows, count as damaged. Without an index no range is known.
+    Blocks missing from the file, or beyond what the index knows, count as damaged. Without an index
+    no range is known.
     """
     whole = xxhash.xxh3_128()
     bad: list[ByteRange] = []
@@ -46,7 +48,9 @@ def damaged_ranges(
 
 
 class PartLayout:
-    """The byte places of a mapped part's columns. Raises ArrowInvalid or OSError when it does not open."""
+    """The byte places of a mapped part's columns. Raises ArrowInvalid or OSError when it does not
+    open.
+    """
 
     def __init__(self, path: Path) -> None:
         self.mapped = pa.memory_map(str(path)).read_buffer()
@@ -84,7 +88,9 @@ class PartLayout:
 
 
 def _layout(batch: pa.RecordBatch) -> Iterator[tuple[pa.Buffer, int, NDArray[np.int64] | None]]:
-    """Every buffer of a batch with its item width; for list items also the end of each row's items."""
+    """Every buffer of a batch with its item width; for list items also the end of each row's
+    items.
+    """
     for name in ("id", "text_hash"):
         yield batch.column(name).buffers()[1], 16, None
     _, offsets, _, values = batch.column("tokens").buffers()

@@ -1,11 +1,11 @@
 """The manifest of a source: which parts it has and how to know they are whole.
 
 ``source.json``, canonical JSON (sorted keys, one line end), published last. Parts are only ever
-appended. What a reader needs of one part alone lies beside the part (:mod:`tokenizer.part_index`), so
-that the manifest stays small: under 400 bytes per part, 15 MB for 10^13 tokens in parts of 2^28.
+appended. What a reader needs of one part alone lies beside the part (:mod:`tokenizer.part_index`),
+so that the manifest stays small: under 400 bytes per part, 15 MB for 10^13 tokens in parts of 2^28.
 
-Format of one tombstone: ``{"part": file name, "row": row in the part, "id": 32 hex digits, "reason":
-text}``; the row keeps its length and is never shown.
+Format of one tombstone: ``{"part": file name, "row": row in the part, "id": 32 hex digits,
+"reason": text}``; the row keeps its length and is never shown.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
 class PartRecord(BaseModel):
     """One immutable part file.
 
-    ``append`` numbers the writes to the source: parts of one write share one shuffle. ``checksum`` is
-    xxh3_128 of the part file, ``index_checksum`` that of its index beside it.
+    ``append`` numbers the writes to the source: parts of one write share one shuffle. ``checksum``
+    is xxh3_128 of the part file, ``index_checksum`` that of its index beside it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

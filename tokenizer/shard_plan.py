@@ -1,7 +1,8 @@
 """Which document goes into which part: one shuffle over the whole source, then cuts by tokens.
 
 The order is that of the keyed hash of the id (ties by id), so it is the same however documents were
-spread over chunks and needs no shared state. Parts hold whole documents and are of nearly equal size.
+spread over chunks and needs no shared state. Parts hold whole documents and are of nearly equal
+size.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ PART_TOKENS = 1 << 30
 
 @dataclass(frozen=True)
 class Part:
-    """One part's documents in their final order: ``chunk`` and ``row`` (r,) int64, ``tokens`` in all."""
+    """One part's documents in their final order: ``chunk`` and ``row`` (r,) int64, ``tokens`` in
+    all.
+    """
 
     chunk: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -38,10 +41,9 @@ def plan_parts(
 ) -> list[Part]:
     """Cut a source into shuffled parts of about ``part_tokens`` tokens.
 
-    ``chunks``: for each encoded chunk its ids (n,) and token counts (n,); ``wanted``: the rows (n,) of
-    each to take, default all. The number of parts is the
-    total over ``part_tokens``, rounded; a document belongs to the part its first token falls into.
-    Memory: about 50 bytes per document.
+    ``chunks``: for each encoded chunk its ids (n,) and token counts (n,); ``wanted``: the rows (n,)
+    of each to take, default all. The number of parts is the total over ``part_tokens``, rounded; a
+    document belongs to the part its first token falls into. Memory: about 50 bytes per document.
     Raises: UserError when an id occurs twice.
     """
     if part_tokens < 1:

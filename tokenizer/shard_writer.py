@@ -36,7 +36,9 @@ OpenFile = Callable[[Path], AbstractContextManager[IO[bytes]]]
 
 @dataclass(frozen=True)
 class Written:
-    """What went into a file: documents, tokens, target tokens; of a part also where its record batches lie."""
+    """What went into a file: documents, tokens, target tokens; of a part also where its record
+    batches lie.
+    """
 
     rows: int
     tokens: int
@@ -68,7 +70,9 @@ def write_encoded(
 def write_encoded_batches(
     out: IO[bytes], token_type: pa.DataType, batches: Iterable[EncodedColumns]
 ) -> Written:
-    """The same, a record batch at a time: (ids, text hashes, tokens, trainable) each, in the documents' order."""
+    """The same, a record batch at a time: (ids, text hashes, tokens, trainable) each, in the
+    documents' order.
+    """
     schema = encoded_schema(token_type)
     rows = total = targets = 0
     with pa.ipc.new_file(_sink(out), schema) as writer:
@@ -110,8 +114,8 @@ def write_part(
 ) -> Written:
     """Gather a part's documents from mapped chunks and write them, one record batch after another.
 
-    Memory: one record batch (``batch_tokens`` tokens, 2 Mi unless told otherwise, or one longer document)
-    and the part's row numbers.
+    Memory: one record batch (``batch_tokens`` tokens, 2 Mi unless told otherwise, or one longer
+    document) and the part's row numbers.
     """
     gatherer = _Gatherer(chunks, token_type)
     lengths = gatherer.lengths(part.chunk, part.row)
@@ -173,11 +177,12 @@ def write_source(
     wanted: Callable[[pa.FixedSizeBinaryArray], NDArray[np.bool_]] | None = None,
     batch_rows: int = BATCH_ROWS,
 ) -> SourceManifest:
-    """Append the documents of encoded chunks to a source: new parts, each with its index, then the manifest.
+    """Append the documents of encoded chunks to a source: new parts, each with its index, then the
+    manifest.
 
     ``manifest`` is the source's present manifest, without parts for a new source; ids that the
-    source holds already are refused. ``wanted`` says of ids (n,) which documents to take, default all.
-    ``batch_rows``: most documents of a record batch.
+    source holds already are refused. ``wanted`` says of ids (n,) which documents to take, default
+    all. ``batch_rows``: most documents of a record batch.
     """
     chunks = [map_table(path, "encoded") for path in encoded]
     present = [map_table(folder / part.file, "shard").column("id") for part in manifest.parts]
@@ -217,7 +222,9 @@ def gather_rows(
 
 
 class _Gatherer:
-    """Picks rows out of mapped chunks; a global row number counts over all chunks' record batches."""
+    """Picks rows out of mapped chunks; a global row number counts over all chunks' record
+    batches.
+    """
 
     def __init__(self, chunks: Sequence[pa.Table], token_type: pa.DataType) -> None:
         self.width = token_type.bit_width // 8
@@ -252,7 +259,9 @@ class _Gatherer:
         lengths: NDArray[np.int64],
         schema: pa.Schema,
     ) -> pa.RecordBatch:
-        """One record batch of the documents in the order asked for; chunks are read front to back."""
+        """One record batch of the documents in the order asked for; chunks are read front to
+        back.
+        """
         numbers = self.chunk_starts[chunk] + row
         order = np.argsort(numbers, kind="stable")
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

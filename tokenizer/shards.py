@@ -7,7 +7,8 @@
 A part is a sequence of record batches; a window inside one batch is a view of the mapped file, one
 across a border is copied. Reading needs numpy, pyarrow and pydantic only. Any Arrow reader opens a
 part without this package. Ranges of bytes instead of mapped files: :mod:`tokenizer.part_index` and
-:mod:`tokenizer.record_batch`. Writing is :mod:`tokenizer.shard_writer`, checking :mod:`tokenizer.verify`.
+:mod:`tokenizer.record_batch`. Writing is :mod:`tokenizer.shard_writer`, checking
+:mod:`tokenizer.verify`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ Tokens = NDArray[np.uint16 | np.uint32]
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Tokens of one record batch: ``values`` (t,) and ``offsets`` (rows + 1,) int64 into them, both views."""
+    """Tokens of one record batch: ``values`` (t,) and ``offsets`` (rows + 1,) int64 into them, both
+    views.
+    """
 
     values: Tokens
     offsets: NDArray[np.int64]
@@ -106,13 +109,16 @@ class ShardSource:
         return self.manifest.parts[number]
 
     def index(self, number: int) -> PartIndex:
-        """The index of one part: its record batches and block checksums. Raises: UserError as :func:`read_part_index`."""
+        """The index of one part: its record batches and block checksums. Raises: UserError as
+        :func:`read_part_index`.
+        """
         return read_part_index(self.folder, self.part(number))
 
     def table(self, number: int) -> pa.Table:
         """A part as a memory-mapped table.
 
-        Raises: UserError when the file is missing, is not Arrow IPC, or is not of the manifest's format and dtype.
+        Raises: UserError when the file is missing, is not Arrow IPC, or is not of the manifest's
+        format and dtype.
         """
         record = self.part(number)
         path = self.folder / record.file
@@ -145,8 +151,8 @@ class ShardSource:
 def open_source(folder: Path | str, tokenizer_hash: str | None = None) -> ShardSource:
     """Open a source; parts are mapped when first asked for.
 
-    ``tokenizer_hash``: when given, the tokenizer the reader will use.
-    Raises: UserError when the manifest is missing, malformed or of another format, or was encoded with another tokenizer.
+    ``tokenizer_hash``: when given, the tokenizer the reader will use. Raises: UserError when the
+    manifest is missing, malformed or of another format, or was encoded with another tokenizer.
     """
     source = ShardSource(Path(folder), read_manifest(folder))
     if tokenizer_hash is not None and tokenizer_hash != source.manifest.tokenizer_hash:
@@ -162,7 +168,9 @@ def open_source(folder: Path | str, tokenizer_hash: str | None = None) -> ShardS
 
 
 def inspect(folder: Path | str) -> list[dict[str, str | int]]:
-    """One row per part for a table: file, append, rows, tokens, trainable tokens, bytes, checksum, documents taken down."""
+    """One row per part for a table: file, append, rows, tokens, trainable tokens, bytes, checksum,
+    documents taken down.
+    """
     manifest = read_manifest(folder)
     removed = Counter(stone.part for stone in manifest.tombstones)
     shown = {"file", "append", "rows", "tokens", "trainable_tokens", "bytes", "checksum"}

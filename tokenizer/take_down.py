@@ -3,8 +3,9 @@
     stones = find_documents(folder, ids)            # where they lie
     take_down(folder, stones, "asked for by its author")
 
-A tombstone keeps a document's row and its length in tokens; readers show it to nobody and count no loss
-on it. The parts stay as they are, and the manifest is replaced whole, so a kill leaves the old or the new one.
+A tombstone keeps a document's row and its length in tokens; readers show it to nobody and count no
+loss on it. The parts stay as they are, and the manifest is replaced whole, so a kill leaves the old
+or the new one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Place:
 
 
 def find_documents(folder: Path | str, ids: Iterable[bytes]) -> list[Place]:
-    """Places of those of these documents (16-byte ids) that the source holds, in its order; removed ones too.
+    """Places of those of these documents (16-byte ids) that the source holds, in its order; removed
+    ones too.
 
     Only the column of ids is read. Raises: UserError when a part is missing or unreadable.
     """
@@ -46,7 +48,9 @@ def find_documents(folder: Path | str, ids: Iterable[bytes]) -> list[Place]:
 
 
 def take_down(folder: Path | str, places: Iterable[Place], reason: str) -> int:
-    """Write tombstones for these documents; returns how many are new. One that was removed before keeps its reason."""
+    """Write tombstones for these documents; returns how many are new. One that was removed before
+    keeps its reason.
+    """
     manifest = read_manifest(folder)
     removed = {(stone.part, stone.row) for stone in manifest.tombstones}
     stones = [

@@ -31,14 +31,14 @@ _FIXED_PIECES = len(_SPECIALS) + 256
 class TrainConfig(BaseModel):
     """What decides a tokenizer besides its sample.
 
-    ``vocab_size``: pieces in all, reserved and byte pieces included. ``character_coverage``: share of
-    the sample's characters that get a piece, the rest is written in bytes. ``space_runs``: lengths of
-    runs of spaces that are symbols (code). ``reserved``: unused control pieces kept for later marks.
-    ``round_to``: an embedding table is rounded up to a multiple of this; the model keeps
-    ``vocab_size`` pieces and the report states both figures. ``max_sentence_bytes``: longest piece of
-    text the trainer sees at once. ``max_document_bytes``: what of a long document is used. ``seed``
-    chooses the sample (:func:`tokenizer.sample.weighted_sample`) and stands here so that one record holds
-    all that decides a tokenizer; training itself draws nothing.
+    ``vocab_size``: pieces in all, reserved and byte pieces included. ``character_coverage``: share
+    of the sample's characters that get a piece, the rest is written in bytes. ``space_runs``:
+    lengths of runs of spaces that are symbols (code). ``reserved``: unused control pieces kept for
+    later marks. ``round_to``: an embedding table is rounded up to a multiple of this; the model
+    keeps ``vocab_size`` pieces and the report states both figures. ``max_sentence_bytes``: longest
+    piece of text the trainer sees at once. ``max_document_bytes``: what of a long document is used.
+    ``seed`` chooses the sample (:func:`tokenizer.sample.weighted_sample`) and stands here so that
+    one record holds all that decides a tokenizer; training itself draws nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +66,8 @@ class TrainConfig(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
-                f"symbols named twice: {', '.join(map(repr, twice))}; control marks and user symbols must all differ"
+                f"symbols named twice: {', '.join(map(repr, twice))}; control marks and user "
+                "symbols must all differ"
             )
         if any(not name for name in names):
             raise ValueError(
@@ -138,7 +139,10 @@ def train_model(
             "the vocabulary has no room for learned pieces",
             field="tokenizer.vocab_size",
             found=config.vocab_size,
-            fix=f"ask for more than {config.fixed_pieces}, which marks, symbols and bytes take, or reserve fewer",
+            fix=(
+                f"ask for more than {config.fixed_pieces}, which marks, symbols and bytes take, or "
+                "reserve fewer"
+            ),
         )
     counts = SentenceCounts()
     writer = io.BytesIO()
@@ -192,6 +196,9 @@ def _explained(message: str, config: TrainConfig, counts: SentenceCounts) -> Exc
             f"single characters and fixed pieces alone take {many[1]}",
             field="tokenizer.vocab_size",
             found=size,
-            fix=f"set vocab_size well above {many[1]}, or character_coverage below {config.character_coverage}",
+            fix=(
+                f"set vocab_size well above {many[1]}, or character_coverage below "
+                f"{config.character_coverage}"
+            ),
         )
     return RuntimeError(f"SentencePiece could not train: {message}")

@@ -1,9 +1,10 @@
 """Check a source against its manifest and its own rules, and say where it is broken.
 
-Every part: present, of the right size, its index the one the manifest names and true of the file, every
-block's checksum (damage is named to within its block, with the documents in it), the Arrow structure,
-counts, EOS at each document's end, ids inside the vocabulary, spans inside their documents. The whole
-source: ids unique, order by keyed hash within each append, tombstones that name documents it holds.
+Every part: present, of the right size, its index the one the manifest names and true of the file,
+every block's checksum (damage is named to within its block, with the documents in it), the Arrow
+structure, counts, EOS at each document's end, ids inside the vocabulary, spans inside their
+documents. The whole source: ids unique, order by keyed hash within each append, tombstones that
+name documents it holds.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong: its kind (of :data:`KINDS`), the part file or None for the source, and where.
+    """One thing wrong: its kind (of :data:`KINDS`), the part file or None for the source, and
+    where.
 
-    ``byte_range`` is [start, stop) in the file; ``ids`` at most :data:`MOST_IDS` document ids (32 hex
-    digits) of ``documents`` in all.
+    ``byte_range`` is [start, stop) in the file; ``ids`` at most :data:`MOST_IDS` document ids (32
+    hex digits) of ``documents`` in all.
     """
 
     kind: str
@@ -285,7 +287,9 @@ def _order_findings(
 
 
 def _ascends(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether rows (n, 3) of left are below or equal to those of right, by first, second, third column."""
+    """Whether rows (n, 3) of left are below or equal to those of right, by first, second, third
+    column.
+    """
     less = left < right
     same = left == right
     ascends: NDArray[np.bool_] = less[:, 0] | same[:, 0] & (

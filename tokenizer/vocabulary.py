@@ -7,9 +7,9 @@ places are safe cuts. The rule is read off the vocabulary and assumes nothing ab
 defined symbols, matched greedily from the left, obey it too: no match spans a cut, so matching
 starts afresh there.
 
-**U+2581.** SentencePiece writes a space as U+2581 inside pieces and decodes it to a space, so a text
-that holds U+2581 itself would come back changed. Here that character goes through its three byte
-pieces, in both directions.
+**U+2581.** SentencePiece writes a space as U+2581 inside pieces and decodes it to a space, so a
+text that holds U+2581 itself would come back changed. Here that character goes through its three
+byte pieces, in both directions.
 """
 
 from __future__ import annotations

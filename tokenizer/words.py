@@ -24,7 +24,8 @@ def mark_cuts(
     table: NDArray[np.uint64],
     longest: int,
 ) -> NDArray[np.uint8]:
-    """Flags (stop - start,) uint8: 1 where a word starts: a document's start, a safe cut, ``longest`` bytes after the last.
+    """Flags (stop - start,) uint8: 1 where a word starts: a document's start, a safe cut,
+    ``longest`` bytes after the last.
 
     ``borders`` are the starts of documents in [start, stop), ascending, repeated for empty ones.
 

@@ -2,9 +2,10 @@
 
     plan + shards ─ train ─▶ checkpoints + metrics      stable checkpoint ─ branch ─▶ other decays, compared
 
-What comes in is a frozen plan (:mod:`mixtures`), folders of token shards and a tokenizer; what goes out is
-a folder of checkpoints (safetensors and ``state.json``) and metrics as JSON lines. A run stopped at any step goes
-on to the same bits. The names to know: ``train``, ``branch``, ``generate``::
+What comes in is a frozen plan (:mod:`mixtures`), folders of token shards and a tokenizer; what goes
+out is a folder of checkpoints (safetensors and ``state.json``) and metrics as JSON lines. A run
+stopped at any step goes on to the same bits. The names to know: ``train``, ``branch``,
+``generate``::
 
     from mixtures.plan import Plan
     from tokenizer.encode import Tokenizer
@@ -16,6 +17,6 @@ on to the same bits. The names to know: ``train``, ``branch``, ``generate``::
     outcome = train(plan, {"web": "shards/web"}, ModelSettings(), TrainSettings(), "out", tokenizer)
     print(generate(*speaker(outcome.checkpoint), ["Once"]))
 
-``trainer.model`` needs torch and numpy alone; ``trainer.presets`` has the shapes of the MiniCPM paper,
-``trainer.schedules`` its learning-rate schedules as pure functions of the step.
+``trainer.model`` needs torch and numpy alone; ``trainer.presets`` has the shapes of the MiniCPM
+paper, ``trainer.schedules`` its learning-rate schedules as pure functions of the step.
 """

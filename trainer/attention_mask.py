@@ -10,11 +10,12 @@ from torch import Tensor
 
 
 def document_mask(documents: Tensor | None) -> Tensor | None:
-    """The mask (B, 1, T, T), True where attention is allowed; None where plain causal attention says the same.
+    """The mask (B, 1, T, T), True where attention is allowed; None where plain causal attention
+    says the same.
 
-    ``documents`` (B, T) holds a document number per token, equal numbers being neighbours of one document.
-    None, or rows of one document each, need no mask; the rows are looked at on the CPU alone, since an answer
-    from a device would hold up the step.
+    ``documents`` (B, T) holds a document number per token, equal numbers being neighbours of one
+    document. None, or rows of one document each, need no mask; the rows are looked at on the CPU
+    alone, since an answer from a device would hold up the step.
     """
     if documents is None or (
         documents.device.type == "cpu" and bool((documents == documents[:, :1]).all())

@@ -1,11 +1,13 @@
-"""Decay one stable checkpoint in several ways and compare: same start, same number of tokens, another mixture each.
+"""Decay one stable checkpoint in several ways and compare: same start, same number of tokens,
+another mixture each.
 
     comparison = branch("runs/quickstart/checkpoints/step-00000300", {"web": [web_decay], "mixed": [mixed_decay]}, ...)
     for row in comparison.rows(): ...
 
-Each branch is a run of its own under ``output/NAME``: weights, moments and the plan's past are those of the checkpoint,
-the phases after it are the branch's. MiniCPM's evidence for putting instruction data into the decay is a
-comparison of this form (arXiv 2404.06395, Table 1); there without token counts, here with equal ones.
+Each branch is a run of its own under ``output/NAME``: weights, moments and the plan's past are
+those of the checkpoint, the phases after it are the branch's. MiniCPM's evidence for putting
+instruction data into the decay is a comparison of this form (arXiv 2404.06395, Table 1); there
+without token counts, here with equal ones.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ START = "start"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out losses: ``losses[branch][source]``, the branch ``start`` being the checkpoint itself; ``outcomes`` by branch."""
+    """Held-out losses: ``losses[branch][source]``, the branch ``start`` being the checkpoint
+    itself; ``outcomes`` by branch.
+    """
 
     step: int
     tokens: int
@@ -54,7 +58,9 @@ class Comparison:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row per branch and held-out source: nats per token, bits per byte, and the change against the start."""
+        """A row per branch and held-out source: nats per token, bits per byte, and the change
+        against the start.
+        """
         return [
             {
                 "branch": name,
@@ -80,12 +86,14 @@ def branch(
     names: Mapping[str, str] | None = None,
     on_step: Callable[[str, StepReport], None] | None = None,
 ) -> Comparison:
-    """Train each branch to its end and measure all on the same held-out windows; a second call goes on where one was stopped.
+    """Train each branch to its end and measure all on the same held-out windows; a second call goes
+    on where one was stopped.
 
-    ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders by source. ``settings``: default those of
-    the checkpoint; what concerns the past must agree with it. ``names``: what the mixture's rules call the branches, where that is
-    another name than that of their folder.
-    Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as :func:`trainer.loop.train`.
+    ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders
+    by source. ``settings``: default those of the checkpoint; what concerns the past must agree with
+    it. ``names``: what the mixture's rules call the branches, where that is another name than that
+    of their folder. Raises: UserError when the checkpoint has begun to decay, when branches differ
+    in tokens, and as :func:`trainer.loop.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
@@ -139,7 +147,9 @@ def model_settings(config: ModelConfig) -> ModelSettings:
 
 
 def check_stable(start: Checkpoint) -> None:
-    """Raises: UserError when the learning rate has begun to fall, or the schedule has no stable stage."""
+    """Raises: UserError when the learning rate has begun to fall, or the schedule has no stable
+    stage.
+    """
     schedule = ScheduleSpec.model_validate(start.state.schedule)
     if schedule.kind not in ("wsd", "constant"):
         raise UserError(
@@ -161,7 +171,9 @@ def check_stable(start: Checkpoint) -> None:
 
 
 def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
-    """Tokens after the checkpoint, the same for all. Raises: UserError when they differ or a name cannot be a folder."""
+    """Tokens after the checkpoint, the same for all. Raises: UserError when they differ or a name
+    cannot be a folder.
+    """
     for name in branches:
         if name == START or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UserError(

@@ -9,7 +9,8 @@
 
 On a local disk the files are written to a folder under a temporary name, flushed to disk, and the
 folder is renamed; on an object store they are uploaded one by one, ``state.json`` last. A folder
-without ``state.json`` does not exist. The state carries a checksum of itself. Step s means: s updates were made.
+without ``state.json`` does not exist. The state carries a checksum of itself. Step s means: s
+updates were made.
 """
 
 from __future__ import annotations
@@ -69,11 +70,13 @@ class Stretch(BaseModel):
 
 
 class CheckpointState(BaseModel):
-    """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.settings`, resolved.
+    """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.settings`,
+    resolved.
 
-    ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written because the run was
-    stopped between two that were asked for; it is removed when the next one is there. ``parent`` is the
-    checkpoint a branch started from: its step and the checksum of its weights. ``spikes`` is kept for a spike rule.
+    ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written
+    because the run was stopped between two that were asked for; it is removed when the next one is
+    there. ``parent`` is the checkpoint a branch started from: its step and the checksum of its
+    weights. ``spikes`` is kept for a spike rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,7 +123,9 @@ class Checkpoint:
         return self._tensors(MOMENTS)
 
     def check(self) -> None:
-        """Read every file and compare its checksum. Raises: UserError when one is missing or damaged."""
+        """Read every file and compare its checksum. Raises: UserError when one is missing or
+        damaged.
+        """
         for file in (WEIGHTS, MOMENTS, *sorted(self.state.files.keys() - {WEIGHTS, MOMENTS})):
             with self._checked(file):
                 pass
@@ -151,7 +156,8 @@ class Checkpoint:
             if found != record:
                 raise _damaged(
                     full,
-                    f"{found.bytes} bytes with checksum {found.checksum}, written were {record.bytes} with {record.checksum}",
+                    f"{found.bytes} bytes with checksum {found.checksum}, written were "
+                    f"{record.bytes} with {record.checksum}",
                 )
             yield path
 
@@ -196,7 +202,9 @@ def save(
 
 
 def load(folder: str | os.PathLike[str]) -> Checkpoint:
-    """The checkpoint in a folder. Raises: UserError when there is none, or it is foreign or damaged."""
+    """The checkpoint in a folder. Raises: UserError when there is none, or it is foreign or
+    damaged.
+    """
     path = str(folder).rstrip("/")
     parent, _, name = path.rpartition("/")
     return _read(Store(parent or "."), name)
@@ -334,7 +342,9 @@ def _damaged(file: str, found: str) -> UserError:
 
 @contextlib.contextmanager
 def _writing_folder(store: Store) -> Iterator[Path]:
-    """A local folder to fill; beside the checkpoints where those are local, so that it can be renamed."""
+    """A local folder to fill; beside the checkpoints where those are local, so that it can be
+    renamed.
+    """
     parent = None
     if store.local:
         parent = store.full(FOLDER)

@@ -27,7 +27,9 @@ def flops_per_token(config: ModelConfig) -> int:
 
 
 def exact_flops_per_token(config: ModelConfig, sequence_length: int) -> int:
-    """Operations of all matrix products, causal attention over one document of ``sequence_length`` tokens included."""
+    """Operations of all matrix products, causal attention over one document of ``sequence_length``
+    tokens included.
+    """
     products = 6 * (matrix_parameters(config) + config.vocab_size * config.width)
     return products + 6 * config.layers * config.heads * config.head_dim * (sequence_length + 1)
 
@@ -40,7 +42,9 @@ def palm_flops_per_token(config: ModelConfig, sequence_length: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes of fp32 training. Activations are those kept for the backward pass of one micro-batch."""
+    """Bytes of fp32 training. Activations are those kept for the backward pass of one
+    micro-batch.
+    """
 
     weights: int
     gradients: int
@@ -54,7 +58,9 @@ class Memory:
 
 
 def memory(config: ModelConfig, micro_batch_tokens: int) -> Memory:
-    """Bytes to train ``config`` in fp32 with micro-batches of ``micro_batch_tokens``; masks of documents not counted."""
+    """Bytes to train ``config`` in fp32 with micro-batches of ``micro_batch_tokens``; masks of
+    documents not counted.
+    """
     weights = FP32 * count_parameters(config).allocated
     return Memory(
         weights, weights, 2 * weights, FP32 * micro_batch_tokens * activations_per_token(config)
@@ -64,8 +70,9 @@ def memory(config: ModelConfig, micro_batch_tokens: int) -> Memory:
 def activations_per_token(config: ModelConfig) -> int:
     """Values kept per token between forward and backward.
 
-    A layer keeps, for its two norms, the stream, what comes out and one figure each; qkv, whose queries and keys were turned in
-    place; the attention's output and one figure per head; gate and up. The head keeps logits of a slice only.
+    A layer keeps, for its two norms, the stream, what comes out and one figure each; qkv, whose
+    queries and keys were turned in place; the attention's output and one figure per head; gate and
+    up. The head keeps logits of a slice only.
     """
     heads, kv_heads, size = config.heads, config.kv_heads, config.head_dim
     norms = 4 * config.width + 2

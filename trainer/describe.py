@@ -1,4 +1,5 @@
-"""A model on one page: shape, parameters, multipliers, compute and memory, as rows a table can show.
+"""A model on one page: shape, parameters, multipliers, compute and memory, as rows a table can
+show.
 
     for row in describe(preset("2.4B"), sequence_length=4096, micro_batch_tokens=16384):
         print(row.section, row.name, row.shown)
@@ -41,8 +42,9 @@ def describe(
     micro_batch_tokens: int | None = None,
     peak: float = 0.01,
 ) -> list[Row]:
-    """All rows of ``config``. Compute and memory speak of windows of ``sequence_length`` tokens; a micro-batch is one
-    window unless given in tokens; ``peak`` is the global learning rate."""
+    """All rows of ``config``. Compute and memory speak of windows of ``sequence_length`` tokens; a
+    micro-batch is one window unless given in tokens; ``peak`` is the global learning rate.
+    """
     tokens = sequence_length if micro_batch_tokens is None else micro_batch_tokens
     return [
         *_shape(config),

@@ -1,8 +1,8 @@
 """The same bits every time: deterministic algorithms only.
 
-Within one machine, software and number of threads, a step gives the same bits whenever and however often
-it is run. Another number of threads may split a sum otherwise, so it is recorded (:mod:`trainer.provenance`).
-Needs torch alone.
+Within one machine, software and number of threads, a step gives the same bits whenever and however
+often it is run. Another number of threads may split a sum otherwise, so it is recorded
+(:mod:`trainer.provenance`). Needs torch alone.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import torch
 
 @contextlib.contextmanager
 def deterministic(threads: int | None = None) -> Iterator[int]:
-    """Deterministic algorithms and a fixed number of threads while the block runs; yields that number.
+    """Deterministic algorithms and a fixed number of threads while the block runs; yields that
+    number.
 
-    Torch would also fill every tensor it makes empty, which on a GPU is a pass over memory for each output of a kernel; the kernels
-    write all of theirs, so that is left off.
+    Torch would also fill every tensor it makes empty, which on a GPU is a pass over memory for each
+    output of a kernel; the kernels write all of theirs, so that is left off.
     """
     before = torch.are_deterministic_algorithms_enabled()
     switches: Any = torch.utils.deterministic

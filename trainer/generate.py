@@ -4,8 +4,8 @@
     generate(model, tokenizer, ["Once upon a time"], GenerateSettings(tokens=40))
     generate(model, tokenizer, [chat_prompt(tokenizer, [{"role": "user", "content": "What is 2 + 3?"}])])
 
-Meant for looking at small models. The same seed gives the same text; each prompt draws from its own generator, so
-its answer does not depend on the prompts beside it.
+Meant for looking at small models. The same seed gives the same text; each prompt draws from its own
+generator, so its answer does not depend on the prompts beside it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from trainer.resume import model_of
 
 
 class GenerateSettings(BaseModel):
-    """``tokens``: how many at most. ``temperature`` 0 takes the likeliest token each time; ``top_p`` keeps the likeliest
-    tokens that make up this probability. ``context``: tokens the model looks back, at best the window it was trained with.
+    """``tokens``: how many at most. ``temperature`` 0 takes the likeliest token each time;
+    ``top_p`` keeps the likeliest tokens that make up this probability. ``context``: tokens the
+    model looks back, at best the window it was trained with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +44,9 @@ class GenerateSettings(BaseModel):
 def speaker(
     checkpoint: Checkpoint | str | os.PathLike[str], device: str = "auto"
 ) -> tuple[Model, Tokenizer]:
-    """Model, in fp32 on a :func:`~trainer.precision.device_of`, and tokenizer of a checkpoint. Raises: UserError when it is damaged."""
+    """Model, in fp32 on a :func:`~trainer.precision.device_of`, and tokenizer of a checkpoint.
+    Raises: UserError when it is damaged.
+    """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))
 
@@ -56,7 +59,8 @@ def generate(
 ) -> list[str]:
     """What the model says after each prompt, up to the document's end.
 
-    Prompts are texts, or ids such as :func:`chat_prompt` makes; texts begin a document. The prompt is not repeated.
+    Prompts are texts, or ids such as :func:`chat_prompt` makes; texts begin a document. The prompt
+    is not repeated.
     """
     chosen = settings or GenerateSettings()
     texts = []
@@ -77,8 +81,9 @@ def generate(
 def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> list[int]:
     """Ids of a conversation up to the place where the assistant answers, BOS first.
 
-    ``messages``: role and content each. Answers end with EOS and the next turn follows in the same document, as in training.
-    Raises: UserError for an unknown role or a tokenizer without the chat marks.
+    ``messages``: role and content each. Answers end with EOS and the next turn follows in the same
+    document, as in training. Raises: UserError for an unknown role or a tokenizer without the chat
+    marks.
     """
     ids = [tokenizer.bos_id]
     for message in messages:

@@ -1,12 +1,15 @@
-"""What each kernel costs: bytes that must cross memory, and operations of matrix products, from shapes alone.
+"""What each kernel costs: bytes that must cross memory, and operations of matrix products, from
+shapes alone.
 
-Each tensor is read once and written once; what a kernel keeps in registers or shared memory costs nothing. One multiply-add is two
-operations; those outside products are left out, memory bounds them. So time = max(bytes / copy bandwidth, operations / rate) is a floor.
+Each tensor is read once and written once; what a kernel keeps in registers or shared memory costs
+nothing. One multiply-add is two operations; those outside products are left out, memory bounds
+them. So time = max(bytes / copy bandwidth, operations / rate) is a floor.
 
     cost = swiglu(rows=16_384, ff=5760)          # Cost(bytes=566_231_040, flops=0)
 
-Shapes: N rows (tokens), d width, F inner width, H query and G key-value heads of K, V vocabulary, P padded vocabulary; ``size`` bytes
-per value. Figures kept for the backward pass (r of a norm) and angles are fp32, token ids int64.
+Shapes: N rows (tokens), d width, F inner width, H query and G key-value heads of K, V vocabulary, P
+padded vocabulary; ``size`` bytes per value. Figures kept for the backward pass (r of a norm) and
+angles are fp32, token ids int64.
 """
 
 from __future__ import annotations
@@ -47,8 +50,9 @@ def residual_norm(rows: int, width: int, size: int = BF16) -> Cost:
 def residual_norm_backward(
     rows: int, width: int, size: int = BF16, *, folded: bool = False
 ) -> Cost:
-    """Read dy, the stream and its gradient, r; write the gradients of stream and branch, one tensor where the scale is ``folded``
-    into the products around."""
+    """Read dy, the stream and its gradient, r; write the gradients of stream and branch, one tensor
+    where the scale is ``folded`` into the products around.
+    """
     return Cost(rows * ((4 if folded else 5) * width * size + FP32))
 
 
@@ -75,7 +79,9 @@ def swiglu_backward(rows: int, ff: int, size: int = BF16, *, recompute: bool = F
 def product(
     rows: int, inputs: int, outputs: int, size: int = BF16, *, result: int | None = None
 ) -> Cost:
-    """(rows, inputs) by (inputs, outputs), the result in ``result`` bytes per value where that is not ``size``."""
+    """(rows, inputs) by (inputs, outputs), the result in ``result`` bytes per value where that is
+    not ``size``.
+    """
     moved = (rows * inputs + inputs * outputs) * size + rows * outputs * (
         size if result is None else result
     )
@@ -94,7 +100,9 @@ def product_backward(
 def attention(
     rows: int, window: int, heads: int, kv_heads: int, head_dim: int, size: int = BF16
 ) -> Cost:
-    """Two products over windows of ``window`` tokens, a token attending to (window + 1) / 2 on average; logsumexp kept per head."""
+    """Two products over windows of ``window`` tokens, a token attending to (window + 1) / 2 on
+    average; logsumexp kept per head.
+    """
     moved = rows * (2 * (heads + kv_heads) * head_dim * size + heads * FP32)
     return Cost(moved, 2 * rows * heads * head_dim * (window + 1))
 
@@ -124,20 +132,26 @@ def cross_entropy_rows(tokens: int, padded_vocab: int, size: int = BF16) -> Cost
 
 
 def head_products(tokens: int, width: int, padded_vocab: int, size: int = BF16) -> Cost:
-    """Logits, and from their gradients those of hidden states and head: three products, forward and backward together."""
+    """Logits, and from their gradients those of hidden states and head: three products, forward and
+    backward together.
+    """
     return product(tokens, width, padded_vocab, size) + product_backward(
         tokens, width, padded_vocab, size
     )
 
 
 def head_gradient_sums(tokens: int, width: int, padded_vocab: int) -> Cost:
-    """The head's fp32 gradient written by the first slice of tokens, read and written by each further one."""
+    """The head's fp32 gradient written by the first slice of tokens, read and written by each
+    further one.
+    """
     slices = -(-tokens // LOGIT_ROWS)
     return Cost((2 * slices - 1) * FP32 * padded_vocab * width)
 
 
 def gradient_sums(parameters: int, micro_steps: int, size: int = BF16) -> Cost:
-    """Gradients made in ``size`` bytes gathered in fp32 over the micro-batches of a step; none where the product itself writes fp32."""
+    """Gradients made in ``size`` bytes gathered in fp32 over the micro-batches of a step; none
+    where the product itself writes fp32.
+    """
     return Cost(
         parameters * ((size + FP32) + (micro_steps - 1) * (size + 2 * FP32)) if size != FP32 else 0
     )
@@ -149,10 +163,14 @@ def gradient_norm(parameters: int) -> Cost:
 
 
 def adamw(parameters: int, *, copies: bool) -> Cost:
-    """Read parameter, gradient and moments, write all but the gradient, in fp32; with bf16 ``copies`` for the model to compute with."""
+    """Read parameter, gradient and moments, write all but the gradient, in fp32; with bf16
+    ``copies`` for the model to compute with.
+    """
     return Cost((7 * FP32 + (BF16 if copies else 0)) * parameters)
 
 
 def float8_rounding(rows: int, inputs: int, outputs: int) -> Cost:
-    """A linear layer's operands in 8 bits, from bf16: x and w read twice and written, dy too; and each copied by columns once."""
+    """A linear layer's operands in 8 bits, from bf16: x and w read twice and written, dy too; and
+    each copied by columns once.
+    """
     return Cost((5 + 2) * (rows * inputs + inputs * outputs + rows * outputs))

@@ -3,13 +3,14 @@
     outcome = train(plan, folders, ModelSettings(), TrainSettings(), "runs/quickstart", tokenizer)
     sys.exit(outcome.exit_code)
 
-Under ``output``: ``checkpoints/`` (:mod:`trainer.checkpoint`) and ``metrics/`` (:mod:`trainer.metrics`). The law: stopped
-after any step and resumed, a run gives bit for bit the losses, gradient norms and weights of one that was not, on the same
-machine, software and number of threads (a checkpoint's ``history`` records these). No step draws random numbers: the
-seed decides the initial weights and the plan's order, nothing else.
+Under ``output``: ``checkpoints/`` (:mod:`trainer.checkpoint`) and ``metrics/``
+(:mod:`trainer.metrics`). The law: stopped after any step and resumed, a run gives bit for bit the
+losses, gradient norms and weights of one that was not, on the same machine, software and number of
+threads (a checkpoint's ``history`` records these). No step draws random numbers: the seed decides
+the initial weights and the plan's order, nothing else.
 
-SIGTERM or SIGINT lets the step finish, writes a checkpoint and returns; the outcome's exit code is 128 plus
-the signal's number. A second signal acts at once; what the last checkpoint holds is safe.
+SIGTERM or SIGINT lets the step finish, writes a checkpoint and returns; the outcome's exit code is
+128 plus the signal's number. A second signal acts at once; what the last checkpoint holds is safe.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ Folders = Mapping[str, str | os.PathLike[str]]
 class TrainOutcome:
     """How a call of :func:`train` ended.
 
-    ``step`` of ``steps`` updates are done, the first ``first_step`` of them before this call. ``loss`` is that of the last update,
-    None when none was made. ``stopped_by`` names the signal that ended it, None when it came to its end (or to ``until_step``).
+    ``step`` of ``steps`` updates are done, the first ``first_step`` of them before this call.
+    ``loss`` is that of the last update, None when none was made. ``stopped_by`` names the signal
+    that ended it, None when it came to its end (or to ``until_step``).
     """
 
     step: int
@@ -87,12 +89,13 @@ def train(
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
-    ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With ``resume`` a run that is there
-    already goes on from its latest checkpoint. ``start``: the checkpoint of another run to branch from when there is none here yet.
-    ``on_step`` is called after each update.
+    ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With
+    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: the
+    checkpoint of another run to branch from when there is none here yet. ``on_step`` is called
+    after each update.
 
-    Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does not fit or is
-    damaged, when another process trains here, or when the loss is not finite.
+    Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
+    not fit or is damaged, when another process trains here, or when the loss is not finite.
     """
     store = output if isinstance(output, Store) else Store(output)
     check_plan(plan, settings, tokenizer)
@@ -114,7 +117,9 @@ def train(
 
 
 def check_plan(plan: Plan, settings: TrainSettings, tokenizer: Tokenizer) -> None:
-    """Raises: UserError when the plan was frozen for other windows, batches or another tokenizer."""
+    """Raises: UserError when the plan was frozen for other windows, batches or another
+    tokenizer.
+    """
     pairs = [
         ("train.sequence_length", settings.sequence_length, plan.sequence_length),
         ("train.batch_tokens", settings.batch_tokens, plan.batch_tokens),
@@ -196,7 +201,9 @@ def _timed(updates: Iterator[StepReport]) -> StepReport:
 def _record(
     run: Run, metrics: Metrics, measured: HeldOut | None, report: StepReport, looked: bool
 ) -> None:
-    """A step's metrics; where ``looked``, also what was shown so far and the losses on held-out documents."""
+    """A step's metrics; where ``looked``, also what was shown so far and the losses on held-out
+    documents.
+    """
     metrics.record(TRAIN, report.line())
     shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,8 +1,8 @@
 """Losses of a batch by source: nats per target token and bits per byte.
 
 Nats per token depend on the tokenizer; bits per byte do not, so runs with different vocabularies
-compare. The bytes of a target are those its piece decodes to (a control mark such as EOS has none, its
-loss counts all the same: a document's end is information too).
+compare. The bytes of a target are those its piece decodes to (a control mark such as EOS has none,
+its loss counts all the same: a document's end is information too).
 
 Shapes: B windows of T targets, S sources.
 """
@@ -66,8 +66,9 @@ def by_source(
 ) -> dict[str, Loss]:
     """Losses of the sources that have windows in the batch.
 
-    ``nats`` (B, T) of each target before weighting, ``targets`` (B, T), ``weights`` (B, T), ``source`` (B,) indices into
-    ``sources`` (S names), ``sizes`` (V,) bytes per id. Sums run in float64 over rows in order, so they do not depend on micro-batches.
+    ``nats`` (B, T) of each target before weighting, ``targets`` (B, T), ``weights`` (B, T),
+    ``source`` (B,) indices into ``sources`` (S names), ``sizes`` (V,) bytes per id. Sums run in
+    float64 over rows in order, so they do not depend on micro-batches.
     """
     wide = weights.astype(np.float64)
     rows = np.stack(

@@ -1,11 +1,13 @@
-"""AdamW on fp32 masters, of which the model holds bf16 copies, in one kernel a step and without waiting for the device.
+"""AdamW on fp32 masters, of which the model holds bf16 copies, in one kernel a step and without
+waiting for the device.
 
-The masters are what a checkpoint stores and what decay and moments act on; the copies are what the model computes with. A gradient is
-kept in fp32 where torch can (``Tensor.grad_dtype``): a micro-batch's share is rounded to bf16 by the product that makes
-it, the sum over micro-batches is not. A model that computes in fp32 is its own master.
+The masters are what a checkpoint stores and what decay and moments act on; the copies are what the
+model computes with. A gradient is kept in fp32 where torch can (``Tensor.grad_dtype``): a
+micro-batch's share is rounded to bf16 by the product that makes it, the sum over micro-batches is
+not. A model that computes in fp32 is its own master.
 
-Rate, coefficient of clipping, skip flag and the number of updates are scalars on the device: clipping and stepping only enqueue,
-and whether a step was skipped is not asked.
+Rate, coefficient of clipping, skip flag and the number of updates are scalars on the device:
+clipping and stepping only enqueue, and whether a step was skipped is not asked.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from trainer.parameterisation import ParameterGroup
 
 
 class MasterUpdate:
-    """Masters, moments and scalars of some groups. ``compute``: bf16 turns their parameters into copies; else they are the masters.
+    """Masters, moments and scalars of some groups. ``compute``: bf16 turns their parameters into
+    copies; else they are the masters.
 
     Raises: ValueError for parameters that are not fp32 and contiguous.
     """

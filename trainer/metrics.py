@@ -6,9 +6,10 @@
     metrics/time.jsonl          step, seconds, tokens per second, peak memory of the process: the one that differs from run to run
     metrics/tensorboard/        the same for TensorBoard
 
-``step`` counts updates from 1. Losses are nats per token and bits per byte. A resumed run first cuts
-every file back to the step of its checkpoint; before a checkpoint is written the lines up to it are
-on disk. So the files but ``time.jsonl`` of a run that was stopped a hundred times are byte for byte those of one that was not.
+``step`` counts updates from 1. Losses are nats per token and bits per byte. A resumed run first
+cuts every file back to the step of its checkpoint; before a checkpoint is written the lines up to
+it are on disk. So the files but ``time.jsonl`` of a run that was stopped a hundred times are byte
+for byte those of one that was not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ SERIES = (TRAIN, VALIDATION, DATA, TIME)
 
 
 class JsonLines:
-    """One append-only file of lines with a ``step``. Local files grow line by line; objects are rewritten by :meth:`flush`."""
+    """One append-only file of lines with a ``step``. Local files grow line by line; objects are
+    rewritten by :meth:`flush`.
+    """
 
     def __init__(self, store: Store, name: str, step: int) -> None:
         """Open the file and cut it back to lines of at most ``step``."""

@@ -1,4 +1,5 @@
-"""The MiniCPM decoder: pre-norm attention and SwiGLU blocks whose branches join the stream scaled by depth.
+"""The MiniCPM decoder: pre-norm attention and SwiGLU blocks whose branches join the stream scaled
+by depth.
 
     hidden = scale_emb * embedding[tokens]
     for each layer:
@@ -6,7 +7,8 @@
         hidden = hidden + scale_depth/sqrt(layers) * feed_forward(norm(hidden))
     logits = (norm(hidden) / m) head^T,  m = width / dim_model_base,  head = embedding where tied
 
-(arXiv 2404.06395, Table 7 and section 6.1.) No biases, RMSNorm, rotary positions in fp32, grouped-query attention.
+(arXiv 2404.06395, Table 7 and section 6.1.) No biases, RMSNorm, rotary positions in fp32,
+grouped-query attention.
 
     config = preset("tiny", vocab_size=4096)
     model = Model(config)
@@ -15,7 +17,8 @@
     loss_sum, weight_sum, nll = model.loss(hidden, targets, weights)
     (loss_sum / weight_sum).backward()
 
-Shapes: B rows, T tokens, D width, H query heads, G key-value heads, K head_dim, F ff, V vocabulary, P padded vocabulary.
+Shapes: B rows, T tokens, D width, H query heads, G key-value heads, K head_dim, F ff, V vocabulary,
+P padded vocabulary.
 """
 
 from __future__ import annotations
@@ -44,8 +47,8 @@ __all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]
 class Matrix(nn.Module):
     """A linear map without bias, ``weight`` (rows, columns), made of named pieces stacked by rows.
 
-    The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product instead of several. ``float8``
-    is set by :mod:`trainer.kernels.float8`.
+    The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product
+    instead of several. ``float8`` is set by :mod:`trainer.kernels.float8`.
     """
 
     def __init__(self, pieces: dict[str, int], columns: int) -> None:
@@ -118,7 +121,8 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """One block: two branches, each normed on its way in and scaled on its way out.
 
-    A branch is added where the stream is normed next, so the feed-forward's is left to whoever comes after.
+    A branch is added where the stream is normed next, so the feed-forward's is left to whoever
+    comes after.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -132,7 +136,9 @@ class Layer(nn.Module):
     def forward(
         self, stream_BTD: Tensor, branch_BTD: Tensor | None, angles: tuple[Tensor, Tensor], mask: Tensor | None  # noqa: N803
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Takes the stream and the branch to add to it, None before the first block; returns both anew."""
+        """Takes the stream and the branch to add to it, None before the first block; returns both
+        anew.
+        """
         if branch_BTD is None:
             normed = self.attention_norm(stream_BTD)
         else:
@@ -163,9 +169,10 @@ class Model(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor, documents: Tensor | None = None) -> Tensor:
         """Hidden states (B, T, D), normed: ready for the head, which divides by m.
 
-        ``tokens`` (B, T) int64 below the vocabulary size; ``positions`` (B, T) int64, starting anew with each
-        document; ``documents`` (B, T) the document of each token (attention stays inside it), or None for rows of
-        one document each. Leave ``documents`` on the CPU, also where the model is on a GPU.
+        ``tokens`` (B, T) int64 below the vocabulary size; ``positions`` (B, T) int64, starting anew
+        with each document; ``documents`` (B, T) the document of each token (attention stays inside
+        it), or None for rows of one document each. Leave ``documents`` on the CPU, also where the
+        model is on a GPU.
         """
         mask = document_bounds(documents, tokens.device)
         angles = rotation(positions, self.config.head_dim, self.rotary)
@@ -197,11 +204,13 @@ class Model(nn.Module):
     def loss(
         self, hidden: Tensor, targets: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum of weighted negative log-likelihoods in nats (fp32), sum of weights, and the nll of each token (B, T).
+        """Sum of weighted negative log-likelihoods in nats (fp32), sum of weights, and the nll of
+        each token (B, T).
 
-        ``targets`` (B, T) int64 below the vocabulary size (also where the weight is 0), ``weights`` (B, T) fp32.
-        Divide the first by the second for the mean; over micro-batches divide each first by the sum of all seconds. Only
-        the first carries a gradient. Per-token figures are unweighted.
+        ``targets`` (B, T) int64 below the vocabulary size (also where the weight is 0), ``weights``
+        (B, T) fp32. Divide the first by the second for the mean; over micro-batches divide each
+        first by the sum of all seconds. Only the first carries a gradient. Per-token figures are
+        unweighted.
         """
         loss, nll = linear_cross_entropy(
             hidden.flatten(0, 1),

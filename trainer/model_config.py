@@ -1,9 +1,10 @@
 """The shape of a model and the numbers its width and depth fix.
 
 MiniCPM's parameterisation (arXiv 2404.06395, Table 7) lets one learning rate serve every size: with
-m = width / dim_model_base the embedding output is multiplied by ``scale_emb``, each residual branch by
-``scale_depth / sqrt(layers)``, the hidden state before the head by 1/m; hidden matrices start with standard
-deviation ``init_std / sqrt(m)`` and learn at 1/m of the rate. Attention keeps 1/sqrt(head_dim).
+m = width / dim_model_base the embedding output is multiplied by ``scale_emb``, each residual branch
+by ``scale_depth / sqrt(layers)``, the hidden state before the head by 1/m; hidden matrices start
+with standard deviation ``init_std / sqrt(m)`` and learn at 1/m of the rate. Attention keeps
+1/sqrt(head_dim).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _POSITIVE = ("scale_emb", "scale_depth", "init_std", "rope_theta", "norm_eps")
 class ModelConfig:
     """Shape and scales of one model; immutable, comparable, stored in every checkpoint.
 
-    ``vocab_size`` is the real vocabulary V; the tables have ``padded_vocab`` rows. ``ff`` is the inner width of
-    the SwiGLU, ``kv_heads`` < ``heads`` is grouped-query attention. Raises UserError for a shape that cannot be built.
+    ``vocab_size`` is the real vocabulary V; the tables have ``padded_vocab`` rows. ``ff`` is the
+    inner width of the SwiGLU, ``kv_heads`` < ``heads`` is grouped-query attention. Raises UserError
+    for a shape that cannot be built.
     """
 
     vocab_size: int
@@ -96,7 +98,9 @@ class ModelConfig:
 
     @property
     def residual_multiplier(self) -> float:
-        """What each attention and each feed-forward branch is multiplied by before it joins the stream."""
+        """What each attention and each feed-forward branch is multiplied by before it joins the
+        stream.
+        """
         return self.scale_depth / math.sqrt(self.layers)
 
     @property

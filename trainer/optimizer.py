@@ -6,12 +6,14 @@
     optimizer.step(rate(spec, step))
     optimizer.zero_grad()
 
-The update is torch's fused AdamW (decoupled decay, Loshchilov and Hutter, arXiv 1711.05101):
-m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p = p - lr (wd p + m' / (sqrt(v') + eps)), with m', v' corrected for their start at zero.
+The update is torch's fused AdamW (decoupled decay, Loshchilov and Hutter, arXiv 1711.05101): m = b1
+m + (1-b1) g, v = b2 v + (1-b2) g^2, p = p - lr (wd p + m' / (sqrt(v') + eps)), with m', v'
+corrected for their start at zero.
 
-Parameters of a CPU in fp32 (or fp64) are updated by torch itself (:class:`TorchUpdate`). On a GPU, and wherever the model computes
-in bf16, one kernel updates fp32 masters and writes their bf16 copies (:class:`trainer.master_weights.MasterUpdate`). No call here waits
-for a GPU but :attr:`AdamW.updates`.
+Parameters of a CPU in fp32 (or fp64) are updated by torch itself (:class:`TorchUpdate`). On a GPU,
+and wherever the model computes in bf16, one kernel updates fp32 masters and writes their bf16
+copies (:class:`trainer.master_weights.MasterUpdate`). No call here waits for a GPU but
+:attr:`AdamW.updates`.
 """
 
 from __future__ import annotations
@@ -31,15 +33,19 @@ FIRST, SECOND = "exp_avg", "exp_avg_sq"
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Euclidean norm (fp64 scalar) of all gradients, summed in fp64 and in the order given; absent gradients count as 0."""
+    """Euclidean norm (fp64 scalar) of all gradients, summed in fp64 and in the order given; absent
+    gradients count as 0.
+    """
     return euclidean_norm([parameter.grad for parameter in parameters])
 
 
 class AdamW:
-    """One optimizer of a whole model; knows its tensors by name, which is how checkpoints store weights and moments.
+    """One optimizer of a whole model; knows its tensors by name, which is how checkpoints store
+    weights and moments.
 
-    ``compute``: the type the model is to compute in, its own unless given. For bf16 the values it has become the masters,
-    and the model keeps bf16 copies of them, whose gradients are fp32 where torch has ``grad_dtype`` (2.10 and later).
+    ``compute``: the type the model is to compute in, its own unless given. For bf16 the values it
+    has become the masters, and the model keeps bf16 copies of them, whose gradients are fp32 where
+    torch has ``grad_dtype`` (2.10 and later).
     """
 
     def __init__(
@@ -69,16 +75,19 @@ class AdamW:
         return self._update.updates
 
     def step(self, rate: float) -> None:
-        """Update every tensor that has a gradient at ``rate`` times its group's multiplier, clipped as the :meth:`clip` before said.
+        """Update every tensor that has a gradient at ``rate`` times its group's multiplier, clipped
+        as the :meth:`clip` before said.
 
         Where that met a norm or a loss that is not finite, everything stays as it was.
         """
         self._update.step(rate)
 
     def clip(self, limit: float | None, loss: Tensor | None = None) -> Tensor:
-        """Bring all gradients down to a joint norm of ``limit`` in the next :meth:`step`; returns the norm before (fp64 scalar).
+        """Bring all gradients down to a joint norm of ``limit`` in the next :meth:`step`; returns
+        the norm before (fp64 scalar).
 
-        None only measures. On a CPU in fp32 the gradients themselves are scaled, at once. ``loss``: a scalar that must be finite too.
+        None only measures. On a CPU in fp32 the gradients themselves are scaled, at once. ``loss``:
+        a scalar that must be finite too.
         """
         return self._update.clip(limit, loss)
 
@@ -88,7 +97,9 @@ class AdamW:
             parameter.grad = None
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights by name as a checkpoint keeps them, the live tensors: masters where there are any."""
+        """The weights by name as a checkpoint keeps them, the live tensors: masters where there are
+        any.
+        """
         return dict(zip(self.named, self._update.masters(), strict=True))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -102,11 +113,15 @@ class AdamW:
                     parameter.copy_(master)
 
     def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """First and second moment of each tensor by name, the live tensors; zeros before the first update."""
+        """First and second moment of each tensor by name, the live tensors; zeros before the first
+        update.
+        """
         return dict(zip(self.named, self._update.moments(), strict=True))
 
     def restore(self, moments: Mapping[str, tuple[Tensor, Tensor]], updates: int) -> None:
-        """Take over stored ``moments`` and the count of ``updates`` done; UserError where names or shapes differ."""
+        """Take over stored ``moments`` and the count of ``updates`` done; UserError where names or
+        shapes differ.
+        """
         if set(moments) != set(self.named):
             odd = sorted(set(moments) ^ set(self.named))
             raise UserError(
@@ -118,7 +133,8 @@ class AdamW:
             first, second = moments[name]
             if first.shape != parameter.shape or second.shape != parameter.shape:
                 raise UserError(
-                    f"moments of {name} have shape {tuple(first.shape)}, the model's tensor {tuple(parameter.shape)}",
+                    f"moments of {name} have shape {tuple(first.shape)}, the model's tensor "
+                    f"{tuple(parameter.shape)}",
                     field=name,
                     fix="resume with the model the checkpoint was made of",
                 )
@@ -126,7 +142,9 @@ class AdamW:
 
 
 class TorchUpdate:
-    """Parameters updated by torch's fused AdamW, in their own type; for a CPU, where reading a figure costs nothing."""
+    """Parameters updated by torch's fused AdamW, in their own type; for a CPU, where reading a
+    figure costs nothing.
+    """
 
     def __init__(
         self,

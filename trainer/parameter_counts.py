@@ -2,8 +2,8 @@
 
     N = layers * (2 D H K + 2 D G K + 3 D F + 2 D) + D
 
-with width D, H query and G key-value heads of size K, and inner width F: all matrices and norm gains, no embedding and
-no head (arXiv 2404.06395, Table 2, reproduced to the last digit).
+with width D, H query and G key-value heads of size K, and inner width F: all matrices and norm
+gains, no embedding and no head (arXiv 2404.06395, Table 2, reproduced to the last digit).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from trainer.model_config import ModelConfig
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """Parameters of a model. ``embedding`` counts the real vocabulary, once where tied and twice where not."""
+    """Parameters of a model. ``embedding`` counts the real vocabulary, once where tied and twice
+    where not.
+    """
 
     non_embedding: int
     embedding: int

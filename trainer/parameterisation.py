@@ -1,4 +1,5 @@
-"""How a model's tensors start and at what rate they learn (arXiv 2404.06395, Table 7, read as its authors' code does).
+"""How a model's tensors start and at what rate they learn (arXiv 2404.06395, Table 7, read as its
+authors' code does).
 
 | tensors             | start                                 | learning rate | weight decay |
 |---------------------|---------------------------------------|---------------|--------------|
@@ -6,8 +7,9 @@
 | embedding and head  | normal, init_std; padding rows zero   | peak          | yes          |
 | gains of the norms  | 1                                     | peak          | no           |
 
-Weight decay is AdamW's: each step a decayed tensor shrinks by its own learning rate times the decay. Rows of padding stay
-zero for ever: they start there, get no gradient, and decay keeps them there.
+Weight decay is AdamW's: each step a decayed tensor shrinks by its own learning rate times the
+decay. Rows of padding stay zero for ever: they start there, get no gradient, and decay keeps them
+there.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ _DRAWN_AT_ONCE = 2**24  # values; bounds the memory that starting a large tensor
 
 @dataclasses.dataclass(frozen=True)
 class ParameterGroup:
-    """Tensors that learn at one rate: ``rate(step) * lr_multiplier``; ``lr`` is that figure at the peak."""
+    """Tensors that learn at one rate: ``rate(step) * lr_multiplier``; ``lr`` is that figure at the
+    peak.
+    """
 
     name: str
     names: tuple[str, ...]
@@ -44,9 +48,10 @@ class ParameterGroup:
 def init(model: Model, config: ModelConfig, seed: int) -> None:
     """Fill ``model`` with its starting weights.
 
-    Each matrix of the paper (q, k, v, out, gate, up, down of each layer, embedding, head) draws from a generator of its own,
-    keyed by ``seed`` and its name: the values do not depend on how matrices are stacked, on the device, on the
-    number of layers, or on the padding of the vocabulary.
+    Each matrix of the paper (q, k, v, out, gate, up, down of each layer, embedding, head) draws
+    from a generator of its own, keyed by ``seed`` and its name: the values do not depend on how
+    matrices are stacked, on the device, on the number of layers, or on the padding of the
+    vocabulary.
     """
     rows = config.vocab_size
     with torch.no_grad():
@@ -62,7 +67,9 @@ def init(model: Model, config: ModelConfig, seed: int) -> None:
 
 
 def kind(name: str) -> str:
-    """What a parameter is by its name: ``embedding`` (also the head), ``gain`` of a norm, or ``hidden`` matrix."""
+    """What a parameter is by its name: ``embedding`` (also the head), ``gain`` of a norm, or
+    ``hidden`` matrix.
+    """
     if name in ("embedding", "head"):
         return "embedding"
     return "gain" if name.endswith("norm.weight") else "hidden"
@@ -73,7 +80,8 @@ def parameter_groups(
 ) -> list[ParameterGroup]:
     """Three groups in a fixed order: ``hidden``, ``embedding``, ``gain`` (see the table above).
 
-    ``peak`` is the global learning rate of the stable stage (0.01 in the paper). A tied weight appears once.
+    ``peak`` is the global learning rate of the stable stage (0.01 in the paper). A tied weight
+    appears once.
     """
     rules = {
         "hidden": (1.0 / config.width_multiplier, weight_decay),

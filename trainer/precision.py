@@ -5,11 +5,13 @@
             micro-batches, and every sum of products in fp32
     auto    what the device trains best in: bf16 on a GPU of compute capability 8 or more, fp32 elsewhere
 
-Checkpoints hold fp32 masters, whatever the precision. On a CPU bf16 is right but slower than fp32: :func:`trainer.loop.train` does what
-it is told, so that the tests need no GPU; recipes and commands ask :func:`check_possible` first, which refuses.
+Checkpoints hold fp32 masters, whatever the precision. On a CPU bf16 is right but slower than fp32:
+:func:`trainer.loop.train` does what it is told, so that the tests need no GPU; recipes and commands
+ask :func:`check_possible` first, which refuses.
 
-Torch has switches that would make a precision something else in silence: another default type, and products that may be
-rounded to bf16 inside, or their sums. While a run lasts they stand where the name says.
+Torch has switches that would make a precision something else in silence: another default type, and
+products that may be rounded to bf16 inside, or their sums. While a run lasts they stand where the
+name says.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ AMPERE = 8
 
 
 def device_of(name: str) -> torch.device:
-    """The device ``auto`` (a GPU where there is one), ``cpu`` or ``cuda`` comes to. Raises: UserError where there is no GPU."""
+    """The device ``auto`` (a GPU where there is one), ``cpu`` or ``cuda`` comes to. Raises:
+    UserError where there is no GPU.
+    """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -55,7 +59,9 @@ def best_precision(device: torch.device) -> str:
 
 
 def check_possible(precision: str, device: str, *, float8: bool = False) -> None:
-    """Raises: UserError where the device is not here, or this machine cannot train in the precision at a speed worth having."""
+    """Raises: UserError where the device is not here, or this machine cannot train in the precision
+    at a speed worth having.
+    """
     found = device_of(device)
     if float8:
         check_device(found)
@@ -71,9 +77,11 @@ def check_possible(precision: str, device: str, *, float8: bool = False) -> None
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[torch.dtype]:
-    """Torch's switches as ``precision``, one of :data:`DTYPES`, has them, while the block runs; yields the type the model computes in.
+    """Torch's switches as ``precision``, one of :data:`DTYPES`, has them, while the block runs;
+    yields the type the model computes in.
 
-    What is not said to be bf16 is fp32, and no sum of products is rounded on its way. The switches are put back afterwards.
+    What is not said to be bf16 is fp32, and no sum of products is rounded on its way. The switches
+    are put back afterwards.
     """
     before, products = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     sums = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction

@@ -1,7 +1,9 @@
-"""Named model shapes: MiniCPM's wind-tunnel sizes (arXiv 2404.06395, Table 8), its two released models, and a tiny one.
+"""Named model shapes: MiniCPM's wind-tunnel sizes (arXiv 2404.06395, Table 8), its two released
+models, and a tiny one.
 
-All have heads of 64, an inner width of 2.5 times the width, and tied embeddings. Exact non-embedding counts are those of
-``trainer.parameter_counts``: 9M has 9,426,240, 1.2B 1,247,442,432 and 2.4B 2,442,057,984 as the paper prints them.
+All have heads of 64, an inner width of 2.5 times the width, and tied embeddings. Exact
+non-embedding counts are those of ``trainer.parameter_counts``: 9M has 9,426,240, 1.2B 1,247,442,432
+and 2.4B 2,442,057,984 as the paper prints them.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 def preset(name: str, **overrides: Any) -> ModelConfig:
-    """The config of ``name`` with any of its settings replaced: ``preset("9M", vocab_size=4096, layers=4)``.
+    """The config of ``name`` with any of its settings replaced: ``preset("9M", vocab_size=4096,
+    layers=4)``.
 
     An override of None keeps the preset's value. UserError for an unknown preset or setting.
     """

@@ -1,4 +1,6 @@
-"""What computed a step: a digest of its source, and versions of the software. Every checkpoint carries both."""
+"""What computed a step: a digest of its source, and versions of the software. Every checkpoint
+carries both.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ SOURCES = (".py", ".cu")
 
 @functools.cache
 def source_digest() -> str:
-    """xxh3_128 over the source of what computes a step: the trainer and the loader, 32 hex digits."""
+    """xxh3_128 over the source of what computes a step: the trainer and the loader, 32 hex
+    digits.
+    """
     digest = xxhash.xxh3_128()
     for folder in ("mixtures", "trainer"):
         for path in sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in SOURCES):

@@ -1,8 +1,8 @@
 """May a run go on from a checkpoint, and how.
 
-A checkpoint fits a run when nothing it already did would be done otherwise: the same model, tokenizer and fixed settings, the
-same learning rates and the same plan up to its step. What comes later may differ: that is how a plan is
-edited, a run made longer, or a decay branched off.
+A checkpoint fits a run when nothing it already did would be done otherwise: the same model,
+tokenizer and fixed settings, the same learning rates and the same plan up to its step. What comes
+later may differ: that is how a plan is edited, a run made longer, or a decay branched off.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def moment_tensors(optimizer: AdamW) -> dict[str, torch.Tensor]:
 def restore(checkpoint: Checkpoint, optimizer: AdamW) -> None:
     """Put weights and moments back, into masters and model.
 
-    Raises: UserError when any file is damaged, those not read here too, or belongs to another model.
+    Raises: UserError when any file is damaged, those not read here too, or belongs to another
+    model.
     """
     checkpoint.check()
     optimizer.load(fitting_weights(checkpoint, optimizer.named))
@@ -52,7 +53,9 @@ def restore(checkpoint: Checkpoint, optimizer: AdamW) -> None:
 def fitting_weights(
     checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint. Raises: UserError when the file is damaged or their names or shapes are not those of ``own``."""
+    """The weights of a checkpoint. Raises: UserError when the file is damaged or their names or
+    shapes are not those of ``own``.
+    """
     weights = checkpoint.weights()
     odd = sorted(weights.keys() ^ own.keys()) or sorted(
         name for name, value in own.items() if weights[name].shape != value.shape
@@ -70,7 +73,9 @@ def fitting_weights(
 def model_of(
     checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Model:
-    """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises: UserError when a file is damaged."""
+    """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises:
+    UserError when a file is damaged.
+    """
     model = Model(ModelConfig.from_dict(checkpoint.state.model))
     own = dict(model.named_parameters())
     weights = fitting_weights(checkpoint, own)
@@ -89,7 +94,9 @@ def check_fits(
     schedule: ScheduleSpec,
     tokenizer_hash: str,
 ) -> None:
-    """Raises: UserError naming the first thing in which the run differs from what the checkpoint already did."""
+    """Raises: UserError naming the first thing in which the run differs from what the checkpoint
+    already did.
+    """
     state = checkpoint.state
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
@@ -117,12 +124,16 @@ def check_fits(
             )
     if not plan.agrees_with(state.plan_hash, state.step):
         raise UserError(
-            f"the checkpoint at step {state.step} was trained with a plan that this one does not continue",
+            f"the checkpoint at step {state.step} was trained with a plan that this one does not "
+            "continue",
             file=checkpoint.folder,
             field="plan",
             found=plan.hash,
             allowed=[state.plan_hash],
-            fix="append to the run's plan (mixtures.plan.append_segment), or start a run under another name",
+            fix=(
+                "append to the run's plan (mixtures.plan.append_segment), or start a run under "
+                "another name"
+            ),
         )
 
 

@@ -1,14 +1,16 @@
-"""Where a training step's time must go: each kernel's floor on a device, their sum, and the tokens per second it allows.
+"""Where a training step's time must go: each kernel's floor on a device, their sum, and the tokens
+per second it allows.
 
     for row in roofline(preset("2.4B"), DEVICES["H200"], tokens=16_384, sequence_length=4096).rows:
         print(row.name, row.calls, row.cost.bytes, row.cost.flops, row.floor_us)
 
-A floor is the larger of bytes over copy bandwidth and operations over the rate that products of that kind reach; nothing is taken to
-overlap. A step that beats the sum found a way to do less; one far above it shows what to look at first. Costs come from
-:mod:`trainer.kernel_costs`.
+A floor is the larger of bytes over copy bandwidth and operations over the rate that products of
+that kind reach; nothing is taken to overlap. A step that beats the sum found a way to do less; one
+far above it shows what to look at first. Costs come from :mod:`trainer.kernel_costs`.
 
-The share of a device's peak that a speed means (MFU) is told by both conventions, over the bf16 peak without sparsity: operations
-that count attention as the causal half it computes, and as PaLM does, whole (:mod:`trainer.compute_costs`).
+The share of a device's peak that a speed means (MFU) is told by both conventions, over the bf16
+peak without sparsity: operations that count attention as the causal half it computes, and as PaLM
+does, whole (:mod:`trainer.compute_costs`).
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ TERA = 1e12
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What a device reaches: ``copy`` bytes/s, read and written together; operations/s of products (``matmul`` in bf16 on random data,
-    ``float32``, ``float8``) and of causal ``attention`` with heads of 64; ``peak`` is the datasheet's, dense bf16.
+    """What a device reaches: ``copy`` bytes/s, read and written together; operations/s of products
+    (``matmul`` in bf16 on random data, ``float32``, ``float8``) and of causal ``attention`` with
+    heads of 64; ``peak`` is the datasheet's, dense bf16.
 
     ``known`` says where the figures come from.
     """
@@ -47,7 +50,9 @@ class Device:
 
     @classmethod
     def parse(cls, text: str) -> Device:
-        """``H200``, or one with figures of your own: ``H200:copy=4.1,matmul=760`` in TB/s and TFLOP/s. Raises: UserError."""
+        """``H200``, or one with figures of your own: ``H200:copy=4.1,matmul=760`` in TB/s and
+        TFLOP/s. Raises: UserError.
+        """
         name, _, given = text.partition(":")
         if name not in DEVICES:
             raise UserError(
@@ -94,15 +99,24 @@ DEVICES: dict[str, Device] = {
     for device in (
         Device(
             *("H200", 4.3 * TERA, 790 * TERA, 989 * TERA, 400 * TERA, 50 * TERA, 1400 * TERA),
-            known="copy and matmul measured; attention is that of published kernels; float32 and float8 assumed",
+            known=(
+                "copy and matmul measured; attention is that of published kernels; float32 and "
+                "float8 assumed"
+            ),
         ),
         Device(
             *("H100", 3.0 * TERA, 750 * TERA, 989 * TERA, 400 * TERA, 50 * TERA, 1400 * TERA),
-            known="assumed: 90% of the datasheet's bandwidth, 76% of its peak; attention is that of published kernels",
+            known=(
+                "assumed: 90% of the datasheet's bandwidth, 76% of its peak; attention is that of "
+                "published kernels"
+            ),
         ),
         Device(
             *("A100", 1.8 * TERA, 250 * TERA, 312 * TERA, 150 * TERA, 18 * TERA, 0.0),
-            known="assumed: 90% of the 80 GB datasheet's bandwidth, 80% of its peak, half for attention; no 8-bit floats",
+            known=(
+                "assumed: 90% of the 80 GB datasheet's bandwidth, 80% of its peak, half for "
+                "attention; no 8-bit floats"
+            ),
         ),
     )
 }
@@ -110,7 +124,9 @@ DEVICES: dict[str, Device] = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One kind of call: how often in an optimizer step, what each costs, and the rate its products run at (0: it has none)."""
+    """One kind of call: how often in an optimizer step, what each costs, and the rate its products
+    run at (0: it has none).
+    """
 
     name: str
     part: Literal["products", "attention", "element by element", "loss", "optimizer"]
@@ -143,7 +159,9 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """All rows of an optimizer step of ``tokens`` in ``micro_steps`` micro-batches, and what their sum allows."""
+    """All rows of an optimizer step of ``tokens`` in ``micro_steps`` micro-batches, and what their
+    sum allows.
+    """
 
     device: Device
     precision: Precision
@@ -217,9 +235,10 @@ def roofline(
     micro_steps: int = 1,
     precision: Precision = "bf16",
 ) -> Roofline:
-    """The floors of one optimizer step: ``micro_steps`` forward and backward passes over ``tokens`` tokens each, in windows of
-    ``sequence_length`` that are one document, then one update. Activations are all kept; h of the SwiGLU and the scores of attention
-    are made twice, nothing else.
+    """The floors of one optimizer step: ``micro_steps`` forward and backward passes over ``tokens``
+    tokens each, in windows of ``sequence_length`` that are one document, then one update.
+    Activations are all kept; h of the SwiGLU and the scores of attention are made twice, nothing
+    else.
 
     Raises: UserError for 8-bit floats on a device without them.
     """

@@ -1,4 +1,5 @@
-"""Rotary positions (RoPE): each pair of channels (i, i + head_dim/2) is turned by position * frequency(i), as tables of angles.
+"""Rotary positions (RoPE): each pair of channels (i, i + head_dim/2) is turned by position *
+frequency(i), as tables of angles.
 
     frequency(i) = theta^(-2i/head_dim),  i = 0 … head_dim/2 - 1
 
@@ -8,12 +9,14 @@ How a model trained on short contexts looks at longer ones is a matter of the fr
     Rotary(scaling="ntk", factor=4)                                  NTK-aware: theta grows to theta * factor^(K/(K-2))
     Rotary(scaling="yarn", factor=4, original_context=4096)          YaRN (arXiv 2309.00071)
 
-NTK-aware keeps the fastest frequency and divides the slowest by ``factor``. YaRN keeps those that turn more than ``beta_fast`` times within
-the original context, divides those that turn less than ``beta_slow`` times, goes from one to the other by a ramp over the channels between,
-and sharpens attention: queries and keys are multiplied by 0.1 ln(factor) + 1 each.
+NTK-aware keeps the fastest frequency and divides the slowest by ``factor``. YaRN keeps those that
+turn more than ``beta_fast`` times within the original context, divides those that turn less than
+``beta_slow`` times, goes from one to the other by a ramp over the channels between, and sharpens
+attention: queries and keys are multiplied by 0.1 ln(factor) + 1 each.
 
-Frequencies are computed in fp64; angles, sines and cosines in fp32, whatever the precision of queries and keys. The halves convention is
-the one of Llama-format checkpoints. The turn itself is :func:`trainer.kernels.rope.rotated_qkv`.
+Frequencies are computed in fp64; angles, sines and cosines in fp32, whatever the precision of
+queries and keys. The halves convention is the one of Llama-format checkpoints. The turn itself is
+:func:`trainer.kernels.rope.rotated_qkv`.
 
 Shapes: B rows, T tokens, K = head_dim.
 """
@@ -33,10 +36,11 @@ SCALINGS = ("none", "ntk", "yarn")
 
 @dataclasses.dataclass(frozen=True)
 class Rotary:
-    """How frequencies follow from a base ``theta`` and, for longer contexts, a ``factor`` that the context grows by.
+    """How frequencies follow from a base ``theta`` and, for longer contexts, a ``factor`` that the
+    context grows by.
 
-    ``original_context`` (tokens), ``beta_fast`` and ``beta_slow`` (turns) speak to ``yarn`` alone. Raises UserError for settings that
-    make no table.
+    ``original_context`` (tokens), ``beta_fast`` and ``beta_slow`` (turns) speak to ``yarn`` alone.
+    Raises UserError for settings that make no table.
     """
 
     theta: float = 10000.0
@@ -99,7 +103,9 @@ class Rotary:
 
     @property
     def temperature(self) -> float:
-        """What cosines and sines are multiplied by, and scores by its square: 0.1 ln(factor) + 1 for YaRN, otherwise 1."""
+        """What cosines and sines are multiplied by, and scores by its square: 0.1 ln(factor) + 1
+        for YaRN, otherwise 1.
+        """
         return 0.1 * math.log(self.factor) + 1.0 if self.scaling == "yarn" else 1.0
 
     def frequencies(self, head_dim: int, device: torch.device | str = "cpu") -> Tensor:
@@ -141,7 +147,9 @@ class Rotary:
 
 
 def rotation(positions: Tensor, head_dim: int, rotary: Rotary) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B, T, 1, head_dim/2) fp32 of ``positions`` (B, T) int64, which may be any."""
+    """Cosines and sines (B, T, 1, head_dim/2) fp32 of ``positions`` (B, T) int64, which may be
+    any.
+    """
     frequency = rotary.frequencies(head_dim, positions.device).float()
     angle = (positions.float()[..., None] * frequency)[:, :, None, :]  # (B, T, 1, K/2)
     cos, sin = angle.cos(), angle.sin()

@@ -33,7 +33,8 @@ from trainer.step import pending_loss
 
 @dataclass(frozen=True)
 class StepReport:
-    """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of these by this step.
+    """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
+    these by this step.
 
     ``grad_norm`` is before clipping, ``seconds`` is what the step took.
     """
@@ -91,7 +92,9 @@ class Run:
         source: Checkpoint | None,
         parent: dict[str, Any] | None = None,
     ) -> Run:
-        """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint does not fit."""
+        """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint
+        does not fit.
+        """
         schedule = settings.schedule_of(plan)
         if source is not None:
             check_fits(
@@ -144,7 +147,9 @@ class Run:
         )
 
     def updates(self, last: int) -> Generator[StepReport]:
-        """Make updates until ``last`` are done; batches are read by a thread meanwhile. Raises: UserError as :meth:`update`."""
+        """Make updates until ``last`` are done; batches are read by a thread meanwhile. Raises:
+        UserError as :meth:`update`.
+        """
         with closing(self.loader.batches(self.step, last)) as batches:
             for batch in batches:
                 yield self.update(batch)
@@ -152,7 +157,8 @@ class Run:
     def update(self, batch: Batch) -> StepReport:
         """Make the next update, from the batch of its step.
 
-        Raises: UserError when the loss or the gradient is not finite; the weights are untouched then.
+        Raises: UserError when the loss or the gradient is not finite; the weights are untouched
+        then.
         """
         step = self.step + 1
         pending = pending_loss(
@@ -169,7 +175,10 @@ class Run:
                 f"the loss or the gradient is not finite at step {step}",
                 field="train.schedule.peak",
                 found=f"loss {found.loss}, gradient norm {norm}",
-                fix=f"lower the peak learning rate (now {self.schedule.peak}) and resume from an earlier checkpoint",
+                fix=(
+                    f"lower the peak learning rate (now {self.schedule.peak}) and resume from an "
+                    "earlier checkpoint"
+                ),
             )
         self.step = step
         losses = by_source(
@@ -196,7 +205,9 @@ class Run:
         return {"step": self.step, "tokens": self.plan.tokens_before(self.step), "sources": sources}
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
-        """Write a checkpoint of this moment; ``asked`` as in :class:`~trainer.checkpoint.CheckpointState`."""
+        """Write a checkpoint of this moment; ``asked`` as in
+        :class:`~trainer.checkpoint.CheckpointState`.
+        """
         state = CheckpointState(
             step=self.step,
             tokens=self.plan.tokens_before(self.step),

@@ -1,17 +1,19 @@
 """Learning-rate schedules: pure functions of the step and a specification.
 
-Steps are updates, counted from 1: the first update runs at ``rate(spec, 1)``, and a run stopped after ``n`` updates goes
-on with ``rate(spec, n + 1)``. With eta the peak, W the end of warm-up, T the end of the stable stage, S the last step:
+Steps are updates, counted from 1: the first update runs at ``rate(spec, 1)``, and a run stopped
+after ``n`` updates goes on with ``rate(spec, n + 1)``. With eta the peak, W the end of warm-up, T
+the end of the stable stage, S the last step:
 
     wsd           eta s/W for s < W,   eta for W <= s <= T,   eta f(s) for T < s     (arXiv 2404.06395, Eq. 1)
     cosine        after warm-up eta (r + (1-r)/2 (1 + cos(pi p))), p = (s-W)/(T-W), r = final; then eta r  (period T)
     cosine_loop   the same without an end: it rises again
     constant      eta after warm-up
 
-Because warm-up is s/W and steps count from 1, no update runs at rate 0. WSD(D, d) includes its decay: S = D, T = D - d.
+Because warm-up is s/W and steps count from 1, no update runs at rate 0. WSD(D, d) includes its
+decay: S = D, T = D - d.
 
-Decay shapes f of progress p = (s-T)/(S-T), ending at ``final`` = r (default 0, or 0.1 for the last three) at p = 1
-and staying there:
+Decay shapes f of progress p = (s-T)/(S-T), ending at ``final`` = r (default 0, or 0.1 for the last
+three) at p = 1 and staying there:
 
     linear           r + (1-r)(1-p)
     one_minus_sqrt   r + (1-r)(1-sqrt(p))            (Haegele et al., arXiv 2405.18392)
@@ -41,7 +43,9 @@ _TENTH: frozenset[str] = frozenset({"exponential", "inverse_linear", "linear_to"
 
 
 class DecaySpec(BaseModel):
-    """The shape of a decay: ``final`` is the fraction of the peak it ends at, ``half_life`` is in steps."""
+    """The shape of a decay: ``final`` is the fraction of the peak it ends at, ``half_life`` is in
+    steps.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +74,8 @@ class DecaySpec(BaseModel):
 
 
 class ScheduleSpec(BaseModel):
-    """A schedule. ``warmup``, ``decay_start`` (T) and ``end`` (S) are in steps; the last two usually come from the plan.
+    """A schedule. ``warmup``, ``decay_start`` (T) and ``end`` (S) are in steps; the last two
+    usually come from the plan.
 
     ``final`` and ``period`` are those of the cosine kinds; a period not given is ``end``.
     """
@@ -90,11 +95,13 @@ class ScheduleSpec(BaseModel):
     def _ordered(self) -> Self:
         if self.decay_start is not None and self.decay_start < self.warmup:
             raise ValueError(
-                f"the decay starts at step {self.decay_start}, before warm-up ends at step {self.warmup}"
+                f"the decay starts at step {self.decay_start}, before warm-up ends at step "
+                f"{self.warmup}"
             )
         if self.decay_start is not None and self.end is not None and self.end < self.decay_start:
             raise ValueError(
-                f"the schedule ends at step {self.end}, before its decay starts at step {self.decay_start}"
+                f"the schedule ends at step {self.end}, before its decay starts at step "
+                f"{self.decay_start}"
             )
         if (
             self.kind in ("cosine", "cosine_loop")
@@ -102,7 +109,8 @@ class ScheduleSpec(BaseModel):
             and self._period <= self.warmup
         ):
             raise ValueError(
-                f"the cosine's period ends at step {self._period}, not after warm-up, which ends at step {self.warmup}"
+                f"the cosine's period ends at step {self._period}, not after warm-up, which ends "
+                f"at step {self.warmup}"
             )
         return self
 
@@ -111,7 +119,9 @@ class ScheduleSpec(BaseModel):
         return self.end if self.period is None else self.period
 
     def resolved(self, *, decay_start: int | None, end: int | None) -> ScheduleSpec:
-        """This schedule with the decay's start and the end that a plan fixes; a branch is the same from another step."""
+        """This schedule with the decay's start and the end that a plan fixes; a branch is the same
+        from another step.
+        """
         return ScheduleSpec.model_validate(
             {**self.model_dump(), "decay_start": decay_start, "end": end}
         )
@@ -131,7 +141,9 @@ def wsd(
 
 
 def rate(spec: ScheduleSpec, step: int) -> float:
-    """The learning rate of update number ``step`` (from 1). UserError where the schedule lacks a step it needs."""
+    """The learning rate of update number ``step`` (from 1). UserError where the schedule lacks a
+    step it needs.
+    """
     if step < spec.warmup:
         return spec.peak * step / spec.warmup
     match spec.kind:
@@ -158,7 +170,9 @@ def rate(spec: ScheduleSpec, step: int) -> float:
 
 
 def decay_factor(decay: DecaySpec, step: int, steps: int | None) -> float:
-    """f: the fraction of the peak ``step`` steps into a decay of ``steps`` (None: without an end, for a half-life alone)."""
+    """f: the fraction of the peak ``step`` steps into a decay of ``steps`` (None: without an end,
+    for a half-life alone).
+    """
     if decay.half_life is not None:
         return float(0.5 ** (step / decay.half_life))
     if steps is None:

@@ -3,8 +3,9 @@
     model: {preset: tiny}                       # or {preset: 9M, layers: 4, …}
     train: {sequence_length: 256, batch_tokens: 4096, schedule: {kind: wsd, peak: 0.01, warmup: 20}}
 
-Where the decay starts and where the run ends is the plan's to say: the segment marked ``decay`` and the
-last segment fix both. A schedule that says them too must say the same, so schedule and data cannot disagree.
+Where the decay starts and where the run ends is the plan's to say: the segment marked ``decay`` and
+the last segment fix both. A schedule that says them too must say the same, so schedule and data
+cannot disagree.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class ModelSettings(Part):
     def config(self, vocab_size: int) -> ModelConfig:
         """The shape for a tokenizer of ``vocab_size`` pieces.
 
-        Raises: UserError for an unknown preset, a shape that cannot be built, or a vocabulary smaller than the tokenizer's.
+        Raises: UserError for an unknown preset, a shape that cannot be built, or a vocabulary
+        smaller than the tokenizer's.
         """
         if self.vocab_size is not None and self.vocab_size < vocab_size:
             raise UserError(
@@ -74,11 +76,13 @@ class ModelSettings(Part):
 class TrainSettings(Part):
     """How a model is trained. Steps are optimizer updates; tokens are those of the windows shown.
 
-    ``clip`` is the joint gradient norm above which gradients are scaled down, null for never. ``micro_batch_tokens`` bounds memory
-    and changes rounding only. ``checkpoint_every`` checkpoints are all kept, besides one at the end of each segment. ``validation_windows``
-    bounds what is read of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes. ``device`` and
-    ``precision`` are carried out by :mod:`trainer.precision`, which also says what ``auto`` comes to. ``float8`` lets the layers'
-    matrices multiply in 8-bit floats (:mod:`trainer.kernels.float8`), on GPUs that can.
+    ``clip`` is the joint gradient norm above which gradients are scaled down, null for never.
+    ``micro_batch_tokens`` bounds memory and changes rounding only. ``checkpoint_every`` checkpoints
+    are all kept, besides one at the end of each segment. ``validation_windows`` bounds what is read
+    of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes.
+    ``device`` and ``precision`` are carried out by :mod:`trainer.precision`, which also says what
+    ``auto`` comes to. ``float8`` lets the layers' matrices multiply in 8-bit floats
+    (:mod:`trainer.kernels.float8`), on GPUs that can.
     """
 
     sequence_length: Annotated[int, Field(ge=2, le=1 << 20)] = 256
@@ -121,7 +125,8 @@ class TrainSettings(Part):
         if self.batch_tokens % self.sequence_length:
             near = max(1, round(self.batch_tokens / self.sequence_length)) * self.sequence_length
             raise ValueError(
-                f"batch_tokens must be whole windows of {self.sequence_length} tokens; the nearest is {near}"
+                f"batch_tokens must be whole windows of {self.sequence_length} tokens; the nearest "
+                f"is {near}"
             )
         return self
 
@@ -137,7 +142,9 @@ class TrainSettings(Part):
 
     @property
     def micro_batch_windows(self) -> int:
-        """Windows per forward and backward pass at the sequence length of the start, at least one."""
+        """Windows per forward and backward pass at the sequence length of the start, at least
+        one.
+        """
         return self.micro_batch_rows(self.sequence_length)
 
     def micro_batch_rows(self, length: int) -> int:
@@ -148,7 +155,8 @@ class TrainSettings(Part):
     def schedule_of(self, plan: Plan) -> ScheduleSpec:
         """The schedule with the decay's start and the end that the plan fixes.
 
-        Raises: UserError when the schedule names another start or end than the plan, or warm-up reaches into the decay.
+        Raises: UserError when the schedule names another start or end than the plan, or warm-up
+        reaches into the decay.
         """
         start = plan.decay_step
         phase = next((segment.name for segment in plan.segments if segment.decay), None)
@@ -186,7 +194,10 @@ class TrainSettings(Part):
                 field=f"train.schedule.{name}",
                 found=f"step {said}",
                 allowed=[allowed],
-                fix="leave it out, it comes from the phases; or change the phases' tokens or their decay mark",
+                fix=(
+                    "leave it out, it comes from the phases; or change the phases' tokens or their "
+                    "decay mark"
+                ),
             )
 
     def without_ends(self) -> TrainSettings:
@@ -196,7 +207,9 @@ class TrainSettings(Part):
         )
 
     def fixed(self) -> dict[str, Any]:
-        """What a run cannot change once it has begun: everything that decides the past but the schedule, which is compared by its rates."""
+        """What a run cannot change once it has begun: everything that decides the past but the
+        schedule, which is compared by its rates.
+        """
         names = {
             "sequence_length",
             "batch_tokens",

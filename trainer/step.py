@@ -1,8 +1,10 @@
-"""One optimizer step's gradient: a global batch in micro-batches, normalised by its own target tokens.
+"""One optimizer step's gradient: a global batch in micro-batches, normalised by its own target
+tokens.
 
-The loss of a step is the sum of weighted nats over the whole global batch divided by the sum of the weights over
-the whole global batch. Each micro-batch adds its share of that quotient to the gradients, so a micro-batch
-with few targets counts for few, and cutting the batch otherwise changes rounding only.
+The loss of a step is the sum of weighted nats over the whole global batch divided by the sum of the
+weights over the whole global batch. Each micro-batch adds its share of that quotient to the
+gradients, so a micro-batch with few targets counts for few, and cutting the batch otherwise changes
+rounding only.
 
 Shapes: B windows of T tokens in the global batch, b of them in a micro-batch.
 """
@@ -26,7 +28,9 @@ COLUMNS = ("tokens", "positions", "targets", "weights")
 
 @dataclass(frozen=True)
 class StepLoss:
-    """``loss`` nats per target token, ``targets`` the sum of the loss weights, ``nats`` (B, T) of each target, unweighted."""
+    """``loss`` nats per target token, ``targets`` the sum of the loss weights, ``nats`` (B, T) of
+    each target, unweighted.
+    """
 
     loss: float
     targets: float
@@ -35,7 +39,9 @@ class StepLoss:
 
 @dataclass(frozen=True)
 class PendingLoss:
-    """A step's loss where it was computed, nobody having waited for it: ``summed`` weighted nats () fp64, ``nats`` (B, T) fp32."""
+    """A step's loss where it was computed, nobody having waited for it: ``summed`` weighted nats ()
+    fp64, ``nats`` (B, T) fp32.
+    """
 
     summed: Tensor
     targets: float
@@ -62,7 +68,9 @@ def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Step
 
 
 def pending_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> PendingLoss:
-    """:func:`batch_loss` on the model's device, which is not waited for: the batch goes there at once, its figures stay there."""
+    """:func:`batch_loss` on the model's device, which is not waited for: the batch goes there at
+    once, its figures stay there.
+    """
     total = float(batch.weights.sum(dtype=np.float64))
     device = model.embedding.device
     columns = {name: to_device(torch.from_numpy(getattr(batch, name)), device) for name in COLUMNS}

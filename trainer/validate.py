@@ -1,7 +1,9 @@
-"""Loss on held-out shards: nats per target token and bits per byte of each source, the same windows every time.
+"""Loss on held-out shards: nats per target token and bits per byte of each source, the same windows
+every time.
 
-The windows of a source are those a plan of that source alone would show first, with a fixed seed: they do not depend on
-the run's seed, mixture or length, so the figures of different runs at the same window length compare.
+The windows of a source are those a plan of that source alone would show first, with a fixed seed:
+they do not depend on the run's seed, mixture or length, so the figures of different runs at the
+same window length compare.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ def held_out(
     windows: int | None = 64,
     rows: int = 8,
 ) -> HeldOut:
-    """Read the held-out windows of each source: at most ``windows`` of ``sequence_length`` tokens, ``rows`` at a time.
+    """Read the held-out windows of each source: at most ``windows`` of ``sequence_length`` tokens,
+    ``rows`` at a time.
 
     Raises: UserError when a source is missing, of another tokenizer, or too short for one window.
     """
@@ -83,7 +86,9 @@ def validate(
     windows: int | None = 64,
     rows: int = 8,
 ) -> dict[str, Loss]:
-    """The loss of ``model`` on each held-out source; see :func:`held_out`. Names may end with ``-validation``."""
+    """The loss of ``model`` on each held-out source; see :func:`held_out`. Names may end with
+    ``-validation``.
+    """
     return held_out(
         folders, tokenizer, sequence_length=sequence_length, windows=windows, rows=rows
     ).losses(model)

@@ -1,6 +1,7 @@
 """The checks of a GPU: what each shows, its target, and how its figure is read from a result.
 
-A figure is None where the result does not hold it, so that nothing is said to be measured that was not.
+A figure is None where the result does not hold it, so that nothing is said to be measured that was
+not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Check:
-    """A line of the table: ``file`` without suffix, and ``figure`` of the result, None where the result does not hold it."""
+    """A line of the table: ``file`` without suffix, and ``figure`` of the result, None where the
+    result does not hold it.
+    """
 
     name: str
     shows: str

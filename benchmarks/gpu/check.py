@@ -1,12 +1,14 @@
-"""Are the kernels right on this device: numbers, gradients, bits, and whether anything waits for the device.
+"""Are the kernels right on this device: numbers, gradients, bits, and whether anything waits for
+the device.
 
     python -m benchmarks.gpu.check                         # on a GPU
     python -m benchmarks.gpu.check --device cpu --tiny     # the same code, torch references instead of kernels
 
-Every operation and gradient in bf16 and fp32 against torch (:mod:`benchmarks.gpu.judging`), and what random values do not show: a softmax
-that is sure, logits that are all large, weights of 0, more than 2^31 elements, the same bits twice, compiled and eager, and no wait
-for the device in a forward, a backward pass or a training step. Exit code 1 when a check fails; one that cannot run says why and fails
-nothing.
+Every operation and gradient in bf16 and fp32 against torch (:mod:`benchmarks.gpu.judging`), and
+what random values do not show: a softmax that is sure, logits that are all large, weights of 0,
+more than 2^31 elements, the same bits twice, compiled and eager, and no wait for the device in a
+forward, a backward pass or a training step. Exit code 1 when a check fails; one that cannot run
+says why and fails nothing.
 """
 
 from __future__ import annotations
@@ -55,13 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
         if any(word in str(found.get("error")) for word in LOST):
             failed.append(name)
             print(
-                f"LOST    {name}: the device does no more work in this process, later checks would all fail: {found['error']}"
+                f"LOST    {name}: the device does no more work in this process, later checks would "
+                f"all fail: {found['error']}"
             )
             break
         if not found["ok"]:
             failed.append(name)
         print(
-            f"{'skipped' if found.get('skipped') else 'ok' if found['ok'] else 'FAILED':8}{name}  {found.get('skipped', '')}"
+            f"{'skipped' if found.get('skipped') else 'ok' if found['ok'] else 'FAILED':8}{name}  "
+            f"{found.get('skipped', '')}"
         )
     record["failed"] = failed
     record.done()
@@ -142,7 +146,9 @@ def hard_loss(
 
 
 def float8(operation: Operation, arguments: Tensors, dtype: torch.dtype) -> list[Found]:
-    """8-bit products have errors of their own: held against the same arithmetic in the open, in fp32."""
+    """8-bit products have errors of their own: held against the same arithmetic in the open, in
+    fp32.
+    """
     from trainer.kernels.float8 import _backward, _forward, emulated_product
 
     if arguments[0].is_cuda and dtype == torch.float32:

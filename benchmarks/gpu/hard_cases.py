@@ -1,4 +1,6 @@
-"""What random values do not show: inputs at which kernels have been found wrong, and ways to catch a wait for the device."""
+"""What random values do not show: inputs at which kernels have been found wrong, and ways to catch
+a wait for the device.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def _loss_inputs(shape: Shape, draw: Draw) -> list[Any]:
 
 
 def sure(shape: Shape, draw: Draw) -> Tensors:
-    """Every target's logit far above the rest, p near 1: its gradient is the small difference of two figures near 1."""
+    """Every target's logit far above the rest, p near 1: its gradient is the small difference of
+    two figures near 1.
+    """
     hidden, head, targets, *rest = _loss_inputs(shape, draw)
     towards = head[targets].float()
     hidden = (towards * SURE / towards.square().sum(-1, keepdim=True)).to(hidden.dtype)
@@ -42,7 +46,9 @@ def common_offset(shape: Shape, draw: Draw) -> Tensors:
 
 
 def few_weights(shape: Shape, draw: Draw) -> Tensors:
-    """All weights 0 but those of the last tokens, as in a window of a prompt with a short answer."""
+    """All weights 0 but those of the last tokens, as in a window of a prompt with a short
+    answer.
+    """
     *first, weights, vocab_size, scale, z_loss = _loss_inputs(shape, draw)
     weights[: -max(1, len(weights) // 50)] = 0.0
     return *first, weights, vocab_size, scale, z_loss
@@ -102,7 +108,9 @@ def waiting_is_an_error() -> Iterator[None]:
 
 
 def adamw(session: Session) -> dict[str, Any]:
-    """Five updates of the trainer's optimizer, clipped, against the formula in fp64 and torch's own in fp32."""
+    """Five updates of the trainer's optimizer, clipped, against the formula in fp64 and torch's own
+    in fp32.
+    """
     from trainer.optimizer import AdamW
     from trainer.parameterisation import ParameterGroup
 
@@ -135,7 +143,9 @@ def adamw(session: Session) -> dict[str, Any]:
 def _formula(
     start: list[Tensor], gradients: list[list[Tensor]], dtype: torch.dtype
 ) -> list[Tensor]:
-    """torch's AdamW, not fused, at rate 0.005 with decay 0.1, gradients scaled to a joint norm of 1."""
+    """torch's AdamW, not fused, at rate 0.005 with decay 0.1, gradients scaled to a joint norm of
+    1.
+    """
     parameters = [nn.Parameter(tensor.to(dtype)) for tensor in start]
     optimizer = torch.optim.AdamW(
         parameters, lr=0.005, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, foreach=False

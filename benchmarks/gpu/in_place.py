@@ -1,4 +1,5 @@
-"""Kernels that write into their arguments, timed: the optimizer's, the gradient of the embedding, the rows of the loss.
+"""Kernels that write into their arguments, timed: the optimizer's, the gradient of the embedding,
+the rows of the loss.
 
 A case is the runs by name, ours first, what one costs, and what puts back what a run overwrites.
 torch's fused AdamW writes no bf16 copies, 2 bytes per parameter less than ours.

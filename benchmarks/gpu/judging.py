@@ -1,4 +1,5 @@
-"""Is a result as good as torch's own: at most three times as far from the truth, which is torch in fp64 (QuACK's rule).
+"""Is a result as good as torch's own: at most three times as far from the truth, which is torch in
+fp64 (QuACK's rule).
 
 A little is added for where torch happens to be exact: a hundred-thousandth of the largest value.
 """
@@ -22,9 +23,11 @@ def results(
     leaves: Sequence[int],
     dtype: torch.dtype | None = None,
 ) -> list[Tensor]:
-    """Outputs of ``run``, then its gradients at ``leaves`` under a gradient from above that is random and not 1.
+    """Outputs of ``run``, then its gradients at ``leaves`` under a gradient from above that is
+    random and not 1.
 
-    With ``dtype`` floating arguments are taken in it. Outputs that take no gradient are compared, not followed.
+    With ``dtype`` floating arguments are taken in it. Outputs that take no gradient are compared,
+    not followed.
     """
     cast = [in_dtype(argument, dtype) for argument in arguments]
     for place in leaves:
@@ -54,7 +57,9 @@ def in_dtype(value: Any, dtype: torch.dtype | None) -> Any:
 def errors(
     found: Sequence[Tensor], torchs: Sequence[Tensor], exact: Sequence[Tensor]
 ) -> list[dict[str, Any]]:
-    """For each result: its largest error, what it may be, and whether it is that good. A value that is not finite is not."""
+    """For each result: its largest error, what it may be, and whether it is that good. A value that
+    is not finite is not.
+    """
     judged = []
     for ours, plain, truth in zip(found, torchs, exact, strict=True):
         truth = truth.double()

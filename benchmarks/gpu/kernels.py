@@ -1,11 +1,13 @@
-"""How fast the kernels are: each beside torch, torch compiled, Liger and QuACK, and as a share of what this device could.
+"""How fast the kernels are: each beside torch, torch compiled, Liger and QuACK, and as a share of
+what this device could.
 
     python -m benchmarks.gpu.kernels                         # on a GPU
     python -m benchmarks.gpu.kernels --device cpu --tiny     # that it runs
 
-The floor of each comes from its bytes and operations (:mod:`trainer.kernel_costs`) and from the copy bandwidth and the rate of products
-measured here, before. Forward is timed without gradients, backward on a graph that is kept; where forward makes the gradients both
-are one. Memory-bound kernels are to reach 90% of the floor forward and 80% backward.
+The floor of each comes from its bytes and operations (:mod:`trainer.kernel_costs`) and from the
+copy bandwidth and the rate of products measured here, before. Forward is timed without gradients,
+backward on a graph that is kept; where forward makes the gradients both are one. Memory-bound
+kernels are to reach 90% of the floor forward and 80% backward.
 """
 
 from __future__ import annotations
@@ -191,7 +193,8 @@ def shown(found: Found) -> str:
         return str(found["failed"])
     parts = {name: value for name, value in found.items() if name != "failed_peers"}
     return "; ".join(
-        f"{name} {one['microseconds']['ours']['median']:,.0f} us, {one['share_of_floor']['ours']:.0%} of the floor"
+        f"{name} {one['microseconds']['ours']['median']:,.0f} us, "
+        f"{one['share_of_floor']['ours']:.0%} of the floor"
         if "ours" in one["microseconds"]
         else f"{name} failed"
         for name, one in parts.items()

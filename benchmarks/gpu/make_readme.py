@@ -3,7 +3,8 @@
     python -m benchmarks.gpu.make_readme            # writes benchmarks/gpu/README.md
     python -m benchmarks.gpu.make_readme --check    # exit code 1 when the page is not that of the results
 
-Each check stands with what it shows, its target and the day it was last measured. A result of a CPU or of toy sizes is no measurement.
+Each check stands with what it shows, its target and the day it was last measured. A result of a CPU
+or of toy sizes is no measurement.
 """
 
 from __future__ import annotations

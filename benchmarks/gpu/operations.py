@@ -1,8 +1,11 @@
-"""The operations that have kernels: inputs of a shape, ours, the same in plain torch, and what it costs.
+"""The operations that have kernels: inputs of a shape, ours, the same in plain torch, and what it
+costs.
 
-``plain`` is what a model without kernels would run; in fp64 it is the truth that both are held against.
+``plain`` is what a model without kernels would run; in fp64 it is the truth that both are held
+against.
 
-Shapes: N tokens in B windows of T, d width, F inner width, H query and G key-value heads of K, V vocabulary, P padded vocabulary.
+Shapes: N tokens in B windows of T, d width, F inner width, H query and G key-value heads of K, V
+vocabulary, P padded vocabulary.
 """
 
 from __future__ import annotations
@@ -35,10 +38,11 @@ Tensors = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Operation:
-    """``inputs(shape, draw)`` are the arguments of ``ours`` and ``plain``, of which those at ``leaves`` take a gradient.
+    """``inputs(shape, draw)`` are the arguments of ``ours`` and ``plain``, of which those at
+    ``leaves`` take a gradient.
 
-    ``timed()`` makes what is timed where that is not ours: a check spares its inputs. ``backward`` is None where forward makes the
-    gradients.
+    ``timed()`` makes what is timed where that is not ours: a check spares its inputs. ``backward``
+    is None where forward makes the gradients.
     """
 
     name: str
@@ -227,7 +231,9 @@ def _heads(shape: Shape, draw: Draw) -> Tensors:
 
 
 def packed_documents(shape: Shape) -> Tensor:
-    """Documents of many lengths in each window (B, T), on the CPU: a new one begins at each token with chance 16 / T."""
+    """Documents of many lengths in each window (B, T), on the CPU: a new one begins at each token
+    with chance 16 / T.
+    """
     begins = (
         torch.rand(shape.rows, shape.window, generator=torch.Generator().manual_seed(1))
         < 16 / shape.window

@@ -1,12 +1,14 @@
-"""Does a model learn the same in fewer bits: 200 steps in bf16 on the GPU, and in 8-bit floats, against fp32.
+"""Does a model learn the same in fewer bits: 200 steps in bf16 on the GPU, and in 8-bit floats,
+against fp32.
 
     python -m benchmarks.gpu.parity                          # on a GPU
     python -m benchmarks.gpu.parity --device cpu --tiny      # that it runs
     python -m benchmarks.gpu.parity --device cpu --tiny --steps 200 --seeds 1 2 3    # 8-bit floats emulated, a few minutes
 
-The same seeds, the same batches, windows of several documents in which a token mostly follows from the one before. Told are the mean
-losses of the last tenth of the steps, run by run, and the differences from fp32 with the seed in common. What another seed changes is the
-yardstick. On a GPU a few steps of fp32 are made on the CPU too, so that the reference has one.
+The same seeds, the same batches, windows of several documents in which a token mostly follows from
+the one before. Told are the mean losses of the last tenth of the steps, run by run, and the
+differences from fp32 with the seed in common. What another seed changes is the yardstick. On a GPU
+a few steps of fp32 are made on the CPU too, so that the reference has one.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def precisions(session: Session) -> list[str]:
-    """What can be compared here: 8-bit floats on a CPU are emulated, on a GPU that has none left out."""
+    """What can be compared here: 8-bit floats on a CPU are emulated, on a GPU that has none left
+    out.
+    """
     capable = not session.cuda or torch.cuda.get_device_capability(session.device) >= (8, 9)
     return ["fp32", "bf16", *(["float8"] if capable else [])]
 
@@ -102,7 +106,9 @@ def last(steps: int) -> int:
 def differences(
     reference: dict[str, list[float]], found: dict[str, list[float]], steps: int
 ) -> Found:
-    """Final losses, their differences seed by seed, and how far seeds of the reference lie apart."""
+    """Final losses, their differences seed by seed, and how far seeds of the reference lie
+    apart.
+    """
     ends = [
         {seed: statistics.fmean(losses[-last(steps) :]) for seed, losses in each.items()}
         for each in (reference, found)

@@ -1,10 +1,11 @@
 """The same operations by others: torch compiled, Liger and QuACK where they can be imported.
 
-A peer that has nothing for an operation is left out; one that fails says how. Neither Liger nor QuACK knows the scale of a residual branch
-or z-loss with weights per token, so there they do less than ours and the comparison favours them. Where a peer takes its inputs in
-another form than a packed product (halves of SwiGLU apart, tables of both halves for RoPE), bringing them into it is timed with it,
-forward and backward: a model that has the packed product pays for that. Liger's and QuACK's own figures, with inputs as they like
-them, are better.
+A peer that has nothing for an operation is left out; one that fails says how. Neither Liger nor
+QuACK knows the scale of a residual branch or z-loss with weights per token, so there they do less
+than ours and the comparison favours them. Where a peer takes its inputs in another form than a
+packed product (halves of SwiGLU apart, tables of both halves for RoPE), bringing them into it is
+timed with it, forward and backward: a model that has the packed product pays for that. Liger's and
+QuACK's own figures, with inputs as they like them, are better.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
     python -m benchmarks.gpu.questions                         # on a GPU
     python -m benchmarks.gpu.questions --device cpu --tiny     # that it runs
 
-Rates of the kernels behind attention with heads of 64, plain and packed; what this torch's ``varlen_attn`` takes; whether adding the
-branch in the product's own epilogue beats the fused norm; 8-bit products against bf16 ones; the largest bandwidth and rate; whether
-NVIDIA's compiler is there. Times of others' kernels at these shapes, torch's fused AdamW among them, are in ``kernels.json``.
+Rates of the kernels behind attention with heads of 64, plain and packed; what this torch's
+``varlen_attn`` takes; whether adding the branch in the product's own epilogue beats the fused norm;
+8-bit products against bf16 ones; the largest bandwidth and rate; whether NVIDIA's compiler is
+there. Times of others' kernels at these shapes, torch's fused AdamW among them, are in
+``kernels.json``.
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ def rates(session: Session, _: list[Shape]) -> Found:
 
 
 def attention_backends(session: Session, shapes: list[Shape]) -> Found:
-    """Operations per second of each backend, causal, forward and backward; what it says where it cannot."""
+    """Operations per second of each backend, causal, forward and backward; what it says where it
+    cannot.
+    """
     found: Found = {}
     for shape in shapes:
         for name in BACKENDS:
@@ -96,7 +100,9 @@ def _backend_rates(session: Session, shape: Shape, backend: SDPBackend) -> Found
 
 
 def packed_attention(session: Session, shapes: list[Shape]) -> Found:
-    """Packed documents by ``varlen_attn``: rates over the operations of whole windows, so that what is skipped counts as speed."""
+    """Packed documents by ``varlen_attn``: rates over the operations of whole windows, so that what
+    is skipped counts as speed.
+    """
     found: Found = {
         "signature": sorted(_varlen_parameters()),
         "takes enable_gqa": "enable_gqa" in _varlen_parameters(),
@@ -151,7 +157,9 @@ def _attention_rates(
 
 
 def branch_in_the_product(session: Session, shapes: list[Shape]) -> Found:
-    """Attention's output product, its branch joined to the stream, the norm: by ``addmm(alpha)`` and RMSNorm, or by the fused kernel."""
+    """Attention's output product, its branch joined to the stream, the norm: by ``addmm(alpha)``
+    and RMSNorm, or by the fused kernel.
+    """
     found: Found = {}
     for shape in shapes:
         draw, config = Draw(session.device, torch.bfloat16), shape.config
@@ -191,7 +199,9 @@ def eight_bits(session: Session, shapes: list[Shape]) -> Found:
 
 
 def compilers(session: Session, _: list[Shape]) -> Found:
-    """Whether CUDA C++ can be compiled at run time, by the library itself and by torch's private function."""
+    """Whether CUDA C++ can be compiled at run time, by the library itself and by torch's private
+    function.
+    """
     try:
         nvrtc = f"there: {library()._name}"
     except NoCompilerError as error:

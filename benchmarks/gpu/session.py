@@ -1,12 +1,14 @@
-"""What every measurement here shares: which device, how large, where the result goes, and on what it was measured.
+"""What every measurement here shares: which device, how large, where the result goes, and on what
+it was measured.
 
     session = begin(__doc__)                     # reads --device, --tiny, --output
     record = Record(session, "kernels")
     record["rms_norm"] = …                       # written at once: what was measured stays when the rest fails
     record.done()
 
-A result says on which device and day it was measured, and whether at toy sizes. Those of a CPU or of ``--tiny`` show that the code
-runs; they go to runs/ unless told otherwise and no page is made of them.
+A result says on which device and day it was measured, and whether at toy sizes. Those of a CPU or
+of ``--tiny`` show that the code runs; they go to runs/ unless told otherwise and no page is made of
+them.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def begin(
     extra: Sequence[tuple[str, dict[str, Any]]] = (),
     arguments: Sequence[str] | None = None,
 ) -> Session:
-    """A session from the command line; ``extra`` are further options as (name, keywords of ``add_argument``)."""
+    """A session from the command line; ``extra`` are further options as (name, keywords of
+    ``add_argument``).
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -151,7 +155,9 @@ def versions() -> dict[str, str]:
 
 
 def clocks() -> dict[str, str]:
-    """What nvidia-smi says now: clocks in MHz, temperature, power, and a bit mask of what holds the clocks down."""
+    """What nvidia-smi says now: clocks in MHz, temperature, power, and a bit mask of what holds the
+    clocks down.
+    """
     command = ["nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

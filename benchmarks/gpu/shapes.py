@@ -1,6 +1,7 @@
 """The shapes that kernels are measured and checked at: those of the presets, and toy ones.
 
-Shapes: N tokens, d width, F inner width, H query and G key-value heads of K, V vocabulary, P padded vocabulary, T window.
+Shapes: N tokens, d width, F inner width, H query and G key-value heads of K, V vocabulary, P padded
+vocabulary, T window.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def measured(tiny: bool) -> list[Shape]:
 
 
 def checked(tiny: bool) -> list[Shape]:
-    """Shapes to compare with the truth: the presets' widths, fewer tokens, and not a round number of them."""
+    """Shapes to compare with the truth: the presets' widths, fewer tokens, and not a round number
+    of them.
+    """
     return (
         [TINY]
         if tiny

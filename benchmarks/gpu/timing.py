@@ -1,8 +1,9 @@
 """Times of short functions on a device, side by side, and what the device itself reaches.
 
-Variants run in turn, round after round, so that a drifting clock meets all of them alike; medians are compared. Before each call the L2
-cache is overwritten, which also gives the host the time to enqueue the call: what is timed, between two events on the device, is
-the device's work. Data is random: products of zeros draw less power and run faster.
+Variants run in turn, round after round, so that a drifting clock meets all of them alike; medians
+are compared. Before each call the L2 cache is overwritten, which also gives the host the time to
+enqueue the call: what is timed, between two events on the device, is the device's work. Data is
+random: products of zeros draw less power and run faster.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def interleaved(
     variants: Mapping[str, Callable[[], Any]],
     prepare: Callable[[], Any] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Microseconds of each variant: median, lowest, highest. Slow ones get fewer rounds, so that all of them take about 2 seconds.
+    """Microseconds of each variant: median, lowest, highest. Slow ones get fewer rounds, so that
+    all of them take about 2 seconds.
 
     ``prepare`` is called before each call and not timed: it puts back what a call overwrites.
     """

@@ -1,12 +1,14 @@
-"""Whole training steps: tokens per second of the 1.2B and the 2.4B at windows of 4,096, as a share of the device's peak, and memory.
+"""Whole training steps: tokens per second of the 1.2B and the 2.4B at windows of 4,096, as a share
+of the device's peak, and memory.
 
     python -m benchmarks.gpu.train                         # on a GPU
     python -m benchmarks.gpu.train --device cpu --tiny     # that it runs
 
-Forward, backward, clipping and update in bf16 on fp32 masters, random tokens, no data loader. Windows per step are doubled until the
-next doubling would leave less than a tenth of the memory, or does not fit; the largest is timed, eager and with layers
-compiled. Algorithms are deterministic, as in training. Shares of
-the peak are told by both conventions (:mod:`trainer.roofline`), beside the ceiling that the roofline allows.
+Forward, backward, clipping and update in bf16 on fp32 masters, random tokens, no data loader.
+Windows per step are doubled until the next doubling would leave less than a tenth of the memory, or
+does not fit; the largest is timed, eager and with layers compiled. Algorithms are deterministic, as
+in training. Shares of the peak are told by both conventions (:mod:`trainer.roofline`), beside the
+ceiling that the roofline allows.
 """
 
 from __future__ import annotations
@@ -83,7 +85,9 @@ def measure(session: Session, record: Record, config: ModelConfig) -> None:
 def attempt(
     session: Session, trainee: Trainee, config: ModelConfig, rows: int, window: int
 ) -> Found:
-    """Seconds per step and peak memory with ``rows`` windows; what stopped it where it does not fit."""
+    """Seconds per step and peak memory with ``rows`` windows; what stopped it where it does not
+    fit.
+    """
     batch = token_batch(config, rows, window, session.device, seed=rows)
     if session.cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -114,7 +118,8 @@ def attempt(
 def room_for_twice(session: Session, found: Found, before: int) -> bool:
     """Whether a step of twice the windows is worth a try: it would fit, with a margin.
 
-    ``before``: peak bytes of half the windows, 0 where there was no such step. What a doubling added, the next adds twice.
+    ``before``: peak bytes of half the windows, 0 where there was no such step. What a doubling
+    added, the next adds twice.
     """
     if "tokens_per_second" not in found or not session.cuda:
         return False

@@ -1,4 +1,5 @@
-"""A model, its optimizer and one step, built from the trainer's own parts: what is timed and compared.
+"""A model, its optimizer and one step, built from the trainer's own parts: what is timed and
+compared.
 
 Needs torch, numpy and, on a GPU, Triton: no data, no tokenizer, no recipe.
 """
@@ -54,7 +55,9 @@ def token_batch(
 def pattern_batch(
     config: ModelConfig, rows: int, window: int, device: torch.device, seed: int
 ) -> TokenBatch:
-    """Several documents per window; in three cases of four a token follows from the one before: something to learn."""
+    """Several documents per window; in three cases of four a token follows from the one before:
+    something to learn.
+    """
     source = torch.Generator().manual_seed(seed)
     stream = torch.randint(config.vocab_size, (rows, window + 1), generator=source)
     followed = torch.rand(rows, window, generator=source) < 0.75
@@ -78,7 +81,9 @@ def pattern_batch(
 
 @dataclass
 class Trainee:
-    """A model and its optimizer. ``step`` returns the loss in nats per token, a scalar that lies on the device."""
+    """A model and its optimizer. ``step`` returns the loss in nats per token, a scalar that lies on
+    the device.
+    """
 
     model: Model
     optimizer: AdamW
@@ -93,7 +98,8 @@ class Trainee:
         *,
         quick: bool = False,
     ) -> Trainee:
-        """``precision``: fp32, bf16 or float8 (bf16 outside products on a GPU, emulated in fp32 on a CPU).
+        """``precision``: fp32, bf16 or float8 (bf16 outside products on a GPU, emulated in fp32 on
+        a CPU).
 
         ``quick`` starts from normal values drawn on the device, which a speed does not mind.
         """

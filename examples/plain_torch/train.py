@@ -4,7 +4,8 @@
     python examples/plain_torch/train.py --plan plan.json --shards web-en=FOLDER code=FOLDER … --out out --until-step 6
     torchrun --nproc-per-node 4 examples/plain_torch/train.py …        # goes on where the other stopped
 
-``out/tokens.log`` has the digest of the tokens that all ranks consumed at each step; stops and another number of ranks change nothing.
+``out/tokens.log`` has the digest of the tokens that all ranks consumed at each step; stops and
+another number of ranks change nothing.
 """
 
 import argparse
@@ -27,7 +28,9 @@ WIDTH, HEADS, LAYERS = 64, 4, 2
 
 
 class Tiny(nn.Module):
-    """A transformer over packed windows: attention stays in its document, positions begin anew with each. Tokens are (B, T)."""
+    """A transformer over packed windows: attention stays in its document, positions begin anew with
+    each. Tokens are (B, T).
+    """
 
     def __init__(self, vocab: int, longest: int) -> None:
         super().__init__()
@@ -47,7 +50,9 @@ class Tiny(nn.Module):
 
 
 def update(model, optimizer, item, stop):
-    """One step over all ranks' windows. Returns the loss per target, and whether some rank was asked to stop."""
+    """One step over all ranks' windows. Returns the loss per target, and whether some rank was
+    asked to stop.
+    """
     logits = model(item["tokens"], item["positions"], item["documents"])  # (B, T, V)
     # (B, T)
     nats = nn.functional.cross_entropy(

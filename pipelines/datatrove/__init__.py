@@ -1,4 +1,5 @@
-"""Working with datatrove: its blocks in our recipes, our stages in its pipelines, its executor under our runs.
+"""Working with datatrove: its blocks in our recipes, our stages in its pipelines, its executor
+under our runs.
 
 **Its blocks as stages.** A recipe names a block of :data:`pipelines.datatrove.blocks.BLOCKS`::
 
@@ -6,9 +7,10 @@
       - datatrove: {block: GopherRepetitionFilter, settings: {dup_line_frac: 0.25}}
       - datatrove: {block: PIIFormatter}
 
-A filter becomes a measure (column ``datatrove_reason``) and a choice that drops with datatrove's own
-reason; a formatter becomes a rewrite. These are Python over one document at a time, 0.2 to 0.8 MB/s a
-core where words are segmented: tens to hundreds of times slower than the stages of this house.
+A filter becomes a measure (column ``datatrove_reason``) and a choice that drops with datatrove's
+own reason; a formatter becomes a rewrite. These are Python over one document at a time, 0.2 to 0.8
+MB/s a core where words are segmented: tens to hundreds of times slower than the stages of this
+house.
 
 **Our stages as its steps.** In a datatrove pipeline::
 
@@ -24,10 +26,11 @@ core where words are segmented: tens to hundreds of times slower than the stages
         JsonlWriter("kept/"),
     ], tasks=4).run()
 
-**Our deduplication in its pipelines.** :mod:`pipelines.datatrove.dedup_steps`: sign, decide, filter.
+**Our deduplication in its pipelines.** :mod:`pipelines.datatrove.dedup_steps`: sign, decide,
+filter.
 
-**Our runs as its input.** :class:`pipelines.datatrove.reader.WindtunnelReader` yields the documents a run
-selected, a share for each rank.
+**Our runs as its input.** :class:`pipelines.datatrove.reader.WindtunnelReader` yields the documents
+a run selected, a share for each rank.
 
 **Its executor under our runs.** ``windtunnel run RECIPE --executor datatrove``.
 """

@@ -1,8 +1,9 @@
 """datatrove's filters and formatters as pure functions of one text.
 
 A block may stand in a recipe if it needs no download, no code in its settings, and nothing of a
-document but its text. Each text gets a fresh block, because some carry state from one document to the
-next (PIIFormatter takes its replacements in turn) and a document's fate must not hang on its neighbours.
+document but its text. Each text gets a fresh block, because some carry state from one document to
+the next (PIIFormatter takes its replacements in turn) and a document's fate must not hang on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -55,15 +56,20 @@ REFUSED = {
 _NOT_SETTINGS = ("self", "exclusion_writer", "batch_size")
 _ENGLISH = "en"
 _PROBE = (
-    "The house stands on a hill above the river, and the people who live in it have been there for a long time.\n"
-    "In the morning they open the windows, and the wind that comes from the sea blows through all of the rooms.\n"
-    "Every visitor is asked to stay with them until the evening, when the boats return to the little harbour."
+    "The house stands on a hill above the river, and the people who live in it have been there for "
+    "a long time.\n"
+    "In the morning they open the windows, and the wind that comes from the sea blows through all "
+    "of the rooms.\n"
+    "Every visitor is asked to stay with them until the evening, when the boats return to the "
+    "little harbour."
 )
 
 
 @dataclass(frozen=True)
 class BlockUse:
-    """A block with its settings; ``words`` says whose words: datatrove's tokenizer of the language, or whitespace."""
+    """A block with its settings; ``words`` says whose words: datatrove's tokenizer of the language,
+    or whitespace.
+    """
 
     block: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +81,9 @@ class BlockUse:
 
     @property
     def segments(self) -> bool:
-        """Whether these settings need a tokenizer: C4QualityFilter counts sentences unless told not to."""
+        """Whether these settings need a tokenizer: C4QualityFilter counts sentences unless told not
+        to.
+        """
         s = self.settings
         lines_alone = (
             self.block == "C4QualityFilter"
@@ -85,7 +93,9 @@ class BlockUse:
         return self.kind.segments and not lines_alone
 
     def check(self) -> None:
-        """Raises: UserError for a block or setting that cannot be used, or a word tokenizer that is not installed."""
+        """Raises: UserError for a block or setting that cannot be used, or a word tokenizer that is
+        not installed.
+        """
         self._check_block()
         self._check_settings()
         self._check_words()
@@ -206,7 +216,10 @@ class BlockUse:
             f"{self.block} segments words with a library that is not installed",
             field="settings.language",
             found=f"{self.settings.get('language', _ENGLISH)}: {error}",
-            fix="pip install 'windtunnel[words]', or write words: whitespace (other words, so other verdicts)",
+            fix=(
+                "pip install 'windtunnel[words]', or write words: whitespace (other words, so "
+                "other verdicts)"
+            ),
         )
 
     def _error(self, what: str, error: Exception, place: str) -> UserError:
@@ -251,7 +264,9 @@ def _segment(language: str) -> None:
 
 @functools.cache
 def _whitespace_words() -> Any:
-    """A word tokenizer of datatrove's kind that splits at whitespace, and sentences as its fallback does."""
+    """A word tokenizer of datatrove's kind that splits at whitespace, and sentences as its fallback
+    does.
+    """
     from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
     class WhitespaceWords(WhitespaceTokenizer):  # type: ignore[misc]

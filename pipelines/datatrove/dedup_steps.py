@@ -5,11 +5,12 @@
     decided = LocalPipelineExecutor([MinHashDecision("dedup/", [reader])], tasks=1, depends=signed)
     LocalPipelineExecutor([reader, MinHashFilter("dedup/"), JsonlWriter("kept/")], tasks=8, depends=decided).run()
 
-A comparison needs the keys of all documents, so it stands between two passes over them, as with datatrove's own deduplication. What it
-does is what the stage ``minhash_dedup`` does: bands find candidates, whose texts are read again and compared exactly, and one is removed
-only if a document that stays resembles it. Documents are known by rank and place: the steps before the signatures, before the
-filter, and those given to the decision have to yield the same documents in the same order under the same number of tasks, which is
-checked by their ids.
+A comparison needs the keys of all documents, so it stands between two passes over them, as with
+datatrove's own deduplication. What it does is what the stage ``minhash_dedup`` does: bands find
+candidates, whose texts are read again and compared exactly, and one is removed only if a document
+that stays resembles it. Documents are known by rank and place: the steps before the signatures,
+before the filter, and those given to the decision have to yield the same documents in the same
+order under the same number of tasks, which is checked by their ids.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 10_000, 8 << 20
 class MinHashSignatures(PipelineStep):  # type: ignore[misc]
     """Write the band keys of every document under ``folder``; documents pass on unchanged.
 
-    Parameters: ``ngrams``, ``bands``, ``rows``, ``seed``: as the stage minhash_dedup; ``prefer``: a number in a document's metadata of
-    which more is better, decides who stays before the length of the text does.
-    Raises: UserError for numbers out of range.
+    Parameters: ``ngrams``, ``bands``, ``rows``, ``seed``: as the stage minhash_dedup; ``prefer``: a
+    number in a document's metadata of which more is better, decides who stays before the length of
+    the text does. Raises: UserError for numbers out of range.
     """
 
     type = "DEDUP"
@@ -123,12 +124,13 @@ class MinHashSignatures(PipelineStep):  # type: ignore[misc]
 
 
 class MinHashDecision(PipelineStep):  # type: ignore[misc]
-    """Decide which documents go, from the signatures in ``folder`` and the texts of candidates; one task.
+    """Decide which documents go, from the signatures in ``folder`` and the texts of candidates; one
+    task.
 
-    Parameters: ``documents``: the steps that stood before the signatures, from which candidates are read again; ``verify``: Jaccard
-    similarity from which a document is a copy; ``max_comparisons``: as the stage minhash_dedup.
-    Raises (when run): UserError when signatures are missing or of several settings, documents are others than were signed, or
-    there are several tasks.
+    Parameters: ``documents``: the steps that stood before the signatures, from which candidates are
+    read again; ``verify``: Jaccard similarity from which a document is a copy; ``max_comparisons``:
+    as the stage minhash_dedup. Raises (when run): UserError when signatures are missing or of
+    several settings, documents are others than were signed, or there are several tasks.
     """
 
     type = "DEDUP"
@@ -175,7 +177,9 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
     def _sets(
         self, tables: list[pa.Table], config: MinHashConfig, wanted: NDArray[np.bool_]
     ) -> ShingleSets:
-        """Shingle sets of candidates, empty ones of the others: each rank's documents are read again, one rank after another."""
+        """Shingle sets of candidates, empty ones of the others: each rank's documents are read
+        again, one rank after another.
+        """
         lengths, hashes, start = [np.zeros(1, np.int64)], [np.zeros(0, np.uint64)], 0
         for rank, table in enumerate(tables):
             ids, place = whole(table["id"]), 0
@@ -204,10 +208,11 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
 class MinHashFilter(PipelineStep):  # type: ignore[misc]
     """Drop the documents that the decision in ``folder`` removes.
 
-    A document that others were removed in favour of gets ``stands_for`` in its metadata: how many it stands for, itself included. A
-    dropped one gets ``filter_reason``, ``duplicate_of`` (the id of the document that stays) and ``similarity``, and goes to
-    ``exclusion_writer``.
-    Raises (when run): UserError when nothing was decided, for another number of tasks, or documents are others than were signed.
+    A document that others were removed in favour of gets ``stands_for`` in its metadata: how many
+    it stands for, itself included. A dropped one gets ``filter_reason``, ``duplicate_of`` (the id
+    of the document that stays) and ``similarity``, and goes to ``exclusion_writer``. Raises (when
+    run): UserError when nothing was decided, for another number of tasks, or documents are others
+    than were signed.
     """
 
     type = "FILTER"

@@ -1,4 +1,6 @@
-"""The tables between the passes of a deduplication in datatrove pipelines: signatures of each rank, and what was decided of it."""
+"""The tables between the passes of a deduplication in datatrove pipelines: signatures of each rank,
+and what was decided of it.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ def keys_of(every: pa.Table, config: MinHashConfig) -> tuple[NDArray[np.uint64],
 
 
 def keep_order(every: pa.Table) -> NDArray[np.int64]:
-    """Rank of each document, 0 = most wanted: preferred, then longer, then by id, equal ids by rank and place."""
+    """Rank of each document, 0 = most wanted: preferred, then longer, then by id, equal ids by rank
+    and place.
+    """
     prefer = np.nan_to_num(whole(every["prefer"]).fill_null(-np.inf).to_numpy(), nan=-np.inf)
     words = as_words(whole(every["id"]))
     order = np.lexsort((words[:, 1], words[:, 0], -whole(every["characters"]).to_numpy(), -prefer))
@@ -100,7 +104,9 @@ def keep_order(every: pa.Table) -> NDArray[np.int64]:
 def write_decision(
     store: Store, every: pa.Table, starts: NDArray[np.int64], verdict: Verdict
 ) -> None:
-    """Per rank its documents' ids, with evidence where they go, and for how many they stand; the count of ranks last, when all is there."""
+    """Per rank its documents' ids, with evidence where they go, and for how many they stand; the
+    count of ranks last, when all is there.
+    """
     store.delete(_DONE)
     rows = len(every)
     kept_row = np.full(rows, -1, np.int64)
@@ -124,7 +130,9 @@ def write_decision(
 def read_decision(
     store: Store, rank: int, world_size: int
 ) -> tuple[pa.FixedSizeBinaryArray, dict[int, dict[str, Any]], dict[int, int]]:
-    """A rank's ids; evidence of the documents that go, by place; how many each other one stands for, where several. Raises: UserError."""
+    """A rank's ids; evidence of the documents that go, by place; how many each other one stands
+    for, where several. Raises: UserError.
+    """
     if not store.exists(_DONE):
         raise UserError(
             "nothing was decided",

@@ -19,14 +19,17 @@ _METADATA = ("native_id", "source", "lang", "url", "license", "date", "path", "o
 
 
 class WindtunnelReader(PipelineStep):  # type: ignore[misc]
-    """Yields the selected documents of a run at their newest text version; rank r of n reads chunks r, r + n, …
+    """Yields the selected documents of a run at their newest text version; rank r of n reads chunks
+    r, r + n, …
 
-    ``id`` is the document's id in 32 hex digits. Metadata: ``native_id``, ``source``, ``lang``, ``url``,
-    ``license``, ``date``, ``path`` and ``offset`` where known, what else the record held as ``meta``, and
-    ``messages`` of a conversation. Which documents a rank gets depends on the number of ranks alone.
+    ``id`` is the document's id in 32 hex digits. Metadata: ``native_id``, ``source``, ``lang``,
+    ``url``, ``license``, ``date``, ``path`` and ``offset`` where known, what else the record held
+    as ``meta``, and ``messages`` of a conversation. Which documents a rank gets depends on the
+    number of ranks alone.
 
     Parameters: ``run``: name of a run under ``runs``, or its folder; ``sources``: only these.
-    Raises: UserError when there is no such run, or its corpus is not done, or it has no such source.
+    Raises: UserError when there is no such run, or its corpus is not done, or it has no such
+    source.
     """
 
     type = "READER"

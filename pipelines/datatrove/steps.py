@@ -39,10 +39,11 @@ _BATCH_DOCUMENTS = 10_000
 
 
 class WindtunnelStep(PipelineStep):  # type: ignore[misc]
-    """A stage of this house in a datatrove pipeline: signals go to each document's metadata, dropped ones to a writer.
+    """A stage of this house in a datatrove pipeline: signals go to each document's metadata,
+    dropped ones to a writer.
 
-    Documents pass in batches of ``batch_mib`` of text, in their order. A text that is no Unicode (lone
-    surrogates) is dropped with reason not_unicode.
+    Documents pass in batches of ``batch_mib`` of text, in their order. A text that is no Unicode
+    (lone surrogates) is dropped with reason not_unicode.
 
     Parameters: ``stage``: the name a recipe uses, with its ``settings``, or a stage object;
     ``folder``: what relative paths in the settings start from; ``exclusion_writer``: a datatrove
@@ -68,10 +69,14 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
         self.steps = self.stage.steps(around, self.name)
         if any(isinstance(step, CompareStep | SpanStep) for step in self.steps):
             raise UserError(
-                "this stage compares documents with each other, which the ranks of a pipeline cannot do",
+                "this stage compares documents with each other, which the ranks of a pipeline "
+                "cannot do",
                 field="stage",
                 found=self.stage.kind,
-                fix="use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe and use windtunnel run",
+                fix=(
+                    "use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe and "
+                    "use windtunnel run"
+                ),
             )
         self.exclusion_writer = exclusion_writer
         self.batch_bytes = int(batch_mib * (1 << 20))
@@ -134,7 +139,9 @@ def _stage(kind: str, settings: Mapping[str, Any]) -> StageSettings:
 def _apply(
     steps: list[Step], documents: list[Document], resources: dict[str, pa.Table]
 ) -> list[str | None]:
-    """Take documents through the steps; their text and metadata change. Returns each one's first reason, None where it stays."""
+    """Take documents through the steps; their text and metadata change. Returns each one's first
+    reason, None where it stays.
+    """
     reasons = [None if _is_unicode(document.text) else NOT_UNICODE for document in documents]
     for document, reason in zip(documents, reasons, strict=True):
         if reason is not None:

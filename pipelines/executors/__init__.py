@@ -22,7 +22,8 @@ KINDS = ("in-process", "dask", "datatrove")
 def open_executor(
     workers: int = 1, scheduler: str | None = None, kind: str | None = None
 ) -> Executor:
-    """The executor of a kind. ``workers``: local processes. ``scheduler``: a Dask scheduler's address instead.
+    """The executor of a kind. ``workers``: local processes. ``scheduler``: a Dask scheduler's
+    address instead.
 
     Raises: UserError as :func:`executor_kind` does, and for a scheduler that does not answer.
     """

@@ -25,7 +25,8 @@ class Executor(Protocol):
         tasks: Sequence[Task],
         done: Callable[[int, Result], None],
     ) -> list[Result]:
-        """Run ``function`` on every task; ``done(index, result)`` is called in this process as each ends.
+        """Run ``function`` on every task; ``done(index, result)`` is called in this process as each
+        ends.
 
         The list is in the order of the tasks: returning is the barrier. An exception of any task is
         raised here after the other running tasks were told to stop.

@@ -63,7 +63,10 @@ class DaskExecutor:
                     "no Dask scheduler answers at this address",
                     field="--scheduler",
                     found=address,
-                    fix="start one with dask scheduler, and workers with dask worker ADDRESS --nthreads 1",
+                    fix=(
+                        "start one with dask scheduler, and workers with dask worker ADDRESS "
+                        "--nthreads 1"
+                    ),
                 ) from error
             self.workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
@@ -87,7 +90,9 @@ class DaskExecutor:
         return [results[index] for index in range(len(tasks))]
 
     def check_sees(self, path: str) -> None:
-        """Ask every worker for a file that is there. Raises: UserError naming those that do not see it."""
+        """Ask every worker for a file that is there. Raises: UserError naming those that do not see
+        it.
+        """
         blind = sorted(worker for worker, sees in self._client.run(_sees, path).items() if not sees)
         if blind:
             raise UserError(
@@ -105,7 +110,9 @@ class DaskExecutor:
         self._restore_environment()
 
     def _restore_environment(self) -> None:
-        """Dask starts workers by setting their environment in this process, where it would hold torch to one thread."""
+        """Dask starts workers by setting their environment in this process, where it would hold
+        torch to one thread.
+        """
         for name, value in self._environment.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -114,7 +121,8 @@ class DaskExecutor:
 
 
 def check_cluster(address: str, store: Store) -> None:
-    """Refuse a cluster that a run cannot work on: no scheduler answers, or a worker does not see the run's local folder.
+    """Refuse a cluster that a run cannot work on: no scheduler answers, or a worker does not see
+    the run's local folder.
 
     Raises: UserError naming the workers.
     """
@@ -128,7 +136,9 @@ def check_cluster(address: str, store: Store) -> None:
 
 
 def _local_cluster(workers: int) -> LocalCluster:
-    """A cluster of worker processes on this machine; a worker that dies while starting is tried again."""
+    """A cluster of worker processes on this machine; a worker that dies while starting is tried
+    again.
+    """
     for attempt in range(START_ATTEMPTS):
         try:
             return LocalCluster(
@@ -161,5 +171,8 @@ def _result(future: Any) -> Any:
         raise UserError(
             f"{ALLOWED_DEATHS} workers died on one task, most likely out of memory",
             field="corpus.chunk_mib",
-            fix="make chunks smaller (--set corpus.chunk_mib=16), use fewer workers, or give workers more memory",
+            fix=(
+                "make chunks smaller (--set corpus.chunk_mib=16), use fewer workers, or give "
+                "workers more memory"
+            ),
         ) from error

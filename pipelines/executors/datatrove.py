@@ -2,9 +2,9 @@
 
     executor = open_executor(workers=4, kind="datatrove")
 
-datatrove's ranks hand back statistics, not results, and its pipeline is pickled with all its data once
-per rank. So the pipeline holds a socket's address alone: a rank fetches its own task there and sends its
-result back. Nothing is pickled to disk. One worker means datatrove's in-process loop.
+datatrove's ranks hand back statistics, not results, and its pipeline is pickled with all its data
+once per rank. So the pipeline holds a socket's address alone: a rank fetches its own task there and
+sends its result back. Nothing is pickled to disk. One worker means datatrove's in-process loop.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ GRACE_SECONDS = 10.0  # a worker that is gone for longer, while ranks still run,
 
 
 class DatatroveExecutor:
-    """Tasks as ranks of a LocalPipelineExecutor of ``workers`` processes, started anew for each list of tasks.
+    """Tasks as ranks of a LocalPipelineExecutor of ``workers`` processes, started anew for each
+    list of tasks.
 
-    datatrove does not give a dead worker's rank to another: then :meth:`map` raises, and the same run
-    goes on from the units that are there.
+    datatrove does not give a dead worker's rank to another: then :meth:`map` raises, and the same
+    run goes on from the units that are there.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -73,7 +74,9 @@ class DatatroveExecutor:
     def _collect(
         self, events: queue.SimpleQueue[_Event], tasks: int, done: Callable[[int, Any], None]
     ) -> list[Any]:
-        """Results in the order of tasks. Raises: what a rank raised; UserError when a worker died."""
+        """Results in the order of tasks. Raises: what a rank raised; UserError when a worker
+        died.
+        """
         results: dict[int, Any] = {}
         watch = _WorkerWatch()
         ended = False
@@ -171,7 +174,9 @@ class _RunTask:
 
 
 class _QuietLocalExecutor(LocalPipelineExecutor):  # type: ignore[misc]
-    """datatrove's executor without its log lines, in the worker processes too, which leave Ctrl-C to the driver."""
+    """datatrove's executor without its log lines, in the worker processes too, which leave Ctrl-C
+    to the driver.
+    """
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
         logger.disable("datatrove")
@@ -210,7 +215,10 @@ class _WorkerWatch:
             raise UserError(
                 "a worker process died on its task, most likely out of memory",
                 field="corpus.chunk_mib",
-                fix="the same command goes on from here; make chunks smaller (--set corpus.chunk_mib=16), or use fewer workers",
+                fix=(
+                    "the same command goes on from here; make chunks smaller (--set "
+                    "corpus.chunk_mib=16), or use fewer workers"
+                ),
             )
 
 
@@ -225,7 +233,9 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _never_forking() -> Iterator[None]:
-    """datatrove's bookkeeping process comes from a fork server, as workers are spawned: nothing is forked from this threaded process."""
+    """datatrove's bookkeeping process comes from a fork server, as workers are spawned: nothing is
+    forked from this threaded process.
+    """
     method = multiprocess.get_start_method(allow_none=True)
     multiprocess.set_start_method("forkserver", force=True)
     forkserver.ensure_running()
@@ -237,7 +247,9 @@ def _never_forking() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _worker_environment(workers: int) -> Iterator[None]:
-    """What spawned workers inherit: one thread per library. A single worker is this process, which stays as it is."""
+    """What spawned workers inherit: one thread per library. A single worker is this process, which
+    stays as it is.
+    """
     added = worker_environment() if workers > 1 else {}
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)

@@ -1,4 +1,6 @@
-"""One executor for several borrowers, one after the other: opened when the first task comes, closed by its owner."""
+"""One executor for several borrowers, one after the other: opened when the first task comes, closed
+by its owner.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Deciding on a batch that was read, and bringing it into the index: kept documents first, then the segment, the head last."""
+"""Deciding on a batch that was read, and bringing it into the index: kept documents first, then the
+segment, the head last.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,9 @@ EVIDENCE_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Decided:
-    """A batch and what becomes of it: ``order``, the documents read in keep order, in which ``new`` and ``decision`` are; ``names``:
-    native ids of earlier kept documents by number."""
+    """A batch and what becomes of it: ``order``, the documents read in keep order, in which ``new``
+    and ``decision`` are; ``names``: native ids of earlier kept documents by number.
+    """
 
     read: Read
     order: Rows
@@ -60,8 +63,10 @@ class Decided:
 
 @dataclass(frozen=True)
 class Rest:
-    """Removed documents of a merged index that need no new decision: the columns of ``removed`` (but for batch and row), ``stands``:
-    row of ``decided.new`` that stands for each; places, inputs, offsets of them; ``ranks``: place of each row of ``decided.new``."""
+    """Removed documents of a merged index that need no new decision: the columns of ``removed``
+    (but for batch and row), ``stands``: row of ``decided.new`` that stands for each; places,
+    inputs, offsets of them; ``ranks``: place of each row of ``decided.new``.
+    """
 
     removed: Removed
     stands: Rows
@@ -75,7 +80,9 @@ class Rest:
 
 
 def decide_batch(index: OpenIndex, read: Read, priority: Rows) -> Decided:
-    """Hold a batch against the index; texts are read again of candidates only. Raises: UserError for texts that are gone or changed."""
+    """Hold a batch against the index; texts are read again of candidates only. Raises: UserError
+    for texts that are gone or changed.
+    """
     settings = index.head.settings
     order = np.argsort(priority)
     new = read.new(order)
@@ -103,9 +110,11 @@ def publish_batch(
     inputs: list[InputRecord],
     rest: Rest | None = None,
 ) -> BatchRecord:
-    """Write the kept documents and the evidence to ``out``, the segment into the index, and name it in the head.
+    """Write the kept documents and the evidence to ``out``, the segment into the index, and name it
+    in the head.
 
-    ``fields``: names under which JSON Lines get texts and ids; ``inputs``: the files behind ``decided.read.files``, in their order.
+    ``fields``: names under which JSON Lines get texts and ids; ``inputs``: the files behind
+    ``decided.read.files``, in their order.
     """
     number = len(index.head.batches) + 1
     read, decision = decided.read, decided.decision
@@ -256,7 +265,9 @@ def _evidence(
 
 
 def _ledger(decided: Decided) -> Ledger:
-    """What the index did with the documents of each source, bytes being those of texts. Raises: LedgerError."""
+    """What the index did with the documents of each source, bytes being those of texts. Raises:
+    LedgerError.
+    """
     ledger, read = Ledger("index"), decided.read
     sizes, source = read.columns["bytes"].to_numpy()[decided.order], read.source[decided.order]
     for number, name in enumerate(read.sources):

@@ -1,7 +1,8 @@
-"""The documents of a new batch: read once into a file beside the index, with the columns that deciding takes in memory.
+"""The documents of a new batch: read once into a file beside the index, with the columns that
+deciding takes in memory.
 
-In memory a document takes about 200 bytes with 14 bands; its text lies in ``documents.arrow`` (uncompressed Arrow IPC, mapped)
-until the batch is in.
+In memory a document takes about 200 bytes with 14 bands; its text lies in ``documents.arrow``
+(uncompressed Arrow IPC, mapped) until the batch is in.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ Keys = tuple[Hashes, NDArray[np.bool_]]
 class Read:
     """A batch as it was read, n documents in the order of sources, paths and offsets, no id twice.
 
-    sources, files: names, and the files of all; source, file (n,): numbers in them; offset (n,). ids, hashes: 16 bytes each.
-    keys, has_signature: as band_keys makes them. columns: those of a keep policy. spool: the file with all columns, ``starts`` the first
-    row of each of its batches; ``row`` (n,): of each document in the spool. ledgers: of reading and of keys that came before.
+    sources, files: names, and the files of all; source, file (n,): numbers in them; offset (n,).
+    ids, hashes: 16 bytes each. keys, has_signature: as band_keys makes them. columns: those of a
+    keep policy. spool: the file with all columns, ``starts`` the first row of each of its batches;
+    ``row`` (n,): of each document in the spool. ledgers: of reading and of keys that came before.
     quarantine: records that are no documents.
     """
 
@@ -71,7 +73,9 @@ class Read:
         return len(self.row)
 
     def priority(self, keep: str | None) -> Rows:
-        """Rank of each document: in the order of reading, or by a policy. Raises: UserError for a policy that is none."""
+        """Rank of each document: in the order of reading, or by a policy. Raises: UserError for a
+        policy that is none.
+        """
         if keep is None:
             return np.arange(len(self), dtype=np.int64)
         policy = parse_keep_policy(keep, dict.fromkeys(KEEP_COLUMNS, "size"))
@@ -85,7 +89,9 @@ class Read:
         return NewDocuments.of(self.ids, self.hashes, self.keys, self.has_signature).take(order)
 
     def batches(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, pa.RecordBatch]]:
-        """Wanted documents (n,) with all their columns, in the order of reading, and which they are."""
+        """Wanted documents (n,) with all their columns, in the order of reading, and which they
+        are.
+        """
         with pa.memory_map(str(self.spool)) as file:
             reader = pa.ipc.open_file(file)
             for number in range(reader.num_record_batches):
@@ -140,7 +146,8 @@ def read_batch(
     workers: int,
     progress: Progress,
 ) -> Read:
-    """Read all files of some sources. ``folder``: for the spool; ``workers``: threads for band keys, beside the reading one.
+    """Read all files of some sources. ``folder``: for the spool; ``workers``: threads for band
+    keys, beside the reading one.
 
     Raises: UserError for files that cannot be read, and when they hold no document.
     """

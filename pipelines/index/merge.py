@@ -1,10 +1,12 @@
-"""Merging two indexes: the documents of the other one are added as one batch, in its keep order, so the first one's always win.
+"""Merging two indexes: the documents of the other one are added as one batch, in its keep order, so
+the first one's always win.
 
-Band keys and texts of what the other index kept are there; nothing is hashed again. A document that it removed stays removed
-as long as the one that stands for it stays. Where that one now goes, the removed document has to be decided on anew: its text is
-read from the file it once came from. This is repeated until nothing changes, and then the documents kept are those that adding the other
-index's batches one after another would keep. (Where ``max_comparisons`` binds, adding them could look at others: a document that
-was removed in favour of one that stays is not compared again.)
+Band keys and texts of what the other index kept are there; nothing is hashed again. A document that
+it removed stays removed as long as the one that stands for it stays. Where that one now goes, the
+removed document has to be decided on anew: its text is read from the file it once came from. This
+is repeated until nothing changes, and then the documents kept are those that adding the other
+index's batches one after another would keep. (Where ``max_comparisons`` binds, adding them could
+look at others: a document that was removed in favour of one that stays is not compared again.)
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ from pipelines.readers.streams import open_input
 
 @dataclass(frozen=True)
 class Other:
-    """The documents of an index, kept ones first, in the order of batches, files and rows, then removed ones by batch.
+    """The documents of an index, kept ones first, in the order of batches, files and rows, then
+    removed ones by batch.
 
-    rank (n,): keep order over all batches. stands (removed,): row, among the kept, of who stands for it. input, offset (n,): number in
-    ``inputs`` and place in it where the text lies.
+    rank (n,): keep order over all batches. stands (removed,): row, among the kept, of who stands
+    for it. input, offset (n,): number in ``inputs`` and place in it where the text lies.
     """
 
     kept: int
@@ -85,7 +88,8 @@ def decide_merge(
 ) -> tuple[Decided, Rest, list[InputRecord]]:
     """Decide on all documents of another index. ``folder``: for their texts while it lasts.
 
-    Raises: UserError naming a file of kept documents, or of those once removed, that is needed and gone or changed.
+    Raises: UserError naming a file of kept documents, or of those once removed, that is needed and
+    gone or changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     documents = list(_kept_documents(other))
@@ -128,7 +132,9 @@ def _taken(removed: Removed, mask: NDArray[np.bool_]) -> Removed:
 
 
 def _kept_documents(other: OpenIndex) -> Iterator[pa.RecordBatch]:
-    """Kept documents of an index in the order of batches, files and rows, under their ids; one record batch per file."""
+    """Kept documents of an index in the order of batches, files and rows, under their ids; one
+    record batch per file.
+    """
     for record, stored in zip(other.head.batches, other.segments, strict=True):
         place = np.lexsort((stored.row, stored.file))
         start = 0
@@ -232,7 +238,9 @@ def _origin(record: BatchRecord, ref: TextFile) -> InputRecord:
 
 
 def _documents(origin: InputRecord) -> Iterator[pa.RecordBatch]:
-    """Documents of one file, ``offset`` being where the index looks for them: of kept documents their row."""
+    """Documents of one file, ``offset`` being where the index looks for them: of kept documents
+    their row.
+    """
     kind = origin.format.removeprefix("kept ")
     if kind == "parquet":
         with open_input(origin.url) as file:
@@ -254,7 +262,9 @@ def _documents(origin: InputRecord) -> Iterator[pa.RecordBatch]:
 
 
 def _input_documents(theirs: Other, rows: Rows) -> list[pa.RecordBatch]:
-    """Documents that were removed, read again from where they came from, in the order of ``rows``."""
+    """Documents that were removed, read again from where they came from, in the order of
+    ``rows``.
+    """
     found: dict[int, pa.RecordBatch] = {}
     for number in np.unique(theirs.input[rows]).tolist():
         origin, here = theirs.inputs[number], rows[theirs.input[rows] == number]
@@ -287,7 +297,9 @@ def _input_documents(theirs: Other, rows: Rows) -> list[pa.RecordBatch]:
 def _identified(
     parts: list[pa.RecordBatch], ids: Hashes, hashes: Hashes, origin: InputRecord
 ) -> pa.RecordBatch:
-    """Documents as one record batch under the ids the index has. Raises: UserError for other texts than the index knows."""
+    """Documents as one record batch under the ids the index has. Raises: UserError for other texts
+    than the index knows.
+    """
     table = pa.Table.from_batches(parts, DOCUMENTS).combine_chunks()
     batch = table.to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], DOCUMENTS)
     if batch.num_rows != len(ids) or not text_hashes(batch["text"]).equals(as_bytes(hashes)):
@@ -302,11 +314,15 @@ def _identified(
 
 def _needed(origin: InputRecord, found: str) -> UserError:
     return UserError(
-        "this file holds documents of the other index that have to be compared again, and is no longer what it was",
+        "this file holds documents of the other index that have to be compared again, and is no "
+        "longer what it was",
         file=origin.url,
         field="other",
         found=found,
-        fix="bring it back as it was, or add the other index's inputs to this one in place of merging",
+        fix=(
+            "bring it back as it was, or add the other index's inputs to this one in place of "
+            "merging"
+        ),
     )
 
 
@@ -318,7 +334,9 @@ def _read(
     folder: Path,
     config: MinHashConfig,
 ) -> Read:
-    """The documents to decide on, as if they had been read: kept ones, then removed ones that are decided on again."""
+    """The documents to decide on, as if they had been read: kept ones, then removed ones that are
+    decided on again.
+    """
     batches = [batch for batch in (*documents, *orphans) if batch.num_rows]
     with pa.OSFile(str(folder / SPOOL), "wb") as out, pa.ipc.new_file(out, DOCUMENTS) as writer:
         for batch in batches:

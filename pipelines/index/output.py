@@ -33,7 +33,9 @@ GROUP_BYTES = 4 << 20  # of text in one of its row groups: what is read again fo
 
 
 def check_output(index: OpenIndex, out: Store) -> None:
-    """Refuse a folder that lies in the index, or that holds what another one wrote. Raises: UserError."""
+    """Refuse a folder that lies in the index, or that holds what another one wrote. Raises:
+    UserError.
+    """
     there = published(out, KEPT_FOLDER)
     if there is not None and there.inputs.get("index") != index.store.root:
         message = "this folder holds kept documents that are not of this index"
@@ -66,7 +68,9 @@ def check_unused(index: OpenIndex, out: Store) -> None:
 
 
 def files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]]:
-    """For each document read the number of the file it goes to (-1: none) and its row there; and the files' names."""
+    """For each document read the number of the file it goes to (-1: none) and its row there; and
+    the files' names.
+    """
     rows = np.sort(kept)
     source, sizes = read.source[rows], read.columns["bytes"].to_numpy()[rows]
     part = np.zeros(len(rows), np.int64)
@@ -97,7 +101,9 @@ def write_kept(
     fields: Fields,
     format: Format,
 ) -> list[FileRef]:
-    """Write the kept documents of a batch, each to the file of its number; returns the files in that order."""
+    """Write the kept documents of a batch, each to the file of its number; returns the files in
+    that order.
+    """
     clear_kept(out, KEPT_FOLDER)
     documents = document_digest(read.ids, read.hashes)
     inputs = {

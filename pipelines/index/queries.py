@@ -1,4 +1,6 @@
-"""Questions to an index that change nothing: what documents resemble, and what became of a document."""
+"""Questions to an index that change nothing: what documents resemble, and what became of a
+document.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,12 @@ def match_documents(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> pa.Table:
-    """The kept documents of an index that documents of files resemble, schema MATCHES; nothing is written.
+    """The kept documents of an index that documents of files resemble, schema MATCHES; nothing is
+    written.
 
-    One row per pair at least as similar as the index's threshold, by document, the most similar first; exact copies have reason
-    ``exact_duplicate``. Documents that match nothing have no row. A document that is in the index and kept matches itself.
+    One row per pair at least as similar as the index's threshold, by document, the most similar
+    first; exact copies have reason ``exact_duplicate``. Documents that match nothing have no row. A
+    document that is in the index and kept matches itself.
     """
     fields = Fields(id_field=id_field, text_field=text_field)
     opened = OpenIndex.at(index)
@@ -60,8 +64,9 @@ def match_documents(
 
 
 def find_document(index: str, identity: str) -> dict[str, Any]:
-    """What an index knows of a document: ``id`` (32 hex digits), whether it was ``kept``, its ``batch``; of a removed one the
-    reason, similarity and the kept one that stands for it; of a kept one the ids of those removed for it.
+    """What an index knows of a document: ``id`` (32 hex digits), whether it was ``kept``, its
+    ``batch``; of a removed one the reason, similarity and the kept one that stands for it; of a
+    kept one the ids of those removed for it.
 
     Raises: UserError for an id that is none, or that the index does not have.
     """

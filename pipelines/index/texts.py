@@ -1,7 +1,9 @@
-"""Texts of the kept documents of an index, read again from where each batch wrote them, and only those asked for.
+"""Texts of the kept documents of an index, read again from where each batch wrote them, and only
+those asked for.
 
-Of a Parquet file the row groups that hold a wanted row are read, two columns of them; a compressed JSON Lines file is decompressed from
-its beginning to the last wanted line, of which only the wanted ones are parsed. Every text is held against the hash the index has of it.
+Of a Parquet file the row groups that hold a wanted row are read, two columns of them; a compressed
+JSON Lines file is decompressed from its beginning to the last wanted line, of which only the wanted
+ones are parsed. Every text is held against the hash the index has of it.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def candidate_sets(
     others: Rows,
     config: MinHashConfig,
 ) -> tuple[ShingleSets, NativeIds]:
-    """Shingle sets of the candidates, in their order, and the native ids of them and of other documents."""
+    """Shingle sets of the candidates, in their order, and the native ids of them and of other
+    documents.
+    """
     numbers = np.concatenate([candidates, np.setdiff1d(others, candidates)])
     rows, parts = [np.zeros(0, np.int64)], []
     names: NativeIds = {}
@@ -74,7 +78,9 @@ def candidate_sets(
 def arranged(
     rows: Rows, parts: Sequence[ShingleSets], count: int, first: int | None = None
 ) -> ShingleSets:
-    """Sets in parts, those of the given rows, as the sets of rows 0 to ``count`` - 1 (or the first of them); others are empty."""
+    """Sets in parts, those of the given rows, as the sets of rows 0 to ``count`` - 1 (or the first
+    of them); others are empty.
+    """
     lengths = np.concatenate([np.zeros(0, np.int64), *[np.diff(part.offsets) for part in parts]])
     hashes = np.concatenate([np.zeros(0, np.uint64), *[part.hashes for part in parts]])
     begins = np.cumsum(lengths) - lengths
@@ -91,7 +97,9 @@ def arranged(
 
 
 def check_texts(record: BatchRecord) -> None:
-    """Read every text file of a batch and hold it against its checksum. Raises: UserError naming the one that differs."""
+    """Read every text file of a batch and hold it against its checksum. Raises: UserError naming
+    the one that differs.
+    """
     for ref in record.texts.files:
         store = present(record, ref)
         digest = xxhash.xxh3_128()
@@ -119,15 +127,21 @@ def _read(
 
 
 def present(record: BatchRecord, ref: TextFile) -> Store:
-    """The store of a file of kept documents. Raises: UserError when it is gone or has another length."""
+    """The store of a file of kept documents. Raises: UserError when it is gone or has another
+    length.
+    """
     store = Store(record.texts.folder)
     size = store.size(ref.name)
     if size is None:
         raise UserError(
-            f"kept documents of batch {record.number} are gone: near-duplicates cannot be compared with them",
+            f"kept documents of batch {record.number} are gone: near-duplicates cannot be compared "
+            "with them",
             file=store.full(ref.name),
             field=f"batches.{record.number - 1}.texts",
-            fix=f"bring the file back (a link to where it lies now will do), or take the batch back: rollback {record.number} --cascade",
+            fix=(
+                "bring the file back (a link to where it lies now will do), or take the batch "
+                f"back: rollback {record.number} --cascade"
+            ),
         )
     if size != ref.bytes:
         raise _changed(record, ref, f"{size:,} bytes, not {ref.bytes:,}")
@@ -140,7 +154,10 @@ def _changed(record: BatchRecord, ref: TextFile, found: str) -> UserError:
         file=record.texts.url(ref),
         field=f"batches.{record.number - 1}.texts",
         found=found,
-        fix=f"bring the file back as it was, or take the batch back: rollback {record.number} --cascade",
+        fix=(
+            f"bring the file back as it was, or take the batch back: rollback {record.number} "
+            "--cascade"
+        ),
     )
 
 

@@ -39,7 +39,9 @@ _CANDIDATES = pa.schema(
 
 @dataclass(frozen=True)
 class ScatterTask:
-    """Band keys of a chunk's documents, those still kept, by band and prefix. ``measure`` made the keys."""
+    """Band keys of a chunk's documents, those still kept, by band and prefix. ``measure`` made the
+    keys.
+    """
 
     root: str
     step: str
@@ -50,7 +52,9 @@ class ScatterTask:
 
 @dataclass(frozen=True)
 class GroupTask:
-    """Rows that share a key, of a few partitions. ``files``: the keys of every chunk with the chunk's first row."""
+    """Rows that share a key, of a few partitions. ``files``: the keys of every chunk with the
+    chunk's first row.
+    """
 
     root: str
     step: str
@@ -60,7 +64,8 @@ class GroupTask:
 
 @dataclass(frozen=True)
 class ClusterTask:
-    """Candidates and the shard of each. ``chunks``: number, first row and size signals of every chunk; ``rows`` in all.
+    """Candidates and the shard of each. ``chunks``: number, first row and size signals of every
+    chunk; ``rows`` in all.
 
     A cluster of more than ``large`` documents is said to be large, and so is its shard.
     """
@@ -108,7 +113,9 @@ def scatter(task: ScatterTask, compute: bool = True) -> Made | None:
 
 
 def group(task: GroupTask, compute: bool = True) -> Made | None:
-    """Parts by partition: a list of rows of the whole corpus for each key that several rows have."""
+    """Parts by partition: a list of rows of the whole corpus for each key that several rows
+    have.
+    """
     files = [[parts.ref.checksum, first_row] for parts, first_row in task.files]
     inputs = {
         "work": "group",
@@ -208,7 +215,9 @@ def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:
 
 @kernel
 def cluster_rows(roots: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Rows of each cluster, at its root, (n,); 0 elsewhere. roots: (n,) lowest row of each row's cluster."""
+    """Rows of each cluster, at its root, (n,); 0 elsewhere. roots: (n,) lowest row of each row's
+    cluster.
+    """
     sizes = np.zeros(roots.size, np.int32)
     for row in range(roots.size):
         sizes[roots[row]] += 1

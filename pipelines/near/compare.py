@@ -35,7 +35,9 @@ PHASES = (
 def compare_near(
     task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]
 ) -> CorpusOutcome:
-    """Remove near-duplicates from ``task.chunks``; ``begins`` is told of each of :data:`PHASES` that has work to do."""
+    """Remove near-duplicates from ``task.chunks``; ``begins`` is told of each of :data:`PHASES`
+    that has work to do.
+    """
     work = _Comparison(task, carry_out, begins)
     evidence_file, chosen = work.found() or work.made()
     entries: dict[str, Entry] = {}

@@ -1,4 +1,6 @@
-"""What follows from the removals of all shards: the evidence, and the new selection of every chunk."""
+"""What follows from the removals of all shards: the evidence, and the new selection of every
+chunk.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ REASON = "near_duplicate"
 
 @dataclass(frozen=True)
 class EvidenceTask:
-    """``key`` and ``inputs`` identify the comparison as a whole; ``removals``: of every shard; ``sources``: of each chunk,
-    by its number; ``facts``: what the parts counted.
+    """``key`` and ``inputs`` identify the comparison as a whole; ``removals``: of every shard;
+    ``sources``: of each chunk, by its number; ``facts``: what the parts counted.
     """
 
     root: str

@@ -1,4 +1,6 @@
-"""What verification needs of the candidates of one chunk, by shard: their shingle sets above all. The one part that reads texts."""
+"""What verification needs of the candidates of one chunk, by shard: their shingle sets above all.
+The one part that reads texts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class GatherTask:
-    """Candidates of a chunk. ``measure`` made their keys; ``sources`` are all of the recipe, in its order."""
+    """Candidates of a chunk. ``measure`` made their keys; ``sources`` are all of the recipe, in its
+    order.
+    """
 
     root: str
     step: str
@@ -35,7 +39,9 @@ class GatherTask:
 
 
 def gather(task: GatherTask, compute: bool = True) -> Made | None:
-    """Parts by shard: row in the chunk, id, band keys, columns of the keep policy, shingles (sorted, unique)."""
+    """Parts by shard: row in the chunk, id, band keys, columns of the keep policy, shingles
+    (sorted, unique).
+    """
     signals = {
         name: ref.checksum
         for name, ref in sorted(task.chunk.signals.items())

@@ -23,7 +23,9 @@ class CarryOut(Protocol):
 
 
 def verify_in_rounds(tasks: Sequence[VerifyTask], carry_out: CarryOut) -> list[Made]:
-    """Removals of each shard. In a round every shard has its next block matched, in pieces, and then settled."""
+    """Removals of each shard. In a round every shard has its next block matched, in pieces, and
+    then settled.
+    """
     shards = [
         _Shard(task, ordered) for task, ordered in zip(tasks, carry_out(order, tasks), strict=True)
     ]
@@ -53,7 +55,9 @@ class _Shard:
         return len(self.settled) == len(self.rounds)
 
     def pieces(self) -> list[RoundTask]:
-        """Tasks that compare the next block with what is kept; none for the first, which has nothing before it."""
+        """Tasks that compare the next block with what is kept; none for the first, which has
+        nothing before it.
+        """
         start, end = self.rounds[len(self.settled)]
         size = max(PIECE, -(-(end - start) // PIECES))
         return (

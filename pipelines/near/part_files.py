@@ -1,4 +1,5 @@
-"""Files of the parts of a comparison: uncompressed Arrow IPC, a record batch per part, read one part at a time.
+"""Files of the parts of a comparison: uncompressed Arrow IPC, a record batch per part, read one
+part at a time.
 
 On a local disk a part is mapped, not read; from an object store only the bytes of that part come.
 """
@@ -32,7 +33,9 @@ class Parts:
 
 @dataclass(frozen=True)
 class Made:
-    """What a task found or made: its parts and what it counted. ``units``: none, since no result of a run rests on parts."""
+    """What a task found or made: its parts and what it counted. ``units``: none, since no result of
+    a run rests on parts.
+    """
 
     parts: Parts
     facts: dict[str, Any]
@@ -64,7 +67,9 @@ def made_parts(
     make: Callable[[Publication], None],
     compute: bool,
 ) -> Made | None:
-    """The unit of parts that follows from these inputs; made if it is not there and ``compute`` is on."""
+    """The unit of parts that follows from these inputs; made if it is not there and ``compute`` is
+    on.
+    """
     made = found_or_made(store, f"{AREA}/{step}/{content_key(inputs)}", inputs, make, compute)
     if made is None:
         return None
@@ -77,7 +82,9 @@ def made_parts(
 def read_parts(
     store: Store, parts: Parts, numbers: Iterable[int] | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The parts of these numbers (all by default) that the file has; their buffers stay valid after the file is closed."""
+    """The parts of these numbers (all by default) that the file has; their buffers stay valid after
+    the file is closed.
+    """
     wanted = set(parts.numbers if numbers is None else numbers)
     if wanted.isdisjoint(parts.numbers):
         return
@@ -89,7 +96,9 @@ def read_parts(
 
 
 def by_number(table: pa.RecordBatch, numbers: NDArray[Any]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """A batch taken apart by a number for each of its rows, ascending; rows of one part keep their order."""
+    """A batch taken apart by a number for each of its rows, ascending; rows of one part keep their
+    order.
+    """
     order = np.argsort(numbers, kind="stable")
     found, starts = np.unique(numbers[order], return_index=True)
     bounds = [*starts.tolist(), len(order)]

@@ -77,7 +77,9 @@ _SETTLED = pa.schema(
 
 @dataclass(frozen=True)
 class Ordered:
-    """A shard in keep order: n ``documents`` (with where each one's set lies), ``groups`` of their places, ``sets`` as plain numbers."""
+    """A shard in keep order: n ``documents`` (with where each one's set lies), ``groups`` of their
+    places, ``sets`` as plain numbers.
+    """
 
     documents: FileRef
     groups: FileRef
@@ -91,7 +93,9 @@ class Ordered:
 
 @dataclass(frozen=True)
 class RoundTask:
-    """Places (from, to) of an ordered shard. ``settled``: of the blocks before; ``matches``: of this block, where they are needed."""
+    """Places (from, to) of an ordered shard. ``settled``: of the blocks before; ``matches``: of
+    this block, where they are needed.
+    """
 
     verdict: VerifyTask
     ordered: Ordered
@@ -158,7 +162,9 @@ def order(task: VerifyTask, compute: bool = True) -> Ordered | None:
 
 
 def match(task: RoundTask, compute: bool = True) -> Made | None:
-    """Part 0: pairs of a place of these rows and an earlier one that is kept, as similar as the threshold asks."""
+    """Part 0: pairs of a place of these rows and an earlier one that is kept, as similar as the
+    threshold asks.
+    """
     store = Store(task.verdict.root)
 
     def make(unit: Publication) -> None:
@@ -196,7 +202,9 @@ def settle(task: RoundTask, compute: bool = True) -> Made | None:
 
 
 def conclude(task: tuple[RoundTask, dict[str, int]], compute: bool = True) -> Made | None:
-    """Parts by chunk: the rows that go, each with its evidence. The counts of all rounds become those of the shard."""
+    """Parts by chunk: the rows that go, each with its evidence. The counts of all rounds become
+    those of the shard.
+    """
     whole, counts = task
     store = Store(whole.verdict.root)
 

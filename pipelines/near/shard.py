@@ -1,4 +1,6 @@
-"""One shard as columns: what was gathered of its documents, chunk after chunk, and the table of those that go."""
+"""One shard as columns: what was gathered of its documents, chunk after chunk, and the table of
+those that go.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ REMOVALS = pa.schema(
 
 @dataclass(frozen=True)
 class Shard:
-    """n documents. chunk: (n,) number of each one's chunk. table: all columns but the sets. sets: those of each chunk."""
+    """n documents. chunk: (n,) number of each one's chunk. table: all columns but the sets. sets:
+    those of each chunk.
+    """
 
     chunk: NDArray[np.int64]
     table: pa.Table
@@ -58,7 +62,9 @@ class Shard:
 
     @cached_property
     def groups(self) -> Groups:
-        """Rows that share a band key: all of the corpus that a row of this shard shares one with are in this shard."""
+        """Rows that share a band key: all of the corpus that a row of this shard shares one with
+        are in this shard.
+        """
         keys = self.table["bands"].combine_chunks()
         return candidate_groups(
             keys.flatten().to_numpy().reshape(len(self), keys.type.list_size),
@@ -67,7 +73,9 @@ class Shard:
 
     @cached_property
     def clusters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each row the row whose id names its cluster, the least, and how many rows that cluster has; (n,) each."""
+        """Of each row the row whose id names its cluster, the least, and how many rows that cluster
+        has; (n,) each.
+        """
         roots = cluster_roots(self.groups, len(self))
         return least_rows(roots, as_words(self.ids)), np.bincount(roots, minlength=len(self))[roots]
 
@@ -98,7 +106,9 @@ class Shard:
 
 
 def read_shard(store: Store, shard: int, files: tuple[tuple[int, Parts], ...]) -> Shard:
-    """The shard of this number. ``files``: what was gathered of the chunks that have rows in it, with their numbers, ascending."""
+    """The shard of this number. ``files``: what was gathered of the chunks that have rows in it,
+    with their numbers, ascending.
+    """
     batches, numbers = [], []
     for number, parts in files:
         _, batch = next(read_parts(store, parts, [shard]))

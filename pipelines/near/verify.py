@@ -19,7 +19,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class VerifyTask:
-    """One shard. ``files``: what was gathered of the chunks that have candidates in it, with their numbers, ascending."""
+    """One shard. ``files``: what was gathered of the chunks that have candidates in it, with their
+    numbers, ascending.
+    """
 
     root: str
     step: str

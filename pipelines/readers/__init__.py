@@ -15,8 +15,8 @@ that balance::
             for batch in read(span, "auto", "web-en", Fields(id_field="id")):
                 print(batch.records, batch.documents.num_rows, batch.quarantine.num_rows)
 
-Formats: JSON Lines (plain, gzip, zstd, bzip2, xz), Parquet, WARC and WET (plain, gzip, zstd, lz4), ARC,
-and folders of HTML pages. ``auto`` tells them by suffix.
+Formats: JSON Lines (plain, gzip, zstd, bzip2, xz), Parquet, WARC and WET (plain, gzip, zstd, lz4),
+ARC, and folders of HTML pages. ``auto`` tells them by suffix.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def read(
     The columns, the ids and the quarantine do not depend on how files are cut into spans. Broken
     input ends in quarantine, never in an exception.
 
-    Raises: UserError when the file cannot be opened, the format is unknown, or a Parquet column that
-    is needed is missing or of another type.
+    Raises: UserError when the file cannot be opened, the format is unknown, or a Parquet column
+    that is needed is missing or of another type.
     """
     kind = format_of(span.path, format)
     if kind == "jsonl":

@@ -36,9 +36,10 @@ class ArcHeader(NamedTuple):
 class ArchiveRecord(NamedTuple):
     """A record from ``offset`` to ``end`` of the uncompressed stream.
 
-    ``header`` is the WARC header block with its blank line, or the ARC line, which ``arc`` holds parsed.
-    ``rejection`` marks a record that cannot be read: a broken one has no header and its first raw bytes as
-    payload, one that is too long (record_too_long) its header and the first bytes of its payload.
+    ``header`` is the WARC header block with its blank line, or the ARC line, which ``arc`` holds
+    parsed. ``rejection`` marks a record that cannot be read: a broken one has no header and its
+    first raw bytes as payload, one that is too long (record_too_long) its header and the first
+    bytes of its payload.
     """
 
     offset: int
@@ -50,7 +51,9 @@ class ArchiveRecord(NamedTuple):
 
 
 def arc_header(line: bytes) -> ArcHeader | None:
-    """The header line of an ARC record (version 1: 5 fields, version 2: 10), ``None`` for any other line."""
+    """The header line of an ARC record (version 1: 5 fields, version 2: 10), ``None`` for any other
+    line.
+    """
     for fields in (5, 10):
         parts = line.rstrip(b"\r\n").rsplit(b" ", fields - 1)
         if (
@@ -199,7 +202,9 @@ class Archive:
 
 
 def _inner_header(payload: bytes) -> int:
-    """Where a record header starts in a payload after a line end; the payload's length if none does."""
+    """Where a record header starts in a payload after a line end; the payload's length if none
+    does.
+    """
     place = 0
     while True:
         end = payload.find(b"\n", place)

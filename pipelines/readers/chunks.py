@@ -1,4 +1,6 @@
-"""The chunk plan: spans of even size, a pure function of the files, never of the number of workers."""
+"""The chunk plan: spans of even size, a pure function of the files, never of the number of
+workers.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,14 @@ COMPRESSION_RATIO = 4  # uncompressed bytes counted per stored byte of a compres
 
 
 def plan_chunks(files: Iterable[InputFile], chunk_bytes: int) -> list[tuple[Span, ...]]:
-    """Chunks of about ``chunk_bytes`` uncompressed bytes, each a tuple of spans, in the order of the files.
+    """Chunks of about ``chunk_bytes`` uncompressed bytes, each a tuple of spans, in the order of
+    the files.
 
-    Plain JSON Lines are cut at multiples of ``chunk_bytes``, Parquet between row groups; compressed files,
-    archives and pages stay whole. Small pieces are grouped in order.
+    Plain JSON Lines are cut at multiples of ``chunk_bytes``, Parquet between row groups; compressed
+    files, archives and pages stay whole. Small pieces are grouped in order.
 
-    Raises: UserError when a Parquet file cannot be opened, ValueError when ``chunk_bytes`` is not positive.
+    Raises: UserError when a Parquet file cannot be opened, ValueError when ``chunk_bytes`` is not
+    positive.
     """
     if chunk_bytes <= 0:
         raise ValueError("chunk_bytes must be positive")
@@ -72,7 +76,9 @@ def _row_groups(file: InputFile, chunk_bytes: int) -> Iterator[tuple[Span, int]]
 
 
 def _row_group_bytes(file: InputFile) -> list[int]:
-    """Uncompressed bytes of each row group; none for a file that is no Parquet, which the reader will quarantine."""
+    """Uncompressed bytes of each row group; none for a file that is no Parquet, which the reader
+    will quarantine.
+    """
     with open_input(file.url) as handle:
         try:
             footer = pq.read_metadata(handle)

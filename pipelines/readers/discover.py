@@ -1,4 +1,6 @@
-"""From the globs of a source to its files: sorted, with paths that do not depend on where the root lies."""
+"""From the globs of a source to its files: sorted, with paths that do not depend on where the root
+lies.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _WILDCARDS = "*?["
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of a source: what to open, its path relative to the glob root, its stored bytes, its format."""
+    """A file of a source: what to open, its path relative to the glob root, its stored bytes, its
+    format.
+    """
 
     url: str
     path: str
@@ -36,12 +40,14 @@ def discover(
 ) -> list[InputFile]:
     """Files of a source, sorted by relative path (bytewise).
 
-    A pattern is a path or a glob (``*``, ``?``, ``[ab]``, ``**``), relative to ``base``, or absolute and local or of
-    any store fsspec knows (``s3://…``, ``gs://…``, ``hf://…``). ``base`` is a folder, local or of such a store, and taken
-    literally. The glob root of a pattern is the fixed folder before its first wildcard; without one, the folder of the file.
+    A pattern is a path or a glob (``*``, ``?``, ``[ab]``, ``**``), relative to ``base``, or
+    absolute and local or of any store fsspec knows (``s3://…``, ``gs://…``, ``hf://…``). ``base``
+    is a folder, local or of such a store, and taken literally. The glob root of a pattern is the
+    fixed folder before its first wildcard; without one, the folder of the file.
 
-    Raises: UserError when a pattern matches nothing, a folder, or what cannot be read as a file (a link to nothing,
-    a pipe), when two files of the source have the same relative path, or when a suffix does not tell the format.
+    Raises: UserError when a pattern matches nothing, a folder, or what cannot be read as a file (a
+    link to nothing, a pipe), when two files of the source have the same relative path, or when a
+    suffix does not tell the format.
     """
     found: dict[str, InputFile] = {}
     for pattern in patterns:
@@ -49,7 +55,8 @@ def discover(
             other = found.setdefault(file.url, file)
             if other.path != file.path:
                 raise UserError(
-                    f"source {source_name!r}: two patterns reach this file under different relative paths",
+                    f"source {source_name!r}: two patterns reach this file under different "
+                    "relative paths",
                     file=file.url,
                     field="paths",
                     found=f"{other.path} and {file.path}",
@@ -59,7 +66,8 @@ def discover(
     for first, second in pairwise(files):
         if first.path == second.path:
             raise UserError(
-                f"source {source_name!r}: two files have the same relative path {first.path!r}, so their documents would share ids",
+                f"source {source_name!r}: two files have the same relative path {first.path!r}, so "
+                "their documents would share ids",
                 file=second.url,
                 field="paths",
                 found=first.url,
@@ -95,7 +103,9 @@ def _expand(source_name: str, pattern: str, format: str, base: str) -> list[Inpu
 
 
 def _located(pattern: str, base: str) -> tuple[Any, str, int]:
-    """The file system of a pattern, its full path there, and how many characters of that are the literal base."""
+    """The file system of a pattern, its full path there, and how many characters of that are the
+    literal base.
+    """
     if split_protocol(pattern)[0] or pattern.startswith("file:"):
         return (*filesystem_of(pattern), 0)
     expanded = Path(pattern).expanduser()
@@ -137,7 +147,9 @@ def _matches(filesystem: Any, full: str, literal: int) -> list[tuple[str, dict[s
 
 
 def _followed(filesystem: Any, path: str) -> dict[str, Any]:
-    """What a path leads to, a link being followed. Raises: UserError when that is neither a file nor a folder."""
+    """What a path leads to, a link being followed. Raises: UserError when that is neither a file
+    nor a folder.
+    """
     try:
         info: dict[str, Any] = filesystem.info(path)
     except FileNotFoundError:

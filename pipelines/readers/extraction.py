@@ -54,8 +54,8 @@ _MARKS = (
 def page_text(page: bytes, charset: str | None = None) -> tuple[str, str]:
     """(main text, title) of an HTML page; ``charset`` is what the HTTP header declared.
 
-    The text keeps paragraphs, headings and list items on lines of their own; alternative texts, links and
-    forms are left out. It is empty for a page without running text.
+    The text keeps paragraphs, headings and list items on lines of their own; alternative texts,
+    links and forms are left out. It is empty for a page without running text.
 
     Raises: RecordRejectedError with extraction_failed, nested_too_deeply or lone_surrogate.
     """
@@ -92,7 +92,8 @@ def page_text(page: bytes, charset: str | None = None) -> tuple[str, str]:
 
 
 def nesting(markup: str) -> int:
-    """How deep elements lie in each other, at most; exact beyond :data:`DEEPEST`, an upper bound below.
+    """How deep elements lie in each other, at most; exact beyond :data:`DEEPEST`, an upper bound
+    below.
 
     Elements that HTML closes by itself (void ones, paragraphs, list items, cells) do not count.
     """
@@ -117,10 +118,11 @@ def _rise(steps: NDArray[np.int64]) -> int:
 
 
 def decode_page(page: bytes, charset: str | None = None) -> str:
-    """Unicode text of a page: by byte order mark, else UTF-8 if valid, else as declared or detected.
+    """Unicode text of a page: by byte order mark, else UTF-8 if valid, else as declared or
+    detected.
 
-    Pages are declared wrongly more often than other encodings happen to be valid UTF-8, so UTF-8 goes
-    before the HTTP header, and the header before the page's own meta element and detection.
+    Pages are declared wrongly more often than other encodings happen to be valid UTF-8, so UTF-8
+    goes before the HTTP header, and the header before the page's own meta element and detection.
     """
     for mark, encoding in _MARKS:
         if page.startswith(mark):

@@ -1,10 +1,13 @@
-"""Lines of JSON objects into columns of documents, straight from the bytes: no Python object per record.
+"""Lines of JSON objects into columns of documents, straight from the bytes: no Python object per
+record.
 
     columns, outcome = read_columns(lines, starts, fields)      # lines: bytes, starts: (n + 1,) where each begins
 
-What is usual is read by a kernel, at about 2 GB/s; a line with anything it does not know (malformed, a column of another type, a
-field given twice, no text) is :data:`DECLINED` and left to :mod:`pipelines.readers.plain`, which is the definition of what a line means. Of
-a record whose further fields are not plain (nested values, fractions, escapes that have another spelling) only those go through orjson.
+What is usual is read by a kernel, at about 2 GB/s; a line with anything it does not know
+(malformed, a column of another type, a field given twice, no text) is :data:`DECLINED` and left to
+:mod:`pipelines.readers.plain`, which is the definition of what a line means. Of a record whose
+further fields are not plain (nested values, fractions, escapes that have another spelling) only
+those go through orjson.
 """
 
 from __future__ import annotations
@@ -57,8 +60,9 @@ def read_columns(
 ) -> tuple[dict[str, pa.Array], Bytes] | None:
     """Columns of lines, and what became of each, (n,); rows of declined lines are not to be used.
 
-    ``lines``: whole lines with their newlines, and :data:`PADDING` zero bytes. None where these fields or bytes are none for the kernel:
-    conversations, one field for two columns, invalid UTF-8.
+    ``lines``: whole lines with their newlines, and :data:`PADDING` zero bytes. None where these
+    fields or bytes are none for the kernel: conversations, one field for two columns, invalid
+    UTF-8.
     """
     names = [
         fields.text_field,
@@ -215,10 +219,12 @@ def read_record(
     data: Bytes, at: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], texts: Bytes, short: Bytes, valid: NDArray[np.bool_],
     places: Ends, seen: NDArray[np.bool_], members: NDArray[np.int64], spread: bool,
 ) -> tuple[int, int]:  # fmt: skip
-    """The members of the object that begins there: columns into their arrays, of the others where they stand.
+    """The members of the object that begins there: columns into their arrays, of the others where
+    they stand.
 
-    Returns how many others, and the outcome. ``spread``: those of an object ``meta`` stand for it where all is plain; where they cannot,
-    the outcome is SPREAD, and the line is to be read again without.
+    Returns how many others, and the outcome. ``spread``: those of an object ``meta`` stand for it
+    where all is plain; where they cannot, the outcome is SPREAD, and the line is to be read again
+    without.
     """
     count, outcome, metas = 0, READ, 0
     at = behind_space(data, at)
@@ -277,7 +283,8 @@ def read_inner(
     members: NDArray[np.int64],
     count: int,
 ) -> tuple[int, int]:
-    """Members of a nested object, added where they stand; returns how many there are then, and the place behind.
+    """Members of a nested object, added where they stand; returns how many there are then, and the
+    place behind.
 
     The place is -1 if one is not plain, or has the name of a column.
     """
@@ -310,7 +317,9 @@ def read_inner(
 
 @kernel
 def key_and_value(data: Bytes, at: int) -> tuple[int, int, int]:
-    """Where a member's key begins and ends and its value begins; the last is -1 where there is none, or the key has escapes."""
+    """Where a member's key begins and ends and its value begins; the last is -1 where there is
+    none, or the key has escapes.
+    """
     if data[at] != QUOTE:
         return at, at, -1
     end, spelling = string_end(data, at + 1)
@@ -322,7 +331,9 @@ def key_and_value(data: Bytes, at: int) -> tuple[int, int, int]:
 
 @kernel
 def behind_member(data: Bytes, at: int) -> int:
-    """From the end of a member to the next, or to the closing brace; -1 where neither follows, or the member had no end."""
+    """From the end of a member to the next, or to the closing brace; -1 where neither follows, or
+    the member had no end.
+    """
     if at < 0:
         return -1
     at = behind_space(data, at)
@@ -363,7 +374,9 @@ def read_column(
 def other_column(
     data: Bytes, at: int, column: int, short: Bytes, valid: NDArray[np.bool_], places: Ends
 ) -> int:
-    """A column's value that is no string: an integer as an id, null elsewhere. Returns the place behind it, -1 to decline."""
+    """A column's value that is no string: an integer as an id, null elsewhere. Returns the place
+    behind it, -1 to decline.
+    """
     if column == _TEXT:
         return -1
     if column != _ID:
@@ -406,7 +419,9 @@ def visible(texts: Bytes, start: int, end: int) -> bool:
 
 @kernel
 def sort_members(data: Bytes, members: NDArray[np.int64], count: int) -> bool:
-    """Sort members by their keys' bytes; False where two have one key (the order is then as before, or nearly)."""
+    """Sort members by their keys' bytes; False where two have one key (the order is then as before,
+    or nearly).
+    """
     for i in range(1, count):
         j = i
         while j > 0:
@@ -423,7 +438,9 @@ def sort_members(data: Bytes, members: NDArray[np.int64], count: int) -> bool:
 
 @kernel
 def compared(data: Bytes, one: Ends, other: Ends) -> int:
-    """Below, above or equal to 0, as the key of one member sorts before or behind the other's, or is the same."""
+    """Below, above or equal to 0, as the key of one member sorts before or behind the other's, or
+    is the same.
+    """
     length, other_length = int(one[1] - one[0]), int(other[1] - other[0])
     for i in range(min(length, other_length)):
         first, second = data[one[0] + i], data[other[0] + i]

@@ -1,7 +1,8 @@
 """Steps over the bytes of a JSON line, which ends with a newline and has bytes behind it.
 
-Each begins at a place and returns the place behind what it stepped over, -1 where that is no such thing: no string that JSON allows, no
-character. Bytes are UTF-8. The spelling of fractions and what is nested is only stepped over here; orjson checks it.
+Each begins at a place and returns the place behind what it stepped over, -1 where that is no such
+thing: no string that JSON allows, no character. Bytes are UTF-8. The spelling of fractions and what
+is nested is only stepped over here; orjson checks it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def string_end(data: Bytes, at: int) -> tuple[int, int]:
 
 @kernel
 def copy_string(data: Bytes, at: int, out: Bytes, place: int) -> tuple[int, int]:
-    """The string that begins there, decoded; returns the places behind its closing quote, -1 where it is none, and behind the copy."""
+    """The string that begins there, decoded; returns the places behind its closing quote, -1 where
+    it is none, and behind the copy.
+    """
     while True:
         copy_stride(data, at, out, place)
         clean = plain_bytes(data, at)
@@ -96,7 +99,9 @@ def copy_string(data: Bytes, at: int, out: Bytes, place: int) -> tuple[int, int]
 
 @kernel
 def copy_character(data: Bytes, at: int, out: Bytes, place: int) -> tuple[int, int]:
-    r"""The character whose digits, behind \u, begin there, as UTF-8; -1 for a lone surrogate or what are no digits."""
+    r"""The character whose digits, behind \u, begin there, as UTF-8; -1 for a lone surrogate or
+    what are no digits.
+    """
     code = unicode_unit(data, at)
     at += 4
     if code < 0 or 0xDC00 <= code < 0xE000:
@@ -130,7 +135,9 @@ def copy_character(data: Bytes, at: int, out: Bytes, place: int) -> tuple[int, i
 
 @kernel
 def unicode_unit(data: Bytes, at: int) -> int:
-    """The number of four hex digits, -1 where they are none; looks no further than the first that is none."""
+    """The number of four hex digits, -1 where they are none; looks no further than the first that
+    is none.
+    """
     code = 0
     for k in range(4):
         digit = int(HEX[data[at + k]])
@@ -142,7 +149,9 @@ def unicode_unit(data: Bytes, at: int) -> int:
 
 @kernel
 def value_end(data: Bytes, at: int) -> tuple[int, bool]:
-    """Where any value ends, -1 where it is none for sure; and whether orjson would write it as it stands."""
+    """Where any value ends, -1 where it is none for sure; and whether orjson would write it as it
+    stands.
+    """
     byte = data[at]
     if byte == QUOTE:
         end, spelling = string_end(data, at + 1)
@@ -160,7 +169,9 @@ def value_end(data: Bytes, at: int) -> tuple[int, bool]:
 
 @kernel
 def number_end(data: Bytes, at: int) -> tuple[int, bool]:
-    """Where a number ends; simple: an integer that orjson would write as it stands. Of others the spelling is not checked."""
+    """Where a number ends; simple: an integer that orjson would write as it stands. Of others the
+    spelling is not checked.
+    """
     start = at
     if data[at] == MINUS:
         at += 1

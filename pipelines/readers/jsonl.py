@@ -36,7 +36,8 @@ def read_jsonl(span: Span, source_name: str, fields: Fields, limits: Limits) -> 
     invalid_utf8, not_an_object, no_text, bad_id, bad_messages, lone_surrogate, line_too_long; the
     unfinished line where a compressed file breaks off: truncated_stream or corrupt_stream.
 
-    Raises: UserError when the file cannot be opened, ValueError for a partial span of a compressed file.
+    Raises: UserError when the file cannot be opened, ValueError for a partial span of a compressed
+    file.
     """
     collector = Collector(span, source_name, fields, limits)
     try:

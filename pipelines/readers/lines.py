@@ -21,7 +21,8 @@ _NEWLINE = np.uint8(10)
 
 
 class Line(NamedTuple):
-    """One line: where it starts, its bytes without the newline, its true length, where the next starts.
+    """One line: where it starts, its bytes without the newline, its true length, where the next
+    starts.
 
     ``len(content) < length`` marks a line longer than the bound, of which only the head is held.
     """
@@ -36,8 +37,9 @@ class Line(NamedTuple):
 class LineRun:
     """n whole lines within the bound, one behind the other.
 
-    ``starts``: of each the offset in the stream, with that of what follows, (n + 1,). ``held``: their bytes with newlines, from ``begin``
-    in the stream on, more lines perhaps before and behind, and :data:`PADDING` zero bytes at the end.
+    ``starts``: of each the offset in the stream, with that of what follows, (n + 1,). ``held``:
+    their bytes with newlines, from ``begin`` in the stream on, more lines perhaps before and
+    behind, and :data:`PADDING` zero bytes at the end.
     """
 
     starts: NDArray[np.int64]
@@ -81,8 +83,8 @@ class UnfinishedLineError(Exception):
 def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterator[LineRun | Line]:
     """Lines of a stream whose first byte has this offset; the last needs no newline.
 
-    Lines come in runs; one by itself is longer than the bound, or ends the stream without a newline.
-    Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
+    Lines come in runs; one by itself is longer than the bound, or ends the stream without a
+    newline. Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
     """
     whole = _WholeLines(offset, limits)
     unfinished = _Unfinished(offset, limits)
@@ -122,7 +124,9 @@ def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterato
 
 
 def first_line_start(stream: Iterable[bytes], offset: int, end: int | None) -> int | None:
-    """Start of the first line after the newline at or behind ``offset``, if it lies before ``end``."""
+    """Start of the first line after the newline at or behind ``offset``, if it lies before
+    ``end``.
+    """
     position = offset
     for block in stream:
         found = block.find(b"\n")

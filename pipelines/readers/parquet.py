@@ -39,9 +39,9 @@ _UNREADABLE = (ValueError, OverflowError)  # UnicodeDecodeError is a ValueError
 def read_parquet(span: Span, source_name: str, fields: Fields, limits: Limits) -> Iterator[Batch]:
     """Batches of the row groups [start, end) of one Parquet file.
 
-    Rows that are no documents are quarantined as in JSON Lines, their raw bytes being the row as JSON.
-    A file whose footer cannot be read is quarantined as a whole (corrupt_file), the unreadable rest of a
-    row group as one record at its first row (corrupt_row_group).
+    Rows that are no documents are quarantined as in JSON Lines, their raw bytes being the row as
+    JSON. A file whose footer cannot be read is quarantined as a whole (corrupt_file), the
+    unreadable rest of a row group as one record at its first row (corrupt_row_group).
 
     Raises: UserError when the file cannot be opened, a needed column is missing or of another type.
     """
@@ -144,7 +144,9 @@ def _collect(
 
 
 def _records(table: pa.RecordBatch) -> Iterator[dict[str, Any] | RecordRejectedError]:
-    """Rows as dictionaries of JSON values; a row that holds an unreadable value as its rejection."""
+    """Rows as dictionaries of JSON values; a row that holds an unreadable value as its
+    rejection.
+    """
     readable = _readable(table)
     try:
         rows = _json_values(readable)
@@ -217,7 +219,9 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def check_columns(url: str, fields: Fields) -> None:
-    """Refuse fields that a Parquet file has no column for; a file whose footer cannot be read passes. Raises: UserError."""
+    """Refuse fields that a Parquet file has no column for; a file whose footer cannot be read
+    passes. Raises: UserError.
+    """
     with open_input(url) as handle:
         watched = WatchedFile(handle)
         try:

@@ -1,7 +1,9 @@
-"""Many parsed records at once into columns: the records in which nothing is unusual, which are nearly all.
+"""Many parsed records at once into columns: the records in which nothing is unusual, which are
+nearly all.
 
-A pass per field over a run of records costs a fraction of a pass over the fields of each. What :func:`odd_rows` names goes
-through :func:`pipelines.readers.records.row_of` instead, which says what is wrong with it; both give the same columns.
+A pass per field over a run of records costs a fraction of a pass over the fields of each. What
+:func:`odd_rows` names goes through :func:`pipelines.readers.records.row_of` instead, which says
+what is wrong with it; both give the same columns.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ def odd_rows(records: Sequence[Any], fields: Fields) -> list[int]:
 
 
 def plain_columns(records: Sequence[dict[str, Any]], fields: Fields) -> Columns | None:
-    """Columns of records that are not odd, which are emptied on the way; None where one holds what orjson does not write."""
+    """Columns of records that are not odd, which are emptied on the way; None where one holds what
+    orjson does not write.
+    """
     natives: list[str | None] = [None] * len(records)
     if fields.id_field is not None:
         ids = [record.pop(fields.id_field) for record in records]

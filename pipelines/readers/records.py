@@ -213,7 +213,9 @@ def _string(record: dict[str, Any], name: str) -> str | None:
 
 
 def default_of(rest: dict[str, Any], name: str, default: str | None) -> str | None:
-    """What fills a column that a record has no string for; nothing where another value of that name stays in ``rest``."""
+    """What fills a column that a record has no string for; nothing where another value of that name
+    stays in ``rest``.
+    """
     return None if name in rest else default
 
 
@@ -223,9 +225,11 @@ def _meta(record: dict[str, Any], fields: Fields) -> str | None:
 
 
 def spread(record: dict[str, Any], fields: Fields) -> dict[str, Any]:
-    """What ``meta`` keeps of a record that was emptied of its columns: an object named ``meta`` is spread into the rest.
+    """What ``meta`` keeps of a record that was emptied of its columns: an object named ``meta`` is
+    spread into the rest.
 
-    Members of it whose names the record or a column has already stay in an object ``meta``, so that no name is said twice.
+    Members of it whose names the record or a column has already stay in an object ``meta``, so that
+    no name is said twice.
     """
     inner = record.get("meta")
     if type(inner) is not dict:

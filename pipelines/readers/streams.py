@@ -106,8 +106,8 @@ def open_input(url: str) -> IO[bytes]:
 def blocks(file: IO[bytes], compression: str | None, limits: Limits) -> Iterator[bytes]:
     """Uncompressed bytes of an open file from its position on (a compressed file: from its start).
 
-    Raises: StreamDamageError when a compressed file ends early (truncated_stream) or cannot be decoded
-    further (corrupt_stream).
+    Raises: StreamDamageError when a compressed file ends early (truncated_stream) or cannot be
+    decoded further (corrupt_stream).
     """
     if compression is None:
         while block := file.read(BLOCK_BYTES):

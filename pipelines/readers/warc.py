@@ -2,10 +2,11 @@
 
 The offset of a record is its first byte in the uncompressed stream, so a plain archive and its
 compressed copies give the same ids. HTML responses with status 200 become documents through
-:mod:`pipelines.readers.extraction`; text conversions (WET) are taken as they are. Dropped, and counted:
-``not_response`` (requests, warcinfo, metadata, resources), ``revisit``, ``http_status``, ``not_html``,
-``empty_extraction``. Broken archives end in quarantine: ``corrupt_record``, ``truncated_record``,
-``record_too_long``, ``truncated_stream``, ``corrupt_stream``, ``corrupt_payload``, ``extraction_failed``.
+:mod:`pipelines.readers.extraction`; text conversions (WET) are taken as they are. Dropped, and
+counted: ``not_response`` (requests, warcinfo, metadata, resources), ``revisit``, ``http_status``,
+``not_html``, ``empty_extraction``. Broken archives end in quarantine: ``corrupt_record``,
+``truncated_record``, ``record_too_long``, ``truncated_stream``, ``corrupt_stream``,
+``corrupt_payload``, ``extraction_failed``.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def _collect(record: ArchiveRecord, collector: Collector, fields: Fields, limits
 
 
 def _check_kind(record: ArchiveRecord) -> None:
-    """Tell documents from other records by their heads, so that long files of other kinds are not read.
+    """Tell documents from other records by their heads, so that long files of other kinds are not
+    read.
 
     Raises: NoDocumentError, RecordRejectedError.
     """

@@ -1,7 +1,8 @@
 """Compressed zstd cut into pieces that cannot decode to much: behind every fourth block header.
 
-A decoder hands out everything a piece holds, and 4 bytes may hold 128 KiB; pieces of a few hundred bytes bound that but cost a
-call each. Frames and blocks say their own lengths (RFC 8878, section 3.1), so the headers are found without decoding.
+A decoder hands out everything a piece holds, and 4 bytes may hold 128 KiB; pieces of a few hundred
+bytes bound that but cost a call each. Frames and blocks say their own lengths (RFC 8878, section
+3.1), so the headers are found without decoding.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _RLE, _RESERVED = 1, 3
 
 
 def zstd_pieces(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(position in the file, bytes) of a whole zstd file; what follows on a header that is none comes in small pieces."""
+    """(position in the file, bytes) of a whole zstd file; what follows on a header that is none
+    comes in small pieces.
+    """
     walk = _Walk()
     buffer, position = b"", 0  # bytes read and not yet handed on, and where they lie in the file
     while block := file.read(READ_BYTES):
@@ -69,7 +72,9 @@ class _Walk:
         self._ahead = place - end
 
     def _frame(self, buffer: bytes, place: int) -> int:
-        """Length of the frame header there, of a skippable frame the whole; 0 where it does not lie in the buffer, or is none."""
+        """Length of the frame header there, of a skippable frame the whole; 0 where it does not lie
+        in the buffer, or is none.
+        """
         head = buffer[place : place + _LONGEST_HEADER]
         if len(head) < 8:
             return 0

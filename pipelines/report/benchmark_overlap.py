@@ -34,7 +34,9 @@ class Overlap:
 
 @dataclass
 class BenchmarkOverlaps:
-    """Counts over all measured documents, a chunk at a time. ``fractions`` is over documents with any shared n-gram."""
+    """Counts over all measured documents, a chunk at a time. ``fractions`` is over documents with
+    any shared n-gram.
+    """
 
     measured: int = 0
     touched: int = 0

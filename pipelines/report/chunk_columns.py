@@ -1,4 +1,6 @@
-"""The columns of one chunk a report looks at: ids, sizes, who is kept and why not, and signals by name."""
+"""The columns of one chunk a report looks at: ids, sizes, who is kept and why not, and signals by
+name.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from pipelines.state import Chunk
 
 
 class ChunkColumns:
-    """n rows of a measured chunk; columns are read when asked for and held no longer than this object."""
+    """n rows of a measured chunk; columns are read when asked for and held no longer than this
+    object.
+    """
 
     def __init__(self, store: Store, chunk: Chunk) -> None:
         self.store = store
@@ -53,7 +57,9 @@ class ChunkColumns:
         return self._why("reason")
 
     def column(self, name: str) -> pa.ChunkedArray | None:
-        """A signal column by its name, of the first measure that has it; None where nobody measured it."""
+        """A signal column by its name, of the first measure that has it; None where nobody measured
+        it.
+        """
         for signal, names in sorted(self._names.items()):
             if name in names:
                 return read_parquet(self.store, self.chunk.signals[signal].name, "signals", [name])[

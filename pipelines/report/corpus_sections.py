@@ -1,4 +1,6 @@
-"""The sections of a report that are about documents: funnel, reasons, distributions, duplicates, benchmarks."""
+"""The sections of a report that are about documents: funnel, reasons, distributions, duplicates,
+benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ LANGUAGE_COLOURS = ("kept", "s1", "s2", "s3", "s4", "s5", "s6")
 CHARTED_SOURCES = 24
 SNIPPET = 200  # characters
 QUALITY_NOTE = (
-    "Sampled documents were compared exactly with every document that stayed; removals were confirmed by a second "
+    "Sampled documents were compared exactly with every document that stayed; removals were "
+    "confirmed by a second "
     "implementation. Intervals hold at {:g} %."
 )
 
@@ -68,7 +71,9 @@ def funnel_section(funnel: Funnel) -> dict[str, Any]:
 
 
 def reasons_section(record: dict[str, Any], found: Findings) -> dict[str, Any]:
-    """A row per (step, reason), the most frequent first, then rules that fired without ever being first."""
+    """A row per (step, reason), the most frequent first, then rules that fired without ever being
+    first.
+    """
     counts = dropped_by_reason(record)
     keys: list[Key] = sorted(counts, key=lambda key: -counts[key]["documents"])
     keys += sorted(key for key, fires in found.reasons.fires.items() if fires and key not in counts)
@@ -254,7 +259,9 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
 
 
 def _crossing(record: dict[str, Any], counts: dict[str, dict[str, int]]) -> dict[str, Any] | None:
-    """Removed documents by source (rows) and by the source of those that stand for them (columns); None where one source is all."""
+    """Removed documents by source (rows) and by the source of those that stand for them (columns);
+    None where one source is all.
+    """
     sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
     columns = [source for source in sources if any(source in row for row in counts.values())]
     if len({*counts, *columns}) < 2:

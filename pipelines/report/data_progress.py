@@ -1,4 +1,6 @@
-"""How far each source has come by the end of each phase: tokens, epochs, and how many different documents were shown."""
+"""How far each source has come by the end of each phase: tokens, epochs, and how many different
+documents were shown.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from tokenizer.shard_manifest import MANIFEST_NAME
 
 @dataclass(frozen=True)
 class SourceReached:
-    """A source since the first step: tokens (padding included), epochs, and documents shown of those ``available``.
+    """A source since the first step: tokens (padding included), epochs, and documents shown of
+    those ``available``.
 
     ``documents`` is None where the shards are not there to be counted.
     """
@@ -30,7 +33,9 @@ class SourceReached:
 
 @dataclass(frozen=True)
 class PhaseEnd:
-    """The end of a phase of one ending, after ``step`` updates, and its sources as they stood then."""
+    """The end of a phase of one ending, after ``step`` updates, and its sources as they stood
+    then.
+    """
 
     ending: str
     phase: str
@@ -43,7 +48,9 @@ class PhaseEnd:
 
 
 def phase_ends(store: Store, record: dict[str, Any], trainings: Trainings | None) -> list[PhaseEnd]:
-    """Every phase that the endings have gone through, to its end or as far as they got; branches from where they left on."""
+    """Every phase that the endings have gone through, to its end or as far as they got; branches
+    from where they left on.
+    """
     if trainings is None:
         return []
     folders = (

@@ -59,7 +59,9 @@ class SourceDistributions:
 
 
 def half_octave(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bin of each value: 2k for [2**k, 2**(k + 1/2)), 2k + 1 up to 2**(k + 1); 0 and 1 share bin 0."""
+    """Bin of each value: 2k for [2**k, 2**(k + 1/2)), 2k + 1 up to 2**(k + 1); 0 and 1 share bin
+    0.
+    """
     mantissa, exponent = np.frexp(np.maximum(values, 1).astype(np.float64))
     bins = 2 * (exponent.astype(np.int64) - 1) + (2 * mantissa >= _ROOT_TWO)
     return np.minimum(bins, BINS - 1)

@@ -1,7 +1,7 @@
 """Small inline SVG charts. Shapes only: all words and numbers stand in the HTML around them.
 
-Charts stretch to the width of their box; colours are CSS classes, so that light and dark follow the page.
-Every function escapes what it is given.
+Charts stretch to the width of their box; colours are CSS classes, so that light and dark follow the
+page. Every function escapes what it is given.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Part:
 
 
 def stacked_bar(parts: Sequence[Part], whole: int | None = None, label: str = "") -> Markup:
-    """One horizontal bar; lengths are shares of ``whole`` (default: the sum). Parts that are there are at least a hairline wide."""
+    """One horizontal bar; lengths are shares of ``whole`` (default: the sum). Parts that are there
+    are at least a hairline wide.
+    """
     whole = whole or sum(part.value for part in parts)
     drawn: list[Markup] = []
     x = 0.0
@@ -55,7 +57,9 @@ def stacked_bar(parts: Sequence[Part], whole: int | None = None, label: str = ""
 def histogram(
     before: Sequence[int], after: Sequence[int] | None, names: Sequence[str], label: str = ""
 ) -> Markup:
-    """Columns over equal bins; ``after`` is drawn inside ``before`` on the same scale. ``names``: of the bins, for tooltips."""
+    """Columns over equal bins; ``after`` is drawn inside ``before`` on the same scale. ``names``:
+    of the bins, for tooltips.
+    """
     most = max([*before, 1])
     drawn: list[Markup] = []
     for place, value in enumerate(before):

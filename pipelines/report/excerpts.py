@@ -32,7 +32,9 @@ Id = tuple[int, int]
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A document as the report shows it: the beginning of its current text, with what identifies it."""
+    """A document as the report shows it: the beginning of its current text, with what identifies
+    it.
+    """
 
     id: str  # 32 hex digits
     native_id: str
@@ -98,12 +100,16 @@ def _read_chunk(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> dict[Pla
 
 
 def visible(text: str) -> str:
-    """The text with control characters and those that turn or hide text spelled out, so that nothing a document holds can disguise it."""
+    """The text with control characters and those that turn or hide text spelled out, so that
+    nothing a document holds can disguise it.
+    """
     return text.translate(_VISIBLE)
 
 
 def one_line(text: str, characters: int, start: int = 0) -> str:
-    """About ``characters`` of a text on one line, from the first word after ``start``, with marks where it was cut."""
+    """About ``characters`` of a text on one line, from the first word after ``start``, with marks
+    where it was cut.
+    """
     if start:
         space = text.find(" ", start, start + 20)
         start = space + 1 if space >= 0 else start

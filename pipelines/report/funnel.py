@@ -15,9 +15,11 @@ AFTER_CORPUS = ("encode", "split", "shards")
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """One step that can take documents away. ``compares``: it looks at the whole corpus (deduplication).
+    """One step that can take documents away. ``compares``: it looks at the whole corpus
+    (deduplication).
 
-    ``cut``: of a step that cuts spans out of texts the counts ``spans``, ``documents`` and ``bytes``.
+    ``cut``: of a step that cuts spans out of texts the counts ``spans``, ``documents`` and
+    ``bytes``.
     """
 
     name: str
@@ -31,7 +33,9 @@ class FunnelStep:
 
 @dataclass(frozen=True)
 class FunnelRow:
-    """One source (or all), in documents. ``dropped`` and ``quarantined`` have one entry per step."""
+    """One source (or all), in documents. ``dropped`` and ``quarantined`` have one entry per
+    step.
+    """
 
     source: str
     entered: int
@@ -75,7 +79,9 @@ def read_funnel(record: dict[str, Any]) -> Funnel:
 
 
 def choosing_ledgers(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Ledgers in which documents can leave the corpus, in order; each enters with what the one before kept."""
+    """Ledgers in which documents can leave the corpus, in order; each enters with what the one
+    before kept.
+    """
     return [
         ledger
         for ledger in record["ledgers"]
@@ -113,7 +119,9 @@ def _row(
 
 
 def _kept_bytes(entries: Sequence[dict[str, Any]]) -> int:
-    """Bytes of what stays; the ledger of the unique step counts documents only, so the one before it speaks."""
+    """Bytes of what stays; the ledger of the unique step counts documents only, so the one before
+    it speaks.
+    """
     for entry in reversed(entries):
         if entry["kept"]["bytes"] or not entry["kept"]["documents"]:
             return int(entry["kept"]["bytes"])

@@ -1,7 +1,7 @@
 """Line charts over tokens: curves as inline SVG, their axes as HTML text placed in percent.
 
-The SVG stretches with the page; strokes do not, and the words around it stay words of the page's size. Colours are CSS
-classes. Values outside the axes are cut off at the edge.
+The SVG stretches with the page; strokes do not, and the words around it stay words of the page's
+size. Colours are CSS classes. Values outside the axes are cut off at the edge.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pipelines.report.numerals import quantity
 _SIZE = 1000
 _ROOM = 0.015
 _OPEN = Markup(
-    '<svg class="lines" viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" aria-label="{}">'
+    '<svg class="lines" viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" '
+    'aria-label="{}">'
 )
 _PATH = Markup('<path class="{}" d="{}"><title>{}</title></path>')
 _GRID = Markup('<path class="grid-line" d="M0 {0}H1000"/>')
@@ -31,7 +32,9 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """Points in order of x, a colour class, and a style: ``line``, ``dashed``, ``faint`` or ``dots`` (joined by a thin line)."""
+    """Points in order of x, a colour class, and a style: ``line``, ``dashed``, ``faint`` or
+    ``dots`` (joined by a thin line).
+    """
 
     label: str
     points: Sequence[Point]
@@ -68,7 +71,9 @@ def line_chart(
     marks: tuple[int, int] = (5, 4),
     label: str = "",
 ) -> Chart:
-    """Draw curves over a shared x axis of tokens. ``marks``: about how many marks x and y axis have."""
+    """Draw curves over a shared x axis of tokens. ``marks``: about how many marks x and y axis
+    have.
+    """
     low, high = y_range
     y_marks = nice_marks(low, high, marks[1])
     x_marks = nice_marks(*x_range, marks[0])
@@ -104,7 +109,9 @@ def line_chart(
 
 
 def nice_marks(low: float, high: float, wanted: int) -> list[float]:
-    """Round numbers in [low, high], about ``wanted`` of them, steps of 1, 2 or 5 times a power of ten."""
+    """Round numbers in [low, high], about ``wanted`` of them, steps of 1, 2 or 5 times a power of
+    ten.
+    """
     span = high - low
     if not span > 0:
         return [low]

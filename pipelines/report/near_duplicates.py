@@ -46,7 +46,9 @@ class DedupEvidence:
 
 
 def read_evidence(store: Store, step: str, file: str, pairs: int = PAIRS) -> DedupEvidence:
-    """Read an evidence table in bounded pieces; pairs are spread evenly over the similarities that occur."""
+    """Read an evidence table in bounded pieces; pairs are spread evenly over the similarities that
+    occur.
+    """
     removed = largest = identical = 0
     lowest, highest = 1.0, 0.0
     histogram = np.zeros(SIMILARITY_BINS, np.int64)
@@ -78,7 +80,9 @@ def read_evidence(store: Store, step: str, file: str, pairs: int = PAIRS) -> Ded
 
 
 def _spread(store: Store, file: str, lowest: float, highest: float, pairs: int) -> list[Pair]:
-    """Pairs nearest to evenly spaced similarities, each pair once; equals in the order of the table (by id)."""
+    """Pairs nearest to evenly spaced similarities, each pair once; equals in the order of the table
+    (by id).
+    """
     targets = np.linspace(lowest, highest, pairs)
     best: list[list[tuple[float, int, Pair]]] = [[] for _ in targets]
     start = 0

@@ -13,7 +13,9 @@ def count(value: int) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """``part / whole`` as a percentage; small shares keep a digit that says something, ``-`` where there is no whole."""
+    """``part / whole`` as a percentage; small shares keep a digit that says something, ``-`` where
+    there is no whole.
+    """
     if not whole:
         return "-"
     percent = 100 * part / whole
@@ -61,7 +63,9 @@ def ratio(numerator: float, denominator: float, digits: int = 2) -> str:
 
 
 def quantity(value: float) -> str:
-    """Tokens as the field writes them: ``0``, ``512``, ``20.5 K``, ``1.5 M``, ``1.2 B``, at most three digits after rounding."""
+    """Tokens as the field writes them: ``0``, ``512``, ``20.5 K``, ``1.5 M``, ``1.2 B``, at most
+    three digits after rounding.
+    """
     for unit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= 0.9995 * unit:
             return (

@@ -35,9 +35,11 @@ REPORT = "report.html"
 
 
 def write_report(store: Store, record: dict[str, Any]) -> str:
-    """Write the report of a recorded run into its folder, whole or not at all; returns its name there.
+    """Write the report of a recorded run into its folder, whole or not at all; returns its name
+    there.
 
-    ``record``: the content of ``run.json``. The bytes are a function of the record and the files it names.
+    ``record``: the content of ``run.json``. The bytes are a function of the record and the files it
+    names.
     """
     store.write(REPORT, render(record, collect(store, record)).encode())
     return REPORT

@@ -19,7 +19,9 @@ _COLUMNS = ["source", "path", "offset", "length", "reason", "detail", "raw"]
 
 @dataclass(frozen=True)
 class QuarantineRow:
-    """One record that could not be read. ``raw``: its first bytes, other than printable ASCII and UTF-8 spelled out."""
+    """One record that could not be read. ``raw``: its first bytes, other than printable ASCII and
+    UTF-8 spelled out.
+    """
 
     source: str
     path: str

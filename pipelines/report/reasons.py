@@ -26,7 +26,9 @@ Key = tuple[str, str]  # (step, reason)
 
 @dataclass(frozen=True, order=True)
 class Sample:
-    """A dropped document near the threshold of its rule: ``distance`` is relative, 0 where there is no threshold."""
+    """A dropped document near the threshold of its rule: ``distance`` is relative, 0 where there is
+    no threshold.
+    """
 
     distance: float
     id: tuple[int, int]
@@ -37,7 +39,9 @@ class Sample:
 
 @dataclass
 class ReasonTally:
-    """Counts over all measured documents, a chunk at a time. ``fires`` and ``only`` know row-by-row rules alone."""
+    """Counts over all measured documents, a chunk at a time. ``fires`` and ``only`` know row-by-row
+    rules alone.
+    """
 
     fires: dict[Key, int] = field(default_factory=dict)
     only: dict[Key, int] = field(default_factory=dict)
@@ -77,7 +81,9 @@ class ReasonTally:
 
 
 def dropped_by_reason(record: dict[str, Any]) -> dict[Key, dict[str, int]]:
-    """Documents dropped by (step, reason), as the ledgers have them: documents and bytes; in order of steps."""
+    """Documents dropped by (step, reason), as the ledgers have them: documents and bytes; in order
+    of steps.
+    """
     counts: dict[Key, dict[str, int]] = {}
     for ledger in record["ledgers"]:
         for reason, count in sorted(ledger["total"]["dropped"].items()):
@@ -86,7 +92,9 @@ def dropped_by_reason(record: dict[str, Any]) -> dict[Key, dict[str, int]]:
 
 
 def _fired(columns: ChunkColumns, choosing: Choosing) -> dict[Key, NDArray[np.bool_]]:
-    """Rows each reason of a step fires on. Bits are named by the step's rules, else by rows where they come first."""
+    """Rows each reason of a step fires on. Bits are named by the step's rules, else by rows where
+    they come first.
+    """
     table = read_parquet(columns.store, choosing.verdicts.name, "signals", ["rules", "reason"])
     bits = table["rules"].to_numpy()
     if choosing.rules:

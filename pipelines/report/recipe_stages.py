@@ -1,4 +1,6 @@
-"""The stages of a recorded recipe, under the names their steps carry in ledgers and folders, and the step it ends with."""
+"""The stages of a recorded recipe, under the names their steps carry in ledgers and folders, and
+the step it ends with.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ class RecordedStage:
 
 
 def recorded_stages(record: dict[str, Any]) -> tuple[RecordedStage, ...]:
-    """Stages in order. One without a name of its own is called after its kind, the second ``kind-2``."""
+    """Stages in order. One without a name of its own is called after its kind, the second
+    ``kind-2``.
+    """
     stages: list[RecordedStage] = []
     for entry in record["recipe"]["corpus"]["stages"]:
         ((kind, settings),) = entry.items()

@@ -1,4 +1,5 @@
-"""The shares of a plan over training as one SVG file: a stacked area per source, phases marked, words and all.
+"""The shares of a plan over training as one SVG file: a stacked area per source, phases marked,
+words and all.
 
     Path("shares.svg").write_text(share_plot(plan))
 
@@ -38,14 +39,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of tokens over training: ``places`` (n,) in tokens, ``shares`` (sources, n), each column of which sums to 1."""
+    """Shares of tokens over training: ``places`` (n,) in tokens, ``shares`` (sources, n), each
+    column of which sums to 1.
+    """
 
     places: Floats
     shares: Floats
 
 
 def planned_shares(plan: Plan) -> Shares:
-    """The shares a plan moves along, two points per stretch of constant ones and more along a ramp."""
+    """The shares a plan moves along, two points per stretch of constant ones and more along a
+    ramp.
+    """
     places, columns = [], []
     for segment in plan.segments:
         for part in np.linspace(0, 1, RAMP_POINTS if segment.ramp_steps else 2):
@@ -184,7 +189,8 @@ def _head(title: str) -> Markup:
     colours = "".join(f".c{place}{{fill:{colour}}}" for place, colour in enumerate(LIGHT))
     dark = "".join(f".c{place}{{fill:{colour}}}" for place, colour in enumerate(DARK))
     style = (
-        "svg{background:#fff;font:13px system-ui,sans-serif}text{fill:#26323a}.title{font-size:15px;font-weight:600}.soft{fill:#5d6b75}"
+        "svg{background:#fff;font:13px "
+        "system-ui,sans-serif}text{fill:#26323a}.title{font-size:15px;font-weight:600}.soft{fill:#5d6b75}"
         ".grid{stroke:#fff;stroke-opacity:.45}.tick{stroke:#8a97a1}.phase{stroke:#26323a;stroke-dasharray:4 3}.decay{fill:#26323a}"
         "path{fill:none}path[class^=c]{stroke:#fff;stroke-width:.6}"
         + colours

@@ -1,4 +1,6 @@
-"""Samples of the sources' shingles, gathered chunk by chunk: how much of one source is in another, before and after the stages."""
+"""Samples of the sources' shingles, gathered chunk by chunk: how much of one source is in another,
+before and after the stages.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class SourceOverlap:
 
 
 def recorded_overlap(record: dict[str, Any]) -> SourceOverlap | None:
-    """An empty collection for a run that measured shingles; None for others. Stages of several scales meet at the coarsest."""
+    """An empty collection for a run that measured shingles; None for others. Stages of several
+    scales meet at the coarsest.
+    """
     scales = [
         stage.settings["scale"]
         for stage in recorded_stages(record)
@@ -46,7 +50,9 @@ def recorded_overlap(record: dict[str, Any]) -> SourceOverlap | None:
 
 @dataclass(frozen=True)
 class OverlapRow:
-    """Of one source's shingles, which share is in each source; ``distinct`` and its relative standard error."""
+    """Of one source's shingles, which share is in each source; ``distinct`` and its relative
+    standard error.
+    """
 
     source: str
     distinct: float

@@ -1,4 +1,6 @@
-"""How a run's tokenizer is used by its encoded documents: pieces, unused pieces, tokens per source."""
+"""How a run's tokenizer is used by its encoded documents: pieces, unused pieces, tokens per
+source.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _STEP = 1 << 22  # tokens counted at once
 
 @dataclass(frozen=True)
 class TokenUse:
-    """Use of the normal pieces over the tokens counted. ``documents``: encoded documents by source, all of them."""
+    """Use of the normal pieces over the tokens counted. ``documents``: encoded documents by source,
+    all of them.
+    """
 
     counted: int
     complete: bool

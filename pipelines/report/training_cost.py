@@ -13,8 +13,8 @@ from trainer.compute_costs import exact_flops_per_token, flops_per_token
 class TrainingCost:
     """One ending. ``seconds`` are those of its updates, whichever call made them.
 
-    ``operations`` are the floating-point operations of all matrix products, attention over full windows included,
-    ``paper_operations`` 6 N D; None where the model is not known.
+    ``operations`` are the floating-point operations of all matrix products, attention over full
+    windows included, ``paper_operations`` 6 N D; None where the model is not known.
     """
 
     ending: Ending

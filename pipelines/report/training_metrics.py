@@ -1,4 +1,6 @@
-"""What a run's trainings left behind: plan, metrics and checkpoints of the recipe's ending and of its branches."""
+"""What a run's trainings left behind: plan, metrics and checkpoints of the recipe's ending and of
+its branches.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,13 @@ class HeldOutLoss:
 
 @dataclass(frozen=True)
 class Ending:
-    """One training: the run itself (``main``), or a branch that left it after ``from_step`` updates.
+    """One training: the run itself (``main``), or a branch that left it after ``from_step``
+    updates.
 
-    ``train`` and ``validation`` are its own lines, those of a branch begin behind ``from_step``. ``plan`` is None where it is gone.
-    ``seconds`` are those of the updates, ``peak_bytes`` the most memory of a process that made them (0 where it was not noted);
-    ``checkpoints`` are the steps kept, ``checkpoint_bytes`` what they take.
+    ``train`` and ``validation`` are its own lines, those of a branch begin behind ``from_step``.
+    ``plan`` is None where it is gone. ``seconds`` are those of the updates, ``peak_bytes`` the most
+    memory of a process that made them (0 where it was not noted); ``checkpoints`` are the steps
+    kept, ``checkpoint_bytes`` what they take.
     """
 
     name: str
@@ -64,7 +68,9 @@ class Ending:
         return int(self.train[-1]["tokens"]) - self.tokens_at(self.from_step) if self.train else 0
 
     def tokens_at(self, step: int) -> int:
-        """Tokens shown after so many updates, by the plan; where that is gone as if all steps were alike."""
+        """Tokens shown after so many updates, by the plan; where that is gone as if all steps were
+        alike.
+        """
         if self.plan is not None:
             return self.plan.tokens_before(min(step, self.plan.steps))
         return int(self.train[-1]["tokens"]) // self.last_step * step if self.train else 0
@@ -91,8 +97,9 @@ class Ending:
 
 @dataclass(frozen=True)
 class Trainings:
-    """The trainings of a run. ``stable_steps``: updates before the decay; all of them where nothing decays. ``model``: its shape, as the
-    last checkpoint says; None where that is gone."""
+    """The trainings of a run. ``stable_steps``: updates before the decay; all of them where nothing
+    decays. ``model``: its shape, as the last checkpoint says; None where that is gone.
+    """
 
     main: Ending
     branches: tuple[Ending, ...]
@@ -116,8 +123,8 @@ class Trainings:
 class SourceShare:
     """A source in a phase: what the recipe asked for, and what was shown.
 
-    ``planned`` and ``realised`` are shares of the phase's tokens; ``targets`` are the tokens a loss was taken on, counted
-    while training; ``epochs`` is how often the phase went through the source.
+    ``planned`` and ``realised`` are shares of the phase's tokens; ``targets`` are the tokens a loss
+    was taken on, counted while training; ``epochs`` is how often the phase went through the source.
     """
 
     source: str
@@ -142,7 +149,9 @@ class PhaseShares:
 
 
 def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
-    """Everything the record's trainings left; None where the run has not trained, or its metrics are gone."""
+    """Everything the record's trainings left; None where the run has not trained, or its metrics
+    are gone.
+    """
     training = record.get("training")
     if not training:
         return None
@@ -200,7 +209,9 @@ def phase_shares(ending: Ending) -> Iterator[PhaseShares]:
 
 
 def stretches(segments: tuple[Segment, ...]) -> list[tuple[str, bool, int, int]]:
-    """(name, decays, first step, step behind the last) of each phase; the parts of a ramp are one."""
+    """(name, decays, first step, step behind the last) of each phase; the parts of a ramp are
+    one.
+    """
     found: list[tuple[str, bool, int, int]] = []
     for segment in segments:
         if found and found[-1][:2] == (segment.name, segment.decay):

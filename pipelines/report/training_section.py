@@ -1,4 +1,6 @@
-"""The section of a report that is about training: shares, curves, held-out losses, samples, cost."""
+"""The section of a report that is about training: shares, curves, held-out losses, samples,
+cost.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ Weighted = list[tuple[float, float, float]]  # tokens, loss, targets
 def training_section(
     record: dict[str, Any], trainings: Trainings | None, reached: Sequence[PhaseEnd] = ()
 ) -> dict[str, Any] | None:
-    """Everything the template shows; None where nothing was trained. ``reached``: what was shown by the end of each phase."""
+    """Everything the template shows; None where nothing was trained. ``reached``: what was shown by
+    the end of each phase.
+    """
     if trainings is None:
         return None
     main = trainings.main
@@ -73,7 +77,9 @@ def training_section(
 
 
 def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:
-    """A row per held-out source: before the decay, after it with the change, and each branch with its difference to the run."""
+    """A row per held-out source: before the decay, after it with the change, and each branch with
+    its difference to the run.
+    """
     main = trainings.main
     before = main.held_out(trainings.stable_steps) if trainings.decays else {}
     after = main.held_out(main.last_step)
@@ -95,7 +101,9 @@ def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:
 
 
 def _sample(sample: dict[str, str]) -> dict[str, Any]:
-    """A prompt and what was said before and after, in pieces (text, white space behind it that is counted and not shown)."""
+    """A prompt and what was said before and after, in pieces (text, white space behind it that is
+    counted and not shown).
+    """
     said = {}
     for when in ("before", "after"):
         pieces = _BLANK.split(sample[when])  # text, blank, text, blank, ..., text
@@ -206,7 +214,9 @@ def _per_source(
 
 
 def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[str, Any]:
-    """The decays of all endings on one chart, and their held-out losses by source, around the step where they part."""
+    """The decays of all endings on one chart, and their held-out losses by source, around the step
+    where they part.
+    """
     main = trainings.main
     if not trainings.branches or not trainings.decays:
         return {"decays": None, "decay_legend": [], "decay_sources": [], "compared": []}
@@ -308,7 +318,9 @@ def _decay_band(bands: Sequence[Band], end: float) -> list[Band]:
 
 
 def _shared_sources(trainings: Trainings) -> set[str]:
-    """Sources every ending showed after the parting: a loss over these compares; all where there is none."""
+    """Sources every ending showed after the parting: a loss over these compares; all where there is
+    none.
+    """
     shown = [
         {
             name
@@ -382,7 +394,9 @@ def _smoothed(values: Weighted, window: int) -> list[Point]:
 
 
 def _thinned(values: Weighted) -> list[Point]:
-    """At most :data:`MOST_POINTS` points: weighted means over equal numbers of values, at the last one's place."""
+    """At most :data:`MOST_POINTS` points: weighted means over equal numbers of values, at the last
+    one's place.
+    """
     if not values:
         return []
     tokens, loss, weight = np.array(values, np.float64).T

@@ -12,7 +12,9 @@ from pipelines.state import Chunk
 
 @dataclass(frozen=True)
 class Choosing:
-    """One choosing step over one chunk. ``rules`` are in the order of the bits; empty where the step names none."""
+    """One choosing step over one chunk. ``rules`` are in the order of the bits; empty where the
+    step names none.
+    """
 
     step: str
     verdicts: FileRef
@@ -20,7 +22,9 @@ class Choosing:
 
 
 def choosing_steps(store: Store, chunk: Chunk) -> list[Choosing]:
-    """Choosing steps that made the chunk's selection, first to last; [] for a chunk nobody chose from."""
+    """Choosing steps that made the chunk's selection, first to last; [] for a chunk nobody chose
+    from.
+    """
     found = []
     for step, verdicts in chunk.verdicts.items():
         manifest = published(store, verdicts.name.rpartition("/")[0])

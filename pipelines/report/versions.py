@@ -10,7 +10,9 @@ from artifacts.publish import published
 
 
 def recorded_libraries(store: Store, record: dict[str, Any]) -> list[tuple[str, str]]:
-    """(name, version) of every library named by the units of the first chunk of each source, the tokenizer and the shards."""
+    """(name, version) of every library named by the units of the first chunk of each source, the
+    tokenizer and the shards.
+    """
     entries: set[str] = set()
     for prefix in sorted({name.rpartition("/")[0] for name in _files(record)}):
         manifest = published(store, prefix)

@@ -16,7 +16,9 @@ Piece = tuple[str, bool]  # text, and whether the other side lacks it
 
 @dataclass(frozen=True)
 class WordDiff:
-    """Pieces of both sides; ``start`` is the character both begin at, ``identical`` whether nothing differs in the whole texts."""
+    """Pieces of both sides; ``start`` is the character both begin at, ``identical`` whether nothing
+    differs in the whole texts.
+    """
 
     left: list[Piece]
     right: list[Piece]
@@ -25,7 +27,9 @@ class WordDiff:
 
 
 def word_diff(left: str, right: str) -> WordDiff:
-    """Compare about :data:`SHOWN` characters of two texts, from the start or from shortly before the first difference."""
+    """Compare about :data:`SHOWN` characters of two texts, from the start or from shortly before
+    the first difference.
+    """
     pairs = zip(left[:_LOOKED_AT], right[:_LOOKED_AT], strict=False)
     common = next(
         (place for place, (ours, theirs) in enumerate(pairs) if ours != theirs),

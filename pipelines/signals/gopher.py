@@ -84,7 +84,8 @@ def measure(texts: Texts) -> pa.RecordBatch:
     - ``hash_ratio``, ``ellipsis_ratio``: the same per word.
     - ``lines``: as ``str.splitlines`` counts them.
     - ``bullet_line_ratio``: share of lines whose first visible character is ``-`` or U+2022.
-    - ``ellipsis_line_ratio``: share of lines that end, before trailing white space, in ``...`` or U+2026.
+    - ``ellipsis_line_ratio``: share of lines that end, before trailing white space, in ``...`` or
+      U+2026.
     - ``alpha_word_ratio``: share of words with a letter (Unicode category L).
     - ``alpha_character_ratio``: share of letters among characters that are not white space.
     - ``stop_words``: how many distinct ones of :data:`STOP_WORDS` occur as words, case-sensitive.
@@ -153,7 +154,8 @@ def _stop_word_bit(values: Array, start: Any, end: Any, keys: Array) -> int:
 def _word(
     values: Array, start: Any, end: Any, flags: Any, characters: Any, stop_keys: Array
 ) -> tuple[Any, Any, Any, Any]:
-    """What the word ``values[start:end]`` adds: alphabetic words, symbol-free words, their letters, a stop word bit.
+    """What the word ``values[start:end]`` adds: alphabetic words, symbol-free words, their letters,
+    a stop word bit.
 
     ``flags`` has ALPHABETIC if any character is alphabetic, PUNCTUATION if all are punctuation.
     """
@@ -167,7 +169,9 @@ def _word(
 def _count_document(
     values: Array, start: Any, end: Any, pages: Array, flags: Array, stop_keys: Array, counts: Array
 ) -> None:
-    """Counts of the text ``values[start:end]``. Locals, not ``counts``, in the loop: that halves the time."""
+    """Counts of the text ``values[start:end]``. Locals, not ``counts``, in the loop: that halves
+    the time.
+    """
     words = alpha_words = free_words = letters = stops = hashes = ellipses = 0
     lines = bullets = ellipsis_lines = characters = visible = alphabetic = cjk = 0
     # of the open word; none is open while it has no characters

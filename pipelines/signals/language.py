@@ -3,8 +3,8 @@
 ``detect`` walks the byte automaton over the first ``max_bytes`` of each document, counts the
 features it emits, and scores the classes: ``log1p(counts) @ weights + priors``, softmax at
 temperature ``sqrt(bytes)`` (which keeps confidences comparable between lengths), second scripts of
-a label added to the first. Labels and confidences are those of ``LanguageIdentifier(norm_probs=True)`` of
-py3langid on the same characters, up to rounding.
+a label added to the first. Labels and confidences are those of
+``LanguageIdentifier(norm_probs=True)`` of py3langid on the same characters, up to rounding.
 
 py3langid first lower-cases a text that is all upper case and applies NFC. A scan marks the few
 texts where either may matter: no lower-case letter but an upper-case one, or a character whose NFC
@@ -12,7 +12,8 @@ quick check (Unicode annex 15) is not "yes", or two combining marks in a row. On
 Python strings.
 
 The limit is the cache, not arithmetic: per byte one step in an automaton of 39 MB and one count in
-a table of 0.4 MB, per distinct feature (one for every two to four bytes) a row of 288 bytes out of 29 MB.
+a table of 0.4 MB, per distinct feature (one for every two to four bytes) a row of 288 bytes out of
+29 MB.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def detect(
 
 @cache
 def _quiet_leads() -> npt.NDArray[np.bool_]:
-    """bool[256]: lead bytes of three-byte characters none of which the scan looks for, most of Han and Hangul."""
+    """bool[256]: lead bytes of three-byte characters none of which the scan looks for, most of Han
+    and Hangul.
+    """
     table = character_table()
     codes = np.arange(0x10000)
     sought = table.flags[table.pages[codes >> 8].astype(np.int64) << 8 | codes & 255] & (
@@ -189,7 +192,8 @@ def _step(move: Any, byte: Any, moves: Array) -> Any:
 def _walk(
     values: Array, start: Any, end: Any, moves: Array, before: Any, memory: Any, walked: Array
 ) -> None:
-    """``walked[i]`` = the automaton's move at byte ``start + i``; ``before`` stands before the first.
+    """``walked[i]`` = the automaton's move at byte ``start + i``; ``before`` stands before the
+    first.
 
     One walk waits for the cache at every byte. So four quarters of the text are walked at once,
     each from ``memory`` bytes before its beginning, after which it is where the single walk is.
@@ -223,7 +227,9 @@ def _walk(
 def _count_features(
     walked: Array, log_counts: Array, counts: Array, features: Array, logs: Array
 ) -> int:
-    """Distinct features of one text and the log of their counts; how many. Leaves ``counts`` zero."""
+    """Distinct features of one text and the log of their counts; how many. Leaves ``counts``
+    zero.
+    """
     distinct = 0
     for move in walked:
         feature = np.int64(move) - _row(move) * SPAN - 1
@@ -242,7 +248,8 @@ def _count_features(
 def _sum_weights(features: Array, logs: Array, weights: Array, sums: Array) -> None:
     """``sums[column]`` = sum of log-count times weight over the features.
 
-    Four rows at a time: the sums are loaded and stored a quarter as often, and cache misses overlap.
+    Four rows at a time: the sums are loaded and stored a quarter as often, and cache misses
+    overlap.
     """
     sums[:] = 0
     whole = len(features) & ~3
@@ -300,8 +307,9 @@ def score_languages(
 ) -> None:
     """Best class (``len(priors)`` for "no features") and its confidence for every text.
 
-    ``log_counts[c]`` is log1p(c) times the weight unit, up to the length of the longest text. Walking,
-    counting and summing are done a batch of texts at a time, because each wants the cache to itself.
+    ``log_counts[c]`` is log1p(c) times the weight unit, up to the length of the longest text.
+    Walking, counting and summing are done a batch of texts at a time, because each wants the cache
+    to itself.
     """
     room = max(len(log_counts), BATCH_BYTES)
     walked = np.empty(room, np.uint32)

@@ -6,9 +6,10 @@ class. Only that file is read, without pickle; the package's own code is not imp
 
 Layout here, chosen for the cache (the automaton and the weights are walked at random):
 
-- ``moves`` uint32[rows * 256]: what reading a byte in a row of the automaton leads to, the next row and
-  the feature emitted there in one number, ``row * SPAN + feature + 1`` (no feature: ``row * SPAN``). So a
-  step is one access to memory. ``start`` is the move that stands before the first byte.
+- ``moves`` uint32[rows * 256]: what reading a byte in a row of the automaton leads to, the next row
+  and the feature emitted there in one number, ``row * SPAN + feature + 1`` (no feature: ``row *
+  SPAN``). So a step is one access to memory. ``start`` is the move that stands before the first
+  byte.
 - ``memory``: a move is decided by the last ``memory`` bytes (it is an Aho-Corasick automaton: the
   state is the longest suffix read that begins a feature, and ``memory`` is the depth of the deepest
   state). So a text can be walked from several places at once.

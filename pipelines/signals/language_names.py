@@ -1,6 +1,8 @@
-"""The languages the model of :mod:`pipelines.signals.language_model` tells apart, by code, with their English names.
+"""The languages the model of :mod:`pipelines.signals.language_model` tells apart, by code, with
+their English names.
 
-Kept here so that a recipe can be checked without loading 110 MB; a test holds them against the model.
+Kept here so that a recipe can be checked without loading 110 MB; a test holds them against the
+model.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ LANGUAGES = {
 
 
 def nearest_language(text: str) -> str | None:
-    """The code that was most likely meant: by English name, or as the start of a longer tag such as ``en-US``."""
+    """The code that was most likely meant: by English name, or as the start of a longer tag such as
+    ``en-US``.
+    """
     start = text.replace("_", "-").split("-")[0].lower()
     if start in LANGUAGES:
         return start

@@ -1,8 +1,8 @@
 """Rules over signal columns: every rule is evaluated, the first that fires gives the reason.
 
-A rule removes a document when ``column < threshold`` or ``column > threshold`` (strictly). Where the
-measure is null or 0/0 it says nothing. Reason codes are datatrove's, so that removal
-tables can be compared; the order of a rule set is the order of datatrove's checks.
+A rule removes a document when ``column < threshold`` or ``column > threshold`` (strictly). Where
+the measure is null or 0/0 it says nothing. Reason codes are datatrove's, so that removal tables can
+be compared; the order of a rule set is the order of datatrove's checks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ MOST_RULES = 64  # bits of the mask
 
 @dataclass(frozen=True)
 class Rule:
-    """Remove with ``reason`` when ``column`` (divided by ``per``, if given) is below or above ``threshold``.
+    """Remove with ``reason`` when ``column`` (divided by ``per``, if given) is below or above
+    ``threshold``.
 
     ``option`` is the name under which a recipe overrides the threshold.
     """
@@ -72,14 +73,16 @@ GOPHER_QUALITY_ZH = (
         0.6,
     ),
 )
-"""Gopher's rules for Chinese, which has no white space between words, so that sizes are in characters.
+"""Gopher's rules for Chinese, which has no white space between words, so that sizes are in
+characters.
 
 - Document length: 50 and 100,000 words at about 1.6 characters a word.
 - ``#`` and ellipses per Chinese character, at Gopher's 0.1; a Chinese ellipsis is two U+2026.
 - Line rules: unchanged, as in FineWeb-2 (``configs/cmn_Hani.yml``).
-- Letters: FineWeb-2 asks for a letter in 0.735 of the words of a segmenter, which counts every punctuation
-  mark as a word. Of visible characters, letters are 0.78 to 0.85 in Chinese prose and verse and 0.65 to 0.78 in
-  good technical writing with code and markup; under 0.6 are tables of numbers and markup.
+- Letters: FineWeb-2 asks for a letter in 0.735 of the words of a segmenter, which counts every
+  punctuation mark as a word. Of visible characters, letters are 0.78 to 0.85 in Chinese prose and
+  verse and 0.65 to 0.78 in good technical writing with code and markup; under 0.6 are tables of
+  numbers and markup.
 - No mean word length (FineWeb-2: 1 to 5, on segmented words) and no stop words: both need words.
 """
 
@@ -130,8 +133,8 @@ def evaluate(
 ) -> tuple[npt.NDArray[np.uint64], pa.StringArray]:
     """Which rules would remove each document, and why it goes.
 
-    Returns ``mask`` uint64[documents], bit ``i`` set where ``rules[i]`` fires, and the reason of the
-    first rule that fires, null for a document that is kept.
+    Returns ``mask`` uint64[documents], bit ``i`` set where ``rules[i]`` fires, and the reason of
+    the first rule that fires, null for a document that is kept.
 
     Raises: UserError for a column that was not measured; ValueError for more than 64 rules.
     """

@@ -1,1 +1,3 @@
-"""Cutting passages, lines and paragraphs that stood before out of a corpus: :mod:`pipelines.spans.work` says in which phases."""
+"""Cutting passages, lines and paragraphs that stood before out of a corpus:
+:mod:`pipelines.spans.work` says in which phases.
+"""

@@ -1,4 +1,6 @@
-"""The end of cutting spans: a chunk's texts without them, who is still kept, and the spans as evidence."""
+"""The end of cutting spans: a chunk's texts without them, who is still kept, and the spans as
+evidence.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ NOTHING_LEFT = "nothing_left"  # reason of a document of which too few words wou
 
 @dataclass(frozen=True)
 class CutChunk:
-    """A chunk after its spans were cut, what that did to its documents, and the counts ``spans``, ``documents`` and ``bytes`` cut."""
+    """A chunk after its spans were cut, what that did to its documents, and the counts ``spans``,
+    ``documents`` and ``bytes`` cut.
+    """
 
     chunk: Chunk
     entry: Entry
@@ -42,7 +46,8 @@ class CutChunk:
 def cut_chunk(task: SpanTask, compute: bool = True) -> CutChunk | None:
     """Cut the answered spans out of a chunk's texts.
 
-    A document of which fewer words would be left than the rule's ``min_words`` is dropped whole, and its text stays as it was.
+    A document of which fewer words would be left than the rule's ``min_words`` is dropped whole,
+    and its text stays as it was.
     """
     store = Store(task.root)
     assert task.chunk is not None

@@ -1,7 +1,9 @@
-"""Rows on their way from many tasks to many: each task writes one file, with row groups by who is to read them.
+"""Rows on their way from many tasks to many: each task writes one file, with row groups by who is
+to read them.
 
-A task over a chunk writes rows for tasks over shares of the hashes, and the other way round. So rows are exchanged through the store,
-each is written and read once, and no task holds more than what is meant for it.
+A task over a chunk writes rows for tasks over shares of the hashes, and the other way round. So
+rows are exchanged through the store, each is written and read once, and no task holds more than
+what is meant for it.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ FILE = "parts.parquet"
 
 @dataclass
 class PartsWriter:
-    """Writes the file; ``readers`` holds, row group by row group, the number of the task that reads it."""
+    """Writes the file; ``readers`` holds, row group by row group, the number of the task that reads
+    it.
+    """
 
     table: TableWriter
     readers: list[int]
 
     def write(self, columns: Sequence[Any], readers: NDArray[np.int64] | int) -> None:
-        """Rows in columns, each for one reader, or all for one. Rows of one reader keep their order."""
+        """Rows in columns, each for one reader, or all for one. Rows of one reader keep their
+        order.
+        """
         rows = pa.table(list(columns), schema=self.table.schema)
         if isinstance(readers, int):
             self._group(rows, readers)

@@ -1,4 +1,6 @@
-"""A step that cuts spans, driven through its phases: the part of a run that gives out its tasks and keeps its books."""
+"""A step that cuts spans, driven through its phases: the part of a run that gives out its tasks and
+keeps its books.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,9 @@ def cut_spans(
 ) -> tuple[tuple[Chunk, ...], Ledger]:
     """Cut what stood before out of a corpus: the chunks moved on, and the step's ledger.
 
-    ``sources``: all of the recipe, in order. ``give_out`` has tasks done: (title, function, tasks, bytes of each) -> results in order.
-    When the outcome is there under its content key, no phase before the last is looked at. How the work is divided follows from texts
-    and settings alone.
+    ``sources``: all of the recipe, in order. ``give_out`` has tasks done: (title, function, tasks,
+    bytes of each) -> results in order. When the outcome is there under its content key, no phase
+    before the last is looked at. How the work is divided follows from texts and settings alone.
     """
     started = time.monotonic()
     cuts = _Work(store, chunks, step, sources, give_out).cut()

@@ -1,4 +1,5 @@
-"""Cutting what stood before out of a corpus, as tasks over chunks and over shares of the hashes, one phase after the other.
+"""Cutting what stood before out of a corpus, as tasks over chunks and over shares of the hashes,
+one phase after the other.
 
     order        one task       the rank of every document in keep order
     hashes       per chunk      hashes of its texts, by share
@@ -9,8 +10,8 @@
     answers      per chunk      of these the ones that do stand there, by the chunk that asked
     cut          per chunk      texts without their spans, the selection, and the spans
 
-Every phase but the last writes parts (:mod:`pipelines.spans.parts`) into the run's scratch, which goes when the last one is done. No task
-holds more than a chunk of texts, or a share of hashes.
+Every phase but the last writes parts (:mod:`pipelines.spans.parts`) into the run's scratch, which
+goes when the last one is done. No task holds more than a chunk of texts, or a share of hashes.
 """
 
 from __future__ import annotations
@@ -64,9 +65,11 @@ ANSWERS = _numbers("row", "start", "end", "kept_start", kept_id=pa.binary(16))
 
 @dataclass(frozen=True)
 class SpanTask:
-    """One task of one phase. ``index``: of the chunk among those concerned, or of the share; ``chunk`` is not set for a share.
+    """One task of one phase. ``index``: of the chunk among those concerned, or of the share;
+    ``chunk`` is not set for a share.
 
-    ``hash_shares``, ``key_shares``: into how many shares hashes and keys are divided; 0 where a phase does not need it.
+    ``hash_shares``, ``key_shares``: into how many shares hashes and keys are divided; 0 where a
+    phase does not need it.
     """
 
     root: str
@@ -92,7 +95,9 @@ class SpanTask:
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """What a task of a phase before the last counted. Its unit is scratch and no part of the run's units."""
+    """What a task of a phase before the last counted. Its unit is scratch and no part of the run's
+    units.
+    """
 
     facts: dict[str, Any]
     computed: bool
@@ -104,7 +109,9 @@ def scratch(step: SpanStep, key: str) -> str:
 
 
 def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
-    """Find or make the parts that a task writes; None if ``compute`` is off and they have to be made."""
+    """Find or make the parts that a task writes; None if ``compute`` is off and they have to be
+    made.
+    """
     store = Store(task.root)
     bodies: dict[str, Callable[[Store, SpanTask, Publication], None]] = {
         "order": _order,
@@ -133,7 +140,9 @@ def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
 
 
 def wanted_rows(store: Store, chunk: Chunk) -> Mask:
-    """Rows of a chunk that take part: those still kept. Conversations do not, as their messages decide."""
+    """Rows of a chunk that take part: those still kept. Conversations do not, as their messages
+    decide.
+    """
     if chunk.selection is None:
         return np.ones(chunk.signals["size"].rows, np.bool_)
     kept: Mask = read_parquet(store, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
@@ -141,7 +150,9 @@ def wanted_rows(store: Store, chunk: Chunk) -> Mask:
 
 
 def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, Mask]]:
-    """A chunk's documents: number of the batch's first row, the batch, and which of its rows take part."""
+    """A chunk's documents: number of the batch's first row, the batch, and which of its rows take
+    part.
+    """
     kept, start = wanted_rows(store, chunk), 0
     for batch in ChunkTexts(store, chunk).batches():
         wanted = kept[start : start + batch.num_rows]
@@ -297,7 +308,9 @@ def _chunk(task: SpanTask) -> Chunk:
 
 
 def shares_of(hashes: NDArray[np.uint64], shares: int) -> Rows:
-    """Which share each hash belongs to, (n,). By the low half: anchors are least hashes, so their high bits are mostly zero."""
+    """Which share each hash belongs to, (n,). By the low half: anchors are least hashes, so their
+    high bits are mostly zero.
+    """
     low = (hashes & np.uint64(0xFFFFFFFF)).astype(np.int64)
     return (low * shares) >> 32
 

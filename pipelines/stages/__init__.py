@@ -1,8 +1,8 @@
 """Stages over documents, by the name a recipe uses.
 
 A stage is a frozen pydantic model (its settings) that expands into steps: measures, rewrites,
-choices, comparisons and cuts (see :mod:`pipelines.stages.base`). To add one, write its model and rules
-in a file of their own and list the class here::
+choices, comparisons and cuts (see :mod:`pipelines.stages.base`). To add one, write its model and
+rules in a file of their own and list the class here::
 
     class MyStage(StageSettings):
         kind = "my_stage"

@@ -70,7 +70,9 @@ class Rewrite(Rule, Protocol):
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """Which rules would drop each row (bit i = rule i, all evaluated) and the first one's reason."""
+    """Which rules would drop each row (bit i = rule i, all evaluated) and the first one's
+    reason.
+    """
 
     names: tuple[str, ...]  # reason of rule i
     rules: NDArray[np.uint64]
@@ -92,8 +94,9 @@ class Choose(Rule, Protocol):
 class CorpusVerdict:
     """Outcome of a comparison over n rows: who stays, why the others go, and the evidence.
 
-    Evidence columns have one value per removed row: ``document`` was removed in favour of ``kept_row``; ``cluster_row`` is the row
-    whose id names their cluster, the least of its documents.
+    Evidence columns have one value per removed row: ``document`` was removed in favour of
+    ``kept_row``; ``cluster_row`` is the row whose id names their cluster, the least of its
+    documents.
     """
 
     kept: NDArray[np.bool_]
@@ -117,13 +120,16 @@ class Compare(Rule, Protocol):
 
 
 class CompareWhole(Compare, Protocol):
-    """A comparison of small columns, which one task holds whole; others are carried out in parts (:mod:`pipelines.near`)."""
+    """A comparison of small columns, which one task holds whole; others are carried out in parts
+    (:mod:`pipelines.near`).
+    """
 
     def compare(self, view: CorpusView) -> CorpusVerdict: ...
 
 
 class FindSpans(Rule, Protocol):
-    """Finds stretches of texts that stood before. The work is divided by chunk and by hash; bytes are compared before anything is cut.
+    """Finds stretches of texts that stood before. The work is divided by chunk and by hash; bytes
+    are compared before anything is cut.
 
     Texts (n,) are of one batch; stretches are bytes within a text.
     """
@@ -162,19 +168,25 @@ class FindSpans(Rule, Protocol):
         ...
 
     def hashes(self, texts: pa.LargeStringArray, wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
-        """Hashes of the wanted texts in order, such that of every stretch that occurs twice in the corpus one occurs twice."""
+        """Hashes of the wanted texts in order, such that of every stretch that occurs twice in the
+        corpus one occurs twice.
+        """
         ...
 
     def occurrences(
         self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]
     ) -> Occurrences:
-        """Stretches that may have stood before; ``flags`` says which of the texts' hashes occur twice in the corpus."""
+        """Stretches that may have stood before; ``flags`` says which of the texts' hashes occur
+        twice in the corpus.
+        """
         ...
 
     def reach(
         self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Up to where a stretch that ends in byte ``end`` of text ``row`` takes with it what follows, (m,)."""
+        """Up to where a stretch that ends in byte ``end`` of text ``row`` takes with it what
+        follows, (m,).
+        """
         ...
 
 
@@ -279,7 +291,9 @@ class Resources:
 
 
 def signal_columns(steps: Iterable[Step]) -> dict[str, str]:
-    """Signal columns that measures of these steps make: column -> measure, the first that makes it."""
+    """Signal columns that measures of these steps make: column -> measure, the first that makes
+    it.
+    """
     columns: dict[str, str] = {}
     for step in steps:
         for field in step.rule.fields() if isinstance(step, MeasureStep) else []:

@@ -1,4 +1,6 @@
-"""What every instruction source gets first: conversations that cannot be trained on are dropped with a reason."""
+"""What every instruction source gets first: conversations that cannot be trained on are dropped
+with a reason.
+"""
 
 from __future__ import annotations
 

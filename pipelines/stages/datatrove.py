@@ -25,10 +25,12 @@ MOST_REASONS = 64  # bits of a verdict; further reasons share the last
 
 
 class DatatroveStage(StageSettings):
-    """Run a datatrove block. A filter drops with datatrove's reason; a formatter, and C4QualityFilter, rewrite.
+    """Run a datatrove block. A filter drops with datatrove's reason; a formatter, and
+    C4QualityFilter, rewrite.
 
-    datatrove stops at the first rule a document breaks, so the verdict holds one reason per document.
-    Blocks work on one Python string at a time: expect well under 1 MB/s per core where words are segmented.
+    datatrove stops at the first rule a document breaks, so the verdict holds one reason per
+    document. Blocks work on one Python string at a time: expect well under 1 MB/s per core where
+    words are segmented.
     """
 
     kind: ClassVar[str] = "datatrove"
@@ -41,7 +43,10 @@ class DatatroveStage(StageSettings):
     )
     words: Words = Field(
         default="datatrove",
-        description="whose words: datatrove's tokenizer of the language (extra words), or split at whitespace",
+        description=(
+            "whose words: datatrove's tokenizer of the language (extra words), or split at "
+            "whitespace"
+        ),
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:

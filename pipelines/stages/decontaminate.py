@@ -31,7 +31,9 @@ from pipelines.stages.base import (
 
 
 class DecontaminateStage(StageSettings):
-    """Drop documents that hold a benchmark item: at least ``overlap`` of one item's word n-grams."""
+    """Drop documents that hold a benchmark item: at least ``overlap`` of one item's word
+    n-grams.
+    """
 
     kind: ClassVar[str] = "decontaminate"
 
@@ -69,7 +71,9 @@ class DecontaminateStage(StageSettings):
 
 @dataclass(frozen=True)
 class BenchmarkIndex:
-    """The n-grams of all benchmark items as one table, one row: the arrays of :class:`NgramIndex`."""
+    """The n-grams of all benchmark items as one table, one row: the arrays of
+    :class:`NgramIndex`.
+    """
 
     files: tuple[str, ...]
     formats: tuple[str, ...]
@@ -132,7 +136,9 @@ class BenchmarkIndex:
             )
         return (
             {
-                NOTE: f"{lost:,} of {items:,} benchmark items are too short or too common to be found".encode()
+                NOTE: (
+                    f"{lost:,} of {items:,} benchmark items are too short or too common to be found"
+                ).encode()
             }
             if lost
             else {}

@@ -13,17 +13,25 @@ class DedupSettings(StageSettings):
 
     prefer: tuple[str, ...] = Field(
         default=(),
-        description="sources whose copies stay before those of others, the most wanted first; before every column of keep",
+        description=(
+            "sources whose copies stay before those of others, the most wanted first; before every "
+            "column of keep"
+        ),
     )
     max_removed_share: float = Field(
         default=0.9,
         gt=0,
         le=1,
-        description="share of a source's documents; a comparison that removes more of a source stops the run",
+        description=(
+            "share of a source's documents; a comparison that removes more of a source stops the "
+            "run"
+        ),
     )
 
     def preferred(self, around: Surroundings, name: str) -> tuple[str, ...]:
-        """The sources of ``prefer``. Raises: UserError naming one that the stage does not compare, or that stands there twice."""
+        """The sources of ``prefer``. Raises: UserError naming one that the stage does not compare,
+        or that stands there twice.
+        """
         allowed = self.sources or around.sources
         for place, source in enumerate(self.prefer):
             if source not in allowed:

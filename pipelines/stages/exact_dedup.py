@@ -1,4 +1,6 @@
-"""The exact_dedup stage: of documents with the same text, the same words or the same address, one stays."""
+"""The exact_dedup stage: of documents with the same text, the same words or the same address, one
+stays.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ COLUMNS = {"normalized_text": "words_hash", "url": "url_hash"}
 class ExactDedupStage(DedupSettings):
     """Remove documents that have the text, the words or the URL of another, across all sources.
 
-    ``by``: ``text``, byte for byte; ``normalized_text``, the same words in the same order, whatever their case, accents,
-    punctuation and spacing; ``url``, the same address in normal form. A document without words, or without a URL, is no copy by them.
+    ``by``: ``text``, byte for byte; ``normalized_text``, the same words in the same order, whatever
+    their case, accents, punctuation and spacing; ``url``, the same address in normal form. A
+    document without words, or without a URL, is no copy by them.
     """
 
     kind: ClassVar[str] = "exact_dedup"
@@ -55,7 +58,9 @@ class ExactDedupStage(DedupSettings):
 
 @dataclass(frozen=True)
 class HashMeasure:
-    """One column, ``words_hash`` or ``url_hash``: 16 bytes, null where there is nothing to compare."""
+    """One column, ``words_hash`` or ``url_hash``: 16 bytes, null where there is nothing to
+    compare.
+    """
 
     by: str
     version: ClassVar[int] = 1
@@ -127,7 +132,9 @@ class ExactCompare:
 def _least_of_cluster(
     view: CorpusView, kept: NDArray[np.int64], removed: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """For each removed row, the row with the least id among those that the same kept row stands for, and that one."""
+    """For each removed row, the row with the least id among those that the same kept row stands
+    for, and that one.
+    """
     keepers = np.unique(kept)
     rows, clusters = np.concatenate([removed, keepers]), np.concatenate([kept, keepers])
     least: NDArray[np.int64] = rows[least_rows(clusters, as_words(view.ids.take(pa.array(rows))))]

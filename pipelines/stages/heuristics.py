@@ -46,7 +46,9 @@ class HeuristicsStage(StageSettings):
         ]
 
     def chosen_rules(self, name: str) -> tuple[Rule, ...]:
-        """All rules of the sets, with their thresholds. Raises: UserError for a threshold no set has."""
+        """All rules of the sets, with their thresholds. Raises: UserError for a threshold no set
+        has.
+        """
         known = {rule.option for rules in self.rules for rule in rule_set(rules)}
         for option in self.thresholds:
             if option not in known:

@@ -31,7 +31,9 @@ MEMBERS = {
     "uz": ("uzs",),
     "zh": ("wuu", "yue"),
 }
-"""Languages the model tells apart that ISO 639-3 counts as members of a macrolanguage: keeping it keeps them."""
+"""Languages the model tells apart that ISO 639-3 counts as members of a macrolanguage: keeping it
+keeps them.
+"""
 
 
 class LanguageStage(StageSettings):
@@ -81,7 +83,9 @@ class LanguageStage(StageSettings):
 
 @dataclass(frozen=True)
 class LanguageMeasure:
-    """Columns ``language`` (ISO 639-1, ``und`` when undecidable) and ``language_score`` (0 to 1)."""
+    """Columns ``language`` (ISO 639-1, ``und`` when undecidable) and ``language_score`` (0 to
+    1).
+    """
 
     max_bytes: int
     version: ClassVar[int] = 1

@@ -17,7 +17,9 @@ from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
 
 
 class LineDedupStage(StageSettings):
-    """Cut lines or paragraphs that stood before in keep order, byte for byte; the first ``times`` copies stay."""
+    """Cut lines or paragraphs that stood before in keep order, byte for byte; the first ``times``
+    copies stay.
+    """
 
     kind: ClassVar[str] = "line_dedup"
 
@@ -27,7 +29,10 @@ class LineDedupStage(StageSettings):
     least: int = Field(
         default=8,
         ge=1,
-        description="words of a line or paragraph from which it is looked at (characters in Han, Kana, Hangul, Thai)",
+        description=(
+            "words of a line or paragraph from which it is looked at (characters in Han, Kana, "
+            "Hangul, Thai)"
+        ),
     )
     times: int = Field(default=1, ge=1, le=1000, description="how often it may occur")
     keep: str = Field(

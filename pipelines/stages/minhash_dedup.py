@@ -39,7 +39,10 @@ class MinHashDedupStage(DedupSettings):
     )
     similarity: Literal["jaccard", "containment"] = Field(
         default="jaccard",
-        description="of the sets of shingles; containment: the share of a document's that the kept one has too",
+        description=(
+            "of the sets of shingles; containment: the share of a document's that the kept one has "
+            "too"
+        ),
     )
     keep: str = Field(
         default="characters desc, source_rank, id",
@@ -55,7 +58,10 @@ class MinHashDedupStage(DedupSettings):
         default=0,
         ge=0,
         le=1 << 24,
-        description="documents to measure recall and precision on, exactly; 0: only what the S-curve expects",
+        description=(
+            "documents to measure recall and precision on, exactly; 0: only what the S-curve "
+            "expects"
+        ),
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
@@ -110,7 +116,8 @@ class BandKeysMeasure:
 
 @dataclass(frozen=True)
 class MinHashCompare:
-    """Documents that share a band key are candidates; their texts are read again and compared exactly, in keep order.
+    """Documents that share a band key are candidates; their texts are read again and compared
+    exactly, in keep order.
 
     Carried out in parts, see :mod:`pipelines.near`.
     """

@@ -15,7 +15,9 @@ NAME = "size"
 
 @dataclass(frozen=True)
 class SizeMeasure:
-    """Bytes (UTF-8) and characters (code points) of the text, and the columns a keep policy may want."""
+    """Bytes (UTF-8) and characters (code points) of the text, and the columns a keep policy may
+    want.
+    """
 
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ()

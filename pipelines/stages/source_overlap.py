@@ -1,4 +1,6 @@
-"""The source_overlap stage: a sample of each document's shingles, from which the report tells how much of one source is in another."""
+"""The source_overlap stage: a sample of each document's shingles, from which the report tells how
+much of one source is in another.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ COLUMN = "shingle_sample"
 
 
 class SourceOverlapStage(StageSettings):
-    """Measure which shingles documents hold, one in ``scale``, for the table of sources against sources in the report. Removes nothing."""
+    """Measure which shingles documents hold, one in ``scale``, for the table of sources against
+    sources in the report. Removes nothing.
+    """
 
     kind: ClassVar[str] = "source_overlap"
 
@@ -38,7 +42,9 @@ class SourceOverlapStage(StageSettings):
 
 @dataclass(frozen=True)
 class ShingleSampleMeasure:
-    """Column ``shingle_sample``: the document's distinct shingles whose hash is below the limit, sorted."""
+    """Column ``shingle_sample``: the document's distinct shingles whose hash is below the limit,
+    sorted.
+    """
 
     ngrams: int
     scale: int

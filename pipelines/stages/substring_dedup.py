@@ -24,7 +24,9 @@ from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
 
 
 class SubstringDedupStage(StageSettings):
-    """Cut passages of at least ``length`` words that stood before in keep order, byte for byte; the first copy stays."""
+    """Cut passages of at least ``length`` words that stood before in keep order, byte for byte; the
+    first copy stays.
+    """
 
     kind: ClassVar[str] = "substring_dedup"
 

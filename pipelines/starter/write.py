@@ -18,7 +18,8 @@ FILES = {
 def write_starter(folder: Path) -> list[Path]:
     """Write the starter's files; nothing is overwritten.
 
-    Raises: UserError when one of them exists already, or the folder is a file or cannot be written to.
+    Raises: UserError when one of them exists already, or the folder is a file or cannot be written
+    to.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(

@@ -1,4 +1,6 @@
-"""Ledgers balance or raise; locks hold; keys change with what decides bytes; errors say what to do."""
+"""Ledgers balance or raise; locks hold; keys change with what decides bytes; errors say what to
+do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Repeated spans written down once more in plain Python: dictionaries of byte strings, and a suffix array."""
+"""Repeated spans written down once more in plain Python: dictionaries of byte strings, and a suffix
+array.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def placed_words(text: str) -> list[tuple[int, int]]:
 
 
 def cut_words(texts: Sequence[str], priority: Sequence[int], length: int) -> Cut:
-    """(row, word) of every word in a window of ``length`` words that stood before, by a dictionary of all windows."""
+    """(row, word) of every word in a window of ``length`` words that stood before, by a dictionary
+    of all windows.
+    """
     raw, places = [text.encode() for text in texts], [placed_words(text) for text in texts]
     first: dict[bytes, tuple[int, int]] = {}
     cut: Cut = set()
@@ -52,7 +56,9 @@ def cut_words(texts: Sequence[str], priority: Sequence[int], length: int) -> Cut
 
 
 def cut_words_by_suffixes(texts: Sequence[str], priority: Sequence[int], length: int) -> Cut:
-    """The same by a suffix array of all places where a word begins: equal windows stand next to each other."""
+    """The same by a suffix array of all places where a word begins: equal windows stand next to
+    each other.
+    """
     raw, places = [text.encode() for text in texts], [placed_words(text) for text in texts]
     suffixes = sorted(
         (raw[row][start:], priority[row], word, row)
@@ -101,7 +107,9 @@ def words_inside(spans: Spans, texts: Sequence[str]) -> Cut:
 
 
 def pieces(text: str, unit: str) -> list[tuple[int, int]]:
-    """Byte ranges of the lines, or of the paragraphs between lines of white space, without white space at their ends."""
+    """Byte ranges of the lines, or of the paragraphs between lines of white space, without white
+    space at their ends.
+    """
     found: list[tuple[int, int]] = []
     place, inside = 0, False
     for line in text.encode().split(b"\n"):
@@ -120,7 +128,9 @@ def pieces(text: str, unit: str) -> list[tuple[int, int]]:
 def cut_pieces(
     texts: Sequence[str], priority: Sequence[int], unit: str, least: int, times: int
 ) -> set[tuple[int, int, int]]:
-    """(row, first byte, byte behind) of every line or paragraph that stood ``times`` times before."""
+    """(row, first byte, byte behind) of every line or paragraph that stood ``times`` times
+    before.
+    """
     seen: dict[bytes, int] = {}
     cut = set()
     for row in sorted(range(len(texts)), key=priority.__getitem__):

@@ -1,4 +1,6 @@
-"""The S-curve: its formula against quadrature and datasketch, and the curve that the kernels really have."""
+"""The S-curve: its formula against quadrature and datasketch, and the curve that the kernels really
+have.
+"""
 
 from __future__ import annotations
 
@@ -138,10 +140,11 @@ ENDINGS = ["".join(two) for two in product(SYLLABLES, repeat=2)]
 
 
 def pairs_at(similarity: float) -> tuple[pa.LargeStringArray, pa.LargeStringArray]:
-    """PAIRS pairs of prose in distinct words whose shingles of five words have exactly this Jaccard similarity.
+    """PAIRS pairs of prose in distinct words whose shingles of five words have exactly this Jaccard
+    similarity.
 
-    A pair begins alike and ends differently. With no word twice, k common words are k - 4 common shingles, and every
-    word behind them makes one more.
+    A pair begins alike and ends differently. With no word twice, k common words are k - 4 common
+    shingles, and every word behind them makes one more.
     """
     common = round(similarity * UNION)
     left_only = (UNION - common) // 2
@@ -209,7 +212,9 @@ def test_the_measurement_tells_the_curve_from_its_neighbours(
 def test_all_thirty_measurements_together_agree_with_their_curves(
     candidates: dict[tuple[MinHashConfig, float], int],
 ) -> None:
-    """Sum of squared deviations in standard errors, where the normal approximation holds: about one each."""
+    """Sum of squared deviations in standard errors, where the normal approximation holds: about one
+    each.
+    """
     squares = []
     for (config, similarity), hits in candidates.items():
         expected = float(Curve(config.bands, config.rows).probability(similarity))

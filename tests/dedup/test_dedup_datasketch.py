@@ -1,4 +1,6 @@
-"""Against datasketch itself: its objects and ours in one index, and its signatures in our groups."""
+"""Against datasketch itself: its objects and ours in one index, and its signatures in our
+groups.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Batches added one after another are one run: same kept documents, same evidence, whatever the cuts and the bound on comparisons."""
+"""Batches added one after another are one run: same kept documents, same evidence, whatever the
+cuts and the bound on comparisons.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def new_documents(
 def one_run(
     names: list[str], texts: list[str], threshold: float, limit: int
 ) -> tuple[list[str], dict[str, tuple[str, float, int]], int]:
-    """Exact, then near deduplication of everything, first come first kept: kept names, evidence of near copies, comparisons skipped."""
+    """Exact, then near deduplication of everything, first come first kept: kept names, evidence of
+    near copies, comparisons skipped.
+    """
     values = column(texts)
     first = np.flatnonzero(keep_first(text_hashes(values), np.arange(len(texts)))[0])
     left = values.take(pa.array(first))
@@ -120,7 +124,9 @@ def one_run(
 
 @st.composite
 def corpora(draw: st.DrawFn) -> list[list[str]]:
-    """Batches of texts: a few themes, each varied by changed words, some repeated, some too short for a shingle."""
+    """Batches of texts: a few themes, each varied by changed words, some repeated, some too short
+    for a shingle.
+    """
     themes = [[f"t{theme}w{place}" for place in range(12)] for theme in range(3)]
     texts = []
     for _ in range(draw(st.integers(0, 24))):

@@ -1,4 +1,6 @@
-"""Measured quality against brute force: the join over all pairs, intervals by their definition, and what a run missed."""
+"""Measured quality against brute force: the join over all pairs, intervals by their definition, and
+what a run missed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Repeated passages against a dictionary of all windows and a suffix array, and what must hold of every cut."""
+"""Repeated passages against a dictionary of all windows and a suffix array, and what must hold of
+every cut.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Corpus = tuple[list[str], list[int]]
 
 @st.composite
 def corpora(draw: st.DrawFn) -> Corpus:
-    """A few texts put together from shared passages, few words and several separators, with their ranks."""
+    """A few texts put together from shared passages, few words and several separators, with their
+    ranks.
+    """
     word = st.sampled_from(
         draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5, unique=True))
     )

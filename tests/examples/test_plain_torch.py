@@ -1,4 +1,6 @@
-"""The plain PyTorch example in real processes: stopped on four ranks and resumed on one, it consumes what an undisturbed run consumes."""
+"""The plain PyTorch example in real processes: stopped on four ranks and resumed on one, it
+consumes what an undisturbed run consumes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, list[str]]:
-    """A plan of a dozen steps, longer windows in the second half, and the example's arguments for it."""
+    """A plan of a dozen steps, longer windows in the second half, and the example's arguments for
+    it.
+    """
     root = tmp_path_factory.mktemp("plain")
     draw = np.random.default_rng(7)
     texts = {

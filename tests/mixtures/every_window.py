@@ -1,4 +1,6 @@
-"""Which source every window of a context comes from, and what each source is due: what the tests compare closed forms with."""
+"""Which source every window of a context comes from, and what each source is due: what the tests
+compare closed forms with.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int
 
 
 def due_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.float64]:
-    """What :func:`mixtures.interleave.counts_before` would be with fractions of windows, from the segment's start on."""
+    """What :func:`mixtures.interleave.counts_before` would be with fractions of windows, from the
+    segment's start on.
+    """
     segment = plan.segment_at(step)
     batch = plan.context_at(step)[1].batch_windows
     due = segment.mix(batch).due((step - segment.first_step) * batch + window)

@@ -1,4 +1,6 @@
-"""Random plans over the small shards: phases of several window lengths and batches, ramps, whole documents, edits."""
+"""Random plans over the small shards: phases of several window lengths and batches, ramps, whole
+documents, edits.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def specs(draw: st.DrawFn) -> MixtureSpec:
 
 
 def plan_of(shards: Any, spec: MixtureSpec, seed: int = 3) -> Plan:
-    """Odd seeds from 11 on shuffle the sources, small as they are, as a whole; others in groups of blocks, as large ones are."""
+    """Odd seeds from 11 on shuffle the sources, small as they are, as a whole; others in groups of
+    blocks, as large ones are.
+    """
     opened = OPEN_TOKENS if seed >= 10 and seed % 2 else 0
     return freeze(
         spec, shards.sources, sequence_length=16, batch_tokens=64, seed=seed, open_tokens=opened
@@ -91,7 +95,9 @@ def pieces_of(windows: Windows, step: int) -> list[tuple[int, ...]]:
 
 
 def shortest_epochs(plan: Plan) -> NDArray[np.int64]:
-    """Tokens that every window length of a plan shows of each source: less than a window may be missing at a stream's end."""
+    """Tokens that every window length of a plan shows of each source: less than a window may be
+    missing at a stream's end.
+    """
     own = []
     for index, source in enumerate(plan.sources):
         lengths = [

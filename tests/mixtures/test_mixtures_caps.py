@@ -1,4 +1,6 @@
-"""Caps on the run: repetitions of every source, minimums, reserves; and that edits and branches keep to them."""
+"""Caps on the run: repetitions of every source, minimums, reserves; and that edits and branches
+keep to them.
+"""
 
 from __future__ import annotations
 

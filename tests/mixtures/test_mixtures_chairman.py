@@ -1,4 +1,6 @@
-"""The chairman assignment: every source within one window of its share, always, in exact numbers."""
+"""The chairman assignment: every source within one window of its share, always, in exact
+numbers.
+"""
 
 from __future__ import annotations
 

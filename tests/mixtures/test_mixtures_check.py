@@ -1,4 +1,6 @@
-"""A plan held against shards: changed ones are refused with the numbers, what was added or taken down is counted, damage is named."""
+"""A plan held against shards: changed ones are refused with the numbers, what was added or taken
+down is counted, damage is named.
+"""
 
 from __future__ import annotations
 

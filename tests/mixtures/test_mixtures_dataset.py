@@ -1,4 +1,6 @@
-"""The dataset for other trainers: the plan's order for any number of workers, and shards that are opened where they are read."""
+"""The dataset for other trainers: the plan's order for any number of workers, and shards that are
+opened where they are read.
+"""
 
 from __future__ import annotations
 

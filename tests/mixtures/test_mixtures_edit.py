@@ -1,4 +1,6 @@
-"""Edits of a plan: what was shown stays, what comes changes as said, and the rules of the plan outlive the edit."""
+"""Edits of a plan: what was shown stays, what comes changes as said, and the rules of the plan
+outlive the edit.
+"""
 
 from __future__ import annotations
 

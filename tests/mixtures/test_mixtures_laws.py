@@ -1,4 +1,6 @@
-"""The laws of a plan, over random plans: several window lengths, whole documents, ramps and edits."""
+"""The laws of a plan, over random plans: several window lengths, whole documents, ramps and
+edits.
+"""
 
 from __future__ import annotations
 

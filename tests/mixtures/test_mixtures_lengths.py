@@ -1,4 +1,6 @@
-"""Lengths of phases: percents become whole tokens that add up, and sums that do not are told with their numbers."""
+"""Lengths of phases: percents become whole tokens that add up, and sums that do not are told with
+their numbers.
+"""
 
 from __future__ import annotations
 

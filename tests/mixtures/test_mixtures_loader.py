@@ -90,7 +90,9 @@ def joined(parts: list[Batch]) -> dict[str, np.ndarray]:
 
 
 class Naive:
-    """A source as Python lists: token by token its document, its number in the document, and whether it is a target."""
+    """A source as Python lists: token by token its document, its number in the document, and
+    whether it is a target.
+    """
 
     def __init__(
         self, documents: list[dict[str, Any]], removed: frozenset[str] = frozenset()

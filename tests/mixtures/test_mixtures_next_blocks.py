@@ -1,4 +1,6 @@
-"""Asking for the blocks that come next: all of the next group in time, nothing else, and never twice."""
+"""Asking for the blocks that come next: all of the next group in time, nothing else, and never
+twice.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def plan_of(shards: Any, *phases: PhaseSpec, open_tokens: int = 0) -> Plan:
 
 @contextmanager
 def heard() -> Iterator[list[tuple[str, int, int]]]:
-    """What is asked for, record batch by record batch: (source, part, number). Nothing counts as being in the page cache."""
+    """What is asked for, record batch by record batch: (source, part, number). Nothing counts as
+    being in the page cache.
+    """
     found: list[tuple[str, int, int]] = []
     ask = LocalParts.ask
 

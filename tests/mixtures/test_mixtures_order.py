@@ -1,4 +1,6 @@
-"""The order inside a source: each window once per epoch, near its neighbours, and as a slow reading of the rule gives it."""
+"""The order inside a source: each window once per epoch, near its neighbours, and as a slow reading
+of the rule gives it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ WORD = (1 << 64) - 1
 def order_of(
     windows: int, size: int, opened: int, key: int = 99, tail: int = 0, **rest: object
 ) -> SourceOrder:
-    """An order of windows of 2 tokens in blocks of ``size`` windows; ``tail`` tokens are left at the stream's end."""
+    """An order of windows of 2 tokens in blocks of ``size`` windows; ``tail`` tokens are left at
+    the stream's end.
+    """
     pinned = PinnedSource(
         name="own",
         tokenizer_hash="a" * 32,

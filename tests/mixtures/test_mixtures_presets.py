@@ -1,4 +1,6 @@
-"""Presets: the paper's numbers, what is not among them, and what happens to entries that are not mapped."""
+"""Presets: the paper's numbers, what is not among them, and what happens to entries that are not
+mapped.
+"""
 
 from __future__ import annotations
 

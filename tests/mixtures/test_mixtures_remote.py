@@ -1,4 +1,6 @@
-"""Shards on an object store: the same batches as from a disk, few requests, a bounded cache, damage noticed."""
+"""Shards on an object store: the same batches as from a disk, few requests, a bounded cache, damage
+noticed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ LENGTH = 64
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two sources of about a million tokens, in parts of several blocks and record batches of a few hundred documents."""
+    """Two sources of about a million tokens, in parts of several blocks and record batches of a few
+    hundred documents.
+    """
     root, draw = tmp_path_factory.mktemp("large"), np.random.default_rng(11)
     folders = {}
     for name, documents in (("web", 30_000), ("sft", 9_000)):

@@ -1,4 +1,6 @@
-"""Resolving a mixture: sums are exact, sizes and temperatures have their limits, what was explicit stays as it was."""
+"""Resolving a mixture: sums are exact, sizes and temperatures have their limits, what was explicit
+stays as it was.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Weights are shares of tokens: documents ten times as long change how many documents are shown, not how many tokens."""
+"""Weights are shares of tokens: documents ten times as long change how many documents are shown,
+not how many tokens.
+"""
 
 from __future__ import annotations
 

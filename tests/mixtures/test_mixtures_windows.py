@@ -1,4 +1,6 @@
-"""The work it takes to find what a window is made of: it stays small where windows change often and where much is open at a time."""
+"""The work it takes to find what a window is made of: it stays small where windows change often and
+where much is open at a time.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Counting(Windows):
 
 @pytest.mark.parametrize("open_tokens", [0, 1 << 26])
 def test_what_was_left_of_what_was_left_is_made_up_once(shards: Any, open_tokens: int) -> None:
-    """Each change from windows of 64 to windows of 4 and back would take sixteen times the work of the one before."""
+    """Each change from windows of 64 to windows of 4 and back would take sixteen times the work of
+    the one before.
+    """
     lengths = [(4, 64)[number % 2] for number in range(6)]
     phases = tuple(
         PhaseSpec(

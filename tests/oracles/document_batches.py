@@ -30,7 +30,9 @@ class DocumentBatch:
 def document_batch(
     vocabulary: int, rows: int, length: int, seed: int, mean: int = 12
 ) -> DocumentBatch:
-    """Random windows: token n + 1 follows from token n in three cases of four; a document's last target has no weight."""
+    """Random windows: token n + 1 follows from token n in three cases of four; a document's last
+    target has no weight.
+    """
     source = torch.Generator().manual_seed(seed)
     stream = torch.randint(vocabulary, (rows, length + 1), generator=source)
     followed = torch.rand(rows, length, generator=source) < 0.75

@@ -1,7 +1,8 @@
-"""MiniCPM, its loss, AdamW and the WSD schedule once more, as plainly as they can be said, from the paper's facts alone.
+"""MiniCPM, its loss, AdamW and the WSD schedule once more, as plainly as they can be said, from the
+paper's facts alone.
 
-Nothing here comes from the package under test, and nothing is fast: every matrix apart, one document at a time,
-rotary positions as complex numbers, softmax written out, AdamW by its formulas.
+Nothing here comes from the package under test, and nothing is fast: every matrix apart, one
+document at a time, rotary positions as complex numbers, softmax written out, AdamW by its formulas.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def _attention(shape: PlainShape, own: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def plain_rotary(x: Tensor, theta: float, first: int = 0) -> Tensor:
-    """``x`` (T, heads, K) with channel i and i + K/2 as one complex number, turned by position * theta^(-2i/K)."""
+    """``x`` (T, heads, K) with channel i and i + K/2 as one complex number, turned by position *
+    theta^(-2i/K).
+    """
     length, _, size = x.shape
     position = torch.arange(first, first + length, dtype=torch.float32)
     frequency = torch.tensor(
@@ -131,7 +134,9 @@ class PlainAdamW:
         self.second = {name: torch.zeros_like(tensor) for name, tensor in self.weights.items()}
 
     def step(self, rate: float, clip: float) -> float:
-        """Clip to a joint norm, update every tensor, forget the gradients; returns the norm before."""
+        """Clip to a joint norm, update every tensor, forget the gradients; returns the norm
+        before.
+        """
         self.updates += 1
         gradients = {name: tensor.grad for name, tensor in self.weights.items()}
         norm = math.sqrt(
@@ -155,7 +160,9 @@ class PlainAdamW:
 def plain_loss(
     shape: PlainShape, weights: dict[str, Tensor], documents: list[tuple[Tensor, Tensor, Tensor]]
 ) -> Tensor:
-    """Mean nats per weighted token over documents of (tokens, targets, loss weights), each run alone."""
+    """Mean nats per weighted token over documents of (tokens, targets, loss weights), each run
+    alone.
+    """
     total, count = torch.zeros(()), torch.zeros(())
     for tokens, targets, importance in documents:
         scores = plain_logits(shape, weights, tokens)

@@ -1,7 +1,9 @@
-"""A corpus with broken records planted between its good ones, each with the place and reason it must be found at.
+"""A corpus with broken records planted between its good ones, each with the place and reason it
+must be found at.
 
-:func:`break_corpus` copies ``*.jsonl.zst`` files and never changes a good record, so a reader is right
-if its quarantine equals the returned list and its documents equal those of the untouched corpus.
+:func:`break_corpus` copies ``*.jsonl.zst`` files and never changes a good record, so a reader is
+right if its quarantine equals the returned list and its documents equal those of the untouched
+corpus.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ COUNT = 500
 
 
 class Planted(NamedTuple):
-    """A broken record: its file relative to the target folder, its byte offset in the uncompressed stream, its reason."""
+    """A broken record: its file relative to the target folder, its byte offset in the uncompressed
+    stream, its reason.
+    """
 
     path: str
     offset: int
@@ -27,7 +31,9 @@ class Planted(NamedTuple):
 
 
 class Soil(NamedTuple):
-    """What a planter may use: a good record read before, a fresh id, the random generator, the length limit."""
+    """What a planter may use: a good record read before, a fresh id, the random generator, the
+    length limit.
+    """
 
     record: dict[str, Any]
     fresh_id: str
@@ -46,15 +52,16 @@ def break_corpus(
     count: int = COUNT,
     record_bytes: int | None = None,
 ) -> list[Planted]:
-    """Copy every ``*.jsonl.zst`` under a folder and plant ``count`` broken records between the good ones.
+    """Copy every ``*.jsonl.zst`` under a folder and plant ``count`` broken records between the good
+    ones.
 
-    The result depends on the files and the seed alone. Records need an ``id`` and either ``text`` or
-    ``messages``. A ``duplicate_key`` repeats the id of a record that comes earlier in the order of (path,
-    offset), in the same file or in one before it. Lines beyond ``record_bytes`` are planted only when it
-    is given; read the copy with that limit.
+    The result depends on the files and the seed alone. Records need an ``id`` and either ``text``
+    or ``messages``. A ``duplicate_key`` repeats the id of a record that comes earlier in the order
+    of (path, offset), in the same file or in one before it. Lines beyond ``record_bytes`` are
+    planted only when it is given; read the copy with that limit.
 
-    Returns: the planted records in the order of (path, offset).
-    Raises: ValueError when there is no place between two records, or a good record exceeds ``record_bytes``.
+    Returns: the planted records in the order of (path, offset). Raises: ValueError when there is no
+    place between two records, or a good record exceeds ``record_bytes``.
     """
     generator = random.Random(seed)
     files = sorted(

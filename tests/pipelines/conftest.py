@@ -12,7 +12,9 @@ from pipelines.run import RunOutcome, run_recipe
 
 @pytest.fixture(scope="session")
 def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunOutcome]:
-    """recipes/tiny.yaml, undisturbed, in this process: (run folder, outcome). Nobody may change it."""
+    """recipes/tiny.yaml, undisturbed, in this process: (run folder, outcome). Nobody may change
+    it.
+    """
     runs = tmp_path_factory.mktemp("tiny")
     outcome = run_recipe(load_recipe(root / "recipes" / "tiny.yaml"), str(runs))
     return runs / "tiny", outcome

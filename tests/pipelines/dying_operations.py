@@ -1,9 +1,11 @@
-"""Kill this process at a chosen file operation below a folder: SIGKILL, from an audit hook, before the operation happens.
+"""Kill this process at a chosen file operation below a folder: SIGKILL, from an audit hook, before
+the operation happens.
 
     Dying("/data/index", 7)
 
-Operations are those that change something: opening to write, renaming, making and removing. Python reports them itself, so
-nothing is replaced. Arrow's own writes are not reported; the operation after them is.
+Operations are those that change something: opening to write, renaming, making and removing. Python
+reports them itself, so nothing is replaced. Arrow's own writes are not reported; the operation
+after them is.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
 
 
 class Dying:
-    """Counts operations below ``folder``; at number ``last`` (from 1) the process is gone. 0 only counts."""
+    """Counts operations below ``folder``; at number ``last`` (from 1) the process is gone. 0 only
+    counts.
+    """
 
     def __init__(self, folder: str, last: int) -> None:
         self.folder, self.last, self.operations = folder, last, 0

@@ -35,7 +35,9 @@ def tree(run: Path) -> dict[str, str]:
 
 
 def trained(run: Path) -> dict[str, str]:
-    """Relative path -> hash of all weights, moments, plans and step metrics of a run's trainings."""
+    """Relative path -> hash of all weights, moments, plans and step metrics of a run's
+    trainings.
+    """
     names = (
         "weights.safetensors",
         "moments.safetensors",
@@ -57,7 +59,9 @@ def record(run: Path) -> dict[str, Any]:
 
 
 def products(run: Path) -> dict[str, str]:
-    """What does not depend on how records lie in files: final selection, evidence, tokenizer and shards, by content."""
+    """What does not depend on how records lie in files: final selection, evidence, tokenizer and
+    shards, by content.
+    """
     content = record(run)
     found = {f"selection/{source}": ref["checksum"] for source, ref in content["selection"].items()}
     found |= {

@@ -156,7 +156,9 @@ def rows_of(quarantine: Any) -> list[tuple[str, int, str]]:
 
 
 def reason_by_standard_library(line: bytes, taken: set[str], conversations: bool) -> str | None:
-    """What is wrong with a line, found without the readers; ids of good records are added to ``taken``."""
+    """What is wrong with a line, found without the readers; ids of good records are added to
+    ``taken``.
+    """
     try:
         record = json.loads(line.decode())
         json.dumps(record, ensure_ascii=False).encode()

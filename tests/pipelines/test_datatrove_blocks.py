@@ -1,4 +1,6 @@
-"""datatrove's blocks as stages: the verdict and text of datatrove itself, per document, with clear errors for the rest."""
+"""datatrove's blocks as stages: the verdict and text of datatrove itself, per document, with clear
+errors for the rest.
+"""
 
 from __future__ import annotations
 
@@ -258,7 +260,9 @@ def problem(starter: Path, stage: str, tmp_path: Path) -> UserError:
 
 
 def test_a_setting_that_is_no_plain_value_is_refused() -> None:
-    """A recipe can only hold plain values (a date in it is text); Python callers can pass anything."""
+    """A recipe can only hold plain values (a date in it is text); Python callers can pass
+    anything.
+    """
     stage = DatatroveStage.model_validate(
         {"block": "RegexFilter", "settings": {"regex_exp": date(2020, 1, 1)}}
     )

@@ -28,14 +28,18 @@ FILES = 5
 
 @pytest.fixture(autouse=True)
 def start_method_as_before() -> Iterator[None]:
-    """datatrove's executor settles the start method of the whole process; other tests look whether ours leaves it open."""
+    """datatrove's executor settles the start method of the whole process; other tests look whether
+    ours leaves it open.
+    """
     yield
     multiprocess.set_start_method(None, force=True)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The starter's web source and edited copies of a third of it, cut into five files so that copies lie in other files."""
+    """The starter's web source and edited copies of a third of it, cut into five files so that
+    copies lie in other files.
+    """
     from pipelines.starter.write import write_starter
 
     folder = tmp_path_factory.mktemp("datatrove-dedup")

@@ -28,7 +28,9 @@ ROWS = "[{language: {keep: [en]}}, {heuristics: {thresholds: {min_words: 120}}},
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The starter's folder, its web source, a foreign page and a copied benchmark item cut into three files."""
+    """The starter's folder, its web source, a foreign page and a copied benchmark item cut into
+    three files.
+    """
     from pipelines.starter.write import write_starter
 
     folder = tmp_path_factory.mktemp("steps") / "starter"

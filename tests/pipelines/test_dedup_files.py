@@ -1,4 +1,6 @@
-"""Deduplicating files on their own: a recipe's run in other clothes, with what stays written out."""
+"""Deduplicating files on their own: a recipe's run in other clothes, with what stays written
+out.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def prose(theme: str, words: int) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two folders of web pages: the starter's, and half of them again beside others, as Parquet and compressed JSON Lines."""
+    """Two folders of web pages: the starter's, and half of them again beside others, as Parquet and
+    compressed JSON Lines.
+    """
     folder = tmp_path_factory.mktemp("dedup")
     write_starter(folder / "starter")
     records = [
@@ -489,7 +493,9 @@ def test_the_command_names_the_option_that_is_wrong(
 def test_how_texts_are_compressed_under_the_run_changes_nothing_else(
     folder: Path, tmp_path: Path
 ) -> None:
-    """Kept documents, evidence and ledgers' counts are the same; the documents are the same table."""
+    """Kept documents, evidence and ledgers' counts are the same; the documents are the same
+    table.
+    """
     again = folder / "two" / "others.jsonl.gz"
     twice = tmp_path / "twice.jsonl"
     twice.write_bytes(

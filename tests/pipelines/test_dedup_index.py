@@ -33,7 +33,9 @@ LOOSE = {"ngrams": 2, "bands": 16, "rows": 2, "verify": 0.6}
 
 
 def texts_of(dice: random.Random, count: int) -> list[str]:
-    """Texts on a few themes with words changed here and there, exact copies and texts too short for a shingle among them."""
+    """Texts on a few themes with words changed here and there, exact copies and texts too short for
+    a shingle among them.
+    """
     themes = [[f"t{theme}w{place}" for place in range(20)] for theme in range(6)]
     texts: list[str] = []
     for _ in range(count):
@@ -340,7 +342,9 @@ def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(
 
 
 def chain(tmp_path: Path, links: int) -> list[str]:
-    """a in one batch; y ~ a, x ~ y, z ~ x, ... in another, each resembling the one before and no other."""
+    """a in one batch; y ~ a, x ~ y, z ~ x, ... in another, each resembling the one before and no
+    other.
+    """
     words = [f"w{place}" for place in range(30)]
     texts = [" ".join(words)]
     for link in range(links):

@@ -1,4 +1,6 @@
-"""An index killed at every file operation is as it was before or as it is afterwards, and the same command goes on to the same bytes."""
+"""An index killed at every file operation is as it was before or as it is afterwards, and the same
+command goes on to the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,9 @@ def change(kind: str, folder: str) -> None:
 
 
 def attempts(kind: str, root: Path, tmp_path: Path, *numbers: int) -> list[int]:
-    """Exit codes of the change, each time from the same start and killed at an operation (0: not killed, the code says how many
-    there were); each leaves its folder at ``aside-NUMBER``."""
+    """Exit codes of the change, each time from the same start and killed at an operation (0: not
+    killed, the code says how many there were); each leaves its folder at ``aside-NUMBER``.
+    """
     folders = [str(tmp_path / name) for name in ("start", "work", "aside")]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, kind, *folders, *map(str, numbers)],

@@ -49,7 +49,9 @@ def deduplicated(source: Path, name: str, **settings: object) -> DedupOutcome:
 
 
 def missed(source: Path, name: str) -> set[str]:
-    """Kept documents that a longer kept one (or one of the same length and a lower id) resembles, all pairs compared."""
+    """Kept documents that a longer kept one (or one of the same length and a lower id) resembles,
+    all pairs compared.
+    """
     kept = {line["id"]: line["text"] for line in lines_of((source / name / "kept").glob("*.zst"))}
     run_ids = {}
     for path in (source / name / "run" / "documents").rglob("documents.parquet"):

@@ -1,4 +1,6 @@
-"""`windtunnel mixture`: plan, check, edit and trace, and a training that goes on with an edited plan."""
+"""`windtunnel mixture`: plan, check, edit and trace, and a training that goes on with an edited
+plan.
+"""
 
 from __future__ import annotations
 

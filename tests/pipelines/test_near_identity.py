@@ -1,4 +1,6 @@
-"""What near-duplicate removal keeps does not depend on workers, on the order of the input, or on kills."""
+"""What near-duplicate removal keeps does not depend on workers, on the order of the input, or on
+kills.
+"""
 
 from __future__ import annotations
 

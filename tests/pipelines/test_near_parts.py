@@ -1,4 +1,6 @@
-"""A near-duplicate comparison in many parts decides what one comparison of everything decides, in bounded pieces."""
+"""A near-duplicate comparison in many parts decides what one comparison of everything decides, in
+bounded pieces.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ CONFIG = MinHashConfig()
 
 
 def corpus(documents: int, seed: int) -> list[str]:
-    """Texts of made-up words, every third an edited copy of an earlier one, so that chains and large clusters arise."""
+    """Texts of made-up words, every third an edited copy of an earlier one, so that chains and
+    large clusters arise.
+    """
     rng = random.Random(seed)
     words = [f"w{number}" for number in range(5000)]
     texts = [" ".join(rng.choices(words, k=rng.randint(20, 120)))]
@@ -71,7 +75,9 @@ def kept_and_evidence(outcome: RunOutcome) -> tuple[pa.Table, pa.Table]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Partitions of about 32 keys, shards of about 2 KiB, sets of more than 1 KiB in a scratch file."""
+    """Partitions of about 32 keys, shards of about 2 KiB, sets of more than 1 KiB in a scratch
+    file.
+    """
     monkeypatch.setattr(near, "PARTITION_KEYS", 32)
     monkeypatch.setattr(near, "SHARD_BYTES", 2048)
     monkeypatch.setattr(near_shard, "HELD_SETS", 1024)

@@ -1,4 +1,6 @@
-"""What the kernel reads of a line is what orjson and the rules for records say; what it does not know it leaves to them."""
+"""What the kernel reads of a line is what orjson and the rules for records say; what it does not
+know it leaves to them.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ FIELDS = st.sampled_from([
 
 @st.composite
 def records(draw: st.DrawFn) -> bytes:
-    """A record as somebody might spell it: any order, keys twice, spaces, escapes that need not be."""
+    """A record as somebody might spell it: any order, keys twice, spaces, escapes that need not
+    be.
+    """
     members = draw(
         st.permutations([("text", draw(STRINGS) + "t"), ("id", draw(STRINGS)), *draw(MEMBERS)])
     )

@@ -1,4 +1,6 @@
-"""JSON Lines: every reason with its exact offset, spans that cut nothing, columns that lose nothing."""
+"""JSON Lines: every reason with its exact offset, spans that cut nothing, columns that lose
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Columns of many records at once are those of one record at a time, and zstd in large pieces is zstd in small ones."""
+"""Columns of many records at once are those of one record at a time, and zstd in large pieces is
+zstd in small ones.
+"""
 
 from __future__ import annotations
 

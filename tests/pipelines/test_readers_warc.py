@@ -1,4 +1,6 @@
-"""WARC, WET and ARC: pages become documents, the rest is counted, broken archives end in quarantine."""
+"""WARC, WET and ARC: pages become documents, the rest is counted, broken archives end in
+quarantine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A comparison that would remove most of a source stops the run, shows why, and costs nothing when it is allowed after all."""
+"""A comparison that would remove most of a source stops the run, shows why, and costs nothing when
+it is allowed after all.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ corpus:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A shop of 150 pages of one template, 120 books without copies, and a source too small for a share."""
+    """A shop of 150 pages of one template, 120 books without copies, and a source too small for a
+    share.
+    """
     turned = "\u202e<b>\x1b[31m"
 
     def write(name: str, texts: list[str]) -> None:

@@ -1,4 +1,6 @@
-"""The table of sources in sources: numbers of a run against plain sets, the same for any cut into chunks."""
+"""The table of sources in sources: numbers of a run against plain sets, the same for any cut into
+chunks.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ corpus:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of sft is quoted in web, a fifth of it word for word as whole documents; code is apart."""
+    """Half of sft is quoted in web, a fifth of it word for word as whole documents; code is
+    apart.
+    """
     folder, draw = tmp_path_factory.mktemp("overlap"), random.Random(2)
 
     def text(theme: str) -> str:

@@ -1,4 +1,6 @@
-"""The report: exact numbers, hostile documents that stay text, nothing loaded, the same bytes again."""
+"""The report: exact numbers, hostile documents that stay text, nothing loaded, the same bytes
+again.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,9 @@ def test_reasons_equal_the_selection_tables(outcome: RunOutcome) -> None:
 
 
 def _verdicts(outcome: RunOutcome) -> list[dict[str, list[set[str]]]]:
-    """Reasons that fire on each document, per verdict table, read off the run folder by brute force."""
+    """Reasons that fire on each document, per verdict table, read off the run folder by brute
+    force.
+    """
     orders = {
         "heuristics": [
             "gopher_short_doc",
@@ -189,7 +193,9 @@ def test_marginal_values_equal_a_count_by_brute_force(outcome: RunOutcome) -> No
 def test_verdicts_of_other_settings_in_the_same_folder_are_not_mixed_in(
     recipe: Path, tmp_path: Path, outcome: RunOutcome
 ) -> None:
-    """A looser threshold for what is dropped anyway changes verdicts and not one byte of the selection."""
+    """A looser threshold for what is dropped anyway changes verdicts and not one byte of the
+    selection.
+    """
     loose = ("corpus.stages.2.heuristics.thresholds={max_hash_ratio: 0.9}",)
     both, alone = (
         run(recipe, tmp_path / "both", until="corpus"),

@@ -1,4 +1,6 @@
-"""What report and terminal say about training: the metrics' own numbers, hostile words as text, nothing where nothing was trained."""
+"""What report and terminal say about training: the metrics' own numbers, hostile words as text,
+nothing where nothing was trained.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A rule whose code changes must get a new version: the recorded hashes are held against the sources."""
+"""A rule whose code changes must get a new version: the recorded hashes are held against the
+sources.
+"""
 
 from __future__ import annotations
 

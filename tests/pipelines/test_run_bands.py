@@ -1,4 +1,6 @@
-"""Sources cut into bands in a run: every kept document in exactly one, whatever the workers, made anew only where it must be."""
+"""Sources cut into bands in a run: every kept document in exactly one, whatever the workers, made
+anew only where it must be.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +144,9 @@ def test_a_band_by_copies_holds_what_deduplication_kept_in_place_of_others(
 
 
 def test_copies_of_copies_count(starter: Path, tmp_path: Path) -> None:
-    """Two equal documents, the kept one of which goes as a near-copy of a longer one: that stands for three."""
+    """Two equal documents, the kept one of which goes as a near-copy of a longer one: that stands
+    for three.
+    """
     text = " ".join(
         f"word{number} of a text that two pages share and a third repeats with one line more"
         for number in range(40)

@@ -1,4 +1,6 @@
-"""What deduplication removed is supported pair by pair, by a plain computation that shares no code with it."""
+"""What deduplication removed is supported pair by pair, by a plain computation that shares no code
+with it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Which copy stays: equal texts, words or addresses, keep policies over documents' columns, and sources that win over others."""
+"""Which copy stays: equal texts, words or addresses, keep policies over documents' columns, and
+sources that win over others.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def prose(theme: str, words: int = 60) -> str:
 def run(
     folder: Path, sources: dict[str, list[dict[str, Any]]], stages: list[Any], name: str = "run"
 ) -> RunOutcome:
-    """A run over sources given as records; a conversation makes its source one of instruction data."""
+    """A run over sources given as records; a conversation makes its source one of instruction
+    data.
+    """
     entries = []
     for source, records in sources.items():
         (folder / f"{source}.jsonl").write_bytes(
@@ -224,7 +228,9 @@ def test_sources_not_preferred_come_after_and_keep_decides_among_them(tmp_path: 
 def test_instruction_data_of_the_decay_wins_or_loses_against_the_web_as_ordered(
     tmp_path: Path,
 ) -> None:
-    """The same exercise in the stable source, as a page, and in the decay source, as a conversation."""
+    """The same exercise in the stable source, as a page, and in the decay source, as a
+    conversation.
+    """
     question, answer = prose("question", 30), prose("answer", 60)
     chat = {
         "id": "chat",

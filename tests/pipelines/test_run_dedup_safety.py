@@ -1,4 +1,6 @@
-"""What near-duplicate removal must never do, in whole runs: follow chains, take a template or a footer for a copy, or skip in silence."""
+"""What near-duplicate removal must never do, in whole runs: follow chains, take a template or a
+footer for a copy, or skip in silence.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Notes(Silent):
 
 @dataclass
 class Judged:
-    """What the stage did: texts kept, removed -> (kept text, similarity, cluster size), counts, the ledger, notes of the run."""
+    """What the stage did: texts kept, removed -> (kept text, similarity, cluster size), counts, the
+    ledger, notes of the run.
+    """
 
     kept: set[str]
     removed: dict[str, tuple[str, float, int]]
@@ -56,7 +60,9 @@ class Judged:
 
 
 def deduplicated(folder: Path, texts: list[str], **settings: object) -> Judged:
-    """A run of minhash_dedup alone, with its defaults but for the settings given, over these texts."""
+    """A run of minhash_dedup alone, with its defaults but for the settings given, over these
+    texts.
+    """
     (folder / "texts.jsonl").write_bytes(
         b"\n".join(
             orjson.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)
@@ -93,7 +99,9 @@ def deduplicated(folder: Path, texts: list[str], **settings: object) -> Judged:
 
 
 def assert_supported(judged: Judged) -> None:
-    """Every removed text is as similar to a text that was kept as its evidence says, and that is enough."""
+    """Every removed text is as similar to a text that was kept as its evidence says, and that is
+    enough.
+    """
     for text, (kept, claimed, _) in judged.removed.items():
         assert kept in judged.kept
         assert similarity(text, kept) == pytest.approx(claimed, abs=1e-6)
@@ -104,7 +112,9 @@ def assert_supported(judged: Judged) -> None:
 
 
 def chain(theme: int, links: int) -> list[str]:
-    """Windows of 94 words moved on by 10: neighbours 0.8 similar, one apart 0.64, two apart 0.5, nine apart nothing."""
+    """Windows of 94 words moved on by 10: neighbours 0.8 similar, one apart 0.64, two apart 0.5,
+    nine apart nothing.
+    """
     source = words(theme, 94 + 10 * links)
     return [" ".join(source[10 * link : 10 * link + 94]) for link in range(links)]
 

@@ -1,4 +1,6 @@
-"""Outputs are functions of inputs: not of workers, file order, the corpus's folder, or the cut into files."""
+"""Outputs are functions of inputs: not of workers, file order, the corpus's folder, or the cut into
+files.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_a_corpus_in_another_folder_listed_in_another_order_gives_the_same_bytes
 def test_records_dealt_to_other_files_give_the_same_selection_evidence_tokenizer_and_shards(
     root: Path, tiny: tuple[Path, RunOutcome], tmp_path: Path
 ) -> None:
-    """Each source that has ids is shuffled and cut into other files; only path and offset of its documents may differ."""
+    """Each source that has ids is shuffled and cut into other files; only path and offset of its
+    documents may differ.
+    """
     shutil.copytree(root / "examples", tmp_path / "examples")
     loaded = load_recipe(root / "recipes" / "tiny.yaml")
     overrides = [f"corpus.root={tmp_path / 'examples'}", "corpus.chunk_mib=0.7"]
@@ -100,7 +104,9 @@ def jsonl_lines(path: Path) -> list[bytes]:
 
 
 def documents(run: Path) -> pa.Table:
-    """All documents of a run by id, without the columns that say where they lay (nor pages, whose ids are places)."""
+    """All documents of a run by id, without the columns that say where they lay (nor pages, whose
+    ids are places).
+    """
     store = Store(run)
     tables = []
     for chunk in record(run)["chunks"]:

@@ -1,4 +1,6 @@
-"""Bad input: mistakes in the recipe stop before anything is written; bad records are quarantined, the rest is as before."""
+"""Bad input: mistakes in the recipe stop before anything is written; bad records are quarantined,
+the rest is as before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""kill -9 at random moments and inside checkpoint writing, of the driver or of a worker: the run goes on to identical bytes."""
+"""kill -9 at random moments and inside checkpoint writing, of the driver or of a worker: the run
+goes on to identical bytes.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,16 @@ del sys.argv[1:3]
 
 
 class Victim:
-    """A run of recipes/tiny.yaml in a process group of its own, on two Dask workers or in one process."""
+    """A run of recipes/tiny.yaml in a process group of its own, on two Dask workers or in one
+    process.
+    """
 
     def __init__(
         self, root: Path, runs: Path, workers: int, watched: tuple[int, Path] | None = None
     ) -> None:
-        """``watched``: a file operation of checkpoint writing to die at (0: none), and a file that gets the number of those there were."""
+        """``watched``: a file operation of checkpoint writing to die at (0: none), and a file that
+        gets the number of those there were.
+        """
         before = [] if watched is None else [str(part) for part in watched]
         code = COMMAND if watched is None else WATCHED + COMMAND
         command = [
@@ -91,9 +97,11 @@ class Victim:
 def test_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(
     root: Path, tiny: tuple[Path, RunOutcome], tmp_path: Path
 ) -> None:
-    """Documents, selection, evidence and shards, and the weights, moments and metrics of the training that follows.
+    """Documents, selection, evidence and shards, and the weights, moments and metrics of the
+    training that follows.
 
-    Every third kill is sure to fall into the writing of a checkpoint, at a file operation drawn from all there are.
+    Every third kill is sure to fall into the writing of a checkpoint, at a file operation drawn
+    from all there are.
     """
     dice = random.Random(20240404)
     reference, weights = tree(tiny[0]), trained(tiny[0])

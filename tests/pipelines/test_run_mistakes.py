@@ -1,4 +1,6 @@
-"""Every mistake a user can make with a run is told in a few lines with its place, never as a traceback."""
+"""Every mistake a user can make with a run is told in a few lines with its place, never as a
+traceback.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mistakes in a mixture and its branches are told with file, line, numbers, the nearest name and the fix."""
+"""Mistakes in a mixture and its branches are told with file, line, numbers, the nearest name and
+the fix.
+"""
 
 from __future__ import annotations
 

@@ -134,7 +134,9 @@ def test_polars_and_pyarrow_read_shards_without_this_package(sample_corpus: RunO
 
 
 def test_documents_are_shuffled_over_the_whole_source(sample_corpus: RunOutcome) -> None:
-    """Rank correlation between the order of reading and the order in the shards is that of chance."""
+    """Rank correlation between the order of reading and the order in the shards is that of
+    chance.
+    """
     from scipy.stats import spearmanr
 
     entry = sample_corpus.record["shards"]["sft"]

@@ -1,4 +1,6 @@
-"""Whole runs that cut repeated passages and lines: what is left, what is said about it, and that nothing else decides."""
+"""Whole runs that cut repeated passages and lines: what is left, what is said about it, and that
+nothing else decides.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ WORDS = [f"word{number}" for number in range(500)] + [chr(0x4E00 + number) for n
 
 
 def corpus() -> dict[str, list[dict[str, Any]]]:
-    """Documents by source, put together from fresh and from shared passages; two whole copies, conversations, and menus."""
+    """Documents by source, put together from fresh and from shared passages; two whole copies,
+    conversations, and menus.
+    """
     random = np.random.default_rng(11)
 
     def fresh(count: int) -> str:
@@ -130,7 +134,9 @@ def ledger_of(outcome: RunOutcome, step: str) -> dict[str, Any]:
 
 
 def in_keep_order() -> list[tuple[bytes, str]]:
-    """Ids and texts of the documents that take part, the most wanted first: by source, then by id."""
+    """Ids and texts of the documents that take part, the most wanted first: by source, then by
+    id.
+    """
     found = []
     for rank, source in enumerate(("first", "second")):
         ids = document_ids(

@@ -69,7 +69,9 @@ def cut(text: str, max_bytes: int) -> str:
 
 
 def exact(text: str, oracle: LanguageIdentifier) -> dict[str, float] | None:
-    """Confidences from py3langid's tables in float64; its own float32 sums are off by up to a few 1e-4."""
+    """Confidences from py3langid's tables in float64; its own float32 sums are off by up to a few
+    1e-4.
+    """
     encoded = oracle._encode(text)
     visits = visit_counts(oracle.tk_nextmove, oracle._rowbase, oracle.tk_output, encoded)
     if not visits:

@@ -1,4 +1,6 @@
-"""Take-downs of a run by command: all its shards, those it makes later too; unknown ids and mistakes are named."""
+"""Take-downs of a run by command: all its shards, those it makes later too; unknown ids and
+mistakes are named.
+"""
 
 from __future__ import annotations
 

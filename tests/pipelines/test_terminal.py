@@ -1,4 +1,6 @@
-"""The terminal: plain lines without one, a line per phase on one, a table that fits, an outcome that says it all."""
+"""The terminal: plain lines without one, a line per phase on one, a table that fits, an outcome
+that says it all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`windtunnel train`: the training of a run without its corpus, found by a later run and the other way round."""
+"""`windtunnel train`: the training of a run without its corpus, found by a later run and the other
+way round.
+"""
 
 from __future__ import annotations
 

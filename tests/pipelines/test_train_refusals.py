@@ -1,4 +1,6 @@
-"""What cannot be trained is refused before the first step: where it is said, with numbers, and with what to do."""
+"""What cannot be trained is refused before the first step: where it is said, with numbers, and with
+what to do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Parts read by recorded ranges: the same batches as Arrow's own reader, without a copy, and nothing unsound."""
+"""Parts read by recorded ranges: the same batches as Arrow's own reader, without a copy, and
+nothing unsound.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,9 @@ def test_damage_of_a_part_is_found_without_its_index_by_the_checksum_of_the_whol
 
 
 def changed(source: Path, number: int, change: dict[str, Any]) -> PartRecord:
-    """The index rewritten with other values and the manifest's checksum set to fit, so that only the content is wrong."""
+    """The index rewritten with other values and the manifest's checksum set to fit, so that only
+    the content is wrong.
+    """
     facts = json.loads((source / MANIFEST_NAME).read_bytes())
     path = source / read_manifest(source).parts[number].index_file
     raw = json.dumps({**json.loads(path.read_bytes()), **change}).encode()
@@ -246,7 +250,9 @@ def test_verification_finds_ranges_that_are_in_bounds_and_yet_not_the_batches(so
 
 
 def batch_bytes(spans: pa.Array, offsets: list[int] | None = None) -> bytes:
-    """The message of three documents of two tokens, with these offsets in place of the true ones."""
+    """The message of three documents of two tokens, with these offsets in place of the true
+    ones.
+    """
     ids = pa.array([bytes(16)] * 3, pa.binary(16))
     tokens = pa.array([[3, 4], [5, 6], [7, 8]], pa.large_list(pa.uint16()))
     raw = (

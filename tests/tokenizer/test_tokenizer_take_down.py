@@ -1,4 +1,6 @@
-"""Take-downs: tombstones for the documents asked for and for no other, in a manifest that is whole at any moment."""
+"""Take-downs: tombstones for the documents asked for and for no other, in a manifest that is whole
+at any moment.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,9 @@ def rewrite(
     schema: pa.Schema | None = None,
     **facts: Any,
 ) -> None:
-    """Replace columns of a part and set its manifest entry to fit the new bytes, so that only the content is wrong."""
+    """Replace columns of a part and set its manifest entry to fit the new bytes, so that only the
+    content is wrong.
+    """
     manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
     record = manifest["parts"][number]
     path = folder / record["file"]

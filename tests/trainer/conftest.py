@@ -1,4 +1,6 @@
-"""What tests of the training loop share, made once per session: a corpus, and a run that was never interrupted."""
+"""What tests of the training loop share, made once per session: a corpus, and a run that was never
+interrupted.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""Kill this process at a chosen file operation inside checkpoint writing: SIGKILL, from an audit hook, before it happens.
+"""Kill this process at a chosen file operation inside checkpoint writing: SIGKILL, from an audit
+hook, before it happens.
 
     PYTHONPATH=. python -c "from tests.trainer.dying_writes import Dying; Dying(7, torn=True); ..."
 
-Operations are those on files of a checkpoint that is being written: opening them (to write, to check, to flush) and
-renaming their folder into place. Python reports them itself, so nothing of the trainer is replaced. Tensors are written by
-a library that does not report; the operation after it does.
+Operations are those on files of a checkpoint that is being written: opening them (to write, to
+check, to flush) and renaming their folder into place. Python reports them itself, so nothing of the
+trainer is replaced. Tensors are written by a library that does not report; the operation after it
+does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ WRITING = ".writing-"
 class Dying:
     """Counts operations; at number ``last`` (from 1) the process is gone. 0 only counts.
 
-    ``torn``: the file written last is cut to half before, as if its bytes had not all reached the disk.
+    ``torn``: the file written last is cut to half before, as if its bytes had not all reached the
+    disk.
     """
 
     def __init__(self, last: int, *, torn: bool = False) -> None:

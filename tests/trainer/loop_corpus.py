@@ -1,4 +1,6 @@
-"""A corpus to train on in seconds: two sources of text, one of conversations, held-out shards of each, and a tokenizer."""
+"""A corpus to train on in seconds: two sources of text, one of conversations, held-out shards of
+each, and a tokenizer.
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,9 @@ def plan(corpus: Corpus, *phases: Phase, seed: int = 1) -> Plan:
 
 
 def run(corpus: Corpus, folder: Path | str, **options: Any) -> TrainOutcome:
-    """Train the small plan in ``folder``; options are those of :func:`trainer.loop.train`, with plan and settings."""
+    """Train the small plan in ``folder``; options are those of :func:`trainer.loop.train`, with
+    plan and settings.
+    """
     frozen, chosen = (
         options.pop("plan", None) or plan(corpus),
         options.pop("settings", None) or settings(),
@@ -67,7 +69,9 @@ def run(corpus: Corpus, folder: Path | str, **options: Any) -> TrainOutcome:
 
 
 def traces(folder: Path) -> dict[str, bytes]:
-    """What must not depend on interruptions: metrics, and the tensors of every checkpoint that was asked for."""
+    """What must not depend on interruptions: metrics, and the tensors of every checkpoint that was
+    asked for.
+    """
     store = Store(folder)
     found = {name: store.read(f"metrics/{name}.jsonl") for name in ("train", "validation", "data")}
     for step in saved(store):

@@ -1,4 +1,6 @@
-"""The loop in bf16, on the references of its kernels: it learns as fp32 does, and interruptions leave no trace."""
+"""The loop in bf16, on the references of its kernels: it learns as fp32 does, and interruptions
+leave no trace.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Branches: same start, same tokens, another mixture each; and what a checkpoint says when asked."""
+"""Branches: same start, same tokens, another mixture each; and what a checkpoint says when
+asked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Runs killed and stopped, between steps and at every file operation of a checkpoint: they end in the bits of one that was not."""
+"""Runs killed and stopped, between steps and at every file operation of a checkpoint: they end in
+the bits of one that was not.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ for where in sys.argv[3:]:
 
 
 def attempts(corpus: Corpus, folder: Path, root: Path, *wheres: str) -> list[int]:
-    """Exit codes of runs one after the other, each interrupted where it is said: ``KIND:NUMBER``, or ``KIND:NUMBER:FOLDER`` inside."""
+    """Exit codes of runs one after the other, each interrupted where it is said: ``KIND:NUMBER``,
+    or ``KIND:NUMBER:FOLDER`` inside.
+    """
     base = corpus.folders["web"].parent
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(base), str(folder), *wheres],

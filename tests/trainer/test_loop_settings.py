@@ -1,4 +1,6 @@
-"""Settings for training: presets and what is to differ from them, the schedule the plan completes."""
+"""Settings for training: presets and what is to differ from them, the schedule the plan
+completes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""AdamW on fp32 masters: the update a GPU makes, by the references of its kernels and by the kernels interpreted."""
+"""AdamW on fp32 masters: the update a GPU makes, by the references of its kernels and by the
+kernels interpreted.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,19 @@
-"""The whole trainer core against a plain second implementation: the same losses for thirty updates, in fp32 within 1e-5.
+"""The whole trainer core against a plain second implementation: the same losses for thirty updates,
+in fp32 within 1e-5.
 
-What limits fp32 is Adam, not a formula of ours. The first update moves an element by rate * g / (|g| + eps), whatever the size of
-g. Gradients carry a rounding error of about two millionths of their usual size (measured on the q matrix of ``mha``: usual gradient
-3.5e-2, error 6.5e-8); an element whose true gradient is that small (there 1.1e-7, after clipping near eps) moves by a step that
-is mostly rounding. How far that shifts the loss depends on the shape: ``mha`` is 64 wide, a quarter of ``dim_model_base``, so its
-hidden matrices learn at 4 times the rate and its logits count 4 times. The *plain* model in fp32 leaves *itself* in fp64 there by
-2.6e-5 within thirty updates (with gradients taken in fp64 by 1.6e-6, with eps 1e-4 by 2.8e-6); ours and plain, both in fp32,
-differ by 4.6e-5. So ``mha`` is compared in fp64, and in fp32 with an eps above the rounding; the shape of the ``tiny`` preset, the
-other shapes and the real eps are compared in fp32 as they are.
+What limits fp32 is Adam, not a formula of ours. The first update moves an element by rate * g /
+(|g| + eps), whatever the size of g. Gradients carry a rounding error of about two millionths of
+their usual size (measured on the q matrix of ``mha``: usual gradient 3.5e-2, error 6.5e-8); an
+element whose true gradient is that small (there 1.1e-7, after clipping near eps) moves by a step
+that is mostly rounding. How far that shifts the loss depends on the shape: ``mha`` is 64 wide, a
+quarter of ``dim_model_base``, so its hidden matrices learn at 4 times the rate and its logits count
+4 times. The *plain* model in fp32 leaves *itself* in fp64 there by 2.6e-5 within thirty updates
+(with gradients taken in fp64 by 1.6e-6, with eps 1e-4 by 2.8e-6); ours and plain, both in fp32,
+differ by 4.6e-5. So ``mha`` is compared in fp64, and in fp32 with an eps above the rounding; the
+shape of the ``tiny`` preset, the other shapes and the real eps are compared in fp32 as they are.
 
-At a peak of 0.01 the same effect leaves 0.01 to 0.1 nats between fp32 and fp64 of the plain model alone; so the peak is 0.001.
-In fp64 only the rotary angles, fp32 by definition, are rounded.
+At a peak of 0.01 the same effect leaves 0.01 to 0.1 nats between fp32 and fp64 of the plain model
+alone; so the peak is 0.001. In fp64 only the rotary angles, fp32 by definition, are rounded.
 """
 
 from __future__ import annotations

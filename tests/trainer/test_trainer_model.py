@@ -104,7 +104,9 @@ def test_without_gradients_the_loss_is_the_same(model: Model) -> None:
 def test_compiled_whole_the_model_gives_the_bits_of_eager(
     model: Model, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inductor has sines and cosines of its own, which differ by one rounding; so it gets those of eager. The rest is equal."""
+    """Inductor has sines and cosines of its own, which differ by one rounding; so it gets those of
+    eager. The rest is equal.
+    """
     batch = document_batch(CONFIG.vocab_size, rows=2, length=20, seed=7)
     if backend == "inductor":
         angles = rotation(batch.positions, CONFIG.head_dim, model.rotary)

@@ -1,4 +1,6 @@
-"""The roofline: costs against figures worked out by hand, the sum against its parts, and what the command prints."""
+"""The roofline: costs against figures worked out by hand, the sum against its parts, and what the
+command prints.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def test_a_step_of_the_large_model_has_the_known_budget() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("precision", ["bf16", "fp32", "float8"])
 def test_operations_of_the_rows_are_those_per_token(name: str, precision) -> None:
-    """Attention's backward makes the scores anew, and the vocabulary's padding is multiplied too: 2.5 of 2, and P of V."""
+    """Attention's backward makes the scores anew, and the vocabulary's padding is multiplied too:
+    2.5 of 2, and P of V.
+    """
     config = preset(name)
     found = of(config, precision=precision, micro_steps=3)
     done = sum(row.calls * row.cost.flops for row in found.rows)

@@ -1,4 +1,6 @@
-"""Tables of rotary angles: the plain one by complex numbers, NTK and YaRN by their formulas written down a second time."""
+"""Tables of rotary angles: the plain one by complex numbers, NTK and YaRN by their formulas written
+down a second time.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def rotate(x: torch.Tensor, positions: torch.Tensor, rotary: Rotary) -> torch.Te
 def yarn_by_hand(
     size: int, theta: float, factor: float, context: int, fast: float, slow: float
 ) -> tuple[np.ndarray, float]:
-    """Section 3.2 of arXiv 2309.00071 with bounds rounded to whole channels, as transformers reads it, and the temperature of 3.3."""
+    """Section 3.2 of arXiv 2309.00071 with bounds rounded to whole channels, as transformers reads
+    it, and the temperature of 3.3.
+    """
 
     def channel_of(turns: float) -> float:
         return size * math.log(context / (turns * 2 * math.pi)) / (2 * math.log(theta))
@@ -153,7 +157,9 @@ def test_yarn_keeps_what_turns_often_divides_what_turns_seldom_and_sharpens() ->
 def test_frequencies_are_those_that_transformers_computes(
     rotary: Rotary, expected: list[float]
 ) -> None:
-    """Its figures (fp32, 5.24.0) for a head of 64: ``yarn``, and ``dynamic`` with factor 1 at four times its context."""
+    """Its figures (fp32, 5.24.0) for a head of 64: ``yarn``, and ``dynamic`` with factor 1 at four
+    times its context.
+    """
     np.testing.assert_allclose(
         rotary.frequencies(64)[[0, 10, 14, 20, 31]].numpy(), expected, rtol=2e-7
     )

@@ -1,13 +1,15 @@
-"""Kernels: the model's hot operations as torch ops, in Triton (or CUDA C++) on a GPU and in torch on a CPU.
+"""Kernels: the model's hot operations as torch ops, in Triton (or CUDA C++) on a GPU and in torch
+on a CPU.
 
-Each file is one kernel and reads from top to bottom: formula, bytes and floor; Triton kernel; launcher; torch reference;
-registration. The ops are ``torch.ops.windtunnel.*``: torch picks by the device of the tensors, so a model calls one
-function wherever it runs, and ``torch.compile`` sees one node::
+Each file is one kernel and reads from top to bottom: formula, bytes and floor; Triton kernel;
+launcher; torch reference; registration. The ops are ``torch.ops.windtunnel.*``: torch picks by the
+device of the tensors, so a model calls one function wherever it runs, and ``torch.compile`` sees
+one node::
 
     from trainer.kernels.rms_norm import rms_norm
     y = rms_norm(x, weight, eps=1e-5)
 
-Forward and backward are ops of their own, with shapes known to ``torch.compile``; all sums are fp32 and run in a fixed order:
-the same bits every time. What a kernel compiles to can be read without a GPU: ``python -m trainer.kernels.compiled``.
-Needs torch, numpy and, to launch on a GPU, Triton.
+Forward and backward are ops of their own, with shapes known to ``torch.compile``; all sums are fp32
+and run in a fixed order: the same bits every time. What a kernel compiles to can be read without a
+GPU: ``python -m trainer.kernels.compiled``. Needs torch, numpy and, to launch on a GPU, Triton.
 """

@@ -1,21 +1,25 @@
-"""AdamW over many tensors in one launch: fp32 masters, gradients in fp32 or bf16, a bf16 copy written in the same pass.
+"""AdamW over many tensors in one launch: fp32 masters, gradients in fp32 or bf16, a bf16 copy
+written in the same pass.
 
-With g = gradient * coefficient, and t updates made with this one (Loshchilov and Hutter, arXiv 1711.05101, as torch.optim.AdamW has it):
+With g = gradient * coefficient, and t updates made with this one (Loshchilov and Hutter, arXiv
+1711.05101, as torch.optim.AdamW has it):
 
     p = p - rate * k * w * p
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2
     p = p - rate * k / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 
-k and w are a tensor's own: multiplier of the rate and weight decay. Rate, coefficient, skip flag and the two corrections are
-read on the device, so that the host never waits for them. Where skip is not 0 everything is left as it was, and so
-is a tensor without a gradient.
+k and w are a tensor's own: multiplier of the rate and weight decay. Rate, coefficient, skip flag
+and the two corrections are read on the device, so that the host never waits for them. Where skip is
+not 0 everything is left as it was, and so is a tensor without a gradient.
 
-Bytes per parameter: read p, g, m, v and write p, m, v, 28; with the bf16 copy 30; with a bf16 gradient 2 less. 2.72 billion
-parameters with copies: 81.7 GB, 19.0 ms on a device that copies 4.3 TB/s; a separate pass to clip and one to cast cost 8.9 ms more.
+Bytes per parameter: read p, g, m, v and write p, m, v, 28; with the bf16 copy 30; with a bf16
+gradient 2 less. 2.72 billion parameters with copies: 81.7 GB, 19.0 ms on a device that copies 4.3
+TB/s; a separate pass to clip and one to cast cost 8.9 ms more.
 
-A program takes a block of one tensor, found through the tables of :mod:`trainer.kernels.tensor_table`: addresses come from
-memory, so the kernel says itself that they are aligned. (A joint buffer of all tensors would need no addresses, but gradients
-are allocated by autograd, each where it likes.)
+A program takes a block of one tensor, found through the tables of
+:mod:`trainer.kernels.tensor_table`: addresses come from memory, so the kernel says itself that they
+are aligned. (A joint buffer of all tensors would need no addresses, but gradients are allocated by
+autograd, each where it likes.)
 """
 
 from __future__ import annotations
@@ -187,10 +191,12 @@ def adamw_(
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """One update of ``masters`` and both moments (fp32), and of ``shadows`` (bf16; none, or one each, empty where none is kept).
+    """One update of ``masters`` and both moments (fp32), and of ``shadows`` (bf16; none, or one
+    each, empty where none is kept).
 
-    ``table``: of the same tensors. ``gradients``: fp32 or bf16, or None. ``rules`` (tensors, 2) fp32: multiplier of the rate and
-    weight decay. ``scalars``, all on the device: rate and coefficient () fp32, skip () int32, and (2,) fp32 1 - b1^t and 1 - b2^t.
+    ``table``: of the same tensors. ``gradients``: fp32 or bf16, or None. ``rules`` (tensors, 2)
+    fp32: multiplier of the rate and weight decay. ``scalars``, all on the device: rate and
+    coefficient () fp32, skip () int32, and (2,) fp32 1 - b1^t and 1 - b2^t.
     """
     tables = (table.addresses(gradients), table.blocks(BLOCK), table.even)
     _adamw(masters, gradients, firsts, seconds, shadows, *tables, rules, scalars, *betas, eps)

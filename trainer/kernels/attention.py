@@ -5,24 +5,27 @@
 | CPU, fp32 on a GPU | ``scaled_dot_product_attention``, causal | the same with the mask of :mod:`trainer.attention_mask` |
 | bf16 and fp16 on a GPU | the same, by cuDNN or flash attention | ``torch.nn.attention.varlen.varlen_attn``, which skips what is masked |
 
-Deterministic algorithms, in which training runs, exclude cuDNN: there it is flash attention with its deterministic backward, which is
-slower; how much is to be measured.
+Deterministic algorithms, in which training runs, exclude cuDNN: there it is flash attention with
+its deterministic backward, which is slower; how much is to be measured.
 
-No kernel of our own: with heads of 64 and causal masking the known kernels reach about 400 TFLOP/s on Hopper (forward 0.31 TFLOP and
-backward 0.77 per layer at 16,384 tokens of the 2.4B), and cuDNN and FlashAttention-3 differ by 7% (arXiv 2407.08608). One is built only
-when a measurement (benchmarks/gpu/questions.py) shows 15% to gain.
+No kernel of our own: with heads of 64 and causal masking the known kernels reach about 400 TFLOP/s
+on Hopper (forward 0.31 TFLOP and backward 0.77 per layer at 16,384 tokens of the 2.4B), and cuDNN
+and FlashAttention-3 differ by 7% (arXiv 2407.08608). One is built only when a measurement
+(benchmarks/gpu/questions.py) shows 15% to gain.
 
 Where documents begin is found once per forward pass, not per layer::
 
     bounds = document_bounds(documents, tokens.device)
     mixed = attention(q, k, v, scale, bounds)
 
-Give ``documents`` on the CPU, where the batch was made: how many they are is then known without waiting for the GPU, and there are as many
-offsets as documents (rounded up to a power of two, so that compiled code sees few shapes). ``documents`` on the GPU are not
-waited for either, but any token might begin a document there: there are as many offsets as tokens, and the kernel has
-to look at many empty documents.
+Give ``documents`` on the CPU, where the batch was made: how many they are is then known without
+waiting for the GPU, and there are as many offsets as documents (rounded up to a power of two, so
+that compiled code sees few shapes). ``documents`` on the GPU are not waited for either, but any
+token might begin a document there: there are as many offsets as tokens, and the kernel has to look
+at many empty documents.
 
-Shapes: B rows, T tokens, H query heads, G key-value heads, K head_dim, N = B T tokens of all rows, S documents.
+Shapes: B rows, T tokens, H query heads, G key-value heads, K head_dim, N = B T tokens of all rows,
+S documents.
 """
 
 from __future__ import annotations
@@ -46,10 +49,12 @@ FASTEST = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, documents: Tensor | None) -> Tensor:
-    """Mixed values (B, H, T, K) of ``q`` (B, H, T, K), ``k`` and ``v`` (B, G, T, K), G a divisor of H.
+    """Mixed values (B, H, T, K) of ``q`` (B, H, T, K), ``k`` and ``v`` (B, G, T, K), G a divisor of
+    H.
 
-    ``documents`` is what :func:`document_bounds` made for this device: None where rows are one document each, on a CPU the
-    mask (B, 1, T, T), on a GPU offsets (S + 1,) int32. Never waits for a GPU. Deterministic backward where torch is told so.
+    ``documents`` is what :func:`document_bounds` made for this device: None where rows are one
+    document each, on a CPU the mask (B, 1, T, T), on a GPU offsets (S + 1,) int32. Never waits for
+    a GPU. Deterministic backward where torch is told so.
     """
     if q.device.type != "cuda":
         return _masked(q, k, v, scale, documents)
@@ -112,7 +117,8 @@ def _causal_option() -> dict[str, Any]:
 
 
 def document_bounds(documents: Tensor | None, device: torch.device) -> Tensor | None:
-    """What :func:`attention` on ``device`` has to know of ``documents`` (B, T), equal numbers being neighbours of one document.
+    """What :func:`attention` on ``device`` has to know of ``documents`` (B, T), equal numbers being
+    neighbours of one document.
 
     None for rows of one document each, as far as that can be seen without waiting for a GPU.
     """
@@ -127,7 +133,9 @@ def document_bounds(documents: Tensor | None, device: torch.device) -> Tensor | 
 
 
 def host_offsets(documents: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Where documents of (B, T) numbers begin in the N tokens, and N for every place that is left: (S + 1,), S a power of two."""
+    """Where documents of (B, T) numbers begin in the N tokens, and N for every place that is left:
+    (S + 1,), S a power of two.
+    """
     begins = np.ones(documents.shape, np.bool_)
     begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
     starts = np.flatnonzero(begins)
@@ -137,7 +145,9 @@ def host_offsets(documents: NDArray[np.integer]) -> NDArray[np.int32]:
 
 
 def device_offsets(documents: Tensor) -> Tensor:
-    """The same made where ``documents`` lie, without waiting for them: (N + 1,) int32, as many as there could be."""
+    """The same made where ``documents`` lie, without waiting for them: (N + 1,) int32, as many as
+    there could be.
+    """
     tokens = documents.numel()
     begins = torch.ones_like(documents, dtype=torch.bool)
     begins[:, 1:] = documents[:, 1:] != documents[:, :-1]

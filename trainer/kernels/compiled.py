@@ -1,9 +1,11 @@
-"""What a kernel compiles to for a GPU that need not be here: registers, local memory, width of its memory accesses.
+"""What a kernel compiles to for a GPU that need not be here: registers, local memory, width of its
+memory accesses.
 
     python -m trainer.kernels.compiled            # every kernel at the shapes of the 1.2B and 2.4B presets, for sm_90
 
-Triton compiles for a target without a device; the wheel's own ``cuobjdump`` reads the result. A kernel that spills
-registers shows local memory; one whose accesses are not merged shows loads narrower than 16 bytes.
+Triton compiles for a target without a device; the wheel's own ``cuobjdump`` reads the result. A
+kernel that spills registers shows local memory; one whose accesses are not merged shows loads
+narrower than 16 bytes.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ _BYTES = {
 
 
 def padded(vocab_size: int) -> int:
-    """Rows of a table of ``vocab_size`` pieces, as :class:`trainer.model_config.ModelConfig` pads it."""
+    """Rows of a table of ``vocab_size`` pieces, as :class:`trainer.model_config.ModelConfig` pads
+    it.
+    """
     return -(-vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
@@ -72,10 +76,12 @@ def pointer(dtype: torch.dtype) -> str:
 
 @dataclass(frozen=True)
 class Variant:
-    """One kernel as it is launched: ``types`` of its arguments, values of its ``constants``, warps of a program.
+    """One kernel as it is launched: ``types`` of its arguments, values of its ``constants``, warps
+    of a program.
 
-    Pointers are taken to be aligned to 16 bytes, as torch allocates. ``narrow`` is how many accesses of less than 16 bytes the
-    source accounts for (one figure per row, say); any more would be a tensor read in bits and pieces.
+    Pointers are taken to be aligned to 16 bytes, as torch allocates. ``narrow`` is how many
+    accesses of less than 16 bytes the source accounts for (one figure per row, say); any more would
+    be a tensor read in bits and pieces.
     """
 
     kernel: Any
@@ -92,7 +98,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Resources:
-    """``registers`` of a thread, ``local`` and ``shared`` bytes, and global loads and stores in the code by their width in bytes."""
+    """``registers`` of a thread, ``local`` and ``shared`` bytes, and global loads and stores in the
+    code by their width in bytes.
+    """
 
     kernel: str
     constants: dict[str, Any]
@@ -115,7 +123,9 @@ class Resources:
 
 
 def resources(variant: Variant, capability: int = HOPPER) -> Resources:
-    """Compile ``variant`` for a compute capability (90 is Hopper) and read what it takes. Needs Triton, no GPU."""
+    """Compile ``variant`` for a compute capability (90 is Hopper) and read what it takes. Needs
+    Triton, no GPU.
+    """
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -146,7 +156,9 @@ def resources(variant: Variant, capability: int = HOPPER) -> Resources:
 
 
 def usage_of(cubin: bytes) -> dict[str, int]:
-    """REG (per thread), STACK, SHARED and LOCAL (bytes) of the one kernel in a cubin, read by the wheel's ``cuobjdump``."""
+    """REG (per thread), STACK, SHARED and LOCAL (bytes) of the one kernel in a cubin, read by the
+    wheel's ``cuobjdump``.
+    """
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"

@@ -5,14 +5,16 @@ With z = scale * logits[:V], t the target and w the weight of a row:
     nll  = logsumexp(z) - z[t]
     dlogits = w * scale * ((1 + 2 zeta lse) softmax(z) - onehot(t)),   of the sum over rows of w * (nll + zeta * lse^2)
 
-Columns V up to P are padding: no part of the sum, gradient zero. A row whose target lies outside [0, V) is ignored: nll 0, gradient
-zero; so is the gradient where the weight is 0. All arithmetic is fp32 with one rounding at the end. The target's
-own entry is not softmax - 1, which cancels when the model is sure, but -(sum of the others) / (sum of all); and sums are
-taken relative to the maximum, so an offset common to all logits costs nothing.
+Columns V up to P are padding: no part of the sum, gradient zero. A row whose target lies outside
+[0, V) is ignored: nll 0, gradient zero; so is the gradient where the weight is 0. All arithmetic is
+fp32 with one rounding at the end. The target's own entry is not softmax - 1, which cancels when the
+model is sure, but -(sum of the others) / (sum of all); and sums are taken relative to the maximum,
+so an offset common to all logits costs nothing.
 
-Bytes: a row is read twice and written once, 6 P in bf16; at 16,384 rows of 122,816 12.1 GB, 2.81 ms at 4.3 TB/s. One program
-of 1024 threads on a multiprocessor keeps the rows in flight (32 MB) in the L2 cache, so that the second reading need not come
-from memory: then 8.05 GB, 1.87 ms. ``cross_entropy_rows.cu`` reads once for certain, see :mod:`trainer.kernels.cuda_rows`.
+Bytes: a row is read twice and written once, 6 P in bf16; at 16,384 rows of 122,816 12.1 GB, 2.81 ms
+at 4.3 TB/s. One program of 1024 threads on a multiprocessor keeps the rows in flight (32 MB) in the
+L2 cache, so that the second reading need not come from memory: then 8.05 GB, 1.87 ms.
+``cross_entropy_rows.cu`` reads once for certain, see :mod:`trainer.kernels.cuda_rows`.
 
 Shapes: C rows, V vocabulary, P padded vocabulary.
 """
@@ -90,9 +92,11 @@ def launch_cross_entropy_rows(
     zeta: float,
     gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """nll and logsumexp (C,) fp32 of ``logits`` (C, P); with ``gradient`` the logits become their gradient.
+    """nll and logsumexp (C,) fp32 of ``logits`` (C, P); with ``gradient`` the logits become their
+    gradient.
 
-    ``logits`` has rows of stride 1, ``targets`` (C,) int64, ``weights`` (C,) fp32, ``scale`` > 0, ``zeta`` the weight of the z-loss.
+    ``logits`` has rows of stride 1, ``targets`` (C,) int64, ``weights`` (C,) fp32, ``scale`` > 0,
+    ``zeta`` the weight of the z-loss.
     """
     rows, width = logits.shape
     nll, lse = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(2))

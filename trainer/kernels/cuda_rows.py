@@ -1,11 +1,14 @@
-"""The row kernel of the loss in CUDA C++: each row is read once, by a cluster of blocks that hold it in registers.
+"""The row kernel of the loss in CUDA C++: each row is read once, by a cluster of blocks that hold
+it in registers.
 
-Why not Triton: a row of 122,816 bf16 logits is 245 KB, more than the 227 KB of shared memory and nearly all the registers of a
-multiprocessor, so reading it once takes blocks that work together, which Triton cannot launch. Bytes: one
-read and one write, 8.05 GB at 16,384 rows, 1.87 ms at 4.3 TB/s, against 12.1 GB of two reads.
+Why not Triton: a row of 122,816 bf16 logits is 245 KB, more than the 227 KB of shared memory and
+nearly all the registers of a multiprocessor, so reading it once takes blocks that work together,
+which Triton cannot launch. Bytes: one read and one write, 8.05 GB at 16,384 rows, 1.87 ms at 4.3
+TB/s, against 12.1 GB of two reads.
 
-The source is ``cross_entropy_rows.cu``; formula and arguments are those of :mod:`trainer.kernels.cross_entropy_rows`. It is compiled at the
-first launch (about a second) for the card at hand and launched through the driver on torch's current stream.
+The source is ``cross_entropy_rows.cu``; formula and arguments are those of
+:mod:`trainer.kernels.cross_entropy_rows`. It is compiled at the first launch (about a second) for
+the card at hand and launched through the driver on torch's current stream.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ class UnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Blocks that share a row: ``blocks`` of ``threads``, of which a multiprocessor is to hold ``resident``."""
+    """Blocks that share a row: ``blocks`` of ``threads``, of which a multiprocessor is to hold
+    ``resident``.
+    """
 
     blocks: int = 8
     threads: int = 512
@@ -49,14 +54,18 @@ class Cluster:
 
 
 EIGHT, TWO = Cluster(), Cluster(blocks=2, threads=512, resident=1)
-"""Eight blocks of 512 threads need 64 registers a thread, so that a multiprocessor holds blocks of two rows and one loads while the
-other writes; two fill it with one row. Four blocks, two of them resident, spill 40 bytes a thread, as do two of 1024 threads."""
+"""Eight blocks of 512 threads need 64 registers a thread, so that a multiprocessor holds blocks of
+two rows and one loads while the other writes; two fill it with one row. Four blocks, two of them
+resident, spill 40 bytes a thread, as do two of 1024 threads.
+"""
 
 
 def machine_code(
     width: int, gradient: bool, cluster: Cluster = EIGHT, architecture: str = "sm_90a"
 ) -> bytes:
-    """The kernel for rows of ``width`` logits. Needs NVRTC, no GPU. Raises: CompileError, NoCompilerError."""
+    """The kernel for rows of ``width`` logits. Needs NVRTC, no GPU. Raises: CompileError,
+    NoCompilerError.
+    """
     return compile_cuda(
         SOURCE.read_text(encoding="utf-8"),
         SOURCE.name,
@@ -108,7 +117,9 @@ def launch_cuda_rows(
     gradient: bool,
     cluster: Cluster = EIGHT,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`, for bf16 on Hopper and later. Raises: UnavailableError."""
+    """As :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`, for bf16 on Hopper
+    and later. Raises: UnavailableError.
+    """
     rows, width = logits.shape
     if (
         logits.dtype != torch.bfloat16
@@ -117,7 +128,8 @@ def launch_cuda_rows(
         or logits.data_ptr() % 16
     ):
         raise UnavailableError(
-            f"rows of {width} {logits.dtype} with stride {logits.stride(0)}: it takes bf16 in whole vectors of {LANE}"
+            f"rows of {width} {logits.dtype} with stride {logits.stride(0)}: it takes bf16 in "
+            f"whole vectors of {LANE}"
         )
     nll, lse = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(2))
     if not rows:

@@ -1,18 +1,22 @@
-"""The embedding: rows of a table by token, times a scale; and its gradient, added into one that is there.
+"""The embedding: rows of a table by token, times a scale; and its gradient, added into one that is
+there.
 
     y[n] = scale * table[tokens[n]],   grad[t] += scale * (sum of dy[n] over the n with tokens[n] = t, in their order)
 
-Bytes: forward 4 N d in bf16. Backward read dy, 2 N d, read and write each touched row of an fp32 gradient, 8 U d for U different
-tokens; at 16,384 tokens of 2304, all different, 151 and 378 MB: 35 and 88 us on a device that copies 4.3 TB/s. (A gradient
-made anew for the table and then added costs 4.9 GB.)
+Bytes: forward 4 N d in bf16. Backward read dy, 2 N d, read and write each touched row of an fp32
+gradient, 8 U d for U different tokens; at 16,384 tokens of 2304, all different, 151 and 378 MB: 35
+and 88 us on a device that copies 4.3 TB/s. (A gradient made anew for the table and then added costs
+4.9 GB.)
 
-Backward, tokens are sorted, stable, so that those of a row of the table lie together in the order of their positions, and cut
-into chunks of a fixed length. A warp sums a chunk, in order, for some columns. A row whose tokens lie in one chunk is added
-to the gradient at once. Of a row that goes on into other chunks each chunk leaves its part, and a second kernel adds these
-in the order of the chunks: no atomics, the same bits every time, and no host that asks how many rows there are.
+Backward, tokens are sorted, stable, so that those of a row of the table lie together in the order
+of their positions, and cut into chunks of a fixed length. A warp sums a chunk, in order, for some
+columns. A row whose tokens lie in one chunk is added to the gradient at once. Of a row that goes on
+into other chunks each chunk leaves its part, and a second kernel adds these in the order of the
+chunks: no atomics, the same bits every time, and no host that asks how many rows there are.
 
-The longest row decides how long the second kernel takes: it reads 32 parts, of 256 tokens, at a time. 1,600 tokens of one kind
-are 7 such rounds, 16,384 are 64, about 50 us where each waits 0.8 us for memory.
+The longest row decides how long the second kernel takes: it reads 32 parts, of 256 tokens, at a
+time. 1,600 tokens of one kind are 7 such rounds, 16,384 are 64, about 50 us where each waits 0.8 us
+for memory.
 
 Shapes: N tokens, P rows of the table, d width, C tokens of a chunk.
 """
@@ -266,7 +270,8 @@ class _IntoGradient(torch.autograd.Function):
 
 
 def add_token_gradients_(grad: Tensor, tokens: Tensor, dy: Tensor, scale: float) -> None:
-    """Add ``scale`` times the rows of ``dy`` (..., d) to the rows ``tokens`` (...) of ``grad`` (P, d), fp32 and contiguous.
+    """Add ``scale`` times the rows of ``dy`` (..., d) to the rows ``tokens`` (...) of ``grad`` (P,
+    d), fp32 and contiguous.
 
     Rows of one token are summed in fp32 in the order of their positions first, then added.
     """
@@ -274,12 +279,15 @@ def add_token_gradients_(grad: Tensor, tokens: Tensor, dy: Tensor, scale: float)
 
 
 def embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
-    """``scale`` times the rows of ``table`` (P, d) at ``tokens`` (...), int64 in [0, P): (..., d) in the table's type.
+    """``scale`` times the rows of ``table`` (P, d) at ``tokens`` (...), int64 in [0, P): (..., d)
+    in the table's type.
 
-    Differentiable once, in ``table``. A leaf that keeps its gradient in fp32 beside bf16 values (``grad_dtype``) gets it added
-    by the backward pass straight into ``grad``, neither rounded nor made for the whole table first. That works with ``backward()``, not
-    with ``torch.autograd.grad``, and in one process; compiled, the gradient goes the usual way. A head tied to the table adds
-    its own gradient through autograd, which waits for this one before it writes.
+    Differentiable once, in ``table``. A leaf that keeps its gradient in fp32 beside bf16 values
+    (``grad_dtype``) gets it added by the backward pass straight into ``grad``, neither rounded nor
+    made for the whole table first. That works with ``backward()``, not with
+    ``torch.autograd.grad``, and in one process; compiled, the gradient goes the usual way. A head
+    tied to the table adds its own gradient through autograd, which waits for this one before it
+    writes.
     """
     if not torch.compiler.is_compiling() and _keeps_wide_gradient(table):
         into: Tensor = _IntoGradient.apply(tokens, table, scale)

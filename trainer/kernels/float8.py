@@ -1,19 +1,23 @@
-"""Linear layers in 8-bit floats, one scale per tensor: y = (xq wq^T) / (sx sw), with xq = round(x sx) and sx = max of the type / max |x|.
+"""Linear layers in 8-bit floats, one scale per tensor: y = (xq wq^T) / (sx sw), with xq = round(x
+sx) and sx = max of the type / max |x|.
 
     forward     y  = xq wq^T      inputs and weights in e4m3 (largest 448), sums in the tensor cores' own fast way
     backward    dx = gq wq        gradients in e5m2 (largest 57,344, two bits), sums in fp32
                 dw = gq^T xq      from the 8-bit input kept by the forward pass, half the memory of bf16
 
-Scales are found anew each time, on the device, from the tensors themselves: no history, nothing to store in checkpoints. Embedding, head,
-norms and attention stay as they are. Idea and choice of scales: tensorwise scaling as in torchao and nanochat; per-row
-scales cost more than they gain at these widths.
+Scales are found anew each time, on the device, from the tensors themselves: no history, nothing to
+store in checkpoints. Embedding, head, norms and attention stay as they are. Idea and choice of
+scales: tensorwise scaling as in torchao and nanochat; per-row scales cost more than they gain at
+these widths.
 
-Bytes per bf16 value: 2 to find the largest, 3 to round, 2 more for the copy by columns that a backward product wants (tensor cores
-take 8-bit operands in one order only). Products run at twice the rate of bf16. So it pays for wide matrices and long micro-batches, and is
-off unless asked for: 16,384 rows of 2304 take 189 MB to round, 44 us on a device that copies 4.3 TB/s.
+Bytes per bf16 value: 2 to find the largest, 3 to round, 2 more for the copy by columns that a
+backward product wants (tensor cores take 8-bit operands in one order only). Products run at twice
+the rate of bf16. So it pays for wide matrices and long micro-batches, and is off unless asked for:
+16,384 rows of 2304 take 189 MB to round, 44 us on a device that copies 4.3 TB/s.
 
-On a CPU the same arithmetic is done in the open: rounded to 8 bits, multiplied in fp32. Shapes: M tokens, K inputs, N outputs; K and
-N multiples of 16 on a GPU (tensor cores), of anything on a CPU; M is filled up with zeros where it is summed over.
+On a CPU the same arithmetic is done in the open: rounded to 8 bits, multiplied in fp32. Shapes: M
+tokens, K inputs, N outputs; K and N multiples of 16 on a GPU (tensor cores), of anything on a CPU;
+M is filled up with zeros where it is summed over.
 """
 
 from __future__ import annotations
@@ -46,7 +50,9 @@ def round_kernel(x_ptr, scale_ptr, q_ptr, values, largest, BLOCK: tl.constexpr):
 
 
 def scale_of(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """The fp32 scalar that brings the largest value of ``x`` to the largest of ``dtype``; not finite where a value is not."""
+    """The fp32 scalar that brings the largest value of ``x`` to the largest of ``dtype``; not
+    finite where a value is not.
+    """
     reach = (
         torch.linalg.vector_norm(x, torch.inf).float()
         if x.numel()
@@ -79,7 +85,9 @@ def quantised(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 def emulated_product(
     a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor, dtype: torch.dtype, fast: bool
 ) -> Tensor:
-    """``torch._scaled_mm`` in the open: products of 8-bit values (exact in fp32) summed in fp32, then scaled and rounded once."""
+    """``torch._scaled_mm`` in the open: products of 8-bit values (exact in fp32) summed in fp32,
+    then scaled and rounded once.
+    """
     return (a.float() @ b.float() * (a_scale * b_scale)).to(dtype)
 
 
@@ -101,7 +109,9 @@ def device_product(
 def _forward(
     x: Tensor, weight: Tensor, product: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The product and what the backward needs, 8-bit values as plain bytes, which every part of torch can compare and copy."""
+    """The product and what the backward needs, 8-bit values as plain bytes, which every part of
+    torch can compare and copy.
+    """
     rows = x.reshape(-1, x.shape[-1])
     xq, x_scale = quantised(rows, E4M3)
     wq, w_scale = quantised(weight, E4M3)
@@ -138,7 +148,9 @@ def _backward(
 
 
 def whole(rows: Tensor) -> Tensor:
-    """``rows`` of 8-bit values with zeros added to a multiple of 16 of them, which they are summed over: it changes nothing else."""
+    """``rows`` of 8-bit values with zeros added to a multiple of 16 of them, which they are summed
+    over: it changes nothing else.
+    """
     lacking = -len(rows) % MULTIPLE
     if not lacking:
         return rows
@@ -203,13 +215,17 @@ _float8_linear.register_autograd(_gradient, setup_context=_save)
 
 
 def float8_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """``x`` (..., K) times ``weight`` (N, K) transposed: (..., N) in the dtype of ``x``; differentiable once, in both."""
+    """``x`` (..., K) times ``weight`` (N, K) transposed: (..., N) in the dtype of ``x``;
+    differentiable once, in both.
+    """
     y: Tensor = _float8_linear(x, weight)[0]
     return y
 
 
 def use_float8(model: Model, device: torch.device) -> None:
-    """From here on the layers' matrices multiply in 8 bits. Raises: UserError where ``device`` or the shape cannot."""
+    """From here on the layers' matrices multiply in 8 bits. Raises: UserError where ``device`` or
+    the shape cannot.
+    """
     check_device(device)
     check_shapes(model)
     emulate_float8(model)
@@ -220,7 +236,8 @@ def check_device(device: torch.device) -> None:
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
         found = "a CPU" if device.type != "cuda" else torch.cuda.get_device_name(device)
         raise UserError(
-            "products of 8-bit floats need a GPU of compute capability 8.9 or higher (Ada, Hopper, Blackwell)",
+            "products of 8-bit floats need a GPU of compute capability 8.9 or higher (Ada, Hopper, "
+            "Blackwell)",
             field="train.float8",
             found=found,
             fix="leave float8 out on this machine",
@@ -233,7 +250,8 @@ def check_shapes(model: Model) -> None:
         for size in matrix.weight.shape:
             if size % MULTIPLE:
                 raise UserError(
-                    f"a matrix for products of 8-bit floats has sizes that are multiples of {MULTIPLE}",
+                    "a matrix for products of 8-bit floats has sizes that are multiples of "
+                    f"{MULTIPLE}",
                     field="train.float8",
                     found=f"{path}: {' x '.join(map(str, matrix.weight.shape))}",
                     fix="change model.width, model.ff or model.head_dim, or leave float8 out",
@@ -241,7 +259,9 @@ def check_shapes(model: Model) -> None:
 
 
 def emulate_float8(model: Model) -> None:
-    """The same without asking: on a CPU the arithmetic of 8 bits at the speed of fp32 and less, for tests and comparisons."""
+    """The same without asking: on a CPU the arithmetic of 8 bits at the speed of fp32 and less, for
+    tests and comparisons.
+    """
     for _, matrix in model.matrices():
         matrix.float8 = True
 

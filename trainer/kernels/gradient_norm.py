@@ -1,15 +1,19 @@
-"""The Euclidean norm of many gradients, and what clipping makes of it: all figures stay on the device.
+"""The Euclidean norm of many gradients, and what clipping makes of it: all figures stay on the
+device.
 
     norm = sqrt(sum of all g^2),  coefficient = min(1, limit / norm),  skip = 1 where the norm is not finite, else 0
 
-Gradients are only read here; the coefficient goes into the pass that uses them (:mod:`trainer.kernels.adamw`): clipping writes nothing.
-A chunk whose sum of squares leaves fp32, values of 1e17 and more, counts as not finite.
+Gradients are only read here; the coefficient goes into the pass that uses them
+(:mod:`trainer.kernels.adamw`): clipping writes nothing. A chunk whose sum of squares leaves fp32,
+values of 1e17 and more, counts as not finite.
 
-Bytes per element: 4 (2 in bf16). 2.72 billion in fp32: 10.9 GB, 2.5 ms on a device that copies 4.3 TB/s.
+Bytes per element: 4 (2 in bf16). 2.72 billion in fp32: 10.9 GB, 2.5 ms on a device that copies 4.3
+TB/s.
 
-In two stages. First a program sums a chunk of one tensor in fp32, each lane its own column and the lanes then pairwise: at most
-64 terms in a row. Then one program adds the sums of all chunks in fp64. Chunks have a fixed length, whatever the device, and
-sums a fixed order: the same bits every time.
+In two stages. First a program sums a chunk of one tensor in fp32, each lane its own column and the
+lanes then pairwise: at most 64 terms in a row. Then one program adds the sums of all chunks in
+fp64. Chunks have a fixed length, whatever the device, and sums a fixed order: the same bits every
+time.
 
 Shapes: C chunks.
 """
@@ -86,7 +90,9 @@ def clipping_kernel(
 def launch_gradient_norm(
     gradients: Sequence[Tensor | None], addresses: Tensor, chunks: Tensor, even: bool, limit: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Both stages; the kernel finds the gradients through their ``addresses``. See :func:`gradient_norm`."""
+    """Both stages; the kernel finds the gradients through their ``addresses``. See
+    :func:`gradient_norm`.
+    """
     norm, coefficient, skip = _results(addresses)
     places = -(-len(chunks) // FINAL_BLOCK) * FINAL_BLOCK  # the second stage reads whole blocks
     sums = torch.zeros(places, dtype=torch.float32, device=addresses.device)
@@ -111,7 +117,9 @@ def torch_gradient_norm(
 
 
 def euclidean_norm(gradients: Sequence[Tensor | None]) -> Tensor:
-    """The norm alone (fp64 scalar), each tensor summed in fp64 and the tensors in the order given; absent ones count as 0."""
+    """The norm alone (fp64 scalar), each tensor summed in fp64 and the tensors in the order given;
+    absent ones count as 0.
+    """
     squares = [
         torch.linalg.vector_norm(one, dtype=torch.float64).square()
         for one in gradients
@@ -149,9 +157,11 @@ def _(
 def gradient_norm(
     table: TensorTable, gradients: Sequence[Tensor | None], limit: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Norm () fp64, coefficient () fp32 that brings it down to ``limit`` (1 where it is not above, or None), and skip flag () int32.
+    """Norm () fp64, coefficient () fp32 that brings it down to ``limit`` (1 where it is not above,
+    or None), and skip flag () int32.
 
-    ``table``: of the tensors the ``gradients`` (fp32, bf16 or None) belong to. Nothing waits for the device.
+    ``table``: of the tensors the ``gradients`` (fp32, bf16 or None) belong to. Nothing waits for
+    the device.
     """
     found: tuple[Tensor, Tensor, Tensor] = _gradient_norm(
         gradients,

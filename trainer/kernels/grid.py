@@ -1,4 +1,6 @@
-"""How rows of any width are laid on blocks, whose sizes are powers of two, and programs on multiprocessors."""
+"""How rows of any width are laid on blocks, whose sizes are powers of two, and programs on
+multiprocessors.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ def next_power_of_two(count: int) -> int:
 
 
 def two_blocks(width: int) -> tuple[int, int]:
-    """A row as a block of the largest power of two in it and one for the rest: 2304 = 2048 + 256, 1536 = 1024 + 512.
+    """A row as a block of the largest power of two in it and one for the rest: 2304 = 2048 + 256,
+    1536 = 1024 + 512.
 
-    The second block is rounded up to a power of two and masked; it is at least 8 wide, one 16-byte access in bf16.
-    A row that is a power of two is cut in halves.
+    The second block is rounded up to a power of two and masked; it is at least 8 wide, one 16-byte
+    access in bf16. A row that is a power of two is cut in halves.
     """
     first = next_power_of_two(width) // 2 if width > 1 else 1
     return first, max(8, next_power_of_two(width - first))
@@ -28,7 +31,9 @@ def _multiprocessors(index: int) -> int:
 
 
 def multiprocessors(device: torch.device) -> int:
-    """Streaming multiprocessors of a GPU; 4 for a CPU, where kernels only run in the interpreter."""
+    """Streaming multiprocessors of a GPU; 4 for a CPU, where kernels only run in the
+    interpreter.
+    """
     if device.type != "cuda":
         return 4
     return _multiprocessors(torch.cuda.current_device() if device.index is None else device.index)

@@ -28,7 +28,8 @@ except ImportError:
 
         def __getitem__(self, grid: Any) -> Any:
             raise ModuleNotFoundError(
-                f"{self.__name__} is a Triton kernel and Triton is not installed: pip install 'windtunnel[gpu]'"
+                f"{self.__name__} is a Triton kernel and Triton is not installed: pip install "
+                "'windtunnel[gpu]'"
             )
 
     def jit(function: Callable[..., Any]) -> Any:

@@ -1,16 +1,21 @@
-"""Cross-entropy of a linear head, in chunks of tokens: the logits of a whole batch never exist at once.
+"""Cross-entropy of a linear head, in chunks of tokens: the logits of a whole batch never exist at
+once.
 
-For a chunk of C tokens: logits = h W^T (C, P); the row kernel of :mod:`trainer.kernels.cross_entropy_rows` turns them in place into the
-gradient of the weighted sum, which is known as soon as the weights are; two more products give the gradients of h and W,
-the latter summed over chunks in fp32. The backward pass multiplies both by the gradient from above.
+For a chunk of C tokens: logits = h W^T (C, P); the row kernel of
+:mod:`trainer.kernels.cross_entropy_rows` turns them in place into the gradient of the weighted sum,
+which is known as soon as the weights are; two more products give the gradients of h and W, the
+latter summed over chunks in fp32. The backward pass multiplies both by the gradient from above.
 
-Operations: three products, 6 N d V; at N = 16,384 and d = 2304 27.8 TFLOP, 35.2 ms at 790 TFLOP/s, and the rows 1.9 to 2.8 ms. Chunks of
-4096 rows keep the products wide and move the fp32 gradient of W (1.1 GB) four times only, 1.8 ms; recomputing the logits in the
-backward pass instead would be a fourth product, 11.7 ms. Extra memory: C P logits (1 GB in bf16) and the two gradients.
+Operations: three products, 6 N d V; at N = 16,384 and d = 2304 27.8 TFLOP, 35.2 ms at 790 TFLOP/s,
+and the rows 1.9 to 2.8 ms. Chunks of 4096 rows keep the products wide and move the fp32 gradient of
+W (1.1 GB) four times only, 1.8 ms; recomputing the logits in the backward pass instead would be a
+fourth product, 11.7 ms. Extra memory: C P logits (1 GB in bf16) and the two gradients.
 
-On a CPU the chunk is as many tokens as 4 MiB of logits hold, at least 16, so that all passes over them find the cache.
+On a CPU the chunk is as many tokens as 4 MiB of logits hold, at least 16, so that all passes over
+them find the cache.
 
-Nothing waits for the device. Chunks are summed in their order: the same bits every time. Differentiable once.
+Nothing waits for the device. Chunks are summed in their order: the same bits every time.
+Differentiable once.
 
 Shapes: N tokens, d width, V vocabulary, P padded vocabulary, C tokens of a chunk.
 """
@@ -32,7 +37,9 @@ CACHED_LOGITS = 2**20
 
 
 def chunk_tokens(tokens: int) -> int:
-    """Tokens of a chunk on a GPU: the fewest chunks of at most 4096, all but the last equal and a multiple of 128."""
+    """Tokens of a chunk on a GPU: the fewest chunks of at most 4096, all but the last equal and a
+    multiple of 128.
+    """
     chunks = max(1, -(-tokens // CHUNK_TOKENS))
     each = -(-tokens // chunks)
     return max(1, -(-each // CHUNK_TOKENS_MULTIPLE) * CHUNK_TOKENS_MULTIPLE)
@@ -69,7 +76,9 @@ def launch_linear_cross_entropy(
 
 
 def add_product_(into: Tensor, left: Tensor, right: Tensor) -> None:
-    """``into`` (fp32) += left right, the product of half-precision matrices summed and added in fp32."""
+    """``into`` (fp32) += left right, the product of half-precision matrices summed and added in
+    fp32.
+    """
     if left.dtype == into.dtype:
         into.addmm_(left, right)
     elif into.device.type == "cuda":
@@ -208,12 +217,15 @@ def linear_cross_entropy(
     logit_scale: float = 1.0,
     z_loss: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """The weighted sum over tokens of nll + z_loss * logsumexp^2 in nats (scalar), and each token's own nll (N,).
+    """The weighted sum over tokens of nll + z_loss * logsumexp^2 in nats (scalar), and each token's
+    own nll (N,).
 
-    ``hidden`` (N, d), ``head`` (P, d) of the same dtype, P >= ``vocab_size``; ``targets`` (N,) int64, one outside [0, vocab_size)
-    (-100, say) is ignored: nll 0, no gradient; ``weights`` (N,). Logits are multiplied by ``logit_scale`` > 0 in fp32. Both results
-    are fp32 (fp64 for fp64). Only the sum carries a gradient, to ``hidden`` and ``head``; that of the head is handed on in fp32,
-    and stays so where the tensor it belongs to has ``grad_dtype`` fp32. Raises: ValueError for a scale of 0 or less.
+    ``hidden`` (N, d), ``head`` (P, d) of the same dtype, P >= ``vocab_size``; ``targets`` (N,)
+    int64, one outside [0, vocab_size) (-100, say) is ignored: nll 0, no gradient; ``weights`` (N,).
+    Logits are multiplied by ``logit_scale`` > 0 in fp32. Both results are fp32 (fp64 for fp64).
+    Only the sum carries a gradient, to ``hidden`` and ``head``; that of the head is handed on in
+    fp32, and stays so where the tensor it belongs to has ``grad_dtype`` fp32. Raises: ValueError
+    for a scale of 0 or less.
     """
     if logit_scale <= 0:
         raise ValueError(f"logit_scale is {logit_scale}, it must be above 0")

@@ -1,4 +1,5 @@
-"""CUDA C++ to machine code at run time, by NVIDIA's compiler library: no nvcc, and no GPU to compile.
+"""CUDA C++ to machine code at run time, by NVIDIA's compiler library: no nvcc, and no GPU to
+compile.
 
     cubin = compile_cuda(source, "cross_entropy_rows.cu", "sm_90a", {"THREADS": 512})
 

@@ -1,19 +1,24 @@
-"""A branch joins the stream and the sum is normed: s = residual + scale * branch, y = s * r * w, r = 1 / sqrt(mean(s^2) + eps).
+"""A branch joins the stream and the sum is normed: s = residual + scale * branch, y = s * r * w, r
+= 1 / sqrt(mean(s^2) + eps).
 
-The stream is rounded to its dtype once and normed as stored, so forward and backward speak of the same numbers.
+The stream is rounded to its dtype once and normed as stored, so forward and backward speak of the
+same numbers.
 
-Backward, with g = dy * w and u = s * r:  d_residual = d_stream + r * (g - u * mean(g * u)),  d_branch = scale * d_residual,
-dw = sum over rows of dy * u.
+Backward, with g = dy * w and u = s * r:  d_residual = d_stream + r * (g - u * mean(g * u)),
+d_branch = scale * d_residual, dw = sum over rows of dy * u.
 
-Bytes per row of width d in bf16: forward 8 d (read branch and residual, write s and y), backward 10 d (read d_stream, dy and s, write
-d_residual and d_branch), plus 4 for r each way. At 16,384 rows of 2304: 302 and 378 MB, 70 and 88 us on a device that copies 4.3 TB/s.
-With scale 1 both gradients are one tensor and the backward moves 302 MB. A caller gets there by taking the scale into the product that
-makes the branch (``addmm(..., alpha=scale)``), whose two backward products then need it too; that is for the one who writes that
-product. The op takes the scale itself, since it is exact for any branch.
+Bytes per row of width d in bf16: forward 8 d (read branch and residual, write s and y), backward 10
+d (read d_stream, dy and s, write d_residual and d_branch), plus 4 for r each way. At 16,384 rows of
+2304: 302 and 378 MB, 70 and 88 us on a device that copies 4.3 TB/s. With scale 1 both gradients are
+one tensor and the backward moves 302 MB. A caller gets there by taking the scale into the product
+that makes the branch (``addmm(..., alpha=scale)``), whose two backward products then need it too;
+that is for the one who writes that product. The op takes the scale itself, since it is exact for
+any branch.
 
-A row is cut in two blocks, so that no lane is idle at 2304 or 1536. Backward, a fixed number of programs walk over the rows, each
-with its own sum for dw in registers; the sums are then added in the order of the programs. Which row goes to which program
-depends on the device alone, so dw has the same bits every time.
+A row is cut in two blocks, so that no lane is idle at 2304 or 1536. Backward, a fixed number of
+programs walk over the rows, each with its own sum for dw in registers; the sums are then added in
+the order of the programs. Which row goes to which program depends on the device alone, so dw has
+the same bits every time.
 
 Shapes: N rows, d width.
 """
@@ -107,7 +112,9 @@ def residual_norm_backward_kernel(
 def launch_residual_norm(
     branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The kernel on contiguous rows; see :func:`residual_norm`. Also the reciprocal roots (N,) fp32."""
+    """The kernel on contiguous rows; see :func:`residual_norm`. Also the reciprocal roots (N,)
+    fp32.
+    """
     d, rows = residual.shape[-1], residual.numel() // residual.shape[-1]
     branch, residual = branch.contiguous(), residual.contiguous()
     stream, y = torch.empty_like(residual), torch.empty_like(residual)
@@ -189,7 +196,9 @@ def _residual_norm(
 def _residual_norm_backward(
     d_stream: Tensor | None, dy: Tensor, stream: Tensor, weight: Tensor, r: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of residual, branch and weight; that of the branch is empty where ``scale`` is 1, as it equals the first."""
+    """Gradients of residual, branch and weight; that of the branch is empty where ``scale`` is 1,
+    as it equals the first.
+    """
     return launch_residual_norm_backward(d_stream, dy, stream, weight, r, scale)
 
 
@@ -238,7 +247,9 @@ def _save(
 def _gradient(
     ctx: Any, d_stream: Tensor | None, dy: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
-    """Either gradient may be missing: the last layer's stream leads nowhere, and a norm may go unread."""
+    """Either gradient may be missing: the last layer's stream leads nowhere, and a norm may go
+    unread.
+    """
     if dy is None:
         return (None if d_stream is None else d_stream * ctx.scale), d_stream, None, None, None
     stream, weight, r = ctx.saved_tensors
@@ -252,17 +263,20 @@ _residual_norm.register_autograd(_gradient, setup_context=_save)
 def residual_norm(
     branch: Tensor, residual: Tensor, weight: Tensor, scale: float, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """``residual + scale * branch`` (both (..., d), of one dtype) as the new stream, and its RMSNorm with gain ``weight`` (d,).
+    """``residual + scale * branch`` (both (..., d), of one dtype) as the new stream, and its
+    RMSNorm with gain ``weight`` (d,).
 
-    Sums are fp32 (fp64 for fp64); stream and norm are rounded to the dtype once each. Differentiable once, in the tensors; ``scale``
-    and ``eps`` are constants.
+    Sums are fp32 (fp64 for fp64); stream and norm are rounded to the dtype once each.
+    Differentiable once, in the tensors; ``scale`` and ``eps`` are constants.
     """
     stream, y, _ = _residual_norm(branch, residual, weight, scale, eps)
     return stream, y
 
 
 def variants(width: int) -> list[Variant]:
-    """What is launched for bf16 rows of ``width``: in the middle of a model, at its end, and with the scale taken elsewhere."""
+    """What is launched for bf16 rows of ``width``: in the middle of a model, at its end, and with
+    the scale taken elsewhere.
+    """
     first, second = two_blocks(width)
     half, full = pointer(torch.bfloat16), pointer(torch.float32)
     sizes = {"d": width, "A": first, "B": second}

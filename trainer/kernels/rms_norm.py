@@ -1,13 +1,16 @@
 """RMSNorm: y = x * r * w with r = 1 / sqrt(mean(x^2) + eps), forward and backward.
 
-Backward, with g = dy * w and u = x * r:  dx = r * (g - u * mean(g * u)),  dw = sum over rows of dy * u.
+Backward, with g = dy * w and u = x * r:  dx = r * (g - u * mean(g * u)),  dw = sum over rows of dy
+* u.
 
-Bytes per row of width d in bf16: forward 4 d (read x, write y), backward 6 d (read x and dy, write dx), plus 4 for r each
-way. At 16,384 rows of 2304: 151 and 227 MB, 35 and 53 us on a device that copies 4.3 TB/s.
+Bytes per row of width d in bf16: forward 4 d (read x, write y), backward 6 d (read x and dy, write
+dx), plus 4 for r each way. At 16,384 rows of 2304: 151 and 227 MB, 35 and 53 us on a device that
+copies 4.3 TB/s.
 
-Forward, a warp takes a row whole, cut in two blocks, so that no lane is idle at 2304 or 1536 and the sum needs no shared memory.
-Backward, a fixed number of programs walk over the rows and each keeps its own sum for dw in registers; the sums are then added in
-the order of the programs. Which row goes to which program depends on the device alone, so dw has the same bits every time.
+Forward, a warp takes a row whole, cut in two blocks, so that no lane is idle at 2304 or 1536 and
+the sum needs no shared memory. Backward, a fixed number of programs walk over the rows and each
+keeps its own sum for dw in registers; the sums are then added in the order of the programs. Which
+row goes to which program depends on the device alone, so dw has the same bits every time.
 
 Shapes: N rows, d width, S programs.
 """
@@ -107,7 +110,9 @@ def torch_rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tenso
 def torch_rms_norm_backward(
     dy: Tensor, x: Tensor, weight: Tensor, r: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same in torch, in fp32 or better inside; few passes and two buffers, since on a CPU both are what takes time."""
+    """The same in torch, in fp32 or better inside; few passes and two buffers, since on a CPU both
+    are what takes time.
+    """
     precision = torch.promote_types(x.dtype, torch.float32)
     r = r[:, None]
     w, wide = weight.to(precision), dy.reshape(-1, dy.shape[-1]).to(precision)
@@ -162,7 +167,8 @@ _rms_norm.register_autograd(_gradient, setup_context=_save)
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """``x`` (..., d) over the root of its mean square, times ``weight`` (d,); the dtype of ``x``.
 
-    Sums are fp32 (fp64 for fp64), roundings to the dtype happen once, at the end. Differentiable once, in ``x`` and ``weight``.
+    Sums are fp32 (fp64 for fp64), roundings to the dtype happen once, at the end. Differentiable
+    once, in ``x`` and ``weight``.
     """
     y: Tensor = _rms_norm(x, weight, eps)[0]
     return y

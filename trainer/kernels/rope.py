@@ -1,19 +1,24 @@
-"""Rotary positions on the packed product of queries, keys and values, in place, and their gradient packed on the way back.
+"""Rotary positions on the packed product of queries, keys and values, in place, and their gradient
+packed on the way back.
 
-The halves of a head are turned by the angles of its token:  first' = first * cos - second * sin,  second' = second * cos + first * sin.
-The gradient is the opposite turn: sin changes its sign.
+The halves of a head are turned by the angles of its token:  first' = first * cos - second * sin,
+second' = second * cos + first * sin. The gradient is the opposite turn: sin changes its sign.
 
-Forward turns queries and keys where they lie and leaves values alone. Backward, attention hands over dq, dk and dv apart, each with
-strides of its own, and the product before needs them packed: one pass reads the three, turns back and writes the packed gradient.
+Forward turns queries and keys where they lie and leaves values alone. Backward, attention hands
+over dq, dk and dv apart, each with strides of its own, and the product before needs them packed:
+one pass reads the three, turns back and writes the packed gradient.
 
-Bytes per token of H query and G key heads of K in bf16: forward 4 (H + G) K, backward 4 (H + 2 G) K, plus 4 K for the angles each way. At
-16,384 tokens with 36 and 36 heads of 64: 306 and 457 MB, 71 and 106 us on a device that copies 4.3 TB/s.
+Bytes per token of H query and G key heads of K in bf16: forward 4 (H + G) K, backward 4 (H + 2 G)
+K, plus 4 K for the angles each way. At 16,384 tokens with 36 and 36 heads of 64: 306 and 457 MB, 71
+and 106 us on a device that copies 4.3 TB/s.
 
-A warp has one token and eight of its heads at a time, so it loads the token's angles once for all of them. Angles come as tables per
-token: a table per position would cost the same bytes, and need a largest position that is checked nowhere on a GPU.
+A warp has one token and eight of its heads at a time, so it loads the token's angles once for all
+of them. Angles come as tables per token: a table per position would cost the same bytes, and need a
+largest position that is checked nowhere on a GPU.
 
-Turning in place, inside a ``torch.autograd.Function`` around an op that says it mutates, is taken by ``torch.compile(fullgraph=True)``
-and stays in place there: torch 2.13 puts the op on the product's own buffer, without a copy.
+Turning in place, inside a ``torch.autograd.Function`` around an op that says it mutates, is taken
+by ``torch.compile(fullgraph=True)`` and stays in place there: torch 2.13 puts the op on the
+product's own buffer, without a copy.
 
 Shapes: B rows, T tokens, H query heads, G key-value heads, K head_dim.
 """
@@ -106,7 +111,9 @@ def pack_gradient_kernel(
 
 
 def launch_rotate(qkv: Tensor, cos: Tensor, sin: Tensor, turned: int) -> None:
-    """The kernel on a contiguous (B, T, heads, K), whose first ``turned`` heads it turns; see :func:`rotated_qkv`."""
+    """The kernel on a contiguous (B, T, heads, K), whose first ``turned`` heads it turns; see
+    :func:`rotated_qkv`.
+    """
     rows, length, heads, size = qkv.shape
     if qkv.numel():
         rotate_kernel[(-(-rows * length // TOKENS),)](
@@ -200,11 +207,13 @@ class _RotatedQkv(torch.autograd.Function):
 def rotated_qkv(
     qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, kv_heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries (B, T, H, K), keys and values (B, T, G, K) of ``qkv`` (B, T, H + 2G, K), the first two turned by their tokens' angles.
+    """Queries (B, T, H, K), keys and values (B, T, G, K) of ``qkv`` (B, T, H + 2G, K), the first
+    two turned by their tokens' angles.
 
-    ``cos`` and ``sin`` (B, T, 1, K/2) come from :func:`trainer.rotary.rotation`. Differentiable once, in ``qkv``. A contiguous ``qkv`` is
-    overwritten and the results are views of it, so it must be an intermediate that nobody else reads. One whose maker
-    needs it for its own gradient is an error at the backward pass, and a leaf that takes a gradient is copied before.
+    ``cos`` and ``sin`` (B, T, 1, K/2) come from :func:`trainer.rotary.rotation`. Differentiable
+    once, in ``qkv``. A contiguous ``qkv`` is overwritten and the results are views of it, so it
+    must be an intermediate that nobody else reads. One whose maker needs it for its own gradient is
+    an error at the backward pass, and a leaf that takes a gradient is copied before.
     """
     if not qkv.is_contiguous():
         qkv = qkv.contiguous()
@@ -215,7 +224,9 @@ def rotated_qkv(
 
 
 def variants(heads: int, kv_heads: int) -> list[Variant]:
-    """What is launched for bf16 heads of 64; gradients come with their heads outermost, as attention has them."""
+    """What is launched for bf16 heads of 64; gradients come with their heads outermost, as
+    attention has them.
+    """
     half, full = pointer(torch.bfloat16), pointer(torch.float32)
     strides = {f"{part}_{axis}": "i32" for part in "qkv" for axis in ("row", "token", "head")}
     angles = {"cos_ptr": full, "sin_ptr": full, "tokens": "i32"}

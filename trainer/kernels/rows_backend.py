@@ -3,8 +3,9 @@
     from trainer.kernels import rows_backend
     rows_backend.use("cuda")
 
-Triton's is the default until a measurement says otherwise. Where CUDA C++ is asked for and cannot be had (no NVRTC, a card older
-than Hopper, a dtype it is not written for), Triton's runs instead and the log says why, once.
+Triton's is the default until a measurement says otherwise. Where CUDA C++ is asked for and cannot
+be had (no NVRTC, a card older than Hopper, a dtype it is not written for), Triton's runs instead
+and the log says why, once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def use(backend: Backend) -> None:
 
 
 def rows() -> Rows:
-    """The kernel to launch: same arguments and results as :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`."""
+    """The kernel to launch: same arguments and results as
+    :func:`trainer.kernels.cross_entropy_rows.launch_cross_entropy_rows`.
+    """
     return launch_cross_entropy_rows if _chosen == "triton" else _cuda_or_triton
 
 

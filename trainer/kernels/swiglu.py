@@ -1,14 +1,19 @@
-"""SwiGLU on a packed product: h = silu(gate) * up, silu(x) = x * sigmoid(x), and the whole branch h W^T that keeps no h.
+"""SwiGLU on a packed product: h = silu(gate) * up, silu(x) = x * sigmoid(x), and the whole branch h
+W^T that keeps no h.
 
-Backward, with s = sigmoid(gate):  d_up = dh * gate * s,  d_gate = dh * up * s * (1 + gate * (1 - s)).
+Backward, with s = sigmoid(gate):  d_up = dh * gate * s,  d_gate = dh * up * s * (1 + gate * (1 -
+s)).
 
-``swiglu_linear`` saves its two arguments alone. Its backward makes dh = dy W, then one pass over gate_up and dh writes d_gate_up and,
-where dh stood, h anew, for dW = dy^T h. That spares N F values per layer and costs one write of them.
+``swiglu_linear`` saves its two arguments alone. Its backward makes dh = dy W, then one pass over
+gate_up and dh writes d_gate_up and, where dh stood, h anew, for dW = dy^T h. That spares N F values
+per layer and costs one write of them.
 
-Bytes per row in bf16: forward 6 F (read gate and up, write h), backward 10 F (read dh, gate, up, write d_gate, d_up), with h 12 F. At
-16,384 rows of 5760: 566, 944 and 1132 MB, 132, 219 and 263 us on a device that copies 4.3 TB/s. The products are torch's.
+Bytes per row in bf16: forward 6 F (read gate and up, write h), backward 10 F (read dh, gate, up,
+write d_gate, d_up), with h 12 F. At 16,384 rows of 5760: 566, 944 and 1132 MB, 132, 219 and 263 us
+on a device that copies 4.3 TB/s. The products are torch's.
 
-The kernels see h as one long row and a program as a tile of it; the row a tile begins in is found once per program.
+The kernels see h as one long row and a program as a tile of it; the row a tile begins in is found
+once per program.
 
 Shapes: N rows, F inner width, d width; gate_up (N, 2F), gate first.
 """
@@ -91,7 +96,9 @@ def launch_swiglu(gate_up: Tensor) -> Tensor:
 
 
 def launch_swiglu_backward(dh: Tensor, gate_up: Tensor, remake: bool = False) -> Tensor:
-    """Gradient of ``gate_up``; with ``remake`` h is written over ``dh``, which then has to be contiguous."""
+    """Gradient of ``gate_up``; with ``remake`` h is written over ``dh``, which then has to be
+    contiguous.
+    """
     gate_up, dh = gate_up.contiguous(), dh if remake else dh.contiguous()
     out = torch.empty_like(gate_up)
     if dh.numel():
@@ -232,13 +239,16 @@ _swiglu_linear.register_autograd(_linear_gradient, setup_context=_save)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up (..., F) of ``gate_up`` (..., 2F), gate first; rounded to the dtype once. Differentiable once."""
+    """silu(gate) * up (..., F) of ``gate_up`` (..., 2F), gate first; rounded to the dtype once.
+    Differentiable once.
+    """
     h: Tensor = _swiglu(gate_up)
     return h
 
 
 def swiglu_linear(gate_up: Tensor, weight: Tensor) -> Tensor:
-    """``swiglu(gate_up) @ weight.T``: (..., d) of ``gate_up`` (..., 2F) and ``weight`` (d, F), of one dtype.
+    """``swiglu(gate_up) @ weight.T``: (..., d) of ``gate_up`` (..., 2F) and ``weight`` (d, F), of
+    one dtype.
 
     Keeps its arguments for the backward pass and nothing else. Differentiable once.
     """

@@ -1,14 +1,16 @@
-"""Many tensors in one launch: a table of their addresses and a table of the blocks they are cut into.
+"""Many tensors in one launch: a table of their addresses and a table of the blocks they are cut
+into.
 
     table = TensorTable(masters, firsts, seconds, shadows)
     addresses, blocks = table.addresses(gradients), table.blocks(2048)
 
-A program looks up its block (tensor, number) in one table and the tensor's addresses in the other; so tensors of any
-size share a launch, and none is copied into a joint buffer.
+A program looks up its block (tensor, number) in one table and the tensor's addresses in the other;
+so tensors of any size share a launch, and none is copied into a joint buffer.
 
-``addresses``, (tensors, 8) int64: master, gradient, first and second moment, bf16 copy, elements, 1 where the gradient is bf16, 0.
-An address is 0 where there is no such tensor. ``blocks``, (B, 2) int32: tensor, number of the block in it, all blocks of a tensor in
-a row. Both are made on the host and copied without waiting for the device; blocks once, addresses when a gradient has moved.
+``addresses``, (tensors, 8) int64: master, gradient, first and second moment, bf16 copy, elements, 1
+where the gradient is bf16, 0. An address is 0 where there is no such tensor. ``blocks``, (B, 2)
+int32: tensor, number of the block in it, all blocks of a tensor in a row. Both are made on the host
+and copied without waiting for the device; blocks once, addresses when a gradient has moved.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ ALIGNMENT = 16
 
 
 class TensorTable:
-    """The tables of some tensors, which must stay where they are. ``moments`` and ``shadows`` are as many as ``masters`` or none."""
+    """The tables of some tensors, which must stay where they are. ``moments`` and ``shadows`` are
+    as many as ``masters`` or none.
+    """
 
     def __init__(
         self,
@@ -41,7 +45,9 @@ class TensorTable:
         self.device = masters[0].device if masters else torch.device("cpu")
         self.elements = np.array([master.numel() for master in masters], np.int64)
         self.even = not (self.elements % ALIGNMENT).any()
-        """Whether every tensor is whole accesses of any type, which lets kernels check bounds per access."""
+        """Whether every tensor is whole accesses of any type, which lets kernels check bounds per
+        access.
+        """
         self._host = np.zeros((len(masters), COLUMNS), np.int64)
         self._host[:, ELEMENTS] = self.elements
         for column, tensors in (
@@ -56,7 +62,9 @@ class TensorTable:
         self._addresses: Tensor | None = None
 
     def addresses(self, gradients: Sequence[Tensor | None]) -> Tensor:
-        """The addresses with those of ``gradients``, each fp32, bf16 or None. Raises: ValueError for another type or layout."""
+        """The addresses with those of ``gradients``, each fp32, bf16 or None. Raises: ValueError
+        for another type or layout.
+        """
         pairs = [(0, 0) if one is None else (_address(one), _half(one)) for one in gradients]
         found = np.array(pairs, np.int64).reshape(len(pairs), 2)
         columns = self._host[:, [GRADIENT, HALF]]
@@ -86,7 +94,8 @@ def _address(tensor: Tensor) -> int:
     """Where a tensor begins; 0 for one without elements."""
     if not tensor.is_contiguous() or tensor.data_ptr() % ALIGNMENT:
         raise ValueError(
-            f"a tensor of shape {tuple(tensor.shape)} is not contiguous and aligned to {ALIGNMENT} bytes: clone it"
+            f"a tensor of shape {tuple(tensor.shape)} is not contiguous and aligned to {ALIGNMENT} "
+            "bytes: clone it"
         )
     return tensor.data_ptr() if tensor.numel() else 0
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, of the host, on ``device``; through pinned memory where that makes the copy asynchronous."""
+    """``tensor``, of the host, on ``device``; through pinned memory where that makes the copy
+    asynchronous.
+    """
     return (
         tensor.pin_memory().to(device, non_blocking=True)
         if device.type == "cuda"

@@ -1,16 +1,21 @@
-"""One peer deduplicates one file, in a process of its own; the last line of standard output is a JSON object.
+"""One peer deduplicates one file, in a process of its own; the last line of standard output is a
+JSON object.
 
     python measure.py --tool datatrove|datatrove-split|datasketch|rensa --input FILE.jsonl.zst --work FOLDER
         --language eng|zho --core 1 --repeats 3
 
-Each reads compressed JSON Lines, removes near-duplicates with 5-word shingles and writes what it keeps, compressed with zstd, into
-``FOLDER/kept``. Start-up (imports, loading word tokenizers, a first run on a few documents) is stated apart.
+Each reads compressed JSON Lines, removes near-duplicates with 5-word shingles and writes what it
+keeps, compressed with zstd, into ``FOLDER/kept``. Start-up (imports, loading word tokenizers, a
+first run on a few documents) is stated apart.
 
-- datatrove: ``MinhashDedupSignature``, ``Buckets``, ``Cluster`` and ``Filter`` with their defaults (14 buckets of 8), reader and
-  writer as in its ``examples/minhash_deduplication.py``, in a ``LocalPipelineExecutor`` of one worker; words by spaCy, Chinese by jieba
+- datatrove: ``MinhashDedupSignature``, ``Buckets``, ``Cluster`` and ``Filter`` with their defaults
+  (14 buckets of 8), reader and writer as in its ``examples/minhash_deduplication.py``, in a
+  ``LocalPipelineExecutor`` of one worker; words by spaCy, Chinese by jieba
 - datatrove-split: the same with words by ``str.split``, which favours it
-- datasketch: ``MinHash(num_perm=128)`` and ``MinHashLSH(threshold=0.7)``, queried before each insertion, as its documentation shows
-- rensa: ``RMinHashDeduplicator(threshold=0.7, num_perm=128, use_lsh=True)`` and ``add_pairs``, as its README shows
+- datasketch: ``MinHash(num_perm=128)`` and ``MinHashLSH(threshold=0.7)``, queried before each
+  insertion, as its documentation shows
+- rensa: ``RMinHashDeduplicator(threshold=0.7, num_perm=128, use_lsh=True)`` and ``add_pairs``, as
+  its README shows
 
 datasketch and rensa take words by ``str.split`` of the lower-cased text; of Chinese, characters.
 """

@@ -1,21 +1,26 @@
-"""One peer, one measurement, in a process of its own; the last line of standard output is a JSON object.
+"""One peer, one measurement, in a process of its own; the last line of standard output is a JSON
+object.
 
     python measure.py --loader streaming|datasets-numpy|datasets-torch|dataloader --stream FILE --work FOLDER
         --window 4096 --batch 8 --seconds 20 --core 1 [--prepare]
 
-FILE holds bare uint16 tokens, window after window. ``--prepare`` writes what the loader reads (MDS shards, Arrow files)
-into the folder and measures nothing. Every loader gives batches of int64 tokens, (batch, window), in shuffled order:
+FILE holds bare uint16 tokens, window after window. ``--prepare`` writes what the loader reads (MDS
+shards, Arrow files) into the folder and measures nothing. Every loader gives batches of int64
+tokens, (batch, window), in shuffled order:
 
-- streaming: mosaicml-streaming's ``StreamingDataset`` over uncompressed local MDS shards with one window per sample,
-  ``shuffle=True`` with its default algorithm, in a ``DataLoader`` with ``num_workers=0``
-- datasets-numpy, datasets-torch: Hugging Face ``datasets`` over rows of one window (fixed-length list of uint16), ``shuffle``,
-  ``with_format`` and ``iter(batch_size)``, which was as fast as slices
+- streaming: mosaicml-streaming's ``StreamingDataset`` over uncompressed local MDS shards with one
+  window per sample, ``shuffle=True`` with its default algorithm, in a ``DataLoader`` with
+  ``num_workers=0``
+- datasets-numpy, datasets-torch: Hugging Face ``datasets`` over rows of one window (fixed-length
+  list of uint16), ``shuffle``, ``with_format`` and ``iter(batch_size)``, which was as fast as
+  slices
 - dataloader: torch's ``DataLoader`` with ``num_workers=0`` over a memory-mapped array, shuffled
 
-None makes targets, position ids, document borders or loss weights. With ``--borders`` the tokens of a batch are turned into these
-by vectorised numpy, as a collator would for training on packed documents: targets, positions that restart behind each EOS, numbers of
-documents, cumulative lengths, weights. Start-up (imports, opening with shuffling, the first
-batch) is stated apart; files are read once before, so that they are in the page cache.
+None makes targets, position ids, document borders or loss weights. With ``--borders`` the tokens of
+a batch are turned into these by vectorised numpy, as a collator would for training on packed
+documents: targets, positions that restart behind each EOS, numbers of documents, cumulative
+lengths, weights. Start-up (imports, opening with shuffling, the first batch) is stated apart; files
+are read once before, so that they are in the page cache.
 """
 
 from __future__ import annotations
@@ -80,7 +85,9 @@ def main() -> None:
 
 
 def with_borders(batch: Any, eos: int) -> dict[str, Any]:
-    """What training on packed documents takes, from the tokens of a batch (B, T) that end each document with ``eos``."""
+    """What training on packed documents takes, from the tokens of a batch (B, T) that end each
+    document with ``eos``.
+    """
     import numpy as np
 
     tokens = np.asarray(batch).astype(np.int32, copy=False)
@@ -186,7 +193,9 @@ def open_streaming(arguments: argparse.Namespace, folder: Path) -> Callable[[], 
 
 
 def streaming() -> Any:
-    """The library, without torchvision: it derives image data sets, not used here, from a class of it."""
+    """The library, without torchvision: it derives image data sets, not used here, from a class of
+    it.
+    """
     import transformers.feature_extraction_utils  # noqa: F401  (imported by it; asks whether torchvision is there)
 
     names = (

@@ -34,7 +34,9 @@ class Case:
         )
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-        """nll (C,), logsumexp (C,) and the gradient of the weighted sum (C, P), by torch's autograd."""
+        """nll (C,), logsumexp (C,) and the gradient of the weighted sum (C, P), by torch's
+        autograd.
+        """
         logits = self.logits.to(dtype, copy=True).requires_grad_()
         counted = (self.targets >= 0) & (self.targets < self.vocab)
         z = logits[:, : self.vocab] * self.scale

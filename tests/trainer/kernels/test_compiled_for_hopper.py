@@ -1,4 +1,6 @@
-"""Every kernel compiles for sm_90 at the presets' shapes without spilling, and touches memory 16 bytes at a time."""
+"""Every kernel compiles for sm_90 at the presets' shapes without spilling, and touches memory 16
+bytes at a time.
+"""
 
 from __future__ import annotations
 

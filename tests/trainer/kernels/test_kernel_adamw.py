@@ -1,4 +1,6 @@
-"""AdamW over many tensors: the kernel in the interpreter and the reference against torch.optim.AdamW in fp64."""
+"""AdamW over many tensors: the kernel in the interpreter and the reference against
+torch.optim.AdamW in fp64.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Attention inside documents: offsets against the mask, packed documents against documents one by one, the mask path's bits."""
+"""Attention inside documents: offsets against the mask, packed documents against documents one by
+one, the mask path's bits.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 
 
 def packed(rows: list[list[int]]) -> Tensor:
-    """Rows of documents of these lengths, cut to the shortest row; numbers start anew in each row, as the loader's do."""
+    """Rows of documents of these lengths, cut to the shortest row; numbers start anew in each row,
+    as the loader's do.
+    """
     tokens = min(map(sum, rows))
     return torch.tensor(
         [
@@ -77,7 +81,9 @@ def document_by_document(
     query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int, *,
     scale: float, window_size: tuple[int, int], enable_gqa: bool = False,
 ) -> Tensor:  # fmt: skip
-    """What ``varlen_attn``, which needs a GPU, has to give: causal attention of each document on its own."""
+    """What ``varlen_attn``, which needs a GPU, has to give: causal attention of each document on
+    its own.
+    """
     assert window_size == (-1, 0)
     assert torch.equal(cu_seq_q, cu_seq_k)
     assert enable_gqa or query.shape[1] == key.shape[1]

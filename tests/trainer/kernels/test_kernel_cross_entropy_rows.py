@@ -1,4 +1,6 @@
-"""Rows of logits to losses and gradients: Triton in the interpreter, the torch reference, and the CUDA source on a CPU."""
+"""Rows of logits to losses and gradients: Triton in the interpreter, the torch reference, and the
+CUDA source on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -163,7 +165,9 @@ def test_logits_the_cuda_kernel_is_not_written_for_are_refused_by_name() -> None
 def emulated(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Case], tuple[Tensor, Tensor, Tensor]]:
-    """The CUDA source as a program for this machine: a cluster of 2 blocks of 64 threads, 3 vectors each."""
+    """The CUDA source as a program for this machine: a cluster of 2 blocks of 64 threads, 3 vectors
+    each.
+    """
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("a C++ compiler (g++) is missing")

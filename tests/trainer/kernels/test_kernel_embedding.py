@@ -1,4 +1,6 @@
-"""The embedding: the kernels in the interpreter and the reference against torch in fp64, and gradients added in place."""
+"""The embedding: the kernels in the interpreter and the reference against torch in fp64, and
+gradients added in place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Linear layers in 8-bit floats: the arithmetic against torch's scaled product, gradients, the op's rules, and who may use it."""
+"""Linear layers in 8-bit floats: the arithmetic against torch's scaled product, gradients, the op's
+rules, and who may use it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The norm of many gradients: the kernels in the interpreter and the reference against exact sums."""
+"""The norm of many gradients: the kernels in the interpreter and the reference against exact
+sums.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The loss of a linear head in chunks: value, per-token losses and both gradients against torch with all logits at once."""
+"""The loss of a linear head in chunks: value, per-token losses and both gradients against torch
+with all logits at once.
+"""
 
 from __future__ import annotations
 

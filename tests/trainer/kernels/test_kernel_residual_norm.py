@@ -1,4 +1,6 @@
-"""Scaled residual with RMSNorm: kernel and reference against torch in fp64; missing gradients; opcheck and compile."""
+"""Scaled residual with RMSNorm: kernel and reference against torch in fp64; missing gradients;
+opcheck and compile.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""RMSNorm: the kernel in the interpreter and the reference against torch in fp64; the op under opcheck and compile."""
+"""RMSNorm: the kernel in the interpreter and the reference against torch in fp64; the op under
+opcheck and compile.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The rotary turn: kernels and references against complex numbers; the packed gradient; in place, eager and compiled."""
+"""The rotary turn: kernels and references against complex numbers; the packed gradient; in place,
+eager and compiled.
+"""
 
 from __future__ import annotations
 

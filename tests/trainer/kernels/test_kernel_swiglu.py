@@ -1,4 +1,6 @@
-"""SwiGLU: kernels and references against torch in fp64, alone and with the product behind it; opcheck and compile."""
+"""SwiGLU: kernels and references against torch in fp64, alone and with the product behind it;
+opcheck and compile.
+"""
 
 from __future__ import annotations
 
