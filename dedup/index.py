@@ -15,24 +15,30 @@ document, with b bands, 40 + 8 b bytes (152 for 14) or 63 (:mod:`dedup.index_fil
 Exact copies go first: a document whose text (by its 16-byte hash) is that of an earlier one, kept
 or removed, shares its fate. A document whose id is there already is not added again.
 
->>> import numpy as np, pyarrow as pa >>> from dedup.minhash import MinHashConfig, band_keys,
-shingle_sets >>> from dedup.index import decide, find_candidates >>> from dedup.index_columns import
-NewDocuments, Segment >>> from artifacts.ids import document_ids, text_hashes >>> config, fox =
-MinHashConfig(), "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm
-kitchen" >>> def batch(source, texts): ...     column = pa.array(texts, pa.large_string()) ...
-return column, NewDocuments.of(document_ids(source, map(str.encode, texts)), text_hashes(column),
-*band_keys(column, config)) >>> _, first = batch("monday", [fox, "Something else altogether, about
-ships and the sea"]) >>> nothing = find_candidates([], first, max_comparisons=256) >>> sets =
-shingle_sets(pa.array([], pa.large_string()), config) >>> decision = decide(first, nothing, sets,
-shingle_sets(pa.array([fox, ""], pa.large_string()), config, nothing.wanted), 0.7) >>>
-decision.kept.tolist() [True, True] >>> monday = Segment.kept_of(first, decision.kept) >>> texts,
-second = batch("tuesday", ["News of the day, and nothing but the news of this day", fox.upper() +
-"!"]) >>> found = find_candidates([monday], second, max_comparisons=256) >>> found.earlier.tolist(),
-found.wanted.tolist()  # rows of monday, and of tuesday, whose texts are needed ([0], [False, True])
->>> old = shingle_sets(pa.array([fox], pa.large_string()), config) >>> decision = decide(second,
-found, old, shingle_sets(texts, config, found.wanted), 0.7) >>> decision.kept.tolist(),
-decision.stands.tolist(), decision.similarity.tolist(), decision.bands_hit.tolist() ([True, False],
-[-1, 0], [0.0, 1.0], [0, 14])
+>>> import numpy as np, pyarrow as pa
+>>> from dedup.minhash import MinHashConfig, band_keys, shingle_sets
+>>> from dedup.index import decide, find_candidates
+>>> from dedup.index_columns import NewDocuments, Segment
+>>> from artifacts.ids import document_ids, text_hashes
+>>> config, fox = MinHashConfig(), "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm kitchen"
+>>> def batch(source, texts):
+...     column = pa.array(texts, pa.large_string())
+...     return column, NewDocuments.of(document_ids(source, map(str.encode, texts)), text_hashes(column), *band_keys(column, config))
+>>> _, first = batch("monday", [fox, "Something else altogether, about ships and the sea"])
+>>> nothing = find_candidates([], first, max_comparisons=256)
+>>> sets = shingle_sets(pa.array([], pa.large_string()), config)
+>>> decision = decide(first, nothing, sets, shingle_sets(pa.array([fox, ""], pa.large_string()), config, nothing.wanted), 0.7)
+>>> decision.kept.tolist()
+[True, True]
+>>> monday = Segment.kept_of(first, decision.kept)
+>>> texts, second = batch("tuesday", ["News of the day, and nothing but the news of this day", fox.upper() + "!"])
+>>> found = find_candidates([monday], second, max_comparisons=256)
+>>> found.earlier.tolist(), found.wanted.tolist()  # rows of monday, and of tuesday, whose texts are needed
+([0], [False, True])
+>>> old = shingle_sets(pa.array([fox], pa.large_string()), config)
+>>> decision = decide(second, found, old, shingle_sets(texts, config, found.wanted), 0.7)
+>>> decision.kept.tolist(), decision.stands.tolist(), decision.similarity.tolist(), decision.bands_hit.tolist()
+([True, False], [-1, 0], [0.0, 1.0], [0, 14])
 """
 
 from __future__ import annotations
