@@ -1,7 +1,8 @@
 """Strides of 32 bytes for kernels that go over JSON: which bytes of one stand for themselves, and a
 copy of it.
 
-    clean = plain_bytes(data, at)         # 0 to 32: bytes from ``at`` on before the first quote, backslash or control character
+    # 0 to 32: bytes from ``at`` on before the first quote, backslash or control character
+    clean = plain_bytes(data, at)
     copy_stride(data, at, out, place)     # out[place : place + 32] = data[at : at + 32]
 
 numba compiles a loop over so few bytes to one comparison after the other. Here the vectors are

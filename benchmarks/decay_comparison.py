@@ -1,7 +1,8 @@
 """Instruction data in the decay: what it buys on held-out conversations and what it costs
 elsewhere, over several seeds.
 
-    PYTHONPATH=. python benchmarks/decay_comparison.py [--seeds 1 2 3] [--recipe recipes/quickstart.yaml] [--runs runs]
+    PYTHONPATH=. python benchmarks/decay_comparison.py [--seeds 1 2 3]
+        [--recipe recipes/quickstart.yaml] [--runs runs]
 
 The claim is MiniCPM's (arXiv 2404.06395, section 5.3 and Table 1): put instruction data into the
 decay, not only behind it. The recipe says how: its mixture decays with a source the stable phase

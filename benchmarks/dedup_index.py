@@ -1,7 +1,8 @@
 """Ten batches added to an index of near-duplicates, against one run over everything: same kept
 documents, size, time per batch.
 
-    PYTHONPATH=. python benchmarks/dedup_index.py --texts NAME=PATH... [--megabytes 100] [--batches 10] [--verify 0.7]
+    PYTHONPATH=. python benchmarks/dedup_index.py --texts NAME=PATH...
+        [--megabytes 100] [--batches 10] [--verify 0.7]
 
 PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result. Documents
 (``--megabytes`` of text of each PATH, every file giving an equal share) are dealt to batches in
@@ -183,11 +184,15 @@ def measured(folder: Path, path: Path, arguments: argparse.Namespace) -> dict[st
         seconds, processor = time.perf_counter() - begun, time.process_time() - used
         added.append(
             {
-                "documents_before": done.documents - sum(done.counts[name] for name in ("kept", "exact_duplicate", "near_duplicate")),
-                **done.counts, "compared": done.facts["compared"], "skipped": done.facts["skipped"],
-                "seconds": round(seconds, 3), "processor_seconds": round(processor, 3),
+                "documents_before": done.documents
+                - sum(done.counts[name] for name in ("kept", "exact_duplicate", "near_duplicate")),
+                **done.counts,
+                "compared": done.facts["compared"],
+                "skipped": done.facts["skipped"],
+                "seconds": round(seconds, 3),
+                "processor_seconds": round(processor, 3),
             }
-        )  # fmt: skip
+        )
     begun, used = time.perf_counter(), time.process_time()
     one = dedup_files(
         paths, f"{folder}/one", keep="source_rank, id", verify=arguments.verify, format="parquet"
@@ -266,9 +271,12 @@ def lookup(folder: Path) -> dict[str, Any]:
         for segment in opened.columns
     )
     return {
-        "new_documents": len(new), "index_documents": opened.kept, "processor_seconds": round(processor, 4),
-        "megabytes": round(size / 1e6, 2), "mb_per_processor_second": round(size / 1e6 / max(processor, 1e-9), 1),
-    }  # fmt: skip
+        "new_documents": len(new),
+        "index_documents": opened.kept,
+        "processor_seconds": round(processor, 4),
+        "megabytes": round(size / 1e6, 2),
+        "mb_per_processor_second": round(size / 1e6 / max(processor, 1e-9), 1),
+    }
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The whole deduplication of files, from compressed JSON Lines to kept ones with evidence: ours and
 the peers', one worker on one core.
 
-    PYTHONPATH=. python benchmarks/dedup_job.py --texts english=PATH chinese=PATH [--peer-megabytes 8] [--repeats 5] [--peer-repeats 3]
-    PYTHONPATH=. python benchmarks/dedup_job.py --megabytes 8 --peer-megabytes 1 --documents 600 --repeats 2 --peer-repeats 1     # a look
+    PYTHONPATH=. python benchmarks/dedup_job.py --texts english=PATH chinese=PATH
+        [--peer-megabytes 8] [--repeats 5] [--peer-repeats 3]
+    PYTHONPATH=. python benchmarks/dedup_job.py --megabytes 8 --peer-megabytes 1 --documents 600
+        --repeats 2 --peer-repeats 1     # a look
 
 PATH is a ``.jsonl.zst`` file or a folder of them, whose records have a text; NAME a label, and a
 label that begins with ``chinese`` tells the peers to segment Chinese. For figures to publish give

@@ -1,7 +1,8 @@
 """Our whole deduplication of files, measured in a process of its own; the last line of standard
 output is a JSON object.
 
-    PYTHONPATH=. python benchmarks/dedup_job_run.py --files FILE... --output FOLDER --core 1 --repeats 5
+    PYTHONPATH=. python benchmarks/dedup_job_run.py --files FILE... --output FOLDER
+        --core 1 --repeats 5
 
 With more than one FILE all are deduplicated together; the repeats come one after another.
 """
@@ -61,10 +62,18 @@ def main() -> None:
         seconds.append(time.perf_counter() - begun)
         processor.append(time.process_time() - used)
         last = phases.seconds()
-    print(json.dumps({
-        "seconds": seconds, "processor_seconds": processor, "start_up_seconds": start_up, "phases_processor_seconds": last,
-        "documents": done.entered.documents, "removed": sum(count.documents for count in done.removed.values()),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "processor_seconds": processor,
+                "start_up_seconds": start_up,
+                "phases_processor_seconds": last,
+                "documents": done.entered.documents,
+                "removed": sum(count.documents for count in done.removed.values()),
+            }
+        )
+    )
 
 
 def warm_up(output: Path) -> None:

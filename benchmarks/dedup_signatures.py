@@ -1,6 +1,7 @@
 """MinHash band keys from texts: ours and the peers, same documents, one core.
 
-    PYTHONPATH=. python benchmarks/dedup_signatures.py --texts NAME=PATH... [--megabytes 40] [--repeats 5]
+    PYTHONPATH=. python benchmarks/dedup_signatures.py --texts NAME=PATH...
+        [--megabytes 40] [--repeats 5]
 
 PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result, such as
 ``english=...`` and ``chinese=...``. Documents are read into memory first (``--megabytes`` of text

@@ -1,7 +1,8 @@
 """Cutting repeated passages, lines and paragraphs on one core: how fast, whether every planted
 passage is found, and a suffix array.
 
-    PYTHONPATH=. python benchmarks/dedup_substring.py --texts NAME=PATH... [--megabytes 200] [--repeats 5]
+    PYTHONPATH=. python benchmarks/dedup_substring.py --texts NAME=PATH...
+        [--megabytes 200] [--repeats 5]
 
 PATH is a ``.jsonl.zst`` file or a folder of them and NAME a label for the result, such as
 ``english=...`` and ``chinese=...``. Documents are read into memory first (``--megabytes`` of text
@@ -278,7 +279,7 @@ def planted(texts: pa.LargeStringArray, length: int, count: int) -> dict[str, in
     return outcome
 
 
-# -- a suffix array of the same texts ---------------------------------------------------------------
+# -- a suffix array of the same texts --------------------------------------------------------------
 
 
 def suffix_array(texts: pa.LargeStringArray, length: int, limit: float) -> dict[str, Any]:

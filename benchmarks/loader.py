@@ -1,8 +1,10 @@
 """Tokens per second of reading batches from a warm page cache on one core: ours, the floor, and
 peers on the same tokens.
 
-    PYTHONPATH=. python benchmarks/loader.py --texts PATH... [--tokens 400e6] [--seconds 20] [--repeats 5]
-    PYTHONPATH=. python benchmarks/loader.py --tokens 20e6 --seconds 2 --repeats 1 --without-peers     # a look
+    PYTHONPATH=. python benchmarks/loader.py --texts PATH... [--tokens 400e6]
+        [--seconds 20] [--repeats 5]
+    PYTHONPATH=. python benchmarks/loader.py --tokens 20e6 --seconds 2
+        --repeats 1 --without-peers     # a look
 
 The tokens are real text in three sources (:mod:`token_data`), in windows of 4,096, read in shuffled
 order in batches of 8 and of 64. Ours gives inputs, targets, loss weights, position ids, documents

@@ -1,7 +1,8 @@
 """One measurement of reading token shards, in a process of its own; the last line of standard
 output is a JSON object.
 
-    PYTHONPATH=. python benchmarks/loader_run.py loader|memmap|order|read --folder DATA --batch 8 --seconds 20 --core 1 [--cold]
+    PYTHONPATH=. python benchmarks/loader_run.py loader|memmap|order|read --folder DATA
+        --batch 8 --seconds 20 --core 1 [--cold]
 
 ``loader``: our loader, whole batches. ``memmap``: the floor, the same windows in the same order
 copied from the bare stream (uint16) into one int64 array that is used again and again. ``order``:

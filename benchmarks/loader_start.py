@@ -1,8 +1,10 @@
 """From start to the first batch of a plan over ten trillion tokens in 50 sources: seconds, memory,
 and what a checkpoint has to hold.
 
-    PYTHONPATH=. python benchmarks/loader_start.py [--tokens 10e12] [--sources 50] [--part-tokens 1073741824] [--repeats 5]
-    PYTHONPATH=. python benchmarks/loader_start.py --tokens 1e11 --part-tokens 4194304 --repeats 1      # a look
+    PYTHONPATH=. python benchmarks/loader_start.py [--tokens 10e12] [--sources 50]
+        [--part-tokens 1073741824] [--repeats 5]
+    PYTHONPATH=. python benchmarks/loader_start.py --tokens 1e11 --part-tokens 4194304
+        --repeats 1      # a look
 
 The plan is simulated, its files are not: one real part (2^30 tokens of real text, 2 GB) is written
 once and hard-linked under as many names as the sources have parts, in 50 folders with manifests of
@@ -207,10 +209,10 @@ def frozen(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     folders = json.loads((folder / FOLDERS).read_text())
     before, clock = forget_peak(), time.perf_counter()
     spec = MixtureSpec(
-        phases=[
+        phases=[  # type: ignore[arg-type]
             {"name": "stable", "tokens": int(arguments.tokens), "weights": weights(list(folders))}
         ]
-    )  # type: ignore[arg-type]
+    )
     sources = {name: open_source(path) for name, path in folders.items()}
     plan = freeze(
         spec,

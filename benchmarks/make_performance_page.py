@@ -1,7 +1,8 @@
 """docs/performance.md from the recorded results of the benchmarks.
 
     PYTHONPATH=. python benchmarks/make_performance_page.py            # writes docs/performance.md
-    PYTHONPATH=. python benchmarks/make_performance_page.py --check    # exit code 1 when the page is not that of the results
+    PYTHONPATH=. python benchmarks/make_performance_page.py --check
+        # exit code 1 when the page is not that of the results
 
 Reads every ``benchmarks/results/*.json``, and ``benchmarks/gpu/results/*.json`` for the section on
 GPUs. A benchmark with a section of its own is written as a table beside its peers; any other is

@@ -261,10 +261,15 @@ def index_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         batches = [batch["processor_seconds"] for batch in found["added"]]
         rows.append(
             (
-                label, f"{found['documents']:,}", f"{found['kept']:,}", f"{found['bytes_per_document']:.1f}", f"{batches[0]:.2f}",
-                f"{batches[-1]:.2f}", f"{found['one_run']['processor_seconds']:.2f}",
+                label,
+                f"{found['documents']:,}",
+                f"{found['kept']:,}",
+                f"{found['bytes_per_document']:.1f}",
+                f"{batches[0]:.2f}",
+                f"{batches[-1]:.2f}",
+                f"{found['one_run']['processor_seconds']:.2f}",
             )
-        )  # fmt: skip
+        )
     header = (
         "text",
         "documents",

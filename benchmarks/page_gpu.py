@@ -18,7 +18,10 @@ PARTS = ("forward", "backward", "forward and backward", "in place")
 def gpu_section(results: dict[str, Result]) -> Iterator[str]:
     """Everything measured on a GPU; what is not, said."""
     yield from ("## On a GPU", "")
-    yield "By `benchmarks/gpu/run.py`. What each check shows, and its target: [benchmarks/gpu/README.md](../benchmarks/gpu/README.md)."
+    yield (
+        "By `benchmarks/gpu/run.py`. What each check shows, and "
+        "its target: [benchmarks/gpu/README.md](../benchmarks/gpu/README.md)."
+    )
     steps = {model: results[f"train_{model}"] for model in MODELS if f"train_{model}" in results}
     yield from ("", "### Training steps", "", *(_steps(steps) if steps else ["Not yet measured."]))
     yield from (
@@ -54,8 +57,14 @@ def _steps(steps: dict[str, Result]) -> Iterator[str]:
         f"{result['machine']['name']}, {result['measured']}{partly(result)}"
         for result in steps.values()
     }
-    yield f"{'; '.join(sorted(names))}. bf16 on fp32 masters, windows of 4,096 random tokens, no loader. Shares of the bf16 peak with"
-    yield "attention counted causally and as PaLM does; share of the ceiling that the roofline allows."
+    yield (
+        f"{'; '.join(sorted(names))}. bf16 on fp32 masters, "
+        "windows of 4,096 random tokens, no loader. Shares of the bf16 peak with"
+    )
+    yield (
+        "attention counted causally and as PaLM does; "
+        "share of the ceiling that the roofline allows."
+    )
     yield ""
     header = (
         "model",
@@ -71,8 +80,14 @@ def _steps(steps: dict[str, Result]) -> Iterator[str]:
 
 def _kernels(result: Result) -> Iterator[str]:
     rates = result["measured_rates"]
-    yield f"{result['machine']['name']}, {result['measured']}{partly(result)}. Copies {rates['copy'] / 1e12:.2f} TB/s, products"
-    yield f"{rates['product'] / 1e12:,.0f} TFLOP/s, measured before. Medians in microseconds; the floor follows from bytes, operations and"
+    yield (
+        f"{result['machine']['name']}, {result['measured']}{partly(result)}. "
+        f"Copies {rates['copy'] / 1e12:.2f} TB/s, products"
+    )
+    yield (
+        f"{rates['product'] / 1e12:,.0f} TFLOP/s, measured before. "
+        "Medians in microseconds; the floor follows from bytes, operations and"
+    )
     yield "these rates."
     yield ""
     rows = []

@@ -271,7 +271,10 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         f"Seeds of {count} in which a loss is lower at the end of the decay than at the end of the "
         "stable phase. Training losses are",
     )
-    yield f"means over the last {result['last_steps']} steps of a phase, of other documents each time, so they are the noisier ones."
+    yield (
+        f"means over the last {result['last_steps']} steps of a phase, "
+        "of other documents each time, so they are the noisier ones."
+    )
     yield ""
     below = result["below_the_stable_phase"]
     names = sorted({*below["held_out"], *below["training"]})

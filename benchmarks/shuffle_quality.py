@@ -1,8 +1,10 @@
 """Is the order of windows random enough: statistics of the order, and the loss of training against
 fully random order.
 
-    PYTHONPATH=. python benchmarks/shuffle_quality.py [--texts PATH...] [--keys 20] [--seeds 10] [--steps 150]
-    PYTHONPATH=. python benchmarks/shuffle_quality.py --keys 3 --blocks 64 --seeds 2 --steps 20      # a look
+    PYTHONPATH=. python benchmarks/shuffle_quality.py [--texts PATH...]
+        [--keys 20] [--seeds 10] [--steps 150]
+    PYTHONPATH=. python benchmarks/shuffle_quality.py --keys 3 --blocks 64 --seeds 2
+        --steps 20      # a look
 
 **Order.** Blocks are permuted, and windows among the blocks that are open together. For each of
 ``--keys`` seeds, over two epochs of ``--blocks`` blocks of 4,096 windows, one p-value per key of
@@ -284,8 +286,8 @@ def read(plan: Plan, data: TokenData, steps: int) -> Windows:
 
 def planned(data: TokenData, name: str, steps: int, seed: int) -> Plan:
     spec = MixtureSpec(
-        phases=[{"name": "stable", "tokens": steps * BATCH * LENGTH, "weights": {name: 1.0}}]
-    )  # type: ignore[arg-type]
+        phases=[{"name": "stable", "tokens": steps * BATCH * LENGTH, "weights": {name: 1.0}}]  # type: ignore[arg-type]
+    )
     sources = {name: data.sources[name]}
     return freeze(
         spec,

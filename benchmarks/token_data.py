@@ -1,6 +1,7 @@
 """Token shards of real text, as large as a benchmark needs: made once, then reused.
 
-    PYTHONPATH=. python benchmarks/token_data.py --texts PATH... [--tokens 400e6] [--sources 3] [--work runs/benchmarks]
+    PYTHONPATH=. python benchmarks/token_data.py --texts PATH... [--tokens 400e6]
+        [--sources 3] [--work runs/benchmarks]
 
 Reads every ``.jsonl.zst`` under the paths, trains a tokenizer on a sample of each file, encodes the
 documents, and repeats them under different ids until the sources hold the tokens asked for:

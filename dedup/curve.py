@@ -4,7 +4,8 @@ bands and rows to choose.
 Two texts agree in one place of their signatures with probability s, the Jaccard similarity of their
 sets of shingles; in all ``rows`` of a band with s^rows, in at least one of ``bands`` bands with
 
-    P(s) = 1 - (1 - s^rows)^bands        (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4.2)
+    P(s) = 1 - (1 - s^rows)^bands    (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets,
+                                          section 3.4.2)
 
 an S that is steepest near (1/bands)^(1/rows).
 

@@ -6,9 +6,10 @@ and its signatures in our bands.
 
     index = MinHashLSH(threshold=0.7, num_perm=128)
     for number, minhash in enumerate(to_datasketch(texts, ngrams=5, num_perm=128)):
-        index.insert(number, minhash)                                  # an index of datasketch's, filled by us
+        index.insert(number, minhash)  # an index of datasketch's, filled by us
 
-    keys, has_signature = from_datasketch(minhashes, bands=14, rows=9)   # signatures of datasketch's, grouped by us
+    # signatures of datasketch's, grouped by us
+    keys, has_signature = from_datasketch(minhashes, bands=14, rows=9)
     groups = candidate_groups(keys, has_signature)
 
 A MinHash from here equals, value for value, what ``MinHash(num_perm, seed,
@@ -107,8 +108,8 @@ def from_datasketch(
     and has_signature (n,).
 
     Bands are cut as ``MinHashLSH(params=(bands, rows))`` cuts them, so that two documents share a
-    key where they share a bucket there. A signature that was never updated has none. Raises:
-    UserError when signatures are too short, or differ in seed, scheme or length.
+    key where they share a bucket there. A signature that was never updated has none.
+    Raises: UserError when signatures are too short, or differ in seed, scheme or length.
     """
     _check("bands", bands, 1, 1 << 20)
     _check("rows", rows, 1, 1 << 20)

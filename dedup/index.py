@@ -20,25 +20,33 @@ or removed, shares its fate. A document whose id is there already is not added a
 >>> from dedup.index import decide, find_candidates
 >>> from dedup.index_columns import NewDocuments, Segment
 >>> from artifacts.ids import document_ids, text_hashes
->>> config, fox = MinHashConfig(), "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm kitchen"
+>>> config = MinHashConfig()
+>>> fox = "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm kitchen"
 >>> def batch(source, texts):
 ...     column = pa.array(texts, pa.large_string())
-...     return column, NewDocuments.of(document_ids(source, map(str.encode, texts)), text_hashes(column), *band_keys(column, config))
+...     ids, hashes = document_ids(source, map(str.encode, texts)), text_hashes(column)
+...     return column, NewDocuments.of(ids, hashes, *band_keys(column, config))
 >>> _, first = batch("monday", [fox, "Something else altogether, about ships and the sea"])
 >>> nothing = find_candidates([], first, max_comparisons=256)
->>> sets = shingle_sets(pa.array([], pa.large_string()), config)
->>> decision = decide(first, nothing, sets, shingle_sets(pa.array([fox, ""], pa.large_string()), config, nothing.wanted), 0.7)
+>>> old = shingle_sets(pa.array([], pa.large_string()), config)
+>>> new = shingle_sets(pa.array([fox, ""], pa.large_string()), config, nothing.wanted)
+>>> decision = decide(first, nothing, old, new, 0.7)
 >>> decision.kept.tolist()
 [True, True]
 >>> monday = Segment.kept_of(first, decision.kept)
->>> texts, second = batch("tuesday", ["News of the day, and nothing but the news of this day", fox.upper() + "!"])
+>>> news = "News of the day, and nothing but the news of this day"
+>>> texts, second = batch("tuesday", [news, fox.upper() + "!"])
 >>> found = find_candidates([monday], second, max_comparisons=256)
->>> found.earlier.tolist(), found.wanted.tolist()  # rows of monday, and of tuesday, whose texts are needed
-([0], [False, True])
+>>> found.earlier.tolist()  # rows of monday whose texts are needed
+[0]
+>>> found.wanted.tolist()  # and of tuesday
+[False, True]
 >>> old = shingle_sets(pa.array([fox], pa.large_string()), config)
 >>> decision = decide(second, found, old, shingle_sets(texts, config, found.wanted), 0.7)
->>> decision.kept.tolist(), decision.stands.tolist(), decision.similarity.tolist(), decision.bands_hit.tolist()
-([True, False], [-1, 0], [0.0, 1.0], [0, 14])
+>>> decision.kept.tolist(), decision.stands.tolist()
+([True, False], [-1, 0])
+>>> decision.similarity.tolist(), decision.bands_hit.tolist()
+([0.0, 1.0], [0, 14])
 """
 
 from __future__ import annotations
@@ -137,8 +145,8 @@ def find_candidates(
 
     One pass over the ids, text hashes and keys of ``earlier``, segments in the order in which they
     were added. ``alone``: for :func:`matches`, each row by itself, whether its id is there or not,
-    and copies compared as well. Raises: UserError for a bound below 1; ValueError for another
-    number of bands or two equal ids.
+    and copies compared as well.
+    Raises: UserError for a bound below 1; ValueError for another number of bands or two equal ids.
     """
     if max_comparisons < 1:
         fix = "give a whole number from 1 on"
@@ -200,8 +208,9 @@ def decide(
         raise ValueError("a candidate has no shingle set")
     best, found, hits = np.full(n, _NONE), np.zeros(n, np.float32), np.zeros(n, np.int32)
     compared, skipped, bounded = verify_after(
-        candidates.membership, candidates.offsets, candidates.members.copy(), candidates.counts.copy(), m, sets.offsets, sets.hashes,
-        float(threshold), candidates.limit, best, found, hits,
+        candidates.membership, candidates.offsets, candidates.members.copy(),
+        candidates.counts.copy(), m, sets.offsets, sets.hashes, float(threshold), candidates.limit,
+        best, found, hits,
     )  # fmt: skip
     if before is None:
         before = int(candidates.earlier[-1]) + 1 if m else 0

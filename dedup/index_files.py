@@ -2,10 +2,11 @@
 columns.
 
     INDEX/
-      index.json                          format index/1: settings and batches; replaced whole, last of all
-      batches/00001-KEY/kept.arrow        columns of the kept documents, in keep order
-      batches/00001-KEY/removed.arrow     the removed ones, with who stands for each
-      batches/00001-KEY/manifest.json     unit/1
+      index.json                       format index/1: settings and batches; replaced whole, last
+                                       of all
+      batches/00001-KEY/kept.arrow     columns of the kept documents, in keep order
+      batches/00001-KEY/removed.arrow  the removed ones, with who stands for each
+      batches/00001-KEY/manifest.json  unit/1
 
 A batch belongs to the index from the moment ``index.json`` names it. A process killed before leaves
 a segment that nobody names, one killed afterwards (taking a batch back) a segment that is no longer
@@ -167,10 +168,16 @@ def kept_schema(bands: int) -> pa.Schema:
 def removed_schema() -> pa.Schema:
     """Columns of removed.arrow."""
     fields = [
-        *_IDENTITY, _number("kept_batch"), _number("kept_row"), pa.field("similarity", pa.float32(), nullable=False),
-        pa.field("bands_hit", pa.uint16(), nullable=False), pa.field("reason", pa.uint8(), nullable=False), _number("place"),
-        _number("input"), pa.field("offset", pa.uint64(), nullable=False),
-    ]  # fmt: skip
+        *_IDENTITY,
+        _number("kept_batch"),
+        _number("kept_row"),
+        pa.field("similarity", pa.float32(), nullable=False),
+        pa.field("bands_hit", pa.uint16(), nullable=False),
+        pa.field("reason", pa.uint8(), nullable=False),
+        _number("place"),
+        _number("input"),
+        pa.field("offset", pa.uint64(), nullable=False),
+    ]
     return pa.schema(fields, {FORMAT_KEY: REMOVED_FORMAT.encode()})
 
 
@@ -320,9 +327,17 @@ def write_segment(
         *segment.bands,
     ]
     gone = [
-        as_bytes(removed.ids), as_bytes(removed.hashes), removed.batch + np.uint32(1), removed.row, removed.similarity, removed.bands_hit,
-        removed.reason, stored.place, stored.input, stored.offset,
-    ]  # fmt: skip
+        as_bytes(removed.ids),
+        as_bytes(removed.hashes),
+        removed.batch + np.uint32(1),
+        removed.row,
+        removed.similarity,
+        removed.bands_hit,
+        removed.reason,
+        stored.place,
+        stored.input,
+        stored.offset,
+    ]
     tables = (
         ("kept.arrow", kept_schema(len(segment.bands)), kept),
         ("removed.arrow", removed_schema(), gone),
@@ -365,9 +380,14 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
     kept = _columns(store, f"{batch.segment}/kept.arrow", KEPT_FORMAT)
     gone = _columns(store, f"{batch.segment}/removed.arrow", REMOVED_FORMAT)
     removed = Removed(
-        halves(gone["id"]), halves(gone["text_hash"]), _numbers(gone["kept_batch"]) - np.uint32(1), _numbers(gone["kept_row"]),
-        _numbers(gone["similarity"]), _numbers(gone["bands_hit"]), _numbers(gone["reason"]),
-    )  # fmt: skip
+        halves(gone["id"]),
+        halves(gone["text_hash"]),
+        _numbers(gone["kept_batch"]) - np.uint32(1),
+        _numbers(gone["kept_row"]),
+        _numbers(gone["similarity"]),
+        _numbers(gone["bands_hit"]),
+        _numbers(gone["reason"]),
+    )
     keys = tuple(_numbers(kept[name]) for name in kept.schema.names if name.startswith("band_"))
     segment = Segment(halves(kept["id"]), halves(kept["text_hash"]), keys, removed)
     places = (_numbers(kept[name]) for name in ("file", "row"))
@@ -423,7 +443,10 @@ def check_files(store: Store, batch: BatchRecord) -> None:
             while block := file.read(1 << 22):
                 digest.update(block)
         if digest.hexdigest() != ref.checksum:
-            fix = f"bring the file back from a copy, or take the batch back: rollback {batch.number} --cascade"
+            fix = (
+                "bring the file back from a copy, "
+                f"or take the batch back: rollback {batch.number} --cascade"
+            )
             message = "a file of this index has other content than when it was written"
             raise UserError(
                 message,

@@ -110,9 +110,18 @@ def fill_table(keys: Hashes, slots: Numbers, words: Hashes) -> None:
 
 @kernel
 def scan_column(
-    column: Hashes, step: int, start: int, before: int, keys: Hashes, slots: Numbers, words: Hashes, counts: Rows, limit: int,
-    places: Rows, rows: Rows,
-) -> tuple[int, int]:  # fmt: skip
+    column: Hashes,
+    step: int,
+    start: int,
+    before: int,
+    keys: Hashes,
+    slots: Numbers,
+    words: Hashes,
+    counts: Rows,
+    limit: int,
+    places: Rows,
+    rows: Rows,
+) -> tuple[int, int]:
     """Matches from row ``start`` on until ``places`` is full or the column ends; returns how many,
     and the next row.
     """

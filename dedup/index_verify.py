@@ -59,8 +59,9 @@ def keep_most_shared(
 
 @kernel
 def verify_after(
-    membership: Rows, offsets: Rows, members: Rows, counts: Rows, earlier: int, set_offsets: Rows, hashes: Hashes, threshold: float,
-    limit: int, best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
+    membership: Rows, offsets: Rows, members: Rows, counts: Rows, earlier: int, set_offsets: Rows,
+    hashes: Hashes, threshold: float, limit: int, best: Rows, similarity: NDArray[np.float32],
+    hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
     """Decide on the rows in order; fills ``best`` (candidate's number, -1 = kept), ``similarity``
     and ``hits``.

@@ -39,8 +39,8 @@ def repeated_lines(
 
     priority: (n,) ranks of the texts, 0 = most wanted, all different. A span takes its line end
     with it, a paragraph the empty lines behind it, as far as they are equal; spans that follow one
-    another in both texts become one. Raises: UserError for an unknown unit, or least or times below
-    1.
+    another in both texts become one.
+    Raises: UserError for an unknown unit, or least or times below 1.
     """
     found = lines(texts, unit, least)
     check_times(times)
@@ -116,9 +116,17 @@ def is_space(byte: np.uint8) -> bool:
 
 @kernel
 def find_lines(
-    values: Bytes, offsets: Rows, wanted: Mask, table: Codes, paragraphs: bool, least: int,
-    keys: Hashes, rows: Rows, starts: Rows, ends: Rows,
-) -> int:  # fmt: skip
+    values: Bytes,
+    offsets: Rows,
+    wanted: Mask,
+    table: Codes,
+    paragraphs: bool,
+    least: int,
+    keys: Hashes,
+    rows: Rows,
+    starts: Rows,
+    ends: Rows,
+) -> int:
     """Lines, or runs of lines that are not empty; returns how many."""
     total = START
     for row in range(offsets.size - 1):

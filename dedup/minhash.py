@@ -92,7 +92,10 @@ class MinHashConfig:
         """Name of all that decides a key: rule versions, Unicode version and parameters; for
         fingerprints.
         """
-        return f"minhash/1 {_words.ALGORITHM} ngrams {self.ngrams} bands {self.bands} rows {self.rows} seed {self.seed}"
+        return (
+            f"minhash/1 {_words.ALGORITHM} ngrams {self.ngrams} "
+            f"bands {self.bands} rows {self.rows} seed {self.seed}"
+        )
 
 
 def band_keys(
@@ -202,9 +205,16 @@ def fold_bands(minima: Codes, keys: Hashes, text: int) -> None:
 
 @kernel
 def minhash_texts(
-    values: Bytes, offsets: Rows, table: Codes, constants: Hashes, a: Codes, b: Codes, signatures: Codes, keys: Hashes,
+    values: Bytes,
+    offsets: Rows,
+    table: Codes,
+    constants: Hashes,
+    a: Codes,
+    b: Codes,
+    signatures: Codes,
+    keys: Hashes,
     has_signature: NDArray[np.bool_],
-) -> None:  # fmt: skip
+) -> None:
     """Keys of every text, and its signature where ``signatures`` has rows for it."""
     words = np.empty(BLOCK, np.uint64)
     shingles = np.empty(BLOCK, np.uint64)

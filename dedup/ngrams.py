@@ -157,9 +157,11 @@ class NgramIndex:
         )
         first_offset = np.full(documents, -1, np.int64)
         find_overlaps(
-            values, offsets, character_table(), place_constants(self.ngrams), np.unique(self.lengths).astype(np.int64),
-            self.hashes, self._bitmap, self._short_bitmap, self._table, self.item_offsets, self.items, self.item_ngrams,
-            np.full_like(self.items, -1, shape=len(self.hashes)), np.full_like(self.item_ngrams, -1), np.zeros_like(self.item_ngrams),
+            values, offsets, character_table(), place_constants(self.ngrams),
+            np.unique(self.lengths).astype(np.int64),
+            self.hashes, self._bitmap, self._short_bitmap, self._table, self.item_offsets,
+            self.items, self.item_ngrams, np.full_like(self.items, -1, shape=len(self.hashes)),
+            np.full_like(self.item_ngrams, -1), np.zeros_like(self.item_ngrams),
             matched, item, fraction, fullest, fullest_fraction, first_offset,
         )  # fmt: skip
         return pa.record_batch(
@@ -345,7 +347,8 @@ def count_items(
 def find_overlaps(
     values: Bytes, offsets: Rows, table: Codes, constants: Hashes, lengths: Rows,
     hashes: Hashes, bitmap: Hashes, short_bitmap: Hashes, slots: Counts,
-    item_offsets: Rows, items: Counts, item_ngrams: Counts, slot_stamps: Counts, item_stamps: Counts, hits: Counts,
+    item_offsets: Rows, items: Counts, item_ngrams: Counts,
+    slot_stamps: Counts, item_stamps: Counts, hits: Counts,
     matched: Counts, item: Counts, fraction: NDArray[np.float32],
     fullest: Counts, fullest_fraction: NDArray[np.float32], first_offset: Rows,
 ) -> None:  # fmt: skip

@@ -3,13 +3,14 @@
 A sample holds the distinct shingles whose hash lies below a limit, the same for all (FracMinHash:
 Irber et al. 2022; Hera, Pierce-Ward, Koslicki 2023). With A and B below the lesser of two limits,
 
-    |A and B| / |A|     is an unbiased estimate of the share of A's distinct shingles that occur in B, and
-    |A| / limit         of the number of A's distinct shingles, as a share of all hashes,
+    |A and B| / |A|   is an unbiased estimate of the share of A's distinct shingles that occur in B,
+                      and
+    |A| / limit       of the number of A's distinct shingles, as a share of all hashes,
 
 for sources of any two sizes. The first is a share of |A| independent draws, so it has the exact
 interval of :func:`dedup.quality.proportion`; the second has a relative standard error of
-|A|^(-1/2). Counters such as HyperLogLog give |A|, |B| and
-|A or B| to about 1 %, and their difference |A| + |B| - |A or B| to 1 % of the *union*: an overlap of 1 % would drown in it.
+|A|^(-1/2). Counters such as HyperLogLog give |A|, |B| and |A or B| to about 1 %, and their
+difference |A| + |B| - |A or B| to 1 % of the *union*: an overlap of 1 % would drown in it.
 
 Samples merge by union. One that outgrows :data:`MOST` halves its limit until it fits, which comes
 to the same set in whatever order parts are merged: the limit depends on the union alone.

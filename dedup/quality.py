@@ -176,8 +176,9 @@ def similar_pairs(index: SampleIndex, probes: ShingleSets) -> Pairs:
         sample, probe = np.empty(room, np.int64), np.empty(room, np.int64)
         similarity = np.empty(room, np.float32)
         found = join(
-            index.keys, index.rows, index.buckets, np.uint64(64 - index.bits), index.sets.offsets, index.sets.hashes,
-            probes.offsets, probes.hashes, prefixes, index.threshold, np.full(len(index.sets), -1, np.int64), sample, probe, similarity,
+            index.keys, index.rows, index.buckets, np.uint64(64 - index.bits), index.sets.offsets,
+            index.sets.hashes, probes.offsets, probes.hashes, prefixes, index.threshold,
+            np.full(len(index.sets), -1, np.int64), sample, probe, similarity,
         )  # fmt: skip
         if found <= room:
             order = np.lexsort((sample[:found], probe[:found]))
@@ -201,8 +202,9 @@ def merged_jaccard(
 
 @kernel
 def join(
-    keys: Hashes, rows: Rows, buckets: Rows, shift: np.uint64, sample_offsets: Rows, sample_hashes: Hashes, offsets: Rows, hashes: Hashes,
-    prefixes: Rows, threshold: float, stamps: Rows, sample: Rows, probe: Rows, similarity: NDArray[np.float32],
+    keys: Hashes, rows: Rows, buckets: Rows, shift: np.uint64, sample_offsets: Rows,
+    sample_hashes: Hashes, offsets: Rows, hashes: Hashes, prefixes: Rows, threshold: float,
+    stamps: Rows, sample: Rows, probe: Rows, similarity: NDArray[np.float32],
 ) -> int:  # fmt: skip
     """Number of pairs found, of which the first ``sample.size`` are written."""
     found = 0

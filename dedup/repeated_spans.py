@@ -46,7 +46,8 @@ def repeated_spans(texts: pa.LargeStringArray, priority: Rows, length: int = 50)
     priority: (n,) ranks of the texts, 0 = most wanted, all different. A window stood before if it
     occurs in a more wanted text, or further up in the same one without overlapping. Spans of one
     text may overlap, where they repeat different texts. A span takes what separates it from the
-    next word with it as far as that is equal too. Raises: UserError for a length outside 8 to 4096.
+    next word with it as far as that is equal too.
+    Raises: UserError for a length outside 8 to 4096.
     """
     hashes, _ = anchors(texts, length)
     found = windows(texts, length, repeated(hashes))
@@ -162,8 +163,15 @@ def choose_anchors(grams: Hashes, count: int, width: int, chosen: Rows) -> int:
 
 @kernel
 def find_anchors(
-    values: Bytes, offsets: Rows, wanted: Mask, table: Codes, length: int, longest: int, found: Hashes, counts: Rows
-) -> int:  # fmt: skip
+    values: Bytes,
+    offsets: Rows,
+    wanted: Mask,
+    table: Codes,
+    length: int,
+    longest: int,
+    found: Hashes,
+    counts: Rows,
+) -> int:
     """Anchors of every wanted text; returns how many."""
     starts, ends, chosen = (
         np.empty(longest, np.int64),
@@ -194,9 +202,18 @@ def find_anchors(
 
 @kernel
 def find_windows(
-    values: Bytes, offsets: Rows, wanted: Mask, table: Codes, length: int, longest: int, flags: Mask,
-    keys: Hashes, rows: Rows, first: Rows, behind: Rows,
-) -> int:  # fmt: skip
+    values: Bytes,
+    offsets: Rows,
+    wanted: Mask,
+    table: Codes,
+    length: int,
+    longest: int,
+    flags: Mask,
+    keys: Hashes,
+    rows: Rows,
+    first: Rows,
+    behind: Rows,
+) -> int:
     """Windows with a flagged anchor; returns how many."""
     starts, ends, chosen = (
         np.empty(longest, np.int64),

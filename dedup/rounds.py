@@ -117,9 +117,19 @@ def matches_before(
     row = rows[0]
     while row < rows[1]:  # in as many calls as matches fill the space
         row, count = _match(
-            row, rows[1], *work.tables, cluster.starts, cluster.ends, cluster.hashes,
-            bounds.contained, bounds.threshold, bounds.max_comparisons, found.row, found.earlier, found.similarity,
-        )  # fmt: skip
+            row,
+            rows[1],
+            *work.tables,
+            cluster.starts,
+            cluster.ends,
+            cluster.hashes,
+            bounds.contained,
+            bounds.threshold,
+            bounds.max_comparisons,
+            found.row,
+            found.earlier,
+            found.similarity,
+        )
         parts.append(found.first(count))
     return joined(parts)
 
@@ -153,8 +163,9 @@ def settle_block(
     )
     match_offsets = np.searchsorted(matches.row, np.arange(rows[0], rows[1] + 1))
     compared, skipped, bounded = _settle(
-        rows[0], rows[1], *work.tables, cluster.starts, cluster.ends, cluster.hashes, bounds.contained, bounds.threshold,
-        bounds.max_comparisons, match_offsets, matches.earlier, matches.similarity, best, similarity, hits,
+        rows[0], rows[1], *work.tables, cluster.starts, cluster.ends, cluster.hashes,
+        bounds.contained, bounds.threshold, bounds.max_comparisons, match_offsets, matches.earlier,
+        matches.similarity, best, similarity, hits,
     )  # fmt: skip
     gone = np.flatnonzero(best >= 0)
     return Settled(
@@ -246,8 +257,9 @@ def _kept_of_groups(
 
 @kernel
 def _looked_at(
-    row: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows, counts: Rows, order: Rows, stamps: Rows,
-    shared: NDArray[np.int32], candidates: Rows, keys: Hashes, spare: Hashes, limit: int,
+    row: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows,
+    counts: Rows, order: Rows, stamps: Rows, shared: NDArray[np.int32], candidates: Rows,
+    keys: Hashes, spare: Hashes, limit: int,
 ) -> tuple[int, int]:  # fmt: skip
     """Kept documents that ``row`` is compared with, into ``candidates``: how many, and how many
     were left out.
@@ -274,9 +286,11 @@ def _looked_at(
 
 @kernel
 def _match(
-    row: int, last: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows, counts: Rows, order: Rows,
-    stamps: Rows, shared: NDArray[np.int32], candidates: Rows, keys: Hashes, spare: Hashes, starts: Rows, ends: Rows, hashes: Hashes,
-    contained: bool, threshold: float, limit: int, found_row: Rows, found_earlier: Rows, found_similarity: NDArray[np.float64],
+    row: int, last: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows,
+    counts: Rows, order: Rows, stamps: Rows, shared: NDArray[np.int32], candidates: Rows,
+    keys: Hashes, spare: Hashes, starts: Rows, ends: Rows, hashes: Hashes, contained: bool,
+    threshold: float, limit: int, found_row: Rows, found_earlier: Rows,
+    found_similarity: NDArray[np.float64],
 ) -> tuple[int, int]:  # fmt: skip
     """Matches of rows from ``row`` on, until ``last`` or until the space might not hold those of
     the next; that row and their number.
@@ -312,10 +326,12 @@ def _match(
 
 @kernel
 def _settle(
-    row: int, last: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows, counts: Rows, order: Rows,
-    stamps: Rows, shared: NDArray[np.int32], candidates: Rows, keys: Hashes, spare: Hashes, starts: Rows, ends: Rows, hashes: Hashes,
-    contained: bool, threshold: float, limit: int, match_offsets: Rows, earlier: Rows, match_similarity: NDArray[np.float64],
-    best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
+    row: int, last: int, offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows,
+    counts: Rows, order: Rows, stamps: Rows, shared: NDArray[np.int32], candidates: Rows,
+    keys: Hashes, spare: Hashes, starts: Rows, ends: Rows, hashes: Hashes, contained: bool,
+    threshold: float, limit: int, match_offsets: Rows, earlier: Rows,
+    match_similarity: NDArray[np.float64], best: Rows, similarity: NDArray[np.float32],
+    hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
     """The greedy loop over a block; fills ``best`` (-1 = kept), ``similarity`` and ``hits``, by
     place in the block.

@@ -289,8 +289,15 @@ def mark_joins(row: Rows, start: Rows, kept_row: Rows, shift: Rows, end: Rows) -
 
 @kernel
 def compare_bytes(
-    values: Bytes, offsets: Rows, row: Rows, start: Rows, given: Bytes, bounds: Rows, least: Rows, equal: Rows
-) -> None:  # fmt: skip
+    values: Bytes,
+    offsets: Rows,
+    row: Rows,
+    start: Rows,
+    given: Bytes,
+    bounds: Rows,
+    least: Rows,
+    equal: Rows,
+) -> None:
     """Length of the common beginning of each given stretch and the text at its place."""
     for k in range(row.size):
         here, there = offsets[row[k]] + start[k], bounds[k]

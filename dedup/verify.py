@@ -89,16 +89,25 @@ def greedy_keep(
     similarity = np.zeros(documents, np.float32)
     membership_offsets, membership = _memberships(groups, documents)
     compared, skipped, bounded = verify_in_order(
-        order, priority, membership_offsets, membership, groups.offsets, np.zeros(len(groups.members), np.int64),
-        np.zeros(len(groups), np.int64), np.full(documents, -1, np.int64), np.zeros(documents, np.int32),
-        sets.offsets, sets.hashes, measure == CONTAINMENT, float(threshold), int(max_comparisons), best, similarity, hits,
+        order, priority, membership_offsets, membership, groups.offsets,
+        np.zeros(len(groups.members), np.int64), np.zeros(len(groups), np.int64),
+        np.full(documents, -1, np.int64), np.zeros(documents, np.int32), sets.offsets, sets.hashes,
+        measure == CONTAINMENT, float(threshold), int(max_comparisons), best, similarity, hits,
     )  # fmt: skip
     removed = np.flatnonzero(best >= 0)
     sizes = cluster_sizes(groups, documents)
     return Verdict(
-        best < 0, removed, best[removed], similarity[removed], hits[removed], sizes[removed],
-        int(compared), int(skipped), int(bounded), int(sizes.max(initial=0)),
-    )  # fmt: skip
+        best < 0,
+        removed,
+        best[removed],
+        similarity[removed],
+        hits[removed],
+        sizes[removed],
+        int(compared),
+        int(skipped),
+        int(bounded),
+        int(sizes.max(initial=0)),
+    )
 
 
 def jaccard(sets: ShingleSets, left: Rows, right: Rows) -> NDArray[np.float32]:
@@ -206,9 +215,18 @@ def compare_pairs(
 
 @kernel
 def gather_candidates(
-    membership: Rows, first: int, last: int, group_offsets: Rows, kept_members: Rows, kept_counts: Rows, limit: int, row: int,
-    stamps: Rows, shared: NDArray[np.int32], candidates: Rows,
-) -> tuple[int, int]:  # fmt: skip
+    membership: Rows,
+    first: int,
+    last: int,
+    group_offsets: Rows,
+    kept_members: Rows,
+    kept_counts: Rows,
+    limit: int,
+    row: int,
+    stamps: Rows,
+    shared: NDArray[np.int32],
+    candidates: Rows,
+) -> tuple[int, int]:
     """Kept documents in a group with ``row``, each once; ``shared`` counts groups. Returns how
     many, and how many lie beyond the limit.
     """
@@ -249,9 +267,10 @@ def most_shared_first(
 
 @kernel
 def verify_in_order(
-    order: Rows, priority: Rows, membership_offsets: Rows, membership: Rows, group_offsets: Rows, kept_members: Rows,
-    kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32], set_offsets: Rows, hashes: Hashes, contained: bool,
-    threshold: float, limit: int, best: Rows, similarity: NDArray[np.float32], hits: NDArray[np.int32],
+    order: Rows, priority: Rows, membership_offsets: Rows, membership: Rows, group_offsets: Rows,
+    kept_members: Rows, kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32],
+    set_offsets: Rows, hashes: Hashes, contained: bool, threshold: float, limit: int, best: Rows,
+    similarity: NDArray[np.float32], hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
     """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs
     compared, skipped, documents bounded.

@@ -6,9 +6,12 @@ hash.
 
 Names to know::
 
-    from mixtures.spec import MixtureSpec                 # phases: lengths, token shares, caps, ramps; rules over the run
-    from mixtures.plan import Plan, freeze, branch        # shares -> steps over pinned shards
-    from mixtures.loader import Loader                    # (plan, step) -> tokens, targets, weights
+    # phases: lengths, token shares, caps, ramps; rules over the run
+    from mixtures.spec import MixtureSpec
+    # shares -> steps over pinned shards
+    from mixtures.plan import Plan, freeze, branch
+    # (plan, step) -> tokens, targets, weights
+    from mixtures.loader import Loader
 
 From shards to a batch::
 

@@ -1,9 +1,10 @@
 """Bands: parts of a source that are sources of their own, named ``SOURCE/BAND``.
 
-    web-en/high, web-en/low                    shards of web-en, split by quality
-    weights: {web-en: 0.6}                     all bands, each by its tokens: as if the source were not split
+    web-en/high, web-en/low             shards of web-en, split by quality
+    weights: {web-en: 0.6}              all bands, each by its tokens: as if the source were not
+                                        split
     weights: {web-en: 0.6}, bands: {web-en: {high: 3, low: 1}}
-                                               a token of high is shown three times as often as one of low
+                                        a token of high is shown three times as often as one of low
 
 A rule for ``web-en`` (a cap, a reserve) holds for each of its bands that has no rule of its own.
 """
@@ -71,8 +72,9 @@ def split(
     """A source's weight as weights of its bands, in proportion to factor x tokens; without factors
     every band has 1.
 
-    A source that is not split keeps its weight. Raises: UserError for a source without bands,
-    unknown bands, bands without a factor, and factors that leave nothing.
+    A source that is not split keeps its weight.
+    Raises: UserError for a source without bands, unknown bands, bands without a factor, and factors
+    that leave nothing.
     """
     if factors is None:
         meant = names_meant(name, available)

@@ -141,7 +141,10 @@ def refuse(cap: Cap, phase: Phase, room: int | None = None, wanted: int = 0) -> 
     elif cap.room == 0:
         fix = f"take {cap.source} out of phase {phase.name}: what its cap allows was shown before"
     else:
-        fix = f"in phase {phase.name} lower the weight of {cap.source} from {weight:g} to at most {fitting:.4g}"
+        fix = (
+            f"in phase {phase.name} lower the weight of {cap.source} "
+            f"from {weight:g} to at most {fitting:.4g}"
+        )
     raised = (
         f"{-(-cap.shown // cap.epoch)}"
         if cap.field.endswith("repetitions")

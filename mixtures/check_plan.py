@@ -50,9 +50,9 @@ def check_plan(
     """Check pins, counts, rules, and with ``deep`` every byte of the pinned parts and their
     indices.
 
-    ``branch``: the name of the branch whose plan it is, for sources reserved for it. Raises:
-    UserError at the first source that is not what the plan pins, when the plan's counts do not
-    follow from its segments, and when a rule is broken. Damage of parts is returned.
+    ``branch``: the name of the branch whose plan it is, for sources reserved for it.
+    Raises: UserError at the first source that is not what the plan pins, when the plan's counts do
+    not follow from its segments, and when a rule is broken. Damage of parts is returned.
     """
     check_cursors(plan)
     check_rules_held(plan, branch)

@@ -1,6 +1,7 @@
 """A plan's batches for any PyTorch trainer: one item per step.
 
-    dataset = PlanDataset(Plan.load("plan.json"), {"web-en": "shards/web-en", ...}, rank, world_size)
+    folders = {"web-en": "shards/web-en", ...}
+    dataset = PlanDataset(Plan.load("plan.json"), folders, rank, world_size)
     batches = DataLoader(dataset, batch_size=None, sampler=range(step, len(dataset)), num_workers=2)
 
 The order is the plan's, whatever the number of workers: an item is a function of (plan, step, rank,
@@ -29,7 +30,8 @@ class PlanDataset(Dataset[dict[str, torch.Tensor]]):
     ``targets``, ``positions``, ``documents`` (B, T) int32, ``weights`` (B, T) float32, ``lengths``
     and ``source`` int32; and ``step``. ``folders``: each source's folder or URL. Every process
     opens the shards with the first item it reads, so the dataset can be pickled and forked at any
-    time. Raises: IndexError outside the plan; UserError with the first item as
+    time.
+    Raises: IndexError outside the plan; UserError with the first item as
     :class:`mixtures.loader.Loader`.
     """
 

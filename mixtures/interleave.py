@@ -21,7 +21,8 @@ def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
     (sources,), exact.
 
     For the step behind a context's last these are counts of the next context, all 0; see
-    :func:`counts_at_end`. Raises: UserError outside the plan.
+    :func:`counts_at_end`.
+    Raises: UserError outside the plan.
     """
     segment = plan.segment_at(step)
     batch = plan.context_at(step)[1].batch_windows

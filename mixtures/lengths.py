@@ -59,7 +59,8 @@ def phase_tokens(phases: Sequence[PhaseSpec], run: int, whole: bool = False) -> 
     rounded sum.
 
     ``whole``: the phases are all of the run (see :func:`run_tokens`), and their tokens sum to it
-    exactly. Raises: UserError for a percentage that is less than a token.
+    exactly.
+    Raises: UserError for a percentage that is less than a token.
     """
     exact = [_percent(phase) * run / 100 for phase in phases]
     if whole and any(exact):

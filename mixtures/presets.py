@@ -2,7 +2,8 @@
 own sources.
 
     preset_weights("minicpm-stable", {"c4": "web-en", "dolma": "web-en", "code": "code"})
-    # weights {"web-en": 0.609375, "code": 0.390625}; left out: commoncrawl-chinese 25 %, pile 8 %, ...
+    # weights {"web-en": 0.609375, "code": 0.390625};
+    # left out: commoncrawl-chinese 25 %, pile 8 %, ...
 
 Several entries may stand for one source: their shares add. Entries that are not mapped are left out
 and the rest is scaled to sum to 1; what was left out is returned.

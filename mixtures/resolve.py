@@ -31,8 +31,9 @@ def resolve(spec: MixtureSpec, available: Mapping[str, int]) -> tuple[Phase, ...
     """The phases of a mixture, in order. ``available``: tokens by source.
 
     Tokens of the phases sum to the run's; weights of a phase sum to 1. Weights that a recipe gives
-    for every source of a phase pass as they are. Raises: UserError for sources without shards or
-    tokens, unknown bands, lengths that do not add up, and sources that are reserved or held out.
+    for every source of a phase pass as they are.
+    Raises: UserError for sources without shards or tokens, unknown bands, lengths that do not add
+    up, and sources that are reserved or held out.
     """
     phases = resolve_phases(
         spec.phases, available, run_tokens(spec.phases, spec.tokens), whole=True
@@ -205,7 +206,10 @@ def _refuse_small(phase: PhaseSpec, name: str, weight: float, available: Mapping
     )
     raise UserError(
         f"the share of {name} is too small to plan with",
-        field=f"{phase.field}.{'weights_from' if phase.weights_from else 'bands' if phase.bands else 'weights'}",
+        field=(
+            f"{phase.field}."
+            f"{'weights_from' if phase.weights_from else 'bands' if phase.bands else 'weights'}"
+        ),
         found=f"{weight:.3g} for {available.get(name, available.get(source_of(name), 0)):,} tokens",
         allowed=[f"at least {SMALLEST_WEIGHT:.3g}, one in 2^18"],
         fix=f"{fix}, give it a weight of its own, or leave it out",

@@ -48,7 +48,8 @@ def check_reserve(
 
     ``decayed``: whether a decay began before these phases. ``branch``: the name of the branch they
     are, None for the main run. ``before``: weights of the phase before the first, which a ramp
-    shows as well. Raises: UserError with the phase, the source, and where it may be shown.
+    shows as well.
+    Raises: UserError with the phase, the source, and where it may be shown.
     """
     fading = {name: f"weights.{name}" for name, weight in (before or {}).items() if weight > 0}
     for phase in phases:
@@ -87,7 +88,8 @@ def check_min_tokens(
 
     ``shown``: planned tokens over the run by source; a source and its bands count together under
     the source's name. ``phases``: what was planned; ``window``: tokens of a window, to which counts
-    are exact. Raises: UserError with the numbers and the weight that would do.
+    are exact.
+    Raises: UserError with the numbers and the weight that would do.
     """
     for name, wanted in min_tokens.items():
         found = sum(tokens for other, tokens in shown.items() if name in (other, source_of(other)))
@@ -149,5 +151,11 @@ def _enough(name: str, missing: int, phases: Sequence[Phase], window: int) -> st
     constant = phase.tokens - phase.ramp_tokens / 2  # a ramp shows half of a change
     weight = weight_of(phase) + (missing + 2 * window) / constant
     if weight > 1:
-        return f"lower min_tokens by {missing:,}, or make the run longer: not even a weight of 1 in phase {phase.name} would do"
-    return f"in phase {phase.name} raise the weight of {name} from {weight_of(phase):.4g} to {ceil(weight * 1e4) / 1e4:.4f}"
+        return (
+            f"lower min_tokens by {missing:,}, or make the run longer: "
+            f"not even a weight of 1 in phase {phase.name} would do"
+        )
+    return (
+        f"in phase {phase.name} raise the weight of {name} "
+        f"from {weight_of(phase):.4g} to {ceil(weight * 1e4) / 1e4:.4f}"
+    )

@@ -20,7 +20,8 @@ def shares_of(
     ``names``; no weight is 0.
 
     ``fills``: what part of a source's windows is tokens, where it is not all: such a source gets
-    more windows for its tokens. Raises: UserError when a weight is above 0 and below one unit.
+    more windows for its tokens.
+    Raises: UserError when a weight is above 0 and below one unit.
     """
     for name, weight in weights.items():
         if 0 < weight < 1 / SHARE_UNITS:

@@ -94,7 +94,10 @@ def _odd_left(plan: Plan, number: int, source: PinnedSource, own: SourceContext)
             or left.last - left.first > most
             or (order.windows == 0 and left.last > begun)
         ):
-            return f"windows {left.first:,} to {left.last:,} of context {left.context} left for context {number}, which has {most:,}"
+            return (
+                f"windows {left.first:,} to {left.last:,} of context {left.context} "
+                f"left for context {number}, which has {most:,}"
+            )
     return None
 
 

@@ -100,8 +100,9 @@ def dedup_run(
     with TerminalProgress(Console(stderr=True)) as progress:
         try:
             done = dedup_files(
-                paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep, max_removed=max_removed, quality=quality,
-                text_field=text_field, id_field=id_field, format=format, compression=compression,
+                paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep,
+                max_removed=max_removed, quality=quality, text_field=text_field, id_field=id_field,
+                format=format, compression=compression,
                 workers=workers or len(os.sched_getaffinity(0)), progress=progress,
             )  # fmt: skip
         except UserError as error:
@@ -115,8 +116,8 @@ def dedup_run(
 def _option(field: str | None) -> str | None:
     """The option or argument that gives a parameter."""
     options = (
-        "output", "ngrams", "bands", "rows", "verify", "keep", "max_removed", "quality", "text_field", "id_field", "format",
-        "compression", "workers",
+        "output", "ngrams", "bands", "rows", "verify", "keep", "max_removed", "quality",
+        "text_field", "id_field", "format", "compression", "workers",
     )  # fmt: skip
     return (
         "PATHS"

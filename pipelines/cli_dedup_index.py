@@ -106,9 +106,9 @@ def index_add(
 
     with _options(), _progress() as progress:
         done = add_batch(
-            index, paths, output, name=name, keep=keep, text_field=text_field, id_field=id_field, format=format, workers=_threads(workers),
-            ngrams=ngrams, bands=bands, rows=rows, seed=seed, verify=verify, max_comparisons=max_comparisons,
-            progress=progress,
+            index, paths, output, name=name, keep=keep, text_field=text_field, id_field=id_field,
+            format=format, workers=_threads(workers), ngrams=ngrams, bands=bands, rows=rows,
+            seed=seed, verify=verify, max_comparisons=max_comparisons, progress=progress,
         )  # fmt: skip
     _print_added(done, as_json)
 

@@ -130,7 +130,8 @@ def add_batch(
     ``quarantine.parquet`` and ``ledger.json``.
 
     A call that is repeated, after a kill or by mistake, changes nothing: a batch with the same
-    documents is recognised. Raises: UserError naming the file or the parameter (``field``).
+    documents is recognised.
+    Raises: UserError naming the file or the parameter (``field``).
     """
     started = time.monotonic()
     fields, kind = Fields(id_field=id_field, text_field=text_field), _format(format)
@@ -166,8 +167,9 @@ def merge_index(index: str, other: str, output: str, *, format: str = "parquet")
     is written under ``output``.
 
     The documents kept are those that adding the other index's batches after this one's would keep
-    (:mod:`pipelines.index.merge`). Raises: UserError naming what is wrong; among it a file of
-    removed documents that is needed again and gone.
+    (:mod:`pipelines.index.merge`).
+    Raises: UserError naming what is wrong; among it a file of removed documents that is needed
+    again and gone.
     """
     started = time.monotonic()
     kind, out = _format(format), output_store(output)
@@ -273,9 +275,13 @@ def describe_index(index: str, *, check: bool = False) -> dict[str, Any]:
         "bytes": size,
     }
     return {
-        "index": store.root, "settings": head.settings.model_dump(), "batches": rows, **totals,
-        "bytes_per_document": round(size / max(1, documents), 2), "checked": check,
-    }  # fmt: skip
+        "index": store.root,
+        "settings": head.settings.model_dump(),
+        "batches": rows,
+        **totals,
+        "bytes_per_document": round(size / max(1, documents), 2),
+        "checked": check,
+    }
 
 
 # -- parts --------------------------------------------------------------------------------------
@@ -408,9 +414,16 @@ def _outcome(
             not_read.setdefault(reason, Count()).add(count.documents, count.bytes)
     new = record is not None and not repeated
     return AddOutcome(
-        opened.store.root, out.root, None if record is None else record.number, repeated, read.ledgers[0].total().entered.documents,
-        {reason: counts.get(reason, 0) for reason in REASONS}, not_read,
+        opened.store.root,
+        out.root,
+        None if record is None else record.number,
+        repeated,
+        read.ledgers[0].total().entered.documents,
+        {reason: counts.get(reason, 0) for reason in REASONS},
+        not_read,
         tuple(ref.name for ref in record.texts.files) if record is not None and new else (),
-        record.facts if record is not None and new else {}, _documents(opened.head), _bytes(opened.store, opened.head),
+        record.facts if record is not None and new else {},
+        _documents(opened.head),
+        _bytes(opened.store, opened.head),
         time.monotonic() - started,
-    )  # fmt: skip
+    )

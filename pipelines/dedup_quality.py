@@ -118,11 +118,19 @@ def _measured(store: Store, task: QualityTask) -> dict[str, Any]:
     recall = recall_of(len(evidence), len(population), misses)
     return facts | {
         "confidence": CONFIDENCE,
-        "kept": len(population), "kept_sampled": misses.trials, "missed_in_sample": misses.hits,
-        "recall": recall[0], "recall_low": recall[1], "recall_high": recall[2],
-        "removed": len(evidence), "removed_sampled": precision.trials, "confirmed_in_sample": precision.hits,
-        "precision": precision.value, "precision_low": precision.low, "precision_high": precision.high,
-    }  # fmt: skip
+        "kept": len(population),
+        "kept_sampled": misses.trials,
+        "missed_in_sample": misses.hits,
+        "recall": recall[0],
+        "recall_low": recall[1],
+        "recall_high": recall[2],
+        "removed": len(evidence),
+        "removed_sampled": precision.trials,
+        "confirmed_in_sample": precision.hits,
+        "precision": precision.value,
+        "precision_low": precision.low,
+        "precision_high": precision.high,
+    }
 
 
 def _kept_after(store: Store, task: QualityTask, view: CorpusView) -> NDArray[np.bool_]:

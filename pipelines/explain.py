@@ -88,7 +88,10 @@ def lines(facts: dict[str, Any]) -> list[str]:
     else:
         shown.append(f"  dropped by {facts['stage']}: {facts['reason']}")
     for step, evidence in facts["evidence"].items():
-        proof = f"similarity {evidence['similarity']:.3f}, {evidence['bands_hit']} bands, cluster of {evidence['cluster_size']}"
+        proof = (
+            f"similarity {evidence['similarity']:.3f}, "
+            f"{evidence['bands_hit']} bands, cluster of {evidence['cluster_size']}"
+        )
         shown.append(
             f"  {step}: copy of {evidence['kept_id']}, {proof}, from {evidence['kept_source']}"
         )
@@ -98,7 +101,10 @@ def lines(facts: dict[str, Any]) -> list[str]:
             f"  {step}: {len(spans):,} spans, {size:,} bytes of the text before this stage"
         )
         for span in spans[:SPANS]:
-            place = f"bytes {span['start']:,} to {span['end']:,}, a {span['kind']} of {span['words']:,} words"
+            place = (
+                f"bytes {span['start']:,} to {span['end']:,}, "
+                f"a {span['kind']} of {span['words']:,} words"
+            )
             shown.append(
                 f"    {place}: stands in {span['kept_id']} from byte {span['kept_start']:,} on"
             )

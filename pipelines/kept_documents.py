@@ -44,13 +44,23 @@ _PLACE = ("native_id", "source", "path", "offset")
 
 PAIRS = pa.schema(
     [
-        ("id", pa.string()), ("native_id", pa.string()), ("source", pa.string()), ("path", pa.string()), ("offset", pa.int64()),
-        ("kept_id", pa.string()), ("kept_native_id", pa.string()), ("kept_source", pa.string()), ("kept_path", pa.string()),
+        ("id", pa.string()),
+        ("native_id", pa.string()),
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("offset", pa.int64()),
+        ("kept_id", pa.string()),
+        ("kept_native_id", pa.string()),
+        ("kept_source", pa.string()),
+        ("kept_path", pa.string()),
         ("kept_offset", pa.int64()),
-        ("reason", pa.string()), ("similarity", pa.float32()), ("bands_hit", pa.int32()), ("cluster", pa.string()),
+        ("reason", pa.string()),
+        ("similarity", pa.float32()),
+        ("bands_hit", pa.int32()),
+        ("cluster", pa.string()),
         ("cluster_size", pa.int64()),
     ]
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,9 @@ def write_kept(
     file. Returns the files and whether they had to be written: what is there from the same
     documents and selection stays. ``executor``: gives what carries out one :func:`write_chunk` per
     chunk, asked for only then. ``companions``: other files in ``out`` that speak of the same
-    selection; they go before new files come, so that none outlives its documents. Raises: UserError
-    where something else than such files lies under the prefix; ValueError for an unknown format.
+    selection; they go before new files come, so that none outlives its documents.
+    Raises: UserError where something else than such files lies under the prefix; ValueError for an
+    unknown format.
     """
     if format not in FORMATS:
         raise ValueError(f"format is one of {FORMATS}, not {format!r}")

@@ -52,10 +52,10 @@ def edit_run(
     """Replace the run's plan by one that agrees with it before ``step`` (or the first step behind
     ``tokens`` tokens).
 
-    From there on it shows ``phases``, or what the plan says anyway with a ``change``. Raises:
-    UserError when the step lies before the newest checkpoint, when the plan that comes out cannot
-    be met, when a rule of the plan is broken, and when a training that has begun could not go on
-    with it. Nothing is written then.
+    From there on it shows ``phases``, or what the plan says anyway with a ``change``.
+    Raises: UserError when the step lies before the newest checkpoint, when the plan that comes out
+    cannot be met, when a rule of the plan is broken, and when a training that has begun could not
+    go on with it. Nothing is written then.
     """
     materials = Materials.of(store, record)
     with run_lock(store):

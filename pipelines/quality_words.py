@@ -30,7 +30,10 @@ def recall_words(facts: dict[str, Any]) -> str:
 
 def precision_words(facts: dict[str, Any]) -> str:
     """Precision, its interval and what was looked at."""
-    looked = f"{facts['confirmed_in_sample']:,} of {facts['removed_sampled']:,} sampled removals confirmed"
+    looked = (
+        f"{facts['confirmed_in_sample']:,} of {facts['removed_sampled']:,} "
+        "sampled removals confirmed"
+    )
     return f"precision {_interval(facts, 'precision')} ({looked})"
 
 

@@ -244,10 +244,10 @@ class LoadedRecipe:
         message = f"{error.message} ({error.file})" if elsewhere else error.message
         root, *inside = (error.field or "").split(".")
         stage = (
-            self.stages[location[2]][0]
+            self.stages[location[2]][0]  # type: ignore[index]
             if location[:2] == ("corpus", "stages") and len(location) > 2
             else None
-        )  # type: ignore[index]
+        )
         # it speaks of another part of the recipe
         if root in Recipe.model_fields and root not in (location[0], stage):
             place: list[str | int] = [root, *inside]

@@ -46,7 +46,10 @@ def check_removals(store: Store, stage: StageSettings, step: str, outcome: Corpu
     source = max(sorted(beyond), key=lambda name: beyond[name])
     entry = outcome.entries[source]
     removed = entry.entered.documents - entry.kept.documents
-    said = f"{step} removes {100 * beyond[source]:.1f} % of source {source!r}: {removed:,} of {entry.entered.documents:,} documents"
+    said = (
+        f"{step} removes {100 * beyond[source]:.1f} % of source {source!r}: "
+        f"{removed:,} of {entry.entered.documents:,} documents"
+    )
     enough = min(1.0, np.ceil(100 * beyond[source]) / 100)
     raise UserError(
         "\n".join([said, *_examples(store, step, source, outcome)]),

@@ -88,7 +88,8 @@ def run_recipe(
     ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler
     instead. ``executor``: in-process, dask or datatrove; default: what ``workers`` and
     ``scheduler`` ask for. ``open_workers``: opens an executor in place of these, which the run
-    closes. Raises: UserError for anything wrong with the recipe, the inputs or the disk.
+    closes.
+    Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
         raise UserError("no such step to stop after", field="--until", found=until, allowed=UNTIL)

@@ -13,7 +13,8 @@ def check_fields(files: Sequence[InputFile], fields: Fields) -> None:
     """Refuse fields that a source's files cannot have.
 
     Archives and pages are told by their format alone; of Parquet files the first is opened, the
-    others show when they are read. Raises: UserError.
+    others show when they are read.
+    Raises: UserError.
     """
     for file in {file.format: file for file in reversed(files)}.values():
         if file.format == "html":

@@ -187,7 +187,10 @@ class _Phase:
             # the clock starts when the first is done
             text += f" after {duration(now - self.started)}" if self.done_tasks > 1 else ""
         else:
-            text = f"{count(self.done_tasks)} of {count(self.tasks - self.found)} tasks after {duration(now - self.started)}"
+            text = (
+                f"{count(self.done_tasks)} of {count(self.tasks - self.found)} tasks "
+                f"after {duration(now - self.started)}"
+            )
         left = self.seconds_left(now)
         return (
             text

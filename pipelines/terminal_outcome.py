@@ -296,7 +296,10 @@ def _work(outcome: RunOutcome, seconds: float | None) -> str:
     if not outcome.computed:
         return f"nothing was recomputed; everything was there ({spent})"
     kept = f"{share(total.kept, total.entered)} of documents kept"
-    return f"{byte_size(total.entered_bytes)} read, {kept}, {count(outcome.computed)} units of work in {spent}"
+    return (
+        f"{byte_size(total.entered_bytes)} read, {kept}, "
+        f"{count(outcome.computed)} units of work in {spent}"
+    )
 
 
 def _next_commands(

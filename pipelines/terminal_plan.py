@@ -42,7 +42,10 @@ def cap_text(cap: Cap | None) -> str:
     if cap is None:
         return ""
     rule = ".".join(part for part in cap.field.split(".") if part.startswith("max_")) or cap.field
-    return f"{rule} {cap.epochs:g}: {share(cap.shown, cap.tokens)} used{' !' if cap.used > NEAR else ''}"
+    return (
+        f"{rule} {cap.epochs:g}: "
+        f"{share(cap.shown, cap.tokens)} used{' !' if cap.used > NEAR else ''}"
+    )
 
 
 def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
@@ -60,7 +63,13 @@ def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
     near = [row for row in rows if row.phase and row.cap is not None and row.cap.used > NEAR]
     for row in near:
         assert row.cap is not None
-        yield f"! {row.source} in {row.phase}: {row.cap.shown:,} of the {row.cap.tokens:,} tokens that {row.cap.field} allows"
+        yield (
+            f"! {row.source} in {row.phase}: {row.cap.shown:,} "
+            f"of the {row.cap.tokens:,} tokens that {row.cap.field} allows"
+        )
     asked = sum(segment.asked_tokens for segment in plan.segments)
     each = f" of {plan.batch_tokens:,} tokens" if len(plan.contexts) == 1 else ""
-    yield f"{asked:,} tokens asked, {plan.tokens:,} planned in {plan.steps:,} steps{each}; plan {plan.hash}"
+    yield (
+        f"{asked:,} tokens asked, "
+        f"{plan.tokens:,} planned in {plan.steps:,} steps{each}; plan {plan.hash}"
+    )

@@ -51,7 +51,10 @@ def print_roofline(found: Roofline, as_json: bool) -> None:
 
 def _table(found: Roofline) -> Table:
     steps = f"{found.micro_steps} × " if found.micro_steps > 1 else ""
-    title = f"{steps}{found.tokens:,} tokens in windows of {found.sequence_length:,}, {found.precision}, on {found.device.name}"
+    title = (
+        f"{steps}{found.tokens:,} tokens in windows of {found.sequence_length:,}, "
+        f"{found.precision}, on {found.device.name}"
+    )
     table = Table("kernel", box=HORIZONTALS, title=title, title_justify="left", pad_edge=False)
     for name in ("calls", "MB", "GFLOP", "floor µs", "step ms", "share"):
         table.add_column(name, justify="right")

@@ -104,7 +104,10 @@ def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None
 
 def _said(ending: Ending, width: int) -> str:
     loss = "" if ending.last_loss is None else f", last loss {ending.last_loss:.4f}"
-    steps = f"{count(ending.last_step - ending.from_step)} steps{f' from step {count(ending.from_step)}' if ending.from_step else ''}"
+    steps = (
+        f"{count(ending.last_step - ending.from_step)} steps"
+        f"{f' from step {count(ending.from_step)}' if ending.from_step else ''}"
+    )
     name = f"{ending.name:<{width}}  " if width else ""
     return (
         f"{name}{ending.checkpoint or ending.folder}  {steps}, {count(ending.tokens)} tokens{loss}"

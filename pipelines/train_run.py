@@ -39,8 +39,9 @@ def train_run(
     of its own training.
 
     Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of
-    the run's. Raises: StoppedError after a signal; UserError when the run has no shards, or those
-    of other settings, and as :func:`pipelines.training.train_recipe`.
+    the run's.
+    Raises: StoppedError after a signal; UserError when the run has no shards, or those of other
+    settings, and as :func:`pipelines.training.train_recipe`.
     """
     store, record = load_run(runs, f"{runs.rstrip('/')}/{loaded.recipe.name}")
     if not record["shards"]:

@@ -24,8 +24,8 @@ class YamlFile:
     stand on.
 
     ``overrides`` are ``a.b.c=value`` with YAML values. Values are those of YAML's own types; tags
-    of other languages are refused, and so are numbers that are not finite. Raises: UserError for a
-    file that cannot be read or holds no such mapping.
+    of other languages are refused, and so are numbers that are not finite.
+    Raises: UserError for a file that cannot be read or holds no such mapping.
     """
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:

@@ -91,9 +91,9 @@ def encode_conversations(
 ) -> tuple[pa.LargeListArray, pa.ListArray]:
     """Ids and target spans of n conversations, each ending with EOS.
 
-    Spans are token offsets [start, end) in the conversation, ascending, one per answer. Raises:
-    UserError when a conversation has a problem (see :func:`problems`) or the tokenizer lacks the
-    marks as control pieces.
+    Spans are token offsets [start, end) in the conversation, ascending, one per answer.
+    Raises: UserError when a conversation has a problem (see :func:`problems`) or the tokenizer
+    lacks the marks as control pieces.
     """
     reasons = problems(messages)
     if reasons.null_count < len(reasons):

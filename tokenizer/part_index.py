@@ -118,9 +118,9 @@ class PartIndex(BaseModel):
 def read_part_index(place: Path | str | bytes, part: PartRecord) -> PartIndex:
     """The index of a part, checked against what the manifest says of the part.
 
-    ``place``: the source's folder, or the bytes of the index where the caller fetched them. Raises:
-    UserError naming the index when it is missing, is not the one the manifest names, or does not
-    fit the part.
+    ``place``: the source's folder, or the bytes of the index where the caller fetched them.
+    Raises: UserError naming the index when it is missing, is not the one the manifest names, or
+    does not fit the part.
     """
     if isinstance(place, bytes):
         path: Path | str = part.index_file

@@ -18,8 +18,9 @@ def open_batch(buffer: pa.Buffer | bytes, schema: pa.Schema, file: object = None
 
     ``buffer``: the range of a :class:`~tokenizer.part_index.BatchRange`, a slice of a mapped file
     or as fetched. ``schema``: :func:`tokenizer.shard_format.shard_schema` of the source's token
-    type. ``file`` is named in errors. Raises: UserError when the bytes are no record batch of the
-    schema, or it is not sound (:func:`unsound`).
+    type. ``file`` is named in errors.
+    Raises: UserError when the bytes are no record batch of the schema, or it is not sound
+    (:func:`unsound`).
     """
     try:
         batch = decode_batch(buffer, schema)

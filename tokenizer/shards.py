@@ -151,8 +151,9 @@ class ShardSource:
 def open_source(folder: Path | str, tokenizer_hash: str | None = None) -> ShardSource:
     """Open a source; parts are mapped when first asked for.
 
-    ``tokenizer_hash``: when given, the tokenizer the reader will use. Raises: UserError when the
-    manifest is missing, malformed or of another format, or was encoded with another tokenizer.
+    ``tokenizer_hash``: when given, the tokenizer the reader will use.
+    Raises: UserError when the manifest is missing, malformed or of another format, or was encoded
+    with another tokenizer.
     """
     source = ShardSource(Path(folder), read_manifest(folder))
     if tokenizer_hash is not None and tokenizer_hash != source.manifest.tokenizer_hash:

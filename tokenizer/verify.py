@@ -30,8 +30,8 @@ from tokenizer.shards import checked_format, token_batch
 
 MOST_IDS = 16
 KINDS = (
-    "tokenizer", "missing", "size", "index", "damaged", "checksum", "unreadable", "format", "structure", "count",
-    "eos", "token", "span", "duplicate", "order", "tombstone",
+    "tokenizer", "missing", "size", "index", "damaged", "checksum", "unreadable", "format",
+    "structure", "count", "eos", "token", "span", "duplicate", "order", "tombstone",
 )  # fmt: skip
 
 

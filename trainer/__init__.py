@@ -1,6 +1,7 @@
 """Trainer: the model, its schedules, the loop, checkpoints and what is asked of them.
 
-    plan + shards ─ train ─▶ checkpoints + metrics      stable checkpoint ─ branch ─▶ other decays, compared
+    plan + shards ─ train ─▶ checkpoints + metrics
+    stable checkpoint ─ branch ─▶ other decays, compared
 
 What comes in is a frozen plan (:mod:`mixtures`), folders of token shards and a tokenizer; what goes
 out is a folder of checkpoints (safetensors and ``state.json``) and metrics as JSON lines. A run

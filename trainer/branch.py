@@ -1,7 +1,8 @@
 """Decay one stable checkpoint in several ways and compare: same start, same number of tokens,
 another mixture each.
 
-    comparison = branch("runs/quickstart/checkpoints/step-00000300", {"web": [web_decay], "mixed": [mixed_decay]}, ...)
+    stable = "runs/quickstart/checkpoints/step-00000300"
+    comparison = branch(stable, {"web": [web_decay], "mixed": [mixed_decay]}, ...)
     for row in comparison.rows(): ...
 
 Each branch is a run of its own under ``output/NAME``: weights, moments and the plan's past are
@@ -92,8 +93,9 @@ def branch(
     ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders
     by source. ``settings``: default those of the checkpoint; what concerns the past must agree with
     it. ``names``: what the mixture's rules call the branches, where that is another name than that
-    of their folder. Raises: UserError when the checkpoint has begun to decay, when branches differ
-    in tokens, and as :func:`trainer.loop.train`.
+    of their folder.
+    Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as
+    :func:`trainer.loop.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)

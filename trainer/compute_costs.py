@@ -3,10 +3,12 @@
 One multiply-add is two operations; the backward pass costs twice the forward. Three conventions:
 
     paper    6 N, N the non-embedding parameters: what C = 6 N D of the scaling laws means
-    exact    6 (matrices + V D) + 6 L H K (T + 1): every product of the forward and backward pass, the head's and those of
-             attention included, the latter counted causally: a token attends to (T + 1)/2 tokens on average
-    palm     6 (matrices + V D) + 12 L H K T: the same with attention counted as if every token attended to all T (Chowdhery et al.,
-             arXiv 2204.02311, appendix B), which most published shares of a peak use
+    exact    6 (matrices + V D) + 6 L H K (T + 1): every product of the forward and backward pass,
+             the head's and those of attention included, the latter counted causally: a token
+             attends to (T + 1)/2 tokens on average
+    palm     6 (matrices + V D) + 12 L H K T: the same with attention counted as if every token
+             attended to all T (Chowdhery et al., arXiv 2204.02311, appendix B), which most
+             published shares of a peak use
 
 with L layers, H heads of size K, T tokens of a window, V the vocabulary and D the width.
 """

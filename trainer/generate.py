@@ -2,7 +2,8 @@
 
     model, tokenizer = speaker("runs/quickstart/checkpoints/step-00000375")
     generate(model, tokenizer, ["Once upon a time"], GenerateSettings(tokens=40))
-    generate(model, tokenizer, [chat_prompt(tokenizer, [{"role": "user", "content": "What is 2 + 3?"}])])
+    messages = [{"role": "user", "content": "What is 2 + 3?"}]
+    generate(model, tokenizer, [chat_prompt(tokenizer, messages)])
 
 Meant for looking at small models. The same seed gives the same text; each prompt draws from its own
 generator, so its answer does not depend on the prompts beside it.
@@ -82,8 +83,8 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> 
     """Ids of a conversation up to the place where the assistant answers, BOS first.
 
     ``messages``: role and content each. Answers end with EOS and the next turn follows in the same
-    document, as in training. Raises: UserError for an unknown role or a tokenizer without the chat
-    marks.
+    document, as in training.
+    Raises: UserError for an unknown role or a tokenizer without the chat marks.
     """
     ids = [tokenizer.bos_id]
     for message in messages:

@@ -2,8 +2,10 @@
 
     metrics/train.jsonl         step, tokens, loss, lr, grad_norm, per source
     metrics/validation.jsonl    step, per held-out source
-    metrics/data.jsonl          step, tokens, per source of the plan what was shown so far: tokens (padding included), epochs
-    metrics/time.jsonl          step, seconds, tokens per second, peak memory of the process: the one that differs from run to run
+    metrics/data.jsonl          step, tokens, per source of the plan what was shown so far: tokens
+                                (padding included), epochs
+    metrics/time.jsonl          step, seconds, tokens per second, peak memory of the process: the
+                                one that differs from run to run
     metrics/tensorboard/        the same for TensorBoard
 
 ``step`` counts updates from 1. Losses are nats per token and bits per byte. A resumed run first

@@ -88,7 +88,7 @@ class Attention(nn.Module):
         self.qkv = Matrix({"q": config.heads * config.head_dim, "k": keys, "v": keys}, config.width)
         self.out = Matrix({"out": config.width}, config.heads * config.head_dim)
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:  # noqa: N803
+    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         rows, tokens, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(rows, tokens, self.heads + 2 * self.kv_heads, self.head_dim)
         q, k, v = (
@@ -109,7 +109,7 @@ class FeedForward(nn.Module):
         self.gate_up = Matrix({"gate": config.ff, "up": config.ff}, config.width)
         self.down = Matrix({"down": config.width}, config.ff)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:  # noqa: N803
+    def forward(self, x_BTD: Tensor) -> Tensor:
         gate_up = self.gate_up(x_BTD)  # (B, T, 2F)
         return (
             self.down(swiglu(gate_up))
@@ -134,8 +134,12 @@ class Layer(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(
-        self, stream_BTD: Tensor, branch_BTD: Tensor | None, angles: tuple[Tensor, Tensor], mask: Tensor | None  # noqa: N803
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self,
+        stream_BTD: Tensor,
+        branch_BTD: Tensor | None,
+        angles: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         """Takes the stream and the branch to add to it, None before the first block; returns both
         anew.
         """
@@ -144,11 +148,11 @@ class Layer(nn.Module):
         else:
             stream_BTD, normed = self.attention_norm.join(
                 branch_BTD, stream_BTD, self.residual_multiplier
-            )  # noqa: N806
+            )
         attended = self.attention(normed, angles, mask)
         stream_BTD, normed = self.feed_forward_norm.join(
             attended, stream_BTD, self.residual_multiplier
-        )  # noqa: N806
+        )
         return stream_BTD, self.feed_forward(normed)
 
 
@@ -176,10 +180,10 @@ class Model(nn.Module):
         """
         mask = document_bounds(documents, tokens.device)
         angles = rotation(positions, self.config.head_dim, self.rotary)
-        stream_BTD = embedding(tokens, self.embedding, self.config.scale_emb)  # noqa: N806
-        branch_BTD = None  # noqa: N806
+        stream_BTD = embedding(tokens, self.embedding, self.config.scale_emb)
+        branch_BTD = None
         for layer in self.layers:
-            stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask)  # noqa: N806
+            stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask)
         assert branch_BTD is not None  # a model has a layer
         return self.final_norm.join(branch_BTD, stream_BTD, self.config.residual_multiplier)[1]
 

@@ -1,14 +1,17 @@
 """AdamW over the groups of the parameterisation, the same bits every time.
 
-    optimizer = AdamW(parameter_groups(model, config, peak=0.01, weight_decay=0.1), betas=(0.9, 0.95), eps=1e-8)
+    groups = parameter_groups(model, config, peak=0.01, weight_decay=0.1)
+    optimizer = AdamW(groups, betas=(0.9, 0.95), eps=1e-8)
     loss.backward()
     norm = optimizer.clip(1.0)
     optimizer.step(rate(spec, step))
     optimizer.zero_grad()
 
-The update is torch's fused AdamW (decoupled decay, Loshchilov and Hutter, arXiv 1711.05101): m = b1
-m + (1-b1) g, v = b2 v + (1-b2) g^2, p = p - lr (wd p + m' / (sqrt(v') + eps)), with m', v'
-corrected for their start at zero.
+The update is torch's fused AdamW (decoupled decay, Loshchilov and Hutter, arXiv 1711.05101):
+
+    m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p = p - lr (wd p + m' / (sqrt(v') + eps)),
+
+with m', v' corrected for their start at zero.
 
 Parameters of a CPU in fp32 (or fp64) are updated by torch itself (:class:`TorchUpdate`). On a GPU,
 and wherever the model computes in bf16, one kernel updates fp32 masters and writes their bf16

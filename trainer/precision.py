@@ -1,9 +1,11 @@
 """On which device and in which precision a run computes.
 
-    fp32    weights, moments, activations and every sum of products in 32 bits; sums that decide a figure in 64
-    bf16    weights as the model sees them, activations and what products take in in bf16; masters, moments, gradients summed over
-            micro-batches, and every sum of products in fp32
-    auto    what the device trains best in: bf16 on a GPU of compute capability 8 or more, fp32 elsewhere
+    fp32    weights, moments, activations and every sum of products in 32 bits; sums that decide a
+            figure in 64
+    bf16    weights as the model sees them, activations and what products take in in bf16; masters,
+            moments, gradients summed over micro-batches, and every sum of products in fp32
+    auto    what the device trains best in: bf16 on a GPU of compute capability 8 or more, fp32
+            elsewhere
 
 Checkpoints hold fp32 masters, whatever the precision. On a CPU bf16 is right but slower than fp32:
 :func:`trainer.loop.train` does what it is told, so that the tests need no GPU; recipes and commands

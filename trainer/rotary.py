@@ -5,9 +5,12 @@ frequency(i), as tables of angles.
 
 How a model trained on short contexts looks at longer ones is a matter of the frequencies alone:
 
-    Rotary(theta=10000.0)                                            the plain table; a larger theta is ABF (arXiv 2309.16039)
-    Rotary(scaling="ntk", factor=4)                                  NTK-aware: theta grows to theta * factor^(K/(K-2))
-    Rotary(scaling="yarn", factor=4, original_context=4096)          YaRN (arXiv 2309.00071)
+    Rotary(theta=10000.0)
+        the plain table; a larger theta is ABF (arXiv 2309.16039)
+    Rotary(scaling="ntk", factor=4)
+        NTK-aware: theta grows to theta * factor^(K/(K-2))
+    Rotary(scaling="yarn", factor=4, original_context=4096)
+        YaRN (arXiv 2309.00071)
 
 NTK-aware keeps the fastest frequency and divides the slowest by ``factor``. YaRN keeps those that
 turn more than ``beta_fast`` times within the original context, divides those that turn less than

@@ -4,8 +4,10 @@ Steps are updates, counted from 1: the first update runs at ``rate(spec, 1)``, a
 after ``n`` updates goes on with ``rate(spec, n + 1)``. With eta the peak, W the end of warm-up, T
 the end of the stable stage, S the last step:
 
-    wsd           eta s/W for s < W,   eta for W <= s <= T,   eta f(s) for T < s     (arXiv 2404.06395, Eq. 1)
-    cosine        after warm-up eta (r + (1-r)/2 (1 + cos(pi p))), p = (s-W)/(T-W), r = final; then eta r  (period T)
+    wsd           eta s/W for s < W,   eta for W <= s <= T,   eta f(s) for T < s
+                  (arXiv 2404.06395, Eq. 1)
+    cosine        after warm-up eta (r + (1-r)/2 (1 + cos(pi p))), p = (s-W)/(T-W), r = final;
+                  then eta r  (period T)
     cosine_loop   the same without an end: it rises again
     constant      eta after warm-up
 
@@ -19,7 +21,8 @@ three) at p = 1 and staying there:
     one_minus_sqrt   r + (1-r)(1-sqrt(p))            (Haegele et al., arXiv 2405.18392)
     cosine           r + (1-r)(1+cos(pi p))/2
     linear_to        linear, to a tenth by default
-    exponential      r^p; or, with ``half_life`` h in steps, 0.5^((s-T)/h), which has no end and no floor
+    exponential      r^p; or, with ``half_life`` h in steps, 0.5^((s-T)/h), which has no end and no
+                     floor
     inverse_linear   1/(p/r + 1-p): linear in 1/rate (WSD-S, arXiv 2410.05192)
 """
 

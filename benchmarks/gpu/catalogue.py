@@ -73,7 +73,10 @@ def speed(result: Result) -> str | None:
     if not found:
         return None
     kind, best = max(found, key=lambda one: one[1]["tokens_per_second"])
-    return f"{best['tokens_per_second']:,.0f} tokens/s, {best['mfu']['causal']:.1%} ({best['mfu']['palm']:.1%} as PaLM counts), {kind}"
+    return (
+        f"{best['tokens_per_second']:,.0f} tokens/s, {best['mfu']['causal']:.1%} "
+        f"({best['mfu']['palm']:.1%} as PaLM counts), {kind}"
+    )
 
 
 def parity(precision: str) -> Callable[[Result], str | None]:

@@ -1,8 +1,9 @@
 """Are the kernels right on this device: numbers, gradients, bits, and whether anything waits for
 the device.
 
-    python -m benchmarks.gpu.check                         # on a GPU
-    python -m benchmarks.gpu.check --device cpu --tiny     # the same code, torch references instead of kernels
+    python -m benchmarks.gpu.check                        # on a GPU
+    python -m benchmarks.gpu.check --device cpu --tiny    # the same code, torch references
+                                                          # instead of kernels
 
 Every operation and gradient in bf16 and fp32 against torch (:mod:`benchmarks.gpu.judging`), and
 what random values do not show: a softmax that is sure, logits that are all large, weights of 0,
@@ -32,7 +33,8 @@ from trainer.determinism import deterministic
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 UNCOMPILED = {
     "attention, packed": "where documents begin is found on the host, before compiled code",
-    "linear_cross_entropy, CUDA C++ rows": "which row kernel is used is chosen outside compiled code",
+    "linear_cross_entropy, CUDA C++ rows": "which row kernel is used "
+    "is chosen outside compiled code",
 }
 LOST = (
     "illegal memory access",

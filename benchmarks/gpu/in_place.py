@@ -90,9 +90,10 @@ def loss_rows(session: Session, shape: Shape) -> Case:
     drawn = draw(rows, shape.config.padded_vocab)
     logits = drawn.clone()
     rest = (targets, weights, shape.config.vocab_size, 1.0, 0.0, True)
-    wide: Callable[[], tuple[Tensor, Tensor]] = lambda: torch_cross_entropy_rows(
-        logits.float(), *rest
-    )  # noqa: E731
+
+    def wide() -> tuple[Tensor, Tensor]:
+        return torch_cross_entropy_rows(logits.float(), *rest)
+
     # the reference is what a CPU runs
     runs: dict[str, Callable[[], Any]] = {"ours" if not session.cuda else "torch": wide}
     if session.cuda:

@@ -1,7 +1,7 @@
 """README.md of this folder, from the results that are there.
 
-    python -m benchmarks.gpu.make_readme            # writes benchmarks/gpu/README.md
-    python -m benchmarks.gpu.make_readme --check    # exit code 1 when the page is not that of the results
+    python -m benchmarks.gpu.make_readme          # writes benchmarks/gpu/README.md
+    python -m benchmarks.gpu.make_readme --check  # exit code 1 when the page is not that of the results
 
 Each check stands with what it shows, its target and the day it was last measured. A result of a CPU
 or of toy sizes is no measurement.

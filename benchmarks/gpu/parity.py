@@ -3,7 +3,8 @@ against fp32.
 
     python -m benchmarks.gpu.parity                          # on a GPU
     python -m benchmarks.gpu.parity --device cpu --tiny      # that it runs
-    python -m benchmarks.gpu.parity --device cpu --tiny --steps 200 --seeds 1 2 3    # 8-bit floats emulated, a few minutes
+    python -m benchmarks.gpu.parity --device cpu --tiny --steps 200 --seeds 1 2 3
+                                                             # 8-bit floats emulated, a few minutes
 
 The same seeds, the same batches, windows of several documents in which a token mostly follows from
 the one before. Told are the mean losses of the last tenth of the steps, run by run, and the

@@ -1,7 +1,9 @@
 """Everything, in one command, in less than nine minutes on an H200.
 
-    python -m benchmarks.gpu.run                         # on a GPU: results/, then README.md here and docs/performance.md
-    python -m benchmarks.gpu.run --device cpu --tiny     # that it runs; results go to runs/benchmarks/gpu
+    python -m benchmarks.gpu.run                        # on a GPU: results/, then README.md
+                                                        # here and docs/performance.md
+    python -m benchmarks.gpu.run --device cpu --tiny    # that it runs; results go to
+                                                        # runs/benchmarks/gpu
 
 Each part is a process of its own with a limit in seconds. What a part has measured stays when it
 fails or is stopped, marked as partial; the others run all the same. Exit code 1 when one failed.

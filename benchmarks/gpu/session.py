@@ -1,9 +1,10 @@
 """What every measurement here shares: which device, how large, where the result goes, and on what
 it was measured.
 
-    session = begin(__doc__)                     # reads --device, --tiny, --output
+    session = begin(__doc__)            # reads --device, --tiny, --output
     record = Record(session, "kernels")
-    record["rms_norm"] = …                       # written at once: what was measured stays when the rest fails
+    record["rms_norm"] = …              # written at once: what was measured
+                                        # stays when the rest fails
     record.done()
 
 A result says on which device and day it was measured, and whether at toy sizes. Those of a CPU or

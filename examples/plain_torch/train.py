@@ -1,8 +1,9 @@
 """Plain PyTorch on a frozen plan, resumable at any step on any number of ranks.
 
     windtunnel mixture plan recipes/tiny.yaml --output plan.json
-    python examples/plain_torch/train.py --plan plan.json --shards web-en=FOLDER code=FOLDER … --out out --until-step 6
-    torchrun --nproc-per-node 4 examples/plain_torch/train.py …        # goes on where the other stopped
+    python examples/plain_torch/train.py --plan plan.json --shards web-en=FOLDER code=FOLDER …
+        --out out --until-step 6
+    torchrun --nproc-per-node 4 examples/plain_torch/train.py …    # goes on where the other stopped
 
 ``out/tokens.log`` has the digest of the tokens that all ranks consumed at each step; stops and
 another number of ranks change nothing.
@@ -98,8 +99,8 @@ def load(path, model, optimizer, plan):
     with safe_open(path, "pt") as file:
         step, tensors = (
             int(file.metadata()["step"]),
-            {name: file.get_tensor(name) for name in file.keys()},
-        )  # noqa: SIM118 - no dict
+            {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 - no dict
+        )
         assert plan.agrees_with(file.metadata()["plan"], step), "the checkpoint is of another plan"
     for name, value in model.named_parameters():
         value.data.copy_(tensors[name])

@@ -22,7 +22,9 @@ house.
     LocalPipelineExecutor([
         JsonlReader("data/"),
         WindtunnelStep("language", {"keep": ["en"]}),
-        WindtunnelStep("heuristics", {"rules": ["gopher_quality"]}, exclusion_writer=JsonlWriter("dropped/")),
+        WindtunnelStep(
+            "heuristics", {"rules": ["gopher_quality"]}, exclusion_writer=JsonlWriter("dropped/")
+        ),
         JsonlWriter("kept/"),
     ], tasks=4).run()
 

@@ -232,8 +232,8 @@ class BlockUse:
 
 
 _TOKENIZER_LIBRARIES = (
-    "spacy", "jieba", "nltk", "stanza", "pyvi", "sudachipy", "kiwipiepy", "pythainlp", "indic-nlp-library", "khmer-nltk",
-    "laonlp", "botok", "pyidaungsu-numpy2", "urduhack",
+    "spacy", "jieba", "nltk", "stanza", "pyvi", "sudachipy", "kiwipiepy", "pythainlp",
+    "indic-nlp-library", "khmer-nltk", "laonlp", "botok", "pyidaungsu-numpy2", "urduhack",
 )  # fmt: skip
 
 

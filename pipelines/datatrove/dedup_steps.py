@@ -3,7 +3,9 @@
     reader = JsonlReader("data/")
     signed = LocalPipelineExecutor([reader, MinHashSignatures("dedup/")], tasks=8)
     decided = LocalPipelineExecutor([MinHashDecision("dedup/", [reader])], tasks=1, depends=signed)
-    LocalPipelineExecutor([reader, MinHashFilter("dedup/"), JsonlWriter("kept/")], tasks=8, depends=decided).run()
+    LocalPipelineExecutor(
+        [reader, MinHashFilter("dedup/"), JsonlWriter("kept/")], tasks=8, depends=decided
+    ).run()
 
 A comparison needs the keys of all documents, so it stands between two passes over them, as with
 datatrove's own deduplication. What it does is what the stage ``minhash_dedup`` does: bands find
@@ -57,7 +59,8 @@ class MinHashSignatures(PipelineStep):  # type: ignore[misc]
 
     Parameters: ``ngrams``, ``bands``, ``rows``, ``seed``: as the stage minhash_dedup; ``prefer``: a
     number in a document's metadata of which more is better, decides who stays before the length of
-    the text does. Raises: UserError for numbers out of range.
+    the text does.
+    Raises: UserError for numbers out of range.
     """
 
     type = "DEDUP"
@@ -129,8 +132,9 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
 
     Parameters: ``documents``: the steps that stood before the signatures, from which candidates are
     read again; ``verify``: Jaccard similarity from which a document is a copy; ``max_comparisons``:
-    as the stage minhash_dedup. Raises (when run): UserError when signatures are missing or of
-    several settings, documents are others than were signed, or there are several tasks.
+    as the stage minhash_dedup.
+    Raises (when run): UserError when signatures are missing or of several settings, documents are
+    others than were signed, or there are several tasks.
     """
 
     type = "DEDUP"
@@ -289,7 +293,10 @@ def _check_ids(
 
 
 def _others(rank: int, found: str, step: str) -> UserError:
-    fix = "let the same steps stand before signatures, decision and filter, with the same number of tasks, and sign again after a change"
+    fix = (
+        "let the same steps stand before signatures, decision and filter, "
+        "with the same number of tasks, and sign again after a change"
+    )
     return UserError(
         f"the {step} meets other documents than were signed, in rank {rank}", found=found, fix=fix
     )

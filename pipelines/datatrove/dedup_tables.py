@@ -49,7 +49,10 @@ def read_signatures(store: Store) -> tuple[list[pa.Table], MinHashConfig]:
     for rank in range(1, facts["world_size"]):
         name = f"signatures/{rank:05d}.parquet"
         if not store.exists(name):
-            fix = "wait for all tasks of MinHashSignatures (depends=…), or run those that failed again"
+            fix = (
+                "wait for all tasks of MinHashSignatures (depends=…), "
+                "or run those that failed again"
+            )
             raise UserError(
                 "a rank has not signed",
                 file=store.full(name),
@@ -114,16 +117,26 @@ def write_decision(
     similarity = np.zeros(rows, np.float32)
     similarity[verdict.document] = verdict.similarity
     goes = kept_row >= 0
-    table = pa.table({
-        "id": every["id"],
-        "duplicate_of": whole(every["native_id"]).take(pa.array(np.maximum(kept_row, 0), mask=~goes)),
-        "similarity": pa.array(similarity, mask=~goes),
-        "stands_for": 1 + np.bincount(verdict.kept_document, minlength=rows),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "id": every["id"],
+            "duplicate_of": whole(every["native_id"]).take(
+                pa.array(np.maximum(kept_row, 0), mask=~goes)
+            ),
+            "similarity": pa.array(similarity, mask=~goes),
+            "stands_for": 1 + np.bincount(verdict.kept_document, minlength=rows),
+        }
+    )
     for rank, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
         write_table(store, f"decision/{rank:05d}.parquet", table.slice(start, end - start))
-    facts = {"ranks": len(starts) - 1, "documents": rows, "removed": len(verdict.document), "comparisons": verdict.compared,
-             "comparisons_skipped": verdict.skipped, "largest_cluster": verdict.largest_cluster}  # fmt: skip
+    facts = {
+        "ranks": len(starts) - 1,
+        "documents": rows,
+        "removed": len(verdict.document),
+        "comparisons": verdict.compared,
+        "comparisons_skipped": verdict.skipped,
+        "largest_cluster": verdict.largest_cluster,
+    }
     store.write(_DONE, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
 
 

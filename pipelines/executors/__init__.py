@@ -1,9 +1,9 @@
 """Executors: where the tasks of a run are carried out.
 
-    executor = open_executor(workers=2)                       # a Dask LocalCluster of two processes
-    executor = open_executor(workers=1)                       # this process
-    executor = open_executor(scheduler="tcp://10.0.0.1:8786") # a Dask cluster
-    executor = open_executor(workers=2, kind="datatrove")     # ranks of datatrove's LocalPipelineExecutor
+    open_executor(workers=2)                        # a Dask LocalCluster of two processes
+    open_executor(workers=1)                        # this process
+    open_executor(scheduler="tcp://10.0.0.1:8786")  # a Dask cluster
+    open_executor(workers=2, kind="datatrove")      # ranks of datatrove's LocalPipelineExecutor
 
 All give the same bytes; they differ in speed.
 """

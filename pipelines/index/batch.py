@@ -27,7 +27,7 @@ from dedup.index_files import (
     kept_positions,
     write_head,
     write_segment,
-)  # fmt: skip
+)
 from dedup.words import Rows
 from pipelines.index.documents import Read
 from pipelines.index.opened import OpenIndex
@@ -37,11 +37,21 @@ from pipelines.readers import Fields
 
 EVIDENCE_SCHEMA = pa.schema(
     [
-        ("id", pa.string()), ("native_id", pa.string()), ("source", pa.string()), ("path", pa.string()), ("offset", pa.int64()),
-        ("reason", pa.string()), ("similarity", pa.float32()), ("bands_hit", pa.int32()), ("kept_batch", pa.int64()),
-        ("kept_id", pa.string()), ("kept_native_id", pa.string()), ("kept_file", pa.string()), ("kept_row", pa.int64()),
+        ("id", pa.string()),
+        ("native_id", pa.string()),
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("offset", pa.int64()),
+        ("reason", pa.string()),
+        ("similarity", pa.float32()),
+        ("bands_hit", pa.int32()),
+        ("kept_batch", pa.int64()),
+        ("kept_id", pa.string()),
+        ("kept_native_id", pa.string()),
+        ("kept_file", pa.string()),
+        ("kept_row", pa.int64()),
     ]
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,10 @@ def publish_batch(
     refs = write_kept(index, read, out, file, names, fields, format)
     texts = Texts(
         folder=out.root, format=format, text_field=fields.text_field, id_field=fields.id_field,
-        files=[TextFile(name=ref.name, rows=ref.rows, bytes=ref.bytes, checksum=ref.checksum) for ref in refs],
+        files=[
+            TextFile(name=ref.name, rows=ref.rows, bytes=ref.bytes, checksum=ref.checksum)
+            for ref in refs
+        ],
     )  # fmt: skip
     stored = _segment(index, decided, file, row, rest)
     counts = {
@@ -148,13 +161,14 @@ def publish_batch(
     )
     digest = document_digest(read.ids, read.hashes)
     decides = {
-        "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep, "texts": [ref.checksum for ref in refs],
+        "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep,
+        "texts": [ref.checksum for ref in refs],
         "earlier": content_key({"batches": [batch.checksum for batch in index.head.batches]}),
     }  # fmt: skip
     segment, checksum = write_segment(index.store, number, stored, decides)
     record = BatchRecord(
-        number=number, segment=segment, checksum=checksum, documents=digest, keep=keep, counts=counts, facts=facts, texts=texts,
-        inputs=inputs,
+        number=number, segment=segment, checksum=checksum, documents=digest, keep=keep,
+        counts=counts, facts=facts, texts=texts, inputs=inputs,
     )  # fmt: skip
     write_head(
         index.store, index.head.model_copy(update={"batches": [*index.head.batches, record]})
@@ -169,9 +183,14 @@ def _segment(
     kept, gone = decided.order[decided.rows(KEPT)], decided.rows(EXACT, NEAR)
     batch, place = _standing(index, decided, gone)
     removed = Removed(
-        new.ids[gone], new.hashes[gone], batch.astype(np.uint32), place.astype(np.uint32), decision.similarity[gone],
-        decision.bands_hit[gone].astype(np.uint16), decision.reason[gone],
-    )  # fmt: skip
+        new.ids[gone],
+        new.hashes[gone],
+        batch.astype(np.uint32),
+        place.astype(np.uint32),
+        decision.similarity[gone],
+        decision.bands_hit[gone].astype(np.uint16),
+        decision.reason[gone],
+    )
     listed = np.isin(decision.reason, (KEPT, EXACT, NEAR))
     ranks = (np.cumsum(listed) - 1)[gone]
     origin = decided.order[gone]
@@ -195,9 +214,13 @@ def _segment(
             np.concatenate([offsets, rest.offsets]),
         )
     return StoredSegment(
-        Segment.kept_of(new, decision.kept, removed), file[kept].astype(np.uint32), row[kept].astype(np.uint32), ranks.astype(np.uint32),
-        inputs.astype(np.uint32), offsets.astype(np.uint64),
-    )  # fmt: skip
+        Segment.kept_of(new, decision.kept, removed),
+        file[kept].astype(np.uint32),
+        row[kept].astype(np.uint32),
+        ranks.astype(np.uint32),
+        inputs.astype(np.uint32),
+        offsets.astype(np.uint64),
+    )
 
 
 def _standing(index: OpenIndex, decided: Decided, rows: Rows) -> tuple[Rows, Rows]:

@@ -219,11 +219,17 @@ def _unique(whole: Read) -> Read:
     ]
     mask = pa.array(first)
     return replace(
-        whole, **{name: getattr(whole, name)[first] for name in ("source", "file", "offset", "keys", "has_signature", "row")},
-        ids=whole.ids.filter(mask), hashes=whole.hashes.filter(mask), ledgers=(*whole.ledgers, ledger),
+        whole,
+        **{
+            name: getattr(whole, name)[first]
+            for name in ("source", "file", "offset", "keys", "has_signature", "row")
+        },
+        ids=whole.ids.filter(mask),
+        hashes=whole.hashes.filter(mask),
+        ledgers=(*whole.ledgers, ledger),
         columns={name: column.filter(mask) for name, column in whole.columns.items()},
         quarantine=pa.concat_tables([whole.quarantine, *again]),
-    )  # fmt: skip
+    )
 
 
 class _Parts:
@@ -265,8 +271,17 @@ class _Parts:
         assert (whole["id"].type, whole["text_hash"].type) == (ID, TEXT_HASH)
         numbers = {name: whole[name].to_numpy() for name in ("source", "file", "offset")}
         return Read(
-            sources, files, **numbers, ids=whole["id"], hashes=whole["text_hash"], keys=np.concatenate([keys for keys, _ in self.keys]),
-            has_signature=np.concatenate([signed for _, signed in self.keys]), columns={name: whole[name] for name in KEEP_COLUMNS},
-            spool=spool, starts=starts, row=np.arange(table.num_rows), ledgers=(ledger,),
+            sources,
+            files,
+            **numbers,
+            ids=whole["id"],
+            hashes=whole["text_hash"],
+            keys=np.concatenate([keys for keys, _ in self.keys]),
+            has_signature=np.concatenate([signed for _, signed in self.keys]),
+            columns={name: whole[name] for name in KEEP_COLUMNS},
+            spool=spool,
+            starts=starts,
+            row=np.arange(table.num_rows),
+            ledgers=(ledger,),
             quarantine=pa.Table.from_batches(self.quarantine, QUARANTINE),
-        )  # fmt: skip
+        )

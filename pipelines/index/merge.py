@@ -121,9 +121,13 @@ def decide_merge(
     left = ~listed
     left[again] = False
     rest = Rest(
-        _taken(theirs.removed, left), priority[theirs.stands[left]], theirs.rank[theirs.kept :][left], theirs.input[theirs.kept :][left],
-        theirs.offset[theirs.kept :][left], theirs.rank[rows][decided.order],
-    )  # fmt: skip
+        _taken(theirs.removed, left),
+        priority[theirs.stands[left]],
+        theirs.rank[theirs.kept :][left],
+        theirs.input[theirs.kept :][left],
+        theirs.offset[theirs.kept :][left],
+        theirs.rank[rows][decided.order],
+    )
     return decided, rest, theirs.inputs
 
 
@@ -232,9 +236,13 @@ def _origin(record: BatchRecord, ref: TextFile) -> InputRecord:
     """A file of kept documents as an input."""
     texts, source = record.texts, ref.name.rsplit("/", 1)[-1].rsplit("-", 1)[0]
     return InputRecord(
-        source=source, path=ref.name, url=texts.url(ref), format=f"kept {texts.format}",
-        text_field=texts.text_field, id_field=texts.id_field,
-    )  # fmt: skip
+        source=source,
+        path=ref.name,
+        url=texts.url(ref),
+        format=f"kept {texts.format}",
+        text_field=texts.text_field,
+        id_field=texts.id_field,
+    )
 
 
 def _documents(origin: InputRecord) -> Iterator[pa.RecordBatch]:
@@ -367,8 +375,9 @@ def _read(
         for record in theirs.inputs
     )
     return Read(
-        tuple(names.dictionary.to_pylist()), files, source, theirs.input[rows], theirs.offset[rows], as_bytes(theirs.ids[rows]),
-        as_bytes(theirs.hashes[rows]), np.concatenate(keys), np.concatenate(signed), {"bytes": sizes}, folder / SPOOL,
-        np.cumsum([0, *[batch.num_rows for batch in batches]]).astype(np.int64), np.arange(len(rows)), (ledger,),
-        QUARANTINE.empty_table(),
+        tuple(names.dictionary.to_pylist()), files, source, theirs.input[rows], theirs.offset[rows],
+        as_bytes(theirs.ids[rows]), as_bytes(theirs.hashes[rows]), np.concatenate(keys),
+        np.concatenate(signed), {"bytes": sizes}, folder / SPOOL,
+        np.cumsum([0, *[batch.num_rows for batch in batches]]).astype(np.int64),
+        np.arange(len(rows)), (ledger,), QUARANTINE.empty_table(),
     )  # fmt: skip

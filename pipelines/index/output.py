@@ -58,7 +58,10 @@ def check_unused(index: OpenIndex, out: Store) -> None:
     """Refuse a folder whose kept documents the index rests on. Raises: UserError."""
     for batch in index.head.batches:
         if batch.texts.folder == out.root:
-            fix = f"choose another folder, or take the batch back first: rollback {batch.number} --cascade"
+            fix = (
+                "choose another folder, or take the batch back first: "
+                f"rollback {batch.number} --cascade"
+            )
             raise UserError(
                 f"this folder holds the kept documents of batch {batch.number}",
                 file=out.root,
@@ -83,7 +86,8 @@ def files_of(read: Read, kept: Rows, format: str) -> tuple[Rows, Rows, list[str]
     for pair in pairs.tolist():  # files are numbered without gaps, whatever the sizes of documents
         number = place[pair >> 32] = place.get(pair >> 32, -1) + 1
         names.append(
-            f"{read.sources[pair >> 32]}-{number:05d}.{'parquet' if format == 'parquet' else 'jsonl.zst'}"
+            f"{read.sources[pair >> 32]}-{number:05d}."
+            f"{'parquet' if format == 'parquet' else 'jsonl.zst'}"
         )
     file, row = np.full(len(read), -1, np.int64), np.zeros(len(read), np.int64)
     file[rows] = file_of

@@ -25,11 +25,21 @@ from pipelines.readers import Fields
 
 MATCHES = pa.schema(
     [
-        ("id", pa.string()), ("native_id", pa.string()), ("source", pa.string()), ("path", pa.string()), ("offset", pa.int64()),
-        ("reason", pa.string()), ("similarity", pa.float32()), ("bands_hit", pa.int32()), ("kept_batch", pa.int64()),
-        ("kept_id", pa.string()), ("kept_native_id", pa.string()), ("kept_file", pa.string()), ("kept_row", pa.int64()),
+        ("id", pa.string()),
+        ("native_id", pa.string()),
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("offset", pa.int64()),
+        ("reason", pa.string()),
+        ("similarity", pa.float32()),
+        ("bands_hit", pa.int32()),
+        ("kept_batch", pa.int64()),
+        ("kept_id", pa.string()),
+        ("kept_native_id", pa.string()),
+        ("kept_file", pa.string()),
+        ("kept_row", pa.int64()),
     ]
-)  # fmt: skip
+)
 
 
 def match_documents(
@@ -166,9 +176,16 @@ def _matches(opened: OpenIndex, read: Read) -> pa.Table:
         own, path = native[int(row[k])]
         lines.append(
             {
-                "id": new.ids[row[k]].tobytes().hex(), "native_id": own, "source": read.sources[read.source[row[k]]], "path": path,
-                "offset": int(read.offset[row[k]]), "reason": reason[k], "similarity": float(similarity[k]), "bands_hit": int(hits[k]),
-                **kept, "kept_native_id": names.get(int(number[k])),
+                "id": new.ids[row[k]].tobytes().hex(),
+                "native_id": own,
+                "source": read.sources[read.source[row[k]]],
+                "path": path,
+                "offset": int(read.offset[row[k]]),
+                "reason": reason[k],
+                "similarity": float(similarity[k]),
+                "bands_hit": int(hits[k]),
+                **kept,
+                "kept_native_id": names.get(int(number[k])),
             }
-        )  # fmt: skip
+        )
     return pa.Table.from_pylist(lines, MATCHES)

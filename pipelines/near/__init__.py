@@ -1,11 +1,18 @@
 """Near-duplicates of a corpus of any size: a comparison in bounded parts, each a task of its own.
 
-    band keys of every document   ─ scatter ─▶  keys by band and prefix            a task per chunk
-    keys of a few partitions      ─ group ───▶  rows that share a key              a task per 4 million keys
-    rows that share a key         ─ cluster ─▶  candidates, dealt into shards      one task, 25 bytes per document
-    texts of candidates           ─ gather ──▶  their shingle sets, by shard       a task per chunk
-    shingle sets of a shard       ─ verify ──▶  who goes, in whose favour          a task per 64 MiB of candidates' text
-    who goes                      ─ decide ──▶  evidence, then every selection     one task, then a task per chunk
+    band keys of every document   ─ scatter ─▶  keys by band and prefix
+    keys of a few partitions      ─ group ───▶  rows that share a key
+    rows that share a key         ─ cluster ─▶  candidates, dealt into shards
+    texts of candidates           ─ gather ──▶  their shingle sets, by shard
+    shingle sets of a shard       ─ verify ──▶  who goes, in whose favour
+    who goes                      ─ decide ──▶  evidence, then every selection
+
+    scatter    a task per chunk
+    group      a task per 4 million keys
+    cluster    one task, 25 bytes per document
+    gather     a task per chunk
+    verify     a task per 64 MiB of candidates' text
+    decide     one task, then a task per chunk
 
 A pair is compared only if it shares a band key, so it lies in one cluster (a connected component
 over shared keys), and a cluster lies whole in one shard: shards are decided independently of one

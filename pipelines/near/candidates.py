@@ -83,9 +83,12 @@ def scatter(task: ScatterTask, compute: bool = True) -> Made | None:
     """Parts by partition: key and row in the chunk."""
     keys_ref, selection = task.chunk.signals[task.measure], task.chunk.selection
     inputs = {
-        "work": "scatter", "version": VERSION, "prefixes": task.prefixes,
-        "keys": keys_ref.checksum, "selection": selection.checksum if selection else None,
-    }  # fmt: skip
+        "work": "scatter",
+        "version": VERSION,
+        "prefixes": task.prefixes,
+        "keys": keys_ref.checksum,
+        "selection": selection.checksum if selection else None,
+    }
 
     def make(unit: Publication) -> None:
         column = read_parquet(store, keys_ref.name, "signals", ["bands"])["bands"].combine_chunks()
@@ -146,10 +149,13 @@ def group(task: GroupTask, compute: bool = True) -> Made | None:
 def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
     """Parts by chunk: the rows that are candidates, each with its shard."""
     inputs = {
-        "work": "cluster", "version": VERSION, "shard_bytes": task.shard_bytes, "large": task.large,
+        "work": "cluster",
+        "version": VERSION,
+        "shard_bytes": task.shard_bytes,
+        "large": task.large,
         "groups": [parts.ref.checksum for parts in task.groups],
         "chunks": [[number, first_row, size.checksum] for number, first_row, size in task.chunks],
-    }  # fmt: skip
+    }
 
     def make(unit: Publication) -> None:
         parents = np.arange(task.rows, dtype=np.int64)

@@ -48,10 +48,16 @@ def gather(task: GatherTask, compute: bool = True) -> Made | None:
         if name in _signals_read(task)
     }
     inputs = {
-        "work": "gather", "version": VERSION, "candidates": task.candidates.ref.checksum, "chunk": task.chunk.number,
-        "text": task.chunk.text_version(), "signals": signals, "algorithm": task.config.algorithm,
-        "policy": task.policy.text, "source_rank": task.sources.index(task.chunk.source),
-    }  # fmt: skip
+        "work": "gather",
+        "version": VERSION,
+        "candidates": task.candidates.ref.checksum,
+        "chunk": task.chunk.number,
+        "text": task.chunk.text_version(),
+        "signals": signals,
+        "algorithm": task.config.algorithm,
+        "policy": task.policy.text,
+        "source_rank": task.sources.index(task.chunk.source),
+    }
     store = Store(task.root)
 
     def make(unit: Publication) -> None:

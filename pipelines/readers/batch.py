@@ -75,7 +75,7 @@ class Collector:
         self._clear_rows()
 
     def _clear_rows(self) -> None:
-        # Flat lists of strings: objects that hold objects would be walked by every garbage collection.
+        # Flat lists of strings: every garbage collection would walk objects that hold objects.
         self._columns: dict[str, list[str | None]] = {name: [] for name in _COLUMNS}
         self._offsets: list[int] = []
         self._message_ends: list[int] = [0]

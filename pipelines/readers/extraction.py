@@ -40,8 +40,8 @@ _VOID = (
     "wbr",
 )
 _OPTIONAL_END = (
-    "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "rt", "rp", "colgroup",
-    "html", "head", "body",
+    "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "rt",
+    "rp", "colgroup", "html", "head", "body",
 )  # fmt: skip
 _CLOSED_BY_ITSELF = frozenset(_VOID + _OPTIONAL_END)
 _MARKS = (

@@ -1,7 +1,8 @@
 """Lines of JSON objects into columns of documents, straight from the bytes: no Python object per
 record.
 
-    columns, outcome = read_columns(lines, starts, fields)      # lines: bytes, starts: (n + 1,) where each begins
+    # lines: bytes, starts: (n + 1,) where each begins
+    columns, outcome = read_columns(lines, starts, fields)
 
 What is usual is read by a kernel, at about 2 GB/s; a line with anything it does not know
 (malformed, a column of another type, a field given twice, no text) is :data:`DECLINED` and left to
@@ -89,8 +90,8 @@ def read_columns(
     )
     rest, rest_ends = np.empty(room, np.uint8), np.zeros(rows + 1, np.int64)
     read_lines(
-        data, starts, np.frombuffer(b"".join(keys) + b"\0", np.uint8), key_ends, wanted, texts, text_ends, short, short_ends, short_valid,
-        rest, rest_ends, outcome,
+        data, starts, np.frombuffer(b"".join(keys) + b"\0", np.uint8), key_ends, wanted, texts,
+        text_ends, short, short_ends, short_valid, rest, rest_ends, outcome,
     )  # fmt: skip
     columns = {
         "text": pa.Array.from_buffers(
@@ -165,8 +166,9 @@ def _meta(rest: pa.Array, outcome: Bytes, fields: Fields) -> pa.Array:
 
 @kernel
 def read_lines(
-    data: Bytes, starts: Ends, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], texts: Bytes, text_ends: Ends, short: Bytes,
-    short_ends: NDArray[np.int32], short_valid: NDArray[np.bool_], rest: Bytes, rest_ends: Ends, outcome: Bytes,
+    data: Bytes, starts: Ends, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], texts: Bytes,
+    text_ends: Ends, short: Bytes, short_ends: NDArray[np.int32], short_valid: NDArray[np.bool_],
+    rest: Bytes, rest_ends: Ends, outcome: Bytes,
 ) -> None:  # fmt: skip
     """Read each line; see :func:`read_columns` for the arrays."""
     # of a line, not in a column: where key and value begin and end
@@ -216,8 +218,9 @@ def read_lines(
 
 @kernel
 def read_record(
-    data: Bytes, at: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], texts: Bytes, short: Bytes, valid: NDArray[np.bool_],
-    places: Ends, seen: NDArray[np.bool_], members: NDArray[np.int64], spread: bool,
+    data: Bytes, at: int, keys: Bytes, key_ends: Ends, wanted: NDArray[np.bool_], texts: Bytes,
+    short: Bytes, valid: NDArray[np.bool_], places: Ends, seen: NDArray[np.bool_],
+    members: NDArray[np.int64], spread: bool,
 ) -> tuple[int, int]:  # fmt: skip
     """The members of the object that begins there: columns into their arrays, of the others where
     they stand.

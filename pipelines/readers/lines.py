@@ -84,7 +84,8 @@ def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterato
     """Lines of a stream whose first byte has this offset; the last needs no newline.
 
     Lines come in runs; one by itself is longer than the bound, or ends the stream without a
-    newline. Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
+    newline.
+    Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
     """
     whole = _WholeLines(offset, limits)
     unfinished = _Unfinished(offset, limits)

@@ -111,7 +111,10 @@ def _read_row_group(
             collector.advance(total * done // rows - total * (done - 1) // rows)
             yield
     if done < rows:
-        detail = f"row group {group} cannot be read from its row {done} on, {rows - done} rows are missing: {complaint}"
+        detail = (
+            f"row group {group} cannot be read from its row {done} on, "
+            f"{rows - done} rows are missing: {complaint}"
+        )
         rest = total - total * done // rows
         collector.reject(offset + done, rest, b"", RecordRejectedError(CORRUPT_ROW_GROUP, detail))
         collector.advance(rest)

@@ -255,7 +255,7 @@ class _GzipDecoder:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         block = self._inner.decompress(piece, BLOCK_BYTES)
         yield block
-        # behind the end of a member zlib keeps what it did not want in unconsumed_tail too, for ever
+        # after the end of a member zlib keeps what it did not want in unconsumed_tail too, for ever
         while not self._inner.eof and (self._inner.unconsumed_tail or len(block) == BLOCK_BYTES):
             block = self._inner.decompress(self._inner.unconsumed_tail, BLOCK_BYTES)
             yield block

@@ -235,7 +235,10 @@ def _decoded(head: bytes, body: bytes, limits: Limits) -> tuple[WarcRecord, byte
     )
     for candidate in heads:
         message = candidate + b"\r\n" + body
-        envelope = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: "
+        envelope = (
+            b"WARC/1.0\r\nWARC-Type: response\r\n"
+            b"Content-Type: application/http; msgtype=response\r\nContent-Length: "
+        )
         response = _parsed(
             envelope + str(len(message)).encode() + b"\r\n\r\n", message, parse_http=True
         )

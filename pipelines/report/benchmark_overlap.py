@@ -62,11 +62,16 @@ class BenchmarkOverlaps:
         ]
         found = [
             Overlap(
-                1 - float(fraction[row]), (int(columns.ids[row, 0]), int(columns.ids[row, 1])), columns.chunk.number, int(row),
-                int(item[row]), int(offset[row]), bool(columns.kept[row]),
+                1 - float(fraction[row]),
+                (int(columns.ids[row, 0]), int(columns.ids[row, 1])),
+                columns.chunk.number,
+                int(row),
+                int(item[row]),
+                int(offset[row]),
+                bool(columns.kept[row]),
             )
             for row in order
-        ]  # fmt: skip
+        ]
         self.fullest = sorted([*self.fullest, *found])[:FULLEST]
 
 

@@ -90,10 +90,17 @@ def reasons_section(record: dict[str, Any], found: Findings) -> dict[str, Any]:
         parts = [Part("dropped for this reason", rest, "other" if only is None else "first")]
         if only:
             parts.insert(0, Part("only this rule drops them", only, "only"))
-        rows.append({
-            "step": key[0], "reason": key[1], **documents, "fires": found.reasons.fires.get(key), "only": only,
-            "bar": stacked_bar(parts, most, label=f"documents dropped for {key[1]}"), "samples": _samples(key, found),
-        })  # fmt: skip
+        rows.append(
+            {
+                "step": key[0],
+                "reason": key[1],
+                **documents,
+                "fires": found.reasons.fires.get(key),
+                "only": only,
+                "bar": stacked_bar(parts, most, label=f"documents dropped for {key[1]}"),
+                "samples": _samples(key, found),
+            }
+        )
     return {"rows": rows}
 
 
@@ -308,8 +315,13 @@ def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any]
     if not stages or not found.overlaps.measured:
         return None
     names = {stage.name for stage in stages}
-    dropped = [(source, count) for ledger in record["ledgers"] if ledger["step"] in names
-               for source, entry in sorted(ledger["sources"].items()) for count in entry["dropped"].values()]  # fmt: skip
+    dropped = [
+        (source, count)
+        for ledger in record["ledgers"]
+        if ledger["step"] in names
+        for source, entry in sorted(ledger["sources"].items())
+        for count in entry["dropped"].values()
+    ]
     bins = len(found.overlaps.fractions)
     labels = [f"{place / bins:.2f} to {(place + 1) / bins:.2f} of an item" for place in range(bins)]
     fullest = []
@@ -325,6 +337,12 @@ def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any]
                 }
             )
     return {
-        "stages": stages, "dropped": dropped, "total": sum(count["documents"] for _, count in dropped), "overlaps": found.overlaps,
-        "chart": histogram(found.overlaps.fractions.tolist(), None, labels, "share of a benchmark item"), "fullest": fullest,
-    }  # fmt: skip
+        "stages": stages,
+        "dropped": dropped,
+        "total": sum(count["documents"] for _, count in dropped),
+        "overlaps": found.overlaps,
+        "chart": histogram(
+            found.overlaps.fractions.tolist(), None, labels, "share of a benchmark item"
+        ),
+        "fullest": fullest,
+    }

@@ -191,14 +191,18 @@ def _head(title: str) -> Markup:
     style = (
         "svg{background:#fff;font:13px "
         "system-ui,sans-serif}text{fill:#26323a}.title{font-size:15px;font-weight:600}.soft{fill:#5d6b75}"
-        ".grid{stroke:#fff;stroke-opacity:.45}.tick{stroke:#8a97a1}.phase{stroke:#26323a;stroke-dasharray:4 3}.decay{fill:#26323a}"
+        ".grid{stroke:#fff;stroke-opacity:.45}"
+        ".tick{stroke:#8a97a1}.phase{stroke:#26323a;stroke-dasharray:4 3}.decay{fill:#26323a}"
         "path{fill:none}path[class^=c]{stroke:#fff;stroke-width:.6}"
         + colours
         + "@media(prefers-color-scheme:dark){svg{background:#161c20}"
         "text{fill:#e4eaee}.soft{fill:#9fadb7}.phase{stroke:#e4eaee}.decay{fill:#e4eaee}.grid{stroke:#161c20}"
         "path[class^=c]{stroke:#161c20}" + dark + "}"
     )
-    opened = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">'
+    opened = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" '
+        'width="{0}" height="{1}" role="img" aria-label="{2}">'
+    )
     opened += "<style>{3}</style>"
     return Markup(opened).format(WIDTH, HEIGHT, title, Markup(style))
 

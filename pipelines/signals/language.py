@@ -129,9 +129,19 @@ def _score(
     longest = int((ends - starts).max(initial=0))
     log_counts = np.log1p(np.arange(longest + 1, dtype=np.float32)) * np.float32(WEIGHT_UNIT)
     score_languages(
-        values, starts, ends, model.moves, model.start, model.memory, model.weights, model.priors, model.folds, log_counts,
-        classes, scores,
-    )  # fmt: skip
+        values,
+        starts,
+        ends,
+        model.moves,
+        model.start,
+        model.memory,
+        model.weights,
+        model.priors,
+        model.folds,
+        log_counts,
+        classes,
+        scores,
+    )
 
 
 @kernel

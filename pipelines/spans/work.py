@@ -6,7 +6,8 @@ one phase after the other.
     twice        per share      which of them occur twice in the corpus, by chunk
     occurrences  per chunk      stretches that may have stood before, by share
     repeats      per share      which of them did, and where first, by chunk
-    requests     per chunk      the stretches as spans with their bytes, by the chunk where they are said to stand
+    requests     per chunk      the stretches as spans with their bytes, by the chunk where they are
+                                said to stand
     answers      per chunk      of these the ones that do stand there, by the chunk that asked
     cut          per chunk      texts without their spans, the selection, and the spans
 

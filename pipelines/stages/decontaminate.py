@@ -130,7 +130,10 @@ class BenchmarkIndex:
                 if items
                 else "no items"
             )
-            fix = "name files with benchmark items, and the field that holds their text with text_field"
+            fix = (
+                "name files with benchmark items, "
+                "and the field that holds their text with text_field"
+            )
             raise UserError(
                 "the benchmarks hold nothing to look for", field="against", found=found, fix=fix
             )

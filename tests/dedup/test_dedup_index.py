@@ -78,9 +78,14 @@ class Index:
         starts = np.append(starts_of(self.segments), len(self.texts))
         batch = np.searchsorted(starts, number, side="right") - 1
         removed = Removed(
-            new.ids[gone], new.hashes[gone], batch.astype(np.uint32), (number - starts[batch]).astype(np.uint32), decision.similarity[gone],
-            decision.bands_hit[gone].astype(np.uint16), decision.reason[gone],
-        )  # fmt: skip
+            new.ids[gone],
+            new.hashes[gone],
+            batch.astype(np.uint32),
+            (number - starts[batch]).astype(np.uint32),
+            decision.similarity[gone],
+            decision.bands_hit[gone].astype(np.uint16),
+            decision.reason[gone],
+        )
         self.segments.append(Segment.kept_of(new, decision.kept, removed))
         self.skipped += decision.skipped
         return decision

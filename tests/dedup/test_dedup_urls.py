@@ -35,9 +35,11 @@ SAME = [  # RFC 3986, 6.2.2, 6.2.3 and 6.2.4, and crawlers' usage
     ("http://example.com/~smith/", "http://example.com/%7Esmith/"),
 ]
 DIFFERENT = [
-    "http://example.com/a", "https://example.com/a", "http://www.example.com/a", "http://example.com/a/", "http://example.com/A",
-    "http://example.com:8080/a", "http://example.com/a?x=1&y=2", "http://example.com/a?y=2&x=1", "http://example.com/a%2Fb",
-    "http://example.com/a/b", "http://example.com//a", "not a url", "mailto:a@b.c", "/a", "http://[broken/a", "http://example.com/a?utm=1",
+    "http://example.com/a", "https://example.com/a", "http://www.example.com/a",
+    "http://example.com/a/", "http://example.com/A", "http://example.com:8080/a",
+    "http://example.com/a?x=1&y=2", "http://example.com/a?y=2&x=1", "http://example.com/a%2Fb",
+    "http://example.com/a/b", "http://example.com//a", "not a url", "mailto:a@b.c", "/a",
+    "http://[broken/a", "http://example.com/a?utm=1",
 ]  # fmt: skip
 
 

@@ -120,10 +120,14 @@ def test_the_order_of_rows_and_groups_changes_nothing(case: Case, data: st.DataO
     def told(verdict: Verdict, name: np.ndarray) -> set[tuple[float, ...]]:
         return set(
             zip(
-                name[verdict.document].tolist(), name[verdict.kept_document].tolist(), verdict.similarity.tolist(),
-                verdict.bands_hit.tolist(), verdict.cluster_size.tolist(), strict=True,
+                name[verdict.document].tolist(),
+                name[verdict.kept_document].tolist(),
+                verdict.similarity.tolist(),
+                verdict.bands_hit.tolist(),
+                verdict.cluster_size.tolist(),
+                strict=True,
             )
-        )  # fmt: skip
+        )
 
     assert told(one, np.arange(len(place))) == told(other, document)
 

@@ -57,9 +57,23 @@ def test_a_second_run_says_that_nothing_was_recomputed(finished: Path) -> None:
 
 def test_run_prints_the_record_as_json(finished: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "run", str(finished / "project" / "recipe.yaml"), "--runs", str(finished / "runs"), "--workers", "1", "--json"],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            COMMAND,
+            "run",
+            str(finished / "project" / "recipe.yaml"),
+            "--runs",
+            str(finished / "runs"),
+            "--workers",
+            "1",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
     printed = json.loads(done.stdout)
     assert printed["computed"] == 0
     assert printed["shards"] == record(finished / "runs" / "starter")["shards"]
@@ -193,8 +207,18 @@ def test_cache_lists_and_collects(finished: Path) -> None:
         "--set",
         "name=cached",
     )
-    call("run", finished / "project" / "recipe.yaml", "--runs", finished / "runs", "--workers", 1, "--set", "name=cached", "--set",
-         "corpus.stages.2.heuristics.thresholds={min_words: 300}")  # fmt: skip
+    call(
+        "run",
+        finished / "project" / "recipe.yaml",
+        "--runs",
+        finished / "runs",
+        "--workers",
+        1,
+        "--set",
+        "name=cached",
+        "--set",
+        "corpus.stages.2.heuristics.thresholds={min_words: 300}",
+    )
     rows = json.loads(call("cache", "ls", "cached", "--runs", finished / "runs", "--json"))
     assert {row["step"] for row in rows} >= {
         "documents/read",

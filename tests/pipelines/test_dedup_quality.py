@@ -44,8 +44,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def deduplicated(source: Path, name: str, **settings: object) -> DedupOutcome:
     return dedup_files(
-        [f"{source}/in.jsonl"], str(source / name), id_field="id", **{**WEAK, **settings}
-    )  # type: ignore[arg-type]
+        [f"{source}/in.jsonl"],
+        str(source / name),
+        id_field="id",
+        **{**WEAK, **settings},  # type: ignore[arg-type]
+    )
 
 
 def missed(source: Path, name: str) -> set[str]:

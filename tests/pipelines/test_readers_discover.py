@@ -93,9 +93,18 @@ def test_a_folder_is_the_users_error_with_the_pattern_to_write(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("path", "format"),
-    [("a.jsonl", "jsonl"), ("a.b.JSONL.ZST", "jsonl"), ("a.json.gz", "jsonl"), ("a.parquet", "parquet"), ("a.warc.gz", "warc"),
-     ("a.warc.wet.gz", "warc"), ("a.arc", "warc"), ("a.warc.lz4", "warc"), ("x/a.htm", "html")],
-)  # fmt: skip
+    [
+        ("a.jsonl", "jsonl"),
+        ("a.b.JSONL.ZST", "jsonl"),
+        ("a.json.gz", "jsonl"),
+        ("a.parquet", "parquet"),
+        ("a.warc.gz", "warc"),
+        ("a.warc.wet.gz", "warc"),
+        ("a.arc", "warc"),
+        ("a.warc.lz4", "warc"),
+        ("x/a.htm", "html"),
+    ],
+)
 def test_the_suffix_tells_the_format(path: str, format: str) -> None:
     assert format_of(path) == format
 
@@ -181,8 +190,11 @@ def bucket() -> Iterator[str]:
         server.start()
         host, port = server.get_host_and_port()
         for name, value in {
-            "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://{host}:{port}"
-        }.items():  # fmt: skip
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        }.items():
             patch.setenv(name, value)
         import s3fs
 

@@ -52,9 +52,14 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 MEMBERS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6)
-FIELDS = st.sampled_from([
-    Fields(), Fields(id_field="id"), Fields(id_field="id", lang="en", license="l"), Fields(text_field="other", url_field="é"),
-])  # fmt: skip
+FIELDS = st.sampled_from(
+    [
+        Fields(),
+        Fields(id_field="id"),
+        Fields(id_field="id", lang="en", license="l"),
+        Fields(text_field="other", url_field="é"),
+    ]
+)
 
 
 @st.composite

@@ -449,7 +449,8 @@ def test_places_follow_the_values() -> None:
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    (0, "0"), (512, "512"), (999, "999"), (1024, "1.02 K"), (20_480, "20.5 K"), (999_600, "1 M"), (1_228_800, "1.23 M"), (307_200, "307 K"), (6e9, "6 B"), (3e15, "3,000 T"),
+    (0, "0"), (512, "512"), (999, "999"), (1024, "1.02 K"), (20_480, "20.5 K"), (999_600, "1 M"),
+    (1_228_800, "1.23 M"), (307_200, "307 K"), (6e9, "6 B"), (3e15, "3,000 T"),
 ])  # fmt: skip
 def test_quantities(value: float, text: str) -> None:
     assert quantity(value) == text

@@ -245,8 +245,9 @@ def test_what_was_cut_out_of_a_document_is_explained(cut_run: RunOutcome) -> Non
     span = spans_of(cut_run, "substring_dedup")[0]
     facts = explain_document(cut_run.store, cut_run.record, span["id"].hex())
     assert facts["cuts"]["substring_dedup"][0] == {
-        **{name: span[name] for name in ("start", "end", "kept_start", "kind", "words")}, "kept_id": span["kept_id"].hex()
-    }  # fmt: skip
+        **{name: span[name] for name in ("start", "end", "kept_start", "kind", "words")},
+        "kept_id": span["kept_id"].hex(),
+    }
     assert any(span["kept_id"].hex() in line for line in lines(facts))
 
 

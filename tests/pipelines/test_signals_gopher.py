@@ -16,9 +16,10 @@ from pipelines.signals import gopher, rules
 
 CJK_LETTERS = "中文字日本語かなカナ한국어ไทยㄅ々"
 PIECES = [
-    "the", "be", "to", "of", "and", "that", "have", "with", "The", "then", "a", "word", "naïve", "Straße", "北京", "한국어",
-    "𝔘nicode", "😀", "1234", "...", "….", "…", "..", "....", "......", "#", "##", "-", "•", "- item", "• item", "。", "!?", "/—”",
-    " ", "  ", "\t", "\n", "\r", "\r\n", "\n\r", "\v", "\f", "\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u2029", "\u3000", "\u200b",
+    "the", "be", "to", "of", "and", "that", "have", "with", "The", "then", "a", "word", "naïve",
+    "Straße", "北京", "한국어", "𝔘nicode", "😀", "1234", "...", "….", "…", "..", "....", "......", "#",
+    "##", "-", "•", "- item", "• item", "。", "!?", "/—”", " ", "  ", "\t", "\n", "\r", "\r\n",
+    "\n\r", "\v", "\f", "\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u2029", "\u3000", "\u200b",
 ]  # fmt: skip
 mosaic = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=60).map("".join)
 LONGER = ["some", "longer", "english", "words", "follow", "here"]
@@ -161,10 +162,18 @@ def test_verdict_and_reason_are_datatroves_with_default_thresholds() -> None:
     agrees()
     good = "the quick brown fox and the lazy dog have been with us " * 8
     texts = [
-        good, "too short", "a to b " * 40, good.replace(" ", "") + " the and " * 40 + "x" * 2000, good + "# " * 30, good + "... " * 30,
-        ("- the words and more\n") * 20, ("the words and more...\n" + "and some more with them to have here yes\n" * 2) * 10,
-        good + "12345 " * 60, "some longer english words follow here " * 20, "the words and more " * 30_000,
-    ]  # fmt: skip
+        good,
+        "too short",
+        "a to b " * 40,
+        good.replace(" ", "") + " the and " * 40 + "x" * 2000,
+        good + "# " * 30,
+        good + "... " * 30,
+        ("- the words and more\n") * 20,
+        ("the words and more...\n" + "and some more with them to have here yes\n" * 2) * 10,
+        good + "12345 " * 60,
+        "some longer english words follow here " * 20,
+        "the words and more " * 30_000,
+    ]
     for text, found in zip(texts, verdicts(texts, chosen), strict=True):
         assert found == datatrove_verdict(text, block)
         seen.add(found)
@@ -174,14 +183,28 @@ def test_verdict_and_reason_are_datatroves_with_default_thresholds() -> None:
 @pytest.mark.usefixtures("_words_by_whitespace")
 def test_verdict_and_reason_are_datatroves_with_other_thresholds() -> None:
     block = oracle.GopherQualityFilter(
-        min_doc_words=1, max_doc_words=12, min_avg_word_length=2, max_avg_word_length=6, max_symbol_word_ratio=0.25,
-        max_bullet_lines_ratio=0.5, max_ellipsis_lines_ratio=0.4, max_non_alpha_words_ratio=0.5, min_stop_words=1,
-    )  # fmt: skip
+        min_doc_words=1,
+        max_doc_words=12,
+        min_avg_word_length=2,
+        max_avg_word_length=6,
+        max_symbol_word_ratio=0.25,
+        max_bullet_lines_ratio=0.5,
+        max_ellipsis_lines_ratio=0.4,
+        max_non_alpha_words_ratio=0.5,
+        min_stop_words=1,
+    )
     thresholds = {
-        "min_words": 1, "max_words": 12, "min_mean_word_length": 2, "max_mean_word_length": 6, "max_hash_ratio": 0.25,
-        "max_ellipsis_ratio": 0.25, "max_bullet_line_ratio": 0.5, "max_ellipsis_line_ratio": 0.4, "min_alpha_word_ratio": 0.5,
+        "min_words": 1,
+        "max_words": 12,
+        "min_mean_word_length": 2,
+        "max_mean_word_length": 6,
+        "max_hash_ratio": 0.25,
+        "max_ellipsis_ratio": 0.25,
+        "max_bullet_line_ratio": 0.5,
+        "max_ellipsis_line_ratio": 0.4,
+        "min_alpha_word_ratio": 0.5,
         "min_stop_words": 1,
-    }  # fmt: skip
+    }
     chosen = rules.rule_set("gopher_quality", thresholds)
 
     @given(

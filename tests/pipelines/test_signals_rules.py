@@ -119,12 +119,22 @@ def test_every_set_reads_measured_columns_and_has_distinct_names(name: str) -> N
 def test_chinese_rules_keep_prose_and_name_what_is_wrong() -> None:
     prose = "天气很好，我们一起去公园散步，看见许多孩子在草地上放风筝。" * 5
     texts = [
-        prose, "太短。", prose + "#" * 40, prose + "……" * 20, "\n".join(["- 今天天气很好我们去公园散步"] * 12),
-        "\n".join(["天气很好，我们一起去公园散步看见许多孩子…"] * 8), prose + "12,345.67 " * 30,
-    ]  # fmt: skip
+        prose,
+        "太短。",
+        prose + "#" * 40,
+        prose + "……" * 20,
+        "\n".join(["- 今天天气很好我们去公园散步"] * 12),
+        "\n".join(["天气很好，我们一起去公园散步看见许多孩子…"] * 8),
+        prose + "12,345.67 " * 30,
+    ]
     batch = gopher.measure(pa.array(texts, pa.large_string()))
     reasons = rules.evaluate(batch, rules.rule_set("gopher_quality_zh"))[1].to_pylist()
     assert reasons == [
-        None, "gopher_short_doc", "gopher_too_many_hashes", "gopher_too_many_ellipsis", "gopher_too_many_bullets",
-        "gopher_too_many_end_ellipsis", "gopher_below_alpha_threshold",
-    ]  # fmt: skip
+        None,
+        "gopher_short_doc",
+        "gopher_too_many_hashes",
+        "gopher_too_many_ellipsis",
+        "gopher_too_many_bullets",
+        "gopher_too_many_end_ellipsis",
+        "gopher_below_alpha_threshold",
+    ]

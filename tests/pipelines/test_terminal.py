@@ -139,10 +139,15 @@ def test_markup_in_titles_and_notes_stays_text() -> None:
     assert "note: [bold]y[/bold]" in said(on)
 
 
-@pytest.mark.parametrize(("title", "plain"), [
-    ("minhash_dedup", "minhash dedup"), ("decontaminate-index", "index for decontaminate"), ("unique keys", "look for equal keys"),
-    ("size, newlines, language", "measure and choose (size, newlines, language)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [
+        ("minhash_dedup", "minhash dedup"),
+        ("decontaminate-index", "index for decontaminate"),
+        ("unique keys", "look for equal keys"),
+        ("size, newlines, language", "measure and choose (size, newlines, language)"),
+    ],
+)
 def test_titles_are_plain_words(title: str, plain: str) -> None:
     assert plain_title(title) == plain
 
@@ -153,9 +158,17 @@ def test_a_whole_run_speaks_of_every_phase(recipe: Path, tmp_path: Path) -> None
         run(recipe, tmp_path, progress=progress)
     starts = [line for line in said(on).splitlines() if ": done in " in line]
     assert [line.split(":")[0].split(" (")[0] for line in starts] == [
-        "read", "look for equal keys", "index for decontaminate", "measure and choose", "exact dedup", "minhash dedup",
-        "decontaminate", "train the tokenizer", "encode", "write shards",
-    ]  # fmt: skip
+        "read",
+        "look for equal keys",
+        "index for decontaminate",
+        "measure and choose",
+        "exact dedup",
+        "minhash dedup",
+        "decontaminate",
+        "train the tokenizer",
+        "encode",
+        "write shards",
+    ]
 
 
 def _table(record: dict[str, object], width: int) -> list[str]:

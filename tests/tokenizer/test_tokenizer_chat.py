@@ -21,7 +21,7 @@ from tokenizer.chat import (
     problem,
     problems,
     render,
-)  # fmt: skip
+)
 from tokenizer.encode import Tokenizer
 from tokenizer.train import TrainConfig, train_model
 

@@ -19,9 +19,10 @@ from tokenizer.vocabulary import CONTROL, pair_set
 from tokenizer.words import mark_cuts
 
 HOSTILE = [
-    "", " ", "   ", " a", "a ", "\u2581", "\u2581\u2581 \u2581a", "a\u2581b", "\r\n", "\t\t x", "\x00", "a\x00b", "\ufeffx", "x\ufeff",
-    "<s>", "</s>", "<unk>", "<User>hi<AI>ho</s>", "<reserved_0>", "<0x41>", "\u2585", "\u2047", "😀👩‍👩‍👧", "e\u0301", "\ue000", "\U0010ffff", "\u2028",
-    " " * 33 + "b", "\n" * 9, "1234567890", "   \n   \t ",
+    "", " ", "   ", " a", "a ", "\u2581", "\u2581\u2581 \u2581a", "a\u2581b", "\r\n", "\t\t x",
+    "\x00", "a\x00b", "\ufeffx", "x\ufeff", "<s>", "</s>", "<unk>", "<User>hi<AI>ho</s>",
+    "<reserved_0>", "<0x41>", "\u2585", "\u2047", "😀👩‍👩‍👧", "e\u0301", "\ue000", "\U0010ffff",
+    "\u2028", " " * 33 + "b", "\n" * 9, "1234567890", "   \n   \t ",
 ]  # fmt: skip
 PIECES = st.sampled_from(
     [

@@ -170,7 +170,8 @@ def _adamw(
     eps: float,
 ) -> None:
     launch_adamw(
-        masters, gradients, firsts, seconds, shadows, addresses, blocks, even, rules, scalars, first_decay, second_decay, eps
+        masters, gradients, firsts, seconds, shadows, addresses, blocks, even, rules, scalars,
+        first_decay, second_decay, eps,
     )  # fmt: skip
 
 

@@ -1,9 +1,12 @@
 """Causal attention inside documents: torch's own kernels, chosen by device, dtype and shape.
 
-| where | rows of one document each | packed documents |
-|---|---|---|
-| CPU, fp32 on a GPU | ``scaled_dot_product_attention``, causal | the same with the mask of :mod:`trainer.attention_mask` |
-| bf16 and fp16 on a GPU | the same, by cuDNN or flash attention | ``torch.nn.attention.varlen.varlen_attn``, which skips what is masked |
+    CPU, fp32 on a GPU
+        rows of one document each    ``scaled_dot_product_attention``, causal
+        packed documents             the same with the mask of :mod:`trainer.attention_mask`
+    bf16 and fp16 on a GPU
+        rows of one document each    ``scaled_dot_product_attention``, by cuDNN or flash attention
+        packed documents             ``torch.nn.attention.varlen.varlen_attn``, which skips what is
+                                     masked
 
 Deterministic algorithms, in which training runs, exclude cuDNN: there it is flash attention with
 its deterministic backward, which is slower; how much is to be measured.

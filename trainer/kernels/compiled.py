@@ -1,7 +1,8 @@
 """What a kernel compiles to for a GPU that need not be here: registers, local memory, width of its
 memory accesses.
 
-    python -m trainer.kernels.compiled            # every kernel at the shapes of the 1.2B and 2.4B presets, for sm_90
+    python -m trainer.kernels.compiled    # every kernel at the shapes of the 1.2B and 2.4B
+                                          # presets, for sm_90
 
 Triton compiles for a target without a device; the wheel's own ``cuobjdump`` reads the result. A
 kernel that spills registers shows local memory; one whose accesses are not merged shows loads
@@ -29,8 +30,16 @@ from trainer.model_config import VOCABULARY_MULTIPLE
 
 HOPPER = 90
 MODULES: tuple[str, ...] = (
-    "rms_norm", "residual_norm", "rope", "swiglu", "cross_entropy_rows", "adamw", "gradient_norm", "embedding", "float8",
-)  # fmt: skip
+    "rms_norm",
+    "residual_norm",
+    "rope",
+    "swiglu",
+    "cross_entropy_rows",
+    "adamw",
+    "gradient_norm",
+    "embedding",
+    "float8",
+)
 """Kernel files that say, in a function ``variants``, what they launch at a width."""
 SHAPES = {
     "2.4B": {"width": 2304, "ff": 5760, "heads": 36, "kv_heads": 36},

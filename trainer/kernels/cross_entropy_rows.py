@@ -3,7 +3,8 @@
 With z = scale * logits[:V], t the target and w the weight of a row:
 
     nll  = logsumexp(z) - z[t]
-    dlogits = w * scale * ((1 + 2 zeta lse) softmax(z) - onehot(t)),   of the sum over rows of w * (nll + zeta * lse^2)
+    dlogits = w * scale * ((1 + 2 zeta lse) softmax(z) - onehot(t)),
+              of the sum over rows of w * (nll + zeta * lse^2)
 
 Columns V up to P are padding: no part of the sum, gradient zero. A row whose target lies outside
 [0, V) is ignored: nll 0, gradient zero; so is the gradient where the weight is 0. All arithmetic is
@@ -34,7 +35,8 @@ LANE = 8  # elements of one 16-byte access in bf16: their maximum and sum need n
 @jit
 def cross_entropy_rows_kernel(
     logits_ptr, targets_ptr, weights_ptr, nll_ptr, lse_ptr, stride, scale, zeta,
-    V: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr, LANE: tl.constexpr, GRADIENT: tl.constexpr,
+    V: tl.constexpr, P: tl.constexpr,
+    BLOCK: tl.constexpr, LANE: tl.constexpr, GRADIENT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * stride

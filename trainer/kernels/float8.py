@@ -1,9 +1,11 @@
 """Linear layers in 8-bit floats, one scale per tensor: y = (xq wq^T) / (sx sw), with xq = round(x
 sx) and sx = max of the type / max |x|.
 
-    forward     y  = xq wq^T      inputs and weights in e4m3 (largest 448), sums in the tensor cores' own fast way
-    backward    dx = gq wq        gradients in e5m2 (largest 57,344, two bits), sums in fp32
-                dw = gq^T xq      from the 8-bit input kept by the forward pass, half the memory of bf16
+    forward     y  = xq wq^T    inputs and weights in e4m3 (largest 448), sums in the tensor cores'
+                                own fast way
+    backward    dx = gq wq      gradients in e5m2 (largest 57,344, two bits), sums in fp32
+                dw = gq^T xq    from the 8-bit input kept by the forward pass, half the memory of
+                                bf16
 
 Scales are found anew each time, on the device, from the tensors themselves: no history, nothing to
 store in checkpoints. Embedding, head, norms and attention stay as they are. Idea and choice of

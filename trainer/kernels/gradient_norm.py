@@ -1,7 +1,8 @@
 """The Euclidean norm of many gradients, and what clipping makes of it: all figures stay on the
 device.
 
-    norm = sqrt(sum of all g^2),  coefficient = min(1, limit / norm),  skip = 1 where the norm is not finite, else 0
+    norm = sqrt(sum of all g^2),  coefficient = min(1, limit / norm),
+    skip = 1 where the norm is not finite, else 0
 
 Gradients are only read here; the coefficient goes into the pass that uses them
 (:mod:`trainer.kernels.adamw`): clipping writes nothing. A chunk whose sum of squares leaves fp32,
@@ -150,7 +151,7 @@ _gradient_norm.register_kernel("cpu")(torch_gradient_norm)
 @_gradient_norm.register_fake
 def _(
     gradients: Sequence[Tensor | None], addresses: Tensor, chunks: Tensor, even: bool, limit: float
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     return _results(addresses)
 
 

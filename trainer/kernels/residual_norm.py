@@ -43,9 +43,20 @@ PROGRAMS = 3  # backward: programs of a multiprocessor, as many as its registers
 
 @jit
 def residual_norm_kernel(
-    branch_ptr, residual_ptr, w_ptr, s_ptr, y_ptr, r_ptr, rows, scale, eps, d: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    branch_ptr,
+    residual_ptr,
+    w_ptr,
+    s_ptr,
+    y_ptr,
+    r_ptr,
+    rows,
+    scale,
+    eps,
+    d: tl.constexpr,
+    A: tl.constexpr,
+    B: tl.constexpr,
     R: tl.constexpr,
-):  # fmt: skip
+):
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)[:, None]
     a, b = row * d + tl.arange(0, A)[None, :], row * d + A + tl.arange(0, B)[None, :]
     live = row < rows
@@ -71,8 +82,9 @@ def residual_norm_kernel(
 
 @jit
 def residual_norm_backward_kernel(
-    ds_ptr, dy_ptr, s_ptr, w_ptr, r_ptr, dresidual_ptr, dbranch_ptr, dw_ptr, rows, scale, d: tl.constexpr, A: tl.constexpr,
-    B: tl.constexpr, R: tl.constexpr, STREAM: tl.constexpr, BRANCH: tl.constexpr,
+    ds_ptr, dy_ptr, s_ptr, w_ptr, r_ptr, dresidual_ptr, dbranch_ptr, dw_ptr, rows, scale,
+    d: tl.constexpr, A: tl.constexpr, B: tl.constexpr, R: tl.constexpr, STREAM: tl.constexpr,
+    BRANCH: tl.constexpr,
 ):  # fmt: skip
     column_a, column_b = tl.arange(0, A)[None, :], A + tl.arange(0, B)[None, :]
     inside_b = column_b < d
@@ -152,8 +164,9 @@ def launch_residual_norm_backward(
     parts = torch.empty(programs, d, dtype=torch.float32, device=stream.device)
     first, second = two_blocks(d)
     residual_norm_backward_kernel[(programs,)](
-        dy if d_stream is None else d_stream.contiguous(), dy, stream, weight, r, d_residual, d_branch, parts, rows, scale,
-        d=d, A=first, B=second, R=BACKWARD_ROWS, STREAM=d_stream is not None, BRANCH=scale != 1.0, num_warps=BACKWARD_WARPS,
+        dy if d_stream is None else d_stream.contiguous(), dy, stream, weight, r, d_residual,
+        d_branch, parts, rows, scale, d=d, A=first, B=second, R=BACKWARD_ROWS,
+        STREAM=d_stream is not None, BRANCH=scale != 1.0, num_warps=BACKWARD_WARPS,
     )  # fmt: skip
     return d_residual, d_branch, parts.sum(0).to(weight.dtype)
 
@@ -224,7 +237,7 @@ def _(
 @_residual_norm_backward.register_fake
 def _(
     d_stream: Tensor | None, dy: Tensor, stream: Tensor, weight: Tensor, r: Tensor, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     d_residual = torch.empty_like(stream, memory_format=torch.contiguous_format)
     return (
         d_residual,
@@ -286,7 +299,8 @@ def variants(width: int) -> list[Variant]:
     )
     forward |= {"r_ptr": full, "rows": "i32", "scale": "fp32", "eps": "fp32"}
     backward |= {"r_ptr": full, "dw_ptr": full, "rows": "i32", "scale": "fp32"}
-    # narrow: r, once per row and block; and of 2304 the second block, 256 wide, by 8 bytes: five tensors and the weight, and dw
+    # narrow: r, once per row and block; and of 2304 the second block, 256 wide, by 8 bytes: five
+    # tensors and the weight, and dw
     return [
         Variant(residual_norm_kernel, forward, {**sizes, "R": ROWS}, WARPS, narrow=2),
         *(

@@ -33,8 +33,17 @@ BACKWARD_WARPS = 8
 
 @jit
 def rms_norm_kernel(
-    x_ptr, w_ptr, y_ptr, r_ptr, rows, eps, d: tl.constexpr, A: tl.constexpr, B: tl.constexpr, R: tl.constexpr
-):  # fmt: skip
+    x_ptr,
+    w_ptr,
+    y_ptr,
+    r_ptr,
+    rows,
+    eps,
+    d: tl.constexpr,
+    A: tl.constexpr,
+    B: tl.constexpr,
+    R: tl.constexpr,
+):
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)[:, None]
     a, b = tl.arange(0, A)[None, :], A + tl.arange(0, B)[None, :]
     live = row < rows
@@ -52,7 +61,7 @@ def rms_norm_kernel(
 @jit
 def rms_norm_backward_kernel(
     dy_ptr, x_ptr, w_ptr, r_ptr, dx_ptr, dw_ptr, rows, d: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
+):
     program = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < d

@@ -39,9 +39,17 @@ TOKENS, HEADS, WARPS = 4, 8, 4  # of a program: a warp for each token, heads at 
 
 @jit
 def rotate_kernel(
-    qkv_ptr, cos_ptr, sin_ptr, tokens, TURNED: tl.constexpr, ALL: tl.constexpr, K: tl.constexpr, HALF: tl.constexpr, R: tl.constexpr,
+    qkv_ptr,
+    cos_ptr,
+    sin_ptr,
+    tokens,
+    TURNED: tl.constexpr,
+    ALL: tl.constexpr,
+    K: tl.constexpr,
+    HALF: tl.constexpr,
+    R: tl.constexpr,
     S: tl.constexpr,
-):  # fmt: skip
+):
     token = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)[:, None, None]
     heads, lane = tl.arange(0, S)[None, :, None], tl.arange(0, HALF)[None, None, :]
     live = (token < tokens) & (lane < K // 2)
@@ -63,8 +71,10 @@ def rotate_kernel(
 
 @jit
 def pack_gradient_kernel(
-    dq_ptr, dk_ptr, dv_ptr, cos_ptr, sin_ptr, out_ptr, tokens, length, q_row, q_token, q_head, k_row, k_token, k_head, v_row, v_token,
-    v_head, H: tl.constexpr, G: tl.constexpr, K: tl.constexpr, HALF: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
+    dq_ptr, dk_ptr, dv_ptr, cos_ptr, sin_ptr, out_ptr, tokens, length,
+    q_row, q_token, q_head, k_row, k_token, k_head, v_row, v_token, v_head,
+    H: tl.constexpr, G: tl.constexpr, K: tl.constexpr,
+    HALF: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)[:, None, None]
     row, place = token // length, token % length
@@ -117,9 +127,18 @@ def launch_rotate(qkv: Tensor, cos: Tensor, sin: Tensor, turned: int) -> None:
     rows, length, heads, size = qkv.shape
     if qkv.numel():
         rotate_kernel[(-(-rows * length // TOKENS),)](
-            qkv, cos.contiguous(), sin.contiguous(), rows * length,
-            TURNED=turned, ALL=heads, K=size, HALF=next_power_of_two(size // 2), R=TOKENS, S=HEADS, num_warps=WARPS,
-        )  # fmt: skip
+            qkv,
+            cos.contiguous(),
+            sin.contiguous(),
+            rows * length,
+            TURNED=turned,
+            ALL=heads,
+            K=size,
+            HALF=next_power_of_two(size // 2),
+            R=TOKENS,
+            S=HEADS,
+            num_warps=WARPS,
+        )
 
 
 def launch_pack_gradient(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -131,7 +150,8 @@ def launch_pack_gradient(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: T
         strides = [stride for part in (dq, dk, dv) for stride in part.stride()[:3]]
         pack_gradient_kernel[(-(-rows * length // TOKENS),)](
             dq, dk, dv, cos.contiguous(), sin.contiguous(), out, rows * length, length, *strides,
-            H=heads, G=kv_heads, K=size, HALF=next_power_of_two(size // 2), R=TOKENS, S=HEADS, num_warps=WARPS,
+            H=heads, G=kv_heads, K=size, HALF=next_power_of_two(size // 2),
+            R=TOKENS, S=HEADS, num_warps=WARPS,
         )  # fmt: skip
     return out
 

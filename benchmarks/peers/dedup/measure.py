@@ -1,8 +1,8 @@
 """One peer deduplicates one file, in a process of its own; the last line of standard output is a
 JSON object.
 
-    python measure.py --tool datatrove|datatrove-split|datasketch|rensa --input FILE.jsonl.zst --work FOLDER
-        --language eng|zho --core 1 --repeats 3
+    python measure.py --tool datatrove|datatrove-split|datasketch|rensa
+        --input FILE.jsonl.zst --work FOLDER --language eng|zho --core 1 --repeats 3
 
 Each reads compressed JSON Lines, removes near-duplicates with 5-word shingles and writes what it
 keeps, compressed with zstd, into ``FOLDER/kept``. Start-up (imports, loading word tokenizers, a

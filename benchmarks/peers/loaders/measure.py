@@ -1,8 +1,8 @@
 """One peer, one measurement, in a process of its own; the last line of standard output is a JSON
 object.
 
-    python measure.py --loader streaming|datasets-numpy|datasets-torch|dataloader --stream FILE --work FOLDER
-        --window 4096 --batch 8 --seconds 20 --core 1 [--prepare]
+    python measure.py --loader streaming|datasets-numpy|datasets-torch|dataloader
+        --stream FILE --work FOLDER --window 4096 --batch 8 --seconds 20 --core 1 [--prepare]
 
 FILE holds bare uint16 tokens, window after window. ``--prepare`` writes what the loader reads (MDS
 shards, Arrow files) into the folder and measures nothing. Every loader gives batches of int64

@@ -53,9 +53,16 @@ class Case:
 
 
 def case(
-    rows: int, vocab: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 0, spread: float = 3.0, offset: float = 0.0,
-    scale: float = 1.0, zeta: float = 0.0,
-) -> Case:  # fmt: skip
+    rows: int,
+    vocab: int,
+    width: int,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    spread: float = 3.0,
+    offset: float = 0.0,
+    scale: float = 1.0,
+    zeta: float = 0.0,
+) -> Case:
     """Random rows; padding columns hold large values that must not show."""
     logits = draw(rows, width, seed=seed, scale=spread) + offset
     logits[:, vocab:] = 50.0

@@ -68,9 +68,13 @@ def test_losses_and_gradients_are_right(
 
 @settings(max_examples=20)
 @given(
-    rows=st.integers(0, 5), vocab=st.integers(1, 70), pad=st.integers(0, 9), seed=st.integers(0, 99),
-    scale=st.sampled_from([1.0, 0.11, 2.0]), zeta=st.sampled_from([0.0, 1e-3]),
-)  # fmt: skip
+    rows=st.integers(0, 5),
+    vocab=st.integers(1, 70),
+    pad=st.integers(0, 9),
+    seed=st.integers(0, 99),
+    scale=st.sampled_from([1.0, 0.11, 2.0]),
+    zeta=st.sampled_from([0.0, 1e-3]),
+)
 def test_any_shape_is_right(
     rows: int, vocab: int, pad: int, seed: int, scale: float, zeta: float
 ) -> None:
