@@ -153,7 +153,7 @@ def linked_sources(folder: Path, arguments: argparse.Namespace) -> int:
     """Sources whose parts are all one file; returns how many parts there are."""
     from token_data import prepare
 
-    from tokenizer.shard_manifest import MANIFEST_NAME
+    from tokenizer.shards.manifest import MANIFEST_NAME
 
     data = prepare(
         folder,
@@ -204,7 +204,7 @@ def frozen(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Freeze the plan and write it."""
     from mixtures.plan import freeze
     from mixtures.spec import MixtureSpec
-    from tokenizer.shards import open_source
+    from tokenizer.shards.reader import open_source
 
     folders = json.loads((folder / FOLDERS).read_text())
     before, clock = forget_peak(), time.perf_counter()

@@ -62,8 +62,8 @@ from mixtures.loader import Batch, Loader
 from mixtures.order import source_orders
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec
-from tokenizer.shard_manifest import SourceManifest
-from tokenizer.shards import ShardSource
+from tokenizer.shards.manifest import SourceManifest
+from tokenizer.shards.reader import ShardSource
 from trainer.model import Model, init, parameter_groups
 from trainer.optimizer import AdamW
 from trainer.presets import preset

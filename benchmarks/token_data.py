@@ -40,10 +40,10 @@ import zstandard
 from artifacts.ids import document_ids, native_key, text_hashes
 from artifacts.keyed_hash import hash_key
 from tokenizer.encode import Tokenizer
-from tokenizer.shard_manifest import MANIFEST_FORMAT, SourceManifest
-from tokenizer.shard_plan import PART_TOKENS
-from tokenizer.shard_writer import write_encoded_batches, write_source
-from tokenizer.shards import ShardSource, open_source
+from tokenizer.shards.manifest import MANIFEST_FORMAT, SourceManifest
+from tokenizer.shards.reader import ShardSource, open_source
+from tokenizer.shards.shuffle import PART_TOKENS
+from tokenizer.shards.writer import write_encoded_batches, write_source
 from tokenizer.train import TrainConfig, train
 
 VERSION = 1

@@ -20,7 +20,7 @@ from mixtures.loader import Folders, open_streams
 from mixtures.plan_format import Plan
 from mixtures.plan_phases import check_rules_held
 from mixtures.stream import SourceStream
-from tokenizer.verify import Finding, part_findings
+from tokenizer.shards.verify import Finding, part_findings
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mixtures.order import SourceOrder, source_orders
 from mixtures.part_files import PartFiles
 from mixtures.pinning import Sources, cut
 from mixtures.plan_format import Context, Left, PinnedSource, Plan, SourceContext
-from tokenizer.shards import ShardSource
+from tokenizer.shards.reader import ShardSource
 
 
 def first_context(

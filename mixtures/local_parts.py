@@ -13,11 +13,11 @@ import xxhash
 from artifacts.errors import UserError
 from mixtures.part_files import check_length
 from mixtures.plan_format import PinnedPart, PinnedSource
-from tokenizer.part_index import PartIndex, read_part_index
-from tokenizer.record_batch import open_batch
-from tokenizer.shard_format import TOKEN_TYPES, shard_schema
-from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
-from tokenizer.shards import ShardSource, open_source
+from tokenizer.shards.format import TOKEN_TYPES, shard_schema
+from tokenizer.shards.manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
+from tokenizer.shards.part_index import PartIndex, read_part_index
+from tokenizer.shards.reader import ShardSource, open_source
+from tokenizer.shards.record_batch import open_batch
 
 STRETCH = 1 << 23
 PROBE = 1 << 21

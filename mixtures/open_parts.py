@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mixtures.local_parts import LocalParts
 from mixtures.part_files import PartFiles
 from mixtures.plan_format import PinnedSource
-from tokenizer.shards import ShardSource
+from tokenizer.shards.reader import ShardSource
 
 if TYPE_CHECKING:
     from mixtures.remote_parts import RangeCache

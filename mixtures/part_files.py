@@ -11,8 +11,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from artifacts.errors import UserError
-from tokenizer.part_index import PartIndex
-from tokenizer.shard_manifest import SourceManifest
+from tokenizer.shards.manifest import SourceManifest
+from tokenizer.shards.part_index import PartIndex
 
 
 class PartFiles(Protocol):
@@ -39,7 +39,7 @@ class PartFiles(Protocol):
 
     def index(self, part: int) -> PartIndex:
         """Where the record batches of a part lie. Raises: UserError as
-        :func:`tokenizer.part_index.read_part_index`.
+        :func:`tokenizer.shards.part_index.read_part_index`.
         """
         ...
 

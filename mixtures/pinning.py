@@ -22,7 +22,7 @@ from mixtures.packing import pack
 from mixtures.part_files import PartFiles
 from mixtures.plan_format import MOST, Packing, PinnedPart, PinnedSource, SourceContext
 from mixtures.stream import SourceStream
-from tokenizer.shards import ShardSource
+from tokenizer.shards.reader import ShardSource
 
 Sources = Mapping[str, ShardSource | PartFiles]
 

@@ -25,10 +25,10 @@ import xxhash
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.part_files import check_length
-from tokenizer.part_index import PartIndex, read_part_index
-from tokenizer.record_batch import open_batch
-from tokenizer.shard_format import TOKEN_TYPES, shard_schema
-from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, parse_manifest
+from tokenizer.shards.format import TOKEN_TYPES, shard_schema
+from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest, parse_manifest
+from tokenizer.shards.part_index import PartIndex, read_part_index
+from tokenizer.shards.record_batch import open_batch
 
 CACHE_BYTES = 16 << 30
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from mixtures.part_files import PartFiles
 from mixtures.plan_format import PinnedSource
-from tokenizer.shard_manifest import SourceManifest
-from tokenizer.shards import token_batch
+from tokenizer.shards.manifest import SourceManifest
+from tokenizer.shards.reader import token_batch
 
 Ints = NDArray[np.int64]
 

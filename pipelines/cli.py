@@ -202,7 +202,7 @@ def verify(
 ) -> None:
     """Check every byte and every invariant of token shards; exit code 1 when something is wrong."""
     from tokenizer.encode import Tokenizer
-    from tokenizer.verify import verify as verify_source
+    from tokenizer.shards.verify import verify as verify_source
 
     failed = False
     report: dict[str, Any] = {}
@@ -228,7 +228,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """List the parts of token shards."""
-    from tokenizer.shards import inspect as inspect_source
+    from tokenizer.shards.reader import inspect as inspect_source
 
     rows = [
         {"source": source, **row}
@@ -316,7 +316,7 @@ def cache_collect(
 def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]]:
     """(source, local folder, tokenizer model) of a run's shards, or of the one folder named."""
     from pipelines.run_record import load_run
-    from tokenizer.shard_manifest import MANIFEST_NAME
+    from tokenizer.shards.manifest import MANIFEST_NAME
 
     if (Path(target) / MANIFEST_NAME).is_file():
         return [(target, target, None)]

@@ -14,7 +14,7 @@ from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.state import Chunk
-from tokenizer.shard_manifest import MANIFEST_NAME, parse_manifest
+from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 
 EXCERPT = 300
 SPANS = 10  # cut spans shown to a person; JSON has all

@@ -11,7 +11,7 @@ from mixtures.plan_format import Plan
 from pipelines.run_plan import plan_of_run
 from pipelines.run_record import RECORD, load_run
 from pipelines.training import Materials
-from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
+from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
 
 
 def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Plan, Folders]:

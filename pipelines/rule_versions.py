@@ -70,7 +70,7 @@ def rules() -> dict[str, tuple[int, str]]:
         "near.decide": (decide.VERSION, "pipelines.near.decide"),
         "tokenizer": (shard_work.TOKENIZER_VERSION, "tokenizer.train"),
         "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),
-        "shards": (shard_work.SHARDS_VERSION, "tokenizer.shard_writer"),
+        "shards": (shard_work.SHARDS_VERSION, "tokenizer.shards.writer"),
     }
     deduplication = (exact_dedup, minhash_dedup, substring_dedup, line_dedup)
     choosing = (language, heuristics, *deduplication, decontaminate)

@@ -31,8 +31,8 @@ from pipelines.state import Chunk, StepOutcome
 from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
 from tokenizer.sample import Available, weighted_sample
-from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest
-from tokenizer.shard_writer import EncodedColumns, write_encoded_batches, write_source
+from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest
+from tokenizer.shards.writer import EncodedColumns, write_encoded_batches, write_source
 from tokenizer.train import TrainConfig, train_model
 
 TOKENIZER_VERSION = 1

@@ -18,7 +18,7 @@ from artifacts.fingerprints import load_json
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from pipelines.explain import parse_id
-from tokenizer.take_down import Place, find_documents, take_down
+from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"
 FORMAT = "take-downs/1"

@@ -25,7 +25,7 @@ from mixtures.trace import Tracer
 from pipelines.run_checkpoints import RunCheckpoint, run_checkpoints, trained_with
 from pipelines.run_plan import PLAN, plan_of_run
 from pipelines.training import Materials
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 

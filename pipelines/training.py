@@ -27,7 +27,7 @@ from pipelines.recipe_names import of_branch
 from pipelines.run_plan import PLAN, adopt, edited_plan, write_plan
 from pipelines.step_names import BRANCH, TRAIN
 from tokenizer.encode import Tokenizer
-from tokenizer.shards import ShardSource, open_source
+from tokenizer.shards.reader import ShardSource, open_source
 
 if TYPE_CHECKING:
     from trainer.loop import TrainOutcome

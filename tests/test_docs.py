@@ -61,9 +61,9 @@ from pipelines.stages import STAGES
 from pipelines.stages.base import MeasureStep, StageSettings
 from pipelines.stages.language import MEMBERS
 from pipelines.starter.write import write_starter
-from tokenizer.part_index import PartIndex
-from tokenizer.shard_format import encoded_schema, shard_schema
-from tokenizer.shard_manifest import PartRecord, SourceManifest, Tombstone
+from tokenizer.shards.format import encoded_schema, shard_schema
+from tokenizer.shards.manifest import PartRecord, SourceManifest, Tombstone
+from tokenizer.shards.part_index import PartIndex
 from trainer.checkpoint import CheckpointState, FileRecord, Stretch
 from trainer.parameter_counts import count_parameters
 from trainer.presets import PRESETS

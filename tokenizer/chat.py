@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.jit import kernel
 from tokenizer.encode import Tokenizer
-from tokenizer.shard_format import SPAN, TRAINABLE
+from tokenizer.shards.format import SPAN, TRAINABLE
 
 MARKS = {"user": "<User>", "assistant": "<AI>", "system": "<System>", "tool": "<Tool>"}
 ROLES = tuple(MARKS)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tokenizer.encode import Tokenizer
-from tokenizer.shards import token_batch
+from tokenizer.shards.reader import token_batch
 from tokenizer.vocabulary import BYTE, NORMAL
 
 

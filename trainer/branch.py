@@ -25,7 +25,7 @@ from mixtures import plan as plans
 from mixtures.plan import Plan
 from mixtures.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, load
 from trainer.loop import Folders, TrainOutcome, train
 from trainer.losses import Loss

@@ -22,7 +22,7 @@ from mixtures.loader import Batch, Loader
 from mixtures.plan import freeze
 from mixtures.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 from trainer.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.model import Model
 from trainer.step import batch_loss

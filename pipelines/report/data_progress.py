@@ -13,7 +13,7 @@ from artifacts.paths import Store
 from mixtures.accounting import documents_shown, realised
 from mixtures.plan_format import Plan
 from pipelines.report.training_metrics import Ending, Trainings, stretches
-from tokenizer.shard_manifest import MANIFEST_NAME
+from tokenizer.shards.manifest import MANIFEST_NAME
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.paths import Store
-from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, parse_manifest
+from tokenizer.shards.manifest import MANIFEST_NAME, PartRecord, parse_manifest
 
 PARTS = 24  # shown of one source
 

@@ -18,7 +18,7 @@ from artifacts.schemas import check_format
 from pipelines.report.excerpts import visible
 from pipelines.state import Chunk
 from tokenizer.encode import Tokenizer
-from tokenizer.shards import token_batch
+from tokenizer.shards.reader import token_batch
 from tokenizer.vocabulary import BYTE, NORMAL
 
 COUNTED = 1 << 30  # tokens looked at, so that a report of a large corpus takes minutes at most

@@ -12,10 +12,10 @@ import pyarrow.ipc
 import pytest
 
 from artifacts.ids import document_ids, native_key
-from tokenizer.shard_format import TRAINABLE
-from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, Tombstone, read_manifest
-from tokenizer.shard_writer import write_encoded, write_source
-from tokenizer.shards import ShardSource, open_source
+from tokenizer.shards.format import TRAINABLE
+from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest, Tombstone, read_manifest
+from tokenizer.shards.reader import ShardSource, open_source
+from tokenizer.shards.writer import write_encoded, write_source
 
 EOS = 2
 Span = tuple[int, int]

@@ -106,7 +106,7 @@ def test_a_cap_on_a_source_holds_for_each_of_its_bands(banded: dict[str, Any]) -
 
 @pytest.fixture
 def banded(shard_writer: Any) -> dict[str, Any]:
-    from tokenizer.shards import open_source
+    from tokenizer.shards.reader import open_source
 
     folders = {
         name.replace("-", "/", 1): shard_writer(name, [[5] * 30] * documents)

@@ -16,8 +16,8 @@ from mixtures.check_plan import check_plan
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec
 from tests.mixtures.conftest import Shards
-from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
-from tokenizer.shards import ShardSource
+from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
+from tokenizer.shards.reader import ShardSource
 
 Writer = Callable[..., Path]
 

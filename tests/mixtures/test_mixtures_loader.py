@@ -21,9 +21,9 @@ from mixtures.pinning import cut, pin
 from mixtures.plan import Plan, append_segment, freeze
 from mixtures.plan_format import Packing
 from mixtures.spec import MixtureSpec, Phase
-from tokenizer.shard_manifest import MANIFEST_NAME, read_manifest
-from tokenizer.shards import open_source
-from tokenizer.take_down import Place, take_down
+from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
+from tokenizer.shards.reader import open_source
+from tokenizer.shards.take_down import Place, take_down
 
 EOS, BOS = 2, 1
 STABLE = Phase(name="stable", tokens=6000, weights={"web": 0.6, "code": 0.4})

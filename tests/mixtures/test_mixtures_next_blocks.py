@@ -25,7 +25,7 @@ from mixtures.phase import PhaseSpec
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec
 from tests.mixtures.conftest import Writer
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 
 Records = set[tuple[int, int]]  # (part, number)
 ONE = PhaseSpec(

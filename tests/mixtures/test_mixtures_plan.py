@@ -171,7 +171,7 @@ def test_a_ramp_out_of_a_source_shorter_than_the_new_windows_is_refused(shards: 
 
 
 def test_shards_of_two_tokenizers_are_refused(shards: Any, shard_writer: Any) -> None:
-    from tokenizer.shards import open_source
+    from tokenizer.shards.reader import open_source
 
     other = open_source(shard_writer("other", [[5] * 40], tokenizer="b"))
     with pytest.raises(UserError, match="different tokenizers"):

@@ -21,7 +21,7 @@ from mixtures.remote_parts import RangeCache, open_remote
 from mixtures.spec import MixtureSpec
 from mixtures.trace import Tracer
 from tests.mixtures.conftest import write_shards
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 
 LENGTH = 64
 

@@ -15,7 +15,7 @@ from mixtures.phase import PhaseSpec
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec
 from mixtures.trace import Tracer
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 
 LENGTH, BATCH = 16, 20
 WEIGHTS = [{"short": 0.613, "long": 0.387}, {"short": 0.25, "long": 0.55, "chat": 0.2}]

@@ -17,7 +17,7 @@ from mixtures.plan import freeze
 from mixtures.spec import MixtureSpec
 from mixtures.windows import Part, Windows
 from tests.mixtures.conftest import Writer
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 
 
 class Counting(Windows):

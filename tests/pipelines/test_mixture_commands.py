@@ -26,9 +26,9 @@ from pipelines.run import RunOutcome, run_recipe
 from pipelines.train_run import train_run
 from pipelines.training import Materials
 from tests.pipelines.run_trees import record
-from tokenizer.shard_manifest import MANIFEST_NAME
-from tokenizer.shards import open_source
-from tokenizer.take_down import find_documents, take_down
+from tokenizer.shards.manifest import MANIFEST_NAME
+from tokenizer.shards.reader import open_source
+from tokenizer.shards.take_down import find_documents, take_down
 from trainer.checkpoint import latest
 from trainer.metrics import read_series
 

@@ -22,7 +22,7 @@ from pipelines.signals.rules import RULE_SETS
 from pipelines.training import Materials, plan_mixture
 from tests.pipelines.run_trees import tree
 from tokenizer.encode import Tokenizer
-from tokenizer.verify import verify
+from tokenizer.shards.verify import verify
 
 CUT = "shards.split={web: {by: characters, bands: {long: '>= 3000', mid: '>= 1000', short: rest}}}"
 COPIES = "shards.split={web: {by: cluster_size, bands: {copied: '> 1', single: rest}}}"

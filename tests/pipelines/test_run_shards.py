@@ -17,7 +17,7 @@ from pipelines.run import RunOutcome, run_recipe
 from pipelines.state import Chunk
 from tokenizer.chat import render
 from tokenizer.encode import Tokenizer
-from tokenizer.verify import verify
+from tokenizer.shards.verify import verify
 
 
 def selected(outcome: RunOutcome, source: str) -> dict[bytes, str]:

@@ -17,9 +17,9 @@ from pipelines.recipe import load_recipe
 from pipelines.run import run_recipe
 from pipelines.take_downs import LIST
 from tests.pipelines.run_trees import record
-from tokenizer.shard_manifest import MANIFEST_NAME, Tombstone, read_manifest
-from tokenizer.take_down import find_documents
-from tokenizer.verify import verify
+from tokenizer.shards.manifest import MANIFEST_NAME, Tombstone, read_manifest
+from tokenizer.shards.take_down import find_documents
+from tokenizer.shards.verify import verify
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ import xxhash
 
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, native_key
-from tokenizer.part_index import BatchRange, PartIndex, read_part_index
-from tokenizer.record_batch import open_batch
-from tokenizer.shard_format import TOKEN_TYPES, TRAINABLE, shard_schema
-from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, SourceManifest, read_manifest
-from tokenizer.shard_writer import BATCH_TOKENS, write_encoded, write_source
-from tokenizer.shards import open_source
-from tokenizer.verify import verify
+from tokenizer.shards.format import TOKEN_TYPES, TRAINABLE, shard_schema
+from tokenizer.shards.manifest import MANIFEST_NAME, PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.part_index import BatchRange, PartIndex, read_part_index
+from tokenizer.shards.reader import open_source
+from tokenizer.shards.record_batch import open_batch
+from tokenizer.shards.verify import verify
+from tokenizer.shards.writer import BATCH_TOKENS, write_encoded, write_source
 
 EOS = 2
 

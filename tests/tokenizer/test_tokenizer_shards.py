@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from artifacts.ids import binary16, document_ids, native_key
 from artifacts.keyed_hash import keyed_order
-from tokenizer.checksummed_file import ChecksummedFile
-from tokenizer.part_index import PartIndex
-from tokenizer.shard_format import TRAINABLE
-from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, read_manifest
-from tokenizer.shard_plan import plan_parts
-from tokenizer.shard_writer import write_encoded, write_part, write_source
-from tokenizer.shards import inspect, map_table, open_source
+from tokenizer.shards.checksummed_file import ChecksummedFile
+from tokenizer.shards.format import TRAINABLE
+from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest, read_manifest
+from tokenizer.shards.part_index import PartIndex
+from tokenizer.shards.reader import inspect, map_table, open_source
+from tokenizer.shards.shuffle import plan_parts
+from tokenizer.shards.writer import write_encoded, write_part, write_source
 
 EOS = 2
 Span = dict[str, int]
@@ -399,7 +399,7 @@ def test_inspect_has_a_row_per_part_that_sums_to_the_source(source: Path) -> Non
 
 
 def test_reading_shards_imports_no_curation_library() -> None:
-    program = "import sys, tokenizer.shards; print(sorted(set(sys.modules) & {'datatrove', 'dask', 'polars', 'fasttext', 'numba', 'torch'}))"
+    program = "import sys, tokenizer.shards.reader; print(sorted(set(sys.modules) & {'datatrove', 'dask', 'polars', 'fasttext', 'numba', 'torch'}))"
     found = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

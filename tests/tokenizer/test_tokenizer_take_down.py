@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from artifacts.ids import document_ids, native_key
-from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, read_manifest
-from tokenizer.shard_writer import write_encoded, write_source
-from tokenizer.shards import inspect
-from tokenizer.take_down import Place, find_documents, take_down
-from tokenizer.verify import verify
+from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest, read_manifest
+from tokenizer.shards.reader import inspect
+from tokenizer.shards.take_down import Place, find_documents, take_down
+from tokenizer.shards.verify import verify
+from tokenizer.shards.writer import write_encoded, write_source
 
 EOS = 2
 IDS = document_ids("web", [native_key(str(number)) for number in range(70)])

@@ -11,11 +11,11 @@ from artifacts.keyed_hash import hash_key, keyed_order
 from artifacts.schemas import MESSAGES
 from tokenizer.chat import encode_conversations, render
 from tokenizer.encode import Tokenizer
-from tokenizer.shard_manifest import SourceManifest
-from tokenizer.shard_writer import write_encoded, write_source
-from tokenizer.shards import open_source
+from tokenizer.shards.manifest import SourceManifest
+from tokenizer.shards.reader import open_source
+from tokenizer.shards.verify import verify
+from tokenizer.shards.writer import write_encoded, write_source
 from tokenizer.train import TrainConfig, train
-from tokenizer.verify import verify
 
 
 def empty_manifest(source: str, tokenizer: Tokenizer) -> SourceManifest:

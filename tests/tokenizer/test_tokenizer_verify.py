@@ -12,15 +12,15 @@ import pytest
 import xxhash
 
 from artifacts.ids import document_ids, native_key
-from tokenizer.checksummed_file import ChecksummedFile
 from tokenizer.encode import Tokenizer
-from tokenizer.part_index import BatchRange, PartIndex
-from tokenizer.shard_format import TRAINABLE, shard_schema
-from tokenizer.shard_manifest import MANIFEST_NAME, SourceManifest, read_manifest
-from tokenizer.shard_plan import plan_parts
-from tokenizer.shard_writer import write_encoded, write_part
-from tokenizer.shards import map_table
-from tokenizer.verify import Finding, verify
+from tokenizer.shards.checksummed_file import ChecksummedFile
+from tokenizer.shards.format import TRAINABLE, shard_schema
+from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest, read_manifest
+from tokenizer.shards.part_index import BatchRange, PartIndex
+from tokenizer.shards.reader import map_table
+from tokenizer.shards.shuffle import plan_parts
+from tokenizer.shards.verify import Finding, verify
+from tokenizer.shards.writer import write_encoded, write_part
 
 EOS, VOCABULARY, BLOCK = 2, 512, 256
 KEY = "0123456789abcdef"

@@ -14,8 +14,8 @@ import xxhash
 from artifacts.ids import binary16, document_ids, native_key
 from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
-from tokenizer.shard_manifest import SourceManifest
-from tokenizer.shard_writer import write_encoded, write_source
+from tokenizer.shards.manifest import SourceManifest
+from tokenizer.shards.writer import write_encoded, write_source
 from tokenizer.train import TrainConfig, train
 
 WORDS = [

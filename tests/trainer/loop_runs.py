@@ -9,7 +9,7 @@ from artifacts.paths import Store
 from mixtures.plan import Plan, freeze
 from mixtures.spec import MixtureSpec, Phase
 from tests.trainer.loop_corpus import Corpus
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 from trainer.checkpoint import at_step, saved
 from trainer.loop import TrainOutcome, train
 from trainer.settings import ModelSettings, TrainSettings

@@ -13,7 +13,7 @@ from mixtures.phase import Phase
 from mixtures.trace import ShownSpan, Tracer
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import BATCH, LENGTH, plan, run, settings
-from tokenizer.shards import open_source
+from tokenizer.shards.reader import open_source
 from trainer.settings import ModelSettings
 
 STEPS = 200

@@ -20,13 +20,13 @@ from artifacts.errors import UserError
 from artifacts.ids import as_words
 from artifacts.keyed_hash import keyed_hash
 from tokenizer.encode import Tokenizer
-from tokenizer.part_index import PartIndex, read_part_index
-from tokenizer.record_batch import decode_batch, rows_with_bad_spans, unreadable
-from tokenizer.shard_damage import PartLayout, damaged_ranges
-from tokenizer.shard_format import TOKEN_TYPES, shard_schema
-from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest
-from tokenizer.shard_writer import trainable_tokens
-from tokenizer.shards import checked_format, token_batch
+from tokenizer.shards.damage import PartLayout, damaged_ranges
+from tokenizer.shards.format import TOKEN_TYPES, shard_schema
+from tokenizer.shards.manifest import PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.part_index import PartIndex, read_part_index
+from tokenizer.shards.reader import checked_format, token_batch
+from tokenizer.shards.record_batch import decode_batch, rows_with_bad_spans, unreadable
+from tokenizer.shards.writer import trainable_tokens
 
 MOST_IDS = 16
 KINDS = (

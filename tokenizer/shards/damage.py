@@ -10,9 +10,9 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from tokenizer.checksummed_file import BLOCK_BYTES
-from tokenizer.part_index import PartIndex
-from tokenizer.shard_manifest import PartRecord
+from tokenizer.shards.checksummed_file import BLOCK_BYTES
+from tokenizer.shards.manifest import PartRecord
+from tokenizer.shards.part_index import PartIndex
 
 ByteRange = tuple[int, int]
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.jit import kernel
-from tokenizer.checksummed_file import ChecksummedFile
-from tokenizer.part_index import BatchRange, PartIndex
-from tokenizer.shard_format import SPAN, TRAINABLE, encoded_schema, shard_schema
-from tokenizer.shard_manifest import MANIFEST_NAME, PartRecord, SourceManifest
-from tokenizer.shard_plan import PART_TOKENS, Part, plan_parts
-from tokenizer.shards import map_table, token_batch
+from tokenizer.shards.checksummed_file import ChecksummedFile
+from tokenizer.shards.format import SPAN, TRAINABLE, encoded_schema, shard_schema
+from tokenizer.shards.manifest import MANIFEST_NAME, PartRecord, SourceManifest
+from tokenizer.shards.part_index import BatchRange, PartIndex
+from tokenizer.shards.reader import map_table, token_batch
+from tokenizer.shards.shuffle import PART_TOKENS, Part, plan_parts
 
 # whole batches that hold 16 Mi tokens anywhere in a part are at most an eighth longer than these
 BATCH_TOKENS = 1 << 21

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.paths import Store
-from tokenizer.shard_manifest import MANIFEST_NAME, Tombstone, read_manifest
-from tokenizer.shards import map_table
+from tokenizer.shards.manifest import MANIFEST_NAME, Tombstone, read_manifest
+from tokenizer.shards.reader import map_table
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@
 
 A part is a sequence of record batches; a window inside one batch is a view of the mapped file, one
 across a border is copied. Reading needs numpy, pyarrow and pydantic only. Any Arrow reader opens a
-part without this package. Ranges of bytes instead of mapped files: :mod:`tokenizer.part_index` and
-:mod:`tokenizer.record_batch`. Writing is :mod:`tokenizer.shard_writer`, checking
-:mod:`tokenizer.verify`.
+part without this package. Ranges of bytes instead of mapped files: :mod:`tokenizer.shards.part_index` and
+:mod:`tokenizer.shards.record_batch`. Writing is :mod:`tokenizer.shards.writer`, checking
+:mod:`tokenizer.shards.verify`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.schemas import check_format
-from tokenizer.part_index import PartIndex, read_part_index
-from tokenizer.shard_format import TOKEN_TYPES
-from tokenizer.shard_manifest import PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.format import TOKEN_TYPES
+from tokenizer.shards.manifest import PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.part_index import PartIndex, read_part_index
 
 Tokens = NDArray[np.uint16 | np.uint32]
 
