@@ -254,8 +254,8 @@ def lookup(folder: Path) -> dict[str, Any]:
     cache.
     """
     from artifacts.ids import document_ids
-    from dedup.index import find_candidates
-    from dedup.index_columns import NewDocuments
+    from dedup.index.columns import NewDocuments
+    from dedup.index.decide import find_candidates
     from pipelines.index.opened import OpenIndex
 
     opened = OpenIndex.at(f"{folder}/index")

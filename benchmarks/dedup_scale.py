@@ -271,10 +271,10 @@ def executor(workers: int) -> Callable[[Callable[[Any, bool], Any], Sequence[Any
 
 def load_kernels() -> None:
     """Compile or load what the comparison uses, and import it."""
-    from dedup.lsh import candidate_groups
-    from dedup.minhash import MinHashConfig, band_keys, shingle_sets
-    from dedup.partitions import deal_clusters
-    from dedup.verify import greedy_keep
+    from dedup.near.lsh import candidate_groups
+    from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+    from dedup.near.partitions import deal_clusters
+    from dedup.near.verify import greedy_keep
     from pipelines.near import compare  # noqa: F401
     from pipelines.near.candidates import cluster_rows
 

@@ -127,7 +127,8 @@ def machine(core: int) -> dict[str, Any]:
 def start_up() -> dict[str, float]:
     """Seconds until the first key, by cause."""
     begun = time.perf_counter()
-    from dedup import minhash, words
+    from dedup import words
+    from dedup.near import minhash
 
     imported = time.perf_counter()
     words.character_table()
@@ -182,10 +183,10 @@ def ours(texts: pa.LargeStringArray, repeats: int) -> dict[str, Any]:
     """Megabytes of text per second of each step, and the documents that the whole chain removes."""
     from artifacts.ids import text_hashes
     from dedup.exact import keep_first
-    from dedup.lsh import candidate_groups
-    from dedup.minhash import MinHashConfig, band_keys, shingle_sets
+    from dedup.near.lsh import candidate_groups
+    from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+    from dedup.near.verify import greedy_keep
     from dedup.ngrams import NgramIndex
-    from dedup.verify import greedy_keep
     from dedup.words import word_hashes
 
     config, size = MinHashConfig(), text_bytes(texts)

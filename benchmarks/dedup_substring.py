@@ -109,7 +109,10 @@ def labelled(argument: str) -> tuple[str, Path]:
 def start_up() -> dict[str, float]:
     """Seconds until the first span, by cause."""
     begun = time.perf_counter()
-    from dedup import line_spans, repeated_spans, spans, words
+    from dedup import words
+    from dedup.spans import lines as line_spans
+    from dedup.spans import passages as repeated_spans
+    from dedup.spans import spans
 
     imported = time.perf_counter()
     words.character_table()
@@ -166,15 +169,15 @@ def rates(work: Callable[[], object], size: int, repeats: int) -> dict[str, floa
 
 def speed(texts: pa.LargeStringArray, length: int, repeats: int) -> dict[str, Any]:
     """Megabytes of text per second of each step, and how much of the text goes."""
-    from dedup.line_spans import repeated_lines
-    from dedup.repeated_spans import (
+    from dedup.spans.lines import repeated_lines
+    from dedup.spans.passages import (
         anchors,
         ends_with_separators,
         repeated,
         repeated_spans,
         windows,
     )
-    from dedup.spans import cut, join_runs, repeating, verified
+    from dedup.spans.spans import cut, join_runs, repeating, verified
 
     size, priority = (
         text_bytes(texts),
@@ -231,8 +234,8 @@ def speed(texts: pa.LargeStringArray, length: int, repeats: int) -> dict[str, An
 
 def planted(texts: pa.LargeStringArray, length: int, count: int) -> dict[str, int]:
     """Copies of passages of known lengths put into the texts, and what became of them."""
-    from dedup.repeated_spans import repeated_spans
-    from dedup.spans import cut
+    from dedup.spans.passages import repeated_spans
+    from dedup.spans.spans import cut
 
     random = np.random.default_rng(2)
     rank = random.permutation(len(texts)).astype(np.int64)
@@ -317,7 +320,7 @@ def word_windows(
     which bytes end a word.
     """
     from artifacts.text_buffers import text_buffers
-    from dedup.exact_words import scan_exact
+    from dedup.spans.exact_words import scan_exact
     from dedup.words import character_table
 
     values, offsets = text_buffers(texts)
@@ -348,7 +351,7 @@ def found_twice(
 ) -> NDArray[np.bool_]:
     """Which of the windows occur twice by our own account."""
     from artifacts.text_buffers import text_buffers
-    from dedup.repeated_spans import anchors, repeated, windows
+    from dedup.spans.passages import anchors, repeated, windows
 
     found = windows(texts, length, repeated(anchors(texts, length)[0]))
     offsets = text_buffers(texts)[1]

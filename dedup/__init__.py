@@ -6,21 +6,21 @@ large its cluster is) and evidence for each removal. Nothing depends on the orde
 texts and ranks.
 
 - :func:`dedup.exact.keep_first`       equal hashes: the most wanted copy stays
-- :func:`dedup.minhash.band_keys`      near-duplicate candidates: texts that share a band key
-- :func:`dedup.verify.greedy_keep`     which candidates go: exact Jaccard against a text that stays
-- :func:`dedup.index.find_candidates`  the same for a new batch against all batches before: with
-  :func:`dedup.index.decide`
+- :func:`dedup.near.minhash.band_keys`      near-duplicate candidates: texts that share a band key
+- :func:`dedup.near.verify.greedy_keep`     which candidates go: exact Jaccard against a text that stays
+- :func:`dedup.index.decide.find_candidates`  the same for a new batch against all batches before: with
+  :func:`dedup.index.decide.decide`
 
-and, inside of texts, :func:`dedup.repeated_spans.repeated_spans` and
-:func:`dedup.line_spans.repeated_lines`: passages, lines and paragraphs that stood before, to be cut
-by :func:`dedup.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word is,
-for all of them, is said in :mod:`dedup.words`. How good a result is measures :mod:`dedup.quality`;
-signatures from and for datasketch makes :mod:`dedup.datasketch_interop`.
+and, inside of texts, :func:`dedup.spans.passages.repeated_spans` and
+:func:`dedup.spans.lines.repeated_lines`: passages, lines and paragraphs that stood before, to be cut
+by :func:`dedup.spans.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word is,
+for all of them, is said in :mod:`dedup.words`. How good a result is measures :mod:`dedup.near.quality`;
+signatures from and for datasketch makes :mod:`dedup.near.datasketch_interop`.
 
 >>> import numpy as np, pyarrow as pa
->>> from dedup.lsh import candidate_groups
->>> from dedup.minhash import MinHashConfig, band_keys, shingle_sets
->>> from dedup.verify import greedy_keep
+>>> from dedup.near.lsh import candidate_groups
+>>> from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+>>> from dedup.near.verify import greedy_keep
 >>> fox = "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm kitchen"
 >>> other = "Something else altogether, about ships and the sea"
 >>> texts = pa.array([fox, other, fox.upper() + "!"], pa.large_string())

@@ -18,7 +18,7 @@ from pipelines.console import Json, print_table
 from pipelines.quality_words import quality_line
 
 if TYPE_CHECKING:
-    from dedup.curve import Curve
+    from dedup.near.curve import Curve
     from pipelines.dedup_files import DedupOutcome
 
 BANDS, ROWS, VERIFY = 14, 8, 0.7  # as the stage minhash_dedup has them
@@ -129,7 +129,7 @@ def _option(field: str | None) -> str | None:
 
 
 def _print_done(done: DedupOutcome) -> None:
-    from dedup.verify import MAX_COMPARISONS
+    from dedup.near.verify import MAX_COMPARISONS
     from pipelines.dedup_files import EVIDENCE, KEPT, LEDGER, RUN
     from pipelines.report.numerals import byte_size, count, duration, share
 
@@ -204,7 +204,7 @@ def dedup_curve(
     """How many pairs of each similarity become candidates, and how many of them in vain or
     never.
     """
-    from dedup.curve import Curve, optimal_curve
+    from dedup.near.curve import Curve, optimal_curve
 
     if permutations is not None and (bands is not None or rows is not None):
         fix = "leave out --bands and --rows, or --permutations"
@@ -249,7 +249,7 @@ def _facts(curve: Curve, similarities: list[float], threshold: float) -> dict[st
 
 
 def _print_curve(curve: Curve, facts: dict[str, Any]) -> None:
-    from dedup.curve import BLOCKS, draw
+    from dedup.near.curve import BLOCKS, draw
 
     try:
         BLOCKS.encode(sys.stdout.encoding or "ascii")

@@ -9,12 +9,12 @@ before it.
     print(tuesday.counts, tuesday.bytes_per_document)
     print(match_documents("index", ["draft.jsonl"]).to_pylist())
 
-The index holds ids, hashes and band keys (:mod:`dedup.index_files`), at most 160 bytes per document
+The index holds ids, hashes and band keys (:mod:`dedup.index.files`), at most 160 bytes per document
 with 14 bands; the texts that new ones are compared with are read again from the kept documents each
 batch wrote, so these have to stay where they are. Adding costs, beside reading the batch, one pass
 over the index's keys (1.1 GB per 10 million documents) and the texts of candidates. Batches one
 after another keep what one run keeps whose keep order is (batch, order in the batch); see
-:mod:`dedup.index`.
+:mod:`dedup.index.decide`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import numpy as np
 from artifacts.errors import UserError
 from artifacts.ledger import Count
 from artifacts.paths import Store
-from dedup.index import EXACT, KEPT, NEAR, REASONS
-from dedup.index_files import (
+from dedup.index.decide import EXACT, KEPT, NEAR, REASONS
+from dedup.index.files import (
     HEAD,
     BatchRecord,
     IndexHead,

@@ -2,7 +2,7 @@
 similarity over the texts.
 
 Beside each ``minhash_dedup`` its record has ``quality``: always ``expected_recall``, which the
-S-curve gives without reading a text, and with ``quality_sample`` what :mod:`dedup.quality`
+S-curve gives without reading a text, and with ``quality_sample`` what :mod:`dedup.near.quality`
 measures. That reads the texts of all kept documents once, in one process.
 """
 
@@ -22,8 +22,8 @@ from artifacts.keyed_hash import hash_key, keyed_order
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.tables import read_parquet
-from dedup.curve import Curve
-from dedup.quality import (
+from dedup.near.curve import Curve
+from dedup.near.quality import (
     CONFIDENCE,
     confirmations,
     expected_recall,

@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 
 from artifacts import schemas
-from dedup.index_files import (
+from dedup.index.files import (
     BatchRecord,
     IndexHead,
     IndexSettings,

@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, native_key
 from artifacts.paths import Store
-from dedup.lsh import candidate_groups
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.lsh import candidate_groups
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.verify import MAX_COMPARISONS, greedy_keep
 from dedup.shingles import ShingleSets
-from dedup.verify import MAX_COMPARISONS, greedy_keep
 from pipelines.datatrove.dedup_tables import (
     keep_order,
     keys_of,

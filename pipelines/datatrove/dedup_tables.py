@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.ids import as_words
 from artifacts.paths import Store
-from dedup.minhash import MinHashConfig
-from dedup.verify import Verdict
+from dedup.near.minhash import MinHashConfig
+from dedup.near.verify import Verdict
 
 _DONE = "decision.json"
 

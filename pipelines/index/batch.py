@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from dedup.index import EXACT, KEPT, NEAR, REASONS, Decision, decide, find_candidates
-from dedup.index_columns import NewDocuments, Removed, Segment
-from dedup.index_files import (
+from dedup.index.columns import NewDocuments, Removed, Segment
+from dedup.index.decide import EXACT, KEPT, NEAR, REASONS, Decision, decide, find_candidates
+from dedup.index.files import (
     BatchRecord,
     InputRecord,
     StoredSegment,

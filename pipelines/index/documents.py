@@ -24,9 +24,9 @@ from artifacts.ids import as_words
 from artifacts.ledger import Ledger
 from artifacts.schemas import DOCUMENTS, ID, QUARANTINE, TEXT_HASH
 from dedup.exact import keep_first
-from dedup.index_columns import NewDocuments
-from dedup.index_files import InputRecord
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.index.columns import NewDocuments
+from dedup.index.files import InputRecord
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.words import Hashes, Rows
 from pipelines.chunk_work import account, duplicates

@@ -26,9 +26,9 @@ from artifacts.errors import UserError
 from artifacts.ids import text_hashes
 from artifacts.ledger import Ledger
 from artifacts.schemas import DOCUMENTS, FORMAT_KEY, QUARANTINE
-from dedup.index_columns import Removed, as_bytes, find16
-from dedup.index_files import BatchRecord, InputRecord, TextFile
-from dedup.minhash import MinHashConfig, band_keys
+from dedup.index.columns import Removed, as_bytes, find16
+from dedup.index.files import BatchRecord, InputRecord, TextFile
+from dedup.near.minhash import MinHashConfig, band_keys
 from dedup.words import Hashes, Rows
 from pipelines.index.batch import Decided, Rest, decide_batch
 from pipelines.index.documents import SPOOL, Read

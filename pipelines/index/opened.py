@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from dedup.index_columns import Segment
-from dedup.index_files import IndexHead, StoredSegment, read_head, read_segment
+from dedup.index.columns import Segment
+from dedup.index.files import IndexHead, StoredSegment, read_head, read_segment
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from artifacts.publish import FileRef, publish, published
 from artifacts.tables import write_parquet
-from dedup.index_files import document_digest
+from dedup.index.files import document_digest
 from dedup.words import Rows
 from pipelines.index.documents import Read
 from pipelines.index.opened import OpenIndex

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from artifacts.errors import UserError
-from dedup.index import EXACT, NEAR, REASONS, find_candidates, matches
-from dedup.index_columns import find16, halves
-from dedup.index_files import kept_positions
+from dedup.index.columns import find16, halves
+from dedup.index.decide import EXACT, NEAR, REASONS, find_candidates, matches
+from dedup.index.files import kept_positions
 from pipelines.file_sources import named_sources
 from pipelines.index.documents import Read, read_batch
 from pipelines.index.opened import OpenIndex

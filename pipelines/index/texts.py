@@ -21,9 +21,9 @@ import zstandard
 from artifacts.errors import UserError
 from artifacts.ids import text_hashes
 from artifacts.paths import Store
-from dedup.index_columns import as_bytes
-from dedup.index_files import BatchRecord, StoredSegment, TextFile, kept_positions
-from dedup.minhash import MinHashConfig, shingle_sets
+from dedup.index.columns import as_bytes
+from dedup.index.files import BatchRecord, StoredSegment, TextFile, kept_positions
+from dedup.near.minhash import MinHashConfig, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.words import Rows
 

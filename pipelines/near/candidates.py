@@ -14,8 +14,8 @@ from artifacts.jit import kernel
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication
 from artifacts.tables import read_parquet
-from dedup.lsh import flatten, unite
-from dedup.partitions import NO_SHARD, deal_clusters, partitions
+from dedup.near.lsh import flatten, unite
+from dedup.near.partitions import NO_SHARD, deal_clusters, partitions
 from dedup.runs import equal_runs
 from pipelines.near.part_files import Made, Parts, made_parts, read_parts, write_parts
 from pipelines.state import Chunk

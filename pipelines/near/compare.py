@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Entry
-from dedup.partitions import prefixes_for
+from dedup.near.partitions import prefixes_for
 from pipelines.corpus_work import CompareTask, CorpusOutcome, comparison_inputs
 from pipelines.near.candidates import ClusterTask, GroupTask, ScatterTask, cluster, group, scatter
 from pipelines.near.decide import ChooseTask, Chosen, EvidenceFile, EvidenceTask, choose, evidence

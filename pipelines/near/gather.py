@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from artifacts.paths import Store
 from artifacts.publish import Publication
 from artifacts.tables import read_parquet
-from dedup.minhash import MinHashConfig, shingle_sets
+from dedup.near.minhash import MinHashConfig, shingle_sets
 from pipelines.chunk_texts import texts_of_rows
 from pipelines.keep_policy import PREFERRED, KeepPolicy
 from pipelines.near.part_files import Made, Parts, by_number, made_parts, read_parts, write_parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from dedup.rounds import blocks
+from dedup.near.rounds import blocks
 from pipelines.near.part_files import Made
 from pipelines.near.rounds import Ordered, RoundTask, conclude, match, order, settle
 from pipelines.near.verify import VerifyTask

@@ -1,4 +1,4 @@
-"""The verdict on a shard with a very large cluster, in rounds: see :mod:`dedup.rounds`.
+"""The verdict on a shard with a very large cluster, in rounds: see :mod:`dedup.near.rounds`.
 
 order     documents in keep order, their groups and sets, written once
 match     a block compared with what is kept so far            tasks side by side
@@ -22,9 +22,9 @@ from artifacts.fingerprints import content_key
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.schemas import ID
-from dedup.lsh import Groups
-from dedup.rounds import Bounds, Cluster, Matches, matches_before, settle_block
-from dedup.verify import CONTAINMENT
+from dedup.near.lsh import Groups
+from dedup.near.rounds import Bounds, Cluster, Matches, matches_before, settle_block
+from dedup.near.verify import CONTAINMENT
 from pipelines.near.part_files import (
     AREA,
     Made,

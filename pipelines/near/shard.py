@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.schemas import ID
-from dedup.lsh import Groups, candidate_groups, cluster_roots
+from dedup.near.lsh import Groups, candidate_groups, cluster_roots
 from dedup.runs import least_rows
 from dedup.shingles import ShingleSets
 from pipelines.keep_policy import KeepPolicy, keep_ranks

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from artifacts.paths import Store
 from artifacts.publish import Publication
-from dedup.verify import greedy_keep
+from dedup.near.verify import greedy_keep
 from pipelines.keep_policy import KeepPolicy
 from pipelines.near.part_files import Made, Parts, by_number, made_parts, write_parts
 from pipelines.near.shard import REMOVALS, read_shard

@@ -18,7 +18,7 @@ from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made
 from artifacts.schemas import REWRITE, SELECTION, SPANS
 from artifacts.tables import open_parquet, read_parquet, write_parquet
-from dedup.spans import cut, stretches
+from dedup.spans.spans import cut, stretches
 from dedup.words import word_hashes
 from pipelines.selections import selection_after
 from pipelines.spans.parts import read_parts

@@ -30,8 +30,8 @@ from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made, published
 from artifacts.schemas import tagged
 from artifacts.tables import read_parquet
-from dedup.repeated_spans import repeated
-from dedup.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
+from dedup.spans.passages import repeated
+from dedup.spans.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.corpus_view import CorpusView
 from pipelines.spans.parts import numbers, open_parts, read_parts

@@ -26,7 +26,7 @@ from artifacts.fingerprints import libraries
 from artifacts.publish import FileRef
 
 if TYPE_CHECKING:
-    from dedup.spans import Occurrences
+    from dedup.spans.spans import Occurrences
     from pipelines.corpus_view import CorpusView
     from pipelines.keep_policy import KeepPolicy
 

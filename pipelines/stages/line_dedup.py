@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dedup.line_spans import ALGORITHM, ends_with_line_feeds, lines
-from dedup.spans import Occurrences
+from dedup.spans.lines import ALGORITHM, ends_with_line_feeds, lines
+from dedup.spans.spans import Occurrences
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from artifacts.errors import UserError
-from dedup.minhash import MinHashConfig, band_keys
-from dedup.verify import MAX_COMPARISONS
+from dedup.near.minhash import MinHashConfig, band_keys
+from dedup.near.verify import MAX_COMPARISONS
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
 from pipelines.stages.dedup_settings import DedupSettings

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from dedup.overlap import ALGORITHM, sampled_shingles
+from dedup.near.overlap import ALGORITHM, sampled_shingles
 from pipelines.stages.base import MeasureStep, StageSettings, Step, Surroundings
 
 COLUMN = "shingle_sample"

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dedup.repeated_spans import (
+from dedup.spans.passages import (
     ALGORITHM,
     LONGEST,
     SHORTEST,
@@ -18,7 +18,7 @@ from dedup.repeated_spans import (
     ends_with_separators,
     windows,
 )
-from dedup.spans import Occurrences
+from dedup.spans.spans import Occurrences
 from pipelines.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from os.path import commonprefix
 
-from dedup.spans import Spans
+from dedup.spans.spans import Spans
 from tests.dedup.dedup_model import UNSPACED, fold
 
 Places = list[list[tuple[int, int]]]

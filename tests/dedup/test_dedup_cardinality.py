@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.cardinality import to_hyperloglog
+from dedup.near.cardinality import to_hyperloglog
 from tests.dedup.dedup_model import column, shingles_of
 
 texts = st.lists(st.text(st.sampled_from("ab é字.\n"), max_size=60), max_size=5)

@@ -13,18 +13,18 @@ import pytest
 from datasketch.lsh import _false_negative_probability, _false_positive_probability, _optimal_param
 from scipy.stats import binomtest
 
-import dedup.curve
+import dedup.near.curve
 from artifacts.errors import UserError
-from dedup.curve import Curve, draw, optimal_curve
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
-from dedup.verify import jaccard
+from dedup.near.curve import Curve, draw, optimal_curve
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.verify import jaccard
 from tests.dedup.dedup_model import column
 
 # -- the formula --------------------------------------------------------------------------------
 
 
 def test_the_examples_of_the_module_run() -> None:
-    result = doctest.testmod(dedup.curve)
+    result = doctest.testmod(dedup.near.curve)
     assert result.attempted > 3
     assert result.failed == 0
 

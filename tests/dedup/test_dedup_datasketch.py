@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.datasketch_interop import (
+from dedup.near.datasketch_interop import (
     datasketch_values,
     from_datasketch,
     shingle_hashfunc,
     to_datasketch,
 )
-from dedup.lsh import candidate_groups
-from dedup.minhash import MinHashConfig, shingle_sets
-from dedup.verify import greedy_keep
+from dedup.near.lsh import candidate_groups
+from dedup.near.minhash import MinHashConfig, shingle_sets
+from dedup.near.verify import greedy_keep
 from tests.dedup.dedup_model import column, words_of
 
 

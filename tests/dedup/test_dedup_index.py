@@ -13,11 +13,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import dedup.index
+import dedup.index.decide
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, text_hashes
 from dedup.exact import keep_first
-from dedup.index import (
+from dedup.index.columns import NewDocuments, Removed, Segment, find16, starts_of
+from dedup.index.decide import (
     CHANGED,
     EXACT,
     KEPT,
@@ -28,11 +29,10 @@ from dedup.index import (
     find_candidates,
     matches,
 )
-from dedup.index_columns import NewDocuments, Removed, Segment, find16, starts_of
-from dedup.index_lookup import key_table
-from dedup.lsh import candidate_groups
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
-from dedup.verify import greedy_keep
+from dedup.index.lookup import key_table
+from dedup.near.lsh import candidate_groups
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.verify import greedy_keep
 from tests.dedup.dedup_model import column, jaccard_of, shingles_of
 
 CONFIG = MinHashConfig(ngrams=2, bands=6, rows=1)  # so loose that most pairs are candidates
@@ -332,7 +332,7 @@ def test_bounds_out_of_range_and_equal_ids_are_refused() -> None:
 
 
 def test_the_example_in_the_docstring_runs() -> None:
-    result = doctest.testmod(dedup.index)
+    result = doctest.testmod(dedup.index.decide)
     assert result.attempted > 10
     assert result.failed == 0
     assert KEPT == 0

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.line_spans import repeated_lines
-from dedup.spans import Spans, cut
+from dedup.spans.lines import repeated_lines
+from dedup.spans.spans import Spans, cut
 from tests.dedup.dedup_model import column
 from tests.dedup.span_model import cut_pieces, pieces
 

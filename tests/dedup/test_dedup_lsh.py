@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from dedup.lsh import Groups, candidate_groups, cluster_roots, cluster_sizes
+from dedup.near.lsh import Groups, candidate_groups, cluster_roots, cluster_sizes
 from dedup.runs import equal_runs
 
 key_tables = st.integers(1, 4).flatmap(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets, signatures
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets, signatures
 from dedup.words import BLOCK
 from tests.dedup.dedup_model import column, signature_of
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.overlap import (
+from dedup.near.overlap import (
     ShingleSample,
     contained,
     merged,

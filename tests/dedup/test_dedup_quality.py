@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from artifacts.errors import UserError
-from dedup.curve import Curve
-from dedup.quality import (
+from dedup.near.curve import Curve
+from dedup.near.quality import (
     confirmations,
     expected_recall,
     plain_jaccard,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup.radix import stable_order
+from dedup.spans.radix import stable_order
 
 
 @given(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.exact_words import scan_exact
-from dedup.repeated_spans import anchors, ends_with_separators, repeated, repeated_spans, windows
-from dedup.spans import Occurrences, Spans, concatenated, cut, join_runs, repeating, verified
+from dedup.spans.exact_words import scan_exact
+from dedup.spans.passages import anchors, ends_with_separators, repeated, repeated_spans, windows
+from dedup.spans.spans import Occurrences, Spans, concatenated, cut, join_runs, repeating, verified
 from dedup.words import character_table, word_hashes
 from tests.dedup.dedup_model import column
 from tests.dedup.span_model import cut_words, cut_words_by_suffixes, placed_words, words_inside

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.rounds import Bounds, Cluster, blocks, joined, matches_before, settle_block
-from dedup.verify import Verdict, greedy_keep
+from dedup.near.rounds import Bounds, Cluster, blocks, joined, matches_before, settle_block
+from dedup.near.verify import Verdict, greedy_keep
 from tests.dedup.test_dedup_verify import Case, cases, groups_of, sets_of
 
 

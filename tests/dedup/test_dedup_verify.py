@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from dedup.lsh import Groups, candidate_groups
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.lsh import Groups, candidate_groups
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.verify import Verdict, greedy_keep, jaccard
 from dedup.shingles import ShingleSets
-from dedup.verify import Verdict, greedy_keep, jaccard
 from tests.dedup.dedup_model import column, components, containment_of, greedy_of, jaccard_of
 
 MEASURES = {"jaccard": jaccard_of, "containment": containment_of}

@@ -19,7 +19,7 @@ from artifacts.errors import UserError
 from artifacts.ids import document_ids, native_key
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from dedup.index_files import HEAD, read_head, write_head
+from dedup.index.files import HEAD, read_head, write_head
 from pipelines.cli import app, run_command
 from pipelines.dedup_files import dedup_files
 from pipelines.dedup_index import AddOutcome, add_batch, describe_index, merge_index, roll_back

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.paths import Store
-from dedup.index_files import read_head
+from dedup.index.files import read_head
 from pipelines.dedup_index import add_batch, describe_index, merge_index, roll_back
 from tests.pipelines.test_dedup_index import LOOSE, add_all, texts_of, tree, write_batches
 

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.ids import as_words
-from dedup.lsh import candidate_groups, cluster_roots, cluster_sizes
-from dedup.minhash import MinHashConfig, band_keys, shingle_sets
-from dedup.verify import greedy_keep
+from dedup.near.lsh import candidate_groups, cluster_roots, cluster_sizes
+from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+from dedup.near.verify import greedy_keep
 from pipelines.near import compare as near
 from pipelines.near import in_rounds as near_rounds
 from pipelines.near import shard as near_shard

@@ -46,7 +46,7 @@ def test_a_changed_callee_in_another_file_is_noticed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         rule_versions,
         "_tree",
-        lambda name: original("dedup.lsh") if name == "dedup.words" else original(name),
+        lambda name: original("dedup.near.lsh") if name == "dedup.words" else original(name),
     )
     problems = rule_versions.stale(rule_versions.current(), before)
     monkeypatch.undo()

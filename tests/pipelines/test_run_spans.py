@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.ids import document_ids, native_key
-from dedup.repeated_spans import anchors
-from dedup.spans import cut
+from dedup.spans.passages import anchors
+from dedup.spans.spans import cut
 from pipelines.chunk_texts import ChunkTexts
 from pipelines.explain import explain_document, lines
 from pipelines.recipe import load_recipe

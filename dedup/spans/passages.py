@@ -2,7 +2,7 @@
 
 What Lee et al. 2021 (arXiv 2107.06499, section 4.1, ExactSubstr) do with a suffix array over bytes
 is done here with runs of words, so that a span never begins or ends inside a word or a character
-and a length means the same in every language; words are those of :mod:`dedup.exact_words`, equal
+and a length means the same in every language; words are those of :mod:`dedup.spans.exact_words`, equal
 byte by byte. A run of at least L words occurs twice if and only if its windows of L words do. So it
 is enough to find windows that occur twice, and it takes a filter and a grouping, each of which can
 be divided by hash:
@@ -13,7 +13,7 @@ be divided by hash:
 2. :func:`repeated`: anchors whose hash occurs twice. A window with another anchor occurs once and
    is not looked at again.
 3. :func:`windows`: the windows that are left, with a hash of all their words.
-4. :func:`dedup.spans.repeats`: windows whose hash occurred before, and where.
+4. :func:`dedup.spans.spans.repeats`: windows whose hash occurred before, and where.
 
 A hash only proposes; bytes are compared before anything is cut. Were two different windows to share
 all 64 bits, text would be kept.
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
-from dedup.exact_words import hash_runs, scan_exact, separators_after
-from dedup.spans import Occurrences, Spans, join_runs, repeating, verified
+from dedup.spans.exact_words import hash_runs, scan_exact, separators_after
+from dedup.spans.spans import Occurrences, Spans, join_runs, repeating, verified
 from dedup.words import ALGORITHM as WORDS
 from dedup.words import START, Bytes, Codes, Hashes, Rows, character_table
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
-from dedup.exact_words import count_words, mixed
-from dedup.spans import Occurrences, Spans, join_runs, repeating, verified
+from dedup.spans.exact_words import count_words, mixed
+from dedup.spans.spans import Occurrences, Spans, join_runs, repeating, verified
 from dedup.words import ALGORITHM as WORDS
 from dedup.words import BASIS, PRIME, START, Bytes, Codes, Hashes, Rows, character_table
 

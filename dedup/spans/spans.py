@@ -11,7 +11,7 @@ in keep order; follow it there, and on, and it ends at one that stays.
 
 The steps, each over any part of a corpus:
 
-- :func:`dedup.repeated_spans.windows`, :func:`dedup.line_spans.lines`   occurrences of texts
+- :func:`dedup.spans.passages.windows`, :func:`dedup.spans.lines.lines`   occurrences of texts
 - :func:`repeats`    by key: which occurrences repeat which; keys can be divided among tasks
 - :func:`join_runs`  by document: overlapping repeats of one and the same place become one span
 - :func:`agreeing`   compares the bytes: equal keys are never enough to cut
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
-from dedup.radix import stable_order
+from dedup.spans.radix import stable_order
 from dedup.words import Bytes, Hashes, Rows
 
 Columns = TypeVar("Columns", bound="_Columns")

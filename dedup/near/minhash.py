@@ -4,7 +4,7 @@ For a text with the set S of shingles (runs of ``ngrams`` words, see :mod:`dedup
 signature holds, for each of bands * rows random functions, the least value over S. Two texts agree
 in one place of the signature with probability J, the Jaccard similarity of their sets (Broder
 1997); they share all rows of at least one of ``bands`` bands with probability 1 - (1 -
-J^rows)^bands (:mod:`dedup.curve`). Such pairs are candidates; :mod:`dedup.verify` decides on the
+J^rows)^bands (:mod:`dedup.near.curve`). Such pairs are candidates; :mod:`dedup.near.verify` decides on the
 exact J.
 
 The functions are ``a * x + b mod 2^32`` with odd a over 32-bit shingle hashes. The paper's families
@@ -50,7 +50,7 @@ class MinHashConfig:
     ngrams: words per shingle, 1 to 256. bands, rows: bands of the signature and functions in each;
     bands * rows at most 4096. seed: of the functions, 0 to 2^64 - 1. Defaults as in datatrove and
     FineWeb: of the pairs at similarity 0.68 half become candidates, at 0.8 92 %
-    (:mod:`dedup.curve`).
+    (:mod:`dedup.near.curve`).
 
     Raises: UserError naming the field.
     """

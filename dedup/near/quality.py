@@ -35,7 +35,7 @@ from scipy.stats import beta
 
 from artifacts.errors import UserError
 from artifacts.jit import kernel
-from dedup.curve import Curve
+from dedup.near.curve import Curve
 from dedup.shingles import ShingleSets
 from dedup.words import SEPARATOR, SKIP, UNIT, Hashes, Rows, character_table
 

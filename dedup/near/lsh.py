@@ -1,7 +1,7 @@
 """Candidates by locality-sensitive hashing: rows that share a band key, and the clusters they form.
 
 A cluster (everything reachable over shared keys) is reported, never acted upon: chains a~b~c~d join
-documents that have nothing in common. :mod:`dedup.verify` decides pair by pair.
+documents that have nothing in common. :mod:`dedup.near.verify` decides pair by pair.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.ids import binary16
-from dedup.index_lookup import key_table
+from dedup.index.lookup import key_table
 from dedup.words import Hashes, Rows
 
 Reasons = NDArray[np.uint8]

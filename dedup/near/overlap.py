@@ -8,7 +8,7 @@ Irber et al. 2022; Hera, Pierce-Ward, Koslicki 2023). With A and B below the les
     |A| / limit       of the number of A's distinct shingles, as a share of all hashes,
 
 for sources of any two sizes. The first is a share of |A| independent draws, so it has the exact
-interval of :func:`dedup.quality.proportion`; the second has a relative standard error of
+interval of :func:`dedup.near.quality.proportion`; the second has a relative standard error of
 |A|^(-1/2). Counters such as HyperLogLog give |A|, |B| and |A or B| to about 1 %, and their
 difference |A| + |B| - |A or B| to 1 % of the *union*: an overlap of 1 % would drown in it.
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
 from dedup import words as _words
-from dedup.quality import Proportion, proportion
+from dedup.near.quality import Proportion, proportion
 from dedup.shingles import next_shingles, place_constants, sort_radix
 from dedup.words import BASIS, BLOCK, START, Bytes, Codes, Hashes, Rows, character_table
 

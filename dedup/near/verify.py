@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.jit import kernel
-from dedup.lsh import Groups, cluster_sizes
+from dedup.near.lsh import Groups, cluster_sizes
 from dedup.shingles import ShingleSets, sort_radix
 from dedup.words import START, Hashes, Rows
 

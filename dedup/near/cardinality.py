@@ -1,7 +1,7 @@
 """How many distinct shingles there are in any amount of text, in 2^p bytes: registers of
 datasketch's HyperLogLog++.
 
-    from dedup.cardinality import to_hyperloglog
+    from dedup.near.cardinality import to_hyperloglog
 
     one, other = to_hyperloglog(first_batch, ngrams=5), to_hyperloglog(second_batch, ngrams=5)
     one.merge(other)            # datasketch's own: the registers' maxima, in any order
@@ -12,7 +12,7 @@ shingle's 64-bit hash (Flajolet, Fusy, Gandouet, Meunier 2007; Heule, Nunkesser,
 register ``h mod 2^p`` holds the largest number of leading zeros plus one seen in the other bits of
 h. Estimates have a relative standard error of 1.04 / 2^(p/2), 0.8 % at p = 14. datasketch estimates
 and merges; this module does what is done once per shingle. For overlaps of sources see
-:mod:`dedup.overlap`: a difference of such counts is no measure of a small one.
+:mod:`dedup.near.overlap`: a difference of such counts is no measure of a small one.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 and its signatures in our bands.
 
     from datasketch import MinHashLSH
-    from dedup.datasketch_interop import from_datasketch, to_datasketch
+    from dedup.near.datasketch_interop import from_datasketch, to_datasketch
 
     index = MinHashLSH(threshold=0.7, num_perm=128)
     for number, minhash in enumerate(to_datasketch(texts, ngrams=5, num_perm=128)):
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
-from dedup.minhash import lower_minima
+from dedup.near.minhash import lower_minima
 from dedup.shingles import MAX_NGRAMS, next_shingles, place_constants, shingle_sets
 from dedup.words import BASIS, BLOCK, MIX, START, Bytes, Codes, Hashes, Rows, character_table
 
@@ -104,7 +104,7 @@ def shingle_hashfunc(ngrams: int) -> Callable[[bytes], int]:
 def from_datasketch(
     minhashes: Sequence[MinHash | LeanMinHash], bands: int, rows: int
 ) -> tuple[Hashes, NDArray[np.bool_]]:
-    """Band keys of datasketch's signatures for :func:`dedup.lsh.candidate_groups`: keys (n, bands)
+    """Band keys of datasketch's signatures for :func:`dedup.near.lsh.candidate_groups`: keys (n, bands)
     and has_signature (n,).
 
     Bands are cut as ``MinHashLSH(params=(bands, rows))`` cuts them, so that two documents share a

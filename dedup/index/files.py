@@ -39,8 +39,8 @@ from artifacts.lock import NAME, run_lock
 from artifacts.paths import Store
 from artifacts.publish import publish, published
 from artifacts.schemas import FORMAT_KEY, ID, TEXT_HASH
-from dedup.index_columns import Removed, Segment, as_bytes, halves
-from dedup.minhash import MinHashConfig
+from dedup.index.columns import Removed, Segment, as_bytes, halves
+from dedup.near.minhash import MinHashConfig
 from dedup.words import Rows
 
 HEAD = "index.json"

@@ -1,4 +1,4 @@
-"""The verdict of :func:`dedup.verify.greedy_keep` on one large cluster, in rounds whose comparisons
+"""The verdict of :func:`dedup.near.verify.greedy_keep` on one large cluster, in rounds whose comparisons
 run in parallel.
 
 Greedy verification takes documents one after another, and what a document is compared with depends
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.jit import kernel
-from dedup.lsh import Groups
-from dedup.verify import bounded_similarity, gather_candidates, most_shared_first
+from dedup.near.lsh import Groups
+from dedup.near.verify import bounded_similarity, gather_candidates, most_shared_first
 from dedup.words import Hashes, Rows
 
 FIRST_BLOCK, LARGEST_BLOCK = 1024, 1 << 16
@@ -47,7 +47,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How documents are compared: see :func:`dedup.verify.greedy_keep`. contained: by containment
+    """How documents are compared: see :func:`dedup.near.verify.greedy_keep`. contained: by containment
     rather than by Jaccard.
     """
 

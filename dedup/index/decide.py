@@ -10,15 +10,15 @@ in keep order, and earlier batches come first in it.
 
 What has to be known of an earlier document that was kept are its band keys and where its text lies;
 of a removed one its id and text hash and who stands for it, since it never stands for another. Per
-document, with b bands, 40 + 8 b bytes (152 for 14) or 63 (:mod:`dedup.index_files`).
+document, with b bands, 40 + 8 b bytes (152 for 14) or 63 (:mod:`dedup.index.files`).
 
 Exact copies go first: a document whose text (by its 16-byte hash) is that of an earlier one, kept
 or removed, shares its fate. A document whose id is there already is not added again.
 
 >>> import numpy as np, pyarrow as pa
->>> from dedup.minhash import MinHashConfig, band_keys, shingle_sets
->>> from dedup.index import decide, find_candidates
->>> from dedup.index_columns import NewDocuments, Segment
+>>> from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
+>>> from dedup.index.decide import decide, find_candidates
+>>> from dedup.index.columns import NewDocuments, Segment
 >>> from artifacts.ids import document_ids, text_hashes
 >>> config = MinHashConfig()
 >>> fox = "The quick brown fox jumps over the lazy dog while the cat sleeps in the warm kitchen"
@@ -60,7 +60,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from dedup.exact import keep_first
-from dedup.index_columns import (
+from dedup.index.columns import (
     NewDocuments,
     Reasons,
     Segment,
@@ -69,10 +69,10 @@ from dedup.index_columns import (
     starts_of,
     take_parts,
 )
-from dedup.index_lookup import key_table
-from dedup.index_verify import verify_after
+from dedup.index.lookup import key_table
+from dedup.index.verify import verify_after
+from dedup.near.verify import MAX_COMPARISONS, jaccard
 from dedup.shingles import ShingleSets
-from dedup.verify import MAX_COMPARISONS, jaccard
 from dedup.words import Rows
 
 KEPT, EXACT, NEAR, LISTED, CHANGED = range(5)
@@ -116,7 +116,7 @@ class Decision:
     """What becomes of each row: reason (n,) of REASONS. stands (n,): number of the kept document
     that stands for it, -1 for kept ones and those that are there already; rows of this batch are
     numbered on from ``before``. similarity, bands_hit: of the two. compared, skipped, bounded as in
-    :class:`dedup.verify.Verdict`.
+    :class:`dedup.near.verify.Verdict`.
     """
 
     reason: Reasons
