@@ -34,9 +34,9 @@ import pyarrow as pa  # noqa: E402
 from page_cache import drop, resident  # noqa: E402
 from token_data import TokenData, load  # noqa: E402
 
-from mixtures.loader import Batch, Buffer, Loader  # noqa: E402
-from mixtures.plan import Plan, freeze  # noqa: E402
-from mixtures.spec import MixtureSpec  # noqa: E402
+from mixtures.freeze.freeze import Plan, freeze  # noqa: E402
+from mixtures.loader.loader import Batch, Buffer, Loader  # noqa: E402
+from mixtures.spec.spec import MixtureSpec  # noqa: E402
 
 LONG = 1 << 40  # tokens of the plan: more than any run here shows
 WARM_UP_BATCHES = 16

@@ -202,8 +202,8 @@ def weights(names: list[str]) -> dict[str, float]:
 
 def frozen(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Freeze the plan and write it."""
-    from mixtures.plan import freeze
-    from mixtures.spec import MixtureSpec
+    from mixtures.freeze.freeze import freeze
+    from mixtures.spec.spec import MixtureSpec
     from tokenizer.shards.reader import open_source
 
     folders = json.loads((folder / FOLDERS).read_text())
@@ -236,9 +236,9 @@ def one_start(folder: Path, step: int) -> dict[str, float]:
     """Seconds and bytes from the plan's file to a batch, in this process."""
     importing = time.perf_counter()
     from artifacts.jit import start
-    from mixtures.loader import Loader
-    from mixtures.plan import Plan
-    from mixtures.trace import Tracer
+    from mixtures.freeze.freeze import Plan
+    from mixtures.inspect.trace import Tracer
+    from mixtures.loader.loader import Loader
 
     start()  # numba's own machinery, loaded with the first kernel of a process
     folders = json.loads((folder / FOLDERS).read_text())

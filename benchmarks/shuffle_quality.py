@@ -58,10 +58,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from token_data import TokenData, add_options, prepare
 
-from mixtures.loader import Batch, Loader
-from mixtures.order import source_orders
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.loader.loader import Batch, Loader
+from mixtures.order.source_order import source_orders
+from mixtures.spec.spec import MixtureSpec
 from tokenizer.shards.manifest import SourceManifest
 from tokenizer.shards.reader import ShardSource
 from trainer.model import Model, init, parameter_groups

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from token_data import add_options, prepare
 
-from mixtures.loader import Loader
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
-from mixtures.trace import ShownSpan, Tracer
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.inspect.trace import ShownSpan, Tracer
+from mixtures.loader.loader import Loader
+from mixtures.spec.spec import MixtureSpec
 
 WINDOW, BATCH = 4096, 64
 

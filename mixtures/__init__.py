@@ -7,11 +7,11 @@ hash.
 Names to know::
 
     # phases: lengths, token shares, caps, ramps; rules over the run
-    from mixtures.spec import MixtureSpec
+    from mixtures.spec.spec import MixtureSpec
     # shares -> steps over pinned shards
-    from mixtures.plan import Plan, freeze, branch
+    from mixtures.freeze.freeze import Plan, freeze, branch
     # (plan, step) -> tokens, targets, weights
-    from mixtures.loader import Loader
+    from mixtures.loader.loader import Loader
 
 From shards to a batch::
 
@@ -26,13 +26,13 @@ From shards to a batch::
     batch.tokens.shape                                    # (16, 256)
     other = branch(plan, 200, [another_decay])            # same first 200 steps
 
-Other rooms: :mod:`~mixtures.phase`, :mod:`~mixtures.lengths`, :mod:`~mixtures.bands`,
-:mod:`~mixtures.presets` and :mod:`~mixtures.resolve` (from what a recipe says to tokens and
-weights), :mod:`~mixtures.rules` and :mod:`~mixtures.caps` (what no phase may break),
-:mod:`~mixtures.plan_format` (the plan as a file), :mod:`~mixtures.shares` (weights as integers),
-:mod:`~mixtures.chairman` and :mod:`~mixtures.interleave` (which source comes next),
-:mod:`~mixtures.order` (which of its windows), :mod:`~mixtures.stream` (parts as one stream of
-tokens), :mod:`~mixtures.trace` (which documents a step showed, when a document was shown).
+Other rooms: :mod:`~mixtures.spec.phase`, :mod:`~mixtures.spec.lengths`, :mod:`~mixtures.spec.bands`,
+:mod:`~mixtures.spec.presets` and :mod:`~mixtures.spec.resolve` (from what a recipe says to tokens and
+weights), :mod:`~mixtures.spec.rules` and :mod:`~mixtures.freeze.caps` (what no phase may break),
+:mod:`~mixtures.plan.format` (the plan as a file), :mod:`~mixtures.plan.shares` (weights as integers),
+:mod:`~mixtures.sequences.chairman` and :mod:`~mixtures.order.interleave` (which source comes next),
+:mod:`~mixtures.order.source_order` (which of its windows), :mod:`~mixtures.parts.stream` (parts as one stream of
+tokens), :mod:`~mixtures.inspect.trace` (which documents a step showed, when a document was shown).
 
 Promises, each with its tests: every source stays within one window of its share after every window;
 an epoch shows every window once; any number of ranks reads the same global batch; a new segment

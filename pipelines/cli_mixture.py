@@ -16,9 +16,9 @@ from artifacts.errors import UserError
 from pipelines.console import Json, Runs, print_table
 
 if TYPE_CHECKING:
-    from mixtures.edit import Change
-    from mixtures.plan import Plan
-    from mixtures.trace import ShownSpan
+    from mixtures.freeze.edit import Change
+    from mixtures.freeze.freeze import Plan
+    from mixtures.inspect.trace import ShownSpan
 
 mixture_app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +42,7 @@ def mixture_plan(
     as_json: Json = False,
 ) -> None:
     """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
-    from mixtures.resolve import preset_notes
+    from mixtures.spec.resolve import preset_notes
     from pipelines.recipe import load_recipe
     from pipelines.run_record import load_run
     from pipelines.training import Materials, plan_branches, plan_mixture
@@ -95,7 +95,7 @@ def mixture_check(
     """Hold a plan against its shards: pins, counts, rules, take-downs since; exit code 1 when parts
     are damaged.
     """
-    from mixtures.check_plan import check_plan
+    from mixtures.inspect.check_plan import check_plan
     from pipelines.plan_shards import plan_and_folders
 
     plan, folders = plan_and_folders(target, shards or (), runs)
@@ -262,7 +262,7 @@ def mixture_trace(
     """Which documents a step shows, which steps show a document, or what a take-down touches (exit
     code 1 for unknown ids).
     """
-    from mixtures.trace import Tracer
+    from mixtures.inspect.trace import Tracer
     from pipelines.run_plan import plan_of_run
     from pipelines.run_record import load_run
     from pipelines.training import Materials
@@ -354,7 +354,7 @@ def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool
 
 def _print_plan(plan: Plan) -> None:
     """The table, the windows of each phase where they change, and the totals."""
-    from mixtures.plan_table import table
+    from mixtures.freeze.plan_table import table
     from pipelines.terminal_plan import plan_lines, plan_rows
 
     rows = table(plan)
@@ -386,7 +386,7 @@ def _print_spans(spans: list[ShownSpan], as_json: bool) -> None:
 
 def _change(lengthen: Any, drop: Any, weight: Any, decay: int | None) -> Change | None:
     """The short forms together, None where there are none."""
-    from mixtures.edit import Change
+    from mixtures.freeze.edit import Change
 
     if not (lengthen or drop or weight or decay):
         return None

@@ -146,7 +146,7 @@ def train(
     """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the
     corpus.
     """
-    from mixtures.plan import Plan
+    from mixtures.freeze.freeze import Plan
     from pipelines.recipe import load_recipe
     from pipelines.report import write_report
     from pipelines.terminal import TerminalProgress
@@ -193,7 +193,7 @@ def branch_checkpoint(
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
-    from mixtures.bands import source_of
+    from mixtures.spec.bands import source_of
     from pipelines.progress import TrainingWatch, ended
     from pipelines.recipe import load_branch
     from pipelines.run_record import load_run

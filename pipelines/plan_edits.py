@@ -15,9 +15,9 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from mixtures.edit import Change, append, rest
-from mixtures.phase import PhaseSpec
-from mixtures.plan_format import Plan
+from mixtures.freeze.edit import Change, append, rest
+from mixtures.plan.format import Plan
+from mixtures.spec.phase import PhaseSpec
 from pipelines.run_checkpoints import RunCheckpoint, run_checkpoints, trained_with
 from pipelines.run_plan import FORMER, plan_of_run, write_plan
 from pipelines.training import Materials

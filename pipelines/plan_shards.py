@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artifacts.errors import UserError
-from mixtures.loader import Folders
-from mixtures.plan_format import Plan
+from mixtures.loader.loader import Folders
+from mixtures.plan.format import Plan
 from pipelines.run_plan import plan_of_run
 from pipelines.run_record import RECORD, load_run
 from pipelines.training import Materials

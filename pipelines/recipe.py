@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
-from mixtures.spec import MixtureSpec, PhaseSpec
+from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.bands import Split, check_bands
 from pipelines.document_files import Compression
 from pipelines.readers import FORMATS, Fields, Limits

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from artifacts.errors import UserError
-from mixtures.bands import source_of
-from mixtures.rules import DECAY, check_hold_out, check_reserve
-from mixtures.spec import MixtureSpec, PhaseSpec
+from mixtures.spec.bands import source_of
+from mixtures.spec.rules import DECAY, check_hold_out, check_reserve
+from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.overrides import Location
 
 if TYPE_CHECKING:

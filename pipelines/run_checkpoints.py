@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.paths import Store
-from mixtures.plan_format import Plan
+from mixtures.plan.format import Plan
 from trainer.checkpoint import PLAN, STATE, Checkpoint, load
 
 TRAINING = "training"

@@ -17,7 +17,7 @@ from pathlib import Path
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
-from mixtures.plan_format import PLAN_FORMAT, Plan
+from mixtures.plan.format import PLAN_FORMAT, Plan
 from trainer.checkpoint import FOLDER as CHECKPOINTS
 from trainer.checkpoint import clean, flush, folder_name, saved
 from trainer.metrics import FOLDER as METRICS

@@ -16,12 +16,12 @@ from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from mixtures.find_document import Found, find_document
-from mixtures.local_parts import LocalParts
-from mixtures.pinning import pin
-from mixtures.plan_format import Plan
-from mixtures.stream import SourceStream
-from mixtures.trace import Tracer
+from mixtures.freeze.pinning import pin
+from mixtures.inspect.trace import Tracer
+from mixtures.parts.find_document import Found, find_document
+from mixtures.parts.local_parts import LocalParts
+from mixtures.parts.stream import SourceStream
+from mixtures.plan.format import Plan
 from pipelines.run_checkpoints import RunCheckpoint, run_checkpoints, trained_with
 from pipelines.run_plan import PLAN, plan_of_run
 from pipelines.training import Materials

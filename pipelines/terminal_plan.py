@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mixtures.caps import Cap
-from mixtures.plan_format import Plan
-from mixtures.plan_table import ShareRow
+from mixtures.freeze.caps import Cap
+from mixtures.freeze.plan_table import ShareRow
+from mixtures.plan.format import Plan
 from pipelines.report.numerals import share
 
 NEAR = 0.9  # a cap of which more is used is marked

@@ -15,7 +15,7 @@ from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from mixtures.plan_format import Plan
+from mixtures.plan.format import Plan
 from pipelines.progress import Progress, Silent, TrainingWatch
 from pipelines.recipe import LoadedRecipe
 from pipelines.run import RunOutcome

@@ -16,10 +16,10 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from mixtures.accounting import realised
-from mixtures.bands import names_meant, source_of
-from mixtures.plan import Plan, branch, freeze
-from mixtures.spec import PhaseSpec
+from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.inspect.accounting import realised
+from mixtures.spec.bands import names_meant, source_of
+from mixtures.spec.spec import PhaseSpec
 from pipelines.memory import peak_bytes, reset_peak
 from pipelines.progress import TrainingWatch, ended
 from pipelines.recipe import LoadedRecipe, Recipe

@@ -27,8 +27,7 @@ from dedup.index.files import (
     kept_schema,
     removed_schema,
 )
-from mixtures.phase import PhaseSpec, Preset
-from mixtures.plan_format import (
+from mixtures.plan.format import (
     Ancestor,
     Context,
     Left,
@@ -38,8 +37,9 @@ from mixtures.plan_format import (
     Segment,
     SourceContext,
 )
-from mixtures.presets import PRESETS as MIXTURES
-from mixtures.spec import MixtureSpec
+from mixtures.spec.phase import PhaseSpec, Preset
+from mixtures.spec.presets import PRESETS as MIXTURES
+from mixtures.spec.spec import MixtureSpec
 from pipelines.bands import Split
 from pipelines.cli import app
 from pipelines.datatrove.blocks import BLOCKS

@@ -8,7 +8,7 @@ out is a folder of checkpoints (safetensors and ``state.json``) and metrics as J
 stopped at any step goes on to the same bits. The names to know: ``train``, ``branch``,
 ``generate``::
 
-    from mixtures.plan import Plan
+    from mixtures.freeze.freeze import Plan
     from tokenizer.encode import Tokenizer
     from trainer.generate import generate, speaker
     from trainer.loop import train

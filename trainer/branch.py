@@ -21,9 +21,9 @@ from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from mixtures import plan as plans
-from mixtures.plan import Plan
-from mixtures.spec import PhaseSpec
+from mixtures.freeze import freeze as plans
+from mixtures.freeze.freeze import Plan
+from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, load

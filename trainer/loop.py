@@ -28,8 +28,8 @@ from pathlib import Path
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from mixtures.loader import Loader
-from mixtures.plan import Plan
+from mixtures.freeze.freeze import Plan
+from mixtures.loader.loader import Loader
 from tokenizer.encode import Tokenizer
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from artifacts.errors import UserError
-from mixtures.plan import Plan
+from mixtures.freeze.freeze import Plan
 from trainer.checkpoint import Checkpoint
 from trainer.model import Model, ModelConfig
 from trainer.optimizer import AdamW
@@ -131,7 +131,7 @@ def check_fits(
             found=plan.hash,
             allowed=[state.plan_hash],
             fix=(
-                "append to the run's plan (mixtures.plan.append_segment), or start a run under "
+                "append to the run's plan (mixtures.freeze.freeze.append_segment), or start a run under "
                 "another name"
             ),
         )

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from mixtures.accounting import realised
-from mixtures.loader import Batch, Loader
-from mixtures.plan import Plan
+from mixtures.freeze.freeze import Plan
+from mixtures.inspect.accounting import realised
+from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer import checkpoint
 from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch

@@ -20,7 +20,7 @@ from trainer.presets import TINY, preset
 from trainer.schedules import ScheduleSpec
 
 if TYPE_CHECKING:
-    from mixtures.plan import Plan
+    from mixtures.freeze.freeze import Plan
 
 Count = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixtures.loader import Batch
+from mixtures.loader.loader import Batch
 from trainer.kernels.transfer import to_device
 from trainer.model import Model
 

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from mixtures.loader import Batch, Loader
-from mixtures.plan import freeze
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.freeze.freeze import freeze
+from mixtures.loader.loader import Batch, Loader
+from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 from trainer.losses import NOTHING, Loss, by_source, token_bytes

@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mixtures.dataset import PlanDataset
-from mixtures.plan import Plan
+from mixtures.freeze.freeze import Plan
+from mixtures.loader.dataset import PlanDataset
 
 WIDTH, HEADS, LAYERS = 64, 4, 2
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.paths import Store
-from mixtures.accounting import documents_shown, realised
-from mixtures.plan_format import Plan
+from mixtures.inspect.accounting import documents_shown, realised
+from mixtures.plan.format import Plan
 from pipelines.report.training_metrics import Ending, Trainings, stretches
 from tokenizer.shards.manifest import MANIFEST_NAME
 

@@ -15,9 +15,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mixtures.plan_format import Plan, Segment
-from mixtures.plan_table import table
-from mixtures.shares import fill_of
+from mixtures.freeze.plan_table import table
+from mixtures.plan.format import Plan, Segment
+from mixtures.plan.shares import fill_of
 from pipelines.report.line_chart import nice_marks
 from pipelines.report.numerals import quantity, share
 from pipelines.report.training_metrics import stretches

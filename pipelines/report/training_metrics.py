@@ -11,9 +11,9 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
-from mixtures.accounting import realised
-from mixtures.plan import Plan, Segment
-from mixtures.plan_table import table
+from mixtures.freeze.freeze import Plan, Segment
+from mixtures.freeze.plan_table import table
+from mixtures.inspect.accounting import realised
 from trainer.metrics import TIME, TRAIN, VALIDATION, read_series
 from trainer.model_config import ModelConfig
 from trainer.parameter_counts import count_parameters

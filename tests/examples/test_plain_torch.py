@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import Shards, write_shards
 
 STEPS = 12

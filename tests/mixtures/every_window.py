@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mixtures.interleave import segments_of
-from mixtures.plan import Plan
+from mixtures.freeze.freeze import Plan
+from mixtures.order.interleave import segments_of
 
 
 def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int64]:
@@ -27,7 +27,7 @@ def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int
 
 
 def due_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.float64]:
-    """What :func:`mixtures.interleave.counts_before` would be with fractions of windows, from the
+    """What :func:`mixtures.order.interleave.counts_before` would be with fractions of windows, from the
     segment's start on.
     """
     segment = plan.segment_at(step)

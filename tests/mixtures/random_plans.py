@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mixtures.order import OPEN_TOKENS
-from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, branch, freeze
-from mixtures.spec import MixtureSpec
-from mixtures.windows import Windows
+from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.loader.windows import Windows
+from mixtures.order.source_order import OPEN_TOKENS
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 
 SOURCES = ("chat", "code", "tiny", "web")
 LENGTHS = (4, 8, 16, 24, 32, 64)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.bands import names_meant, rule_of, source_of, split, tokens_of
+from mixtures.spec.bands import names_meant, rule_of, source_of, split, tokens_of
 
 SHARDS = {"web/high": 1000, "web/low": 3000, "code": 500}
 

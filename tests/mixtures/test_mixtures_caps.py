@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.loader import Loader
-from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, append_segment, branch, freeze
-from mixtures.plan_table import table
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.freeze import Plan, append_segment, branch, freeze
+from mixtures.freeze.plan_table import table
+from mixtures.loader.loader import Loader
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 
 LENGTH = 16
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixtures.chairman import LONGEST_RAMP, SHARE_UNITS, Mix, assign
-from mixtures.shares import apportioned, between, shares_of
+from mixtures.plan.shares import apportioned, between, shares_of
+from mixtures.sequences.chairman import LONGEST_RAMP, SHARE_UNITS, Mix, assign
 
 WEIGHTS = st.lists(st.integers(0, 1000), min_size=1, max_size=50).filter(
     lambda weights: sum(weights) > 0

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.check_plan import check_plan
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.inspect.check_plan import check_plan
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import Shards
 from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
 from tokenizer.shards.reader import ShardSource

@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from artifacts.errors import UserError
-from mixtures.dataset import PlanDataset
-from mixtures.loader import Loader
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.loader.dataset import PlanDataset
+from mixtures.loader.loader import Loader
+from mixtures.spec.spec import MixtureSpec
 
 
 @pytest.fixture(scope="module")

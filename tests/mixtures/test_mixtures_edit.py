@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.edit import Change, append, changed_weights, rest
-from mixtures.interleave import counts_before
-from mixtures.phase import Phase
-from mixtures.plan import Plan, freeze
-from mixtures.plan_phases import check_rules_held, nearest_caps, planned_phases
-from mixtures.plan_table import table
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.edit import Change, append, changed_weights, rest
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.freeze.plan_phases import check_rules_held, nearest_caps, planned_phases
+from mixtures.freeze.plan_table import table
+from mixtures.order.interleave import counts_before
+from mixtures.spec.phase import Phase
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.random_plans import plan_of, specs
 
 LENGTH, BATCH = 16, 64

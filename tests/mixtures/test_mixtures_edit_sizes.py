@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.edit import Change, rest
+from mixtures.freeze.edit import Change, rest
 from pipelines.cli_mixture import _change
 from tests.mixtures.test_mixtures_plan import DECAY, STABLE, plan_of
 

@@ -10,14 +10,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixtures.accounting import documents_shown
-from mixtures.interleave import check_cursors, counts_before
-from mixtures.loader import Loader, open_streams
-from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, branch, freeze
-from mixtures.spec import MixtureSpec
-from mixtures.trace import Tracer
-from mixtures.windows import Windows
+from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.inspect.accounting import documents_shown
+from mixtures.inspect.trace import Tracer
+from mixtures.loader.loader import Loader, open_streams
+from mixtures.loader.windows import Windows
+from mixtures.order.interleave import check_cursors, counts_before
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.every_window import due_before, sources_of
 from tests.mixtures.random_plans import (
     SEEDS,

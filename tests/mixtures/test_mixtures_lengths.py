@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.lengths import phase_tokens, run_tokens
-from mixtures.phase import PhaseSpec
+from mixtures.spec.lengths import phase_tokens, run_tokens
+from mixtures.spec.phase import PhaseSpec
 
 
 def phases(*lengths: dict[str, Any]) -> list[PhaseSpec]:

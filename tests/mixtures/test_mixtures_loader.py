@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.check_plan import check_plan
-from mixtures.loader import Batch, Loader
-from mixtures.pinning import cut, pin
-from mixtures.plan import Plan, append_segment, freeze
-from mixtures.plan_format import Packing
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.freeze.freeze import Plan, append_segment, freeze
+from mixtures.freeze.pinning import cut, pin
+from mixtures.inspect.check_plan import check_plan
+from mixtures.loader.loader import Batch, Loader
+from mixtures.plan.format import Packing
+from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
 from tokenizer.shards.reader import open_source
 from tokenizer.shards.take_down import Place, take_down
@@ -499,7 +499,7 @@ def test_steps_outside_the_plan_are_refused(shards: Any) -> None:
 
 def test_reading_batches_loads_neither_curation_libraries_nor_torch(root: Path) -> None:
     heavy = ["datatrove", "dask", "distributed", "polars", "fasttext", "torch", "sentencepiece"]
-    code = f"import sys, mixtures.loader, mixtures.trace; print([name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, mixtures.loader.loader, mixtures.inspect.trace; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )

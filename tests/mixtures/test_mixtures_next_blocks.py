@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mixtures.interleave import counts_at_end
-from mixtures.loader import Loader, open_streams
-from mixtures.local_parts import LocalParts
-from mixtures.next_blocks import NextBlocks
-from mixtures.order import LEFT, SourceOrder, source_orders
-from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.loader.loader import Loader, open_streams
+from mixtures.loader.next_blocks import NextBlocks
+from mixtures.order.interleave import counts_at_end
+from mixtures.order.source_order import LEFT, SourceOrder, source_orders
+from mixtures.parts.local_parts import LocalParts
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import Writer
 from tokenizer.shards.reader import open_source
 
@@ -243,10 +243,10 @@ LEAVE = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from mixtures.loader import Loader
-from mixtures.local_parts import LocalParts
-from mixtures.plan import Plan
-from mixtures.permutation import permuted_all
+from mixtures.loader.loader import Loader
+from mixtures.parts.local_parts import LocalParts
+from mixtures.freeze.freeze import Plan
+from mixtures.sequences.permutation import permuted_all
 
 asked, key = threading.Event(), np.uint64(1)
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mixtures.order import (
+from mixtures.freeze.freeze import freeze
+from mixtures.order.source_order import (
     BLOCK_TOKENS,
     LEAST_BLOCKS,
     OPEN_BLOCKS,
@@ -21,11 +22,10 @@ from mixtures.order import (
     open_blocks,
     source_orders,
 )
-from mixtures.permutation import permuted, permuted_all, unpermuted
-from mixtures.phase import PhaseSpec
-from mixtures.plan import freeze
-from mixtures.plan_format import PinnedSource, SourceContext
-from mixtures.spec import MixtureSpec
+from mixtures.plan.format import PinnedSource, SourceContext
+from mixtures.sequences.permutation import permuted, permuted_all, unpermuted
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 
 WORD = (1 << 64) - 1
 

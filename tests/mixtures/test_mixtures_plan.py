@@ -13,11 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.interleave import check_cursors, counts_at_end, counts_before, numbers_of, step_of
-from mixtures.loader import Loader
-from mixtures.plan import Plan, append_segment, branch, common_steps, freeze
-from mixtures.plan_table import table
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.freeze.freeze import Plan, append_segment, branch, common_steps, freeze
+from mixtures.freeze.plan_table import table
+from mixtures.loader.loader import Loader
+from mixtures.order.interleave import (
+    check_cursors,
+    counts_at_end,
+    counts_before,
+    numbers_of,
+    step_of,
+)
+from mixtures.spec.spec import MixtureSpec, Phase
 from tests.mixtures.every_window import due_before, sources_of
 
 STABLE = Phase(name="stable", tokens=1500, weights={"web": 0.6, "code": 0.4})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.presets import PRESETS, preset_weights
+from mixtures.spec.presets import PRESETS, preset_weights
 
 PUBLISHED = {
     name: [entry for entry, facts in entries.items() if facts.percent is not None]

@@ -14,12 +14,12 @@ import pytest
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from mixtures.loader import Loader
-from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, freeze
-from mixtures.remote_parts import RangeCache, open_remote
-from mixtures.spec import MixtureSpec
-from mixtures.trace import Tracer
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.inspect.trace import Tracer
+from mixtures.loader.loader import Loader
+from mixtures.parts.remote_parts import RangeCache, open_remote
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import write_shards
 from tokenizer.shards.reader import open_source
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from mixtures.phase import Phase
-from mixtures.resolve import (
+from mixtures.spec.phase import Phase
+from mixtures.spec.resolve import (
     check_windows,
     names_of,
     preset_notes,
@@ -21,7 +21,7 @@ from mixtures.resolve import (
     resolve_phases,
     shares_by_size,
 )
-from mixtures.spec import MixtureSpec
+from mixtures.spec.spec import MixtureSpec
 
 SHARDS = {
     "web": 8_000_000,

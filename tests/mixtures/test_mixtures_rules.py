@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.phase import Phase
-from mixtures.rules import MixtureRules, check_hold_out, check_min_tokens, check_reserve
+from mixtures.spec.phase import Phase
+from mixtures.spec.rules import MixtureRules, check_hold_out, check_min_tokens, check_reserve
 
 
 def phase(

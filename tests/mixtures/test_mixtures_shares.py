@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mixtures.loader import Loader
-from mixtures.phase import PhaseSpec
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec
-from mixtures.trace import Tracer
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.inspect.trace import Tracer
+from mixtures.loader.loader import Loader
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 from tokenizer.shards.reader import open_source
 
 LENGTH, BATCH = 16, 20

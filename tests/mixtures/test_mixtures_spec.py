@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.spec.spec import MixtureSpec, Phase
 
 
 def spec(*phases: dict[str, Any], **rest: Any) -> MixtureSpec:

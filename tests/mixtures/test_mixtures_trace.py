@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from artifacts.errors import UserError
-from mixtures.accounting import documents_shown, realised
-from mixtures.loader import Loader
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec, Phase
-from mixtures.trace import Tracer, trace_document, trace_step
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.inspect.accounting import documents_shown, realised
+from mixtures.inspect.trace import Tracer, trace_document, trace_step
+from mixtures.loader.loader import Loader
+from mixtures.spec.spec import MixtureSpec, Phase
 from tests.mixtures.every_window import sources_of
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-import mixtures.windows
-from mixtures.loader import open_streams
-from mixtures.packing import Packing, pack
-from mixtures.phase import PhaseSpec
-from mixtures.plan import freeze
-from mixtures.spec import MixtureSpec
-from mixtures.windows import Part, Windows
+import mixtures.loader.windows
+from mixtures.freeze.freeze import freeze
+from mixtures.loader.loader import open_streams
+from mixtures.loader.windows import Part, Windows
+from mixtures.sequences.packing import Packing, pack
+from mixtures.spec.phase import PhaseSpec
+from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import Writer
 from tokenizer.shards.reader import open_source
 
@@ -94,7 +94,7 @@ def test_the_blocks_that_are_open_together_are_packed_once(
     blocks = sum(len(own.packed) - 1 for own in plan.contexts[0].sources)
     assert blocks > 64
     windows = Windows(plan, open_streams(plan, folders))
-    monkeypatch.setattr(mixtures.windows, "pack", counted)
+    monkeypatch.setattr(mixtures.loader.windows, "pack", counted)
     for step in range(plan.steps):
         windows.of_step(step)
     assert sum(packed.values()) <= blocks

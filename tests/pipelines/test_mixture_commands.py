@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
-from mixtures.accounting import realised
-from mixtures.plan import Plan, common_steps
-from mixtures.plan_table import table
-from mixtures.trace import Tracer
+from mixtures.freeze.freeze import Plan, common_steps
+from mixtures.freeze.plan_table import table
+from mixtures.inspect.accounting import realised
+from mixtures.inspect.trace import Tracer
 from pipelines.cli import app
 from pipelines.recipe import load_recipe
 from pipelines.report.share_plot import planned_shares, share_plot

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mixtures.accounting import documents_shown, realised
+from mixtures.inspect.accounting import documents_shown, realised
 from pipelines.progress import TrainingWatch
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from artifacts.errors import UserError
-from mixtures.resolve import resolve
+from mixtures.spec.resolve import resolve
 from pipelines.recipe import load_branch, load_recipe, recipe_schema
 from pipelines.training import Materials, plan_branches, plan_mixture
 from tests.mixtures.conftest import write_shards

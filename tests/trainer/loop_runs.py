@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.paths import Store
-from mixtures.plan import Plan, freeze
-from mixtures.spec import MixtureSpec, Phase
+from mixtures.freeze.freeze import Plan, freeze
+from mixtures.spec.spec import MixtureSpec, Phase
 from tests.trainer.loop_corpus import Corpus
 from tokenizer.shards.reader import open_source
 from trainer.checkpoint import at_step, saved

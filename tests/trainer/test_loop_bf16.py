@@ -12,7 +12,7 @@ import torch
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from mixtures.loader import Loader
+from mixtures.loader.loader import Loader
 from tests.trainer import loop_runs
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import DECAY, MODEL, STABLE, run, traces

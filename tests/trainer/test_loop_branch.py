@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from artifacts.errors import UserError
-from mixtures.loader import Loader
-from mixtures.rules import MixtureRules
-from mixtures.spec import Phase, PhaseSpec
+from mixtures.loader.loader import Loader
+from mixtures.spec.rules import MixtureRules
+from mixtures.spec.spec import Phase, PhaseSpec
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import (
     BATCH,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mixtures.phase import Phase
-from mixtures.trace import ShownSpan, Tracer
+from mixtures.inspect.trace import ShownSpan, Tracer
+from mixtures.spec.phase import Phase
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import BATCH, LENGTH, plan, run, settings
 from tokenizer.shards.reader import open_source

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from mixtures.loader import Loader
-from mixtures.plan import append_segment
-from mixtures.spec import Phase
+from mixtures.freeze.freeze import append_segment
+from mixtures.loader.loader import Loader
+from mixtures.spec.spec import Phase
 from tests.trainer import loop_runs
 from tests.trainer.loop_corpus import Corpus, make_corpus, web, write_shards
 from tests.trainer.loop_runs import (

@@ -1,0 +1,1 @@
+"""From shares to whole steps over pinned shards."""

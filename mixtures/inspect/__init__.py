@@ -1,0 +1,1 @@
+"""What a plan shows, and whether it holds."""

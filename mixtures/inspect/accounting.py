@@ -1,0 +1,159 @@
+"""How far each source has come at a step: tokens, epochs, and how many different documents were
+shown. Exact, at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixtures.freeze.caps import epoch_tokens
+from mixtures.loader.loader import Folders, open_streams
+from mixtures.loader.windows import Windows
+from mixtures.order.interleave import counts_at_end, tokens_shown
+from mixtures.order.source_order import SourceOrder
+from mixtures.parts.stream import SourceStream
+from mixtures.plan.format import Plan
+
+Ints = NDArray[np.int64]
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SourceProgress:
+    """What a source has shown: tokens (padding included), and over the tokens of an epoch."""
+
+    source: str
+    tokens: int
+    epochs: float
+
+
+def realised(plan: Plan, step: int) -> list[SourceProgress]:
+    """What each source has shown after ``step`` steps. Raises: UserError outside the plan."""
+    plan.segment_at(step)
+    shown, available = tokens_shown(plan, step).tolist(), epoch_tokens(plan).tolist()
+    return [
+        SourceProgress(source.name, tokens, tokens / max(epoch, 1))
+        for source, tokens, epoch in zip(plan.sources, shown, available, strict=True)
+    ]
+
+
+def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
+    """How many different documents of each source were shown, in part at least, in the first
+    ``step`` steps.
+
+    Reads the borders of what was shown; a source that was shown whole once is counted without going
+    through its order.
+    """
+    plan.segment_at(step)
+    streams = open_streams(plan, folders)
+    windows = Windows(plan, streams)
+    found = {}
+    for index, stream in enumerate(streams):
+        ranges: list[Range] = []
+        for number in range(len(plan.contexts)):
+            count = int(counts_at_end(plan, number, step)[index])
+            ranges += _ranges(windows, number, index, count)
+        found[plan.names[index]] = _documents(stream, _merged(ranges))
+    return found
+
+
+def _ranges(windows: Windows, context: int, source: int, count: int) -> Iterator[Range]:
+    """Places of the stream that a source's first ``count`` windows of a context have shown; ranges
+    may overlap.
+    """
+    order = windows.orders(context)[source]
+    rest = count
+    head = min(rest, order.head)
+    yield from _places(
+        windows,
+        context,
+        source,
+        order,
+        order.context.epoch,
+        order.head_place,
+        order.head_place + head,
+        0,
+    )
+    rest -= head
+    for row in range(min(rest, order.left_rows)):
+        yield from (
+            (start, start + tokens)
+            for _, start, tokens in windows.parts(context, source, order.head + row)
+        )
+    rest -= min(rest, order.left_rows)
+    if rest >= order.windows > 0:
+        yield 0, order.pinned.tokens if order.packed else order.windows * order.window
+    elif rest > 0:
+        begun = order.head + order.left_rows
+        yield from _places(windows, context, source, order, order.context.epoch + 1, 0, rest, begun)
+
+
+def _places(
+    windows: Windows,
+    context: int,
+    source: int,
+    order: SourceOrder,
+    epoch: int,
+    first: int,
+    last: int,
+    number: int,
+) -> Iterator[Range]:
+    """Places first to last - 1 of an epoch, the first of which is window ``number`` of the context:
+    whole groups as their blocks.
+    """
+    place = first
+    while place < last:
+        group = order.group_at(epoch, place)
+        start, end = order.group_place(epoch, group), order.group_place(epoch, group + 1)
+        if place == start and end <= last:
+            size = order.context.block_tokens
+            for block in order.group_blocks(epoch, group):
+                if order.packed:
+                    borders = windows.streams[source].borders(block * size, (block + 1) * size)
+                    yield int(borders[0]), int(borders[-1])
+                else:
+                    yield block * size, min((block + 1) * size, order.windows * order.window)
+            place = end
+        else:
+            stop = min(end, last)
+            for each in range(place, stop):
+                yield from (
+                    (begin, begin + tokens)
+                    for _, begin, tokens in windows.parts(context, source, number + each - first)
+                )
+            place = stop
+
+
+def _merged(ranges: list[Range]) -> list[Range]:
+    """The same places as ranges apart from one another, ascending."""
+    merged: list[Range] = []
+    for start, stop in sorted(ranges):
+        if start >= stop:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(stop, merged[-1][1])
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def _documents(stream: SourceStream, ranges: list[Range]) -> int:
+    """Documents with a token in one of the ranges."""
+    rows = np.concatenate([[0], np.cumsum([part.rows for part in stream.pinned.parts])])
+    count, behind = 0, 0  # documents before row ``behind`` are counted
+    for start, stop in ranges:
+        first, last = (_row(stream, rows, place) for place in (start, stop - 1))
+        count += last + 1 - max(first, behind) if last >= behind else 0
+        behind = max(behind, last + 1)
+    return count
+
+
+def _row(stream: SourceStream, rows: Ints, place: int) -> int:
+    """The number of the document, over all parts, that holds a place of the stream."""
+    batch = stream.batch_at(place)
+    row = int(np.searchsorted(batch.offsets, place - batch.start, "right")) - 1
+    return int(rows[batch.part]) + batch.first_row + row

@@ -1,0 +1,1 @@
+"""From plan and step to windows."""

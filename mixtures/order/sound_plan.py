@@ -1,0 +1,111 @@
+"""Whether a plan's numbers fit together, so that no window of it lies outside its sources.
+
+Kernels follow these numbers without looking back: a window behind the end of a stream would be
+looked for without an end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from artifacts.errors import UserError
+from mixtures.order.source_order import SourceOrder, left_rows
+from mixtures.plan.format import PinnedSource, Plan, SourceContext
+
+
+def check_sound(plan: Plan, file: Path | None = None) -> None:
+    """Raises: UserError with the first source or context whose numbers do not follow from the
+    plan's others; ``file`` is named.
+    """
+    for source in plan.sources:
+        found = sum(part.tokens for part in source.parts)
+        if found != source.tokens:
+            _refuse(
+                file,
+                f"sources.{source.name}.tokens",
+                f"{source.tokens:,} tokens in parts of {found:,}",
+            )
+        if max(source.eos_id, plan.bos_id if plan.bos else 0) >= source.vocab_size:
+            ids = f"EOS {source.eos_id}" + (f" and BOS {plan.bos_id}" if plan.bos else "")
+            _refuse(
+                file, f"sources.{source.name}.vocab_size", f"{source.vocab_size:,} ids, and {ids}"
+            )
+    for number, context in enumerate(plan.contexts):
+        for source, own in zip(plan.sources, context.sources, strict=True):
+            problem = _odd_windows(source, own, context.sequence_length) or _odd_left(
+                plan, number, source, own
+            )
+            if problem is not None:
+                _refuse(file, f"contexts.{number}.sources.{source.name}", problem)
+    for segment in plan.segments:
+        number, context = plan.context_at(segment.first_step)
+        shown = np.array(segment.start, np.int64) + np.array(segment.end, np.int64) > 0
+        empty = np.array([own.windows == 0 for own in context.sources[: len(shown)]], bool)
+        if (shown & empty).any():
+            name = plan.names[int(np.argmax(shown & empty))]
+            _refuse(
+                file,
+                f"contexts.{number}.sources.{name}.windows",
+                f"none, and segment {segment.name} shows it",
+            )
+
+
+def _odd_windows(source: PinnedSource, own: SourceContext, length: int) -> str | None:
+    """Why a source cannot have been cut like this, None when it can. One that is not shown yet has
+    no windows.
+    """
+    if source.packing == "stream":
+        if own.windows not in (0, source.tokens // length) or own.packed:
+            return f"{own.windows:,} windows of {length:,} tokens in {source.tokens:,} tokens"
+        return (
+            None
+            if own.block_tokens % length == 0
+            else f"blocks of {own.block_tokens:,} tokens for windows of {length:,}"
+        )
+    packed = np.array(own.packed, np.int64)
+    blocks = 1 if own.packed == (0, 0) else -(-source.tokens // own.block_tokens)
+    if (
+        len(packed) != blocks + 1
+        or packed[0] != 0
+        or (np.diff(packed) < 0).any()
+        or packed[-1] != own.windows
+    ):
+        return f"{own.windows:,} windows, and {len(packed):,} counts of them for {blocks:,} blocks"
+    return None
+
+
+def _odd_left(plan: Plan, number: int, source: PinnedSource, own: SourceContext) -> str | None:
+    """Why earlier contexts cannot have left these windows, None when they can."""
+    index = plan.sources.index(source) if own.left else 0
+    for left in own.left:
+        former = plan.contexts[left.context]
+        order = SourceOrder(
+            source,
+            former.sources[index],
+            former.sequence_length,
+            left_rows(plan.contexts, former.sources[index], former.sequence_length),
+        )
+        begun = order.head + order.left_rows
+        most = max(begun, order.windows)
+        if (
+            left.first > left.last
+            or left.last - left.first > most
+            or (order.windows == 0 and left.last > begun)
+        ):
+            return (
+                f"windows {left.first:,} to {left.last:,} of context {left.context} "
+                f"left for context {number}, which has {most:,}"
+            )
+    return None
+
+
+def _refuse(file: Path | None, field: str, found: str) -> None:
+    raise UserError(
+        "the plan is damaged: its numbers do not fit together",
+        file=file,
+        field=field,
+        found=found,
+        fix="plans are never edited; restore it, or append a segment",
+    )
