@@ -64,11 +64,11 @@ from mixtures.order.source_order import source_orders
 from mixtures.spec.spec import MixtureSpec
 from tokenizer.shards.manifest import SourceManifest
 from tokenizer.shards.reader import ShardSource
-from trainer.model import Model, init, parameter_groups
-from trainer.optimizer import AdamW
-from trainer.presets import preset
-from trainer.schedules import rate, wsd
-from trainer.step import batch_loss
+from trainer.model.decoder import Model, init, parameter_groups
+from trainer.objectives.next_token import batch_loss
+from trainer.optimizer.adamw import AdamW
+from trainer.optimizer.schedules import rate, wsd
+from trainer.shapes.presets import preset
 
 WINDOW, BLOCK_WINDOWS, BINS = 4096, 4096, 16  # of the statistics
 LENGTH, BATCH, VOCABULARY, PEAK = 128, 16, 4096, 0.01  # of the training

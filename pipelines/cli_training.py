@@ -45,19 +45,19 @@ def model_describe(
     as_json: Json = False,
 ) -> None:
     """Shape, exact parameter counts, multipliers, compute and memory of a model."""
-    from trainer.describe import describe
-    from trainer.presets import preset
+    from trainer.costs.describe import describe
+    from trainer.shapes.presets import preset
 
     if (Path(name) / "state.json").is_file():
-        from trainer.checkpoint import load
-        from trainer.model_config import ModelConfig
+        from trainer.checkpoints.checkpoint import load
+        from trainer.shapes.config import ModelConfig
 
         config = ModelConfig.from_dict(load(name).state.model)
     else:
         config = preset(name)
     if roofline:
         from pipelines.terminal_roofline import print_roofline
-        from trainer import roofline as floors
+        from trainer.costs import roofline as floors
 
         whole = max(sequence_length, tokens - tokens % sequence_length)
         print_roofline(
@@ -96,7 +96,7 @@ def schedule_show(
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    from trainer.schedules import ScheduleSpec, rates
+    from trainer.optimizer.schedules import ScheduleSpec, rates
 
     try:
         parsed = ScheduleSpec.model_validate(YAML(typ="safe", pure=True).load(spec))
@@ -199,13 +199,13 @@ def branch_checkpoint(
     from pipelines.run_record import load_run
     from pipelines.terminal import TerminalProgress
     from pipelines.training import Materials
-    from trainer.branch import branch
+    from trainer.loop.branch import branch
 
     materials = Materials.of(*load_run(runs, run))
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or Path(checkpoint).parent.parent / "branches"
-    from trainer.checkpoint import load
-    from trainer.precision import check_possible
+    from trainer.checkpoints.checkpoint import load
+    from trainer.devices.precision import check_possible
 
     settings = load(checkpoint).state.settings
     check_possible(
@@ -251,7 +251,7 @@ def generate_text(
     ] = False,
 ) -> None:
     """Let a checkpoint go on from a prompt."""
-    from trainer.generate import GenerateSettings, chat_prompt, generate, speaker
+    from trainer.evaluation.generate import GenerateSettings, chat_prompt, generate, speaker
 
     model, tokenizer = speaker(checkpoint)
     start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt

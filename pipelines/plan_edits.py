@@ -118,9 +118,9 @@ def _check_goes_on(one: RunCheckpoint, plan: Plan, materials: Materials) -> None
     """Raises: UserError when a training could not go on from its checkpoint with the plan, for its
     schedule above all.
     """
-    from trainer.model_config import ModelConfig
-    from trainer.resume import check_fits
-    from trainer.settings import TrainSettings
+    from trainer.loop.fits import check_fits
+    from trainer.loop.settings import TrainSettings
+    from trainer.shapes.config import ModelConfig
 
     state = one.checkpoint.state
     settings = TrainSettings.model_validate(state.settings)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from artifacts.ledger import Ledger
 
 if TYPE_CHECKING:
-    from trainer.loop import TrainOutcome
-    from trainer.run import StepReport
+    from trainer.loop.run import StepReport
+    from trainer.loop.training import TrainOutcome
 
 
 class Progress(Protocol):

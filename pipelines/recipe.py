@@ -32,7 +32,7 @@ from pipelines.recipe_names import check_names, of_branch
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
 from pipelines.yaml_lines import GivenValues, YamlFile, dotted
-from trainer.settings import ModelSettings, TrainSettings
+from trainer.loop.settings import ModelSettings, TrainSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 LONGEST_NAME = 100

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
-from trainer.checkpoint import PLAN, STATE, Checkpoint, load
+from trainer.checkpoints.checkpoint import PLAN, STATE, Checkpoint, load
 
 TRAINING = "training"
 

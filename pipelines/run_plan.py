@@ -18,9 +18,9 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
 from mixtures.plan.format import PLAN_FORMAT, Plan
-from trainer.checkpoint import FOLDER as CHECKPOINTS
-from trainer.checkpoint import clean, flush, folder_name, saved
-from trainer.metrics import FOLDER as METRICS
+from trainer.checkpoints.checkpoint import FOLDER as CHECKPOINTS
+from trainer.checkpoints.checkpoint import clean, flush, folder_name, saved
+from trainer.loop.metrics import FOLDER as METRICS
 
 PLAN = "plan.json"
 FORMER = "plans"

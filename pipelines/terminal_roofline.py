@@ -14,7 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
-    from trainer.roofline import Roofline, Row
+    from trainer.costs.roofline import Roofline, Row
 
 _PLAIN_WIDTH = 120
 
@@ -22,7 +22,7 @@ _PLAIN_WIDTH = 120
 def recipe_roofline(recipe: Recipe, device: str) -> Roofline:
     """Of the recipe's model, trained as the recipe says, on a device that need not be here."""
     from pipelines.recipe import TokenizerSettings
-    from trainer.roofline import Device, roofline
+    from trainer.costs.roofline import Device, roofline
 
     train = recipe.train
     tokens = train.micro_batch_windows * train.sequence_length

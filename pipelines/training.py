@@ -30,7 +30,7 @@ from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import ShardSource, open_source
 
 if TYPE_CHECKING:
-    from trainer.loop import TrainOutcome
+    from trainer.loop.training import TrainOutcome
 
 SUFFIX = "-validation"
 SAMPLE_TOKENS = 64
@@ -244,7 +244,7 @@ def check_machine(loaded: LoadedRecipe) -> None:
     train = loaded.recipe.train
     if train.precision != "bf16" and train.device != "cuda" and not train.float8:
         return
-    from trainer.precision import check_possible
+    from trainer.devices.precision import check_possible
 
     try:
         check_possible(train.precision, train.device, float8=train.float8)
@@ -269,7 +269,7 @@ def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
     """Raises: UserError when this very training has a checkpoint; the same settings would only make
     the same bits again.
     """
-    from trainer.checkpoint import saved
+    from trainer.checkpoints.checkpoint import saved
 
     steps = saved(Store(store.full(folder)))
     if steps:
@@ -295,8 +295,8 @@ def _branches(
     watch: TrainingWatch,
 ) -> list[Ledger]:
     """End the run in the recipe's other ways, from its last stable checkpoint; a ledger of each."""
-    from trainer.branch import branch
-    from trainer.checkpoint import at_step
+    from trainer.checkpoints.checkpoint import at_step
+    from trainer.loop.branch import branch
 
     start = at_step(Store(store.full(folder)), stable_steps(plan))
     places = {
@@ -343,7 +343,7 @@ def _train(
     until_step: int | None,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
-    from trainer.loop import train
+    from trainer.loop.training import train
 
     outcome = train(
         plan,
@@ -395,8 +395,8 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dict[str, Any]]:
     """What the model says before and after the decay, from the same prompts."""
-    from trainer.checkpoint import at_step
-    from trainer.generate import GenerateSettings, generate, speaker
+    from trainer.checkpoints.checkpoint import at_step
+    from trainer.evaluation.generate import GenerateSettings, generate, speaker
 
     settings = GenerateSettings(tokens=SAMPLE_TOKENS, seed=recipe.seed)
     said = [

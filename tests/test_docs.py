@@ -64,11 +64,11 @@ from pipelines.starter.write import write_starter
 from tokenizer.shards.format import encoded_schema, shard_schema
 from tokenizer.shards.manifest import PartRecord, SourceManifest, Tombstone
 from tokenizer.shards.part_index import PartIndex
-from trainer.checkpoint import CheckpointState, FileRecord, Stretch
-from trainer.parameter_counts import count_parameters
-from trainer.presets import PRESETS
-from trainer.schedules import DecaySpec, ScheduleSpec
-from trainer.settings import ModelSettings, TrainSettings
+from trainer.checkpoints.checkpoint import CheckpointState, FileRecord, Stretch
+from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.optimizer.schedules import DecaySpec, ScheduleSpec
+from trainer.shapes.parameter_counts import count_parameters
+from trainer.shapes.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(

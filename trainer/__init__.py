@@ -10,14 +10,14 @@ stopped at any step goes on to the same bits. The names to know: ``train``, ``br
 
     from mixtures.freeze.freeze import Plan
     from tokenizer.encode import Tokenizer
-    from trainer.generate import generate, speaker
-    from trainer.loop import train
-    from trainer.settings import ModelSettings, TrainSettings
+    from trainer.evaluation.generate import generate, speaker
+    from trainer.loop.training import train
+    from trainer.loop.settings import ModelSettings, TrainSettings
 
     plan, tokenizer = Plan.load("plan.json"), Tokenizer.load("tokenizer.model")
     outcome = train(plan, {"web": "shards/web"}, ModelSettings(), TrainSettings(), "out", tokenizer)
     print(generate(*speaker(outcome.checkpoint), ["Once"]))
 
-``trainer.model`` needs torch and numpy alone; ``trainer.presets`` has the shapes of the MiniCPM
-paper, ``trainer.schedules`` its learning-rate schedules as pure functions of the step.
+``trainer.model.decoder`` needs torch and numpy alone; ``trainer.shapes.presets`` has the shapes of the MiniCPM
+paper, ``trainer.optimizer.schedules`` its learning-rate schedules as pure functions of the step.
 """

@@ -28,7 +28,7 @@ from benchmarks.gpu.operations import OPERATIONS, UPWARD, Draw, Operation, Tenso
 from benchmarks.gpu.session import Record, Session, begin
 from benchmarks.gpu.shapes import TINY, Shape, checked
 from benchmarks.gpu.training import Trainee, token_batch
-from trainer.determinism import deterministic
+from trainer.devices.determinism import deterministic
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 UNCOMPILED = {

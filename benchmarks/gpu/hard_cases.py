@@ -111,8 +111,8 @@ def adamw(session: Session) -> dict[str, Any]:
     """Five updates of the trainer's optimizer, clipped, against the formula in fp64 and torch's own
     in fp32.
     """
-    from trainer.optimizer import AdamW
-    from trainer.parameterisation import ParameterGroup
+    from trainer.model.parameterisation import ParameterGroup
+    from trainer.optimizer.adamw import AdamW
 
     draw = Draw(session.device, torch.float32, seed=3)
     start = [draw(33, 17), draw(129)]

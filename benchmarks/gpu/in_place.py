@@ -18,13 +18,13 @@ from torch import Tensor
 from benchmarks.gpu.operations import Draw
 from benchmarks.gpu.session import Session
 from benchmarks.gpu.shapes import Shape
-from trainer import kernel_costs as costs
-from trainer.kernel_costs import LOGIT_ROWS, Cost
+from trainer.costs import kernel_costs as costs
+from trainer.costs.kernel_costs import LOGIT_ROWS, Cost
 from trainer.kernels.cross_entropy_rows import launch_cross_entropy_rows, torch_cross_entropy_rows
 from trainer.kernels.cuda_rows import launch_cuda_rows
 from trainer.kernels.embedding import add_token_gradients_
-from trainer.model import Model, parameter_groups
-from trainer.optimizer import AdamW
+from trainer.model.decoder import Model, parameter_groups
+from trainer.optimizer.adamw import AdamW
 
 Case = tuple[dict[str, Callable[[], Any]], Cost, Callable[[], Any] | None]
 # of the model whose tensors are updated: the bandwidth is that of all, the memory is not

@@ -4,7 +4,7 @@ what this device could.
     python -m benchmarks.gpu.kernels                         # on a GPU
     python -m benchmarks.gpu.kernels --device cpu --tiny     # that it runs
 
-The floor of each comes from its bytes and operations (:mod:`trainer.kernel_costs`) and from the
+The floor of each comes from its bytes and operations (:mod:`trainer.costs.kernel_costs`) and from the
 copy bandwidth and the rate of products measured here, before. Forward is timed without gradients,
 backward on a graph that is kept; where forward makes the gradients both are one. Memory-bound
 kernels are to reach 90% of the floor forward and 80% backward.
@@ -22,7 +22,7 @@ from benchmarks.gpu import in_place, peers, timing
 from benchmarks.gpu.operations import OPERATIONS, Draw, Operation, Tensors, outputs_of
 from benchmarks.gpu.session import Record, Session, begin, clocks
 from benchmarks.gpu.shapes import Shape, measured
-from trainer.kernel_costs import Cost
+from trainer.costs.kernel_costs import Cost
 
 Found = dict[str, Any]
 

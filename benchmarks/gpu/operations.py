@@ -19,8 +19,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from benchmarks.gpu.shapes import Shape
-from trainer import kernel_costs as costs
-from trainer.kernel_costs import Cost
+from trainer.costs import kernel_costs as costs
+from trainer.costs.kernel_costs import Cost
 from trainer.kernels import rows_backend
 from trainer.kernels.attention import attention, document_bounds
 from trainer.kernels.cross_entropy_rows import launch_cross_entropy_rows

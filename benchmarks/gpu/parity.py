@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.gpu.session import Record, Session, begin
 from benchmarks.gpu.training import TokenBatch, Trainee, pattern_batch
-from trainer.determinism import deterministic
-from trainer.model_config import ModelConfig
+from trainer.devices.determinism import deterministic
+from trainer.shapes.config import ModelConfig
 
 SMALL = ModelConfig(vocab_size=2000, width=256, layers=6, heads=4, kv_heads=2, ff=640)
 TOY = ModelConfig(vocab_size=150, width=96, layers=2, heads=6, kv_heads=3, head_dim=16, ff=160)

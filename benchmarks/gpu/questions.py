@@ -26,8 +26,8 @@ from benchmarks.gpu import timing
 from benchmarks.gpu.operations import EPS, Draw, attention_of_bounds, packed_documents
 from benchmarks.gpu.session import Record, Session, begin
 from benchmarks.gpu.shapes import Shape, measured
-from trainer import kernel_costs as costs
-from trainer.determinism import deterministic
+from trainer.costs import kernel_costs as costs
+from trainer.devices.determinism import deterministic
 from trainer.kernels.attention import _varlen_parameters
 from trainer.kernels.float8 import float8_linear
 from trainer.kernels.nvrtc import NoCompilerError, library

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trainer.model_config import ModelConfig
-from trainer.presets import PAPER_VOCABULARY, preset
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.presets import PAPER_VOCABULARY, preset
 
 TOKENS, WINDOW = 16_384, 4096
 CHECKED_TOKENS, CHECKED_WINDOW = 1044, 261

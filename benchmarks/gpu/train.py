@@ -7,7 +7,7 @@ of the device's peak, and memory.
 Forward, backward, clipping and update in bf16 on fp32 masters, random tokens, no data loader.
 Windows per step are doubled until the next doubling would leave less than a tenth of the memory, or
 does not fit; the largest is timed, eager and with layers compiled. Algorithms are deterministic, as
-in training. Shares of the peak are told by both conventions (:mod:`trainer.roofline`), beside the
+in training. Shares of the peak are told by both conventions (:mod:`trainer.costs.roofline`), beside the
 ceiling that the roofline allows.
 """
 
@@ -24,11 +24,11 @@ from benchmarks.gpu.session import Record, Session, begin, clocks
 from benchmarks.gpu.shapes import TINY, WINDOW
 from benchmarks.gpu.timing import spread
 from benchmarks.gpu.training import Trainee, token_batch
-from trainer.determinism import deterministic
-from trainer.model_config import ModelConfig
-from trainer.precision import computing_in
-from trainer.presets import PAPER_VOCABULARY, preset
-from trainer.roofline import DEVICES, Device, roofline
+from trainer.costs.roofline import DEVICES, Device, roofline
+from trainer.devices.determinism import deterministic
+from trainer.devices.precision import computing_in
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.presets import PAPER_VOCABULARY, preset
 
 MODELS = {"2.4B": preset("2.4B"), "1.2B": preset("1.2B", vocab_size=PAPER_VOCABULARY)}
 STEPS, TINY_STEPS, WARM_UPS = 6, 2, 2

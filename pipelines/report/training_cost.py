@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.report.training_metrics import Ending, Trainings
-from trainer.compute_costs import exact_flops_per_token, flops_per_token
+from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
 
 
 @dataclass(frozen=True)

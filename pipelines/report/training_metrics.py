@@ -14,13 +14,13 @@ from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan, Segment
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
-from trainer.metrics import TIME, TRAIN, VALIDATION, read_series
-from trainer.model_config import ModelConfig
-from trainer.parameter_counts import count_parameters
+from trainer.loop.metrics import TIME, TRAIN, VALIDATION, read_series
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.parameter_counts import count_parameters
 
 MAIN = "main"
 CHECKPOINTS = "checkpoints"
-Line = dict[str, Any]  # a line of a series, see trainer.metrics
+Line = dict[str, Any]  # a line of a series, see trainer.loop.metrics
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from tests.pipelines.run_trees import record
 from tokenizer.shards.manifest import MANIFEST_NAME
 from tokenizer.shards.reader import open_source
 from tokenizer.shards.take_down import find_documents, take_down
-from trainer.checkpoint import latest
-from trainer.metrics import read_series
+from trainer.checkpoints.checkpoint import latest
+from trainer.loop.metrics import read_series
 
 TRAINED, EDITED = 12, 14
 # small steps on several threads mostly wait for one another

@@ -30,9 +30,9 @@ from pipelines.step_names import is_training
 from pipelines.terminal import TerminalProgress, print_outcome
 from tests.pipelines.report_corpus import IMAGE, SCRIPT, TURNED
 from tests.pipelines.test_report_page import Page
-from trainer.compute_costs import exact_flops_per_token, flops_per_token
-from trainer.presets import preset
-from trainer.run import StepReport
+from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
+from trainer.loop.run import StepReport
+from trainer.shapes.presets import preset
 
 BRANCH = "without-instructions"
 

@@ -10,9 +10,9 @@ from mixtures.freeze.freeze import Plan, freeze
 from mixtures.spec.spec import MixtureSpec, Phase
 from tests.trainer.loop_corpus import Corpus
 from tokenizer.shards.reader import open_source
-from trainer.checkpoint import at_step, saved
-from trainer.loop import TrainOutcome, train
-from trainer.settings import ModelSettings, TrainSettings
+from trainer.checkpoints.checkpoint import at_step, saved
+from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.loop.training import TrainOutcome, train
 
 MODEL = ModelSettings(width=32, layers=2, heads=2, kv_heads=1, head_dim=16, ff=48)
 LENGTH, BATCH = 32, 256
@@ -50,7 +50,7 @@ def plan(corpus: Corpus, *phases: Phase, seed: int = 1) -> Plan:
 
 
 def run(corpus: Corpus, folder: Path | str, **options: Any) -> TrainOutcome:
-    """Train the small plan in ``folder``; options are those of :func:`trainer.loop.train`, with
+    """Train the small plan in ``folder``; options are those of :func:`trainer.loop.training.train`, with
     plan and settings.
     """
     frozen, chosen = (

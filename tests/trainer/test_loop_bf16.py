@@ -17,14 +17,14 @@ from tests.trainer import loop_runs
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import DECAY, MODEL, STABLE, run, traces
 from tests.trainer.test_master_weights import Reads
-from trainer.branch import START, branch
-from trainer.checkpoint import at_step, load, saved
-from trainer.metrics import read_series
-from trainer.resume import model_of
-from trainer.run import Run
-from trainer.settings import TrainSettings
-from trainer.step import pending_loss
-from trainer.validate import validate
+from trainer.checkpoints.checkpoint import at_step, load, saved
+from trainer.evaluation.held_out import validate
+from trainer.loop.branch import START, branch
+from trainer.loop.fits import model_of
+from trainer.loop.metrics import read_series
+from trainer.loop.run import Run
+from trainer.loop.settings import TrainSettings
+from trainer.objectives.next_token import pending_loss
 
 STEPS = STABLE + DECAY
 

@@ -28,14 +28,21 @@ from tests.trainer.loop_runs import (
     settings,
     traces,
 )
-from trainer.branch import START, branch, branch_plan
-from trainer.checkpoint import Checkpoint, at_step, latest
-from trainer.generate import GenerateSettings, chat_prompt, continuation, generate, pick, speaker
-from trainer.losses import NOTHING, by_source, token_bytes
-from trainer.metrics import read_series
-from trainer.resume import model_of
-from trainer.step import batch_loss
-from trainer.validate import held_out, validate
+from trainer.checkpoints.checkpoint import Checkpoint, at_step, latest
+from trainer.evaluation.generate import (
+    GenerateSettings,
+    chat_prompt,
+    continuation,
+    generate,
+    pick,
+    speaker,
+)
+from trainer.evaluation.held_out import held_out, validate
+from trainer.loop.branch import START, branch, branch_plan
+from trainer.loop.fits import model_of
+from trainer.loop.metrics import read_series
+from trainer.objectives.losses import NOTHING, by_source, token_bytes
+from trainer.objectives.next_token import batch_loss
 
 PLAIN = Phase(name="decay", decay=True, tokens=DECAY * BATCH, weights={"web": 0.6, "code": 0.4})
 

@@ -15,8 +15,8 @@ import torch
 
 from artifacts.errors import UserError
 from artifacts.paths import DiskFullError, Store
-from trainer import checkpoint
-from trainer.checkpoint import (
+from trainer.checkpoints import checkpoint
+from trainer.checkpoints.checkpoint import (
     CheckpointState,
     at_step,
     clean,
@@ -172,7 +172,7 @@ def test_a_damaged_latest_is_not_passed_over_for_an_older_one(tmp_path: Path) ->
 KILLED = """
 import os, signal, sys
 from artifacts.paths import Store
-from trainer import checkpoint
+from trainer.checkpoints import checkpoint
 from tests.trainer.test_loop_checkpoint import write
 
 def counted(real):

@@ -15,14 +15,15 @@ from artifacts.paths import Store
 from tests.trainer import dying_writes
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import run, traces
-from trainer.checkpoint import saved
+from trainer.checkpoints.checkpoint import saved
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.trainer import dying_writes, loop_corpus, loop_runs
 from tokenizer.encode import Tokenizer
-from trainer import checkpoint, loop
+from trainer.checkpoints import checkpoint
+from trainer.loop import training as loop
 
 base, folder = Path(sys.argv[1]), Path(sys.argv[2])
 names = ("web", "code", "chat")

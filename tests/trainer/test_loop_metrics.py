@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from trainer.metrics import TRAIN, Metrics, encode_line, flat, read_series
+from trainer.loop.metrics import TRAIN, Metrics, encode_line, flat, read_series
 
 
 def line(step: int) -> dict[str, object]:

@@ -12,11 +12,11 @@ import torch
 from artifacts.errors import UserError
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import DECAY, STABLE, WEB, plan, settings
-from trainer.branch import model_settings
-from trainer.precision import check_possible, computing_in, device_of
-from trainer.presets import preset
-from trainer.schedules import rate
-from trainer.settings import ModelSettings
+from trainer.devices.precision import check_possible, computing_in, device_of
+from trainer.loop.branch import model_settings
+from trainer.loop.settings import ModelSettings
+from trainer.optimizer.schedules import rate
+from trainer.shapes.presets import preset
 
 
 def test_a_preset_takes_the_tokenizers_vocabulary_and_the_settings_given() -> None:

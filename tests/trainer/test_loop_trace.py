@@ -14,7 +14,7 @@ from mixtures.spec.phase import Phase
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import BATCH, LENGTH, plan, run, settings
 from tokenizer.shards.reader import open_source
-from trainer.settings import ModelSettings
+from trainer.loop.settings import ModelSettings
 
 STEPS = 200
 TINY = ModelSettings(width=16, layers=1, heads=1, kv_heads=1, head_dim=16, ff=16)

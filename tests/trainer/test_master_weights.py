@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.oracles.document_batches import document_batch
-from trainer import master_weights
 from trainer.kernels.adamw import BLOCK, launch_adamw
 from trainer.kernels.gradient_norm import CHUNK, launch_gradient_norm
 from trainer.kernels.tensor_table import TensorTable
-from trainer.master_weights import MasterUpdate
-from trainer.model import Model, ModelConfig, init, parameter_groups
-from trainer.optimizer import AdamW, TorchUpdate
+from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.optimizer import master_weights
+from trainer.optimizer.adamw import AdamW, TorchUpdate
+from trainer.optimizer.master_weights import MasterUpdate
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=1, heads=2, kv_heads=2, ff=96, head_dim=16)
 BETAS, EPS, DECAY = (0.9, 0.95), 1e-8, 0.1

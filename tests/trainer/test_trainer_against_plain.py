@@ -32,10 +32,10 @@ from tests.oracles.plain_minicpm import (
     plain_weights,
     plain_wsd,
 )
-from trainer.model import Model, ModelConfig, parameter_groups
-from trainer.optimizer import AdamW
-from trainer.presets import preset
-from trainer.schedules import DecaySpec, ScheduleSpec, rate
+from trainer.model.decoder import Model, ModelConfig, parameter_groups
+from trainer.optimizer.adamw import AdamW
+from trainer.optimizer.schedules import DecaySpec, ScheduleSpec, rate
+from trainer.shapes.presets import preset
 
 SHAPES = [
     PlainShape(vocabulary=101, width=64, layers=2, heads=2, kv_heads=2, inner=160, head=32),

@@ -13,10 +13,10 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import trainer.model
+import trainer.model.decoder
 from tests.oracles.document_batches import document_batch
-from trainer.model import Model, ModelConfig, init
-from trainer.rotary import rotation
+from trainer.model.decoder import Model, ModelConfig, init
+from trainer.model.rotary import rotation
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
 
@@ -110,7 +110,7 @@ def test_compiled_whole_the_model_gives_the_bits_of_eager(
     batch = document_batch(CONFIG.vocab_size, rows=2, length=20, seed=7)
     if backend == "inductor":
         angles = rotation(batch.positions, CONFIG.head_dim, model.rotary)
-        monkeypatch.setattr(trainer.model, "rotation", lambda *_: angles)
+        monkeypatch.setattr(trainer.model.decoder, "rotation", lambda *_: angles)
     results = []
     for run in (model, torch.compile(model, fullgraph=True, backend=backend)):
         model.zero_grad()
@@ -132,7 +132,7 @@ def test_the_model_needs_torch_and_numpy_alone(root: Path) -> None:
         "scipy",
         "datatrove",
     ]
-    code = f"import sys, trainer.model; print([name for name in {others!r} if name in sys.modules])"
+    code = f"import sys, trainer.model.decoder; print([name for name in {others!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from artifacts.errors import UserError
-from trainer.compute_costs import activations_per_token, exact_flops_per_token, flops_per_token
-from trainer.describe import describe
-from trainer.model import Model, ModelConfig, init, parameter_groups
-from trainer.parameter_counts import count_parameters
-from trainer.presets import PRESETS, preset
+from trainer.costs.compute_costs import (
+    activations_per_token,
+    exact_flops_per_token,
+    flops_per_token,
+)
+from trainer.costs.describe import describe
+from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.shapes.parameter_counts import count_parameters
+from trainer.shapes.presets import PRESETS, preset
 
 SMALL = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
 

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from pipelines.cli import app
-from trainer import kernel_costs as costs
-from trainer.compute_costs import exact_flops_per_token, palm_flops_per_token
-from trainer.model import Model
-from trainer.parameter_counts import count_parameters
-from trainer.presets import PRESETS, preset
-from trainer.roofline import DEVICES, Device, Roofline, roofline
+from trainer.costs import kernel_costs as costs
+from trainer.costs.compute_costs import exact_flops_per_token, palm_flops_per_token
+from trainer.costs.roofline import DEVICES, Device, Roofline, roofline
+from trainer.model.decoder import Model
+from trainer.shapes.parameter_counts import count_parameters
+from trainer.shapes.presets import PRESETS, preset
 
 TOKENS, WINDOW = 16_384, 4096
 LARGE, SMALL = preset("2.4B"), preset("1.2B", vocab_size=122_753)

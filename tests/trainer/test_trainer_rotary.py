@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from tests.oracles.plain_minicpm import plain_rotary
 from trainer.kernels.rope import rotated_qkv
-from trainer.rotary import Rotary, rotation
+from trainer.model.rotary import Rotary, rotation
 
 
 def rotate(x: torch.Tensor, positions: torch.Tensor, rotary: Rotary) -> torch.Tensor:

@@ -11,7 +11,15 @@ from pydantic import ValidationError
 
 from artifacts.errors import UserError
 from tests.oracles.plain_minicpm import plain_wsd
-from trainer.schedules import DecayShape, DecaySpec, ScheduleSpec, decay_factor, rate, rates, wsd
+from trainer.optimizer.schedules import (
+    DecayShape,
+    DecaySpec,
+    ScheduleSpec,
+    decay_factor,
+    rate,
+    rates,
+    wsd,
+)
 
 SHAPES: list[DecayShape] = [
     "linear",

@@ -2,7 +2,7 @@
 
     CPU, fp32 on a GPU
         rows of one document each    ``scaled_dot_product_attention``, causal
-        packed documents             the same with the mask of :mod:`trainer.attention_mask`
+        packed documents             the same with the mask of :mod:`trainer.kernels.attention_mask`
     bf16 and fp16 on a GPU
         rows of one document each    ``scaled_dot_product_attention``, by cuDNN or flash attention
         packed documents             ``torch.nn.attention.varlen.varlen_attn``, which skips what is
@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainer.attention_mask import document_mask
+from trainer.kernels.attention_mask import document_mask
 from trainer.kernels.grid import next_power_of_two
 
 HALF = (torch.bfloat16, torch.float16)

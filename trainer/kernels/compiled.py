@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from trainer.kernels.language import triton
-from trainer.model_config import VOCABULARY_MULTIPLE
+from trainer.shapes.config import VOCABULARY_MULTIPLE
 
 HOPPER = 90
 MODULES: tuple[str, ...] = (
@@ -72,7 +72,7 @@ _BYTES = {
 
 
 def padded(vocab_size: int) -> int:
-    """Rows of a table of ``vocab_size`` pieces, as :class:`trainer.model_config.ModelConfig` pads
+    """Rows of a table of ``vocab_size`` pieces, as :class:`trainer.shapes.config.ModelConfig` pads
     it.
     """
     return -(-vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE

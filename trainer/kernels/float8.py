@@ -34,7 +34,7 @@ from trainer.kernels.compiled import Variant, pointer
 from trainer.kernels.language import jit, tl
 
 if TYPE_CHECKING:
-    from trainer.model import Model
+    from trainer.model.decoder import Model
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16  # what tensor cores ask of both sizes of a matrix

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.attention import varlen
 
 from tests.trainer.kernels.judge import draw
-from trainer.attention_mask import document_mask
 from trainer.kernels import attention as module
 from trainer.kernels.attention import (
     attention,
@@ -24,6 +23,7 @@ from trainer.kernels.attention import (
     host_offsets,
     mask_of,
 )
+from trainer.kernels.attention_mask import document_mask
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 

@@ -32,8 +32,8 @@ from trainer.kernels.float8 import (
     use_float8,
     whole,
 )
-from trainer.model import Model, ModelConfig, init
-from trainer.settings import TrainSettings
+from trainer.loop.settings import TrainSettings
+from trainer.model.decoder import Model, ModelConfig, init
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
 

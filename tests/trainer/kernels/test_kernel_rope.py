@@ -20,7 +20,7 @@ from trainer.kernels.rope import (
     torch_pack_gradient,
     torch_rotate,
 )
-from trainer.rotary import Rotary, rotation
+from trainer.model.rotary import Rotary, rotation
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 KERNEL_OR_REFERENCE = pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "reference"])

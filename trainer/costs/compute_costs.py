@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.model_config import ModelConfig
-from trainer.parameter_counts import count_parameters, matrix_parameters
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.parameter_counts import count_parameters, matrix_parameters
 
 FP32 = 4
 

@@ -70,7 +70,7 @@ class Stretch(BaseModel):
 
 
 class CheckpointState(BaseModel):
-    """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.settings`,
+    """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.loop.settings`,
     resolved.
 
     ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written

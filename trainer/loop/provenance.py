@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xxhash
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = (".py", ".cu")
 
 

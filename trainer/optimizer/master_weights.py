@@ -20,7 +20,7 @@ from torch import Tensor
 from trainer.kernels.adamw import adamw_
 from trainer.kernels.gradient_norm import gradient_norm
 from trainer.kernels.tensor_table import ALIGNMENT, TensorTable
-from trainer.parameterisation import ParameterGroup
+from trainer.model.parameterisation import ParameterGroup
 
 
 class MasterUpdate:

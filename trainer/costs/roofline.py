@@ -6,11 +6,11 @@ per second it allows.
 
 A floor is the larger of bytes over copy bandwidth and operations over the rate that products of
 that kind reach; nothing is taken to overlap. A step that beats the sum found a way to do less; one
-far above it shows what to look at first. Costs come from :mod:`trainer.kernel_costs`.
+far above it shows what to look at first. Costs come from :mod:`trainer.costs.kernel_costs`.
 
 The share of a device's peak that a speed means (MFU) is told by both conventions, over the bf16
 peak without sparsity: operations that count attention as the causal half it computes, and as PaLM
-does, whole (:mod:`trainer.compute_costs`).
+does, whole (:mod:`trainer.costs.compute_costs`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from artifacts.errors import UserError
-from trainer import kernel_costs as costs
-from trainer.compute_costs import exact_flops_per_token, palm_flops_per_token
-from trainer.kernel_costs import BF16, FP32, Cost
-from trainer.model_config import ModelConfig
-from trainer.parameter_counts import count_parameters, matrix_parameters
+from trainer.costs import kernel_costs as costs
+from trainer.costs.compute_costs import exact_flops_per_token, palm_flops_per_token
+from trainer.costs.kernel_costs import BF16, FP32, Cost
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.parameter_counts import count_parameters, matrix_parameters
 
 Precision = Literal["bf16", "fp32", "float8"]
 TERA = 1e12

@@ -17,18 +17,18 @@ from mixtures.freeze.freeze import Plan
 from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
-from trainer import checkpoint
-from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.checkpoints import checkpoint
+from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.devices.precision import DTYPES, device_of
 from trainer.kernels.float8 import use_float8
-from trainer.losses import NOTHING, Loss, by_source, token_bytes
-from trainer.model import Model, ModelConfig, init, parameter_groups
-from trainer.optimizer import AdamW
-from trainer.precision import DTYPES, device_of
-from trainer.provenance import software, source_digest
-from trainer.resume import check_fits, moment_tensors, restore
-from trainer.schedules import ScheduleSpec, rate
-from trainer.settings import TrainSettings
-from trainer.step import pending_loss
+from trainer.loop.fits import check_fits, moment_tensors, restore
+from trainer.loop.provenance import software, source_digest
+from trainer.loop.settings import TrainSettings
+from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
+from trainer.objectives.next_token import pending_loss
+from trainer.optimizer.adamw import AdamW
+from trainer.optimizer.schedules import ScheduleSpec, rate
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Run:
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
         """Write a checkpoint of this moment; ``asked`` as in
-        :class:`~trainer.checkpoint.CheckpointState`.
+        :class:`~trainer.checkpoints.checkpoint.CheckpointState`.
         """
         state = CheckpointState(
             step=self.step,

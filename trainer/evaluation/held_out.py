@@ -23,9 +23,9 @@ from mixtures.loader.loader import Batch, Loader
 from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
-from trainer.losses import NOTHING, Loss, by_source, token_bytes
-from trainer.model import Model
-from trainer.step import batch_loss
+from trainer.model.decoder import Model
+from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
+from trainer.objectives.next_token import batch_loss
 
 SEED = 0
 SUFFIX = "-validation"

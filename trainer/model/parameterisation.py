@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.model_config import ModelConfig
+from trainer.shapes.config import ModelConfig
 
 if TYPE_CHECKING:
-    from trainer.model import Model
+    from trainer.model.decoder import Model
 
 _DRAWN_AT_ONCE = 2**24  # values; bounds the memory that starting a large tensor takes
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.compute_costs import exact_flops_per_token, flops_per_token, memory
-from trainer.model_config import ModelConfig
-from trainer.parameter_counts import count_parameters
+from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token, memory
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.parameter_counts import count_parameters
 
 
 @dataclasses.dataclass(frozen=True)

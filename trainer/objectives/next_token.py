@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mixtures.loader.loader import Batch
 from trainer.kernels.transfer import to_device
-from trainer.model import Model
+from trainer.model.decoder import Model
 
 COLUMNS = ("tokens", "positions", "targets", "weights")
 

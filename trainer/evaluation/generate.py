@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from artifacts.errors import UserError
 from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
-from trainer.checkpoint import TOKENIZER, Checkpoint, load
-from trainer.model import Model
-from trainer.precision import device_of
-from trainer.resume import model_of
+from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
+from trainer.devices.precision import device_of
+from trainer.loop.fits import model_of
+from trainer.model.decoder import Model
 
 
 class GenerateSettings(BaseModel):
@@ -45,7 +45,7 @@ class GenerateSettings(BaseModel):
 def speaker(
     checkpoint: Checkpoint | str | os.PathLike[str], device: str = "auto"
 ) -> tuple[Model, Tokenizer]:
-    """Model, in fp32 on a :func:`~trainer.precision.device_of`, and tokenizer of a checkpoint.
+    """Model, in fp32 on a :func:`~trainer.devices.precision.device_of`, and tokenizer of a checkpoint.
     Raises: UserError when it is damaged.
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)

@@ -2,7 +2,7 @@
 models, and a tiny one.
 
 All have heads of 64, an inner width of 2.5 times the width, and tied embeddings. Exact
-non-embedding counts are those of ``trainer.parameter_counts``: 9M has 9,426,240, 1.2B 1,247,442,432
+non-embedding counts are those of ``trainer.shapes.parameter_counts``: 9M has 9,426,240, 1.2B 1,247,442,432
 and 2.4B 2,442,057,984 as the paper prints them.
 """
 
@@ -12,7 +12,7 @@ import dataclasses
 from typing import Any
 
 from artifacts.errors import UserError
-from trainer.model_config import ModelConfig
+from trainer.shapes.config import ModelConfig
 
 PAPER_VOCABULARY = 122_753
 """Vocabulary of MiniCPM-2.4B; also taken for the wind-tunnel sizes, whose own is not printed."""

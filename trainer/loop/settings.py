@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from artifacts.errors import UserError
-from trainer.model_config import ModelConfig
-from trainer.presets import TINY, preset
-from trainer.schedules import ScheduleSpec
+from trainer.optimizer.schedules import ScheduleSpec
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.presets import TINY, preset
 
 if TYPE_CHECKING:
     from mixtures.freeze.freeze import Plan
@@ -80,7 +80,7 @@ class TrainSettings(Part):
     ``micro_batch_tokens`` bounds memory and changes rounding only. ``checkpoint_every`` checkpoints
     are all kept, besides one at the end of each segment. ``validation_windows`` bounds what is read
     of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes.
-    ``device`` and ``precision`` are carried out by :mod:`trainer.precision`, which also says what
+    ``device`` and ``precision`` are carried out by :mod:`trainer.devices.precision`, which also says what
     ``auto`` comes to. ``float8`` lets the layers' matrices multiply in 8-bit floats
     (:mod:`trainer.kernels.float8`), on GPUs that can.
     """
@@ -136,7 +136,7 @@ class TrainSettings(Part):
         if self.precision != "auto":
             return self.precision
         # torch, which reading a recipe does not need
-        from trainer.precision import best_precision, device_of
+        from trainer.devices.precision import best_precision, device_of
 
         return best_precision(device_of(self.device))
 

@@ -8,7 +8,7 @@
             elsewhere
 
 Checkpoints hold fp32 masters, whatever the precision. On a CPU bf16 is right but slower than fp32:
-:func:`trainer.loop.train` does what it is told, so that the tests need no GPU; recipes and commands
+:func:`trainer.loop.training.train` does what it is told, so that the tests need no GPU; recipes and commands
 ask :func:`check_possible` first, which refuses.
 
 Torch has switches that would make a precision something else in silence: another default type, and

@@ -14,11 +14,11 @@ import torch
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
-from trainer.checkpoint import Checkpoint
-from trainer.model import Model, ModelConfig
-from trainer.optimizer import AdamW
-from trainer.schedules import ScheduleSpec, rate
-from trainer.settings import TrainSettings
+from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.loop.settings import TrainSettings
+from trainer.model.decoder import Model, ModelConfig
+from trainer.optimizer.adamw import AdamW
+from trainer.optimizer.schedules import ScheduleSpec, rate
 
 FIRST, SECOND = "mean.", "square."
 

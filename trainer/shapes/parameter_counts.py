@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.model_config import ModelConfig
+from trainer.shapes.config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)

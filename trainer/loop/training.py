@@ -3,8 +3,8 @@
     outcome = train(plan, folders, ModelSettings(), TrainSettings(), "runs/quickstart", tokenizer)
     sys.exit(outcome.exit_code)
 
-Under ``output``: ``checkpoints/`` (:mod:`trainer.checkpoint`) and ``metrics/``
-(:mod:`trainer.metrics`). The law: stopped after any step and resumed, a run gives bit for bit the
+Under ``output``: ``checkpoints/`` (:mod:`trainer.checkpoints.checkpoint`) and ``metrics/``
+(:mod:`trainer.loop.metrics`). The law: stopped after any step and resumed, a run gives bit for bit the
 losses, gradient norms and weights of one that was not, on the same machine, software and number of
 threads (a checkpoint's ``history`` records these). No step draws random numbers: the seed decides
 the initial weights and the plan's order, nothing else.
@@ -31,15 +31,15 @@ from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan
 from mixtures.loader.loader import Loader
 from tokenizer.encode import Tokenizer
-from trainer import checkpoint
-from trainer.checkpoint import Checkpoint
-from trainer.determinism import deterministic
-from trainer.interrupt import StopRequest
-from trainer.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
-from trainer.precision import computing_in
-from trainer.run import Run, StepReport
-from trainer.settings import ModelSettings, TrainSettings
-from trainer.validate import HeldOut, held_out
+from trainer.checkpoints import checkpoint
+from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.devices.determinism import deterministic
+from trainer.devices.precision import computing_in
+from trainer.evaluation.held_out import HeldOut, held_out
+from trainer.loop.interrupt import StopRequest
+from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
+from trainer.loop.run import Run, StepReport
+from trainer.loop.settings import ModelSettings, TrainSettings
 
 Folders = Mapping[str, str | os.PathLike[str]]
 

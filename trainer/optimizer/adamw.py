@@ -15,7 +15,7 @@ with m', v' corrected for their start at zero.
 
 Parameters of a CPU in fp32 (or fp64) are updated by torch itself (:class:`TorchUpdate`). On a GPU,
 and wherever the model computes in bf16, one kernel updates fp32 masters and writes their bf16
-copies (:class:`trainer.master_weights.MasterUpdate`). No call here waits for a GPU but
+copies (:class:`trainer.optimizer.master_weights.MasterUpdate`). No call here waits for a GPU but
 :attr:`AdamW.updates`.
 """
 
@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from artifacts.errors import UserError
 from trainer.kernels.gradient_norm import euclidean_norm
-from trainer.master_weights import MasterUpdate
-from trainer.parameterisation import ParameterGroup
+from trainer.model.parameterisation import ParameterGroup
+from trainer.optimizer.master_weights import MasterUpdate
 
 FIRST, SECOND = "exp_avg", "exp_avg_sq"
 

@@ -26,16 +26,16 @@ from mixtures.freeze.freeze import Plan
 from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
-from trainer.checkpoint import PLAN, TOKENIZER, Checkpoint, load
-from trainer.loop import Folders, TrainOutcome, train
-from trainer.losses import Loss
-from trainer.model_config import ModelConfig
-from trainer.precision import DTYPES, device_of
-from trainer.resume import model_of
-from trainer.run import StepReport
-from trainer.schedules import ScheduleSpec
-from trainer.settings import ModelSettings, TrainSettings
-from trainer.validate import validate
+from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, load
+from trainer.devices.precision import DTYPES, device_of
+from trainer.evaluation.held_out import validate
+from trainer.loop.fits import model_of
+from trainer.loop.run import StepReport
+from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.loop.training import Folders, TrainOutcome, train
+from trainer.objectives.losses import Loss
+from trainer.optimizer.schedules import ScheduleSpec
+from trainer.shapes.config import ModelConfig
 
 START = "start"
 
@@ -95,7 +95,7 @@ def branch(
     it. ``names``: what the mixture's rules call the branches, where that is another name than that
     of their folder.
     Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as
-    :func:`trainer.loop.train`.
+    :func:`trainer.loop.training.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)

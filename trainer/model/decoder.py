@@ -37,9 +37,9 @@ from trainer.kernels.residual_norm import residual_norm
 from trainer.kernels.rms_norm import rms_norm
 from trainer.kernels.rope import rotated_qkv
 from trainer.kernels.swiglu import swiglu, swiglu_linear
-from trainer.model_config import ModelConfig
-from trainer.parameterisation import ParameterGroup, init, parameter_groups
-from trainer.rotary import Rotary, rotation
+from trainer.model.parameterisation import ParameterGroup, init, parameter_groups
+from trainer.model.rotary import Rotary, rotation
+from trainer.shapes.config import ModelConfig
 
 __all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]
 

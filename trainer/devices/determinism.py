@@ -2,7 +2,7 @@
 
 Within one machine, software and number of threads, a step gives the same bits whenever and however
 often it is run. Another number of threads may split a sum otherwise, so it is recorded
-(:mod:`trainer.provenance`). Needs torch alone.
+(:mod:`trainer.loop.provenance`). Needs torch alone.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""On which device, in which precision, deterministic how."""

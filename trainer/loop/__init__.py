@@ -1,0 +1,1 @@
+"""A training, stoppable at any step; branches."""

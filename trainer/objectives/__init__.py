@@ -1,0 +1,1 @@
+"""What is minimised: the seam that SFT and DPO need."""
