@@ -41,7 +41,7 @@ coverage: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term
 	
 versions: $(STAMP)
-	$(BIN)/python -m pipelines.rule_versions
+	$(BIN)/python -m pipelines.run.rule_versions
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

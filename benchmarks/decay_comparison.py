@@ -37,13 +37,13 @@ from typing import Any
 from scipy import stats
 
 from artifacts.paths import Store
-from pipelines.console import print_table
-from pipelines.progress import Progress, TrainingWatch
-from pipelines.recipe import LoadedRecipe, load_recipe
+from pipelines.commands.options import print_table
+from pipelines.commands.terminal.progress import TerminalProgress
+from pipelines.executors.progress import Progress, TrainingWatch
+from pipelines.recipe.load import LoadedRecipe, load_recipe
 from pipelines.report.training_metrics import Ending, Trainings, read_trainings
-from pipelines.run import run_recipe
-from pipelines.terminal import TerminalProgress
-from pipelines.training import train_recipe
+from pipelines.run.driver import run_recipe
+from pipelines.training.train import train_recipe
 
 RESULT = Path(__file__).parent / "results" / "decay_comparison.json"
 WITH, WITHOUT = "with", "without"

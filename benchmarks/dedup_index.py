@@ -150,7 +150,7 @@ def deal(folder: Path, path: Path, limit: float, batches: int) -> int:
 
 def warm_up(folder: Path) -> None:
     """Load every kernel: two small batches that share a document, on an index of their own."""
-    from pipelines.dedup_index import add_batch
+    from pipelines.deduplicate.index.changes import add_batch
 
     for batch, text in enumerate(
         ("one two three four five six", "one two three four five six seven")
@@ -166,8 +166,8 @@ def warm_up(folder: Path) -> None:
 
 
 def measured(folder: Path, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from pipelines.dedup_files import dedup_files
-    from pipelines.dedup_index import add_batch
+    from pipelines.deduplicate.files import dedup_files
+    from pipelines.deduplicate.index.changes import add_batch
 
     size = deal(folder, path, arguments.megabytes * 1_000_000, arguments.batches)
     paths = [f"{folder}/b{batch:02d}/part.jsonl" for batch in range(arguments.batches)]
@@ -256,7 +256,7 @@ def lookup(folder: Path) -> dict[str, Any]:
     from artifacts.ids import document_ids
     from dedup.index.columns import NewDocuments
     from dedup.index.decide import find_candidates
-    from pipelines.index.opened import OpenIndex
+    from pipelines.deduplicate.index.opened import OpenIndex
 
     opened = OpenIndex.at(f"{folder}/index")
     last = opened.columns[-1]

@@ -21,8 +21,8 @@ import shutil  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from pipelines.dedup_files import DedupOutcome, dedup_files  # noqa: E402
-from pipelines.progress import Silent  # noqa: E402
+from pipelines.deduplicate.files import DedupOutcome, dedup_files  # noqa: E402
+from pipelines.executors.progress import Silent  # noqa: E402
 
 
 class Phases(Silent):

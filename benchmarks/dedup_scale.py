@@ -182,7 +182,7 @@ def sentence_pool(rng: np.random.Generator) -> pa.LargeStringArray:
 
 def sign(folder: Path) -> None:
     """Read and sign the documents; one comparison is made on the way."""
-    from pipelines.run import run_recipe
+    from pipelines.run.driver import run_recipe
 
     run_recipe(
         recipe(folder), str(folder / "runs"), workers=len(os.sched_getaffinity(0)), until="corpus"
@@ -190,7 +190,7 @@ def sign(folder: Path) -> None:
 
 
 def recipe(folder: Path) -> Any:
-    from pipelines.recipe import given_recipe
+    from pipelines.recipe.load import given_recipe
 
     sources = [
         {"name": "web", "paths": [str(folder.resolve() / "in" / "*.parquet")], "id_field": "id"}
@@ -204,14 +204,14 @@ def one_comparison(folder: Path, workers: int) -> dict[str, Any]:
     """Remove what a comparison left and make it anew. ``workers``: of a Dask cluster; 0 for this
     process on one core.
     """
-    from pipelines.corpus_work import CompareTask
+    from pipelines.comparisons.near.compare import compare_near
+    from pipelines.comparisons.whole import CompareTask
+    from pipelines.corpus.chunk import Chunk
     from pipelines.executors.base import limit_threads
-    from pipelines.memory import peak_bytes, reset_peak
-    from pipelines.near.compare import compare_near
-    from pipelines.plan import plan_steps
-    from pipelines.run_record import load_run
+    from pipelines.executors.memory import peak_bytes, reset_peak
+    from pipelines.run.record import load_run
+    from pipelines.run.work_plan import plan_steps
     from pipelines.stages.base import CompareStep
-    from pipelines.state import Chunk
 
     store, record = load_run(str(folder / "runs"), NAME)
     for area in ("work", "evidence", "selection/minhash_dedup"):
@@ -260,7 +260,7 @@ def executor(workers: int) -> Callable[[Callable[[Any, bool], Any], Sequence[Any
         one_core.pin(None)
         return lambda function, tasks: [function(task, True) for task in tasks]
     from pipelines.executors.dask import DaskExecutor
-    from pipelines.phases import _Compute
+    from pipelines.run.stretches import _Compute
 
     cluster = DaskExecutor(workers)
     cluster._client.run(load_kernels)
@@ -275,8 +275,7 @@ def load_kernels() -> None:
     from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
     from dedup.near.partitions import deal_clusters
     from dedup.near.verify import greedy_keep
-    from pipelines.near import compare  # noqa: F401
-    from pipelines.near.candidates import cluster_rows
+    from pipelines.comparisons.near.candidates import cluster_rows
 
     texts = pa.array(["a b c d e f g h i j k l m n o p"] * 2, pa.large_string())
     config = MinHashConfig()

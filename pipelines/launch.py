@@ -44,6 +44,6 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
-    from pipelines.cli import run_command
+    from pipelines.commands.app import run_command
 
     run_command()

@@ -40,12 +40,9 @@ from mixtures.plan.format import (
 from mixtures.spec.phase import PhaseSpec, Preset
 from mixtures.spec.presets import PRESETS as MIXTURES
 from mixtures.spec.spec import MixtureSpec
-from pipelines.bands import Split
-from pipelines.cli import app
-from pipelines.datatrove.blocks import BLOCKS
-from pipelines.plan import plan_corpus, plan_steps
+from pipelines.commands.app import app
 from pipelines.readers import FORMATS
-from pipelines.recipe import (
+from pipelines.recipe.load import (
     Branch,
     Corpus,
     ReadLimits,
@@ -55,10 +52,13 @@ from pipelines.recipe import (
     TokenizerSettings,
     load_recipe,
 )
-from pipelines.run import UNTIL, run_recipe
+from pipelines.run.driver import UNTIL, run_recipe
+from pipelines.run.work_plan import plan_corpus, plan_steps
+from pipelines.shards.split import Split
 from pipelines.signals.rules import RULE_SETS
 from pipelines.stages import STAGES
 from pipelines.stages.base import MeasureStep, StageSettings
+from pipelines.stages.datatrove_blocks import BLOCKS
 from pipelines.stages.language import MEMBERS
 from pipelines.starter.write import write_starter
 from tokenizer.shards.format import encoded_schema, shard_schema

@@ -64,7 +64,7 @@ def test_shard_reading_and_training_load_no_curation_library(root: Path, module:
 
 
 def test_the_command_line_answers_without_loading_the_heavy_libraries(root: Path) -> None:
-    code = "import sys, pipelines.cli; print([name for name in ('torch', 'numba', 'distributed', 'polars', 'datatrove') if name in sys.modules])"
+    code = "import sys, pipelines.commands.app; print([name for name in ('torch', 'numba', 'distributed', 'polars', 'datatrove') if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )

@@ -11,9 +11,9 @@ from datatrove.pipeline.base import PipelineStep
 
 from artifacts.errors import UserError
 from artifacts.tables import read_parquet
-from pipelines.chunk_texts import ChunkTexts
-from pipelines.run_record import load_run
-from pipelines.state import Chunk
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from pipelines.run.record import load_run
 
 _METADATA = ("native_id", "source", "lang", "url", "license", "date", "path", "offset")
 

@@ -1,7 +1,7 @@
 """Reports: what a run kept, what it dropped and why, as one HTML file to show a colleague.
 
     from pipelines.report import write_report
-    from pipelines.run_record import load_run
+    from pipelines.run.record import load_run
 
     store, record = load_run("runs", "quickstart")
     write_report(store, record)                       # runs/quickstart/report.html

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.report.chunk_columns import ChunkColumns
+from pipelines.corpus.chunk_columns import ChunkColumns
 
 FULLEST = 8
 BINS = 20  # over the share of an item, 0 to 1

@@ -10,15 +10,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipelines.cross_source import FACT as IN_FAVOUR_OF
-from pipelines.quality_words import quality_line
+from pipelines.comparisons.between_sources import FACT as IN_FAVOUR_OF
+from pipelines.corpus.excerpts import one_line
 from pipelines.report.distributions import SCORE_BINS, BeforeAfter, SourceDistributions
 from pipelines.report.drawing import Part, histogram, stacked_bar
-from pipelines.report.excerpts import one_line
 from pipelines.report.findings import Findings
 from pipelines.report.funnel import Funnel, FunnelRow
 from pipelines.report.near_duplicates import SIMILARITY_BINS, DedupEvidence, Pair
 from pipelines.report.numerals import power_of_two
+from pipelines.report.quality_words import quality_line
 from pipelines.report.reasons import Key, dropped_by_reason
 from pipelines.report.recipe_stages import recorded_stages
 from pipelines.report.source_overlap import overlap_rows

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.report.chunk_columns import ChunkColumns
+from pipelines.corpus.chunk_columns import ChunkColumns
 
 BINS = 64  # half octaves: up to 2**32
 SCORE_BINS = 20

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from artifacts.paths import Store
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.chunk_columns import ChunkColumns
+from pipelines.corpus.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
-from pipelines.report.chunk_columns import ChunkColumns
 from pipelines.report.data_progress import PhaseEnd, phase_ends
 from pipelines.report.distributions import SourceDistributions
-from pipelines.report.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
 from pipelines.report.reasons import ReasonTally
@@ -25,7 +26,6 @@ from pipelines.report.token_use import TokenUse, token_use
 from pipelines.report.training_metrics import Trainings, read_trainings
 from pipelines.report.verdict_trail import choosing_steps
 from pipelines.report.versions import recorded_libraries
-from pipelines.state import Chunk
 
 
 @dataclass

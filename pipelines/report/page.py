@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from artifacts.paths import Store
+from pipelines.corpus.excerpts import visible
 from pipelines.report import numerals
 from pipelines.report.corpus_sections import (
     benchmark_section,
@@ -23,7 +24,6 @@ from pipelines.report.corpus_sections import (
     overlap_section,
     reasons_section,
 )
-from pipelines.report.excerpts import visible
 from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
 from pipelines.report.quarantine_rows import quarantined_by_reason
@@ -76,7 +76,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

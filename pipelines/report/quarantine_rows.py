@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from artifacts.paths import Store
 from artifacts.schemas import check_format
-from pipelines.report.excerpts import visible
+from pipelines.corpus.excerpts import visible
 
 ROWS = 20
 RAW_BYTES = 160

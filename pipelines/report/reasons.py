@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.tables import read_parquet
-from pipelines.report.chunk_columns import ChunkColumns
+from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.report.verdict_trail import Choosing
 from pipelines.signals.rules import Rule
 

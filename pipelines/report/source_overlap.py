@@ -11,7 +11,7 @@ import numpy as np
 
 from dedup.near.overlap import ShingleSample, contained, merged, sample_limit, sample_of
 from dedup.near.quality import Proportion
-from pipelines.report.chunk_columns import ChunkColumns
+from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.report.recipe_stages import recorded_stages
 from pipelines.stages.source_overlap import COLUMN, SourceOverlapStage
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from artifacts.paths import Store
 from artifacts.schemas import check_format
-from pipelines.report.excerpts import visible
-from pipelines.state import Chunk
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.excerpts import visible
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import token_batch
 from tokenizer.vocabulary import BYTE, NORMAL

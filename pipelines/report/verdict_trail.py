@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from artifacts.paths import Store
 from artifacts.publish import FileRef, published
+from pipelines.corpus.chunk import Chunk
 from pipelines.signals.rules import Rule
-from pipelines.state import Chunk
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from artifacts.publish import FileRef
 
 if TYPE_CHECKING:
     from dedup.spans.spans import Occurrences
-    from pipelines.corpus_view import CorpusView
-    from pipelines.keep_policy import KeepPolicy
+    from pipelines.corpus.keep_policy import KeepPolicy
+    from pipelines.corpus.view import CorpusView
 
 
 class Rule(Protocol):
@@ -121,7 +121,7 @@ class Compare(Rule, Protocol):
 
 class CompareWhole(Compare, Protocol):
     """A comparison of small columns, which one task holds whole; others are carried out in parts
-    (:mod:`pipelines.near`).
+    (:mod:`pipelines.comparisons.near`).
     """
 
     def compare(self, view: CorpusView) -> CorpusVerdict: ...

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipelines.datatrove.blocks import BLOCKS, BlockUse, Words
 from pipelines.stages.base import (
     ChooseStep,
     MeasureStep,
@@ -20,6 +19,7 @@ from pipelines.stages.base import (
     Step,
     Surroundings,
 )
+from pipelines.stages.datatrove_blocks import BLOCKS, BlockUse, Words
 
 MOST_REASONS = 64  # bits of a verdict; further reasons share the last
 

@@ -18,8 +18,8 @@ from dedup.exact import keep_first
 from dedup.runs import least_rows
 from dedup.same_words import same_words_hashes
 from dedup.urls import url_hashes
-from pipelines.corpus_view import CorpusView
-from pipelines.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.view import CorpusView
 from pipelines.stages.base import CompareStep, CorpusVerdict, MeasureStep, Step, Surroundings
 from pipelines.stages.dedup_settings import DedupSettings
 

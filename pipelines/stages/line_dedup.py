@@ -12,7 +12,7 @@ from pydantic import Field
 
 from dedup.spans.lines import ALGORITHM, ends_with_line_feeds, lines
 from dedup.spans.spans import Occurrences
-from pipelines.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
 
 

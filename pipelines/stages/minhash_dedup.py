@@ -11,7 +11,7 @@ from pydantic import Field
 from artifacts.errors import UserError
 from dedup.near.minhash import MinHashConfig, band_keys
 from dedup.near.verify import MAX_COMPARISONS
-from pipelines.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
 from pipelines.stages.dedup_settings import DedupSettings
 
@@ -119,7 +119,7 @@ class MinHashCompare:
     """Documents that share a band key are candidates; their texts are read again and compared
     exactly, in keep order.
 
-    Carried out in parts, see :mod:`pipelines.near`.
+    Carried out in parts, see :mod:`pipelines.comparisons.near`.
     """
 
     measure: str

@@ -19,7 +19,7 @@ from dedup.spans.passages import (
     windows,
 )
 from dedup.spans.spans import Occurrences
-from pipelines.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
 
 

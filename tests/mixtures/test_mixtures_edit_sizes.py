@@ -8,7 +8,7 @@ import pytest
 
 from artifacts.errors import UserError
 from mixtures.freeze.edit import Change, rest
-from pipelines.cli_mixture import _change
+from pipelines.commands.mixture import _change
 from tests.mixtures.test_mixtures_plan import DECAY, STABLE, plan_of
 
 

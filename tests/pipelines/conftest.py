@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from random import Random
 
-from pipelines.progress import Progress
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.executors.progress import Progress
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'

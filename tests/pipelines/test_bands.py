@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from artifacts.ids import as_words, binary16
-from pipelines.band_work import among
-from pipelines.bands import assign, check_bands
+from pipelines.shards.split import assign, check_bands
+from pipelines.shards.split_work import among
 
 FIELD = "shards.split.web.bands"
 NAN = float("nan")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app, run_command
+from pipelines.commands.app import app, run_command
 from tests.pipelines.run_trees import record
 
 COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"
@@ -132,8 +132,8 @@ def test_explain_takes_a_native_id_and_prints_json(finished: Path) -> None:
 
 
 def test_explain_spells_out_what_a_terminal_would_obey(finished: Path) -> None:
-    from pipelines.explain import explain_document, lines, visible
-    from pipelines.run_record import load_run
+    from pipelines.report.explain import explain_document, lines, visible
+    from pipelines.run.record import load_run
 
     assert (
         visible("a\x1b[2J\x9b\u202e\u2066\u061c\n\u2028é中")

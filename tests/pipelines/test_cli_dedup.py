@@ -9,8 +9,8 @@ from datasketch.lsh import _optimal_param
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
-from pipelines.cli import app
-from pipelines.cli_dedup import BANDS, ROWS, VERIFY
+from pipelines.commands.app import app
+from pipelines.commands.dedup import BANDS, ROWS, VERIFY
 from pipelines.stages.minhash_dedup import MinHashDedupStage
 
 

@@ -32,11 +32,10 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from artifacts.tables import read_parquet
-from pipelines.datatrove.blocks import BLOCKS, REFUSED, BlockUse
-from pipelines.explain import explain_document
-from pipelines.recipe import load_recipe
+from pipelines.recipe.load import load_recipe
 from pipelines.report import write_report
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.report.explain import explain_document
+from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.stages.base import Surroundings
 from pipelines.stages.datatrove import (
     DatatroveChoose,
@@ -44,6 +43,7 @@ from pipelines.stages.datatrove import (
     DatatroveRewrite,
     DatatroveStage,
 )
+from pipelines.stages.datatrove_blocks import BLOCKS, REFUSED, BlockUse
 
 WITHOUT_SPACY = pytest.mark.skipif(
     importlib.util.find_spec("spacy") is not None,

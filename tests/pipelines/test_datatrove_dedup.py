@@ -19,8 +19,8 @@ from datatrove.pipeline.writers import JsonlWriter
 from artifacts.errors import UserError
 from artifacts.tables import read_parquet
 from pipelines.datatrove.dedup_steps import MinHashDecision, MinHashFilter, MinHashSignatures
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 from tests.pipelines.test_datatrove_steps import verdicts, written
 
 FILES = 5

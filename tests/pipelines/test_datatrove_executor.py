@@ -14,8 +14,8 @@ import pipelines.executors.datatrove as room
 from artifacts.errors import UserError
 from pipelines.executors import open_executor
 from pipelines.executors.datatrove import DatatroveExecutor
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
 from tests.pipelines.run_trees import tree
 
 

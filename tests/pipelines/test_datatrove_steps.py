@@ -18,8 +18,8 @@ from artifacts.errors import UserError
 from artifacts.tables import read_parquet
 from pipelines.datatrove.reader import WindtunnelReader
 from pipelines.datatrove.steps import WindtunnelStep
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.stages.language import LanguageStage
 
 FRENCH = "Les maisons du village sont blanches et les rues restent calmes pendant que le vent souffle sur la mer.\n"

@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from artifacts.schemas import check_format
-from pipelines.cli import app, run_command
-from pipelines.dedup_files import DedupOutcome, dedup_files
-from pipelines.kept_documents import PAIRS
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.commands.app import app, run_command
+from pipelines.deduplicate.files import DedupOutcome, dedup_files
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
 from pipelines.starter.write import write_starter
+from pipelines.writers.kept_documents import PAIRS
 from tests.pipelines.test_readers_warc import page
 
 
@@ -237,7 +237,7 @@ def test_a_call_that_was_stopped_before_its_evidence_leaves_none_of_another_thre
     loose = dedup_files([f"{folder}/one/web.jsonl"], str(output), id_field="id", verify=0.5)
     with monkeypatch.context() as patched:
         patched.setattr(
-            "pipelines.dedup_files.write_pairs",
+            "pipelines.deduplicate.files.write_pairs",
             lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):

@@ -20,12 +20,18 @@ from artifacts.ids import document_ids, native_key
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from dedup.index.files import HEAD, read_head, write_head
-from pipelines.cli import app, run_command
-from pipelines.dedup_files import dedup_files
-from pipelines.dedup_index import AddOutcome, add_batch, describe_index, merge_index, roll_back
-from pipelines.index.batch import EVIDENCE_SCHEMA
-from pipelines.index.opened import OpenIndex
-from pipelines.index.queries import MATCHES, find_document, match_documents
+from pipelines.commands.app import app, run_command
+from pipelines.deduplicate.files import dedup_files
+from pipelines.deduplicate.index.changes import (
+    AddOutcome,
+    add_batch,
+    describe_index,
+    merge_index,
+    roll_back,
+)
+from pipelines.deduplicate.index.decide import EVIDENCE_SCHEMA
+from pipelines.deduplicate.index.opened import OpenIndex
+from pipelines.deduplicate.index.queries import MATCHES, find_document, match_documents
 from tests.dedup.dedup_model import jaccard_of, shingles_of
 
 # so that short texts of one theme are candidates

@@ -16,7 +16,7 @@ import pytest
 
 from artifacts.paths import Store
 from dedup.index.files import read_head
-from pipelines.dedup_index import add_batch, describe_index, merge_index, roll_back
+from pipelines.deduplicate.index.changes import add_batch, describe_index, merge_index, roll_back
 from tests.pipelines.test_dedup_index import LOOSE, add_all, texts_of, tree, write_batches
 
 KILLED = """

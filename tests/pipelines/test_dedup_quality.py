@@ -10,8 +10,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dedup_files import DedupOutcome, dedup_files
-from pipelines.quality_words import quality_line
+from pipelines.deduplicate.files import DedupOutcome, dedup_files
+from pipelines.report.quality_words import quality_line
 from tests.pipelines.test_dedup_files import lines_of
 from tests.pipelines.test_run_dedup import shingles
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.json_lines import json_lines
+from pipelines.writers.json_lines import json_lines
 
 CHARACTERS = "".join(chr(code) for code in [*range(0x81), 0x2028, 0xFEFF, 0xFFFD, 0x4E2D, 0x1F600])
 TEXTS = st.text(

@@ -19,12 +19,12 @@ from mixtures.freeze.freeze import Plan, common_steps
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.inspect.trace import Tracer
-from pipelines.cli import app
-from pipelines.recipe import load_recipe
+from pipelines.commands.app import app
+from pipelines.recipe.load import load_recipe
 from pipelines.report.share_plot import planned_shares, share_plot
-from pipelines.run import RunOutcome, run_recipe
-from pipelines.train_run import train_run
-from pipelines.training import Materials
+from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.train_only import train_run
+from pipelines.training.train import Materials
 from tests.pipelines.run_trees import record
 from tokenizer.shards.manifest import MANIFEST_NAME
 from tokenizer.shards.reader import open_source

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.near import compare as near
+from pipelines.comparisons.near import compare as near
 from tests.pipelines.run_trees import tree
 from tests.pipelines.test_near_parts import corpus, kept_and_evidence, run, write
 

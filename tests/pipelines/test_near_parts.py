@@ -18,11 +18,11 @@ from artifacts.ids import as_words
 from dedup.near.lsh import candidate_groups, cluster_roots, cluster_sizes
 from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.near.verify import greedy_keep
-from pipelines.near import compare as near
-from pipelines.near import in_rounds as near_rounds
-from pipelines.near import shard as near_shard
-from pipelines.recipe import given_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.comparisons.near import compare as near
+from pipelines.comparisons.near import in_rounds as near_rounds
+from pipelines.comparisons.near import shard as near_shard
+from pipelines.recipe.load import given_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 
 CONFIG = MinHashConfig()
 

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from artifacts.errors import UserError
-from pipelines.dedup_files import dedup_files
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.deduplicate.files import dedup_files
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
 
 PAGE = " ".join(f"page{number}" for number in range(60))
 RECIPE = """

@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipelines.recipe import load_recipe
+from pipelines.recipe.load import load_recipe
 from pipelines.report.findings import collect
 from pipelines.report.page import render
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 from tests.pipelines.test_report_page import Page
 from tests.pipelines.test_run_dedup import shingles
 

@@ -19,8 +19,8 @@ from pipelines.report.findings import collect
 from pipelines.report.funnel import read_funnel
 from pipelines.report.numerals import count, share
 from pipelines.report.reasons import dropped_by_reason
-from pipelines.run import RunOutcome
-from pipelines.run_record import load_run
+from pipelines.run.driver import RunOutcome
+from pipelines.run.record import load_run
 from tests.pipelines.report_corpus import run, write_corpus
 
 

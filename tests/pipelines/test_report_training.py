@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from mixtures.inspect.accounting import documents_shown, realised
-from pipelines.progress import TrainingWatch
+from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
+from pipelines.executors.progress import TrainingWatch
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
 from pipelines.report.numerals import byte_size, count, operations, quantity, share, signed
@@ -25,9 +26,8 @@ from pipelines.report.page import render
 from pipelines.report.recipe_stages import is_finished, last_step
 from pipelines.report.training_metrics import MAIN, Ending, Trainings, phase_shares, read_trainings
 from pipelines.report.training_section import _smoothed, training_section
-from pipelines.run import RunOutcome
-from pipelines.step_names import is_training
-from pipelines.terminal import TerminalProgress, print_outcome
+from pipelines.run.driver import RunOutcome
+from pipelines.stages.step_names import is_training
 from tests.pipelines.report_corpus import IMAGE, SCRIPT, TURNED
 from tests.pipelines.test_report_page import Page
 from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
@@ -513,7 +513,7 @@ def test_a_run_before_its_training_names_the_recipe_that_goes_on(outcome: RunOut
 def test_branches_that_do_not_fit_are_said_to_be_in_the_report(
     outcome: RunOutcome, trainings: Trainings
 ) -> None:
-    from pipelines.terminal_training import held_out_table
+    from pipelines.commands.terminal.training import held_out_table
 
     many: tuple[Ending, ...] = tuple(
         dataclasses.replace(trainings.branches[0], name=f"another-ending-{place}")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.corpus.excerpts import one_line, visible
 from pipelines.report import numerals
 from pipelines.report.drawing import Part, histogram, stacked_bar
-from pipelines.report.excerpts import one_line, visible
 from pipelines.report.word_diff import SHOWN, word_diff
 
 WORDS = st.lists(st.sampled_from(["river", "stone", "水", "，", "letter", "\n"]), max_size=40).map(

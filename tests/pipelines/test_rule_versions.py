@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import rule_versions
+from pipelines.run import rule_versions
 
 
 def test_no_rule_changed_without_a_new_version() -> None:

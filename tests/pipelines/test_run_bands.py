@@ -14,12 +14,12 @@ import pytest
 
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
-from pipelines.cache import collect, usage
-from pipelines.explain import explain_document, lines
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.report.explain import explain_document, lines
+from pipelines.run.cache import collect, usage
+from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.signals.rules import RULE_SETS
-from pipelines.training import Materials, plan_mixture
+from pipelines.training.train import Materials, plan_mixture
 from tests.pipelines.run_trees import tree
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.verify import verify
@@ -174,7 +174,7 @@ def test_copies_of_copies_count(starter: Path, tmp_path: Path) -> None:
 
 
 def test_explain_names_band_part_row_and_take_down(cut: RunOutcome, tmp_path: Path) -> None:
-    from pipelines.take_downs import remove_from_run
+    from pipelines.shards.take_downs import remove_from_run
 
     document = ids_in(cut, "web/long")[2]
     facts = explain_document(cut.store, cut.record, document)["shards"]

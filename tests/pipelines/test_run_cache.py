@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cache import collect, usage
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.cache import collect, usage
+from pipelines.run.driver import run_recipe
 from tests.pipelines.run_trees import record, tree
 
 RECOMPUTED_BY_A_THRESHOLD = {
@@ -191,7 +191,7 @@ def test_other_roles_make_other_shards(starter: Path, tmp_path: Path) -> None:
 def test_an_input_that_changes_while_it_is_read_is_refused_and_not_remembered(
     starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.chunk_work as work
+    import pipelines.chunks.work as work
     from artifacts.errors import UserError
 
     web = starter.parent / "data" / "web.jsonl"

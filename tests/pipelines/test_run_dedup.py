@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipelines.chunk_texts import ChunkTexts
-from pipelines.run import RunOutcome
-from pipelines.state import Chunk
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from pipelines.run.driver import RunOutcome
 from tests.dedup.dedup_model import words_of
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from artifacts.errors import UserError
 from artifacts.tables import read_parquet
-from pipelines.explain import explain_document, lines
-from pipelines.recipe import load_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.report.explain import explain_document, lines
 from pipelines.report.findings import collect
 from pipelines.report.page import render
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 from tests.pipelines.test_report_page import Page
 
 SOURCES = ("web", "code", "sft")

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.ledger import Ledger
-from pipelines.progress import Silent
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.executors.progress import Silent
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
 
 SYLLABLES = ["".join(pair) for pair in product("bdfghklmnprstvz", "aeiou")]
 THRESHOLD = 0.7  # the stage's default

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from artifacts.errors import UserError
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
 from pipelines.starter.write import write_starter
 
 MIXTURE = [

@@ -18,8 +18,8 @@ from artifacts.paths import Store
 from pipelines.executors.base import worker_environment
 from pipelines.readers.span import Limits
 from pipelines.readers.streams import blocks, open_input
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 from tests.pipelines.run_trees import products, record, tree
 
 

@@ -15,8 +15,8 @@ import zstandard
 
 from artifacts.errors import UserError
 from artifacts.ledger import LedgerError
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
 from tests.pipelines.broken_corpus import break_corpus
 from tests.pipelines.run_trees import record
 
@@ -228,7 +228,7 @@ def test_two_records_with_one_key_keep_the_first_by_path_and_offset(
 def test_a_reader_that_loses_a_record_stops_the_run(
     starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.chunk_work as work
+    import pipelines.chunks.work as work
 
     real = work.account
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from pipelines.run import RunOutcome
+from pipelines.run.driver import RunOutcome
 from tests.pipelines.run_trees import trained, tree
 
 # the full proof is 20: WINDTUNNEL_KILLS=20 make test

@@ -17,9 +17,9 @@ import pytest
 
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
-from pipelines.plan import plan_steps
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
+from pipelines.run.work_plan import plan_steps
 
 WEB = "{name: web, paths: [data/web.jsonl], id_field: id}"
 ONLY_WEB = [f"corpus.sources=[{WEB}]", "tokenizer=null", "corpus.stages=[]"]
@@ -207,7 +207,7 @@ def test_runs_must_name_a_place_that_can_be_written_to(
     starter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipelines.run.plan_corpus",
+        "pipelines.run.driver.plan_corpus",
         lambda *arguments: pytest.fail("planned before the folder was tried"),
     )
     assert "no folder" in refused(starter, runs="").message
@@ -269,7 +269,7 @@ def test_the_input_must_be_readable(starter: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_command_line_tells_a_system_error_in_one_line(tmp_path: Path, root: Path) -> None:
     command = (
-        "import sys, pipelines.cli as cli\n"
+        "import sys, pipelines.commands.app as cli\n"
         "def broken(): raise OSError(5, 'Input/output error', '/some/file')\n"
         "cli.app = broken\n"
         "cli.run_command()\n"
@@ -402,7 +402,7 @@ def test_a_full_disk_is_not_the_recipes_fault(
     def full(*arguments: object) -> None:
         raise disk_full("/some/part", 5)
 
-    monkeypatch.setattr("pipelines.run.prepare", full)
+    monkeypatch.setattr("pipelines.run.driver.prepare", full)
     with pytest.raises(DiskFullError) as caught:
         run_recipe(load_recipe(starter), str(starter.parent / "runs"))
     assert caught.value.file == "/some/part"

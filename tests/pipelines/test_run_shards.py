@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.keyed_hash import held_out
-from pipelines.chunk_texts import ChunkTexts
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
-from pipelines.state import Chunk
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
 from tokenizer.chat import render
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.verify import verify

@@ -15,15 +15,15 @@ import pytest
 from artifacts.ids import document_ids, native_key
 from dedup.spans.passages import anchors
 from dedup.spans.spans import cut
-from pipelines.chunk_texts import ChunkTexts
-from pipelines.explain import explain_document, lines
-from pipelines.recipe import load_recipe
+from pipelines.comparisons.spans import rounds as span_phase
+from pipelines.comparisons.spans.work import SpanTask, shares_of
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from pipelines.recipe.load import load_recipe
+from pipelines.report.explain import explain_document, lines
 from pipelines.report.numerals import byte_size
 from pipelines.report.page import REPORT, write_report
-from pipelines.run import RunOutcome, run_recipe
-from pipelines.spans import phase as span_phase
-from pipelines.spans.work import SpanTask, shares_of
-from pipelines.state import Chunk
+from pipelines.run.driver import RunOutcome, run_recipe
 from tests.dedup.dedup_model import column, words_of
 from tests.dedup.span_model import cut_pieces, cut_words, placed_words
 from tests.pipelines.run_trees import tree

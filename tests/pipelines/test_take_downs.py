@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
-from pipelines.cli import app
-from pipelines.recipe import load_recipe
-from pipelines.run import run_recipe
-from pipelines.take_downs import LIST
+from pipelines.commands.app import app
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
+from pipelines.shards.take_downs import LIST
 from tests.pipelines.run_trees import record
 from tokenizer.shards.manifest import MANIFEST_NAME, Tombstone, read_manifest
 from tokenizer.shards.take_down import find_documents

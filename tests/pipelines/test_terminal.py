@@ -11,10 +11,15 @@ import pytest
 from rich.console import Console
 
 from artifacts.ledger import Ledger
+from pipelines.commands.terminal.progress import (
+    TerminalProgress,
+    funnel_table,
+    plain_title,
+    print_outcome,
+)
 from pipelines.report.funnel import read_funnel
 from pipelines.report.page import write_report
-from pipelines.run import RunOutcome
-from pipelines.terminal import TerminalProgress, funnel_table, plain_title, print_outcome
+from pipelines.run.driver import RunOutcome
 from tests.pipelines.report_corpus import run, write_corpus
 
 

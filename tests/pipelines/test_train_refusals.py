@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from artifacts.errors import UserError
-from pipelines.recipe import load_recipe
-from pipelines.run import RunOutcome, run_recipe
-from pipelines.train_run import train_run
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.train_only import train_run
 
 DECAY = "{name: decay, decay: true, tokens: %s, weights: {web-en: 0.4, web-zh: 0.2, code: 0.15, sft: 0.25}%s}"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
-from pipelines.cli import app
+from pipelines.commands.app import app
 from trainer.costs import kernel_costs as costs
 from trainer.costs.compute_costs import exact_flops_per_token, palm_flops_per_token
 from trainer.costs.roofline import DEVICES, Device, Roofline, roofline

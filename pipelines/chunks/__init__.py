@@ -1,0 +1,1 @@
+"""One chunk in one task: read, measure, rewrite, choose."""

@@ -1,0 +1,442 @@
+"""Commands around mixtures: plan, check, edit, and trace what a step shows and who has seen a
+document.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from artifacts.errors import UserError
+from pipelines.commands.options import Json, Runs, print_table
+
+if TYPE_CHECKING:
+    from mixtures.freeze.edit import Change
+    from mixtures.freeze.freeze import Plan
+    from mixtures.inspect.trace import ShownSpan
+
+mixture_app = typer.Typer(
+    no_args_is_help=True,
+    help="Plan mixtures in tokens, check and edit plans, and ask which documents a step shows.",
+)
+
+
+@mixture_app.command("plan")
+def mixture_plan(
+    recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
+    runs: Runs = "runs",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="write the frozen plan into this file")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw the shares over training into this SVG file")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
+    from mixtures.spec.resolve import preset_notes
+    from pipelines.recipe.load import load_recipe
+    from pipelines.run.record import load_run
+    from pipelines.training.train import Materials, plan_branches, plan_mixture
+
+    loaded = load_recipe(recipe, overrides or ())
+    materials = Materials.of(*load_run(runs, loaded.recipe.name))
+    plan = plan_mixture(loaded, materials)
+    plan_branches(loaded, materials, plan)
+    notes = [] if loaded.recipe.mixture is None else preset_notes(loaded.recipe.mixture.phases)
+    if output is not None:
+        _write(output, plan.to_json())
+    if plot is not None:
+        from pipelines.report.share_plot import share_plot
+
+        _write(
+            plot, share_plot(plan, f"{loaded.recipe.name}: shares of tokens over training").encode()
+        )
+    if as_json:
+        print(plan.to_json().decode())
+        return
+    _print_plan(plan)
+    for note in notes:
+        print(f"preset of phase {note}")
+
+
+@mixture_app.command("check")
+def mixture_check(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="PLAN|RUN", help="a plan's file, or the name or folder of a run"),
+    ],
+    shards: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "shards of a plan's file: a source's folder, a folder of such folders, or "
+                "SOURCE=FOLDER; may be repeated"
+            )
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option(help="read every byte of the part files again and name damaged blocks")
+    ] = False,
+    branch: Annotated[
+        str | None, typer.Option(help="the branch whose plan it is, for sources reserved for it")
+    ] = None,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Hold a plan against its shards: pins, counts, rules, take-downs since; exit code 1 when parts
+    are damaged.
+    """
+    from mixtures.inspect.check_plan import check_plan
+    from pipelines.commands.plan_target import plan_and_folders
+
+    plan, folders = plan_and_folders(target, shards or (), runs)
+    found = check_plan(plan, folders, branch=branch, deep=deep)
+    damaged = [(row.source, finding) for row in found for finding in row.findings]
+    if as_json:
+        rows = [
+            {**dataclasses.asdict(row), "findings": [str(finding) for finding in row.findings]}
+            for row in found
+        ]
+        print(
+            json.dumps(
+                {
+                    "plan": plan.hash,
+                    "steps": plan.steps,
+                    "tokens": plan.tokens,
+                    "deep": deep,
+                    "sources": rows,
+                }
+            )
+        )
+    else:
+        header = (
+            "source",
+            "parts",
+            "documents",
+            "tokens",
+            "parts since",
+            "tokens since",
+            "taken down",
+            "tokens never shown",
+        )
+        print_table(
+            header,
+            [
+                (
+                    row.source,
+                    row.parts,
+                    row.rows,
+                    row.tokens,
+                    row.later_parts,
+                    row.later_tokens,
+                    row.removed_documents,
+                    row.removed_tokens,
+                )
+                for row in found
+            ],
+        )
+        for source, finding in damaged:
+            print(f"{source}: {finding}")
+        bytes_too = (
+            "every byte of their parts" if deep else "their manifests (--deep reads the parts)"
+        )
+        verdict = (
+            f"{len(damaged)} findings in the parts"
+            if damaged
+            else f"holds: sources by {bytes_too}, counts, rules"
+        )
+        print(f"\nplan {plan.hash}, {plan.steps:,} steps, {plan.tokens:,} tokens: {verdict}")
+    raise SystemExit(1 if damaged else 0)
+
+
+@mixture_app.command("edit")
+def mixture_edit(
+    run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
+    at: Annotated[
+        int | None, typer.Option(help="the first step that is to be different, from 0")
+    ] = None,
+    at_tokens: Annotated[
+        int | None, typer.Option(help="the same in tokens: the first step behind so many")
+    ] = None,
+    mixture: Annotated[
+        Path | None, typer.Option(help="YAML file with the phases from there on, as in a recipe")
+    ] = None,
+    lengthen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PHASE=TOKENS", help="so many tokens more of a phase"),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="for the rest of the phase; others keep proportions"),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=W", help="for the rest of the phase; others keep proportions"),
+    ] = None,
+    decay: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="TOKENS", help="begin a decay of so many tokens, and end with it"
+        ),
+    ] = None,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Append to a run's plan from a step on; what was trained stays, and windtunnel train goes on
+    from its newest checkpoint.
+    """
+    from pipelines.recipe.load import load_branch, placed_in_branch
+    from pipelines.run.record import load_run
+    from pipelines.training.edits import edit_run
+
+    change = _change(lengthen or (), drop or (), weight or (), decay)
+    if (mixture is None) == (change is None):
+        raise UserError(
+            "an edit is said in one way",
+            field="--mixture",
+            found="nothing" if mixture is None else "a file and short forms",
+            fix="give --mixture FILE, or some of --lengthen, --drop, --weight and --decay",
+        )
+    phases = None if mixture is None else load_branch(mixture).phases
+    store, record = load_run(runs, run)
+    try:
+        edited = edit_run(store, record, step=at, tokens=at_tokens, phases=phases, change=change)
+    except UserError as error:
+        of_a_phase = mixture is not None and (error.field or "").startswith("mixture.phases.")
+        raise (
+            placed_in_branch(mixture, error) if mixture is not None and of_a_phase else error
+        ) from None
+    if as_json:
+        facts = {
+            "before": edited.before.hash,
+            "former": edited.former,
+            "at": edited.step,
+            "trained": edited.trained,
+        }
+        print(
+            json.dumps(
+                {
+                    **facts,
+                    "plan": edited.plan.hash,
+                    "steps": edited.plan.steps,
+                    "tokens": edited.plan.tokens,
+                }
+            )
+        )
+        return
+    _print_plan(edited.plan)
+    print(f"\nedited from step {edited.step:,} on; the plan before is {edited.former} in the run")
+    print(
+        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the "
+        "edited plan"
+    )
+
+
+@mixture_app.command("trace")
+def mixture_trace(
+    run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
+    step: Annotated[
+        int | None, typer.Option(help="show the documents of this step (from 0)")
+    ] = None,
+    rank: Annotated[int, typer.Option(min=0, help="of the step, only what this rank sees")] = 0,
+    world_size: Annotated[int, typer.Option(min=1, help="how many ranks there are")] = 1,
+    document: Annotated[
+        str | None,
+        typer.Option("--doc", help="show the steps that see this document (32 hex digits)"),
+    ] = None,
+    removed: Annotated[
+        Path | None, typer.Option(help="file with one id a line: what taking them down touches")
+    ] = None,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Which documents a step shows, which steps show a document, or what a take-down touches (exit
+    code 1 for unknown ids).
+    """
+    from mixtures.inspect.trace import Tracer
+    from pipelines.run.record import load_run
+    from pipelines.training.plan_file import plan_of_run
+    from pipelines.training.train import Materials
+
+    if sum(question is not None for question in (step, document, removed)) != 1:
+        raise UserError(
+            "one of three questions",
+            field="--step, --doc, --removed",
+            fix="give --step N, --doc ID, or --removed FILE",
+        )
+    store, record = load_run(runs, run)
+    if removed is not None:
+        _trace_removed(store, record, removed, as_json)
+        return
+    if not 0 <= rank < world_size:
+        raise UserError(
+            "no such rank",
+            field="--rank",
+            found=rank,
+            allowed=[f"0 to {world_size - 1}"],
+            fix="give --world-size as well",
+        )
+    materials = Materials.of(store, record)
+    tracer = Tracer(plan_of_run(store), materials.folders)
+    spans = (
+        tracer.step(step, rank, world_size) if step is not None else tracer.document(str(document))
+    )
+    _print_spans(spans, as_json)
+
+
+def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool) -> None:
+    from pipelines.training.exposure import read_ids, touched
+
+    found, unknown = touched(store, record, read_ids(file))
+    if as_json:
+        print(
+            json.dumps(
+                {"documents": [dataclasses.asdict(one) for one in found], "unknown": unknown}
+            )
+        )
+    else:
+        rows = [
+            (
+                one.id,
+                one.source,
+                one.part,
+                one.row,
+                len(one.steps),
+                one.shown_tokens,
+                len(one.checkpoints),
+                "yes" if one.taken_down else "",
+            )
+            for one in found
+        ]
+        print_table(
+            (
+                "document",
+                "source",
+                "part",
+                "row",
+                "steps",
+                "tokens shown",
+                "checkpoints",
+                "taken down",
+            ),
+            rows,
+        )
+        for one in found:
+            if one.steps or one.checkpoints:
+                print(f"\n{one.id}")
+                print(
+                    f"  shown at step {_ranges(one.steps)}"
+                    if one.steps
+                    else "  not shown by the run's own training"
+                )
+                print("".join(f"  seen by {path}\n" for path in one.checkpoints), end="")
+        parts = sorted({one.part for one in found})
+        print(
+            f"\n{len(found):,} documents in {len(parts):,} parts"
+            + "".join(f"\n  {part}" for part in parts)
+        )
+        if unknown:
+            print(
+                f"{len(unknown):,} ids that no shard of this run holds"
+                + "".join(f"\n  {one}" for one in unknown)
+            )
+    raise SystemExit(1 if unknown else 0)
+
+
+def _print_plan(plan: Plan) -> None:
+    """The table, the windows of each phase where they change, and the totals."""
+    from mixtures.freeze.plan_table import table
+    from pipelines.commands.terminal.plan import plan_lines, plan_rows
+
+    rows = table(plan)
+    print_table(*plan_rows(rows))
+    print()
+    for line in plan_lines(plan, rows):
+        print(line)
+
+
+def _print_spans(spans: list[ShownSpan], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([span.__dict__ for span in spans]))
+        return
+    rows = [
+        (
+            span.step,
+            span.window,
+            span.place,
+            span.source,
+            span.id,
+            span.part,
+            span.row,
+            f"{span.start}-{span.stop}",
+        )
+        for span in spans
+    ]
+    print_table(("step", "window", "place", "source", "document", "part", "row", "tokens"), rows)
+
+
+def _change(lengthen: Any, drop: Any, weight: Any, decay: int | None) -> Change | None:
+    """The short forms together, None where there are none."""
+    from mixtures.freeze.edit import Change
+
+    if not (lengthen or drop or weight or decay):
+        return None
+    more = {
+        name: _tokens("--lengthen", text, value)
+        for text in lengthen
+        for name, value in [_pair("--lengthen", text)]
+    }
+    weights = {
+        name: _number("--weight", text, value)
+        for text in weight
+        for name, value in [_pair("--weight", text)]
+    }
+    return Change(more, tuple(drop), weights, decay)
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise UserError(
+            "not a name and a number", field=option, found=text, fix=f"write {option} NAME=NUMBER"
+        )
+    return name, value
+
+
+def _number(option: str, text: str, value: str) -> float:
+    try:
+        return float(value.replace("_", ""))
+    except ValueError:
+        raise UserError(
+            "not a number", field=option, found=text, fix=f"write {option} NAME=NUMBER"
+        ) from None
+
+
+def _tokens(option: str, text: str, value: str) -> int:
+    tokens = _number(option, text, value)
+    if not isfinite(tokens):
+        raise UserError(
+            "not a number of tokens", field=option, found=text, fix=f"write {option} NAME=TOKENS"
+        )
+    return int(tokens)
+
+
+def _ranges(steps: tuple[int, ...], most: int = 40) -> str:
+    shown = ", ".join(str(step) for step in steps[:most])
+    return shown if len(steps) <= most else f"{shown} and {len(steps) - most:,} more"
+
+
+def _write(path: Path, content: bytes) -> None:
+    from artifacts.paths import Store
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Store(path.parent).write(path.name, content)

@@ -1,0 +1,68 @@
+"""Which plan and which shards a command speaks of: those of a run, or a plan's file and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from artifacts.errors import UserError
+from mixtures.loader.loader import Folders
+from mixtures.plan.format import Plan
+from pipelines.run.record import RECORD, load_run
+from pipelines.training.plan_file import plan_of_run
+from pipelines.training.train import Materials
+from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
+
+
+def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Plan, Folders]:
+    """The plan and the folders of its sources.
+
+    ``target``: a plan's file or a run. ``shards``: as :func:`named_folders`; without any those of
+    the run, for a file the run it lies in. Raises: UserError when there is no such plan, or no
+    shards are named.
+    """
+    if Path(target).is_file():
+        plan = Plan.load(target)
+        return plan, named_folders(shards) if shards else _folders_around(Path(target))
+    store, record = load_run(runs, target)
+    plan = plan_of_run(store)
+    return plan, named_folders(shards) if shards else Materials.of(store, record).folders
+
+
+def named_folders(shards: Sequence[str]) -> dict[str, Path | str]:
+    """Folders by source from ``SOURCE=FOLDER``, a source's folder, or a folder of such folders.
+
+    Raises: UserError when a folder is neither.
+    """
+    folders: dict[str, Path | str] = {}
+    for text in shards:
+        name, named, place = text.partition("=")
+        if named and not Path(text).exists():
+            folders[name] = place
+        elif (Path(text) / MANIFEST_NAME).is_file():
+            folders[read_manifest(text).source] = Path(text)
+        else:
+            inside = sorted(path.parent for path in Path(text).rglob(MANIFEST_NAME))
+            if not inside:
+                raise UserError(
+                    "no shards here",
+                    file=text,
+                    field="--shards",
+                    fix="name a folder with source.json, a folder of such, or SOURCE=FOLDER",
+                )
+            folders |= {read_manifest(path).source: path for path in inside}
+    return folders
+
+
+def _folders_around(plan: Path) -> dict[str, Path]:
+    """The shards of the run that a plan's file lies in."""
+    for folder in plan.resolve().parents:
+        if (folder / RECORD).is_file():
+            return Materials.of(*load_run(str(folder.parent), str(folder))).folders
+    raise UserError(
+        "the shards of this plan are not named",
+        file=plan,
+        field="--shards",
+        found="no folder, and no run around the file",
+        fix="name them: --shards FOLDER, or --shards SOURCE=FOLDER",
+    )

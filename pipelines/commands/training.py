@@ -1,0 +1,274 @@
+"""Commands around models: train, branch, describe, generate."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from artifacts.errors import UserError
+from pipelines.commands.options import Json, Runs, print_table
+
+model_app = typer.Typer(
+    no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models."
+)
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="with --roofline: H200, H100, A100, or with your figures H200:copy=4.1,matmul=760",
+    ),
+]
+schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules.")
+
+
+@model_app.command("describe")
+def model_describe(
+    name: Annotated[
+        str, typer.Argument(help="a preset (tiny, 9M, …, 1.2B, 2.4B) or a checkpoint's folder")
+    ],
+    sequence_length: Annotated[int, typer.Option(min=1)] = 4096,
+    roofline: Annotated[
+        bool,
+        typer.Option(
+            "--roofline", help="what a training step costs on a device instead, kernel by kernel"
+        ),
+    ] = False,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="with --roofline: tokens of a forward and backward pass")
+    ] = 16_384,
+    device: Device = "H200",
+    as_json: Json = False,
+) -> None:
+    """Shape, exact parameter counts, multipliers, compute and memory of a model."""
+    from trainer.costs.describe import describe
+    from trainer.shapes.presets import preset
+
+    if (Path(name) / "state.json").is_file():
+        from trainer.checkpoints.checkpoint import load
+        from trainer.shapes.config import ModelConfig
+
+        config = ModelConfig.from_dict(load(name).state.model)
+    else:
+        config = preset(name)
+    if roofline:
+        from pipelines.commands.terminal.roofline import print_roofline
+        from trainer.costs import roofline as floors
+
+        whole = max(sequence_length, tokens - tokens % sequence_length)
+        print_roofline(
+            floors.roofline(
+                config, floors.Device.parse(device), tokens=whole, sequence_length=sequence_length
+            ),
+            as_json,
+        )
+        return
+    rows = describe(config, sequence_length=sequence_length)
+    if as_json:
+        print(json.dumps([{**row.__dict__, "shown": row.shown} for row in rows]))
+        return
+    print_table(
+        ("part", "what", "value", "rule"),
+        [(row.section, row.name, row.shown, row.rule) for row in rows],
+    )
+
+
+@schedule_app.command("show")
+def schedule_show(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            help=(
+                "YAML of a schedule: '{kind: wsd, peak: 0.01, warmup: 20, decay_start: 300, end: "
+                "375}'"
+            )
+        ),
+    ],
+    steps: Annotated[str, typer.Option(help="steps, separated by commas")],
+    as_json: Json = False,
+) -> None:
+    """The learning rate at given steps."""
+    from pydantic import ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from trainer.optimizer.schedules import ScheduleSpec, rates
+
+    try:
+        parsed = ScheduleSpec.model_validate(YAML(typ="safe", pure=True).load(spec))
+        wanted = [int(step) for step in steps.split(",")]
+    except (ValidationError, YAMLError, ValueError) as error:
+        raise UserError(
+            "not a schedule, or not steps",
+            field="SPEC, --steps",
+            found=f"{spec} {steps}",
+            fix=str(error).splitlines()[0],
+        ) from None
+    rows = rates(parsed, wanted)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    print_table(("step", "learning rate"), [(step, repr(rate)) for step, rate in rows])
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="go on from the latest checkpoint; --no-resume refuses where there is one"
+        ),
+    ] = True,
+    until_step: Annotated[
+        int | None, typer.Option(min=1, help="stop after so many steps, with a checkpoint")
+    ] = None,
+    runs: Runs = "runs",
+    plan: Annotated[
+        Path | None, typer.Option(help="follow this frozen plan rather than the run's")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
+    ] = None,
+    roofline: Annotated[
+        bool,
+        typer.Option(
+            "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
+        ),
+    ] = False,
+    device: Device = "H200",
+    as_json: Json = False,
+) -> None:
+    """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the
+    corpus.
+    """
+    from mixtures.freeze.freeze import Plan
+    from pipelines.commands.terminal.outcome import print_training
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.training import training_json
+    from pipelines.recipe.load import load_recipe
+    from pipelines.report import write_report
+    from pipelines.run.train_only import train_run
+
+    started = time.monotonic()
+    console = Console(stderr=as_json)
+    loaded = load_recipe(recipe, overrides or ())
+    if roofline:
+        from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
+
+        print_roofline(recipe_roofline(loaded.recipe, device), as_json)
+        return
+    with TerminalProgress(console) as progress:
+        followed = None if plan is None else Plan.load(plan)
+        outcome = train_run(
+            loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress
+        )
+    report = write_report(outcome.store, outcome.record)
+    if as_json:
+        print(json.dumps(training_json(outcome)))
+    else:
+        print_training(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
+
+
+def branch_checkpoint(
+    checkpoint: Annotated[
+        str, typer.Argument(help="folder of a stable checkpoint, under a run's folder")
+    ],
+    mixtures: Annotated[
+        list[Path],
+        typer.Option(
+            "--mixture", help="YAML file with the phases of one ending; give it several times"
+        ),
+    ],
+    run: Annotated[str, typer.Option(help="run whose shards are used")],
+    runs: Runs = "runs",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
+    from mixtures.spec.bands import source_of
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.executors.progress import TrainingWatch, ended
+    from pipelines.recipe.load import load_branch
+    from pipelines.run.record import load_run
+    from pipelines.training.train import Materials
+    from trainer.loop.branch import branch
+
+    materials = Materials.of(*load_run(runs, run))
+    phases = {path.stem: load_branch(path).phases for path in mixtures}
+    place = output or Path(checkpoint).parent.parent / "branches"
+    from trainer.checkpoints.checkpoint import load
+    from trainer.devices.precision import check_possible
+
+    settings = load(checkpoint).state.settings
+    check_possible(
+        settings["precision"], settings.get("device", "auto"), float8=settings.get("float8", False)
+    )
+    length = int(settings["sequence_length"])
+    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
+    with TerminalProgress() as progress:
+        watch = TrainingWatch(progress)
+        comparison = branch(
+            checkpoint,
+            phases,
+            materials.folders,
+            place,
+            validation=held,
+            on_step=lambda name, report: watch(f"branch {name}", report),
+        )
+    ended(*comparison.outcomes.values())
+    if as_json:
+        print(json.dumps(comparison.rows()))
+        return
+    rows = [
+        (
+            row["branch"],
+            row["source"],
+            f"{row['loss']:.4f}",
+            f"{row['bits_per_byte']:.4f}",
+            f"{row['change']:+.4f}",
+        )
+        for row in comparison.rows()
+    ]
+    print_table(("branch", "held-out source", "nats/token", "bits/byte", "change"), rows)
+
+
+def generate_text(
+    checkpoint: Annotated[str, typer.Argument(help="folder of a checkpoint")],
+    prompt: Annotated[str, typer.Argument(help="text to go on from")],
+    tokens: Annotated[int, typer.Option(min=1)] = 64,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    chat: Annotated[
+        bool, typer.Option(help="the prompt is a user's turn; the model answers")
+    ] = False,
+) -> None:
+    """Let a checkpoint go on from a prompt."""
+    from trainer.evaluation.generate import GenerateSettings, chat_prompt, generate, speaker
+
+    model, tokenizer = speaker(checkpoint)
+    start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
+    print(
+        generate(
+            model,
+            tokenizer,
+            [start],
+            GenerateSettings(tokens=tokens, temperature=temperature, seed=seed),
+        )[0]
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Hang these commands on the main application."""
+    app.add_typer(model_app, name="model")
+    app.add_typer(schedule_app, name="schedule")
+    app.command("train")(train)
+    app.command("branch")(branch_checkpoint)
+    app.command("generate")(generate_text)

@@ -1,0 +1,334 @@
+"""Cutting what stood before out of a corpus, as tasks over chunks and over shares of the hashes,
+one phase after the other.
+
+    order        one task       the rank of every document in keep order
+    hashes       per chunk      hashes of its texts, by share
+    twice        per share      which of them occur twice in the corpus, by chunk
+    occurrences  per chunk      stretches that may have stood before, by share
+    repeats      per share      which of them did, and where first, by chunk
+    requests     per chunk      the stretches as spans with their bytes, by the chunk where they are
+                                said to stand
+    answers      per chunk      of these the ones that do stand there, by the chunk that asked
+    cut          per chunk      texts without their spans, the selection, and the spans
+
+Every phase but the last writes parts (:mod:`pipelines.comparisons.spans.parts`) into the run's scratch, which
+goes when the last one is done. No task holds more than a chunk of texts, or a share of hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from artifacts.paths import Store
+from artifacts.publish import Publication, found_or_made, published
+from artifacts.schemas import tagged
+from artifacts.tables import read_parquet
+from dedup.spans.passages import repeated
+from dedup.spans.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
+from pipelines.comparisons.spans.parts import numbers, open_parts, read_parts
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from pipelines.corpus.view import CorpusView
+from pipelines.stages.base import SpanStep
+
+PHASES = ("order", "hashes", "twice", "occurrences", "repeats", "requests", "answers")
+
+Mask = NDArray[np.bool_]
+Rows = NDArray[np.int64]
+
+_CHUNK_BITS = 32  # a row of a chunk as one number: the chunk's number above its row
+_ROW = np.int64((1 << _CHUNK_BITS) - 1)
+
+
+def _numbers(*names: str, **others: pa.DataType) -> pa.Schema:
+    fields = [(name, pa.uint64() if name in ("hash", "key") else pa.int64()) for name in names]
+    return tagged(
+        "signals",
+        [pa.field(name, kind, nullable=False) for name, kind in [*fields, *others.items()]],
+    )
+
+
+_ORDER = _numbers("rank")
+_HASHES = _numbers("hash", "place")
+_TWICE = _numbers("place")
+_OCCURRENCES = _numbers("key", "row", "start", "end", "rank")
+_REPEATS = _numbers("row", "start", "end", "kept_row", "kept_start")
+_REQUESTS = _numbers("row", "start", "end", "kept_row", "kept_start", bytes=pa.large_binary())
+ANSWERS = _numbers("row", "start", "end", "kept_start", kept_id=pa.binary(16))
+
+
+@dataclass(frozen=True)
+class SpanTask:
+    """One task of one phase. ``index``: of the chunk among those concerned, or of the share;
+    ``chunk`` is not set for a share.
+
+    ``hash_shares``, ``key_shares``: into how many shares hashes and keys are divided; 0 where a
+    phase does not need it.
+    """
+
+    root: str
+    step: SpanStep
+    key: str  # content key of all that decides the outcome
+    phase: str
+    index: int
+    chunks: int
+    chunk: Chunk | None = None
+    hash_shares: int = 0
+    key_shares: int = 0
+    corpus: tuple[Chunk, ...] = ()  # all chunks concerned, for the order alone
+    sources: tuple[str, ...] = ()
+
+    @property
+    def scratch(self) -> str:
+        """Folder of everything that is not the outcome."""
+        return scratch(self.step, self.key)
+
+    def prefix(self, phase: str, index: int) -> str:
+        return f"{self.scratch}/{phase}-{index:06d}"
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What a task of a phase before the last counted. Its unit is scratch and no part of the run's
+    units.
+    """
+
+    facts: dict[str, Any]
+    computed: bool
+    units: tuple[str, ...] = field(default=())
+
+
+def scratch(step: SpanStep, key: str) -> str:
+    return f"work/{step.name}/{key}"
+
+
+def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
+    """Find or make the parts that a task writes; None if ``compute`` is off and they have to be
+    made.
+    """
+    store = Store(task.root)
+    bodies: dict[str, Callable[[Store, SpanTask, Publication], None]] = {
+        "order": _order,
+        "hashes": _hashes,
+        "twice": _twice,
+        "occurrences": _occurrences,
+        "repeats": _repeats,
+        "requests": _requests,
+        "answers": _answers,
+    }
+    inputs = {"corpus": task.key, "phase": task.phase, "index": task.index}
+    made = found_or_made(
+        store,
+        task.prefix(task.phase, task.index),
+        inputs,
+        lambda unit: bodies[task.phase](store, task, unit),
+        compute,
+    )
+    return (
+        None
+        if made is None
+        else PhaseResult(
+            {name: value for name, value in made[0].facts.items() if name != "readers"}, made[1]
+        )
+    )
+
+
+def wanted_rows(store: Store, chunk: Chunk) -> Mask:
+    """Rows of a chunk that take part: those still kept. Conversations do not, as their messages
+    decide.
+    """
+    if chunk.selection is None:
+        return np.ones(chunk.signals["size"].rows, np.bool_)
+    kept: Mask = read_parquet(store, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
+    return kept
+
+
+def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, Mask]]:
+    """A chunk's documents: number of the batch's first row, the batch, and which of its rows take
+    part.
+    """
+    kept, start = wanted_rows(store, chunk), 0
+    for batch in ChunkTexts(store, chunk).batches():
+        wanted = kept[start : start + batch.num_rows]
+        if "messages" in batch.schema.names:
+            wanted = wanted & batch["messages"].is_null().to_numpy(zero_copy_only=False)
+        yield start, batch, np.ascontiguousarray(wanted)
+        start += batch.num_rows
+
+
+# -- the phases -----------------------------------------------------------------------------------
+
+
+def _order(store: Store, task: SpanTask, unit: Publication) -> None:
+    view = CorpusView(store, task.corpus, task.sources)
+    rank = view.priority(task.step.rule.policy) if len(view) else np.empty(0, np.int64)
+    with open_parts(unit, _ORDER) as parts:
+        for index, mask in enumerate(view.masks):
+            ranks = np.full(len(mask), -1, np.int64)
+            ranks[mask] = rank[view.starts[index] : view.starts[index + 1]]
+            parts.write([ranks], index)
+    unit.facts["bytes"] = int(pc.sum(view.column("size", "bytes")).as_py() or 0) if len(view) else 0
+
+
+def _hashes(store: Store, task: SpanTask, unit: Publication) -> None:
+    counts: list[int] = []
+    place = 0
+    with open_parts(unit, _HASHES) as parts:
+        for _, batch, wanted in batches(store, _chunk(task)):
+            found = task.step.rule.hashes(batch["text"], wanted)
+            parts.write(
+                [found, np.arange(place, place + len(found))], shares_of(found, task.hash_shares)
+            )
+            place += len(found)
+            counts.append(len(found))
+    unit.facts["counts"] = counts
+
+
+def _twice(store: Store, task: SpanTask, unit: Publication) -> None:
+    tables = [
+        list(read_parts(store, task.prefix("hashes", index), task.index))
+        for index in range(task.chunks)
+    ]
+    columns = numbers([table for chunk in tables for table in chunk], _HASHES)
+    chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
+    rows = np.flatnonzero(repeated(columns["hash"]))
+    with open_parts(unit, _TWICE) as parts:
+        parts.write([columns["place"][rows]], chunks[rows])
+    unit.facts["hashes"] = len(rows)
+
+
+def _occurrences(store: Store, task: SpanTask, unit: Publication) -> None:
+    hashes = published(store, task.prefix("hashes", task.index))
+    assert hashes is not None
+    counts = hashes.facts["counts"]
+    flags = np.zeros(sum(counts), np.bool_)
+    for share in range(task.hash_shares):
+        for table in read_parts(store, task.prefix("twice", share), task.index):
+            flags[table["place"].to_numpy()] = True
+    rank = numbers(list(read_parts(store, task.prefix("order", 0), task.index)), _ORDER)["rank"]
+    place = 0
+    with open_parts(unit, _OCCURRENCES) as parts:
+        for (start, batch, wanted), count in (
+            zip(batches(store, _chunk(task)), counts, strict=True) if flags.any() else ()
+        ):
+            own = flags[place : place + count]
+            place += count
+            if own.any():
+                found = task.step.rule.occurrences(batch["text"], own, wanted)
+                row = found.row + start
+                parts.write(
+                    [found.key, row, found.start, found.end, rank[row]],
+                    shares_of(found.key, task.key_shares),
+                )
+
+
+def _repeats(store: Store, task: SpanTask, unit: Publication) -> None:
+    tables = [
+        list(read_parts(store, task.prefix("occurrences", index), task.index))
+        for index in range(task.chunks)
+    ]
+    columns = numbers([table for chunk in tables for table in chunk], _OCCURRENCES)
+    chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
+    rows = (chunks << _CHUNK_BITS) | columns["row"]
+    found = Occurrences(columns["key"], rows, columns["start"], columns["end"])
+    # few are left: windows of a passage overlap
+    spans = join_runs(repeating(found, columns["rank"], task.step.rule.times))
+    with open_parts(unit, _REPEATS) as parts:
+        parts.write(
+            [spans.row & _ROW, spans.start, spans.end, spans.kept_row, spans.kept_start],
+            spans.row >> _CHUNK_BITS,
+        )
+
+
+def _requests(store: Store, task: SpanTask, unit: Publication) -> None:
+    tables = [
+        table
+        for share in range(task.key_shares)
+        for table in read_parts(store, task.prefix("repeats", share), task.index)
+    ]
+    spans = join_runs(Spans(**numbers(tables, _REPEATS)))
+    with open_parts(unit, _REQUESTS) as parts:
+        for start, batch, _ in batches(store, _chunk(task)) if len(spans) else ():
+            own = spans.take(_within(spans.row, start, batch.num_rows))
+            row = own.row - start
+            reach = task.step.rule.reach(batch["text"], row, own.end)
+            columns = [own.row, own.start, own.end, own.kept_row & _ROW, own.kept_start]
+            parts.write(
+                [*columns, stretches(batch["text"], row, own.start, reach)],
+                own.kept_row >> _CHUNK_BITS,
+            )
+
+
+def _answers(store: Store, task: SpanTask, unit: Publication) -> None:
+    asking = [task.prefix("requests", index) for index in range(task.chunks)]
+    asked = [
+        table["kept_row"].to_numpy()
+        for prefix in asking
+        for table in read_parts(store, prefix, task.index, ["kept_row"])
+    ]
+    known = np.unique(np.concatenate([np.empty(0, np.int64), *asked]))
+    texts, ids = _documents(store, _chunk(task), known)
+    with open_parts(unit, ANSWERS) as parts:
+        for index, prefix in enumerate(asking):
+            for table in read_parts(store, prefix, task.index):
+                columns = numbers([table.select(_REPEATS.names)], _REPEATS)
+                kept = np.searchsorted(known, columns["kept_row"])
+                start, least = columns["start"], columns["end"] - columns["start"]
+                equal = agreeing(
+                    texts, kept, columns["kept_start"], table["bytes"].combine_chunks(), least
+                )
+                spans = Spans(
+                    columns["row"], start, start + equal, kept, columns["kept_start"]
+                ).take(equal > 0)
+                spans = join_runs(spans)
+                parts.write(
+                    [
+                        spans.row,
+                        spans.start,
+                        spans.end,
+                        spans.kept_start,
+                        ids.take(pa.array(spans.kept_row)),
+                    ],
+                    index,
+                )
+
+
+# -- what they share ------------------------------------------------------------------------------
+
+
+def _chunk(task: SpanTask) -> Chunk:
+    assert task.chunk is not None, f"phase {task.phase} is about a chunk"
+    return task.chunk
+
+
+def shares_of(hashes: NDArray[np.uint64], shares: int) -> Rows:
+    """Which share each hash belongs to, (n,). By the low half: anchors are least hashes, so their
+    high bits are mostly zero.
+    """
+    low = (hashes & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return (low * shares) >> 32
+
+
+def _within(rows: Rows, start: int, count: int) -> NDArray[np.int64]:
+    """Numbers of the ascending rows that lie in a batch."""
+    first, last = np.searchsorted(rows, [start, start + count])
+    return np.arange(first, last)
+
+
+def _documents(
+    store: Store, chunk: Chunk, rows: Rows
+) -> tuple[pa.LargeStringArray, pa.FixedSizeBinaryArray]:
+    """Texts and ids of the given rows, ascending."""
+    texts, ids = [pa.array([], pa.large_string())], [pa.array([], pa.binary(16))]
+    for start, batch, _ in batches(store, chunk) if len(rows) else ():
+        inside = pa.array(rows[_within(rows, start, batch.num_rows)] - start)
+        texts.append(batch["text"].take(inside))
+        ids.append(batch["id"].take(inside))
+    return pa.concat_arrays(texts), pa.concat_arrays(ids)

@@ -1,0 +1,128 @@
+"""The documents of one chunk with their current text, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artifacts.paths import Store
+from artifacts.schemas import check_format
+from artifacts.tables import iter_parquet, opened, read_parquet
+from pipelines.corpus.chunk import Chunk
+
+# chunks up to this many text bytes stay in memory between the steps of one task
+HOLD_BYTES = 256 << 20
+
+
+class HeldBatches:
+    """Batches kept in memory while they are small together; ``batches`` is None once they are
+    not.
+    """
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] | None = []
+        self._size = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep one more; none without rows, as files have none."""
+        self._size += batch.nbytes
+        if self._size > HOLD_BYTES:
+            self.batches = None
+        if self.batches is not None and batch.num_rows:
+            self.batches.append(batch)
+
+
+class ChunkTexts:
+    """Reads a chunk's documents with all text versions applied; keeps them while they are small.
+
+    ``columns``: of the documents, which to read; default all. ``held``: the batches, where they are
+    in memory already.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        chunk: Chunk,
+        columns: Sequence[str] | None = None,
+        held: list[pa.RecordBatch] | None = None,
+    ) -> None:
+        self.store = store
+        self.chunk = chunk
+        self.columns = columns
+        self._held = held
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Record batches in row order; ``text`` and ``text_hash`` are of the current version."""
+        if self._held is not None:
+            yield from self._held
+            return
+        held = HeldBatches()
+        for batch in self.stream():
+            held.add(batch)
+            yield batch
+        self._held = held.batches
+
+    def rewritten(self, chunk: Chunk) -> ChunkTexts:
+        """The same chunk after one more rewrite."""
+        return ChunkTexts(self.store, chunk, self.columns)
+
+    def stream(self) -> Iterator[pa.RecordBatch]:
+        """The same read once: nothing is kept."""
+        assert self.chunk.documents is not None
+        overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]
+        start = 0
+        for batch in iter_parquet(self.store, self.chunk.documents.name, "documents", self.columns):
+            for overlay in overlays:
+                batch = _overlay(batch, overlay, start)
+            yield batch
+            start += batch.num_rows
+
+
+def texts_of_rows(
+    store: Store, chunk: Chunk, rows: NDArray[np.int64]
+) -> Iterator[pa.LargeStringArray]:
+    """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups
+    without any are not decoded.
+    """
+    assert chunk.documents is not None
+    overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
+    with opened(store, chunk.documents.name) as file:
+        source = pq.ParquetFile(file)
+        check_format(source.schema_arrow, "documents", store.full(chunk.documents.name))
+        start = 0
+        for group in range(source.num_row_groups):
+            end = start + source.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(rows, [start, end])
+            if low < high:
+                batch = (
+                    source.read_row_group(group, ["text"], use_threads=False)
+                    .combine_chunks()
+                    .to_batches()[0]
+                )
+                for overlay in overlays:
+                    batch = _overlay(batch, overlay, start)
+                yield pc.take(batch["text"], pa.array(rows[low:high] - start))
+            start = end
+
+
+def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordBatch:
+    """Put the rewritten rows that fall into this batch in place of the old ones."""
+    rows = overlay["row"].to_numpy()
+    first, last = np.searchsorted(rows, [start, start + batch.num_rows])
+    if first == last:
+        return batch
+    indices = np.arange(batch.num_rows, dtype=np.int64)
+    indices[rows[first:last] - start] = batch.num_rows + np.arange(last - first)
+    for name in ("text", "text_hash"):
+        column = batch.schema.get_field_index(name)
+        if column < 0:
+            continue
+        replacement = overlay[name].slice(first, last - first).combine_chunks()
+        merged = pa.concat_arrays([batch.column(column), replacement]).take(pa.array(indices))
+        batch = batch.set_column(column, batch.schema.field(column), merged)
+    return batch

@@ -1,0 +1,153 @@
+"""Files given on a command line as sources: each folder one, under a name made of it, its fields
+tried on the first records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from artifacts.errors import UserError
+from artifacts.paths import Store
+from pipelines.readers import AUTO, Fields, InputFile, Limits, discover, plan_chunks, read
+from pipelines.readers.records import NO_TEXT
+from pipelines.readers.source_fields import check_fields
+
+
+def output_store(output: str) -> Store:
+    """The output folder, tried by a write. Raises: UserError."""
+    if not output.strip():
+        raise UserError(
+            "no folder to write into",
+            field="output",
+            found=repr(output),
+            fix="name a folder or a store",
+        )
+    store = Store(output.rstrip("/") or "/")
+    try:
+        with store.probe():
+            return store
+    except UserError as error:
+        raise error.changed(
+            field="output", fix="give this user write access, or choose another folder"
+        ) from None
+
+
+def named_sources(
+    paths: Sequence[str], fields: Fields, output: Store | None, written: Sequence[str]
+) -> dict[str, list[str]]:
+    """Paths by the folder they start from, under a name made of it, in the order given.
+
+    ``written``: folders in ``output`` that are written to, whose files are no input. Raises:
+    UserError.
+    """
+    if not paths:
+        raise UserError("no files to deduplicate", field="paths", fix="name files or globs")
+    by_root: dict[str, list[str]] = {}
+    root_of: dict[str, str] = {}
+    for pattern in paths:
+        files = _found(pattern)
+        for file in files:
+            root = file.url[: len(file.url) - len(file.path)]
+            if root_of.setdefault(file.url, root) != root:
+                fix = "leave one of them out: a file would be a copy of itself"
+                raise UserError(
+                    "two of the paths lead to this file",
+                    file=file.url,
+                    field="paths",
+                    found=pattern,
+                    fix=fix,
+                )
+            if (
+                output is not None
+                and output.local
+                and file.url.startswith(tuple(f"{output.root}/{folder}/" for folder in written))
+            ):
+                fix = "choose another output folder, or paths that leave it out"
+                raise UserError(
+                    "this file lies in the output folder",
+                    file=file.url,
+                    field="paths",
+                    found=pattern,
+                    fix=fix,
+                )
+            if pattern not in by_root.setdefault(root, []):
+                by_root[root].append(pattern)
+        _check_records(files, fields)
+    named: dict[str, list[str]] = {}
+    for root, patterns in by_root.items():
+        named[_name_of(root, named)] = patterns
+    return named
+
+
+def _found(pattern: str) -> list[InputFile]:
+    """The files of one path or glob. Raises: UserError."""
+    try:
+        return discover("paths", [pattern], AUTO)
+    except UserError as error:
+        plain = error.changed(message=error.message.removeprefix("source 'paths': "))
+        if error.field == "format":  # no option says how to read a file
+            fix = "give the file a suffix that tells its format, or run a recipe that declares it"
+            plain = plain.changed(field="paths", fix=fix)
+        raise plain from None
+
+
+def _name_of(root: str, taken: dict[str, list[str]]) -> str:
+    """A source's name for a folder: its last part, numbered where another has it."""
+    plain = (
+        re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")[:80]
+        or "files"
+    )
+    number = 1
+    while (name := plain if number == 1 else f"{plain}-{number}") in taken:
+        number += 1
+    return name
+
+
+def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
+    """Refuse fields that the first records do not have. Raises: UserError naming those they
+    have.
+    """
+    try:
+        check_fields(files, fields)
+    except UserError as error:
+        named = {fields.text_field: "text_field", fields.id_field: "id_field"}
+        raise error.changed(
+            field=named.get(error.field, error.field), fix="name a column that is there"
+        ) from None
+    file = next((file for file in files if file.format == "jsonl" and file.bytes), None)
+    if file is None:
+        return
+    span = plan_chunks([file], 1 << 20)[0][0]
+    batch = next(read(span, file.format, "paths", fields, Limits(batch_bytes=1 << 20)), None)
+    if batch is None or batch.documents.num_rows or not batch.quarantine.num_rows:
+        return
+    reason = batch.quarantine["reason"][0].as_py()
+    try:
+        record = orjson.loads(batch.quarantine["raw"][0].as_py())
+    except orjson.JSONDecodeError:
+        return
+    field = "text_field" if reason == NO_TEXT else "id_field" if reason == "bad_id" else None
+    if field is None or not isinstance(record, dict):
+        return
+    allowed = [
+        name
+        for name, value in record.items()
+        if isinstance(value, str if field == "text_field" else str | int)
+    ]
+    message = f"no record at the beginning of this file has a usable {field.replace('_', ' ')}"
+    fix = (
+        "name one of the fields above"
+        if allowed
+        else "look at the file: its records have no such field"
+    )
+    raise UserError(
+        message,
+        file=file.url,
+        field=field,
+        found=getattr(fields, field),
+        allowed=allowed or None,
+        fix=fix,
+    )

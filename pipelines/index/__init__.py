@@ -1,5 +1,0 @@
-"""The index of near-duplicates on files: reading a batch, deciding on it, writing what is kept,
-merging, asking.
-
-:mod:`pipelines.dedup_index` is how it is used; :mod:`dedup.index.decide` decides, over arrays.
-"""

@@ -1,0 +1,213 @@
+"""YAML with line numbers: every field of a recipe knows where it stands in the file, or on the
+command line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from artifacts.errors import UserError
+from pipelines.recipe.overrides import Location, apply_override
+
+LARGEST_RECIPE = 4 << 20
+
+
+class YamlFile:
+    """A parsed YAML mapping, values given on the command line put in, and the lines its fields
+    stand on.
+
+    ``overrides`` are ``a.b.c=value`` with YAML values. Values are those of YAML's own types; tags
+    of other languages are refused, and so are numbers that are not finite.
+    Raises: UserError for a file that cannot be read or holds no such mapping.
+    """
+
+    def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
+        self.path = path
+        self._overrides: list[tuple[Location, str]] = []
+        text = _read(path)
+        try:
+            values = YAML(typ="safe").load(text)
+            self._tree = YAML(typ="rt").load(text)  # the same with line numbers
+            self._content = _plain(values)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = None if mark is None else mark.line + 1
+            raise self._not_yaml(
+                str(error.problem), line, "look at the indentation and the punctuation of this line"
+            ) from error
+        except YAMLError as error:  # a character YAML does not have
+            raise self._not_yaml(
+                str(error).splitlines()[0], None, "remove the character, or save the file as text"
+            ) from error
+        except RecursionError as error:
+            raise self._not_yaml(
+                "nested too deeply",
+                None,
+                "write it with fewer levels, and without an alias inside its own anchor",
+            ) from error
+        if not isinstance(self._tree, CommentedMap) or not isinstance(self._content, dict):
+            raise UserError(
+                "a recipe is a mapping of fields",
+                file=path,
+                line=1,
+                found=type(values).__name__,
+                fix="start with name:, corpus:, …",
+            )
+        for override in overrides:
+            self._overrides.append((apply_override(self._content, override), override))
+        self._refuse_infinite(self._content, ())
+
+    def plain(self) -> dict[str, Any]:
+        """The content as plain dicts and lists."""
+        plain: dict[str, Any] = _plain(self._content)
+        return plain
+
+    def line(self, location: Sequence[str | int]) -> int | None:
+        """Line (1-based) of the field at a location, or of the nearest ancestor that has one; None
+        for one given on the command line.
+        """
+        if self.override(location) is not None:
+            return None
+        node: Any = self._tree
+        line = 1
+        for part in location:
+            if isinstance(node, CommentedMap) and part in node:
+                line = node.lc.key(part)[0] + 1
+                node = node[part]
+            elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+                line = node.lc.item(part)[0] + 1
+                node = node[part]
+            else:
+                break
+        return line
+
+    def override(self, location: Sequence[str | int]) -> str | None:
+        """The override that gave the value at a location, if one did."""
+        given = [text for place, text in self._overrides if tuple(location[: len(place)]) == place]
+        return given[-1] if given else None
+
+    def error(self, location: Sequence[str | int], message: str, **facts: Any) -> UserError:
+        """An error about the value at a location: with its line, or the ``--set`` it was given
+        with. Facts are UserError's.
+        """
+        override = self.override(location)
+        if override is not None:
+            message = f"{message} (given with --set {override})"
+        return UserError(
+            message,
+            file=self.path,
+            line=self.line(location),
+            **{"field": dotted(location), **facts},
+        )
+
+    def _not_yaml(self, problem: str, line: int | None, fix: str) -> UserError:
+        return UserError(f"not valid YAML: {problem}", file=self.path, line=line, fix=fix)
+
+    def _refuse_infinite(self, node: Any, location: Location) -> None:
+        if isinstance(node, float) and not math.isfinite(node):
+            raise self.error(location, "not a finite number", found=node, fix="give a number")
+        entries = (
+            node.items()
+            if isinstance(node, dict)
+            else enumerate(node)
+            if isinstance(node, list)
+            else ()
+        )
+        for key, value in entries:
+            self._refuse_infinite(value, (*location, key))
+
+
+class GivenValues(YamlFile):
+    """A mapping that a program made, in the place of a file: its errors name fields, and neither
+    file nor line.
+
+    ``folder`` is where relative paths start. Raises: UserError for a number that is not finite.
+    """
+
+    def __init__(self, values: dict[str, Any], folder: Path) -> None:
+        self.path = folder / "options"
+        self._overrides = []
+        self._tree = CommentedMap()
+        self._content = _plain(values)
+        self._refuse_infinite(self._content, ())
+
+    def line(self, location: Sequence[str | int]) -> int | None:
+        """None: there are no lines."""
+        return None
+
+    def error(self, location: Sequence[str | int], message: str, **facts: Any) -> UserError:
+        """An error about the value at a location. Facts are UserError's."""
+        return UserError(message, **{"field": dotted(location), **facts})
+
+
+def dotted(location: Sequence[str | int]) -> str:
+    """A location as people write it: ``corpus.sources[2].paths``."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _read(path: Path) -> str:
+    """The text of a recipe. Raises: UserError."""
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise UserError(
+                "this is a folder, not a recipe",
+                file=path,
+                allowed=_recipes(path),
+                fix="name the YAML file in it",
+            )
+        if not path.is_file():
+            raise UserError("this is not a file", file=path, fix="name a YAML file")
+        if size > LARGEST_RECIPE:
+            raise UserError(
+                "too large for a recipe",
+                file=path,
+                found=f"{size} bytes",
+                fix=f"a recipe has at most {LARGEST_RECIPE} bytes",
+            )
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        near = _recipes(path.parent)
+        raise UserError(
+            "no such file",
+            file=path,
+            found=str(path),
+            allowed=near,
+            fix="windtunnel init writes a recipe to start from",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            "not UTF-8", file=path, found=f"byte {error.start}", fix="save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot be read: {error.strerror or error}",
+            file=path,
+            fix="give this user read access",
+        ) from error
+
+
+def _recipes(folder: Path) -> list[str] | None:
+    return (
+        [str(path) for path in sorted(folder.glob("*.y*ml"))] or None if folder.is_dir() else None
+    )
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool | int | float) or node is None:
+        return node
+    return str(node)

@@ -1,0 +1,298 @@
+"""What happened to one document, gathered by id joins over the tables of a run."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from artifacts.errors import UserError
+from artifacts.ids import document_ids, native_key
+from artifacts.paths import Store
+from artifacts.tables import read_parquet
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
+
+EXCERPT = 300
+SPANS = 10  # cut spans shown to a person; JSON has all
+# control and format characters (among them those that turn text around), line ends
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def explain_document(store: Store, record: dict[str, Any], document: str) -> dict[str, Any]:
+    """Everything a run knows of one document, as JSON values.
+
+    ``document``: the id in 32 hex digits, or ``SOURCE:NATIVE_ID``.
+    Raises: UserError when it is not an id, or no document has it.
+    """
+    wanted = parse_id(
+        document, [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    )
+    found = _found(store, record, wanted)
+    if found is None:
+        return _quarantined(store, record, document, wanted)
+    return _facts(store, record, *found, wanted)
+
+
+def parse_id(document: str, sources: list[str]) -> bytes:
+    """The 16 bytes of an id given in either form. Raises: UserError."""
+    source, colon, native = document.partition(":")
+    if colon:
+        if source not in sources:
+            raise UserError("no such source", field="ID", found=source, allowed=sources)
+        found: bytes = document_ids(source, [native_key(native)])[0].as_py()
+        return found
+    try:
+        raw = bytes.fromhex(document)
+    except ValueError:
+        raw = b""
+    if len(raw) != 16:
+        raise UserError(
+            "not a document id",
+            field="ID",
+            found=document,
+            fix="give 32 hex digits, or SOURCE:NATIVE_ID",
+        )
+    return raw
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """The facts as a person reads them; characters that a terminal obeys or hides are spelled
+    out.
+    """
+    place = facts["document"]
+    shown = [
+        f"document {facts['id']}",
+        f"  from     {place['source']}: {place['path']} at {place['offset']:,}"
+        + (f" (native id {place['native_id']})" if place["native_id"] else ""),
+        *(
+            f"  {name:8} {place[name]}"
+            for name in ("url", "lang", "license", "date")
+            if place[name]
+        ),
+        f"  text     {facts['characters']:,} characters"
+        + (f", rewritten {facts['rewrites']}x" if facts["rewrites"] else ""),
+        f"           {facts['excerpt']!r}",
+        "signals",
+    ]
+    for step, values in facts["signals"].items():
+        shown.append(
+            f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
+        )
+    shown.append("verdict")
+    if facts["kept"]:
+        shown.append("  kept")
+    else:
+        shown.append(f"  dropped by {facts['stage']}: {facts['reason']}")
+    for step, evidence in facts["evidence"].items():
+        proof = (
+            f"similarity {evidence['similarity']:.3f}, "
+            f"{evidence['bands_hit']} bands, cluster of {evidence['cluster_size']}"
+        )
+        shown.append(
+            f"  {step}: copy of {evidence['kept_id']}, {proof}, from {evidence['kept_source']}"
+        )
+    for step, spans in facts["cuts"].items():
+        size = sum(span["end"] - span["start"] for span in spans)
+        shown.append(
+            f"  {step}: {len(spans):,} spans, {size:,} bytes of the text before this stage"
+        )
+        for span in spans[:SPANS]:
+            place = (
+                f"bytes {span['start']:,} to {span['end']:,}, "
+                f"a {span['kind']} of {span['words']:,} words"
+            )
+            shown.append(
+                f"    {place}: stands in {span['kept_id']} from byte {span['kept_start']:,} on"
+            )
+        shown += [f"    and {len(spans) - SPANS:,} more"] if len(spans) > SPANS else []
+    for step, count in facts["stands_for"].items():
+        shown.append(f"  {step}: stands for {count} removed documents")
+    if facts["shards"] is not None:
+        lies = facts["shards"]
+        shown.append(f"  tokens   {lies['source']}: {lies['part']}, row {lies['row']:,}")
+        if lies["removed"] is not None:
+            shown.append(f"           taken down: {lies['removed']}")
+    return [visible(line) for line in shown]
+
+
+def visible(text: str) -> str:
+    """The text on one line, with every character of the categories :data:`HIDDEN` as its number."""
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in HIDDEN else char for char in text
+    )
+
+
+def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, int] | None:
+    """The chunk and row of a document."""
+    for entry in record["chunks"]:
+        chunk = Chunk.from_json(entry)
+        assert chunk.documents is not None
+        ids = read_parquet(store, chunk.documents.name, "documents", ["id"])["id"].combine_chunks()
+        rows = np.flatnonzero(
+            pa.compute.equal(ids, pa.scalar(wanted, pa.binary(16))).to_numpy(zero_copy_only=False)
+        )
+        if len(rows):
+            return chunk, int(rows[0])
+    return None
+
+
+def _facts(
+    store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted: bytes
+) -> dict[str, Any]:
+    current = _row(ChunkTexts(store, chunk), row)
+    selection = (
+        None
+        if chunk.selection is None
+        else read_parquet(store, chunk.selection.name, "selection").slice(row, 1).to_pylist()[0]
+    )
+    signals = {}
+    for step, ref in chunk.signals.items():
+        values = read_parquet(store, ref.name, "signals").slice(row, 1).to_pylist()[0]
+        signals[step] = {
+            name: value
+            for name, value in values.items()
+            if name not in ("id", "text_hash", "bands")
+        }
+    evidence, stands_for = {}, {}
+    for step, entry in record["evidence"].items():
+        table = read_parquet(store, entry["file"]["name"], "evidence")
+        scalar = pa.scalar(wanted, pa.binary(16))
+        for found in table.filter(pa.compute.equal(table["id"], scalar)).to_pylist():
+            kept = _found(store, record, found["kept_id"])
+            source = None if kept is None else kept[0].source
+            evidence[step] = {
+                **found,
+                "id": found["id"].hex(),
+                "kept_id": found["kept_id"].hex(),
+                "kept_source": source,
+            }
+        count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows
+        if count:
+            stands_for[step] = count
+    cuts = {}
+    for step, ref in chunk.cuts.items():
+        table = read_parquet(store, ref.name, "spans")
+        found = table.filter(pa.compute.equal(table["id"], pa.scalar(wanted, pa.binary(16))))
+        if len(found):
+            cuts[step] = [
+                {**span, "kept_id": span["kept_id"].hex()}
+                for span in found.drop_columns(["id", "text_hash"]).to_pylist()
+            ]
+    text = current["text"]
+    return {
+        "id": wanted.hex(),
+        "document": {
+            name: current[name]
+            for name in (
+                "source",
+                "path",
+                "offset",
+                "native_id",
+                "url",
+                "lang",
+                "license",
+                "date",
+                "meta",
+            )
+        },
+        "characters": len(text),
+        "rewrites": len(chunk.rewrites),
+        "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
+        "signals": signals,
+        "kept": selection is None or selection["kept"],
+        "stage": None if selection is None else selection["stage"],
+        "reason": None if selection is None else selection["reason"],
+        "evidence": evidence,
+        "cuts": cuts,
+        "stands_for": stands_for,
+        "shards": _shard_place(store, record, chunk.source, wanted),
+    }
+
+
+def _shard_place(
+    store: Store, record: dict[str, Any], source: str, wanted: bytes
+) -> dict[str, Any] | None:
+    """Where the document's tokens lie: the source of shards (with its band), part, row, and why it
+    was taken down.
+    """
+    for name, entry in sorted(record["shards"].items()):
+        if entry.get("source", source) != source:
+            continue
+        path = f"{entry['folder']}/{MANIFEST_NAME}"
+        manifest = parse_manifest(store.read(path), store.full(path))
+        for part in manifest.parts:
+            row = _row_of(store, f"{entry['folder']}/{part.file}", wanted)
+            if row is not None:
+                reasons = [
+                    stone.reason
+                    for stone in manifest.tombstones
+                    if (stone.part, stone.row) == (part.file, row)
+                ]
+                return {
+                    "source": name,
+                    "part": f"{entry['folder']}/{part.file}",
+                    "row": row,
+                    "removed": reasons[0] if reasons else None,
+                }
+    return None
+
+
+def _row_of(store: Store, part: str, wanted: bytes) -> int | None:
+    """Row of an id in a part, of which only the ids are read."""
+    only_ids = pa.ipc.IpcReadOptions(included_fields=[0])
+    start = 0
+    with (
+        pa.memory_map(store.full(part)) if store.local else store.open(part) as file,
+        pa.ipc.open_file(file, options=only_ids) as reader,
+    ):
+        for number in range(reader.num_record_batches):
+            ids = reader.get_batch(number).column(0)
+            place = pa.compute.index(ids, pa.scalar(wanted, pa.binary(16))).as_py()
+            if place >= 0:
+                return start + int(place)
+            start += len(ids)
+    return None
+
+
+def _row(texts: ChunkTexts, row: int) -> dict[str, Any]:
+    start = 0
+    for batch in texts.batches():
+        if row < start + batch.num_rows:
+            found: dict[str, Any] = batch.slice(row - start, 1).to_pylist()[0]
+            return found
+        start += batch.num_rows
+    raise IndexError(row)
+
+
+def _quarantined(
+    store: Store, record: dict[str, Any], document: str, wanted: bytes
+) -> dict[str, Any]:
+    for ref in record["quarantine"]:
+        table = read_parquet(
+            store, ref["name"], "quarantine", ["source", "path", "offset", "reason", "detail"]
+        )
+        for row in table.filter(pa.compute.equal(table["reason"], "duplicate_key")).to_pylist():
+            if wanted.hex() in (row["detail"] or ""):
+                raise UserError(
+                    "only a quarantined record has this id",
+                    file=visible(row["path"]),
+                    field=f"byte {row['offset']}",
+                    found=visible(row["detail"]),
+                )
+    raise UserError(
+        "no document of this run has this id",
+        file=store.root,
+        field="ID",
+        found=document,
+        fix="ids are 32 hex digits as in the tables, or SOURCE:NATIVE_ID",
+    )
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,1 @@
+"""The driver: plans the work, finds or makes units, keeps the books, resumes, collects."""

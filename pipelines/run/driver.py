@@ -1,0 +1,483 @@
+"""A run: from a recipe to a selected corpus, a tokenizer and token shards, resumable at any moment.
+
+    loaded = load_recipe("recipes/quickstart.yaml")
+    outcome = run_recipe(loaded, runs="runs", workers=2)
+    print(outcome.record["shards"])
+
+The driver holds no documents. It plans, looks which units exist under their content keys, gives the
+missing ones to an executor, and keeps the ledgers. Nothing here decides a byte of the output.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from artifacts.errors import UserError
+from artifacts.ledger import Entry, Ledger
+from artifacts.lock import run_lock
+from artifacts.paths import Store
+from artifacts.publish import FileRef
+from artifacts.tables import read_schema
+from pipelines.chunks.work import (
+    ChunkResult,
+    ChunkStep,
+    ChunkTask,
+    RemoveRowsStep,
+    read_chunk,
+    run_chunk,
+)
+from pipelines.comparisons.whole import (
+    CorpusTask,
+    PrepareTask,
+    collect_quarantine,
+    final_selection,
+    find_duplicates,
+    prepare,
+)
+from pipelines.corpus.chunk import Chunk, StepOutcome
+from pipelines.executors import Executor, executor_kind, open_executor
+from pipelines.executors.progress import Progress, Silent, TrainingWatch
+from pipelines.recipe.load import LoadedRecipe
+from pipelines.run.compare import ComparisonRunner
+from pipelines.run.record import RunRecord
+from pipelines.run.stretches import text_bytes
+from pipelines.run.work_plan import ChunkPhase, CorpusPlan, plan_corpus
+from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty_bands
+from pipelines.shards.take_downs import repeat_take_downs
+from pipelines.shards.write import (
+    VALIDATION,
+    EncodeTask,
+    TokenizerTask,
+    encode_chunk,
+    encoded_of,
+    shard_tasks,
+    train_tokenizer,
+    write_shards,
+)
+from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
+
+UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """Where a run lies and what it recorded (the content of ``run.json``)."""
+
+    store: Store
+    record: dict[str, Any]
+    ledgers: list[Ledger]
+    computed: int  # units made by this call; 0 when everything was there
+
+
+def run_recipe(
+    loaded: LoadedRecipe,
+    runs: str = "runs",
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    executor: str | None = None,
+    until: str = "train",
+    progress: Progress | None = None,
+    open_workers: Callable[[], Executor] | None = None,
+) -> RunOutcome:
+    """Carry out a recipe under ``runs/NAME`` as far as ``until``; resumes whatever is there.
+
+    ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler
+    instead. ``executor``: in-process, dask or datatrove; default: what ``workers`` and
+    ``scheduler`` ask for. ``open_workers``: opens an executor in place of these, which the run
+    closes.
+    Raises: UserError for anything wrong with the recipe, the inputs or the disk.
+    """
+    if until not in UNTIL:
+        raise UserError("no such step to stop after", field="--until", found=until, allowed=UNTIL)
+    if until == UNTIL[-1] and loaded.recipe.mixture is not None:
+        from pipelines.training.train import check_machine
+
+        check_machine(loaded)
+    executor = executor_kind(workers, scheduler, executor)
+    store = _run_store(runs, loaded.recipe.name, scheduler)
+    record = RunRecord(store, loaded)
+    plan = plan_corpus(loaded, record.known_digests)
+    with run_lock(store):
+        record.begin(plan)
+        opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
+        driver = _Driver(loaded, store, plan, record, progress or Silent(), opening)
+        try:
+            driver.run(until)
+        finally:
+            driver.close()
+        return RunOutcome(store, record.content, driver.ledgers, driver.computed)
+
+
+def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
+    """The run's folder, tried by a write, and on a cluster by a look from every worker. Raises:
+    UserError.
+    """
+    if not runs.strip():
+        raise UserError(
+            "no folder for the runs",
+            field="--runs",
+            found=repr(runs),
+            fix="leave it out, or name a folder or a store",
+        )
+    store = Store(f"{runs.rstrip('/')}/{name}")
+    with store.probe():
+        pass
+    if scheduler is not None:
+        from pipelines.executors.dask import check_cluster
+
+        check_cluster(scheduler, store)
+    return store
+
+
+class _Driver(ComparisonRunner):
+    """Takes the chunks through the phases, in order."""
+
+    def __init__(
+        self,
+        loaded: LoadedRecipe,
+        store: Store,
+        plan: CorpusPlan,
+        record: RunRecord,
+        progress: Progress,
+        open_workers: Callable[[], Executor],
+    ) -> None:
+        super().__init__(loaded, store, record, progress, open_workers)
+        self.plan = plan
+        self.chunks = plan.chunks
+        self.resources: dict[str, FileRef] = {}
+        # what was made together with reading, by its units
+        self.ahead: dict[tuple[str, ...], StepOutcome] = {}
+        self.sources = tuple(source.name for source in loaded.recipe.corpus.sources)
+
+    def run(self, until: str) -> None:
+        self.read(() if until == "read" else self.plan.ahead())
+        self.unique()
+        if until == "read":
+            return self.record.save(self.chunks, self.ledgers, until)
+        for phase in self.plan.phases:
+            if isinstance(phase, PrepareStep):
+                self.prepare(phase)
+            elif isinstance(phase, CompareStep):
+                self.compare(phase)
+            elif isinstance(phase, SpanStep):
+                self.cut(phase)
+            else:
+                self.chain(phase)
+        selection = self.selection()
+        self.record.save(self.chunks, self.ledgers, "corpus")
+        if until == "corpus" or self.loaded.recipe.tokenizer is None:
+            return None
+        model = self.tokenizer(selection)
+        self.record.save(self.chunks, self.ledgers, "tokenizer")
+        if until == "tokenizer":
+            return None
+        self.encode(model)
+        self.shards(selection, model, self.split(selection))
+        self.record.save(self.chunks, self.ledgers, "shards")
+        if until == "shards" or self.loaded.recipe.mixture is None:
+            return None
+        self.train()
+        self.record.save(self.chunks, self.ledgers, "train")
+        return None
+
+    # -- phases -----------------------------------------------------------------------------------
+
+    def read(self, ahead: ChunkPhase) -> None:
+        """Read every chunk; one that is read now is taken through the steps ``ahead`` too, which a
+        later phase finds made.
+        """
+        tasks = [
+            ChunkTask(self.store.root, chunk, (self.plan.readers[chunk.source], *ahead))
+            for chunk in self.chunks
+        ]
+        with self._at(("corpus", "sources")):
+            results = self._tasks(
+                "read", read_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
+            )
+        self.ahead = {
+            outcome.units: outcome
+            for result in results
+            for outcome in result.ahead
+            if outcome.units
+        }
+        self._take(results)
+        self._note_sources_without_documents(self.ledgers[-1])
+
+    def unique(self) -> None:
+        """Records whose key came before go to quarantine; the chunks they were in are written
+        anew.
+        """
+        started = time.monotonic()
+        self.progress.phase("unique keys", 1, 0, 0)
+        found = self._one(find_duplicates, self._corpus())
+        rows = found.rows
+        self.progress.advance(1, 0)
+        ledger = Ledger("unique", units=1, computed=int(found.computed))
+        if rows:
+            corpus = self.loaded.recipe.corpus
+            bound = corpus.limits.limits().quarantine_bytes
+            tasks = [
+                ChunkTask(
+                    self.store.root,
+                    chunk,
+                    (RemoveRowsStep(rows[chunk.number], bound, corpus.compression),),
+                )
+                for chunk in self.chunks
+                if chunk.number in rows
+            ]
+            moved = {result.chunk.number: result for result in self._all(run_chunk, tasks)}
+            self.chunks = tuple(
+                moved[chunk.number].chunk if chunk.number in moved else chunk
+                for chunk in self.chunks
+            )
+            for result in moved.values():
+                for outcome in result.outcomes:
+                    ledger.entry(outcome.source).merge(_documents_only(outcome.entry))
+        for chunk in self.chunks:
+            if chunk.number not in rows and chunk.documents is not None:
+                whole = Entry()
+                whole.entered.add(chunk.documents.rows, 0)
+                whole.kept.add(chunk.documents.rows, 0)
+                ledger.entry(chunk.source).merge(whole)
+        made = self._one(collect_quarantine, self._corpus())
+        self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
+        ledger.seconds = time.monotonic() - started
+        self._keep([ledger], follows=True)
+
+    def prepare(self, step: PrepareStep) -> None:
+        started = time.monotonic()
+        self.progress.phase(step.name, 1, 0, 0)
+        with self._at(self._place_of([step.name])):
+            prepared = self._one(prepare, PrepareTask(self.store.root, step))
+        self.resources[step.name] = prepared.ref
+        self.progress.advance(1, 0)
+        note = (read_schema(self.store, prepared.ref.name).metadata or {}).get(NOTE)
+        if note:
+            self.progress.note(f"{step.name}: {note.decode()}")
+        self._keep(
+            [
+                Ledger(
+                    step.name,
+                    units=1,
+                    computed=int(prepared.computed),
+                    seconds=time.monotonic() - started,
+                )
+            ]
+        )
+
+    def chain(self, phase: ChunkPhase) -> None:
+        title = ", ".join(dict.fromkeys(step.name for step in phase))
+        with self._at(self._place_of([step.name for step in phase])):
+            self._chunk_phase(title, lambda chunk: phase)
+
+    def selection(self) -> tuple[FileRef, ...]:
+        outcome = self._one(final_selection, self._corpus())
+        self.record.content["selection"] = {
+            ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref.to_json()
+            for ref in outcome.files
+        }
+        self.computed += int(outcome.computed)
+        return tuple(outcome.files)
+
+    def tokenizer(self, selection: tuple[FileRef, ...]) -> FileRef:
+        settings = self.loaded.recipe.tokenizer
+        assert settings is not None
+        started = time.monotonic()
+        self.progress.phase("tokenizer", 1, 0, 0)
+        sources = tuple(
+            source.name
+            for source in self.loaded.recipe.corpus.sources
+            if settings.sample is None or source.name in settings.sample
+        )
+        task = TokenizerTask(
+            self.store.root, self.chunks, selection, sources, settings, self.loaded.recipe.seed
+        )
+        with self._at(("tokenizer",)):
+            trained = self._one(train_tokenizer, task)
+        self.record.content["tokenizer"] = {"file": trained.model.to_json(), **trained.facts}
+        self.progress.advance(1, 0)
+        self._keep(
+            [
+                Ledger(
+                    "tokenizer",
+                    units=1,
+                    computed=int(trained.computed),
+                    seconds=time.monotonic() - started,
+                )
+            ]
+        )
+        for share in trained.facts["sample"]:
+            if share["bytes_short"]:
+                has, short = share["bytes_available"], share["bytes_short"]
+                self.progress.note(
+                    f"tokenizer sample: {share['source']} has {has:,} bytes, {short:,} fewer than "
+                    "its share"
+                )
+        model: FileRef = trained.model
+        return model
+
+    def encode(self, model: FileRef) -> None:
+        tasks = [EncodeTask(self.store.root, chunk, model) for chunk in self.chunks]
+        results = self._tasks(
+            "encode", encode_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
+        )
+        self._take(results)
+        self.record.content["encoded"] = _totals(results)
+
+    def split(self, selection: tuple[FileRef, ...]) -> dict[str, SourceBands]:
+        """Cut the sources that the recipe cuts into bands; books every band as a source."""
+        splits = self.loaded.recipe.shards.split
+        if not splits:
+            return {}
+        evidence = tuple(
+            FileRef.from_json(entry["file"]) for entry in self.record.content["evidence"].values()
+        )
+        own = {
+            source: tuple(chunk for chunk in self.chunks if chunk.source == source)
+            for source in splits
+        }
+        tasks = [
+            BandTask(
+                self.store.root,
+                source,
+                own[source],
+                ref,
+                self.plan.numbers[source],
+                splits[source].pairs(),
+                evidence,
+            )
+            for source, ref in sorted(_by_source(selection).items())
+            if source in splits
+        ]
+        with self._at(("shards",)):
+            cuts = self._tasks(
+                "split",
+                cut_source,
+                tasks,
+                [sum(text_bytes(chunk) for chunk in task.chunks) for task in tasks],
+            )
+        ledger = Ledger(
+            "split",
+            units=len(cuts),
+            computed=sum(cut.computed for cut in cuts),
+            seconds=sum(cut.seconds for cut in cuts),
+        )
+        for cut in cuts:
+            for band, facts in cut.facts["bands"].items():
+                entry = ledger.entry(f"{cut.source}/{band}")
+                entry.entered.add(facts["documents"], facts["bytes"])
+                entry.kept.add(facts["documents"], facts["bytes"])
+        self._keep([ledger])
+        for note in (note for cut in cuts for note in empty_bands(cut)):
+            self.progress.note(note)
+        return {cut.source: cut for cut in cuts}
+
+    def shards(
+        self, selection: tuple[FileRef, ...], model: FileRef, cuts: dict[str, SourceBands]
+    ) -> None:
+        by_source = _by_source(selection)
+        settings, seed = self.loaded.recipe.shards, self.loaded.recipe.seed
+        tasks = shard_tasks(self.store.root, self.chunks, by_source, model, settings, seed, cuts)
+        started = time.monotonic()
+        with self._at(("shards",)):
+            results = self._tasks(
+                "shards",
+                write_shards,
+                tasks,
+                [sum(ref.bytes for ref in task.encoded) for task in tasks],
+            )
+        self.record.content["shards"] = {
+            result.name: {
+                "folder": result.prefix,
+                "source": result.source,
+                "band": result.band,
+                **result.facts,
+            }
+            for result in results
+        }
+        if self.store.local and (
+            again := repeat_take_downs(self.store, [result.prefix for result in results])
+        ):
+            self.progress.note(
+                f"{again:,} documents that were taken down are not shown by the new shards either"
+            )
+        ledger = Ledger(
+            "shards",
+            units=len(results),
+            computed=sum(result.computed for result in results),
+            seconds=time.monotonic() - started,
+        )
+        encoded = next(other for other in reversed(self.ledgers) if other.step == "encode")
+        for source in by_source:
+            entry, size = ledger.entry(source), encoded.entry(source).kept.bytes
+            entry.entered.add(sum(ref.rows for ref in encoded_of(self.chunks, source)), size)
+            entry.kept.add(
+                sum(result.facts["documents"] for result in results if result.source == source),
+                size,
+            )
+        self._keep([ledger], follows=True)
+        for result in results:
+            if not result.facts["documents"] and (
+                result.band is None or result.name.endswith(VALIDATION)
+            ):
+                self.progress.note(f"{result.name} has no documents, so it has no shards")
+
+    def _chunk_phase(self, title: str, steps: Callable[[Chunk], Sequence[ChunkStep]]) -> None:
+        tasks = [
+            ChunkTask(self.store.root, chunk, tuple(steps(chunk)), Resources(self.resources))
+            for chunk in self.chunks
+        ]
+        sizes = [text_bytes(chunk) for chunk in self.chunks]
+        results: list[ChunkResult] = self._tasks(title, run_chunk, tasks, sizes)
+        self._take(
+            [
+                replace(
+                    result, outcomes=tuple(self.ahead.pop(it.units, it) for it in result.outcomes)
+                )
+                for result in results
+            ]
+        )
+
+    def train(self) -> None:
+        """Plan, train and branch, in this process: torch uses the cores by itself."""
+        from pipelines.training.train import train_recipe
+
+        self.close()
+        self._keep(
+            train_recipe(
+                self.loaded, self.store, self.record.content, TrainingWatch(self.progress)
+            ),
+            silent=True,
+        )
+
+    def _corpus(self) -> CorpusTask:
+        return CorpusTask(self.store.root, self.chunks, self.sources)
+
+
+def _by_source(selection: tuple[FileRef, ...]) -> dict[str, FileRef]:
+    """Final selections by source."""
+    return {ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref for ref in selection}
+
+
+def _documents_only(entry: Entry) -> Entry:
+    """The entry without bytes: the unique step counts documents."""
+    plain = Entry()
+    plain.entered.add(entry.entered.documents, 0)
+    plain.kept.add(entry.kept.documents, 0)
+    for reason, count in entry.quarantined.items():
+        plain.quarantine(reason, count.documents, 0)
+    return plain
+
+
+def _totals(results: Sequence[ChunkResult]) -> dict[str, dict[str, int]]:
+    totals: dict[str, dict[str, int]] = {}
+    for result in results:
+        for outcome in result.outcomes:
+            total = totals.setdefault(outcome.source, {})
+            for name, value in outcome.facts.items():
+                total[name] = total.get(name, 0) + int(value)
+    return totals

@@ -1,0 +1,160 @@
+"""What a run writes about itself: ``run.json``, one ledger per step, and the digests of its inputs.
+
+``run.json`` is the index of a run folder: which files are the current documents, signals,
+selection, evidence, tokenizer and shards. It is for readers; the driver never trusts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from artifacts.errors import UserError
+from artifacts.ledger import Ledger
+from artifacts.paths import Store
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.document_files import DISK_PER_INPUT_BYTE
+from pipelines.recipe.load import LoadedRecipe
+from pipelines.run.work_plan import CorpusPlan
+
+RECORD = "run.json"
+LEDGERS = "ledgers"
+DIGESTS = "cache/input-digests.json"
+FORMAT = "run/1"
+
+
+class RunRecord:
+    """Collects and writes what is known of a run."""
+
+    def __init__(self, store: Store, loaded: LoadedRecipe) -> None:
+        self.store = store
+        self.known_digests = _load(store, DIGESTS)
+        self.chained = ["read"]  # steps whose ledgers follow one another
+        self.content: dict[str, Any] = {
+            "format": FORMAT,
+            "name": loaded.recipe.name,
+            "recipe": loaded.resolved(),
+            "reached": None,
+            "quarantine": [],
+            "selection": {},
+            "evidence": {},
+            "tokenizer": None,
+            "encoded": {},
+            "shards": {},
+            "training": None,
+            "branches": {},
+            "samples": [],
+            "ledgers": [],
+            "chunks": [],
+            "units": [],
+        }
+        self._compression = loaded.recipe.corpus.compression
+        self._units: set[str] = set()
+        self._before = set(_load(store, RECORD).get("units", ()))
+        self._last = (
+            "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
+        )
+
+    def begin(self, plan: CorpusPlan) -> None:
+        """First writes of a run: nothing was written before its inputs were found and checked.
+
+        Raises: UserError when the disk has clearly too little room.
+        """
+        free = self.store.free_bytes()
+        needed = int(plan.input_bytes * DISK_PER_INPUT_BYTE[self._compression])
+        if free is not None and free < needed and not self.store.exists(RECORD):
+            raise UserError(
+                "too little room on the disk for this run",
+                file=self.store.root,
+                found=f"{free:,} bytes free",
+                fix=(
+                    f"about {needed:,} bytes are needed; free some, or choose another disk with "
+                    "--runs"
+                ),
+            )
+        self._sweep()
+        if self.known_digests:
+            self.store.write(DIGESTS, orjson.dumps(self.known_digests, option=orjson.OPT_SORT_KEYS))
+
+    def touch(self, results: Iterable[Any]) -> None:
+        """Note the units that results rest on: what ``cache gc`` must keep."""
+        for result in results:
+            self._units.update(result.units)
+
+    def write_ledger(self, number: int, ledger: Ledger) -> None:
+        write_ledger(self.store, number, ledger)
+
+    def save(self, chunks: tuple[Chunk, ...], ledgers: list[Ledger], reached: str) -> None:
+        self.content["reached"] = reached
+        self.content["units"] = sorted(
+            self._units if reached == self._last else self._units | self._before
+        )
+        self.content["chunks"] = [chunk.to_json() for chunk in chunks]
+        self.content["ledgers"] = [ledger.to_json() for ledger in ledgers]
+        write_record(self.store, self.content)
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left half written, and its ledgers, which this run writes
+        anew.
+        """
+        if not self.store.local:
+            return
+        for name in self.store.names():
+            if name.rsplit("/", 1)[-1].startswith(".writing-") or name.startswith(f"{LEDGERS}/"):
+                self.store.delete(name)
+
+
+def write_record(store: Store, content: dict[str, Any]) -> None:
+    """``run.json``, whole."""
+    store.write(RECORD, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def write_ledger(store: Store, number: int, ledger: Ledger) -> None:
+    """A step's ledger in a file of its own."""
+    step = ledger.step.replace(" (measure)", "-measure").replace(" ", "-")
+    store.write(
+        f"{LEDGERS}/{number:02d}-{step}.json",
+        orjson.dumps(ledger.to_json(), option=orjson.OPT_INDENT_2) + b"\n",
+    )
+
+
+def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
+    """The record of a finished (part of a) run, for reports and inspection.
+
+    ``name`` is a run's name under ``runs``, or the path of a run folder.
+    Raises: UserError when there is none, naming the runs there are.
+    """
+    for root in (f"{runs.rstrip('/')}/{name}", name):
+        store = Store(root)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            record: dict[str, Any] = orjson.loads(store.read(RECORD))
+            if record.get("format") != FORMAT:
+                raise UserError(
+                    "a run record of another release",
+                    file=store.full(RECORD),
+                    field="format",
+                    found=record.get("format"),
+                    allowed=[FORMAT],
+                )
+            return store, record
+    known = sorted(
+        {path.split("/", 1)[0] for path in Store(runs).names() if path.endswith("/" + RECORD)}
+    )
+    raise UserError(
+        "no such run, or it has not got as far as a first record",
+        file=runs,
+        found=name,
+        allowed=known or None,
+        fix="windtunnel run RECIPE makes one",
+    )
+
+
+def _load(store: Store, name: str) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = orjson.loads(store.read(name))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return loaded

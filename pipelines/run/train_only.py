@@ -1,0 +1,114 @@
+"""Train a recipe's mixture over the shards its run has, without looking at the corpus again.
+
+    outcome = train_run(load_recipe("recipes/quickstart.yaml"), "runs", until_step=100)
+
+Plan, keys and folders are those of :func:`pipelines.run.driver.run_recipe`: what is trained here a later
+run finds, and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from artifacts.errors import UserError
+from artifacts.ledger import Ledger
+from artifacts.lock import run_lock
+from artifacts.paths import Store
+from mixtures.plan.format import Plan
+from pipelines.executors.progress import Progress, Silent, TrainingWatch
+from pipelines.recipe.load import LoadedRecipe
+from pipelines.run.driver import RunOutcome
+from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
+from pipelines.stages.step_names import is_training
+from pipelines.training.train import train_recipe
+
+DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
+
+
+def train_run(
+    loaded: LoadedRecipe,
+    runs: str = "runs",
+    *,
+    resume: bool = True,
+    until_step: int | None = None,
+    plan: Plan | None = None,
+    progress: Progress | None = None,
+) -> RunOutcome:
+    """Train to the end of the recipe, branches and samples included, or to ``until_step`` updates
+    of its own training.
+
+    Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of
+    the run's.
+    Raises: StoppedError after a signal; UserError when the run has no shards, or those of other
+    settings, and as :func:`pipelines.training.train.train_recipe`.
+    """
+    store, record = load_run(runs, f"{runs.rstrip('/')}/{loaded.recipe.name}")
+    if not record["shards"]:
+        raise UserError(
+            "this run has no shards yet",
+            file=store.root,
+            found=f"it reached {record['reached']}",
+            fix=f"windtunnel run {loaded.file.path}",
+        )
+    check_shards_are_of(loaded, record)
+    with run_lock(store):
+        watch = TrainingWatch(progress or Silent(), until_step)
+        made = train_recipe(
+            loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan
+        )
+        record["recipe"] = loaded.resolved()
+        record["reached"] = "train" if _finished(store, record) else "shards"
+        _book(store, record, made)
+    return RunOutcome(store, record, made, sum(ledger.computed for ledger in made))
+
+
+def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
+    """Raises: UserError at the first setting of the corpus, the tokenizer or the shards that is not
+    the one the shards were made with.
+    """
+    recipe = loaded.resolved()
+    for part in DECIDE_SHARDS:
+        for path, now, then in _differences((part,), recipe[part], record["recipe"][part]):
+            raise loaded.file.error(
+                path,
+                "the run's shards were made with another setting",
+                found=now,
+                allowed=[then],
+                fix=(
+                    f"windtunnel run {loaded.file.path} makes the shards of this recipe and trains "
+                    "on them; or set it back"
+                ),
+            )
+
+
+def _differences(
+    path: tuple[str | int, ...], now: Any, then: Any
+) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+    """(place, this value, that value) wherever two plain values differ."""
+    if isinstance(now, dict) and isinstance(then, dict) and now.keys() == then.keys():
+        for key in now:
+            yield from _differences((*path, key), now[key], then[key])
+    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        for place, (one, other) in enumerate(zip(now, then, strict=True)):
+            yield from _differences((*path, place), one, other)
+    elif now != then:
+        yield path, now, then
+
+
+def _finished(store: Store, record: dict[str, Any]) -> bool:
+    training = record["training"]
+    return store.exists(f"{training['folder']}/checkpoints/step-{training['steps']:08d}/state.json")
+
+
+def _book(store: Store, record: dict[str, Any], made: list[Ledger]) -> None:
+    """Put the trainings' ledgers behind those of the corpus, in place of older ones."""
+    kept = [ledger for ledger in record["ledgers"] if not is_training(ledger["step"])]
+    for name in store.names(LEDGERS):
+        number = name.rsplit("/", 1)[-1].split("-", 1)[0]
+        if number.isdigit() and int(number) > len(kept):
+            store.delete(name)
+    for place, ledger in enumerate(made, len(kept) + 1):
+        write_ledger(store, place, ledger)
+    record["ledgers"] = [*kept, *(ledger.to_json() for ledger in made)]
+    write_record(store, record)

@@ -1,0 +1,203 @@
+"""Take-downs of a run: which documents may no longer be shown, in all shards it has and will have.
+
+``take-downs.json`` in the run's folder lists them; it is written first. Then every source of shards
+gets its tombstones. Shards that a later run makes anew get theirs from the list, so that a document
+does not come back with another threshold or tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import UserError
+from artifacts.fingerprints import load_json
+from artifacts.lock import run_lock
+from artifacts.paths import Store
+from pipelines.report.explain import parse_id
+from tokenizer.shards.take_down import Place, find_documents, take_down
+
+LIST = "take-downs.json"
+FORMAT = "take-downs/1"
+SHOWN = 5  # unknown ids named in an error
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a take-down did: documents newly removed by source, documents removed before, ids found
+    nowhere (32 hex digits).
+    """
+
+    removed: dict[str, int]
+    already: int
+    unknown: tuple[str, ...]
+
+
+def read_ids(path: Path, sources: Sequence[str] | None) -> list[bytes]:
+    """Ids in a file, one a line: 32 hex digits or SOURCE:NATIVE_ID; blank lines and lines that
+    start with # are skipped.
+
+    ``sources``: names that SOURCE may be; None: any. Raises: UserError with file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(
+            f"cannot read the ids: {reason}",
+            file=path,
+            field="--ids",
+            fix="name a text file with one id a line",
+        ) from None
+    ids: list[bytes] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        try:
+            ids.append(
+                parse_id(entry, [entry.partition(":")[0]] if sources is None else list(sources))
+            )
+        except UserError as error:
+            raise UserError(
+                error.message,
+                file=path,
+                line=number,
+                found=error.found,
+                allowed=error.allowed,
+                fix=error.fix,
+            ) from None
+    if not ids:
+        raise UserError(
+            "no id in this file",
+            file=path,
+            field="--ids",
+            fix="write one id a line: 32 hex digits, or SOURCE:NATIVE_ID",
+        )
+    return list(dict.fromkeys(ids))
+
+
+def remove_from_run(
+    store: Store,
+    record: dict[str, Any],
+    ids: Sequence[bytes],
+    reason: str,
+    ignore_missing: bool = False,
+) -> Removal:
+    """Take documents down in all shards of a run and in those it will make.
+
+    Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written
+    then. With it they are listed all the same and removed should they come back.
+    """
+    folders = {
+        name: store.full(entry["folder"]) for name, entry in sorted(record["shards"].items())
+    }
+    with run_lock(store):
+        _check_reason(reason)
+        found = {name: find_documents(folder, ids) for name, folder in folders.items()}
+        unknown = _unknown(ids, found.values(), store.root, ignore_missing)
+        listed = _listed(store)
+        for one in ids:
+            listed.setdefault(one.hex(), reason)
+        store.write(LIST, _to_json(listed))
+        return _removed(folders, found, reason, unknown)
+
+
+def remove_from_folder(
+    folder: str, ids: Sequence[bytes], reason: str, ignore_missing: bool = False
+) -> Removal:
+    """Take documents down in the shards of one folder. Raises: UserError as
+    :func:`remove_from_run`.
+    """
+    _check_reason(reason)
+    found = {folder: find_documents(folder, ids)}
+    return _removed(
+        {folder: folder}, found, reason, _unknown(ids, found.values(), folder, ignore_missing)
+    )
+
+
+def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
+    """Give shards, some of them made anew, the tombstones of the run's list; returns how many were
+    missing.
+    """
+    if not store.exists(LIST):
+        return 0
+    listed = _listed(store)
+    written = 0
+    for folder in folders:
+        places = find_documents(store.full(folder), map(bytes.fromhex, listed))
+        for reason in sorted({listed[place.id] for place in places}):
+            written += take_down(
+                store.full(folder),
+                [place for place in places if listed[place.id] == reason],
+                reason,
+            )
+    return written
+
+
+def _removed(
+    folders: dict[str, str], found: dict[str, list[Place]], reason: str, unknown: tuple[str, ...]
+) -> Removal:
+    removed = {name: take_down(folders[name], places, reason) for name, places in found.items()}
+    before = sum(len(places) for places in found.values()) - sum(removed.values())
+    return Removal({name: count for name, count in removed.items() if count}, before, unknown)
+
+
+def _unknown(
+    ids: Sequence[bytes], found: Iterable[list[Place]], file: object, ignore_missing: bool
+) -> tuple[str, ...]:
+    known = {place.id for places in found for place in places}
+    unknown = tuple(one.hex() for one in ids if one.hex() not in known)
+    if unknown and not ignore_missing:
+        more = f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else ""
+        raise UserError(
+            f"{len(unknown):,} of {len(ids):,} documents are in no shard; nothing was removed",
+            file=file,
+            field="--ids",
+            found=", ".join(unknown[:SHOWN]) + more,
+            fix="correct the ids, or remove the others with --ignore-missing",
+        )
+    return unknown
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise UserError(
+            "a take-down has a reason",
+            field="--reason",
+            found=repr(reason),
+            fix="say in a few words why, and who asked",
+        )
+
+
+def _listed(store: Store) -> dict[str, str]:
+    """Id -> reason of the run's list, empty where there is none. Raises: UserError when it is no
+    such list.
+    """
+    if not store.exists(LIST):
+        return {}
+    value = load_json(store.read(LIST))
+    if value.get("format") != FORMAT:
+        found = value.get("format")
+        raise UserError(
+            "not a list of take-downs",
+            file=store.full(LIST),
+            field="format",
+            found=found,
+            allowed=[FORMAT],
+            fix="restore it",
+        )
+    return {entry["id"]: entry["reason"] for entry in value["documents"]}
+
+
+def _to_json(listed: dict[str, str]) -> bytes:
+    documents = [{"id": one, "reason": reason} for one, reason in sorted(listed.items())]
+    return (
+        json.dumps(
+            {"format": FORMAT, "documents": documents}, indent=1, sort_keys=True, ensure_ascii=False
+        ).encode()
+        + b"\n"
+    )

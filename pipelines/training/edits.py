@@ -1,0 +1,134 @@
+"""Edit the plan of a run from a step on that no checkpoint is behind of.
+
+    edit_run("runs/tiny", step=20, change=Change(drop=("web-zh",)))
+    windtunnel train RECIPE                # goes on from the newest checkpoint with the edited plan
+
+What was trained before that step stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from artifacts.errors import UserError
+from artifacts.lock import run_lock
+from artifacts.paths import Store
+from mixtures.freeze.edit import Change, append, rest
+from mixtures.plan.format import Plan
+from mixtures.spec.phase import PhaseSpec
+from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
+from pipelines.training.plan_file import FORMER, plan_of_run, write_plan
+from pipelines.training.train import Materials
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edit: the plan before and after, the step from which on they differ, and how far it has
+    been trained.
+    """
+
+    before: Plan
+    plan: Plan
+    step: int
+    trained: int
+
+    @property
+    def former(self) -> str:
+        """Where the plan before lies in the run."""
+        return f"{FORMER}/{self.before.hash}.json"
+
+
+def edit_run(
+    store: Store,
+    record: dict[str, Any],
+    *,
+    step: int | None = None,
+    tokens: int | None = None,
+    phases: Sequence[PhaseSpec] | None = None,
+    change: Change | None = None,
+) -> Edited:
+    """Replace the run's plan by one that agrees with it before ``step`` (or the first step behind
+    ``tokens`` tokens).
+
+    From there on it shows ``phases``, or what the plan says anyway with a ``change``.
+    Raises: UserError when the step lies before the newest checkpoint, when the plan that comes out
+    cannot be met, when a rule of the plan is broken, and when a training that has begun could not
+    go on with it. Nothing is written then.
+    """
+    materials = Materials.of(store, record)
+    with run_lock(store):
+        plan = plan_of_run(store)
+        at = _step(plan, step, tokens)
+        begun = trained_with(plan, run_checkpoints(store))
+        _check_future(plan, at, begun)
+        wanted = phases if phases is not None else rest(plan, at, change or Change())
+        made = append(plan, at, wanted, materials.sources())
+        for one in begun:
+            _check_goes_on(one, made, materials)
+        write_plan(store, made)
+    return Edited(plan, made, at, begun[-1].step if begun else 0)
+
+
+def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
+    if (step is None) == (tokens is None):
+        raise UserError(
+            "where the edit begins is said once",
+            field="--at, --at-tokens",
+            fix="give --at STEP, or --at-tokens N",
+        )
+    if tokens is not None:
+        if not 0 <= tokens <= plan.tokens:
+            raise UserError(
+                "no such place in the plan",
+                field="--at-tokens",
+                found=tokens,
+                allowed=[f"0 to {plan.tokens}"],
+            )
+        return plan.step_at(tokens)
+    assert step is not None
+    if not 0 <= step <= plan.steps:
+        raise UserError(
+            "no such step in the plan", field="--at", found=step, allowed=[f"0 to {plan.steps}"]
+        )
+    return step
+
+
+def _check_future(plan: Plan, step: int, begun: Sequence[RunCheckpoint]) -> None:
+    if begun and step < begun[-1].step:
+        newest = begun[-1]
+        raise UserError(
+            "what was trained cannot be edited",
+            file=newest.path,
+            field="--at",
+            found=(
+                f"step {step}, {newest.step - step} before the newest checkpoint, of step "
+                f"{newest.step}"
+            ),
+            allowed=[f"{newest.step} to {plan.steps}"],
+            fix=(
+                f"edit from step {newest.step} on; to end an earlier checkpoint in another way: "
+                "windtunnel branch"
+            ),
+        )
+
+
+def _check_goes_on(one: RunCheckpoint, plan: Plan, materials: Materials) -> None:
+    """Raises: UserError when a training could not go on from its checkpoint with the plan, for its
+    schedule above all.
+    """
+    from trainer.loop.fits import check_fits
+    from trainer.loop.settings import TrainSettings
+    from trainer.shapes.config import ModelConfig
+
+    state = one.checkpoint.state
+    settings = TrainSettings.model_validate(state.settings)
+    check_fits(
+        one.checkpoint,
+        plan=plan,
+        config=ModelConfig.from_dict(state.model),
+        settings=settings,
+        schedule=settings.schedule_of(plan),
+        tokenizer_hash=materials.tokenizer.hash,
+    )

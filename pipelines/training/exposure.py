@@ -1,0 +1,183 @@
+"""What a take-down touches: where documents lie, which steps have shown them, and which checkpoints
+have seen them.
+
+    found, unknown = touched(store, record, ids)
+
+``unknown`` are ids that no shard of the run holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import UserError
+from artifacts.paths import Store
+from mixtures.freeze.pinning import pin
+from mixtures.inspect.trace import Tracer
+from mixtures.parts.find_document import Found, find_document
+from mixtures.parts.local_parts import LocalParts
+from mixtures.parts.stream import SourceStream
+from mixtures.plan.format import Plan
+from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
+from pipelines.training.plan_file import PLAN, plan_of_run
+from pipelines.training.train import Materials
+from tokenizer.shards.reader import open_source
+
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A document of the shards. ``part`` is the file that holds it, inside the run, ``row`` its row
+    in it, ``tokens`` its length.
+
+    ``steps`` have shown it up to the newest checkpoint of the run's plan, ``shown_tokens`` in all;
+    ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it has a
+    tombstone already.
+    """
+
+    id: str
+    source: str
+    part: str
+    row: int
+    tokens: int
+    taken_down: bool
+    steps: tuple[int, ...]
+    shown_tokens: int
+    checkpoints: tuple[str, ...]
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a file, one a line; empty lines and those that begin with # do not count.
+
+    Raises: UserError with the numbers of the lines that hold no id.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            "the list of ids cannot be read",
+            file=path,
+            found=error,
+            fix="write one id a line, as UTF-8",
+        ) from None
+    ids, bad = [], []
+    for number, line in enumerate(lines, 1):
+        text = line.strip().lower()
+        if _ID.match(text):
+            ids.append(text)
+        elif text and not text.startswith("#"):
+            bad.append((number, line.strip()))
+    if bad:
+        more = (
+            f", and {len(bad) - 1} more: lines {', '.join(str(number) for number, _ in bad[1:21])}"
+            if len(bad) > 1
+            else ""
+        )
+        raise UserError(
+            "a line that is no id",
+            file=path,
+            line=bad[0][0],
+            found=f"{bad[0][1][:60]!r}{more}",
+            fix=(
+                "an id is 32 hex digits, one a line; windtunnel corpus explain finds it by "
+                "SOURCE:NATIVE_ID"
+            ),
+        )
+    return list(dict.fromkeys(ids))
+
+
+def touched(
+    store: Store, record: dict[str, Any], ids: Iterable[str]
+) -> tuple[list[Touched], list[str]]:
+    """What is known of each id, and the ids that no shard of the run holds, held-out shards
+    included.
+    """
+    materials = Materials.of(store, record)
+    folders = {**materials.folders, **materials.validation}
+    streams = [_stream(name, folder) for name, folder in folders.items()]
+    plan = plan_of_run(store) if store.exists(PLAN) else None
+    checkpoints = run_checkpoints(store)
+    seen = _Seen(plan, checkpoints, materials.folders)
+    found, unknown = [], []
+    for document in ids:
+        try:
+            place = find_document(streams, document)
+        except UserError:
+            unknown.append(document)
+            continue
+        found.append(_touched(store, streams[place.source], place, document, seen))
+    return found, unknown
+
+
+class _Seen:
+    """Which steps and checkpoints have seen a document, plan by plan."""
+
+    def __init__(
+        self, plan: Plan | None, checkpoints: Sequence[RunCheckpoint], folders: Mapping[str, Path]
+    ) -> None:
+        self.folders = folders
+        self.newest = (
+            max((one.step for one in trained_with(plan, checkpoints)), default=0)
+            if plan is not None
+            else 0
+        )
+        self.own = None if plan is None else Tracer(plan, folders)
+        self.by_plan: dict[str, tuple[Tracer, list[RunCheckpoint]]] = {}
+        for one in checkpoints:
+            if one.plan_hash not in self.by_plan:
+                same = plan is not None and plan.hash == one.plan_hash
+                tracer = self.own if same and self.own is not None else Tracer(one.plan(), folders)
+                self.by_plan[one.plan_hash] = tracer, []
+            self.by_plan[one.plan_hash][1].append(one)
+
+    def steps(self, source: str, part: int, document: str) -> tuple[tuple[int, ...], int]:
+        if self.own is None or not _planned(self.own.plan, source, part):
+            return (), 0
+        (exposure,) = self.own.exposures([document], self.newest)
+        return exposure.steps, exposure.tokens
+
+    def checkpoints(self, source: str, part: int, document: str) -> tuple[str, ...]:
+        paths = []
+        for tracer, made in self.by_plan.values():
+            if _planned(tracer.plan, source, part):
+                first = min(
+                    (span.step for span in tracer.document(document)), default=tracer.plan.steps
+                )
+                paths += [one.path for one in made if first < one.step]
+        return tuple(sorted(paths))
+
+
+def _touched(
+    store: Store, stream: SourceStream, place: Found, document: str, seen: _Seen
+) -> Touched:
+    name, part = stream.pinned.name, stream.pinned.parts[place.part].file
+    steps, shown = seen.steps(name, place.part, document)
+    return Touched(
+        id=document,
+        source=name,
+        part=str((Path(stream.files.where) / part).relative_to(store.base)),
+        row=place.row,
+        tokens=place.stop - place.start,
+        taken_down=any(
+            (stone.part, stone.row) == (part, place.row)
+            for stone in stream.files.manifest.tombstones
+        ),
+        steps=steps,
+        shown_tokens=shown,
+        checkpoints=seen.checkpoints(name, place.part, document),
+    )
+
+
+def _planned(plan: Plan, source: str, part: int) -> bool:
+    """Whether a plan pins a part of a source."""
+    return source in plan.names and part < len(plan.sources[plan.names.index(source)].parts)
+
+
+def _stream(name: str, folder: Path) -> SourceStream:
+    files = LocalParts.of(open_source(folder))
+    return SourceStream(pin(name, files, "stream", 0), files)

@@ -1,0 +1,300 @@
+"""The documents a run kept, written out for other tools: JSON Lines or Parquet, one file per chunk,
+and who stands for whom.
+
+Records come out with the fields they came in with, at their newest text version.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import zstandard
+from numpy.typing import NDArray
+
+from artifacts.errors import UserError
+from artifacts.fingerprints import content_key, libraries
+from artifacts.paths import Store
+from artifacts.publish import FileRef, Publication, publish, published
+from artifacts.tables import iter_parquet, read_parquet, read_schema, write_parquet
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.texts import ChunkTexts
+from pipelines.readers import Fields
+from pipelines.writers.json_lines import json_line_pieces
+
+if TYPE_CHECKING:
+    from pipelines.executors import Executor
+
+Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were written now
+
+VERSION = 5
+SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
+FORMATS = tuple(SUFFIXES)
+# files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths
+# of the time
+ZSTD_LEVEL = 1
+
+_PLACE = ("native_id", "source", "path", "offset")
+
+PAIRS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("native_id", pa.string()),
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("offset", pa.int64()),
+        ("kept_id", pa.string()),
+        ("kept_native_id", pa.string()),
+        ("kept_source", pa.string()),
+        ("kept_path", pa.string()),
+        ("kept_offset", pa.int64()),
+        ("reason", pa.string()),
+        ("similarity", pa.float32()),
+        ("bands_hit", pa.int32()),
+        ("cluster", pa.string()),
+        ("cluster_size", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class KeptTask:
+    """One chunk's kept documents, to be written as one file; ``fields`` are the names its records'
+    fields had.
+    """
+
+    run: str  # roots of the run's store and of the store to write into
+    out: str
+    name: str
+    format: str
+    chunk: Chunk
+    fields: Fields
+
+
+def write_kept(
+    run: Store,
+    chunks: Sequence[Chunk],
+    fields: dict[str, Fields],
+    out: Store,
+    prefix: str,
+    format: str,
+    executor: Callable[[], Executor],
+    companions: Sequence[str] = (),
+) -> Written:
+    """Write the kept documents of a run's chunks into ``out`` under ``prefix``,
+    ``SOURCE-NNNNN.jsonl.zst`` or ``.parquet``.
+
+    ``fields``: per source, the names its records' fields had. A chunk that keeps nothing has no
+    file. Returns the files and whether they had to be written: what is there from the same
+    documents and selection stays. ``executor``: gives what carries out one :func:`write_chunk` per
+    chunk, asked for only then. ``companions``: other files in ``out`` that speak of the same
+    selection; they go before new files come, so that none outlives its documents.
+    Raises: UserError where something else than such files lies under the prefix; ValueError for an
+    unknown format.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format is one of {FORMATS}, not {format!r}")
+    inputs = {
+        "work": "write_kept",
+        "version": VERSION,
+        "libraries": libraries("pyarrow", "orjson", "zstandard"),
+        "format": format,
+        "fields": {
+            source: [named.id_field, named.text_field] for source, named in sorted(fields.items())
+        },
+        "chunks": [
+            [
+                chunk.source,
+                *chunk.text_version(),
+                chunk.selection.checksum if chunk.selection else None,
+            ]
+            for chunk in chunks
+        ],
+    }
+    there = published(out, prefix)
+    if there is not None and content_key(there.inputs) == content_key(inputs):
+        return there.files, False
+    clear_kept(out, prefix)
+    for name in companions:
+        out.delete(name)
+    counts: dict[str, int] = {}
+    tasks = []
+    for chunk in chunks:
+        number = counts[chunk.source] = counts.get(chunk.source, -1) + 1
+        name = f"{prefix}/{chunk.source}-{number:05d}{SUFFIXES[format]}"
+        tasks.append(KeptTask(run.root, out.root, name, format, chunk, fields[chunk.source]))
+    files = executor().map(write_chunk, tasks, lambda index, file: None)
+    with publish(out, prefix, inputs) as unit:
+        unit.files.extend(file for file in files if file is not None)
+    made = published(out, prefix)
+    assert made is not None
+    return made.files, True
+
+
+def write_chunk(task: KeptTask) -> FileRef | None:
+    """Write a chunk's file; None where it keeps nothing."""
+    run, out = Store(task.run), Store(task.out)
+    kept = _kept(run, task.chunk)
+    if not _documents(task.chunk).rows or (kept is not None and not kept.any()):
+        return None
+    folder, name = task.name.rsplit("/", 1)
+    unit = Publication(out, folder, {})
+    if task.format == "jsonl":
+        write_lines(unit, name, _chosen(run, task, kept), task.fields)
+    else:
+        schema = read_schema(run, _documents(task.chunk).name)
+        write_parquet(unit, name, schema, _kept_batches(run, task.chunk, kept))
+    return unit.files[0]
+
+
+def removal_pairs(run: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> pa.Table:
+    """Every document a comparison removed with the one that stands for it and where both are from,
+    in the order of stages, then ids.
+    """
+    parts = []
+    for step, entry in record["evidence"].items():
+        evidence = read_parquet(run, entry["file"]["name"], "evidence")
+        reasons = _reasons(record, step)
+        parts.append(evidence.append_column("reason", pa.repeat(pa.scalar(reasons), len(evidence))))
+    pairs = pa.concat_tables(parts).combine_chunks() if parts else pa.table({})
+    if not len(pairs):
+        return PAIRS.empty_table()
+    wanted = pa.concat_arrays([_whole(pairs["id"]), _whole(pairs["kept_id"])]).unique()
+    places = pa.concat_tables([_places(run, chunk, wanted) for chunk in chunks]).combine_chunks()
+    columns: dict[str, Any] = {}
+    for end in ("", "kept_"):
+        rows = places.take(pc.index_in(_whole(pairs[f"{end}id"]), value_set=_whole(places["id"])))
+        columns[f"{end}id"] = pa.array(
+            [identity.hex() for identity in pairs[f"{end}id"].to_pylist()], pa.string()
+        )
+        columns |= {f"{end}{name}": rows[name] for name in _PLACE}
+    columns["cluster"] = pa.array(
+        [identity.hex() for identity in pairs["cluster"].to_pylist()], pa.string()
+    )
+    columns |= {name: pairs[name] for name in ("reason", "similarity", "bands_hit", "cluster_size")}
+    return pa.table([columns[name] for name in PAIRS.names], schema=PAIRS)
+
+
+def _reasons(record: dict[str, Any], step: str) -> str:
+    """The reason a comparing step drops for; its name where it dropped nothing."""
+    ledger = next(ledger for ledger in record["ledgers"] if ledger["step"] == step)
+    return next(iter(ledger["total"]["dropped"]), step)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _places(run: Store, chunk: Chunk, wanted: pa.Array) -> pa.Table:
+    parts = iter_parquet(run, _documents(chunk).name, "documents", ["id", *_PLACE])
+    found = [part.filter(pc.is_in(part["id"], value_set=wanted)) for part in parts]
+    schema = pa.schema(
+        [("id", pa.binary(16)), *((name, PAIRS.field(name).type) for name in _PLACE)]
+    )
+    return pa.Table.from_batches(
+        [part.select(schema.names).cast(schema) for part in found], schema=schema
+    )
+
+
+def _kept(run: Store, chunk: Chunk) -> NDArray[np.bool_] | None:
+    """Which rows of a chunk are kept; None where all are."""
+    if chunk.selection is None:
+        return None
+    kept: NDArray[np.bool_] = read_parquet(run, chunk.selection.name, "selection", ["kept"])[
+        "kept"
+    ].to_numpy()
+    return kept
+
+
+def _documents(chunk: Chunk) -> FileRef:
+    assert chunk.documents is not None, f"chunk {chunk.number} was not read"
+    return chunk.documents
+
+
+def _kept_batches(
+    run: Store, chunk: Chunk, kept: NDArray[np.bool_] | None
+) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for batch in ChunkTexts(run, chunk).stream():
+        yield (
+            batch if kept is None else batch.filter(pa.array(kept[start : start + batch.num_rows]))
+        )
+        start += batch.num_rows
+
+
+def record_columns(fields: Fields) -> list[tuple[str, str]]:
+    """Columns of a documents table that go into a record, each with the name the record's field
+    has; ``meta`` follows them.
+    """
+    named = {
+        "native_id": fields.id_field,
+        "text": fields.text_field,
+        "url": fields.url_field,
+        "date": fields.date_field,
+    }
+    named |= {"lang": fields.lang_field, "license": fields.license_field}
+    return [(column, field) for column, field in named.items() if field is not None]
+
+
+def write_lines(
+    unit: Publication,
+    name: str,
+    batches: Iterable[tuple[pa.RecordBatch, NDArray[np.int64] | None]],
+    fields: Fields,
+) -> None:
+    """Documents as JSON Lines, compressed: of each batch the rows named, or all."""
+    columns = record_columns(fields)
+    with (
+        unit.file(name) as out,
+        zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(
+            cast(IO[bytes], out.raw), closefd=False
+        ) as stream,
+    ):
+        for batch, rows in batches:
+            for piece in json_line_pieces(
+                [(field, batch[column]) for column, field in columns], batch["meta"], rows
+            ):
+                stream.write(piece.data)
+            out.rows += batch.num_rows if rows is None else len(rows)
+
+
+def _chosen(
+    run: Store, task: KeptTask, kept: NDArray[np.bool_] | None
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
+    start = 0
+    for batch in ChunkTexts(
+        run, task.chunk, [*(column for column, _ in record_columns(task.fields)), "meta"]
+    ).stream():
+        yield batch, None if kept is None else np.flatnonzero(kept[start : start + batch.num_rows])
+        start += batch.num_rows
+
+
+def clear_kept(out: Store, prefix: str) -> None:
+    """Make room for new files: what an earlier call wrote goes. Raises: UserError when other files
+    are there.
+    """
+    ours = re.compile(
+        re.escape(prefix) + r"/(manifest\.json|\.writing-.*|.+-\d{5,}\.(jsonl\.zst|parquet))"
+    )
+    strangers = [name for name in out.names(prefix) if not ours.fullmatch(name)]
+    if strangers:
+        fix = "choose another output folder, or move them away"
+        raise UserError(
+            "other files lie where the kept documents go",
+            file=out.full(strangers[0]),
+            field="output",
+            fix=fix,
+        )
+    out.delete(prefix)
+
+
+def write_pairs(out: Store, name: str, pairs: pa.Table) -> None:
+    """Write the table of :func:`removal_pairs` as one Parquet file."""
+    with out.writer(name) as file:
+        pq.write_table(pairs, pa.PythonFile(file, mode="w"), compression="zstd")
