@@ -7,15 +7,17 @@ texts and ranks.
 
 - :func:`dedup.exact.keep_first`       equal hashes: the most wanted copy stays
 - :func:`dedup.near.minhash.band_keys`      near-duplicate candidates: texts that share a band key
-- :func:`dedup.near.verify.greedy_keep`     which candidates go: exact Jaccard against a text that stays
-- :func:`dedup.index.decide.find_candidates`  the same for a new batch against all batches before: with
-  :func:`dedup.index.decide.decide`
+- :func:`dedup.near.verify.greedy_keep`     which candidates go: exact Jaccard against a text that
+  stays
+- :func:`dedup.index.decide.find_candidates`  the same for a new batch against all batches before:
+  with :func:`dedup.index.decide.decide`
 
 and, inside of texts, :func:`dedup.spans.passages.repeated_spans` and
-:func:`dedup.spans.lines.repeated_lines`: passages, lines and paragraphs that stood before, to be cut
-by :func:`dedup.spans.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a word is,
-for all of them, is said in :mod:`dedup.words`. How good a result is measures :mod:`dedup.near.quality`;
-signatures from and for datasketch makes :mod:`dedup.near.datasketch_interop`.
+:func:`dedup.spans.lines.repeated_lines`: passages, lines and paragraphs that stood before, to be
+cut by :func:`dedup.spans.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a
+word is, for all of them, is said in :mod:`dedup.words`. How good a result is measures
+:mod:`dedup.near.quality`; signatures from and for datasketch makes
+:mod:`dedup.near.datasketch_interop`.
 
 >>> import numpy as np, pyarrow as pa
 >>> from dedup.near.lsh import candidate_groups

@@ -7,7 +7,7 @@ Names to know::
 
     from tokenizer.train import TrainConfig, train          # sample -> tokenizer.model
     from tokenizer.encode import Tokenizer                  # columns of text <-> columns of ids
-    from tokenizer.shards.reader import open_source                # read a source's parts, zero-copy
+    from tokenizer.shards.reader import open_source  # read a source's parts, zero-copy
 
 A run from text to a window of tokens::
 
@@ -27,10 +27,11 @@ A run from text to a window of tokens::
 
 Other rooms: :mod:`~tokenizer.sample` (which documents train it), :mod:`~tokenizer.chat`
 (conversations, marks, target spans), :mod:`~tokenizer.shards.shuffle` (the shuffle),
-:mod:`~tokenizer.shards.manifest`, :mod:`~tokenizer.shards.part_index` and :mod:`~tokenizer.shards.record_batch` (a
-part read in ranges of bytes, as from an object store), :mod:`~tokenizer.shards.verify` (is a source sound,
-and where not), :mod:`~tokenizer.shards.take_down` (documents that may no longer be shown),
-:mod:`~tokenizer.report` (bytes per token and the like).
+:mod:`~tokenizer.shards.manifest`, :mod:`~tokenizer.shards.part_index` and
+:mod:`~tokenizer.shards.record_batch` (a part read in ranges of bytes, as from an object store),
+:mod:`~tokenizer.shards.verify` (is a source sound, and where not),
+:mod:`~tokenizer.shards.take_down` (documents that may no longer be shown), :mod:`~tokenizer.report`
+(bytes per token and the like).
 
 Three promises, each with its tests: ``decode(encode(x)) == x`` for every Unicode text; text never
 encodes to a control mark; a source's bytes do not depend on how its documents were cut into chunks.

@@ -18,6 +18,7 @@ stopped at any step goes on to the same bits. The names to know: ``train``, ``br
     outcome = train(plan, {"web": "shards/web"}, ModelSettings(), TrainSettings(), "out", tokenizer)
     print(generate(*speaker(outcome.checkpoint), ["Once"]))
 
-``trainer.model.decoder`` needs torch and numpy alone; ``trainer.shapes.presets`` has the shapes of the MiniCPM
-paper, ``trainer.optimizer.schedules`` its learning-rate schedules as pure functions of the step.
+``trainer.model.decoder`` needs torch and numpy alone; ``trainer.shapes.presets`` has the shapes of
+the MiniCPM paper, ``trainer.optimizer.schedules`` its learning-rate schedules as pure functions of
+the step.
 """

@@ -4,10 +4,10 @@ what this device could.
     python -m benchmarks.gpu.kernels                         # on a GPU
     python -m benchmarks.gpu.kernels --device cpu --tiny     # that it runs
 
-The floor of each comes from its bytes and operations (:mod:`trainer.costs.kernel_costs`) and from the
-copy bandwidth and the rate of products measured here, before. Forward is timed without gradients,
-backward on a graph that is kept; where forward makes the gradients both are one. Memory-bound
-kernels are to reach 90% of the floor forward and 80% backward.
+The floor of each comes from its bytes and operations (:mod:`trainer.costs.kernel_costs`) and from
+the copy bandwidth and the rate of products measured here, before. Forward is timed without
+gradients, backward on a graph that is kept; where forward makes the gradients both are one.
+Memory-bound kernels are to reach 90% of the floor forward and 80% backward.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ of the device's peak, and memory.
 Forward, backward, clipping and update in bf16 on fp32 masters, random tokens, no data loader.
 Windows per step are doubled until the next doubling would leave less than a tenth of the memory, or
 does not fit; the largest is timed, eager and with layers compiled. Algorithms are deterministic, as
-in training. Shares of the peak are told by both conventions (:mod:`trainer.costs.roofline`), beside the
-ceiling that the roofline allows.
+in training. Shares of the peak are told by both conventions (:mod:`trainer.costs.roofline`), beside
+the ceiling that the roofline allows.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The greedy loop over a new batch whose rivals of earlier batches are already kept.
 
-The rule is that of :func:`dedup.near.verify.greedy_keep`: of each group at most ``limit`` kept members
-are looked at, in keep order, and of all of them ``limit`` compared, those sharing most bands first;
-the most similar one that reaches the threshold stands for the document. Candidates are numbered in
-keep order: 0 .. earlier - 1 of earlier batches, then the batch's rows.
+The rule is that of :func:`dedup.near.verify.greedy_keep`: of each group at most ``limit`` kept
+members are looked at, in keep order, and of all of them ``limit`` compared, those sharing most
+bands first; the most similar one that reaches the threshold stands for the document. Candidates are
+numbered in keep order: 0 .. earlier - 1 of earlier batches, then the batch's rows.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def shingle_hashfunc(ngrams: int) -> Callable[[bytes], int]:
 def from_datasketch(
     minhashes: Sequence[MinHash | LeanMinHash], bands: int, rows: int
 ) -> tuple[Hashes, NDArray[np.bool_]]:
-    """Band keys of datasketch's signatures for :func:`dedup.near.lsh.candidate_groups`: keys (n, bands)
-    and has_signature (n,).
+    """Band keys of datasketch's signatures for :func:`dedup.near.lsh.candidate_groups`: keys (n,
+    bands) and has_signature (n,).
 
     Bands are cut as ``MinHashLSH(params=(bands, rows))`` cuts them, so that two documents share a
     key where they share a bucket there. A signature that was never updated has none.

@@ -4,8 +4,8 @@ For a text with the set S of shingles (runs of ``ngrams`` words, see :mod:`dedup
 signature holds, for each of bands * rows random functions, the least value over S. Two texts agree
 in one place of the signature with probability J, the Jaccard similarity of their sets (Broder
 1997); they share all rows of at least one of ``bands`` bands with probability 1 - (1 -
-J^rows)^bands (:mod:`dedup.near.curve`). Such pairs are candidates; :mod:`dedup.near.verify` decides on the
-exact J.
+J^rows)^bands (:mod:`dedup.near.curve`). Such pairs are candidates; :mod:`dedup.near.verify` decides
+on the exact J.
 
 The functions are ``a * x + b mod 2^32`` with odd a over 32-bit shingle hashes. The paper's families
 are permutations modulo a prime; in u32 a vector register holds 16 of them and the least value is

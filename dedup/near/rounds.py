@@ -1,5 +1,5 @@
-"""The verdict of :func:`dedup.near.verify.greedy_keep` on one large cluster, in rounds whose comparisons
-run in parallel.
+"""The verdict of :func:`dedup.near.verify.greedy_keep` on one large cluster, in rounds whose
+comparisons run in parallel.
 
 Greedy verification takes documents one after another, and what a document is compared with depends
 on who was kept before. In a round the documents of a *block*, the next in keep order, are compared
@@ -47,8 +47,8 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How documents are compared: see :func:`dedup.near.verify.greedy_keep`. contained: by containment
-    rather than by Jaccard.
+    """How documents are compared: see :func:`dedup.near.verify.greedy_keep`. contained: by
+    containment rather than by Jaccard.
     """
 
     threshold: float

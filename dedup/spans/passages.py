@@ -2,10 +2,10 @@
 
 What Lee et al. 2021 (arXiv 2107.06499, section 4.1, ExactSubstr) do with a suffix array over bytes
 is done here with runs of words, so that a span never begins or ends inside a word or a character
-and a length means the same in every language; words are those of :mod:`dedup.spans.exact_words`, equal
-byte by byte. A run of at least L words occurs twice if and only if its windows of L words do. So it
-is enough to find windows that occur twice, and it takes a filter and a grouping, each of which can
-be divided by hash:
+and a length means the same in every language; words are those of :mod:`dedup.spans.exact_words`,
+equal byte by byte. A run of at least L words occurs twice if and only if its windows of L words do.
+So it is enough to find windows that occur twice, and it takes a filter and a grouping, each of
+which can be divided by hash:
 
 1. :func:`anchors`: of the runs of L // 2 words in a window the one with the least hash is the
    window's anchor (winnowing: Schleimer, Wilkerson, Aiken, SIGMOD 2003). Equal windows have equal

@@ -1,9 +1,9 @@
 """Contexts: where sources stand when windows get another length.
 
 A source that is in the middle of a group of blocks goes on with the next group; what it has not
-shown of the open one is *left* and comes behind the epoch's other groups (:mod:`mixtures.order.source_order`).
-Where the blocks cannot hold the new windows the whole rest of the epoch is left, and the next epoch
-has blocks that can.
+shown of the open one is *left* and comes behind the epoch's other groups
+(:mod:`mixtures.order.source_order`). Where the blocks cannot hold the new windows the whole rest of
+the epoch is left, and the next epoch has blocks that can.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Edit a plan from a step on: the steps before stay as they are, what comes later is said anew.
 
-    edited = append(plan, 120, phases_of_a_file, sources)                 # mixtures.freeze.freeze.branch
+    edited = append(plan, 120, phases_of_a_file, sources)  # mixtures.freeze.freeze.branch
     edited = append(plan, 120, rest(plan, 120, Change(drop=("web-zh",))), sources)
 
 A :class:`Change` alters what a plan says anyway: the phase that holds the step, for the rest of it,
@@ -40,8 +40,8 @@ class Change:
 def append(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources) -> Plan:
     """The plan up to ``step``, then ``phases``.
 
-    Raises: UserError as :func:`mixtures.freeze.freeze.branch`, and when a rule that the plan carries is
-    broken.
+    Raises: UserError as :func:`mixtures.freeze.freeze.branch`, and when a rule that the plan
+    carries is broken.
     """
     made = branch(plan, step, phases, sources)
     check_rules_held(made)

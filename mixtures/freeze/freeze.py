@@ -49,11 +49,11 @@ def freeze(
     """Plan a mixture over shards.
 
     ``sources``: opened shards by name; those without a weight are left out. ``bos``: whether
-    documents begin with ``bos_id`` (see :mod:`mixtures.loader.loader`). ``open_tokens``: up to how many
-    tokens a source is shuffled as a whole in every epoch; larger ones are shuffled a few blocks at
-    a time (:mod:`mixtures.order.source_order`). Raises: UserError when a source has no shards or less than a
-    window, when tokenizers differ, when batches are not whole windows, when a cap on epochs is
-    exceeded, and as :func:`mixtures.spec.resolve.resolve`.
+    documents begin with ``bos_id`` (see :mod:`mixtures.loader.loader`). ``open_tokens``: up to how
+    many tokens a source is shuffled as a whole in every epoch; larger ones are shuffled a few
+    blocks at a time (:mod:`mixtures.order.source_order`). Raises: UserError when a source has no
+    shards or less than a window, when tokenizers differ, when batches are not whole windows, when a
+    cap on epochs is exceeded, and as :func:`mixtures.spec.resolve.resolve`.
     """
     check_batch(sequence_length, batch_tokens)
     available = _available(sources)

@@ -1,10 +1,10 @@
 """Have the disk bring what a source shows next while it shows what is there.
 
-Windows of a group of blocks (:mod:`mixtures.order.source_order`) come in no order, so all its pages are needed
-nearly at once when it begins. A group's blocks are asked for one by one while the group before is
-shown: of n blocks, block k when k + 1/2 of n parts of that group were shown. So the disk works at
-the pace at which the source is used, what is asked for is never more than the next group, and a run
-that stops early has asked for little that it did not need.
+Windows of a group of blocks (:mod:`mixtures.order.source_order`) come in no order, so all its pages
+are needed nearly at once when it begins. A group's blocks are asked for one by one while the group
+before is shown: of n blocks, block k when k + 1/2 of n parts of that group were shown. So the disk
+works at the pace at which the source is used, what is asked for is never more than the next group,
+and a run that stops early has asked for little that it did not need.
 
 Only pages of files on a local disk are asked for; what a batch holds does not depend on it. A
 source that is one group has no next one: its epochs are made of the same blocks.

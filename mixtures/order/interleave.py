@@ -1,9 +1,9 @@
 """Between sources: which source each window of a context comes from, and how much each has shown.
 
 Windows of a context are numbered from 0 at its first step. Inside a segment
-:mod:`mixtures.sequences.chairman` keeps every source within one window of its planned share after every
-window, counted from the segment's start; at a segment's start the plan holds exact counts. So any
-window is reached without walking there.
+:mod:`mixtures.sequences.chairman` keeps every source within one window of its planned share after
+every window, counted from the segment's start; at a segment's start the plan holds exact counts. So
+any window is reached without walking there.
 """
 
 from __future__ import annotations

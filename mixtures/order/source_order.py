@@ -10,12 +10,14 @@ its own,
    themselves,
 
 so reading stays within a few blocks at a time, and every epoch shows every window exactly once.
-Both permutations are :mod:`mixtures.sequences.permutation`. A source no larger than a few full blocks has all
-its blocks open (:func:`open_blocks`), so that an epoch of it is one group, shuffled as a whole.
+Both permutations are :mod:`mixtures.sequences.permutation`. A source no larger than a few full
+blocks has all its blocks open (:func:`open_blocks`), so that an epoch of it is one group, shuffled
+as a whole.
 
 A source of a *stream* is cut into windows of T tokens; less than a window, left at the end, is
-never shown. In a source of whole *documents* a block's windows are what :mod:`mixtures.sequences.packing`
-makes of the documents that begin in it; there the plan holds how many windows each block has.
+never shown. In a source of whole *documents* a block's windows are what
+:mod:`mixtures.sequences.packing` makes of the documents that begin in it; there the plan holds how
+many windows each block has.
 
 **Another window length** (a new context) begins at a group's edge. Of the group that is open then
 the windows not shown yet are *left*; they are shown behind the epoch's other groups, several to a

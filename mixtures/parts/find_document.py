@@ -1,8 +1,8 @@
 """Find a document by its id without an index.
 
 A source's parts hold its documents in the order of a keyed hash of their ids
-(:mod:`tokenizer.shards.shuffle`), one such order for each time documents were added. So a document is
-found by bisection: a few dozen ids are read, whatever the size.
+(:mod:`tokenizer.shards.shuffle`), one such order for each time documents were added. So a document
+is found by bisection: a few dozen ids are read, whatever the size.
 """
 
 from __future__ import annotations

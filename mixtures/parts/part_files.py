@@ -1,7 +1,7 @@
 """Where a source's parts lie, as record batches by part and number.
 
-:mod:`mixtures.parts.local_parts` maps them from a disk, :mod:`mixtures.parts.remote_parts` reads them from an
-object store; :mod:`mixtures.parts.open_parts` chooses by the address.
+:mod:`mixtures.parts.local_parts` maps them from a disk, :mod:`mixtures.parts.remote_parts` reads
+them from an object store; :mod:`mixtures.parts.open_parts` chooses by the address.
 """
 
 from __future__ import annotations

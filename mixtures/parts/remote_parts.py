@@ -1,9 +1,10 @@
 """Parts on an object store, read in long ranges through a bounded cache on the local disk.
 
-A block of a source (at most 16 Mi tokens, :mod:`mixtures.order.source_order`) is read in one request: the record
-batches that it touches lie next to each other in the part. The range is widened to the blocks of
-the part's checksums, so what arrives is checked before it is used. A range lies in a file that has
-no name any more: it is mapped, and its room is free again when it is let go or the process ends.
+A block of a source (at most 16 Mi tokens, :mod:`mixtures.order.source_order`) is read in one
+request: the record batches that it touches lie next to each other in the part. The range is widened
+to the blocks of the part's checksums, so what arrives is checked before it is used. A range lies in
+a file that has no name any more: it is mapped, and its room is free again when it is let go or the
+process ends.
 
 Requests of a source: its manifest, the index of each part that is read, and one for each block and
 part that the block touches.

@@ -5,8 +5,8 @@ Numbers are integers throughout: steps, windows, tokens, and shares in units of 
 *segment* is a stretch of steps with one mixture. A *context* is a stretch of steps with one window
 length; it says where in its order every source stood when it began. Segments and contexts follow
 one another without a gap, and a context begins with a segment. A plan is never edited:
-:func:`mixtures.freeze.freeze.branch` makes a new one that agrees with the old up to a step and says so in
-``history``.
+:func:`mixtures.freeze.freeze.branch` makes a new one that agrees with the old up to a step and says
+so in ``history``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 (:class:`Phase`).
 
 A recipe may give a length in percent, and weights by size, by preset or by band.
-:mod:`mixtures.spec.resolve` turns that into phases of so many tokens with a weight for every source.
+:mod:`mixtures.spec.resolve` turns that into phases of so many tokens with a weight for every
+source.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class Preset(BaseModel):
-    """A mixture from :mod:`mixtures.spec.presets`; ``sources`` says which source stands for which of its
-    entries.
+    """A mixture from :mod:`mixtures.spec.presets`; ``sources`` says which source stands for which
+    of its entries.
     """
 
     model_config = _FROZEN

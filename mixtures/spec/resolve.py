@@ -5,9 +5,9 @@
     # Phase(name="stable", tokens=900_000, weights={"web-en": 2/3, "code": 1/3})
 
 Pure functions of the spec and the tokens there are, by source (a band counts as a source, see
-:mod:`mixtures.spec.bands`). Weights by size are shares in proportion to tokens^(1/temperature): 1 takes
-sources as they are, larger temperatures lift the small ones, ``uniform`` is the limit, where all
-are equal.
+:mod:`mixtures.spec.bands`). Weights by size are shares in proportion to tokens^(1/temperature): 1
+takes sources as they are, larger temperatures lift the small ones, ``uniform`` is the limit, where
+all are equal.
 """
 
 from __future__ import annotations

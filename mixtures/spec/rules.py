@@ -6,8 +6,8 @@
     reserve: {expert: with-expert}       only in the phase, or the branch, of this name
     hold_out: [gsm8k-test]               measured, never shown
 
-Caps are checked over whole windows of a plan, in :mod:`mixtures.freeze.caps`; the rest needs the phases
-alone.
+Caps are checked over whole windows of a plan, in :mod:`mixtures.freeze.caps`; the rest needs the
+phases alone.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@
     reserve: {sft: decay}
 
 Weights are shares of *tokens*, whatever the documents' lengths (MiniCPM, arXiv 2404.06395, section
-6 mixes instruction data into the decay phase this way). :mod:`mixtures.spec.resolve` turns percents,
-sizes, presets and bands into tokens and weights, :mod:`mixtures.freeze.freeze` those into whole steps.
+6 mixes instruction data into the decay phase this way). :mod:`mixtures.spec.resolve` turns
+percents, sizes, presets and bands into tokens and weights, :mod:`mixtures.freeze.freeze` those into
+whole steps.
 """
 
 from __future__ import annotations

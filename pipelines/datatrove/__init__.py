@@ -1,7 +1,8 @@
 """Working with datatrove: its blocks in our recipes, our stages in its pipelines, its executor
 under our runs.
 
-**Its blocks as stages.** A recipe names a block of :data:`pipelines.stages.datatrove_blocks.BLOCKS`::
+**Its blocks as stages.** A recipe names a block of
+:data:`pipelines.stages.datatrove_blocks.BLOCKS`::
 
     stages:
       - datatrove: {block: GopherRepetitionFilter, settings: {dup_line_frac: 0.25}}

@@ -100,11 +100,11 @@ def dedup_files(
     (Jaccard similarity from which a document is a copy) and ``keep`` (which copy stays) are those
     of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``max_removed``: share of a
     source from which either comparison stops instead. ``quality``: documents to measure recall and
-    precision on, in facts and ledger (:mod:`pipelines.comparisons.quality`). ``format``: of the kept
-    documents, jsonl (compressed with zstd) or parquet. ``compression``: of the texts under ``run/``
-    (zstd, lz4, none), which is a question of room and time and of nothing else. Writes ``kept/``,
-    ``evidence.parquet`` (each removed document and the one that stands for it), ``ledger.json`` and
-    the run's folder ``run/``.
+    precision on, in facts and ledger (:mod:`pipelines.comparisons.quality`). ``format``: of the
+    kept documents, jsonl (compressed with zstd) or parquet. ``compression``: of the texts under
+    ``run/`` (zstd, lz4, none), which is a question of room and time and of nothing else. Writes
+    ``kept/``, ``evidence.parquet`` (each removed document and the one that stands for it),
+    ``ledger.json`` and the run's folder ``run/``.
 
     Raises: UserError naming the file or the parameter that is wrong (``field``), before anything is
     written where it can be known then.

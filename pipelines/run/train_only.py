@@ -2,8 +2,8 @@
 
     outcome = train_run(load_recipe("recipes/quickstart.yaml"), "runs", until_step=100)
 
-Plan, keys and folders are those of :func:`pipelines.run.driver.run_recipe`: what is trained here a later
-run finds, and the other way round.
+Plan, keys and folders are those of :func:`pipelines.run.driver.run_recipe`: what is trained here a
+later run finds, and the other way round.
 """
 
 from __future__ import annotations

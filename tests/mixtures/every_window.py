@@ -27,8 +27,8 @@ def sources_of(plan: Plan, number: int, first: int, last: int) -> NDArray[np.int
 
 
 def due_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.float64]:
-    """What :func:`mixtures.order.interleave.counts_before` would be with fractions of windows, from the
-    segment's start on.
+    """What :func:`mixtures.order.interleave.counts_before` would be with fractions of windows, from
+    the segment's start on.
     """
     segment = plan.segment_at(step)
     batch = plan.context_at(step)[1].batch_windows

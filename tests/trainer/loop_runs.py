@@ -50,8 +50,8 @@ def plan(corpus: Corpus, *phases: Phase, seed: int = 1) -> Plan:
 
 
 def run(corpus: Corpus, folder: Path | str, **options: Any) -> TrainOutcome:
-    """Train the small plan in ``folder``; options are those of :func:`trainer.loop.training.train`, with
-    plan and settings.
+    """Train the small plan in ``folder``; options are those of :func:`trainer.loop.training.train`,
+    with plan and settings.
     """
     frozen, chosen = (
         options.pop("plan", None) or plan(corpus),

@@ -1,1 +1,3 @@
-"""Tokens on disk. Text <-> ids stays in the root: train, encode, chat, vocabulary, words, sentences, sample, report."""
+"""Tokens on disk. Text <-> ids stays in the root: train, encode, chat, vocabulary, words,
+sentences, sample, report.
+"""

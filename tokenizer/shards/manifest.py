@@ -1,8 +1,9 @@
 """The manifest of a source: which parts it has and how to know they are whole.
 
 ``source.json``, canonical JSON (sorted keys, one line end), published last. Parts are only ever
-appended. What a reader needs of one part alone lies beside the part (:mod:`tokenizer.shards.part_index`),
-so that the manifest stays small: under 400 bytes per part, 15 MB for 10^13 tokens in parts of 2^28.
+appended. What a reader needs of one part alone lies beside the part
+(:mod:`tokenizer.shards.part_index`), so that the manifest stays small: under 400 bytes per part, 15
+MB for 10^13 tokens in parts of 2^28.
 
 Format of one tombstone: ``{"part": file name, "row": row in the part, "id": 32 hex digits,
 "reason": text}``; the row keeps its length and is never shown.

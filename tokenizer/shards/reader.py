@@ -6,9 +6,9 @@
 
 A part is a sequence of record batches; a window inside one batch is a view of the mapped file, one
 across a border is copied. Reading needs numpy, pyarrow and pydantic only. Any Arrow reader opens a
-part without this package. Ranges of bytes instead of mapped files: :mod:`tokenizer.shards.part_index` and
-:mod:`tokenizer.shards.record_batch`. Writing is :mod:`tokenizer.shards.writer`, checking
-:mod:`tokenizer.shards.verify`.
+part without this package. Ranges of bytes instead of mapped files:
+:mod:`tokenizer.shards.part_index` and :mod:`tokenizer.shards.record_batch`. Writing is
+:mod:`tokenizer.shards.writer`, checking :mod:`tokenizer.shards.verify`.
 """
 
 from __future__ import annotations

@@ -16,11 +16,10 @@ from artifacts.errors import UserError
 def open_batch(buffer: pa.Buffer | bytes, schema: pa.Schema, file: object = None) -> pa.RecordBatch:
     """The record batch whose IPC message (metadata and body) these bytes are, without a copy.
 
-    ``buffer``: the range of a :class:`~tokenizer.shards.part_index.BatchRange`, a slice of a mapped file
-    or as fetched. ``schema``: :func:`tokenizer.shards.format.shard_schema` of the source's token
-    type. ``file`` is named in errors.
-    Raises: UserError when the bytes are no record batch of the schema, or it is not sound
-    (:func:`unsound`).
+    ``buffer``: the range of a :class:`~tokenizer.shards.part_index.BatchRange`, a slice of a mapped
+    file or as fetched. ``schema``: :func:`tokenizer.shards.format.shard_schema` of the source's
+    token type. ``file`` is named in errors. Raises: UserError when the bytes are no record batch of
+    the schema, or it is not sound (:func:`unsound`).
     """
     try:
         batch = decode_batch(buffer, schema)

@@ -1,1 +1,3 @@
-"""A checkpoint as files, and what is read from it: a model (today hidden in `resume.py`), moments."""
+"""A checkpoint as files, and what is read from it: a model (today hidden in `resume.py`),
+moments.
+"""

@@ -8,8 +8,8 @@
             elsewhere
 
 Checkpoints hold fp32 masters, whatever the precision. On a CPU bf16 is right but slower than fp32:
-:func:`trainer.loop.training.train` does what it is told, so that the tests need no GPU; recipes and commands
-ask :func:`check_possible` first, which refuses.
+:func:`trainer.loop.training.train` does what it is told, so that the tests need no GPU; recipes and
+commands ask :func:`check_possible` first, which refuses.
 
 Torch has switches that would make a precision something else in silence: another default type, and
 products that may be rounded to bf16 inside, or their sums. While a run lasts they stand where the

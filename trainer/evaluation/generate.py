@@ -45,8 +45,8 @@ class GenerateSettings(BaseModel):
 def speaker(
     checkpoint: Checkpoint | str | os.PathLike[str], device: str = "auto"
 ) -> tuple[Model, Tokenizer]:
-    """Model, in fp32 on a :func:`~trainer.devices.precision.device_of`, and tokenizer of a checkpoint.
-    Raises: UserError when it is damaged.
+    """Model, in fp32 on a :func:`~trainer.devices.precision.device_of`, and tokenizer of a
+    checkpoint. Raises: UserError when it is damaged.
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))

@@ -230,10 +230,11 @@ def rotated_qkv(
     """Queries (B, T, H, K), keys and values (B, T, G, K) of ``qkv`` (B, T, H + 2G, K), the first
     two turned by their tokens' angles.
 
-    ``cos`` and ``sin`` (B, T, 1, K/2) come from :func:`trainer.model.rotary.rotation`. Differentiable
-    once, in ``qkv``. A contiguous ``qkv`` is overwritten and the results are views of it, so it
-    must be an intermediate that nobody else reads. One whose maker needs it for its own gradient is
-    an error at the backward pass, and a leaf that takes a gradient is copied before.
+    ``cos`` and ``sin`` (B, T, 1, K/2) come from :func:`trainer.model.rotary.rotation`.
+    Differentiable once, in ``qkv``. A contiguous ``qkv`` is overwritten and the results are views
+    of it, so it must be an intermediate that nobody else reads. One whose maker needs it for its
+    own gradient is an error at the backward pass, and a leaf that takes a gradient is copied
+    before.
     """
     if not qkv.is_contiguous():
         qkv = qkv.contiguous()

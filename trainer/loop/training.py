@@ -4,10 +4,10 @@
     sys.exit(outcome.exit_code)
 
 Under ``output``: ``checkpoints/`` (:mod:`trainer.checkpoints.checkpoint`) and ``metrics/``
-(:mod:`trainer.loop.metrics`). The law: stopped after any step and resumed, a run gives bit for bit the
-losses, gradient norms and weights of one that was not, on the same machine, software and number of
-threads (a checkpoint's ``history`` records these). No step draws random numbers: the seed decides
-the initial weights and the plan's order, nothing else.
+(:mod:`trainer.loop.metrics`). The law: stopped after any step and resumed, a run gives bit for bit
+the losses, gradient norms and weights of one that was not, on the same machine, software and number
+of threads (a checkpoint's ``history`` records these). No step draws random numbers: the seed
+decides the initial weights and the plan's order, nothing else.
 
 SIGTERM or SIGINT lets the step finish, writes a checkpoint and returns; the outcome's exit code is
 128 plus the signal's number. A second signal acts at once; what the last checkpoint holds is safe.

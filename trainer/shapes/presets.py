@@ -2,8 +2,8 @@
 models, and a tiny one.
 
 All have heads of 64, an inner width of 2.5 times the width, and tied embeddings. Exact
-non-embedding counts are those of ``trainer.shapes.parameter_counts``: 9M has 9,426,240, 1.2B 1,247,442,432
-and 2.4B 2,442,057,984 as the paper prints them.
+non-embedding counts are those of ``trainer.shapes.parameter_counts``: 9M has 9,426,240, 1.2B
+1,247,442,432 and 2.4B 2,442,057,984 as the paper prints them.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ one phase after the other.
     answers      per chunk      of these the ones that do stand there, by the chunk that asked
     cut          per chunk      texts without their spans, the selection, and the spans
 
-Every phase but the last writes parts (:mod:`pipelines.comparisons.spans.parts`) into the run's scratch, which
-goes when the last one is done. No task holds more than a chunk of texts, or a share of hashes.
+Every phase but the last writes parts (:mod:`pipelines.comparisons.spans.parts`) into the run's
+scratch, which goes when the last one is done. No task holds more than a chunk of texts, or a share
+of hashes.
 """
 
 from __future__ import annotations
