@@ -39,11 +39,12 @@ from scipy import stats
 from artifacts.paths import Store
 from pipelines.commands.options import print_table
 from pipelines.commands.terminal.progress import TerminalProgress
-from pipelines.executors.progress import Progress, TrainingWatch
+from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe, load_recipe
 from pipelines.report.training_metrics import Ending, Trainings, read_trainings
 from pipelines.run.driver import run_recipe
 from pipelines.training.train import train_recipe
+from pipelines.training.watch import TrainingWatch
 
 RESULT = Path(__file__).parent / "results" / "decay_comparison.json"
 WITH, WITHOUT = "with", "without"

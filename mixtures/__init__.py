@@ -20,7 +20,7 @@ From shards to a batch::
         {"name": "decay", "decay": True, "percent": 20, "weights": {"web-en": 0.5, "sft": 0.5}},
     ])
     folders = {name: f"shards/{name}" for name in spec.sources}
-    sources = {name: open_source(folder) for name, folder in folders.items()}  # tokenizer.shards.reader
+    sources = {name: open_source(folder) for name, folder in folders.items()}
     plan = freeze(spec, sources, sequence_length=256, batch_tokens=4096, seed=1)
     batch = Loader(plan, folders).batch(0)
     batch.tokens.shape                                    # (16, 256)

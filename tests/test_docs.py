@@ -42,18 +42,11 @@ from mixtures.spec.presets import PRESETS as MIXTURES
 from mixtures.spec.spec import MixtureSpec
 from pipelines.commands.app import app
 from pipelines.readers import FORMATS
-from pipelines.recipe.load import (
-    Branch,
-    Corpus,
-    ReadLimits,
-    Recipe,
-    ShardSettings,
-    Source,
-    TokenizerSettings,
-    load_recipe,
-)
+from pipelines.recipe.fields import Branch, Corpus, ReadLimits, Recipe, Source
+from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import UNTIL, run_recipe
 from pipelines.run.work_plan import plan_corpus, plan_steps
+from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
 from pipelines.signals.rules import RULE_SETS
 from pipelines.stages import STAGES

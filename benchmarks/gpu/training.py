@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.kernels.float8 import emulate_float8, use_float8
 from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model.float8 import emulate_float8, use_float8
 from trainer.optimizer.adamw import AdamW
 
 PEAK, DECAY, CLIP = 0.01, 0.1, 1.0

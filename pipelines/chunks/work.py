@@ -11,10 +11,9 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,12 +25,14 @@ from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication, found_or_made
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE, REWRITE, SELECTION, signals
 from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
-from pipelines.corpus.chunk import Chunk, StepOutcome
-from pipelines.corpus.document_files import Compression, open_documents
+from pipelines.chunks.reading import ReadStep, RemoveRowsStep, account, duplicates
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.document_files import open_documents
+from pipelines.corpus.outcomes import ChunkResult, StepOutcome
 from pipelines.corpus.selection import selection_after
 from pipelines.corpus.texts import ChunkTexts, HeldBatches
 from pipelines.executors.memory import peak_bytes, reset_peak
-from pipelines.readers import LIBRARIES, Fields, Limits, read
+from pipelines.readers import read
 from pipelines.stages.base import (
     ChooseStep,
     MeasureStep,
@@ -40,40 +41,6 @@ from pipelines.stages.base import (
     applies,
     fingerprint,
 )
-
-
-@dataclass(frozen=True)
-class ReadStep:
-    """Turns a chunk's spans into documents and quarantine."""
-
-    format: str
-    fields: Fields
-    limits: Limits
-    compression: Compression = "zstd"
-    name: str = "read"
-    version: ClassVar[int] = 6
-    libraries: ClassVar[tuple[str, ...]] = LIBRARIES
-
-    def settings(self) -> dict[str, Any]:
-        return {
-            "format": self.format,
-            "fields": self.fields.__dict__,
-            "limits": self.limits.__dict__,
-            "compression": self.compression,
-        }
-
-
-@dataclass(frozen=True)
-class RemoveRowsStep:
-    """Moves records whose key was seen before out of a chunk's documents, into quarantine."""
-
-    rows: tuple[int, ...]
-    quarantine_bytes: int
-    compression: Compression = "zstd"
-    name: str = "unique"
-    version: ClassVar[int] = 4
-    libraries: ClassVar[tuple[str, ...]] = ("pyarrow", "orjson")
-
 
 ChunkStep = ReadStep | RemoveRowsStep | MeasureStep | RewriteStep | ChooseStep
 
@@ -86,23 +53,6 @@ class ChunkTask:
     chunk: Chunk
     steps: tuple[ChunkStep, ...]
     resources: Resources = field(default_factory=lambda: Resources({}))
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """What became of a chunk. ``ahead``: steps carried out beyond the task's own, whose units a
-    later task will find.
-    """
-
-    chunk: Chunk
-    outcomes: tuple[StepOutcome, ...]
-    peak_bytes: int
-    ahead: tuple[StepOutcome, ...] = ()
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Units this task found or made."""
-        return tuple(unit for outcome in self.outcomes for unit in outcome.units)
 
 
 def run_chunk(task: ChunkTask, compute: bool = True) -> ChunkResult | None:
@@ -428,24 +378,6 @@ class _Worker:
         return kept
 
 
-def account(entry: Entry, batch: Any) -> None:
-    """Book one batch of a reader: every record seen is a document, dropped, or quarantined."""
-    entry.entered.add(batch.records + batch.blank, batch.bytes)
-    rest = batch.bytes
-    for reason, (records, size) in sorted(batch.dropped.items()):
-        entry.drop(reason, records, size)
-        rest -= size
-    bad = batch.quarantine
-    for reason in sorted(set(bad["reason"].to_pylist())):
-        mask = pc.equal(bad["reason"], reason)
-        size = int(pc.sum(bad["length"].filter(mask)).as_py())
-        entry.quarantine(reason, int(pc.sum(mask).as_py()), size)
-        rest -= size
-    if batch.blank:
-        entry.drop("blank_line", batch.blank, 0)
-    entry.kept.add(batch.documents.num_rows, rest)
-
-
 def _book_drops(entry: Entry, reasons: pa.StringArray, sizes: np.ndarray) -> None:
     """Book dropped rows by reason; reasons (d,) without nulls, sizes (d,) in bytes."""
     encoded = reasons.dictionary_encode()
@@ -457,36 +389,6 @@ def _book_drops(entry: Entry, reasons: pa.StringArray, sizes: np.ndarray) -> Non
     )
     for code in sorted(range(len(names)), key=names.__getitem__):
         entry.drop(names[code], int(documents[code]), int(size[code]))
-
-
-def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
-    """Quarantine rows for documents whose key came twice; ``raw`` is the record spelled anew as
-    JSON, all columns but the hashes.
-    """
-    columns = [
-        name
-        for name in documents.column_names
-        if name not in ("id", "text_hash", "source", "path", "offset")
-    ]
-    raw = [
-        orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-        for record in documents.select(columns).to_pylist()
-    ]
-    return pa.table(
-        [
-            documents["source"],
-            documents["path"],
-            documents["offset"],
-            pa.array([len(record) for record in raw], pa.int64()),
-            pa.array(["duplicate_key"] * len(raw), pa.string()),
-            pa.array(
-                [f"id {value.hex()} was seen before" for value in documents["id"].to_pylist()],
-                pa.string(),
-            ),
-            pa.array([record[:most_bytes] for record in raw], pa.large_binary()),
-        ],
-        schema=QUARANTINE,
-    )
 
 
 def _changed_rows(
@@ -516,12 +418,4 @@ def _changed_rows(
     )
 
 
-__all__ = [
-    "ChunkResult",
-    "ChunkStep",
-    "ChunkTask",
-    "ReadStep",
-    "RemoveRowsStep",
-    "read_chunk",
-    "run_chunk",
-]
+__all__ = ["ChunkStep", "ChunkTask", "read_chunk", "run_chunk"]

@@ -45,7 +45,8 @@ def mixture_plan(
     from mixtures.spec.resolve import preset_notes
     from pipelines.recipe.load import load_recipe
     from pipelines.run.record import load_run
-    from pipelines.training.train import Materials, plan_branches, plan_mixture
+    from pipelines.training.materials import Materials
+    from pipelines.training.plans import plan_branches, plan_mixture
 
     loaded = load_recipe(recipe, overrides or ())
     materials = Materials.of(*load_run(runs, loaded.recipe.name))
@@ -264,8 +265,8 @@ def mixture_trace(
     """
     from mixtures.inspect.trace import Tracer
     from pipelines.run.record import load_run
+    from pipelines.training.materials import Materials
     from pipelines.training.plan_file import plan_of_run
-    from pipelines.training.train import Materials
 
     if sum(question is not None for question in (step, document, removed)) != 1:
         raise UserError(

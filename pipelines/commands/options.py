@@ -21,3 +21,12 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     for column, value in zip(table.columns, rows[0] if rows else (), strict=False):
         column.justify = "right" if isinstance(value, int) else "left"
     Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="with --roofline: H200, H100, A100, or with your figures H200:copy=4.1,matmul=760",
+    ),
+]

@@ -9,8 +9,8 @@ from artifacts.errors import UserError
 from mixtures.loader.loader import Folders
 from mixtures.plan.format import Plan
 from pipelines.run.record import RECORD, load_run
+from pipelines.training.materials import Materials
 from pipelines.training.plan_file import plan_of_run
-from pipelines.training.train import Materials
 from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
 
 

@@ -10,109 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from artifacts.errors import UserError
-from pipelines.commands.options import Json, Runs, print_table
-
-model_app = typer.Typer(
-    no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models."
-)
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        help="with --roofline: H200, H100, A100, or with your figures H200:copy=4.1,matmul=760",
-    ),
-]
-schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules.")
-
-
-@model_app.command("describe")
-def model_describe(
-    name: Annotated[
-        str, typer.Argument(help="a preset (tiny, 9M, …, 1.2B, 2.4B) or a checkpoint's folder")
-    ],
-    sequence_length: Annotated[int, typer.Option(min=1)] = 4096,
-    roofline: Annotated[
-        bool,
-        typer.Option(
-            "--roofline", help="what a training step costs on a device instead, kernel by kernel"
-        ),
-    ] = False,
-    tokens: Annotated[
-        int, typer.Option(min=1, help="with --roofline: tokens of a forward and backward pass")
-    ] = 16_384,
-    device: Device = "H200",
-    as_json: Json = False,
-) -> None:
-    """Shape, exact parameter counts, multipliers, compute and memory of a model."""
-    from trainer.costs.describe import describe
-    from trainer.shapes.presets import preset
-
-    if (Path(name) / "state.json").is_file():
-        from trainer.checkpoints.checkpoint import load
-        from trainer.shapes.config import ModelConfig
-
-        config = ModelConfig.from_dict(load(name).state.model)
-    else:
-        config = preset(name)
-    if roofline:
-        from pipelines.commands.terminal.roofline import print_roofline
-        from trainer.costs import roofline as floors
-
-        whole = max(sequence_length, tokens - tokens % sequence_length)
-        print_roofline(
-            floors.roofline(
-                config, floors.Device.parse(device), tokens=whole, sequence_length=sequence_length
-            ),
-            as_json,
-        )
-        return
-    rows = describe(config, sequence_length=sequence_length)
-    if as_json:
-        print(json.dumps([{**row.__dict__, "shown": row.shown} for row in rows]))
-        return
-    print_table(
-        ("part", "what", "value", "rule"),
-        [(row.section, row.name, row.shown, row.rule) for row in rows],
-    )
-
-
-@schedule_app.command("show")
-def schedule_show(
-    spec: Annotated[
-        str,
-        typer.Argument(
-            help=(
-                "YAML of a schedule: '{kind: wsd, peak: 0.01, warmup: 20, decay_start: 300, end: "
-                "375}'"
-            )
-        ),
-    ],
-    steps: Annotated[str, typer.Option(help="steps, separated by commas")],
-    as_json: Json = False,
-) -> None:
-    """The learning rate at given steps."""
-    from pydantic import ValidationError
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from trainer.optimizer.schedules import ScheduleSpec, rates
-
-    try:
-        parsed = ScheduleSpec.model_validate(YAML(typ="safe", pure=True).load(spec))
-        wanted = [int(step) for step in steps.split(",")]
-    except (ValidationError, YAMLError, ValueError) as error:
-        raise UserError(
-            "not a schedule, or not steps",
-            field="SPEC, --steps",
-            found=f"{spec} {steps}",
-            fix=str(error).splitlines()[0],
-        ) from None
-    rows = rates(parsed, wanted)
-    if as_json:
-        print(json.dumps(rows))
-        return
-    print_table(("step", "learning rate"), [(step, repr(rate)) for step, rate in rows])
+from pipelines.commands.model import model_app, schedule_app
+from pipelines.commands.options import Device, Json, Runs, print_table
 
 
 def train(
@@ -195,10 +94,10 @@ def branch_checkpoint(
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.spec.bands import source_of
     from pipelines.commands.terminal.progress import TerminalProgress
-    from pipelines.executors.progress import TrainingWatch, ended
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
-    from pipelines.training.train import Materials
+    from pipelines.training.materials import Materials
+    from pipelines.training.watch import TrainingWatch, ended
     from trainer.loop.branch import branch
 
     materials = Materials.of(*load_run(runs, run))

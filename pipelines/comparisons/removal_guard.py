@@ -17,7 +17,7 @@ from artifacts.ids import as_words
 from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
-from pipelines.comparisons.whole import CorpusOutcome
+from pipelines.corpus.outcomes import CorpusOutcome
 from pipelines.stages.base import StageSettings
 from pipelines.stages.dedup_settings import DedupSettings
 

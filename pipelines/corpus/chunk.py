@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from artifacts.ledger import Entry
 from artifacts.publish import FileRef
 from pipelines.readers.span import Span
 
@@ -92,15 +91,6 @@ class Chunk:
         )
 
 
-@dataclass(frozen=True)
-class StepOutcome:
-    """What one step did to one chunk: its ledger entry, and whether it had to work for it."""
-
-    step: str
-    chooses: bool  # its ledger follows that of the choice before; a measure keeps everything
-    source: str
-    entry: Entry
-    computed: bool
-    seconds: float
-    facts: dict[str, Any]
-    units: tuple[str, ...] = ()
+def _documents(chunk: Chunk) -> FileRef:
+    assert chunk.documents is not None, f"chunk {chunk.number} was not read"
+    return chunk.documents

@@ -10,204 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fsspec.core import split_protocol
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
     ValidationError,
-    model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from artifacts.errors import UserError
-from mixtures.spec.spec import MixtureSpec, PhaseSpec
-from pipelines.corpus.document_files import Compression
-from pipelines.readers import FORMATS, Fields, Limits
-from pipelines.recipe.names import check_names, of_branch
+from pipelines.readers import FORMATS
+from pipelines.recipe.fields import Branch, Recipe
+from pipelines.recipe.mistakes import _explained, _facts, _placed
+from pipelines.recipe.names import check_names
 from pipelines.recipe.yaml_lines import GivenValues, YamlFile, dotted
-from pipelines.shards.split import Split, check_bands
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
-from trainer.loop.settings import ModelSettings, TrainSettings
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-LONGEST_NAME = 100
-MIB = 1 << 20
-Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
-
-
-class Part(BaseModel):
-    """A part of a recipe: frozen, no unknown keys, finite numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Source(Part):
-    """Where documents come from and how their records are laid out."""
-
-    name: Name
-    paths: Annotated[
-        tuple[str, ...],
-        Field(
-            min_length=1,
-            description="files or globs: relative to corpus.root, absolute, or s3://, gs://, hf://",
-        ),
-    ]
-    format: Literal["auto", "jsonl", "parquet", "warc", "html"] = "auto"
-    id_field: str | None = Field(
-        default=None, description="field that identifies a record; default: its path and offset"
-    )
-    text_field: str = "text"
-    messages_field: str | None = Field(
-        default=None, description="field that holds a conversation: instruction data"
-    )
-    url_field: str = "url"
-    date_field: str = "date"
-    lang: str | None = Field(default=None, description="language of records that do not say theirs")
-    license: str | None = Field(
-        default=None, description="licence of records that do not say theirs"
-    )
-
-    def fields(self) -> Fields:
-        return Fields(
-            id_field=self.id_field,
-            text_field=self.text_field,
-            messages_field=self.messages_field,
-            url_field=self.url_field,
-            date_field=self.date_field,
-            lang=self.lang,
-            license=self.license,
-        )
-
-
-class ReadLimits(Part):
-    """Bounds on what is read; larger records go to quarantine."""
-
-    record_mib: Annotated[float, Field(gt=0, le=1024)] = 32.0
-    quarantine_kib: Annotated[float, Field(gt=0, le=65536)] = 64.0
-
-    def limits(self) -> Limits:
-        return Limits(
-            record_bytes=int(self.record_mib * MIB),
-            quarantine_bytes=int(self.quarantine_kib * 1024),
-        )
-
-
-class Corpus(Part):
-    """Sources and the stages their documents go through, in order."""
-
-    root: str = Field(
-        default=".", description="folder relative paths start from; itself relative to the recipe"
-    )
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
-    stages: tuple[Any, ...] = ()
-    chunk_mib: Annotated[float, Field(ge=1 / 1024, le=4096)] = Field(
-        default=64.0, description="uncompressed input per chunk, the unit of work and of caching"
-    )
-    compression: Compression = Field(
-        default="zstd",
-        description="of the texts in the run folder; lz4 and none are faster and take more room",
-    )
-    limits: ReadLimits = ReadLimits()
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Corpus:
-        names = [source.name for source in self.sources]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two sources are named {name!r}")
-        return self
-
-
-class TokenizerSettings(Part):
-    """Training of the tokenizer on a weighted sample of the selected documents."""
-
-    vocab_size: Annotated[int, Field(ge=512, le=1 << 20)] = 32_768
-    sample: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        default=None, description="share of the sample's bytes per source; default: by size"
-    )
-    sample_mib: Annotated[float, Field(gt=0)] = 64.0
-
-
-class ShardSettings(Part):
-    """Token shards."""
-
-    part_mtokens: Annotated[float, Field(ge=1e-6)] = Field(
-        default=256.0, description="millions of tokens per part"
-    )
-    hold_out: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of each source's documents set aside as SOURCE-validation",
-    )
-    split: dict[str, Split] = Field(
-        default={},
-        description="sources cut by a number into bands, each a source SOURCE/BAND of shards",
-    )
-
-    @model_validator(mode="after")
-    def _bands_fit_together(self) -> ShardSettings:
-        for source, split in self.split.items():
-            check_bands(split.bands, f"shards.split.{source}.bands")
-        return self
-
-    def sources_of(self, source: str) -> tuple[str, ...]:
-        """Names of the shard sources that a source's documents go to, held-out ones left out:
-        itself, or its bands.
-        """
-        return (
-            tuple(f"{source}/{band}" for band in self.split[source].bands)
-            if source in self.split
-            else (source,)
-        )
-
-
-class Branch(Part):
-    """Another ending of the run: these phases in place of the mixture's, from the step where its
-    decay starts.
-
-    Percents are of the tokens of the run, as in the mixture; they need not sum to 100.
-    """
-
-    name: Name
-    phases: Annotated[tuple[PhaseSpec, ...], Field(min_length=1)]
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _errors_name_the_branch(
-        cls, value: Any, handler: ModelWrapValidatorHandler[Branch]
-    ) -> Branch:
-        try:
-            return handler(value)
-        except UserError as error:
-            raise of_branch(
-                error, str(value.get("name")) if isinstance(value, dict) else ""
-            ) from None
-
-
-class Recipe(Part):
-    """A run: name, seed, corpus, tokenizer, shards; mixture, model, train and branches for training
-    on them.
-    """
-
-    name: Name
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
-    corpus: Corpus
-    tokenizer: TokenizerSettings | None = None
-    shards: ShardSettings = ShardSettings()
-    mixture: MixtureSpec | None = None
-    model: ModelSettings = ModelSettings()
-    train: TrainSettings = TrainSettings()
-    branches: tuple[Branch, ...] = ()
-    prompts: tuple[str, ...] = Field(
-        default=(),
-        description="texts the model goes on from, before and after the decay, in the report",
-    )
 
 
 class LoadedRecipe:
@@ -411,112 +228,11 @@ def _stage_entry(
     return kind, settings
 
 
-def _placed(file: YamlFile, error: UserError) -> UserError:
-    """The error of a part of the recipe, with its line; phases go by name there, by number in the
-    file.
-    """
-    location: list[str | int] = []
-    node: Any = file.plain()
-    for part in (error.field or "").split("."):
-        if isinstance(node, list):
-            index = next(
-                (
-                    number
-                    for number, entry in enumerate(node)
-                    if isinstance(entry, dict) and entry.get("name") == part
-                ),
-                None,
-            )
-            if index is None:
-                break
-            location.append(index)
-            node = node[index]
-        elif isinstance(node, dict) and part in node:
-            location.append(part)
-            node = node[part]
-        else:
-            break
-    return file.error(location, error.message, field=error.field, **_facts(error))
-
-
-def _facts(error: UserError) -> dict[str, Any]:
-    return {"found": error.found, "allowed": error.allowed, "fix": error.fix}
-
-
 def _unused(kind: str, names: Sequence[str]) -> str:
     count = 1
     while (name := kind if count == 1 else f"{kind}-{count}") in names:
         count += 1
     return name
-
-
-def _explained(
-    file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]
-) -> UserError:
-    """The first of pydantic's complaints in the recipe's own terms."""
-    location = (*above, *error["loc"])
-    if error["type"] not in ("missing", "extra_forbidden"):
-        location = _written(file, location)  # without pydantic's names for the members of a union
-    allowed: list[str] | None = None
-    found: object = error["input"]
-    message, fix = error["msg"], None
-    if error["type"] == "extra_forbidden":
-        message, found, allowed = (
-            "unknown field",
-            error["loc"][-1],
-            _fields_at(model, error["loc"][:-1]),
-        )
-        fix = "use one of the fields above"
-    elif error["type"] == "missing":
-        message, found, fix = "a field is missing", None, f"add {error['loc'][-1]}"
-    elif error["type"] == "literal_error":
-        allowed = [
-            value.strip("'") for value in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
-        ]
-        message, fix = "not an allowed value", "use one of the values above"
-    else:
-        message, fix = (
-            message[:1].lower() + message[1:],
-            "see docs/recipes.md for what this field takes",
-        )
-    return file.error(location, message, found=found, allowed=allowed, fix=fix)
-
-
-def _written(file: YamlFile, location: Sequence[str | int]) -> tuple[str | int, ...]:
-    """The part of a location that exists in the file."""
-    node: Any = file.plain()
-    for depth, part in enumerate(location):
-        inside = (
-            part in node
-            if isinstance(node, dict)
-            else isinstance(node, list) and isinstance(part, int) and part < len(node)
-        )
-        if not inside:
-            return tuple(location[:depth])
-        node = node[part]
-    return tuple(location)
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Names of the fields a model has at a location inside it."""
-    current: Any = model
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = current.model_fields[part].annotation
-        current = next((kind for kind in _models(annotation)), current)
-    return sorted(current.model_fields)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [
-        model
-        for inner in getattr(annotation, "__args__", ())
-        if inner is not Ellipsis
-        for model in _models(inner)
-    ]
 
 
 assert {"auto", *FORMATS} == {"auto", "jsonl", "parquet", "warc", "html"}

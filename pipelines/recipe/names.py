@@ -11,6 +11,7 @@ from artifacts.errors import UserError
 from mixtures.spec.bands import source_of
 from mixtures.spec.rules import DECAY, check_hold_out, check_reserve
 from mixtures.spec.spec import MixtureSpec, PhaseSpec
+from pipelines.recipe.mistakes import of_branch
 from pipelines.recipe.overrides import Location
 
 if TYPE_CHECKING:
@@ -114,14 +115,3 @@ def _check_rules(loaded: LoadedRecipe, mixture: MixtureSpec) -> None:
             check_reserve(branch.phases, mixture.rules, decayed=False, branch=branch.name)
         except UserError as error:
             raise loaded.placed(of_branch(error, branch.name)) from None
-
-
-def of_branch(error: UserError, name: str) -> UserError:
-    """An error about a phase, said of a branch's phase."""
-    phases = "mixture.phases."
-    field = error.field or ""
-    return (
-        error.changed(field=f"branches.{name}.{field.removeprefix('mixture.')}")
-        if field.startswith(phases)
-        else error
-    )

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from artifacts.errors import UserError
-from artifacts.ids import document_ids, native_key
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.texts import ChunkTexts
+from pipelines.shards.id_lists import parse_id
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 
 EXCERPT = 300
@@ -35,28 +35,6 @@ def explain_document(store: Store, record: dict[str, Any], document: str) -> dic
     if found is None:
         return _quarantined(store, record, document, wanted)
     return _facts(store, record, *found, wanted)
-
-
-def parse_id(document: str, sources: list[str]) -> bytes:
-    """The 16 bytes of an id given in either form. Raises: UserError."""
-    source, colon, native = document.partition(":")
-    if colon:
-        if source not in sources:
-            raise UserError("no such source", field="ID", found=source, allowed=sources)
-        found: bytes = document_ids(source, [native_key(native)])[0].as_py()
-        return found
-    try:
-        raw = bytes.fromhex(document)
-    except ValueError:
-        raw = b""
-    if len(raw) != 16:
-        raise UserError(
-            "not a document id",
-            field="ID",
-            found=document,
-            fix="give 32 hex digits, or SOURCE:NATIVE_ID",
-        )
-    return raw
 
 
 def lines(facts: dict[str, Any]) -> list[str]:

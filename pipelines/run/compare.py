@@ -12,7 +12,8 @@ from pipelines.comparisons.near.compare import PHASES, compare_near
 from pipelines.comparisons.quality import QualityTask, measure_quality
 from pipelines.comparisons.removal_guard import check_removals
 from pipelines.comparisons.spans.rounds import cut_spans
-from pipelines.comparisons.whole import CompareTask, CorpusOutcome, compare_corpus
+from pipelines.comparisons.whole import CompareTask, compare_corpus
+from pipelines.corpus.outcomes import CorpusOutcome
 from pipelines.run.stretches import PhaseRunner
 from pipelines.stages.base import CompareStep, SpanStep, StageSettings, applies
 from pipelines.stages.minhash_dedup import MinHashCompare, MinHashDedupStage

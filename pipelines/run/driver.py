@@ -21,43 +21,27 @@ from artifacts.lock import run_lock
 from artifacts.paths import Store
 from artifacts.publish import FileRef
 from artifacts.tables import read_schema
-from pipelines.chunks.work import (
-    ChunkResult,
-    ChunkStep,
-    ChunkTask,
-    RemoveRowsStep,
-    read_chunk,
-    run_chunk,
-)
-from pipelines.comparisons.whole import (
-    CorpusTask,
-    PrepareTask,
-    collect_quarantine,
-    final_selection,
-    find_duplicates,
-    prepare,
-)
-from pipelines.corpus.chunk import Chunk, StepOutcome
+from pipelines.chunks.reading import RemoveRowsStep
+from pipelines.chunks.resources import PrepareTask, prepare
+from pipelines.chunks.work import ChunkStep, ChunkTask, read_chunk, run_chunk
+from pipelines.comparisons.equal_keys import find_duplicates
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.outcomes import ChunkResult, CorpusTask, StepOutcome
 from pipelines.executors import Executor, executor_kind, open_executor
-from pipelines.executors.progress import Progress, Silent, TrainingWatch
+from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.run.compare import ComparisonRunner
 from pipelines.run.record import RunRecord
 from pipelines.run.stretches import text_bytes
 from pipelines.run.work_plan import ChunkPhase, CorpusPlan, plan_corpus
+from pipelines.shards.encode import EncodeTask, encode_chunk
 from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.shards.take_downs import repeat_take_downs
-from pipelines.shards.write import (
-    VALIDATION,
-    EncodeTask,
-    TokenizerTask,
-    encode_chunk,
-    encoded_of,
-    shard_tasks,
-    train_tokenizer,
-    write_shards,
-)
+from pipelines.shards.tokenizer import TokenizerTask, train_tokenizer
+from pipelines.shards.write import VALIDATION, encoded_of, shard_tasks, write_shards
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
+from pipelines.training.watch import TrainingWatch
+from pipelines.writers.run_tables import collect_quarantine, final_selection
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 

@@ -17,13 +17,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.chunks import work as chunk_work
+from pipelines.chunks import reading
+from pipelines.comparisons import equal_keys
 from pipelines.comparisons import quality as dedup_quality
-from pipelines.comparisons import whole as corpus_work
 from pipelines.comparisons.near import candidates, decide, gather, rounds, verify
 from pipelines.comparisons.spans import cut
+from pipelines.shards import encode, write
 from pipelines.shards import split_work as band_work
-from pipelines.shards import write as shard_work
+from pipelines.shards import tokenizer as shard_tokenizer
 from pipelines.stages import (
     base,
     conversations,
@@ -39,7 +40,7 @@ from pipelines.stages import (
     source_overlap,
     substring_dedup,
 )
-from pipelines.writers import kept_documents
+from pipelines.writers import kept_documents, run_tables
 
 HOUSE = Path(__file__).resolve().parent.parent.parent
 RECORD = Path(__file__).with_name("rule_versions.json")
@@ -61,9 +62,10 @@ CARRIERS = frozenset(
 def rules() -> dict[str, tuple[int, str]]:
     """Every rule: label -> (version, module whose code decides its output)."""
     found: dict[str, tuple[int, str]] = {
-        "read": (chunk_work.ReadStep.version, "pipelines.readers"),
-        "unique": (chunk_work.RemoveRowsStep.version, "pipelines.chunks.work"),
-        "corpus_work": (corpus_work.VERSION, "pipelines.comparisons.whole"),
+        "read": (reading.ReadStep.version, "pipelines.readers"),
+        "unique": (reading.RemoveRowsStep.version, "pipelines.chunks.reading"),
+        "equal_keys": (equal_keys.VERSION, "pipelines.comparisons.equal_keys"),
+        "run_tables": (run_tables.VERSION, "pipelines.writers.run_tables"),
         "span_cut": (cut.VERSION, "pipelines.comparisons.spans.cut"),
         "dedup_quality": (dedup_quality.VERSION, "pipelines.comparisons.quality"),
         "bands": (band_work.BANDS_VERSION, "pipelines.shards.split_work"),
@@ -73,9 +75,9 @@ def rules() -> dict[str, tuple[int, str]]:
         "near.verify": (verify.VERSION, "pipelines.comparisons.near.verify"),
         "near.rounds": (rounds.VERSION, "pipelines.comparisons.near.rounds"),
         "near.decide": (decide.VERSION, "pipelines.comparisons.near.decide"),
-        "tokenizer": (shard_work.TOKENIZER_VERSION, "tokenizer.train"),
-        "encode": (shard_work.ENCODE_VERSION, "tokenizer.chat"),
-        "shards": (shard_work.SHARDS_VERSION, "tokenizer.shards.writer"),
+        "tokenizer": (shard_tokenizer.TOKENIZER_VERSION, "tokenizer.train"),
+        "encode": (encode.ENCODE_VERSION, "tokenizer.chat"),
+        "shards": (write.SHARDS_VERSION, "tokenizer.shards.writer"),
     }
     deduplication = (exact_dedup, minhash_dedup, substring_dedup, line_dedup)
     choosing = (language, heuristics, *deduplication, decontaminate)

@@ -13,8 +13,8 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Entry, Ledger
 from artifacts.paths import DiskFullError, Store
-from pipelines.chunks.work import ChunkResult
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.outcomes import ChunkResult
 from pipelines.executors import Executor
 from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe

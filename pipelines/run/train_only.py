@@ -16,12 +16,13 @@ from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
-from pipelines.executors.progress import Progress, Silent, TrainingWatch
+from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.run.driver import RunOutcome
 from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
+from pipelines.training.watch import TrainingWatch
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import file_digest, stamp
-from pipelines.chunks.work import ReadStep
+from pipelines.chunks.reading import ReadStep
 from pipelines.corpus.chunk import Chunk
 from pipelines.readers import discover, plan_chunks
 from pipelines.readers.source_fields import check_fields

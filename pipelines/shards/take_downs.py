@@ -17,7 +17,7 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from pipelines.report.explain import parse_id
+from pipelines.shards.id_lists import parse_id
 from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"

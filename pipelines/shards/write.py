@@ -1,4 +1,4 @@
-"""From selected documents to a tokenizer and to token shards: the tasks behind those steps."""
+"""Shuffle the encoded documents of a source into token shards."""
 
 from __future__ import annotations
 
@@ -6,213 +6,27 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from artifacts.fingerprints import content_key, libraries
-from artifacts.ids import as_words
 from artifacts.keyed_hash import hash_key, held_out
-from artifacts.ledger import Entry
 from artifacts.paths import HashingFile, Store
 from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
-from artifacts.tables import read_parquet
-from pipelines.chunks.work import ChunkResult
-from pipelines.corpus.chunk import Chunk, StepOutcome
-from pipelines.corpus.texts import ChunkTexts
-from pipelines.corpus.view import CorpusView
-from pipelines.executors.memory import peak_bytes, reset_peak
-from pipelines.recipe.load import ShardSettings, TokenizerSettings
+from pipelines.corpus.chunk import Chunk
+from pipelines.shards.encode import ENCODE_VERSION
+from pipelines.shards.settings import ShardSettings
 from pipelines.shards.split_work import SourceBands, among, ids_of_band
-from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
-from tokenizer.sample import Available, weighted_sample
 from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest
-from tokenizer.shards.writer import EncodedColumns, write_encoded_batches, write_source
-from tokenizer.train import TrainConfig, train_model
+from tokenizer.shards.writer import write_source
 
-TOKENIZER_VERSION = 1
-ENCODE_VERSION = 1
 SHARDS_VERSION = 4
-MODEL = "tokenizer.model"
 TRAIN, VALIDATION = "train", "validation"
-
-
-# -- tokenizer ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TokenizerTask:
-    root: str
-    chunks: tuple[Chunk, ...]
-    selection: tuple[FileRef, ...]
-    sources: tuple[str, ...]
-    settings: TokenizerSettings
-    seed: int
-
-
-@dataclass(frozen=True)
-class TrainedTokenizer:
-    model: FileRef
-    facts: dict[str, Any]
-    computed: bool
-    units: tuple[str, ...]
-
-
-def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokenizer | None:
-    """Train on a weighted sample of the kept documents.
-
-    The key is the final selection (which fixes ids and texts) and the settings, so neither files
-    nor chunks matter.
-    """
-    store = Store(task.root)
-    config = TrainConfig(vocab_size=task.settings.vocab_size)
-    inputs = {
-        "work": "tokenizer",
-        "version": TOKENIZER_VERSION,
-        "libraries": libraries("sentencepiece"),
-        "selection": [ref.checksum for ref in task.selection],
-        "config": config.model_dump(mode="json"),
-        "sample": task.settings.model_dump(mode="json"),
-        "seed": task.seed,
-    }
-
-    def make(unit: Publication) -> None:
-        views = {source: CorpusView(store, task.chunks, (source,)) for source in task.sources}
-        views = {source: view for source, view in views.items() if len(view)}
-        available = {
-            source: Available(view.ids, view.column("size", "bytes").to_numpy(zero_copy_only=False))
-            for source, view in views.items()
-        }
-        weights = task.settings.sample or {
-            source: float(entry.bytes.sum()) for source, entry in available.items()
-        }
-        weights = {source: weight for source, weight in weights.items() if source in available}
-        sample = weighted_sample(
-            available,
-            weights,
-            int(task.settings.sample_mib * (1 << 20)),
-            task.seed,
-            config.max_document_bytes,
-        )
-        texts = [
-            in_id_order(views[source], np.sort(rows))
-            for source, rows in sorted(sample.rows.items())
-        ]
-        model, counts = train_model(texts, config)
-        with unit.file(MODEL) as out:
-            out.raw.write(model)
-        tokenizer = Tokenizer.load(model)
-        unit.facts.update(
-            vocab_size=tokenizer.vocab_size,
-            hash=tokenizer.hash,
-            sample=[{**asdict(share), "bytes_short": share.bytes_short} for share in sample.shares],
-            sentences=asdict(counts),
-        )
-
-    made = found_or_made(store, f"tokenizer/bpe/{content_key(inputs)}", inputs, make, compute)
-    return (
-        None
-        if made is None
-        else TrainedTokenizer(made[0].file(MODEL), made[0].facts, made[1], (made[0].prefix,))
-    )
-
-
-def in_id_order(view: CorpusView, rows: np.ndarray) -> pa.LargeStringArray:
-    """Texts of the given rows (ascending), ordered by id so that chunking cannot show."""
-    texts = view.texts(rows)
-    words = as_words(view.ids.take(pa.array(rows)))
-    return texts.take(pa.array(np.lexsort((words[:, 1], words[:, 0]))))
-
-
-# -- encoding -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class EncodeTask:
-    root: str
-    chunk: Chunk
-    model: FileRef
-
-
-def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
-    """Encode a chunk's kept documents, in row order; conversations by the chat template."""
-    reset_peak()
-    started = time.monotonic()
-    store = Store(task.root)
-    inputs = {
-        "work": "encode",
-        "version": ENCODE_VERSION,
-        "libraries": libraries("pyarrow", "sentencepiece"),
-        "text": task.chunk.text_version(),
-        "selection": task.chunk.selection.checksum if task.chunk.selection else None,
-        "tokenizer": task.model.checksum,
-    }
-
-    def make(unit: Publication) -> None:
-        tokenizer = Tokenizer.load(store.read(task.model.name))
-        sizes: list[int] = []
-        batches = _encoded(
-            ChunkTexts(store, task.chunk), _kept(store, task.chunk), tokenizer, sizes
-        )
-        with unit.file("encoded.arrow") as out:
-            written = write_encoded_batches(out.raw, tokenizer.token_type, batches)  # type: ignore[arg-type]
-            out.rows = written.rows
-        unit.facts.update(
-            tokens=written.tokens, trainable_tokens=written.trainable_tokens, bytes=sum(sizes)
-        )
-
-    made = found_or_made(store, f"shards/encoded/{content_key(inputs)}", inputs, make, compute)
-    if made is None:
-        return None
-    manifest, computed = made
-    ref = manifest.file("encoded.arrow")
-    entry = Entry()
-    entry.entered.add(ref.rows, manifest.facts["bytes"])
-    entry.kept.add(ref.rows, manifest.facts["bytes"])
-    outcome = StepOutcome(
-        "encode",
-        True,
-        task.chunk.source,
-        entry,
-        computed,
-        time.monotonic() - started,
-        dict(manifest.facts),
-        (manifest.prefix,),
-    )
-    return ChunkResult(replace(task.chunk, encoded=ref), (outcome,), peak_bytes())
-
-
-def _kept(store: Store, chunk: Chunk) -> np.ndarray:
-    if chunk.selection is None:
-        return np.ones(chunk.signals["size"].rows, np.bool_)
-    mask: np.ndarray = read_parquet(store, chunk.selection.name, "selection", ["kept"])[
-        "kept"
-    ].to_numpy()
-    return mask
-
-
-def _encoded(
-    texts: ChunkTexts, kept: np.ndarray, tokenizer: Tokenizer, sizes: list[int]
-) -> Iterator[EncodedColumns]:
-    """The kept rows of each batch, encoded; ``sizes`` collects their text bytes."""
-    start = 0
-    for batch in texts.batches():
-        rows = batch.filter(pa.array(kept[start : start + batch.num_rows]))
-        start += batch.num_rows
-        sizes.append(int(pc.sum(pc.binary_length(rows["text"])).as_py() or 0))
-        if "messages" in rows.schema.names:
-            tokens, trainable = encode_conversations(rows["messages"], tokenizer)
-        else:
-            tokens, trainable = tokenizer.encode(rows["text"], eos=True), None
-        yield rows["id"], rows["text_hash"], tokens, trainable
-
-
-# -- shards -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

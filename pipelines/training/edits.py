@@ -19,8 +19,8 @@ from mixtures.freeze.edit import Change, append, rest
 from mixtures.plan.format import Plan
 from mixtures.spec.phase import PhaseSpec
 from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
+from pipelines.training.materials import Materials
 from pipelines.training.plan_file import FORMER, plan_of_run, write_plan
-from pipelines.training.train import Materials
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from mixtures.parts.local_parts import LocalParts
 from mixtures.parts.stream import SourceStream
 from mixtures.plan.format import Plan
 from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
+from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, plan_of_run
-from pipelines.training.train import Materials
 from tokenizer.shards.reader import open_source
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")

@@ -7,8 +7,6 @@ trains anew beside the old one, and an unchanged one finds its checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,165 +14,22 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.freeze.freeze import Plan
 from mixtures.inspect.accounting import realised
-from mixtures.spec.bands import names_meant, source_of
-from mixtures.spec.spec import PhaseSpec
+from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
-from pipelines.executors.progress import TrainingWatch, ended
-from pipelines.recipe.load import LoadedRecipe, Recipe
-from pipelines.recipe.names import of_branch
+from pipelines.recipe.fields import Recipe
+from pipelines.recipe.load import LoadedRecipe
 from pipelines.stages.step_names import BRANCH, TRAIN
+from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
-from tokenizer.encode import Tokenizer
-from tokenizer.shards.reader import ShardSource, open_source
+from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
+from pipelines.training.watch import TrainingWatch, ended
 
 if TYPE_CHECKING:
     from trainer.loop.training import TrainOutcome
 
-SUFFIX = "-validation"
 SAMPLE_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What training needs of a finished corpus: shards by source, held-out shards, tokenizer."""
-
-    folders: dict[str, Path]
-    validation: dict[str, Path]
-    tokenizer: Tokenizer
-
-    @classmethod
-    def of(cls, store: Store, record: dict[str, Any]) -> Materials:
-        """Raises: UserError when the run has no shards, or lies on a store where they cannot be
-        mapped.
-        """
-        if not record["shards"]:
-            raise UserError(
-                "this run has no shards yet", file=store.root, fix="windtunnel run RECIPE"
-            )
-        if not store.local:
-            raise UserError(
-                "training reads shards from a local disk",
-                file=store.root,
-                fix="copy the run's folder to a local disk",
-            )
-        folders = {
-            name: Path(store.full(entry["folder"]))
-            for name, entry in record["shards"].items()
-            if entry["documents"]
-        }
-        model = store.read(record["tokenizer"]["file"]["name"])
-        train = {name: folder for name, folder in folders.items() if not name.endswith(SUFFIX)}
-        held = {name: folder for name, folder in folders.items() if name.endswith(SUFFIX)}
-        return cls(train, held, Tokenizer.load(model))
-
-    def sources(self) -> dict[str, ShardSource]:
-        return {
-            name: open_source(folder, self.tokenizer.hash) for name, folder in self.folders.items()
-        }
-
-    def held_out(
-        self, sources: Iterable[str], length: int, whole: Iterable[str] = ()
-    ) -> dict[str, Path]:
-        """Held-out shards of these sources, those that fill at least one window of ``length``
-        tokens.
-
-        ``whole``: sources that are never shown, of which all documents are measured (a band, or all
-        bands of a source).
-        """
-        names = [f"{name}{SUFFIX}" for name in sorted(set(sources))]
-        found = {name: self.validation[name] for name in names if name in self.validation}
-        found |= {
-            name: folder
-            for name, folder in self.folders.items()
-            if {name, source_of(name)} & set(whole)
-        }
-        return {
-            name: folder
-            for name, folder in found.items()
-            if open_source(folder).manifest.tokens > length
-        }
-
-
-def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
-    """Freeze the recipe's mixture over the shards. Raises: UserError with the numbers when it
-    cannot be met.
-    """
-    spec, train = loaded.recipe.mixture, loaded.recipe.train
-    if spec is None:
-        raise UserError(
-            "the recipe has no mixture",
-            file=loaded.file.path,
-            field="mixture",
-            fix="add mixture: {phases: [...]}; see docs/recipes.md",
-        )
-    sources, tokens = materials.sources(), (train.sequence_length, train.batch_tokens)
-    try:
-        _check_sources(spec.phases, sources)
-        bos = materials.tokenizer.bos_id
-        plan = freeze(
-            spec,
-            sources,
-            sequence_length=tokens[0],
-            batch_tokens=tokens[1],
-            seed=loaded.recipe.seed,
-            bos_id=bos,
-        )
-        train.schedule_of(plan)
-    except UserError as error:
-        raise loaded.placed(error) from None
-    return plan
-
-
-def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:
-    """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as
-    :func:`plan_mixture`.
-    """
-    plans: dict[str, Plan] = {}
-    sources = materials.sources() if loaded.recipe.branches else {}
-    start = stable_steps(plan)
-    for entry in loaded.recipe.branches:
-        try:
-            _check_sources(entry.phases, sources)
-            plans[entry.name] = branch(plan, start, entry.phases, sources, entry.name)
-        except UserError as error:
-            raise loaded.placed(of_branch(error, entry.name)) from None
-    tokens = {name: made.tokens - made.tokens_before(start) for name, made in plans.items()}
-    if len(set(tokens.values())) > 1:
-        raise loaded.placed(
-            UserError(
-                "branches are compared at equal tokens",
-                field="branches",
-                found=", ".join(f"{name} {count:,}" for name, count in tokens.items()),
-                fix="give the phases of every branch the same tokens in all",
-            )
-        )
-    return plans
-
-
-def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource]) -> None:
-    """Raises: UserError at the first source that is to be shown and has no shards, with what was
-    asked and what there is.
-    """
-    for phase in phases:
-        for name, field in phase.shown.items():
-            if not names_meant(name, sources) and source_of(name) == name:
-                tokens = round(phase.weights.get(name, 0.0) * (phase.tokens or 0))
-                asked = f"{tokens:,} tokens asked of {name}" if tokens else name
-                raise UserError(
-                    "a source without shards",
-                    field=f"{phase.field}.{field}",
-                    found=f"{asked}; none of its documents was kept",
-                    allowed=[
-                        f"{other} ({source.manifest.tokens:,} tokens)"
-                        for other, source in sorted(sources.items())
-                    ],
-                    fix=(
-                        "leave it out of the mixture, or loosen the stages that drop its "
-                        "documents: the report shows them"
-                    ),
-                )
 
 
 def train_recipe(
@@ -326,11 +181,6 @@ def _branches(
         record["branches"][name] = {**facts, "validation": losses}
         ledgers.append(_ledger(f"{BRANCH}{name}", outcome, folder))
     return ledgers
-
-
-def stable_steps(plan: Plan) -> int:
-    """Steps before the decay: where branches leave; all of them when nothing decays."""
-    return next((segment.first_step for segment in plan.segments if segment.decay), plan.steps)
 
 
 def _train(

@@ -24,7 +24,7 @@ from pipelines.recipe.load import load_recipe
 from pipelines.report.share_plot import planned_shares, share_plot
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.run.train_only import train_run
-from pipelines.training.train import Materials
+from pipelines.training.materials import Materials
 from tests.pipelines.run_trees import record
 from tokenizer.shards.manifest import MANIFEST_NAME
 from tokenizer.shards.reader import open_source

@@ -18,7 +18,6 @@ from rich.console import Console
 
 from mixtures.inspect.accounting import documents_shown, realised
 from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
-from pipelines.executors.progress import TrainingWatch
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
 from pipelines.report.numerals import byte_size, count, operations, quantity, share, signed
@@ -28,6 +27,7 @@ from pipelines.report.training_metrics import MAIN, Ending, Trainings, phase_sha
 from pipelines.report.training_section import _smoothed, training_section
 from pipelines.run.driver import RunOutcome
 from pipelines.stages.step_names import is_training
+from pipelines.training.watch import TrainingWatch
 from tests.pipelines.report_corpus import IMAGE, SCRIPT, TURNED
 from tests.pipelines.test_report_page import Page
 from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token

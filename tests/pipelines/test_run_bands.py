@@ -19,7 +19,8 @@ from pipelines.report.explain import explain_document, lines
 from pipelines.run.cache import collect, usage
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.signals.rules import RULE_SETS
-from pipelines.training.train import Materials, plan_mixture
+from pipelines.training.materials import Materials
+from pipelines.training.plans import plan_mixture
 from tests.pipelines.run_trees import tree
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.verify import verify

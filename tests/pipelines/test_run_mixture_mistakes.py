@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from artifacts.errors import UserError
 from mixtures.spec.resolve import resolve
 from pipelines.recipe.load import load_branch, load_recipe, recipe_schema
-from pipelines.training.train import Materials, plan_branches, plan_mixture
+from pipelines.training.materials import Materials
+from pipelines.training.plans import plan_branches, plan_mixture
 from tests.mixtures.conftest import write_shards
 from tokenizer.encode import Tokenizer
 

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from pipelines.commands.app import app
-from pipelines.executors.progress import StoppedError, ended
 from pipelines.recipe.load import load_branch, load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.run.train_only import train_run
 from pipelines.stages.step_names import is_training
+from pipelines.training.watch import StoppedError, ended
 from tests.pipelines.run_trees import record, trained, tree
 
 COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"

@@ -18,9 +18,9 @@ from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import DECAY, MODEL, STABLE, run, traces
 from tests.trainer.test_master_weights import Reads
 from trainer.checkpoints.checkpoint import at_step, load, saved
+from trainer.checkpoints.weights import model_of
 from trainer.evaluation.held_out import validate
 from trainer.loop.branch import START, branch
-from trainer.loop.fits import model_of
 from trainer.loop.metrics import read_series
 from trainer.loop.run import Run
 from trainer.loop.settings import TrainSettings

@@ -29,6 +29,7 @@ from tests.trainer.loop_runs import (
     traces,
 )
 from trainer.checkpoints.checkpoint import Checkpoint, at_step, latest
+from trainer.checkpoints.weights import model_of
 from trainer.evaluation.generate import (
     GenerateSettings,
     chat_prompt,
@@ -39,7 +40,6 @@ from trainer.evaluation.generate import (
 )
 from trainer.evaluation.held_out import held_out, validate
 from trainer.loop.branch import START, branch, branch_plan
-from trainer.loop.fits import model_of
 from trainer.loop.metrics import read_series
 from trainer.objectives.losses import NOTHING, by_source, token_bytes
 from trainer.objectives.next_token import batch_loss

@@ -6,7 +6,7 @@ object store asks for the index once and then for exactly the byte ranges it nee
 
     index = read_part_index(folder, source.part(0))
     place = index.batch(3)
-    batch = open_batch(mapped.slice(place.offset, place.bytes), schema)  # tokenizer.shards.record_batch
+    batch = open_batch(mapped.slice(place.offset, place.bytes), schema)
 """
 
 from __future__ import annotations

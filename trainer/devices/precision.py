@@ -25,7 +25,6 @@ from collections.abc import Iterator
 import torch
 
 from artifacts.errors import UserError
-from trainer.kernels.float8 import check_device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AMPERE = 8
@@ -96,3 +95,16 @@ def computing_in(precision: str) -> Iterator[torch.dtype]:
         torch.set_default_dtype(before)
         torch.set_float32_matmul_precision(products)
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = sums
+
+
+def check_device(device: torch.device) -> None:
+    """Raises: UserError where tensor cores take no 8-bit floats."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
+        found = "a CPU" if device.type != "cuda" else torch.cuda.get_device_name(device)
+        raise UserError(
+            "products of 8-bit floats need a GPU of compute capability 8.9 or higher (Ada, Hopper, "
+            "Blackwell)",
+            field="train.float8",
+            found=found,
+            fix="leave float8 out on this machine",
+        )

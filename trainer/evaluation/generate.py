@@ -22,8 +22,8 @@ from artifacts.errors import UserError
 from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
+from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import device_of
-from trainer.loop.fits import model_of
 from trainer.model.decoder import Model
 
 

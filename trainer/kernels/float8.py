@@ -24,17 +24,13 @@ M is filled up with zeros where it is summed over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from artifacts.errors import UserError
 from trainer.kernels.compiled import Variant, pointer
 from trainer.kernels.language import jit, tl
-
-if TYPE_CHECKING:
-    from trainer.model.decoder import Model
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16  # what tensor cores ask of both sizes of a matrix
@@ -222,50 +218,6 @@ def float8_linear(x: Tensor, weight: Tensor) -> Tensor:
     """
     y: Tensor = _float8_linear(x, weight)[0]
     return y
-
-
-def use_float8(model: Model, device: torch.device) -> None:
-    """From here on the layers' matrices multiply in 8 bits. Raises: UserError where ``device`` or
-    the shape cannot.
-    """
-    check_device(device)
-    check_shapes(model)
-    emulate_float8(model)
-
-
-def check_device(device: torch.device) -> None:
-    """Raises: UserError where tensor cores take no 8-bit floats."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
-        found = "a CPU" if device.type != "cuda" else torch.cuda.get_device_name(device)
-        raise UserError(
-            "products of 8-bit floats need a GPU of compute capability 8.9 or higher (Ada, Hopper, "
-            "Blackwell)",
-            field="train.float8",
-            found=found,
-            fix="leave float8 out on this machine",
-        )
-
-
-def check_shapes(model: Model) -> None:
-    """Raises: UserError naming the first matrix with a size that is no multiple of 16."""
-    for path, matrix in model.matrices():
-        for size in matrix.weight.shape:
-            if size % MULTIPLE:
-                raise UserError(
-                    "a matrix for products of 8-bit floats has sizes that are multiples of "
-                    f"{MULTIPLE}",
-                    field="train.float8",
-                    found=f"{path}: {' x '.join(map(str, matrix.weight.shape))}",
-                    fix="change model.width, model.ff or model.head_dim, or leave float8 out",
-                )
-
-
-def emulate_float8(model: Model) -> None:
-    """The same without asking: on a CPU the arithmetic of 8 bits at the speed of fp32 and less, for
-    tests and comparisons.
-    """
-    for _, matrix in model.matrices():
-        matrix.float8 = True
 
 
 def variants(width: int) -> list[Variant]:

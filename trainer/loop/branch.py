@@ -27,9 +27,9 @@ from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, load
+from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
 from trainer.evaluation.held_out import validate
-from trainer.loop.fits import model_of
 from trainer.loop.run import StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.training import Folders, TrainOutcome, train

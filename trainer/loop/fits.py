@@ -7,82 +7,14 @@ later may differ: that is how a plan is edited, a run made longer, or a decay br
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import Checkpoint
 from trainer.loop.settings import TrainSettings
-from trainer.model.decoder import Model, ModelConfig
-from trainer.optimizer.adamw import AdamW
+from trainer.model.decoder import ModelConfig
 from trainer.optimizer.schedules import ScheduleSpec, rate
-
-FIRST, SECOND = "mean.", "square."
-
-
-def moment_tensors(optimizer: AdamW) -> dict[str, torch.Tensor]:
-    """The optimizer's moments under the names of a checkpoint."""
-    found = {}
-    for name, (first, second) in optimizer.moments().items():
-        found[FIRST + name] = first
-        found[SECOND + name] = second
-    return found
-
-
-def restore(checkpoint: Checkpoint, optimizer: AdamW) -> None:
-    """Put weights and moments back, into masters and model.
-
-    Raises: UserError when any file is damaged, those not read here too, or belongs to another
-    model.
-    """
-    checkpoint.check()
-    optimizer.load(fitting_weights(checkpoint, optimizer.named))
-    moments = checkpoint.moments()
-    names = {name.removeprefix(FIRST) for name in moments if name.startswith(FIRST)}
-    pairs = {
-        name: (moments[FIRST + name], moments[SECOND + name])
-        for name in names
-        if SECOND + name in moments
-    }
-    optimizer.restore(pairs, checkpoint.state.step)
-
-
-def fitting_weights(
-    checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint. Raises: UserError when the file is damaged or their names or
-    shapes are not those of ``own``.
-    """
-    weights = checkpoint.weights()
-    odd = sorted(weights.keys() ^ own.keys()) or sorted(
-        name for name, value in own.items() if weights[name].shape != value.shape
-    )
-    if odd:
-        raise UserError(
-            "the weights are of another model",
-            file=checkpoint.folder,
-            field=odd[0],
-            fix="use the model settings of the run that wrote them",
-        )
-    return weights
-
-
-def model_of(
-    checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> Model:
-    """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises:
-    UserError when a file is damaged.
-    """
-    model = Model(ModelConfig.from_dict(checkpoint.state.model))
-    own = dict(model.named_parameters())
-    weights = fitting_weights(checkpoint, own)
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(weights[name])
-    return model.to(device, dtype)
 
 
 def check_fits(

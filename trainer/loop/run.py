@@ -19,12 +19,13 @@ from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
 from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.checkpoints.moments import moment_tensors, restore
 from trainer.devices.precision import DTYPES, device_of
-from trainer.kernels.float8 import use_float8
-from trainer.loop.fits import check_fits, moment_tensors, restore
+from trainer.loop.fits import check_fits
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
 from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model.float8 import use_float8
 from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.objectives.next_token import pending_loss
 from trainer.optimizer.adamw import AdamW

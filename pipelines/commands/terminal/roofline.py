@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipelines.recipe.load import Recipe
+    from pipelines.recipe.fields import Recipe
     from trainer.costs.roofline import Roofline, Row
 
 _PLAIN_WIDTH = 120
@@ -21,7 +21,7 @@ _PLAIN_WIDTH = 120
 
 def recipe_roofline(recipe: Recipe, device: str) -> Roofline:
     """Of the recipe's model, trained as the recipe says, on a device that need not be here."""
-    from pipelines.recipe.load import TokenizerSettings
+    from pipelines.shards.settings import TokenizerSettings
     from trainer.costs.roofline import Device, roofline
 
     train = recipe.train

@@ -28,7 +28,8 @@ from pipelines.comparisons.near.decide import (
 from pipelines.comparisons.near.gather import GatherTask, gather
 from pipelines.comparisons.near.in_rounds import COUNTS, CarryOut, verify_in_rounds
 from pipelines.comparisons.near.verify import VerifyTask, verify
-from pipelines.comparisons.whole import CompareTask, CorpusOutcome, comparison_inputs
+from pipelines.comparisons.whole import CompareTask, comparison_inputs
+from pipelines.corpus.outcomes import CorpusOutcome
 from pipelines.stages.base import applies
 from pipelines.stages.minhash_dedup import MinHashCompare
 

@@ -29,7 +29,7 @@ from dedup.index.files import InputRecord
 from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.words import Hashes, Rows
-from pipelines.chunks.work import account, duplicates
+from pipelines.chunks.reading import account, duplicates
 from pipelines.corpus.keep_policy import keep_ranks, parse_keep_policy
 from pipelines.executors.progress import Progress
 from pipelines.readers import AUTO, Fields, InputFile, Limits, Span, discover, read

@@ -20,20 +20,18 @@ from trainer.kernels.float8 import (
     _float8_linear,
     _float8_linear_backward,
     _forward,
-    check_shapes,
     device_product,
-    emulate_float8,
     emulated_product,
     float8_linear,
     launch_round,
     quantised,
     scale_of,
     torch_round,
-    use_float8,
     whole,
 )
 from trainer.loop.settings import TrainSettings
 from trainer.model.decoder import Model, ModelConfig, init
+from trainer.model.float8 import check_shapes, emulate_float8, use_float8
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
 

@@ -1,0 +1,33 @@
+"""Commands over a run's documents: windtunnel corpus."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.commands.options import Json, Runs
+
+corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
+
+
+@corpus_app.command()
+def explain(
+    document: Annotated[
+        str, typer.Argument(metavar="ID", help="32 hex digits, or SOURCE:NATIVE_ID")
+    ],
+    run: Annotated[str, typer.Option(help="name of a run, or its folder")],
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """What happened to one document: where it is from, what was measured, why it stayed or went."""
+    from pipelines.report.explain import explain_document, lines
+    from pipelines.run.record import load_run
+
+    facts = explain_document(*load_run(runs, run), document)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+    else:
+        Console().print("\n".join(lines(facts)), markup=False, highlight=False, soft_wrap=True)

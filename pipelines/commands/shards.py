@@ -1,0 +1,130 @@
+"""Commands over token shards: windtunnel shards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from artifacts.errors import UserError
+from pipelines.commands.options import Json, Runs, print_table
+
+shards_app = typer.Typer(
+    no_args_is_help=True, help="Look into token shards, check them, take documents down."
+)
+
+
+@shards_app.command()
+def verify(
+    target: Annotated[
+        str, typer.Argument(help="name of a run, or the folder of one source's shards")
+    ],
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Check every byte and every invariant of token shards; exit code 1 when something is wrong."""
+    from tokenizer.encode import Tokenizer
+    from tokenizer.shards.verify import verify as verify_source
+
+    failed = False
+    report: dict[str, Any] = {}
+    for source, folder, model in _shard_folders(runs, target):
+        findings = verify_source(folder, None if model is None else Tokenizer.load(model))
+        report[source] = [str(finding) for finding in findings]
+        failed |= bool(findings)
+        if not as_json:
+            print(f"{source}: {'sound' if not findings else f'{len(findings)} findings'}")
+            for finding in findings:
+                print(f"  {finding}")
+    if as_json:
+        print(json.dumps(report))
+    raise SystemExit(1 if failed else 0)
+
+
+@shards_app.command()
+def inspect(
+    target: Annotated[
+        str, typer.Argument(help="name of a run, or the folder of one source's shards")
+    ],
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """List the parts of token shards."""
+    from tokenizer.shards.reader import inspect as inspect_source
+
+    rows = [
+        {"source": source, **row}
+        for source, folder, _ in _shard_folders(runs, target)
+        for row in inspect_source(folder)
+    ]
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        print_table(tuple(rows[0]) if rows else ("source",), [tuple(row.values()) for row in rows])
+
+
+@shards_app.command()
+def remove(
+    target: Annotated[
+        str, typer.Argument(help="name of a run, or the folder of one source's shards")
+    ],
+    ids: Annotated[
+        Path, typer.Option(help="text file with one id a line: 32 hex digits, or SOURCE:NATIVE_ID")
+    ],
+    reason: Annotated[str, typer.Option(help="why, kept with every tombstone")],
+    ignore_missing: Annotated[
+        bool, typer.Option("--ignore-missing", help="remove the others where some ids are unknown")
+    ] = False,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Take documents down: their tokens are never shown again; a second call changes nothing."""
+    from pipelines.run.record import load_run
+    from pipelines.shards.take_downs import read_ids, remove_from_folder, remove_from_run
+
+    folders = _shard_folders(runs, target)
+    if folders[0][2] is None:
+        done = remove_from_folder(target, read_ids(ids, None), reason, ignore_missing)
+    else:
+        store, record = load_run(runs, target)
+        sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+        done = remove_from_run(store, record, read_ids(ids, sources), reason, ignore_missing)
+    if as_json:
+        print(json.dumps(done.__dict__))
+        return
+    for source, count in done.removed.items():
+        print(f"{source}: {count:,} taken down")
+    print(
+        f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, "
+        f"{len(done.unknown):,} are in no shard"
+    )
+
+
+def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]]:
+    """(source, local folder, tokenizer model) of a run's shards, or of the one folder named."""
+    from pipelines.run.record import load_run
+    from tokenizer.shards.manifest import MANIFEST_NAME
+
+    if (Path(target) / MANIFEST_NAME).is_file():
+        return [(target, target, None)]
+    store, record = load_run(runs, target)
+    if not record["shards"]:
+        raise UserError(
+            "this run has no shards yet",
+            file=store.root,
+            found=f"reached {record['reached']}",
+            fix="windtunnel run RECIPE, without --until",
+        )
+    if not store.local:
+        raise UserError(
+            "shards on a store are checked from a copy",
+            file=store.root,
+            fix="copy the shards folder to a local disk and name one source's folder",
+        )
+    model = store.read(record["tokenizer"]["file"]["name"])
+    return [
+        (source, store.full(entry["folder"]), model)
+        for source, entry in sorted(record["shards"].items())
+    ]

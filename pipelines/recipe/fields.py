@@ -1,0 +1,151 @@
+"""The fields of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    model_validator,
+)
+
+from artifacts.errors import UserError
+from artifacts.settings import Part
+from mixtures.spec.spec import MixtureSpec, PhaseSpec
+from pipelines.corpus.document_files import Compression
+from pipelines.readers import Fields, Limits
+from pipelines.recipe.mistakes import of_branch
+from pipelines.shards.settings import ShardSettings, TokenizerSettings
+from trainer.loop.settings import ModelSettings, TrainSettings
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+LONGEST_NAME = 100
+
+
+MIB = 1 << 20
+
+
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+
+
+class Source(Part):
+    """Where documents come from and how their records are laid out."""
+
+    name: Name
+    paths: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            description="files or globs: relative to corpus.root, absolute, or s3://, gs://, hf://",
+        ),
+    ]
+    format: Literal["auto", "jsonl", "parquet", "warc", "html"] = "auto"
+    id_field: str | None = Field(
+        default=None, description="field that identifies a record; default: its path and offset"
+    )
+    text_field: str = "text"
+    messages_field: str | None = Field(
+        default=None, description="field that holds a conversation: instruction data"
+    )
+    url_field: str = "url"
+    date_field: str = "date"
+    lang: str | None = Field(default=None, description="language of records that do not say theirs")
+    license: str | None = Field(
+        default=None, description="licence of records that do not say theirs"
+    )
+
+    def fields(self) -> Fields:
+        return Fields(
+            id_field=self.id_field,
+            text_field=self.text_field,
+            messages_field=self.messages_field,
+            url_field=self.url_field,
+            date_field=self.date_field,
+            lang=self.lang,
+            license=self.license,
+        )
+
+
+class ReadLimits(Part):
+    """Bounds on what is read; larger records go to quarantine."""
+
+    record_mib: Annotated[float, Field(gt=0, le=1024)] = 32.0
+    quarantine_kib: Annotated[float, Field(gt=0, le=65536)] = 64.0
+
+    def limits(self) -> Limits:
+        return Limits(
+            record_bytes=int(self.record_mib * MIB),
+            quarantine_bytes=int(self.quarantine_kib * 1024),
+        )
+
+
+class Corpus(Part):
+    """Sources and the stages their documents go through, in order."""
+
+    root: str = Field(
+        default=".", description="folder relative paths start from; itself relative to the recipe"
+    )
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    stages: tuple[Any, ...] = ()
+    chunk_mib: Annotated[float, Field(ge=1 / 1024, le=4096)] = Field(
+        default=64.0, description="uncompressed input per chunk, the unit of work and of caching"
+    )
+    compression: Compression = Field(
+        default="zstd",
+        description="of the texts in the run folder; lz4 and none are faster and take more room",
+    )
+    limits: ReadLimits = ReadLimits()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Corpus:
+        names = [source.name for source in self.sources]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two sources are named {name!r}")
+        return self
+
+
+class Branch(Part):
+    """Another ending of the run: these phases in place of the mixture's, from the step where its
+    decay starts.
+
+    Percents are of the tokens of the run, as in the mixture; they need not sum to 100.
+    """
+
+    name: Name
+    phases: Annotated[tuple[PhaseSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _errors_name_the_branch(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Branch]
+    ) -> Branch:
+        try:
+            return handler(value)
+        except UserError as error:
+            raise of_branch(
+                error, str(value.get("name")) if isinstance(value, dict) else ""
+            ) from None
+
+
+class Recipe(Part):
+    """A run: name, seed, corpus, tokenizer, shards; mixture, model, train and branches for training
+    on them.
+    """
+
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
+    corpus: Corpus
+    tokenizer: TokenizerSettings | None = None
+    shards: ShardSettings = ShardSettings()
+    mixture: MixtureSpec | None = None
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    branches: tuple[Branch, ...] = ()
+    prompts: tuple[str, ...] = Field(
+        default=(),
+        description="texts the model goes on from, before and after the decay, in the report",
+    )

@@ -1,0 +1,57 @@
+"""The recipe's parts for the tokenizer and for token shards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from artifacts.settings import Part
+from pipelines.shards.split import Split, check_bands
+
+
+class TokenizerSettings(Part):
+    """Training of the tokenizer on a weighted sample of the selected documents."""
+
+    vocab_size: Annotated[int, Field(ge=512, le=1 << 20)] = 32_768
+    sample: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, description="share of the sample's bytes per source; default: by size"
+    )
+    sample_mib: Annotated[float, Field(gt=0)] = 64.0
+
+
+class ShardSettings(Part):
+    """Token shards."""
+
+    part_mtokens: Annotated[float, Field(ge=1e-6)] = Field(
+        default=256.0, description="millions of tokens per part"
+    )
+    hold_out: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of each source's documents set aside as SOURCE-validation",
+    )
+    split: dict[str, Split] = Field(
+        default={},
+        description="sources cut by a number into bands, each a source SOURCE/BAND of shards",
+    )
+
+    @model_validator(mode="after")
+    def _bands_fit_together(self) -> ShardSettings:
+        for source, split in self.split.items():
+            check_bands(split.bands, f"shards.split.{source}.bands")
+        return self
+
+    def sources_of(self, source: str) -> tuple[str, ...]:
+        """Names of the shard sources that a source's documents go to, held-out ones left out:
+        itself, or its bands.
+        """
+        return (
+            tuple(f"{source}/{band}" for band in self.split[source].bands)
+            if source in self.split
+            else (source,)
+        )

@@ -1,0 +1,77 @@
+"""What training needs of a finished corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import UserError
+from artifacts.paths import Store
+from mixtures.spec.bands import source_of
+from tokenizer.encode import Tokenizer
+from tokenizer.shards.reader import ShardSource, open_source
+
+SUFFIX = "-validation"
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What training needs of a finished corpus: shards by source, held-out shards, tokenizer."""
+
+    folders: dict[str, Path]
+    validation: dict[str, Path]
+    tokenizer: Tokenizer
+
+    @classmethod
+    def of(cls, store: Store, record: dict[str, Any]) -> Materials:
+        """Raises: UserError when the run has no shards, or lies on a store where they cannot be
+        mapped.
+        """
+        if not record["shards"]:
+            raise UserError(
+                "this run has no shards yet", file=store.root, fix="windtunnel run RECIPE"
+            )
+        if not store.local:
+            raise UserError(
+                "training reads shards from a local disk",
+                file=store.root,
+                fix="copy the run's folder to a local disk",
+            )
+        folders = {
+            name: Path(store.full(entry["folder"]))
+            for name, entry in record["shards"].items()
+            if entry["documents"]
+        }
+        model = store.read(record["tokenizer"]["file"]["name"])
+        train = {name: folder for name, folder in folders.items() if not name.endswith(SUFFIX)}
+        held = {name: folder for name, folder in folders.items() if name.endswith(SUFFIX)}
+        return cls(train, held, Tokenizer.load(model))
+
+    def sources(self) -> dict[str, ShardSource]:
+        return {
+            name: open_source(folder, self.tokenizer.hash) for name, folder in self.folders.items()
+        }
+
+    def held_out(
+        self, sources: Iterable[str], length: int, whole: Iterable[str] = ()
+    ) -> dict[str, Path]:
+        """Held-out shards of these sources, those that fill at least one window of ``length``
+        tokens.
+
+        ``whole``: sources that are never shown, of which all documents are measured (a band, or all
+        bands of a source).
+        """
+        names = [f"{name}{SUFFIX}" for name in sorted(set(sources))]
+        found = {name: self.validation[name] for name in names if name in self.validation}
+        found |= {
+            name: folder
+            for name, folder in self.folders.items()
+            if {name, source_of(name)} & set(whole)
+        }
+        return {
+            name: folder
+            for name, folder in found.items()
+            if open_source(folder).manifest.tokens > length
+        }

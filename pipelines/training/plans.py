@@ -1,0 +1,99 @@
+"""Freeze the recipe's mixture and its branches over the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from artifacts.errors import UserError
+from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.spec.bands import names_meant, source_of
+from mixtures.spec.spec import PhaseSpec
+from pipelines.recipe.load import LoadedRecipe
+from pipelines.recipe.mistakes import of_branch
+from pipelines.training.materials import Materials
+from tokenizer.shards.reader import ShardSource
+
+
+def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
+    """Freeze the recipe's mixture over the shards. Raises: UserError with the numbers when it
+    cannot be met.
+    """
+    spec, train = loaded.recipe.mixture, loaded.recipe.train
+    if spec is None:
+        raise UserError(
+            "the recipe has no mixture",
+            file=loaded.file.path,
+            field="mixture",
+            fix="add mixture: {phases: [...]}; see docs/recipes.md",
+        )
+    sources, tokens = materials.sources(), (train.sequence_length, train.batch_tokens)
+    try:
+        _check_sources(spec.phases, sources)
+        bos = materials.tokenizer.bos_id
+        plan = freeze(
+            spec,
+            sources,
+            sequence_length=tokens[0],
+            batch_tokens=tokens[1],
+            seed=loaded.recipe.seed,
+            bos_id=bos,
+        )
+        train.schedule_of(plan)
+    except UserError as error:
+        raise loaded.placed(error) from None
+    return plan
+
+
+def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:
+    """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as
+    :func:`plan_mixture`.
+    """
+    plans: dict[str, Plan] = {}
+    sources = materials.sources() if loaded.recipe.branches else {}
+    start = stable_steps(plan)
+    for entry in loaded.recipe.branches:
+        try:
+            _check_sources(entry.phases, sources)
+            plans[entry.name] = branch(plan, start, entry.phases, sources, entry.name)
+        except UserError as error:
+            raise loaded.placed(of_branch(error, entry.name)) from None
+    tokens = {name: made.tokens - made.tokens_before(start) for name, made in plans.items()}
+    if len(set(tokens.values())) > 1:
+        raise loaded.placed(
+            UserError(
+                "branches are compared at equal tokens",
+                field="branches",
+                found=", ".join(f"{name} {count:,}" for name, count in tokens.items()),
+                fix="give the phases of every branch the same tokens in all",
+            )
+        )
+    return plans
+
+
+def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource]) -> None:
+    """Raises: UserError at the first source that is to be shown and has no shards, with what was
+    asked and what there is.
+    """
+    for phase in phases:
+        for name, field in phase.shown.items():
+            if not names_meant(name, sources) and source_of(name) == name:
+                tokens = round(phase.weights.get(name, 0.0) * (phase.tokens or 0))
+                asked = f"{tokens:,} tokens asked of {name}" if tokens else name
+                raise UserError(
+                    "a source without shards",
+                    field=f"{phase.field}.{field}",
+                    found=f"{asked}; none of its documents was kept",
+                    allowed=[
+                        f"{other} ({source.manifest.tokens:,} tokens)"
+                        for other, source in sorted(sources.items())
+                    ],
+                    fix=(
+                        "leave it out of the mixture, or loosen the stages that drop its "
+                        "documents: the report shows them"
+                    ),
+                )
+
+
+def stable_steps(plan: Plan) -> int:
+    """Steps before the decay: where branches leave; all of them when nothing decays."""
+    return next((segment.first_step for segment in plan.segments if segment.decay), plan.steps)
