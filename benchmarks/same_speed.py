@@ -24,14 +24,14 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from math import comb
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from order_statistics import median_interval
 
 FIGURES = ("dedup_signatures", "signals", "loader", "training")
 SIDES = ("old", "new", "control")
@@ -134,23 +134,6 @@ def measured(figure: str, place: Path, run: Path) -> float:
     if not Path(answer["house"]).is_relative_to(place):
         raise SystemExit(f"measured {answer['house']}, not {place}")
     return float(answer["processor_seconds"])
-
-
-def median_interval(values: Sequence[float], level: float = 0.95) -> dict[str, float]:
-    """The median and its exact interval: the narrowest pair of order statistics that covers it.
-
-    The number of values below the median is binomial (n, 1/2), whatever their distribution.
-    """
-    ordered, count = sorted(values), len(values)
-    cut = 0
-    while 2 * sum(comb(count, below) for below in range(cut + 1)) / 2**count <= 1 - level:
-        cut += 1
-    low = max(cut - 1, 0)
-    return {
-        "median": statistics.median(ordered),
-        "low": ordered[low],
-        "high": ordered[count - 1 - low],
-    }
 
 
 if __name__ == "__main__":
