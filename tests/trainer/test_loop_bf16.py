@@ -22,9 +22,11 @@ from trainer.checkpoints.weights import model_of
 from trainer.evaluation.held_out import validate
 from trainer.loop.branch import START, branch
 from trainer.loop.metrics import read_series
-from trainer.loop.run import Run
+from trainer.loop.run import Run, Start
 from trainer.loop.settings import TrainSettings
-from trainer.objectives.next_token import pending_loss
+from trainer.objectives.gradient import pending_loss
+from trainer.objectives.losses import token_bytes
+from trainer.objectives.next_token import NextToken
 
 STEPS = STABLE + DECAY
 
@@ -142,11 +144,18 @@ def test_a_step_reads_nothing_back_before_it_is_enqueued(corpus: Corpus) -> None
     frozen, chosen = loop_runs.plan(corpus), settings()
     config = MODEL.config(corpus.tokenizer.vocab_size)
     begun = Run.begin(
-        frozen, Loader(frozen, corpus.folders), corpus.tokenizer, config, chosen, 1, None
+        frozen,
+        Loader(frozen, corpus.folders),
+        corpus.tokenizer,
+        config,
+        chosen,
+        1,
+        Start(),
+        NextToken(token_bytes(corpus.tokenizer)),
     )
     batch = begun.loader.batch(0)
     with Reads() as reads:
-        pending = pending_loss(begun.model, batch, 3, backward=True)
+        pending = pending_loss(begun.objective, begun.model, batch, 3, backward=True)
         norm = begun.optimizer.clip(chosen.clip, pending.summed)
         begun.optimizer.step(0.01)
         begun.optimizer.zero_grad()

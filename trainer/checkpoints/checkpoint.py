@@ -42,6 +42,7 @@ MOMENTS = "moments.safetensors"
 PLAN = "plan.json"
 TOKENIZER = "tokenizer.model"
 FORMAT = "checkpoint/1"
+NEXT_TOKEN = {"name": "next_token"}  # the objective of a state that names none
 _LARGEST_STATE = 64 << 20
 _WRITING = ".writing-"
 
@@ -76,7 +77,8 @@ class CheckpointState(BaseModel):
     ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written
     because the run was stopped between two that were asked for; it is removed when the next one is
     there. ``parent`` is the checkpoint a branch started from: its step and the checksum of its
-    weights. ``spikes`` is kept for a spike rule.
+    weights. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised: name and
+    settings; None, and not written, for next-token prediction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,11 +96,14 @@ class CheckpointState(BaseModel):
     asked: bool = True
     parent: dict[str, Any] | None = None
     spikes: dict[str, Any] | None = None
+    objective: dict[str, Any] | None = None
     files: dict[str, FileRecord] = Field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Canonical JSON with a checksum of itself, one line."""
         facts = self.model_dump(mode="json")
+        if self.objective is None:
+            del facts["objective"]
         return canonical_json({**facts, "checksum": _checksum(facts)}) + b"\n"
 
 
@@ -109,6 +114,11 @@ class Checkpoint:
     store: Store
     name: str
     state: CheckpointState
+
+    @property
+    def objective(self) -> dict[str, Any]:
+        """What was minimised: name and settings."""
+        return self.state.objective or dict(NEXT_TOKEN)
 
     @property
     def folder(self) -> str:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,11 @@ class HeldOut:
     batches: Mapping[str, tuple[Batch, ...]]
     sizes: NDArray[np.int64]
     rows: int
+
+    def line(self, model: Model) -> dict[str, Any]:
+        """The losses as a line of ``metrics/validation.jsonl`` without its step."""
+        losses = self.losses(model)
+        return {"sources": {name: loss.to_json() for name, loss in losses.items()}}
 
     def losses(self, model: Model) -> dict[str, Loss]:
         """The loss of each source."""

@@ -25,11 +25,14 @@ def check_fits(
     settings: TrainSettings,
     schedule: ScheduleSpec,
     tokenizer_hash: str,
+    objective: dict[str, Any] | None = None,
 ) -> None:
     """Raises: UserError naming the first thing in which the run differs from what the checkpoint
     already did.
     """
     state = checkpoint.state
+    if objective is not None:
+        _check_same(checkpoint, "objective", checkpoint.objective, objective)
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
     _check_same(checkpoint, "model", state.model, config.as_dict())

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
@@ -18,16 +15,25 @@ from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
-from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.checkpoints.checkpoint import (
+    NEXT_TOKEN,
+    PLAN,
+    TOKENIZER,
+    Checkpoint,
+    CheckpointState,
+    Stretch,
+)
 from trainer.checkpoints.moments import moment_tensors, restore
+from trainer.checkpoints.weights import Weights
 from trainer.devices.precision import DTYPES, device_of
 from trainer.loop.fits import check_fits
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
 from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
 from trainer.model.float8 import use_float8
-from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
-from trainer.objectives.next_token import pending_loss
+from trainer.objectives.gradient import pending_loss
+from trainer.objectives.losses import NOTHING, Loss
+from trainer.objectives.objective import Objective, identity
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
 
@@ -37,7 +43,8 @@ class StepReport:
     """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
     these by this step.
 
-    ``grad_norm`` is before clipping, ``seconds`` is what the step took.
+    ``grad_norm`` is before clipping, ``seconds`` is what the step took. ``figures`` are the
+    objective's own, ``auxiliary`` the losses that the model added.
     """
 
     step: int
@@ -49,6 +56,8 @@ class StepReport:
     sources: Mapping[str, Loss]
     step_tokens: int = 0
     seconds: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
+    auxiliary: Mapping[str, float] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """The step as a line of ``metrics/train.jsonl``."""
@@ -62,7 +71,21 @@ class StepReport:
             "grad_norm": self.grad_norm,
             "targets": whole.tokens,
             "sources": {name: loss.to_json() for name, loss in self.sources.items()},
+            **self.figures,
+            **({"auxiliary": dict(self.auxiliary)} if self.auxiliary else {}),
         }
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts: a checkpoint with its ``past`` (its plan, moments and step), ``weights``
+    alone (step 0, no moments, no past), or neither: initial weights. ``parent`` is what the run's
+    checkpoints record of where it came from.
+    """
+
+    past: Checkpoint | None = None
+    weights: Weights | None = None
+    parent: dict[str, Any] | None = None
 
 
 @dataclass
@@ -74,9 +97,9 @@ class Run:
     tokenizer: Tokenizer
     settings: TrainSettings
     schedule: ScheduleSpec
+    objective: Objective
     model: Model
     optimizer: AdamW
-    sizes: NDArray[np.int64]
     history: tuple[Stretch, ...]
     step: int = 0
     parent: dict[str, Any] | None = None
@@ -90,40 +113,37 @@ class Run:
         config: ModelConfig,
         settings: TrainSettings,
         threads: int,
-        source: Checkpoint | None,
-        parent: dict[str, Any] | None = None,
+        start: Start,
+        objective: Objective,
     ) -> Run:
-        """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint
-        does not fit.
+        """A run from where ``start`` says. Raises: UserError when a checkpoint or weights do not
+        fit.
         """
         schedule = settings.schedule_of(plan)
-        if source is not None:
+        past = start.past
+        if past is not None:
             check_fits(
-                source,
+                past,
                 plan=plan,
                 config=config,
                 settings=settings,
                 schedule=schedule,
                 tokenizer_hash=tokenizer.hash,
+                objective=identity(objective),
             )
         device = device_of(settings.device)
         model = Model(config).to(device)
         if settings.float8:
             use_float8(model, device)
-        if source is None:
+        if past is None and start.weights is None:
             init(model, config, settings.seed)
-        groups = parameter_groups(model, config, settings.schedule.peak, settings.weight_decay)
-        optimizer = AdamW(
-            groups,
-            betas=settings.betas,
-            eps=settings.eps,
-            compute=DTYPES[settings.resolved_precision],
-        )
-        history: tuple[Stretch, ...] = ()
-        if source is not None:
-            restore(source, optimizer)
-            history = source.state.history
-        step = 0 if source is None else source.state.step
+        optimizer = _optimizer(model, config, settings)
+        if past is not None:
+            restore(past, optimizer)
+        elif start.weights is not None:
+            optimizer.load(start.weights.fitting(optimizer.named, config))
+        history = () if past is None else past.state.history
+        step = 0 if past is None else past.state.step
         stretch = Stretch(
             from_step=step,
             plan_hash=plan.hash,
@@ -139,12 +159,12 @@ class Run:
             tokenizer,
             settings,
             schedule,
+            objective,
             model,
             optimizer,
-            token_bytes(tokenizer),
             history,
             step,
-            parent,
+            start.parent,
         )
 
     def updates(self, last: int) -> Generator[StepReport]:
@@ -162,9 +182,8 @@ class Run:
         then.
         """
         step = self.step + 1
-        pending = pending_loss(
-            self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True
-        )
+        rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
+        pending = pending_loss(self.objective, self.model, batch, rows, backward=True)
         pending_norm = self.optimizer.clip(self.settings.clip, pending.summed)
         lr = rate(self.schedule, step)
         self.optimizer.step(lr)
@@ -182,9 +201,7 @@ class Run:
                 ),
             )
         self.step = step
-        losses = by_source(
-            found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes
-        )
+        measured = self.objective.measure(batch, found.kept, self.plan.names)
         tokens = self.plan.tokens_before(step)
         return StepReport(
             step,
@@ -193,8 +210,10 @@ class Run:
             found.loss,
             lr,
             norm,
-            losses,
+            measured.sources,
             tokens - self.plan.tokens_before(step - 1),
+            figures=measured.figures,
+            auxiliary=found.auxiliary,
         )
 
     def shown(self) -> dict[str, Any]:
@@ -209,6 +228,7 @@ class Run:
         """Write a checkpoint of this moment; ``asked`` as in
         :class:`~trainer.checkpoints.checkpoint.CheckpointState`.
         """
+        minimised = identity(self.objective)
         state = CheckpointState(
             step=self.step,
             tokens=self.plan.tokens_before(self.step),
@@ -221,9 +241,20 @@ class Run:
             seeds={"init": self.settings.seed, "plan": self.plan.seed},
             asked=asked,
             parent=self.parent,
+            objective=None if minimised == NEXT_TOKEN else minimised,
         )
         weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}
         written = checkpoint.save(store, state, weights, moment_tensors(self.optimizer), files)
         checkpoint.drop_unasked(store, below=self.step)
         return written
+
+
+def _optimizer(model: Model, config: ModelConfig, settings: TrainSettings) -> AdamW:
+    """The optimizer over the model's tensors, moments zero."""
+    return AdamW(
+        parameter_groups(model, config, settings.schedule.peak, settings.weight_decay),
+        betas=settings.betas,
+        eps=settings.eps,
+        compute=DTYPES[settings.resolved_precision],
+    )

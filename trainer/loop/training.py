@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
@@ -33,15 +34,28 @@ from mixtures.loader.loader import Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
 from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.checkpoints.weights import Weights, parent_of
 from trainer.devices.determinism import deterministic
 from trainer.devices.precision import computing_in
 from trainer.evaluation.held_out import HeldOut, held_out
 from trainer.loop.interrupt import StopRequest
 from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
-from trainer.loop.run import Run, StepReport
+from trainer.loop.run import Run, Start, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.model.decoder import Model
+from trainer.objectives.losses import token_bytes
+from trainer.objectives.next_token import NextToken
+from trainer.objectives.objective import Objective
 
 Folders = Mapping[str, str | os.PathLike[str]]
+
+
+class Measure(Protocol):
+    """What is measured on held-out data while a run trains."""
+
+    def line(self, model: Model) -> Mapping[str, Any]:
+        """The figures, as a line of ``metrics/validation.jsonl`` without its step."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,16 +97,21 @@ def train(
     *,
     validation: Folders | None = None,
     resume: bool = True,
-    start: Checkpoint | None = None,
+    start: Checkpoint | Weights | None = None,
+    objective: Objective | None = None,
+    measure: Measure | None = None,
     until_step: int | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
     ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With
-    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: the
-    checkpoint of another run to branch from when there is none here yet. ``on_step`` is called
-    after each update.
+    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: where to
+    begin when there is none here yet: the checkpoint of another run to branch from, with its past,
+    or :class:`~trainer.checkpoints.weights.Weights` alone, from step 0. ``objective``: what is
+    minimised, default next-token prediction. ``measure``: what is measured where the run looks at
+    held-out data, in place of the losses on ``validation``. ``on_step`` is called after each
+    update.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
     not fit or is damaged, when another process trains here, or when the loss is not finite.
@@ -107,11 +126,12 @@ def train(
         StopRequest() as stop,
     ):
         checkpoint.clean(store)
-        source, parent = _source(store, resume, start)
+        begun = _start(store, resume, start)
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
-        measured = _held_out(validation, tokenizer, settings)
-        run = Run.begin(plan, loader, tokenizer, config, settings, threads, source, parent)
+        measured = measure or _held_out(validation, tokenizer, settings)
+        aim = objective or NextToken(token_bytes(tokenizer))
+        run = Run.begin(plan, loader, tokenizer, config, settings, threads, begun, aim)
         with Metrics(store, run.step, settings.tensorboard) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
 
@@ -145,7 +165,7 @@ def _steps(
     run: Run,
     store: Store,
     metrics: Metrics,
-    measured: HeldOut | None,
+    measured: Measure | None,
     last: int,
     stop: StopRequest,
     on_step: Callable[[StepReport], None] | None,
@@ -199,7 +219,7 @@ def _timed(updates: Iterator[StepReport]) -> StepReport:
 
 
 def _record(
-    run: Run, metrics: Metrics, measured: HeldOut | None, report: StepReport, looked: bool
+    run: Run, metrics: Metrics, measured: Measure | None, report: StepReport, looked: bool
 ) -> None:
     """A step's metrics; where ``looked``, also what was shown so far and the losses on held-out
     documents.
@@ -216,17 +236,11 @@ def _record(
     if looked:
         metrics.record(DATA, run.shown())
     if looked and measured is not None:
-        losses = measured.losses(run.model)
-        metrics.record(
-            VALIDATION,
-            {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}},
-        )
+        metrics.record(VALIDATION, {"step": run.step, **measured.line(run.model)})
 
 
-def _source(
-    store: Store, resume: bool, start: Checkpoint | None
-) -> tuple[Checkpoint | None, dict[str, object] | None]:
-    """The checkpoint to go on from, and the parent of a branch."""
+def _start(store: Store, resume: bool, start: Checkpoint | Weights | None) -> Start:
+    """Where to go on from: the run's own latest checkpoint, else what was asked for."""
     own = checkpoint.latest(store)
     if own is not None and not resume:
         raise UserError(
@@ -236,13 +250,12 @@ def _source(
             fix="resume it, or give this run another name (--set name=…)",
         )
     if own is not None:
-        return own, own.state.parent
+        return Start(past=own, parent=own.state.parent)
     if start is None:
-        return None, None
-    return start, {
-        "step": start.state.step,
-        "weights": start.state.files[checkpoint.WEIGHTS].checksum,
-    }
+        return Start()
+    if isinstance(start, Checkpoint):
+        return Start(past=start, parent=parent_of(start))
+    return Start(weights=start, parent=start.parent)
 
 
 def _held_out(

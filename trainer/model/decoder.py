@@ -23,7 +23,7 @@ P padded vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -192,6 +192,13 @@ class Model(nn.Module):
         yield from (
             (path, module) for path, module in self.named_modules() if isinstance(module, Matrix)
         )
+
+    def auxiliary_losses(self) -> Mapping[str, Tensor]:
+        """Losses of the last forward pass that come from the model itself, such as the balance of
+        experts: scalars by name, each a mean over the tokens of that pass, already weighted. A
+        dense model has none.
+        """
+        return {}
 
     @property
     def head_weight(self) -> Tensor:
