@@ -25,6 +25,7 @@ from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication, found_or_made
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE, REWRITE, SELECTION, signals
+from artifacts.settings import key_settings
 from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
 from pipelines.chunk_texts import ChunkTexts, HeldBatches
 from pipelines.document_files import Compression, open_documents
@@ -57,8 +58,8 @@ class ReadStep:
     def settings(self) -> dict[str, Any]:
         return {
             "format": self.format,
-            "fields": self.fields.__dict__,
-            "limits": self.limits.__dict__,
+            "fields": key_settings(self.fields),
+            "limits": key_settings(self.limits),
             "compression": self.compression,
         }
 

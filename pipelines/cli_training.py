@@ -50,9 +50,9 @@ def model_describe(
 
     if (Path(name) / "state.json").is_file():
         from trainer.checkpoint import load
-        from trainer.model_config import ModelConfig
+        from trainer.recorded import model_config
 
-        config = ModelConfig.from_dict(load(name).state.model)
+        config = model_config(load(name))
     else:
         config = preset(name)
     if roofline:
@@ -206,13 +206,13 @@ def branch_checkpoint(
     place = output or Path(checkpoint).parent.parent / "branches"
     from trainer.checkpoint import load
     from trainer.precision import check_possible
+    from trainer.recorded import train_settings
 
-    settings = load(checkpoint).state.settings
-    check_possible(
-        settings["precision"], settings.get("device", "auto"), float8=settings.get("float8", False)
+    settings = train_settings(load(checkpoint))
+    check_possible(settings.precision, settings.device, float8=settings.float8)
+    held = materials.held_out(
+        [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
     )
-    length = int(settings["sequence_length"])
-    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     with TerminalProgress() as progress:
         watch = TrainingWatch(progress)
         comparison = branch(

@@ -45,7 +45,7 @@ FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
 # Code that carries bytes but does not choose them: a change here changes no output.
 CARRIERS = frozenset(
     f"artifacts.{name}"
-    for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "jit")
+    for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "settings", "jit")
 ) | {
     "pipelines.executors.base",
     "pipelines.recipe",

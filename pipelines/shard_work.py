@@ -20,6 +20,7 @@ from artifacts.keyed_hash import hash_key, held_out
 from artifacts.ledger import Entry
 from artifacts.paths import HashingFile, Store
 from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
+from artifacts.settings import key_settings
 from artifacts.tables import read_parquet
 from pipelines.band_work import SourceBands, among, ids_of_band
 from pipelines.chunk_texts import ChunkTexts
@@ -76,8 +77,8 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         "version": TOKENIZER_VERSION,
         "libraries": libraries("sentencepiece"),
         "selection": [ref.checksum for ref in task.selection],
-        "config": config.model_dump(mode="json"),
-        "sample": task.settings.model_dump(mode="json"),
+        "config": key_settings(config),
+        "sample": key_settings(task.settings),
         "seed": task.seed,
     }
 
@@ -291,7 +292,7 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         "selection": task.selection.checksum,
         "tokenizer": task.model.checksum,
         # a band is known by its documents
-        "settings": task.settings.model_dump(mode="json", exclude={"split"}),
+        "settings": key_settings(task.settings, exclude={"split"}),
         "band": None if task.band is None else [task.band.name, task.band.digest],
         "split": task.split,
         "seed": task.seed,

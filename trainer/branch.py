@@ -30,9 +30,10 @@ from trainer.loop import Folders, TrainOutcome, train
 from trainer.losses import Loss
 from trainer.model_config import ModelConfig
 from trainer.precision import DTYPES, device_of
+from trainer.recorded import model_config, train_settings
+from trainer.recorded import schedule as recorded_schedule
 from trainer.resume import model_of
 from trainer.run import StepReport
-from trainer.schedules import ScheduleSpec
 from trainer.settings import ModelSettings, TrainSettings
 from trainer.validate import validate
 
@@ -97,14 +98,14 @@ def branch(
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
-    chosen = (settings or TrainSettings.model_validate(start.state.settings)).without_ends()
+    chosen = (settings or train_settings(start)).without_ends()
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
     branches = {
         name: branch_plan(start, phases, folders, (names or {}).get(name, name))
         for name, phases in mixtures.items()
     }
     tokens = _equal_tokens(branches, start)
-    model = model_settings(ModelConfig.from_dict(start.state.model))
+    model = model_settings(model_config(start))
     measure = _measure(validation, tokenizer, chosen)
     losses = {START: measure(start)}
     outcomes = {}
@@ -150,7 +151,7 @@ def check_stable(start: Checkpoint) -> None:
     """Raises: UserError when the learning rate has begun to fall, or the schedule has no stable
     stage.
     """
-    schedule = ScheduleSpec.model_validate(start.state.schedule)
+    schedule = recorded_schedule(start)
     if schedule.kind not in ("wsd", "constant"):
         raise UserError(
             "only a run with a stable stage can be branched",

@@ -17,6 +17,8 @@ from mixtures.plan import Plan
 from trainer.checkpoint import Checkpoint
 from trainer.model import Model, ModelConfig
 from trainer.optimizer import AdamW
+from trainer.recorded import model_config, train_settings
+from trainer.recorded import schedule as recorded_schedule
 from trainer.schedules import ScheduleSpec, rate
 from trainer.settings import TrainSettings
 
@@ -76,7 +78,7 @@ def model_of(
     """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises:
     UserError when a file is damaged.
     """
-    model = Model(ModelConfig.from_dict(checkpoint.state.model))
+    model = Model(model_config(checkpoint))
     own = dict(model.named_parameters())
     weights = fitting_weights(checkpoint, own)
     with torch.no_grad():
@@ -95,17 +97,14 @@ def check_fits(
     tokenizer_hash: str,
 ) -> None:
     """Raises: UserError naming the first thing in which the run differs from what the checkpoint
-    already did.
+    already did, or that it records and this release does not know.
     """
     state = checkpoint.state
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
-    _check_same(checkpoint, "model", state.model, config.as_dict())
-    # a setting newer than the checkpoint had its default
-    recorded = {**TrainSettings().fixed(), **state.settings}
-    recorded = {name: recorded[name] for name in settings.fixed()}
-    _check_same(checkpoint, "train", recorded, settings.fixed())
-    before = ScheduleSpec.model_validate(state.schedule)
+    _check_same(checkpoint, "model", model_config(checkpoint).as_dict(), config.as_dict())
+    _check_same(checkpoint, "train", train_settings(checkpoint).fixed(), settings.fixed())
+    before = recorded_schedule(checkpoint)
     if before != schedule:
         changed = next(
             (

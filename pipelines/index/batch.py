@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
+from artifacts.settings import key_settings
 from dedup.index import EXACT, KEPT, NEAR, REASONS, Decision, decide, find_candidates
 from dedup.index_columns import NewDocuments, Removed, Segment
 from dedup.index_files import (
@@ -148,7 +149,7 @@ def publish_batch(
     )
     digest = document_digest(read.ids, read.hashes)
     decides = {
-        "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep, "texts": [ref.checksum for ref in refs],
+        "settings": key_settings(index.head.settings), "documents": digest, "keep": keep, "texts": [ref.checksum for ref in refs],
         "earlier": content_key({"batches": [batch.checksum for batch in index.head.batches]}),
     }  # fmt: skip
     segment, checksum = write_segment(index.store, number, stored, decides)
