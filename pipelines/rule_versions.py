@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import artifacts
+from artifacts.floors import FLOORS
 from pipelines import (
     band_work,
     chunk_work,
@@ -40,7 +41,6 @@ from pipelines.stages.minhash_dedup import MinHashCompare
 
 HOUSE = Path(artifacts.__file__).resolve().parent.parent
 RECORD = Path(__file__).with_name("rule_versions.json")
-FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
 
 # Code that carries bytes but does not choose them: a change here changes no output.
 CARRIERS = frozenset(
