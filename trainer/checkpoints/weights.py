@@ -8,7 +8,8 @@ import torch
 
 from artifacts.errors import UserError
 from trainer.checkpoints.checkpoint import Checkpoint
-from trainer.model.decoder import Model, ModelConfig
+from trainer.checkpoints.recorded import model_config
+from trainer.model.decoder import Model
 
 
 def fitting_weights(
@@ -37,7 +38,7 @@ def model_of(
     """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises:
     UserError when a file is damaged.
     """
-    model = Model(ModelConfig.from_dict(checkpoint.state.model))
+    model = Model(model_config(checkpoint))
     own = dict(model.named_parameters())
     weights = fitting_weights(checkpoint, own)
     with torch.no_grad():
