@@ -109,7 +109,10 @@ def parse() -> argparse.Namespace:
         "--keep", type=Path, help="empty folder to work in, and to leave as it is then"
     )
     parser.add_argument("--report", type=Path, help="JSON file for the result")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if set(arguments.only) <= set(arguments.skip):
+        parser.error("no case is left")
+    return arguments
 
 
 @contextmanager
