@@ -15,15 +15,11 @@ from artifacts.fingerprints import content_key
 from artifacts.settings import LATER, key_settings, later_fields
 from dedup.index.files import IndexSettings
 from mixtures.spec.phase import PhaseSpec, Preset
-from pipelines.chunks.work import ReadStep
+from pipelines.chunks.reading import ReadStep
 from pipelines.readers import Fields, Limits
-from pipelines.recipe.load import (
-    Branch,
-    LoadedRecipe,
-    ShardSettings,
-    TokenizerSettings,
-    load_recipe,
-)
+from pipelines.recipe.fields import Branch
+from pipelines.recipe.load import LoadedRecipe, load_recipe
+from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
 from pipelines.signals.rules import Rule
 from pipelines.stages.heuristics import HeuristicsStage, RulesChoose

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from trainer.recorded import model_config, schedule, train_settings
 
 from artifacts.errors import UserError
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import MIXED, STABLE, run, traces
 from trainer.checkpoints.checkpoint import STATE, Checkpoint, CheckpointState, at_step, load
+from trainer.checkpoints.recorded import model_config, schedule
+from trainer.checkpoints.weights import model_of
 from trainer.loop.branch import branch
-from trainer.loop.fits import model_of
+from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
 from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
