@@ -83,12 +83,13 @@ def imports(module: str) -> dict[str, int]:
     """Modules of the house that a module imports, lazily and for types included, and the line."""
     lines: dict[str, int] = {}
     for node in ast.walk(tree(module)):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if name in modules() else node.module for name in whole]
+        else:
+            continue
         for name in names:
             if name in modules() and name != module:
                 lines.setdefault(name, node.lineno)
