@@ -179,8 +179,8 @@ def test_carriers_are_modules_and_out_of_reach(code: RuleCode) -> None:
 MOVES = {
     "artifacts/tables.py": "artifacts/kept/parquet.py",
     "dedup/runs.py": "dedup/near/equal_runs.py",
-    "pipelines/keep_policy.py": "pipelines/corpus/policy.py",
-    "pipelines/selections.py": "pipelines/corpus/choice.py",
+    "pipelines/corpus/keep_policy.py": "pipelines/corpus/policy.py",
+    "pipelines/corpus/selection.py": "pipelines/corpus/choice.py",
     "tokenizer/sample.py": "tokenizer/sampling.py",
 }
 
