@@ -20,7 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
+from artifacts.floors import FLOORS
+
 _MARK = b"from artifacts.jit import kernel"
 
 Function = TypeVar("Function", bound=Callable[..., Any])

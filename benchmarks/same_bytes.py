@@ -33,7 +33,7 @@ from byte_comparison.checkouts import CallFailedError, Work, checkout
 from byte_comparison.content_keys import moved_units
 from byte_comparison.going_on import GOING_ON, Held, Pair, compare_case
 from byte_comparison.inputs import lay_out
-from byte_comparison.trees import Compared
+from byte_comparison.trees import Compared, Difference
 
 ROOT = Path(__file__).resolve().parent.parent
 DIFFERENCES_SHOWN = 8
@@ -109,7 +109,10 @@ def parse() -> argparse.Namespace:
         "--keep", type=Path, help="empty folder to work in, and to leave as it is then"
     )
     parser.add_argument("--report", type=Path, help="JSON file for the result")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if set(arguments.only) <= set(arguments.skip):
+        parser.error("no case is left")
+    return arguments
 
 
 @contextmanager
@@ -194,7 +197,8 @@ def detail(result: Result) -> list[str]:
         return []
     lines = ["", f"{result.name}: {len(differences):,} files differ"]
     lines += [f"  key   {line}" for line in result.keys[:DIFFERENCES_SHOWN]]
-    lines += [f"  file  {difference}" for difference in differences[:DIFFERENCES_SHOWN]]
+    first = sorted(differences, key=Difference.rank)[:DIFFERENCES_SHOWN]
+    lines += [f"  file  {difference}" for difference in first]
     return lines
 
 

@@ -1,23 +1,17 @@
 """Deduplication and decontamination: pure compute over Arrow arrays, no files and no executors.
 
-What comes in is a column of texts (pyarrow large_string) and a rank for each, 0 = most wanted. What
-goes out are numpy arrays with a row per text (kept or not, by which copy it is represented, how
-large its cluster is) and evidence for each removal. Nothing depends on the order of rows, only on
-texts and ranks.
+    texts, ranks ─▶ who stays, which copy stands for the others, evidence for each removal
 
-- :func:`dedup.exact.keep_first`       equal hashes: the most wanted copy stays
-- :func:`dedup.near.minhash.band_keys`      near-duplicate candidates: texts that share a band key
-- :func:`dedup.near.verify.greedy_keep`     which candidates go: exact Jaccard against a text that
-  stays
-- :func:`dedup.index.decide.find_candidates`  the same for a new batch against all batches before:
-  with :func:`dedup.index.decide.decide`
+What comes in is a column of texts (pyarrow large_string) and a rank for each, 0 = most wanted.
+Nothing depends on the order of rows, only on texts and ranks. Rooms:
 
-and, inside of texts, :func:`dedup.spans.passages.repeated_spans` and
-:func:`dedup.spans.lines.repeated_lines`: passages, lines and paragraphs that stood before, to be
-cut by :func:`dedup.spans.spans.cut`; against benchmarks, :class:`dedup.ngrams.NgramIndex`. What a
-word is, for all of them, is said in :mod:`dedup.words`. How good a result is measures
-:mod:`dedup.near.quality`; signatures from and for datasketch makes
-:mod:`dedup.near.datasketch_interop`.
+- :mod:`dedup.near`: near-duplicates by MinHash, verified; their measured quality
+- :mod:`dedup.spans`: passages, lines and paragraphs inside texts that stood before
+- :mod:`dedup.index`: a new batch against all batches before
+
+Beside them: :mod:`~dedup.words` (what a word is, for all of them), :mod:`~dedup.shingles`,
+:mod:`~dedup.exact` (equal hashes: the most wanted copy stays), :mod:`~dedup.same_words`,
+:mod:`~dedup.urls`, :mod:`~dedup.runs`, and :mod:`~dedup.ngrams` (against benchmarks).
 
 >>> import numpy as np, pyarrow as pa
 >>> from dedup.near.lsh import candidate_groups

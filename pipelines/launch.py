@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+# artifacts.floors has them too, but no floor is imported before it is known to be ours
 FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
 
 

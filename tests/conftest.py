@@ -28,3 +28,16 @@ settings.load_profile("windtunnel")
 def root() -> Path:
     """The repository's root folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the starter recipe and its finished run, where the documents' examples run."""
+    from pipelines.recipe.load import load_recipe
+    from pipelines.run.driver import run_recipe
+    from pipelines.starter.write import write_starter
+
+    folder = tmp_path_factory.mktemp("workshop")
+    write_starter(folder)
+    run_recipe(load_recipe(folder / "recipe.yaml"), str(folder / "runs"))
+    return folder

@@ -44,7 +44,7 @@ from pipelines.commands.app import app
 from pipelines.readers import FORMATS
 from pipelines.recipe.fields import Branch, Corpus, ReadLimits, Recipe, Source
 from pipelines.recipe.load import load_recipe
-from pipelines.run.driver import UNTIL, run_recipe
+from pipelines.run.driver import UNTIL
 from pipelines.run.work_plan import plan_corpus, plan_steps
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
@@ -53,7 +53,6 @@ from pipelines.stages import STAGES
 from pipelines.stages.base import MeasureStep, StageSettings
 from pipelines.stages.datatrove_blocks import BLOCKS
 from pipelines.stages.language import MEMBERS
-from pipelines.starter.write import write_starter
 from tokenizer.shards.format import encoded_schema, shard_schema
 from tokenizer.shards.manifest import PartRecord, SourceManifest, Tombstone
 from tokenizer.shards.part_index import PartIndex
@@ -134,15 +133,6 @@ def documented() -> dict[str, list[list[Column]]]:
                 [(row[0], row[1], row[2] == "yes") for row in table]
             )
     return found
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the starter recipe and its finished run, where the examples run."""
-    folder = tmp_path_factory.mktemp("docs")
-    write_starter(folder)
-    run_recipe(load_recipe(folder / "recipe.yaml"), str(folder / "runs"))
-    return folder
 
 
 # -- formats ------------------------------------------------------------------------------------

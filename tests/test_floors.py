@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-FLOORS = ["artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines"]
+from artifacts.floors import FLOORS
+from pipelines import launch
+
 BELOW = {
     "artifacts": set(),
     "dedup": {"artifacts"},
@@ -31,6 +34,21 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level:
             found.add("relative import")
     return found
+
+
+def test_the_floors_are_the_same_wherever_they_are_written(root: Path) -> None:
+    """The constant, the launcher's copy, the order above, and what is packaged, typed and
+    covered.
+    """
+    tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
+    packaged = tools["setuptools"]["packages"]["find"]["include"]
+    assert tuple(BELOW) == FLOORS
+    assert launch.FLOORS == FLOORS
+    assert packaged == [pattern for floor in FLOORS for pattern in (floor, f"{floor}.*")]
+    assert tools["mypy"]["packages"] == [*FLOORS]
+    assert tools["coverage"]["run"]["source"] == [*FLOORS]
+    for number, floor in enumerate(FLOORS):
+        assert BELOW[floor] <= set(FLOORS[:number])
 
 
 @pytest.mark.parametrize("floor", FLOORS)

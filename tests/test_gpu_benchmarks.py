@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from artifacts.floors import FLOORS
 from benchmarks import make_performance_page, page_gpu
 from benchmarks.gpu import (
     catalogue,
@@ -245,7 +246,7 @@ def test_model_kernels_and_benchmarks_need_torch_triton_and_numpy_alone(root: Pa
             module
             for module, distributions in metadata.packages_distributions().items()
             if not any(re.sub("[-_.]+", "-", one).lower() in allowed for one in distributions)
-        }} - {{"artifacts", "trainer", "mixtures", "tokenizer", "dedup", "pipelines"}}
+        }} - {set(FLOORS)!r}
 
         class Out(importlib.abc.MetaPathFinder):
             def find_spec(self, name, path=None, target=None):

@@ -25,7 +25,9 @@ def statistics(root: Path) -> ModuleType:
 def test_the_interval_covers_the_median_in_95_of_100_draws(
     statistics: ModuleType, count: int
 ) -> None:
-    """Every pattern of values below (0) and above (1) the true median, each as likely as another."""
+    """Every pattern of values below (0) and above (1) the true median, each as likely as
+    another.
+    """
     covered = 0
     for pattern in product((0.0, 1.0), repeat=count):
         interval = statistics.median_interval(

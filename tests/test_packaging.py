@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
+
+from artifacts.floors import FLOORS
 
 COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"
 
@@ -19,7 +23,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import shutil
 
     source = tmp_path_factory.mktemp("source")
-    for name in ("artifacts", "dedup", "mixtures", "pipelines", "tokenizer", "trainer"):
+    for name in FLOORS:
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source / name)
@@ -43,11 +47,23 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_package_and_data_file_is_in_the_wheel(root: Path, wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    for floor in ("artifacts", "dedup", "mixtures", "pipelines", "tokenizer", "trainer"):
+    for floor in FLOORS:
         for path in (root / floor).rglob("*"):
-            if path.suffix in {".py", ".j2", ".css", ".yaml", ".jsonl"}:
+            if path.suffix in {".py", ".cu", ".j2", ".css", ".yaml", ".jsonl", ".zst"}:
                 assert str(path.relative_to(root)) in held, path
     assert not [name for name in held if name.startswith(("tests", "examples", "benchmarks"))]
+
+
+def test_a_new_room_needs_no_line(root: Path, tmp_path: Path) -> None:
+    """What is packaged is found in the floors, at any depth, and nowhere else."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    inside = {"pipelines", "pipelines/near", "pipelines/near/room", "trainer", "trainer/room"}
+    for folder in {*inside, "tests", "tests/pipelines", "benchmarks", "pipelines_of_others"}:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "__init__.py").touch()
+    (tmp_path / "pipelines" / "templates").mkdir()
+    found = find_packages(str(tmp_path), include=settings["packages"]["find"]["include"])
+    assert {name.replace(".", "/") for name in found} == inside
 
 
 def test_an_installed_wheel_writes_a_starter_and_runs_it(wheel: Path, tmp_path: Path) -> None:

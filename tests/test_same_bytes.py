@@ -199,6 +199,8 @@ def test_another_content_key_is_explained_by_the_inputs_that_differ(
         "tiny/signals/size: 1 units lie under other keys: rule.version: 1 -> 2",
         f'tiny/signals/after: 1 units lie under other keys: text: "{text[0]}" -> "{text[1]}"',
     ]
+    write(folders[1], unit("size", KEY, **rules[0]))  # the new one went on where the old one was
+    assert moved_units(*folders, compare_trees(*folders).differences)[0] == lines[0]
 
 
 def test_the_recipe_of_all_stages_is_valid_and_has_all_of_them(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .trees import Difference, differing_fields
+from .trees import ONLY_IN, Difference, differing_fields
 
 _KEY = re.compile(r"(?:\d{5}-)?[0-9a-f]{20}")
-_HASHES = re.compile(r'.*: "[0-9a-f]{16,}" -> "[0-9a-f]{16,}"')
+_HASHES = re.compile(r'.*: \[?"[0-9a-f]{16,}.* -> \[?"[0-9a-f]{16,}.*')  # also lists of hashes
 FIELDS_SHOWN = 3
 _OF_A_TRAINING = ("plan_hash", "model", "settings", "schedule", "seeds")
 
@@ -25,30 +24,28 @@ def moved_units(old: Path, new: Path, differences: Iterable[Difference]) -> list
     """A line for each step whose units lie under other keys, those first whose inputs differ in
     more than hashes of what came before.
     """
-    keys: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
-    for difference in differences:
-        step, key = _unit(difference.path)
-        if key and "only in" in difference.what:
-            for side, root in enumerate((old, new)):
-                if (root / step / key).is_dir():
-                    keys[step][side].add(key)
     lines = []
-    for step, (old_keys, new_keys) in sorted(keys.items()):
-        old_keys, new_keys = old_keys - new_keys, new_keys - old_keys
-        if old_keys and new_keys:
-            lines.append(
-                _explained(step, _stated(old / step, old_keys), _stated(new / step, new_keys))
-            )
+    moved = [one.path for one in differences if one.what.startswith(ONLY_IN)]
+    for step in sorted({step for step in map(_step, moved) if step is not None}):
+        before, after = _keys_in(old / step), _keys_in(new / step)
+        added = after - before
+        if before and added:  # beside all of the old ones, where the new checkout went on there
+            gone = before - after or before
+            lines.append(_explained(step, _stated(old / step, gone), _stated(new / step, added)))
     return [line for _, line in sorted(lines)]
 
 
-def _unit(path: str) -> tuple[str, str]:
-    """(step's folder, key) of a file; the first part of its path that looks like a key."""
+def _step(path: str) -> str | None:
+    """The folder above the first part of a path that looks like a key, None without one."""
     parts = path.split("/")
     for place, part in enumerate(parts):
         if _KEY.fullmatch(part):
-            return "/".join(parts[:place]), part
-    return "", ""
+            return "/".join(parts[:place])
+    return None
+
+
+def _keys_in(step: Path) -> set[str]:
+    return {path.name for path in step.glob("*") if _KEY.fullmatch(path.name) and path.is_dir()}
 
 
 def _stated(step: Path, keys: Iterable[str]) -> list[dict[str, Any]]:
@@ -74,7 +71,7 @@ def _explained(step: str, old: list[dict[str, Any]], new: list[dict[str, Any]]) 
     pairs = [list(differing_fields(one, another)) for one in old[:50] for another in new[:50]]
     fields = min((pair for pair in pairs if pair), key=len, default=[])
     fields.sort(key=lambda name: _HASHES.fullmatch(name) is not None)
-    shown = "; ".join(fields[:FIELDS_SHOWN]) or "and state the same inputs"
+    shown = "; ".join(fields[:FIELDS_SHOWN]) or "their manifests state the same inputs"
     more = f"; and {len(fields) - FIELDS_SHOWN} more" if len(fields) > FIELDS_SHOWN else ""
     hashes_alone = all(_HASHES.fullmatch(name) for name in fields)
-    return hashes_alone, f"{step}: {len(old)} units lie under other keys: {shown}{more}"
+    return hashes_alone, f"{step}: {len(new)} units lie under other keys: {shown}{more}"

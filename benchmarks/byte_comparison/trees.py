@@ -17,6 +17,7 @@ from typing import Any
 from .left_out import BY_NATURE, Leaving
 
 BLOCK = 1 << 20
+ONLY_IN = "only in the"
 _SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null')
 _LEFT_OUT = "(left out)"
 _SHOWN = 60  # characters of a value
@@ -31,6 +32,12 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}"
+
+    def rank(self) -> tuple[bool, bool]:
+        """Lowest where the cause may be: data under the same path, before the JSON that counts it
+        and all that lies elsewhere.
+        """
+        return self.what.startswith(ONLY_IN), self.path.endswith(".json")
 
 
 @dataclass
@@ -64,7 +71,7 @@ def compare_trees(old: Path, new: Path, leavings: Sequence[Leaving] = BY_NATURE)
         compared.files += 1
         if path not in new_paths or path not in old_paths:
             side = "old" if path in old_paths else "new"
-            compared.differences.append(Difference(path, f"only in the {side} folder"))
+            compared.differences.append(Difference(path, f"{ONLY_IN} {side} folder"))
             continue
         compared.bytes += (old / path).stat().st_size
         compared.fields_left_out.update({leaving.reason for leaving in named})

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from artifacts.ledger import Entry
 from artifacts.schemas import QUARANTINE
+from artifacts.settings import key_settings
 from pipelines.corpus.document_files import Compression
 from pipelines.readers import LIBRARIES, Fields, Limits
 
@@ -30,8 +31,8 @@ class ReadStep:
     def settings(self) -> dict[str, Any]:
         return {
             "format": self.format,
-            "fields": self.fields.__dict__,
-            "limits": self.limits.__dict__,
+            "fields": key_settings(self.fields),
+            "limits": key_settings(self.limits),
             "compression": self.compression,
         }
 

@@ -29,7 +29,7 @@ from pipelines.chunks.reading import ReadStep, RemoveRowsStep, account, duplicat
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import open_documents
 from pipelines.corpus.outcomes import ChunkResult, StepOutcome
-from pipelines.corpus.selection import selection_after
+from pipelines.corpus.selection import all_kept, drop
 from pipelines.corpus.texts import ChunkTexts, HeldBatches
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.readers import read
@@ -152,18 +152,14 @@ class _Worker:
         inputs["signals"] = {
             name: self.chunk.signals[name].checksum for name in ("size", *step.rule.needs)
         }
-        inputs["selection"] = self.chunk.selection.checksum if self.chunk.selection else None
+        inputs["selection"] = self.chunk.selection_version()
         return self._made("selection", step, inputs, lambda unit: self._choose(step, unit))
 
     def passed_over(self, step: ChooseStep) -> StepOutcome:
         """The ledger entry of a chunk whose source a choosing step leaves alone: all that enters is
         kept.
         """
-        kept = self._kept()
-        sizes = self._signal("size")["bytes"].to_numpy()
-        entry = Entry()
-        entry.entered.add(int(kept.sum()), int(sizes[kept].sum()))
-        entry.kept.add(int(kept.sum()), int(sizes[kept].sum()))
+        entry = all_kept(self.store, self.chunk)
         return StepOutcome(step.name, True, self.chunk.source, entry, False, 0.0, {})
 
     def _made(
@@ -323,72 +319,25 @@ class _Worker:
         return entry
 
     def _choose(self, step: ChooseStep, unit: Publication) -> Entry:
-        size = self._signal("size")
         verdict = step.rule.choose({name: self._signal(name) for name in step.rule.needs})
-        kept = self._kept()
-        drop = kept & verdict.reason.is_valid().to_numpy(zero_copy_only=False)
-        rules = pa.table(
-            {
-                "id": size["id"],
-                "text_hash": size["text_hash"],
-                "rules": verdict.rules,
-                "reason": verdict.reason,
-            }
-        )
         schema = signals([pa.field("rules", pa.uint64()), pa.field("reason", pa.string())])
-        write_parquet(unit, "verdicts.parquet", schema, [rules])
-        write_parquet(
-            unit,
-            "selection.parquet",
-            SELECTION,
-            [self.selection_after(step.name, drop, verdict.reason)],
-        )
+        size = self.chunk.signals["size"].name
+        ids = read_parquet(self.store, size, "signals", ["id", "text_hash"])
+        columns = [*ids.columns, verdict.rules, verdict.reason]
+        write_parquet(unit, "verdicts.parquet", schema, [pa.table(columns, schema.names)])
+        broken = verdict.reason.is_valid().to_numpy(zero_copy_only=False)
+        selection, entry = drop(self.store, self.chunk, step.name, broken, verdict.reason)
+        write_parquet(unit, "selection.parquet", SELECTION, [selection])
         unit.facts["rules"] = list(verdict.names)
-        sizes = size["bytes"].to_numpy()
-        entry = Entry()
-        entry.entered.add(int(kept.sum()), int(sizes[kept].sum()))
-        stay = kept & ~drop
-        entry.kept.add(int(stay.sum()), int(sizes[stay].sum()))
-        _book_drops(entry, verdict.reason.filter(pa.array(drop)), sizes[drop])
         return entry
 
     # -- what the bodies share ------------------------------------------------------------------
-
-    def selection_after(self, stage: str, drop: np.ndarray, reason: pa.Array) -> pa.Table:
-        return selection_after(self._signal("size"), self._selection(), stage, drop, reason)
 
     def _text_version(self) -> list[str]:
         return self.chunk.text_version()
 
     def _signal(self, name: str) -> pa.Table:
         return read_parquet(self.store, self.chunk.signals[name].name, "signals")
-
-    def _selection(self) -> pa.Table | None:
-        return (
-            None
-            if self.chunk.selection is None
-            else read_parquet(self.store, self.chunk.selection.name, "selection")
-        )
-
-    def _kept(self) -> np.ndarray:
-        selection = self._selection()
-        if selection is None:
-            return np.ones(self.chunk.signals["size"].rows, np.bool_)
-        kept: np.ndarray = selection["kept"].to_numpy()
-        return kept
-
-
-def _book_drops(entry: Entry, reasons: pa.StringArray, sizes: np.ndarray) -> None:
-    """Book dropped rows by reason; reasons (d,) without nulls, sizes (d,) in bytes."""
-    encoded = reasons.dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    names = encoded.dictionary.to_pylist()
-    documents, size = (
-        np.bincount(codes, minlength=len(names)),
-        np.bincount(codes, weights=sizes, minlength=len(names)),
-    )
-    for code in sorted(range(len(names)), key=names.__getitem__):
-        entry.drop(names[code], int(documents[code]), int(size[code]))
 
 
 def _changed_rows(

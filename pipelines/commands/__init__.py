@@ -1,3 +1,22 @@
-"""One file per command group, and what it looks like on a terminal. `cli.py` and its four siblings,
-`console.py`, five `terminal_*.py` and `doctor.py` are one room.
+"""The command line: one file per group of commands, each a thin wrapper around a Python API.
+
+    app        run, init, report, schema, doctor, and the groups
+    corpus, shards, cache, mixture, training, model, dedup, dedup_index    one group each
+    options    options that commands share        plan_target    which plan a command speaks of
+    terminal/  progress while a run goes on, and what is printed at its end
+
+A command reads options, calls the API that exists without it and prints what came back; a
+:class:`~artifacts.errors.UserError` is printed without a traceback and ends with status 1.
+Libraries that take long to load are imported by the command that needs them. To see all commands:
+
+>>> from typer.main import get_command
+>>> from pipelines.commands.app import app
+>>> sorted(get_command(app).commands)[:5]
+['branch', 'cache', 'corpus', 'dedup', 'doctor']
+
+``windtunnel doctor`` in Python:
+
+>>> from pipelines.commands.doctor import examine
+>>> [finding.what for finding in examine()][0]
+'Python'
 """

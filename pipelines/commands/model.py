@@ -43,9 +43,9 @@ def model_describe(
 
     if (Path(name) / "state.json").is_file():
         from trainer.checkpoints.checkpoint import load
-        from trainer.shapes.config import ModelConfig
+        from trainer.checkpoints.recorded import model_config
 
-        config = ModelConfig.from_dict(load(name).state.model)
+        config = model_config(load(name))
     else:
         config = preset(name)
     if roofline:

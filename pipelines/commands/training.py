@@ -50,7 +50,7 @@ def train(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.commands.terminal.training import training_json
     from pipelines.recipe.load import load_recipe
-    from pipelines.report import write_report
+    from pipelines.report.page import write_report
     from pipelines.run.train_only import train_run
 
     started = time.monotonic()
@@ -105,13 +105,13 @@ def branch_checkpoint(
     place = output or Path(checkpoint).parent.parent / "branches"
     from trainer.checkpoints.checkpoint import load
     from trainer.devices.precision import check_possible
+    from trainer.loop.recorded import train_settings
 
-    settings = load(checkpoint).state.settings
-    check_possible(
-        settings["precision"], settings.get("device", "auto"), float8=settings.get("float8", False)
+    settings = train_settings(load(checkpoint))
+    check_possible(settings.precision, settings.device, float8=settings.float8)
+    held = materials.held_out(
+        [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
     )
-    length = int(settings["sequence_length"])
-    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     with TerminalProgress() as progress:
         watch = TrainingWatch(progress)
         comparison = branch(

@@ -15,7 +15,7 @@ from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made
 from artifacts.schemas import tagged
 from artifacts.tables import read_parquet, write_parquet
-from pipelines.corpus.chunk import Chunk, _documents
+from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import CorpusTask
 
 VERSION = 3  # of find_duplicates
@@ -43,7 +43,7 @@ def find_duplicates(task: CorpusTask, compute: bool = True) -> DuplicateRows | N
     inputs = {
         "work": "find_duplicates",
         "version": VERSION,
-        "documents": [_documents(chunk).checksum for chunk in task.chunks],
+        "documents": [chunk.records.checksum for chunk in task.chunks],
     }
 
     def make(unit: Publication) -> None:
@@ -70,7 +70,7 @@ def _duplicate_rows(
     """Equal ids are found by sorting; chunks are in (source, path, offset) order, so the first
     stays.
     """
-    total = sum(_documents(chunk).rows for chunk in chunks)
+    total = sum(chunk.records.rows for chunk in chunks)
     ranges = 1
     while total / ranges > IDS_AT_A_TIME and ranges < 256:
         ranges *= 2
@@ -79,9 +79,7 @@ def _duplicate_rows(
         words, places = [], []
         for chunk in chunks:
             ids = as_words(
-                read_parquet(store, _documents(chunk).name, "documents", ["id"])[
-                    "id"
-                ].combine_chunks()
+                read_parquet(store, chunk.records.name, "documents", ["id"])["id"].combine_chunks()
             )
             inside = _in_range(ids, number, ranges)
             words.append(ids[inside])

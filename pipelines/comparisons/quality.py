@@ -34,6 +34,7 @@ from dedup.near.quality import (
 )
 from dedup.shingles import shingle_sets
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.view import CorpusView
 from pipelines.stages.base import fingerprint
 from pipelines.stages.minhash_dedup import MinHashCompare
@@ -81,7 +82,7 @@ def measure_quality(task: QualityTask, compute: bool = True) -> Quality | None:
         "chunks": [
             [
                 *chunk.text_version(),
-                chunk.selection.checksum if chunk.selection else None,
+                chunk.selection_version(),
                 chunk.signals[task.rule.measure].checksum,
             ]
             for chunk in task.after
@@ -138,11 +139,7 @@ def _kept_after(store: Store, task: QualityTask, view: CorpusView) -> NDArray[np
     after = {chunk.number: chunk for chunk in task.after}
     parts = [np.zeros(0, np.bool_)]
     for chunk, mask in zip(view.chunks, view.masks, strict=True):
-        selection = after[chunk.number].selection
-        assert selection is not None, f"chunk {chunk.number} was compared and has no selection"
-        parts.append(
-            read_parquet(store, selection.name, "selection", ["kept"])["kept"].to_numpy()[mask]
-        )
+        parts.append(kept_mask(store, after[chunk.number])[mask])
     return np.concatenate(parts)
 
 

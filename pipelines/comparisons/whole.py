@@ -18,10 +18,10 @@ from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import MANIFEST, Publication, found_or_made, publish, published
 from artifacts.schemas import EVIDENCE, SELECTION
-from artifacts.tables import read_parquet, write_parquet
+from artifacts.tables import write_parquet
 from pipelines.comparisons.between_sources import cross_source
 from pipelines.corpus.outcomes import CorpusOutcome, CorpusTask
-from pipelines.corpus.selection import selection_after
+from pipelines.corpus.selection import drop
 from pipelines.corpus.view import CorpusView
 from pipelines.stages.base import (
     CompareStep,
@@ -47,7 +47,7 @@ def comparison_inputs(task: CompareTask) -> dict[str, Any]:
         "chunks": [
             {
                 "text": chunk.text_version(),
-                "selection": chunk.selection.checksum if chunk.selection else None,
+                "selection": chunk.selection_version(),
                 "signals": {
                     name: chunk.signals[name].checksum
                     for name in ("size", *task.step.rule.needs)
@@ -112,27 +112,11 @@ def _write_selections(
 ) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for index, (chunk, mask) in enumerate(zip(view.chunks, view.masks, strict=True)):
-        size = read_parquet(view.store, chunk.signals["size"].name, "signals")
-        previous = (
-            None
-            if chunk.selection is None
-            else read_parquet(view.store, chunk.selection.name, "selection")
-        )
-        drop = np.zeros(len(mask), np.bool_)
-        drop[np.flatnonzero(mask)] = ~verdict.kept[view.starts[index] : view.starts[index + 1]]
-        reason = pa.repeat(pa.scalar(verdict.reason), len(mask))
-        write_parquet(
-            unit,
-            f"chunk-{index:06d}.parquet",
-            SELECTION,
-            [selection_after(size, previous, step.name, drop, reason)],
-        )
-        sizes = size["bytes"].to_numpy()
-        entry = entries.setdefault(chunk.source, Entry())
-        entry.entered.add(int(mask.sum()), int(sizes[mask].sum()))
-        entry.kept.add(int((mask & ~drop).sum()), int(sizes[mask & ~drop].sum()))
-        if drop.any():
-            entry.drop(verdict.reason, int(drop.sum()), int(sizes[drop].sum()))
+        gone = np.zeros(len(mask), np.bool_)
+        gone[np.flatnonzero(mask)] = ~verdict.kept[view.starts[index] : view.starts[index + 1]]
+        selection, entry = drop(view.store, chunk, step.name, gone, verdict.reason)
+        write_parquet(unit, f"chunk-{index:06d}.parquet", SELECTION, [selection])
+        entries.setdefault(chunk.source, Entry()).merge(entry)
     return entries
 
 

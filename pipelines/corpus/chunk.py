@@ -35,10 +35,19 @@ class Chunk:
     cuts: dict[str, FileRef] = field(default_factory=dict)
     encoded: FileRef | None = None
 
+    @property
+    def records(self) -> FileRef:
+        """The documents as read, of a chunk that was."""
+        assert self.documents is not None, f"chunk {self.number} was not read"
+        return self.documents
+
     def text_version(self) -> list[str]:
         """Checksums that fix the current text of every row."""
-        assert self.documents is not None
-        return [self.documents.checksum, *(ref.checksum for ref in self.rewrites)]
+        return [self.records.checksum, *(ref.checksum for ref in self.rewrites)]
+
+    def selection_version(self) -> str | None:
+        """Checksum that fixes who is kept; None while everybody is."""
+        return None if self.selection is None else self.selection.checksum
 
     def with_signal(self, name: str, ref: FileRef) -> Chunk:
         return replace(self, signals={**self.signals, name: ref})
@@ -89,8 +98,3 @@ class Chunk:
             cuts={name: FileRef.from_json(entry) for name, entry in value.get("cuts", {}).items()},
             encoded=ref(value["encoded"]),
         )
-
-
-def _documents(chunk: Chunk) -> FileRef:
-    assert chunk.documents is not None, f"chunk {chunk.number} was not read"
-    return chunk.documents

@@ -15,6 +15,7 @@ from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 
 
 class ChunkColumns:
@@ -40,11 +41,7 @@ class ChunkColumns:
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
         """Who is in the final selection, (n,)."""
-        return (
-            np.ones(len(self.ids), np.bool_)
-            if self._selection is None
-            else self._selection["kept"].to_numpy()
-        )
+        return kept_mask(self.store, self.chunk)
 
     @cached_property
     def stage(self) -> NDArray[np.object_]:
@@ -85,9 +82,7 @@ class ChunkColumns:
     def _selection(self) -> pa.Table | None:
         if self.chunk.selection is None:
             return None
-        return read_parquet(
-            self.store, self.chunk.selection.name, "selection", ["kept", "stage", "reason"]
-        )
+        return read_parquet(self.store, self.chunk.selection.name, "selection", ["stage", "reason"])
 
     def _why(self, name: str) -> NDArray[np.object_]:
         if self._selection is None:

@@ -73,10 +73,9 @@ class ChunkTexts:
 
     def stream(self) -> Iterator[pa.RecordBatch]:
         """The same read once: nothing is kept."""
-        assert self.chunk.documents is not None
         overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]
         start = 0
-        for batch in iter_parquet(self.store, self.chunk.documents.name, "documents", self.columns):
+        for batch in iter_parquet(self.store, self.chunk.records.name, "documents", self.columns):
             for overlay in overlays:
                 batch = _overlay(batch, overlay, start)
             yield batch
@@ -89,11 +88,10 @@ def texts_of_rows(
     """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups
     without any are not decoded.
     """
-    assert chunk.documents is not None
     overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
-    with opened(store, chunk.documents.name) as file:
+    with opened(store, chunk.records.name) as file:
         source = pq.ParquetFile(file)
-        check_format(source.schema_arrow, "documents", store.full(chunk.documents.name))
+        check_format(source.schema_arrow, "documents", store.full(chunk.records.name))
         start = 0
         for group in range(source.num_row_groups):
             end = start + source.metadata.row_group(group).num_rows

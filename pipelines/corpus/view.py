@@ -19,6 +19,7 @@ from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.keep_policy import PREFERRED, KeepPolicy, keep_ranks
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import texts_of_rows
 
 
@@ -29,7 +30,7 @@ class CorpusView:
         self.store = store
         self.chunks = [chunk for chunk in chunks if chunk.source in sources]
         self.sources = sources
-        self.masks = [self._mask(chunk) for chunk in self.chunks]
+        self.masks = [kept_mask(store, chunk) for chunk in self.chunks]
         counts = [int(mask.sum()) for mask in self.masks]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
@@ -97,11 +98,3 @@ class CorpusView:
         series = pl.from_arrow(values)
         assert isinstance(series, pl.Series)
         return series
-
-    def _mask(self, chunk: Chunk) -> NDArray[np.bool_]:
-        if chunk.selection is None:
-            return np.ones(chunk.signals["size"].rows, np.bool_)
-        mask: NDArray[np.bool_] = read_parquet(
-            self.store, chunk.selection.name, "selection", ["kept"]
-        )["kept"].to_numpy()
-        return mask

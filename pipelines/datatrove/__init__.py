@@ -1,5 +1,8 @@
-"""Working with datatrove: its blocks in our recipes, our stages in its pipelines, its executor
-under our runs.
+"""Working with datatrove: its blocks in our recipes, our stages in its pipelines.
+
+    recipe ─ stage ``datatrove`` ─▶ a filter or formatter of datatrove's over every document
+    datatrove pipeline ─ steps ─▶ our row-by-row stages     ─ dedup_steps ─▶ our deduplication
+    run folder ─ reader ─▶ the documents it selected, as a pipeline's input
 
 **Its blocks as stages.** A recipe names a block of
 :data:`pipelines.stages.datatrove_blocks.BLOCKS`::
@@ -13,27 +16,17 @@ own reason; a formatter becomes a rewrite. These are Python over one document at
 MB/s a core where words are segmented: tens to hundreds of times slower than the stages of this
 house.
 
-**Our stages as its steps.** In a datatrove pipeline::
+**Our stages as its steps, our runs as its input.** Steps go into a ``LocalPipelineExecutor`` like
+datatrove's own; here they are called as it calls them, in a folder with the starter's run:
 
-    from datatrove.executor import LocalPipelineExecutor
-    from datatrove.pipeline.readers import JsonlReader
-    from datatrove.pipeline.writers import JsonlWriter
-    from pipelines.datatrove.steps import WindtunnelStep
+>>> from pipelines.datatrove.reader import WindtunnelReader
+>>> from pipelines.datatrove.steps import WindtunnelStep
+>>> documents = list(WindtunnelReader("runs/starter").run(rank=0, world_size=1))
+>>> step = WindtunnelStep("language", {"keep": ["en"]})
+>>> 0 < len(list(step.run(iter(documents)))) <= len(documents)
+True
 
-    LocalPipelineExecutor([
-        JsonlReader("data/"),
-        WindtunnelStep("language", {"keep": ["en"]}),
-        WindtunnelStep(
-            "heuristics", {"rules": ["gopher_quality"]}, exclusion_writer=JsonlWriter("dropped/")
-        ),
-        JsonlWriter("kept/"),
-    ], tasks=4).run()
-
-**Our deduplication in its pipelines.** :mod:`pipelines.datatrove.dedup_steps`: sign, decide,
-filter.
-
-**Our runs as its input.** :class:`pipelines.datatrove.reader.WindtunnelReader` yields the documents
-a run selected, a share for each rank.
-
-**Its executor under our runs.** ``windtunnel run RECIPE --executor datatrove``.
+**Our deduplication in its pipelines**: sign, decide, filter (:mod:`pipelines.datatrove.dedup_steps`
+and :mod:`~pipelines.datatrove.dedup_tables`). **Its executor under our runs**: ``windtunnel run
+RECIPE --executor datatrove`` (:mod:`pipelines.executors.datatrove`).
 """

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
+import pyarrow as pa
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from artifacts.errors import UserError
-from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.run.record import load_run
 
@@ -67,14 +68,9 @@ class WindtunnelReader(PipelineStep):  # type: ignore[misc]
             if chunk.source in self.sources
         ]
         for chunk in chunks[rank::world_size]:
-            kept = None
-            if chunk.selection is not None:
-                kept = read_parquet(store, chunk.selection.name, "selection", ["kept"])[
-                    "kept"
-                ].combine_chunks()
-            start = 0
+            kept, start = kept_mask(store, chunk), 0
             for batch in ChunkTexts(store, chunk).batches():
-                rows = batch if kept is None else batch.filter(kept.slice(start, batch.num_rows))
+                rows = batch.filter(pa.array(kept[start : start + batch.num_rows]))
                 start += batch.num_rows
                 for row in rows.to_pylist():
                     document = _document(row)

@@ -1,11 +1,26 @@
 """Executors: where the tasks of a run are carried out.
 
-    open_executor(workers=2)                        # a Dask LocalCluster of two processes
+    function, tasks ─ map ─▶ results in the order of the tasks, each reported as it ends
+
+An executor has one method, ``map``; returning from it is the barrier. Tasks are small: they read
+files, write files and return references and counts. All executors give the same bytes; they differ
+in speed:
+
     open_executor(workers=1)                        # this process
+    open_executor(workers=2)                        # a Dask LocalCluster of two processes
     open_executor(scheduler="tcp://10.0.0.1:8786")  # a Dask cluster
     open_executor(workers=2, kind="datatrove")      # ranks of datatrove's LocalPipelineExecutor
 
-All give the same bytes; they differ in speed.
+>>> from pipelines.executors import open_executor
+>>> executor = open_executor(workers=1)
+>>> executor.map(abs, [-2, 3], done=lambda place, result: print(place, result))
+0 2
+1 3
+[2, 3]
+>>> executor.close()
+
+What a task costs in memory says :mod:`pipelines.executors.memory`; whoever watches a run is told of
+its phases by :mod:`pipelines.executors.progress`.
 """
 
 from __future__ import annotations

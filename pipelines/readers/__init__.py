@@ -5,15 +5,15 @@
 ``discover`` expands the globs of a source, ``plan_chunks`` cuts the files into chunks of even size
 whatever the number of workers, ``read`` turns one span into batches. A batch holds documents,
 quarantine (every record that could not be read, with path, offset, reason and raw bytes) and counts
-that balance::
+that balance. In a folder that ``windtunnel init`` has written:
 
-    from pipelines.readers import Fields, discover, plan_chunks, read
-
-    files = discover("web-en", ["examples/corpus/web-en/*.jsonl.zst"])
-    for chunk in plan_chunks(files, chunk_bytes=64 << 20):
-        for span in chunk:
-            for batch in read(span, "auto", "web-en", Fields(id_field="id")):
-                print(batch.records, batch.documents.num_rows, batch.quarantine.num_rows)
+>>> from pipelines.readers import Fields, discover, plan_chunks, read
+>>> files = discover("web", ["data/web.jsonl"])
+>>> for chunk in plan_chunks(files, chunk_bytes=64 << 20):
+...     for span in chunk:
+...         for batch in read(span, "auto", "web", Fields(id_field="id")):
+...             print(batch.records == batch.documents.num_rows + batch.quarantine.num_rows)
+True
 
 Formats: JSON Lines (plain, gzip, zstd, bzip2, xz), Parquet, WARC and WET (plain, gzip, zstd, lz4),
 ARC, and folders of HTML pages. ``auto`` tells them by suffix.

@@ -12,6 +12,7 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.shards.id_lists import parse_id
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
@@ -125,7 +126,9 @@ def _facts(
     selection = (
         None
         if chunk.selection is None
-        else read_parquet(store, chunk.selection.name, "selection").slice(row, 1).to_pylist()[0]
+        else read_parquet(store, chunk.selection.name, "selection", ["stage", "reason"])
+        .slice(row, 1)
+        .to_pylist()[0]
     )
     signals = {}
     for step, ref in chunk.signals.items():
@@ -181,7 +184,7 @@ def _facts(
         "rewrites": len(chunk.rewrites),
         "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
         "signals": signals,
-        "kept": selection is None or selection["kept"],
+        "kept": bool(kept_mask(store, chunk)[row]),
         "stage": None if selection is None else selection["stage"],
         "reason": None if selection is None else selection["reason"],
         "evidence": evidence,

@@ -1,105 +1,173 @@
-"""Versions of the rules that decide bytes, held against the code behind them.
+"""Versions of the rules that decide bytes, held against the code that decides them.
 
-A rule's version is part of every content key. This module hashes, for each rule, the code that its
-output depends on (its module and everything of this house that it imports, comments and docstrings
-left out) and keeps version and hash in ``rule_versions.json``. A test compares; code that changed
-under an unchanged version fails it. After raising the version::
+A rule's version is part of every content key. This module knows, for each rule, the definitions
+that decide its output. :mod:`pipelines.run.source_code.code_digests` makes a digest of what they
+and all they reach say, wherever it lies, and ``rule_versions.json`` keeps it beside the version. A
+test compares; code that changed under an unchanged version fails it. After raising the version::
 
-    python -m pipelines.run.rule_versions     # records the new hashes
+    python -m pipelines.run.rule_versions     # records the new digests
+
+Code that only moved to another module keeps its digest.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import importlib
 import json
+import pkgutil
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.chunks import reading
-from pipelines.comparisons import equal_keys
-from pipelines.comparisons import quality as dedup_quality
-from pipelines.comparisons.near import candidates, decide, gather, rounds, verify
-from pipelines.comparisons.spans import cut
-from pipelines.shards import encode, write
-from pipelines.shards import split_work as band_work
+import artifacts
+from artifacts.floors import FLOORS
+from pipelines import readers, stages
+from pipelines.chunks import reading, resources
+from pipelines.chunks import work as chunk_work
+from pipelines.comparisons import equal_keys, quality, whole
+from pipelines.comparisons.near import candidates, compare, decide, gather, rounds, verify
+from pipelines.comparisons.spans import cut, work
+from pipelines.run.source_code.code_digests import CodeDigests
+from pipelines.run.source_code.definitions import Definition, House
+from pipelines.shards import encode, split_work, write
 from pipelines.shards import tokenizer as shard_tokenizer
-from pipelines.stages import (
-    base,
-    conversations,
-    datatrove,
-    decontaminate,
-    exact_dedup,
-    heuristics,
-    language,
-    line_dedup,
-    minhash_dedup,
-    newlines,
-    size,
-    source_overlap,
-    substring_dedup,
-)
+from pipelines.stages.decontaminate import BenchmarkIndex
+from pipelines.stages.exact_dedup import ExactCompare
+from pipelines.stages.minhash_dedup import MinHashCompare
 from pipelines.writers import kept_documents, run_tables
 
-HOUSE = Path(__file__).resolve().parent.parent.parent
+HOUSE = Path(artifacts.__file__).resolve().parent.parent
 RECORD = Path(__file__).with_name("rule_versions.json")
-FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
 
 # Code that carries bytes but does not choose them: a change here changes no output.
 CARRIERS = frozenset(
     f"artifacts.{name}"
-    for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "jit")
+    for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "settings", "jit")
 ) | {
+    "pipelines.executors.base",
     "pipelines.recipe.load",
+    "pipelines.recipe.fields",
+    "pipelines.recipe.mistakes",
     "pipelines.recipe.yaml_lines",
     "pipelines.stages",
     "pipelines.stages.base",
     "pipelines.corpus.chunk",
+    "pipelines.corpus.outcomes",
 }
 
 
-def rules() -> dict[str, tuple[int, str]]:
-    """Every rule: label -> (version, module whose code decides its output)."""
-    found: dict[str, tuple[int, str]] = {
-        "read": (reading.ReadStep.version, "pipelines.readers"),
-        "unique": (reading.RemoveRowsStep.version, "pipelines.chunks.reading"),
-        "equal_keys": (equal_keys.VERSION, "pipelines.comparisons.equal_keys"),
-        "run_tables": (run_tables.VERSION, "pipelines.writers.run_tables"),
-        "span_cut": (cut.VERSION, "pipelines.comparisons.spans.cut"),
-        "dedup_quality": (dedup_quality.VERSION, "pipelines.comparisons.quality"),
-        "bands": (band_work.BANDS_VERSION, "pipelines.shards.split_work"),
-        "kept_documents": (kept_documents.VERSION, "pipelines.writers.kept_documents"),
-        "near.candidates": (candidates.VERSION, "pipelines.comparisons.near.candidates"),
-        "near.gather": (gather.VERSION, "pipelines.comparisons.near.gather"),
-        "near.verify": (verify.VERSION, "pipelines.comparisons.near.verify"),
-        "near.rounds": (rounds.VERSION, "pipelines.comparisons.near.rounds"),
-        "near.decide": (decide.VERSION, "pipelines.comparisons.near.decide"),
-        "tokenizer": (shard_tokenizer.TOKENIZER_VERSION, "tokenizer.train"),
-        "encode": (encode.ENCODE_VERSION, "tokenizer.chat"),
-        "shards": (write.SHARDS_VERSION, "tokenizer.shards.writer"),
+@dataclass(frozen=True)
+class Rule:
+    """``roots``: the functions and classes that decide a rule's output."""
+
+    version: int
+    roots: tuple[Definition, ...]
+
+
+def _rule(version: int, *roots: Any) -> Rule:
+    return Rule(version, tuple(Definition(root.__module__, root.__qualname__) for root in roots))
+
+
+def rules() -> dict[str, Rule]:
+    """Every rule, by its label."""
+    return _work_rules() | _stage_rules()
+
+
+def _work_rules() -> dict[str, Rule]:
+    """What runs do whatever their stages."""
+    tables = (run_tables.final_selection, run_tables.collect_quarantine)
+    kept = (kept_documents.write_kept, kept_documents.removal_pairs, kept_documents.write_pairs)
+    near = (candidates.scatter, candidates.group, candidates.cluster)
+    in_rounds = (rounds.order, rounds.match, rounds.settle, rounds.conclude)
+    chunk_tasks = (chunk_work.run_chunk, chunk_work.read_chunk)
+    return {
+        "read": _rule(reading.ReadStep.version, reading.ReadStep, readers.read),
+        "unique": _rule(reading.RemoveRowsStep.version, reading.RemoveRowsStep, *chunk_tasks),
+        "equal_keys": _rule(equal_keys.VERSION, equal_keys.find_duplicates),
+        "run_tables": _rule(run_tables.VERSION, *tables),
+        "span_cut": _rule(cut.VERSION, cut.cut_chunk, work.run_phase),
+        "dedup_quality": _rule(quality.VERSION, quality.measure_quality),
+        "bands": _rule(split_work.BANDS_VERSION, split_work.cut_source),
+        "kept_documents": _rule(kept_documents.VERSION, *kept),
+        "near.candidates": _rule(candidates.VERSION, *near),
+        "near.gather": _rule(gather.VERSION, gather.gather),
+        "near.verify": _rule(verify.VERSION, verify.verify),
+        "near.rounds": _rule(rounds.VERSION, *in_rounds),
+        "near.decide": _rule(decide.VERSION, decide.evidence, decide.choose),
+        "tokenizer": _rule(shard_tokenizer.TOKENIZER_VERSION, shard_tokenizer.train_tokenizer),
+        "encode": _rule(encode.ENCODE_VERSION, encode.encode_chunk),
+        "shards": _rule(write.SHARDS_VERSION, write.write_shards),
     }
-    deduplication = (exact_dedup, minhash_dedup, substring_dedup, line_dedup)
-    choosing = (language, heuristics, *deduplication, decontaminate)
-    for module in (size, conversations, newlines, *choosing, datatrove, source_overlap):
-        for name, value in vars(module).items():
+
+
+def _stage_rules() -> dict[str, Rule]:
+    """The rules of all stages: every class with a version in :mod:`pipelines.stages`."""
+    # the key of an outcome has the rule's version alone, not one of what carries the rule out
+    carried_out: dict[type, tuple[Any, ...]] = {
+        BenchmarkIndex: (resources.prepare,),
+        ExactCompare: (whole.compare_corpus,),
+        MinHashCompare: (compare.compare_near,),
+    }
+    found: dict[str, Rule] = {}
+    for module in pkgutil.iter_modules(stages.__path__):
+        loaded = importlib.import_module(f"{stages.__name__}.{module.name}")
+        for name, value in vars(loaded).items():
             if (
                 isinstance(value, type)
-                and value.__module__ == module.__name__
-                and isinstance(getattr(value, "version", None), int)
+                and value.__module__ == loaded.__name__
+                and isinstance(vars(value).get("version"), int)
             ):
-                found[f"{module.__name__.rsplit('.', 1)[-1]}.{name}"] = (
-                    vars(value)["version"],
-                    module.__name__,
-                )
+                further = carried_out.get(value, ())
+                found[f"{module.name}.{name}"] = _rule(vars(value)["version"], value, *further)
     return found
 
 
+class RuleCode:
+    """The code behind rules, as the files of the house are when they are first looked at."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.deciding = CodeDigests(house, CARRIERS)
+        # a stage makes several rules, each of which counts for itself alone
+        made = {
+            f"{root.module}.{root.name}" for rule in _stage_rules().values() for root in rule.roots
+        }
+        self.making = CodeDigests(house, CARRIERS | made)
+
+    def digest(self, rule: Rule) -> str:
+        """Digest of all code that decides a rule's output, from the settings in a recipe on."""
+        deciding, making = self.deciding.digest(rule.roots), self.making.digest(self.makers(rule))
+        return hashlib.blake2b(f"{deciding} {making}".encode(), digest_size=10).hexdigest()
+
+    def reach(self, rule: Rule) -> set[Definition]:
+        """All definitions that decide a rule's digest."""
+        return self.deciding.reach(rule.roots) | self.making.reach(self.makers(rule))
+
+    def makers(self, rule: Rule) -> list[Definition]:
+        """Definitions beside a rule of a stage that make it: the stage, as a rule."""
+        root = rule.roots[0]
+        if not root.module.startswith(f"{stages.__name__}."):
+            return []
+        names = self.house.module(root.module)
+        assert names is not None
+        beside = (Definition(root.module, name) for name in names.statements)
+        return [one for one in beside if one != root and root in self.deciding.text(one).reached]
+
+
+@cache
+def house_code() -> RuleCode:
+    """The code of this installation."""
+    return RuleCode(House(HOUSE, FLOORS))
+
+
 def current() -> dict[str, dict[str, Any]]:
-    """Version and code hash of every rule, as the sources are now."""
+    """Version and code digest of every rule."""
+    code = house_code()
     return {
-        label: {"version": version, "code": code_hash(module)}
-        for label, (version, module) in sorted(rules().items())
+        label: {"version": rule.version, "code": code.digest(rule)}
+        for label, rule in sorted(rules().items())
     }
 
 
@@ -133,81 +201,6 @@ def stale(now: dict[str, dict[str, Any]], then: dict[str, dict[str, Any]]) -> li
     ]
 
 
-@cache
-def code_hash(module: str) -> str:
-    """Hash of a module's code and of all code of the house that it imports, carriers left out."""
-    digest = hashlib.blake2b(digest_size=10)
-    for name in sorted(_closure(module)):
-        digest.update(name.encode() + b"\0" + _normalised(name).encode() + b"\0")
-    return digest.hexdigest()
-
-
-def _closure(module: str) -> set[str]:
-    seen: set[str] = set()
-    queue = [module]
-    while queue:
-        name = queue.pop()
-        if name in seen or name in CARRIERS:
-            continue
-        seen.add(name)
-        queue += _imports(name)
-        if _file(name).name == "__init__.py":
-            queue += [
-                f"{name}.{path.stem}"
-                for path in _file(name).parent.glob("*.py")
-                if path.stem != "__init__"
-            ]
-    return seen
-
-
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    found = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in FLOORS:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name if _is_module(name) else node.module for name in names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.split(".")[0] in FLOORS}
-    return tuple(sorted(found))
-
-
-def _file(module: str) -> Path:
-    path = HOUSE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _is_module(name: str) -> bool:
-    return _file(name).is_file()
-
-
-def _tree(module: str) -> ast.Module:
-    """The module without the imports that only type checkers see."""
-    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
-    tree.body = [
-        node
-        for node in tree.body
-        if not (
-            isinstance(node, ast.If)
-            and isinstance(node.test, ast.Name)
-            and node.test.id == "TYPE_CHECKING"
-        )
-    ]
-    return tree
-
-
-@cache
-def _normalised(module: str) -> str:
-    tree = _tree(module)
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
-
-
 def main() -> None:
     RECORD.write_text(json.dumps(current(), indent=1) + "\n")
     print(f"recorded {len(current())} rules in {RECORD.name}")
@@ -215,5 +208,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-__all__ = ["base", "code_hash", "current", "recorded", "rules", "stale"]

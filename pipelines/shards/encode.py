@@ -14,9 +14,9 @@ from artifacts.fingerprints import content_key, libraries
 from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
-from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import ChunkResult, StepOutcome
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.executors.memory import peak_bytes, reset_peak
 from tokenizer.chat import encode_conversations
@@ -43,7 +43,7 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         "version": ENCODE_VERSION,
         "libraries": libraries("pyarrow", "sentencepiece"),
         "text": task.chunk.text_version(),
-        "selection": task.chunk.selection.checksum if task.chunk.selection else None,
+        "selection": task.chunk.selection_version(),
         "tokenizer": task.model.checksum,
     }
 
@@ -51,7 +51,7 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         tokenizer = Tokenizer.load(store.read(task.model.name))
         sizes: list[int] = []
         batches = _encoded(
-            ChunkTexts(store, task.chunk), _kept(store, task.chunk), tokenizer, sizes
+            ChunkTexts(store, task.chunk), kept_mask(store, task.chunk), tokenizer, sizes
         )
         with unit.file("encoded.arrow") as out:
             written = write_encoded_batches(out.raw, tokenizer.token_type, batches)  # type: ignore[arg-type]
@@ -79,15 +79,6 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         (manifest.prefix,),
     )
     return ChunkResult(replace(task.chunk, encoded=ref), (outcome,), peak_bytes())
-
-
-def _kept(store: Store, chunk: Chunk) -> np.ndarray:
-    if chunk.selection is None:
-        return np.ones(chunk.signals["size"].rows, np.bool_)
-    mask: np.ndarray = read_parquet(store, chunk.selection.name, "selection", ["kept"])[
-        "kept"
-    ].to_numpy()
-    return mask
 
 
 def _encoded(

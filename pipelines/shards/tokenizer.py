@@ -12,6 +12,7 @@ from artifacts.fingerprints import content_key, libraries
 from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
+from artifacts.settings import key_settings
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.view import CorpusView
 from pipelines.shards.settings import TokenizerSettings
@@ -56,8 +57,8 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         "version": TOKENIZER_VERSION,
         "libraries": libraries("sentencepiece"),
         "selection": [ref.checksum for ref in task.selection],
-        "config": config.model_dump(mode="json"),
-        "sample": task.settings.model_dump(mode="json"),
+        "config": key_settings(config),
+        "sample": key_settings(task.settings),
         "seed": task.seed,
     }
 

@@ -17,6 +17,7 @@ from artifacts.fingerprints import content_key, libraries
 from artifacts.keyed_hash import hash_key, held_out
 from artifacts.paths import HashingFile, Store
 from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
+from artifacts.settings import key_settings
 from pipelines.corpus.chunk import Chunk
 from pipelines.shards.encode import ENCODE_VERSION
 from pipelines.shards.settings import ShardSettings
@@ -105,7 +106,7 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
         "selection": task.selection.checksum,
         "tokenizer": task.model.checksum,
         # a band is known by its documents
-        "settings": task.settings.model_dump(mode="json", exclude={"split"}),
+        "settings": key_settings(task.settings, exclude={"split"}),
         "band": None if task.band is None else [task.band.name, task.band.digest],
         "split": task.split,
         "seed": task.seed,

@@ -1,18 +1,20 @@
-"""Measures: pure functions from a column of text to columns of figures.
+"""Signals: pure functions from a column of text to columns of figures.
+
+    texts ─ language.detect ─▶ language and confidence of every text
+    texts ─ gopher.measure ─▶ words, lines, ratios: Gopher's quality measures
+    figures ─ rules.evaluate ─▶ which rules would remove a document, and the first reason
 
 A measure never changes text and never judges it; rules judge, over columns, as often as you like.
-
-    language.detect(texts, model)      language and confidence of every text
-    gopher.measure(texts)              words, lines, ratios: Gopher's quality measures
-    rules.evaluate(signals, rules)     which rules would remove a document, and the first reason
-
 Texts are Arrow ``large_string`` columns; results come in the same order, one row per document.
 
-    import pyarrow as pa
-    from pipelines.signals import gopher, language, rules
-
-    texts = pa.array(["the cat and the dog", "…"], pa.large_string())
-    labels, confidence = language.detect(texts, language.LanguageModel.load())
-    signals = gopher.measure(texts)
-    mask, reason = rules.evaluate(signals, rules.rule_set("gopher_quality", {"min_words": 3}))
+>>> import pyarrow as pa
+>>> from pipelines.signals import gopher, language
+>>> texts = pa.array(
+...     ["the cat and the dog are in the garden", "今天天气很好，我们去公园散步"], pa.large_string()
+... )
+>>> labels, confidence = language.detect(texts, language.LanguageModel.load())
+>>> labels.to_pylist()
+['en', 'zh']
+>>> gopher.measure(texts)["words"].to_pylist()
+[9, 1]
 """

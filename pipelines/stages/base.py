@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 class Rule(Protocol):
-    """Anything whose output is cached: it says what decides the output's bytes."""
+    """Anything whose output is cached: it says what decides the output's bytes.
+
+    A class that moves to another module, or gets another name, writes the name it had as
+    ``rule_name: ClassVar[str]``, and all that was made under it is found again.
+    """
 
     version: ClassVar[int]
     libraries: ClassVar[tuple[str, ...]]  # whose version and content decide bytes, besides pyarrow
@@ -45,11 +49,20 @@ class Rule(Protocol):
 def fingerprint(rule: Rule) -> dict[str, Any]:
     """What identifies a rule in content keys."""
     return {
-        "rule": f"{type(rule).__module__}.{type(rule).__qualname__}",
+        "rule": rule_name(type(rule)),
         "version": rule.version,
         "libraries": libraries("pyarrow", *rule.libraries),
         "settings": rule.settings(),
     }
+
+
+def rule_name(rule: type) -> str:
+    """A rule's name in content keys: the one its class has written, else where the class is.
+
+    A subclass is another rule, so it does not inherit a written name.
+    """
+    written: str | None = vars(rule).get("rule_name")
+    return written or f"{rule.__module__}.{rule.__qualname__}"
 
 
 class Measure(Rule, Protocol):

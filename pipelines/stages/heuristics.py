@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 from unicodedata import unidata_version
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from artifacts.errors import UserError
+from artifacts.settings import key_settings
 from pipelines.signals import gopher
 from pipelines.signals.rules import Rule, evaluate, rule_set
 from pipelines.stages.base import (
@@ -99,7 +100,7 @@ class RulesChoose:
         return (self.measure,)
 
     def settings(self) -> dict[str, Any]:
-        return {"rules": [asdict(rule) for rule in self.rules]}
+        return {"rules": [key_settings(rule) for rule in self.rules]}
 
     def choose(self, signals: dict[str, pa.Table]) -> RowVerdict:
         rules, reason = evaluate(signals[self.measure], self.rules)

@@ -118,16 +118,15 @@ def _check_goes_on(one: RunCheckpoint, plan: Plan, materials: Materials) -> None
     """Raises: UserError when a training could not go on from its checkpoint with the plan, for its
     schedule above all.
     """
+    from trainer.checkpoints.recorded import model_config
     from trainer.loop.fits import check_fits
-    from trainer.loop.settings import TrainSettings
-    from trainer.shapes.config import ModelConfig
+    from trainer.loop.recorded import train_settings
 
-    state = one.checkpoint.state
-    settings = TrainSettings.model_validate(state.settings)
+    settings = train_settings(one.checkpoint)
     check_fits(
         one.checkpoint,
         plan=plan,
-        config=ModelConfig.from_dict(state.model),
+        config=model_config(one.checkpoint),
         settings=settings,
         schedule=settings.schedule_of(plan),
         tokenizer_hash=materials.tokenizer.hash,

@@ -14,6 +14,7 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
+from artifacts.settings import key_settings
 from mixtures.freeze.freeze import Plan
 from mixtures.inspect.accounting import realised
 from mixtures.spec.bands import source_of
@@ -60,7 +61,7 @@ def train_recipe(
     if not resume:
         _refuse_if_begun(loaded, store, folder)
     asked = {
-        "branches": [entry.model_dump(mode="json") for entry in recipe.branches],
+        "branches": [key_settings(entry) for entry in recipe.branches],
         "prompts": list(recipe.prompts),
         "seed": recipe.seed,
     }
@@ -113,8 +114,8 @@ def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
     key = content_key(
         {
             "plan": plan_hash,
-            "model": recipe.model.model_dump(mode="json"),
-            "train": recipe.train.model_dump(mode="json"),
+            "model": key_settings(recipe.model),
+            "train": key_settings(recipe.train),
         }
     )
     return f"training/{key}"
@@ -155,7 +156,7 @@ def _branches(
 
     start = at_step(Store(store.full(folder)), stable_steps(plan))
     places = {
-        entry.name: f"{entry.name}-{content_key(entry.model_dump(mode='json'))[:8]}"
+        entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
         for entry in recipe.branches
     }
     comparison = branch(

@@ -24,6 +24,7 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, publish, published
 from artifacts.tables import iter_parquet, read_parquet, read_schema, write_parquet
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.readers import Fields
 from pipelines.writers.json_lines import json_line_pieces
@@ -112,7 +113,7 @@ def write_kept(
             [
                 chunk.source,
                 *chunk.text_version(),
-                chunk.selection.checksum if chunk.selection else None,
+                chunk.selection_version(),
             ]
             for chunk in chunks
         ],
@@ -140,15 +141,16 @@ def write_kept(
 def write_chunk(task: KeptTask) -> FileRef | None:
     """Write a chunk's file; None where it keeps nothing."""
     run, out = Store(task.run), Store(task.out)
-    kept = _kept(run, task.chunk)
-    if not _documents(task.chunk).rows or (kept is not None and not kept.any()):
+    # texts are not copied where nothing is left out
+    kept = None if task.chunk.selection is None else kept_mask(run, task.chunk)
+    if not task.chunk.records.rows or (kept is not None and not kept.any()):
         return None
     folder, name = task.name.rsplit("/", 1)
     unit = Publication(out, folder, {})
     if task.format == "jsonl":
         write_lines(unit, name, _chosen(run, task, kept), task.fields)
     else:
-        schema = read_schema(run, _documents(task.chunk).name)
+        schema = read_schema(run, task.chunk.records.name)
         write_parquet(unit, name, schema, _kept_batches(run, task.chunk, kept))
     return unit.files[0]
 
@@ -192,7 +194,7 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _places(run: Store, chunk: Chunk, wanted: pa.Array) -> pa.Table:
-    parts = iter_parquet(run, _documents(chunk).name, "documents", ["id", *_PLACE])
+    parts = iter_parquet(run, chunk.records.name, "documents", ["id", *_PLACE])
     found = [part.filter(pc.is_in(part["id"], value_set=wanted)) for part in parts]
     schema = pa.schema(
         [("id", pa.binary(16)), *((name, PAIRS.field(name).type) for name in _PLACE)]
@@ -200,21 +202,6 @@ def _places(run: Store, chunk: Chunk, wanted: pa.Array) -> pa.Table:
     return pa.Table.from_batches(
         [part.select(schema.names).cast(schema) for part in found], schema=schema
     )
-
-
-def _kept(run: Store, chunk: Chunk) -> NDArray[np.bool_] | None:
-    """Which rows of a chunk are kept; None where all are."""
-    if chunk.selection is None:
-        return None
-    kept: NDArray[np.bool_] = read_parquet(run, chunk.selection.name, "selection", ["kept"])[
-        "kept"
-    ].to_numpy()
-    return kept
-
-
-def _documents(chunk: Chunk) -> FileRef:
-    assert chunk.documents is not None, f"chunk {chunk.number} was not read"
-    return chunk.documents
 
 
 def _kept_batches(

@@ -10,10 +10,9 @@ from artifacts.ids import as_words
 from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made
 from artifacts.schemas import QUARANTINE, SELECTION
-from artifacts.tables import iter_parquet, read_parquet, write_parquet
-from pipelines.corpus.chunk import Chunk, _documents
+from artifacts.tables import iter_parquet, write_parquet
 from pipelines.corpus.outcomes import CorpusOutcome, CorpusTask
-from pipelines.corpus.selection import selection_after
+from pipelines.corpus.selection import current_selection
 
 VERSION = 3  # of final_selection and collect_quarantine
 
@@ -27,8 +26,8 @@ def final_selection(task: CorpusTask, compute: bool = True) -> CorpusOutcome | N
         "chunks": [
             [
                 chunk.source,
-                _documents(chunk).checksum,
-                chunk.selection.checksum if chunk.selection else None,
+                chunk.records.checksum,
+                chunk.selection_version(),
                 chunk.signals["size"].checksum,
             ]
             for chunk in task.chunks
@@ -38,7 +37,7 @@ def final_selection(task: CorpusTask, compute: bool = True) -> CorpusOutcome | N
     def make(unit: Publication) -> None:
         for source in sorted({chunk.source for chunk in task.chunks}):
             tables = [
-                _chunk_selection(store, chunk) for chunk in task.chunks if chunk.source == source
+                current_selection(store, chunk) for chunk in task.chunks if chunk.source == source
             ]
             table = pa.concat_tables(tables).combine_chunks()
             words = as_words(
@@ -91,15 +90,4 @@ def collect_quarantine(task: CorpusTask, compute: bool = True) -> CorpusOutcome 
         None
         if made is None
         else CorpusOutcome(task.chunks, {}, made[0].files, {}, made[1], (made[0].prefix,))
-    )
-
-
-def _chunk_selection(store: Store, chunk: Chunk) -> pa.Table:
-    size = read_parquet(store, chunk.signals["size"].name, "signals")
-    # its hashes are of the text that was chosen from; a rewrite may have followed
-    if chunk.selection is not None:
-        table = read_parquet(store, chunk.selection.name, "selection")
-        return table.set_column(1, SELECTION.field("text_hash"), size["text_hash"])
-    return selection_after(
-        size, None, "", np.zeros(len(size), np.bool_), pa.scalar(None, pa.string())
     )

@@ -1,3 +1,21 @@
-"""A checkpoint as files, and what is read from it: a model (today hidden in `resume.py`),
-moments.
+"""Checkpoints: a folder that appears whole or not at all, without pickle.
+
+    weights, moments, state ─ save ─▶ checkpoints/ in a training's folder
+    folder ─ load ─▶ Checkpoint ─ model_of ─▶ a model        Checkpoint ─ restore ─▶ an optimizer
+
+Weights and moments are safetensors; ``state.json`` says step, plan, schedule, shape, settings and
+what computed each stretch. :mod:`~trainer.checkpoints.checkpoint` has the files,
+:mod:`~trainer.checkpoints.weights` and :mod:`~trainer.checkpoints.moments` what is read from them.
+In a folder with a trained run:
+
+>>> from pipelines.run.record import load_run
+>>> from pipelines.training.checkpoints import run_checkpoints
+>>> from trainer.checkpoints.checkpoint import load
+>>> from trainer.checkpoints.weights import model_of
+>>> store, record = load_run("runs", "trained")
+>>> checkpoint = load(store.full(run_checkpoints(store)[-1].path))
+>>> checkpoint.state.step, checkpoint.state.tokens
+(12, 6144)
+>>> sum(weights.numel() for weights in model_of(checkpoint).parameters()) > 30_000
+True
 """

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from artifacts.errors import UserError
 from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, file_record
+from trainer.checkpoints.recorded import model_config
 from trainer.model.decoder import Model, ModelConfig
 
 
@@ -35,7 +36,7 @@ class Weights:
     def of(cls, checkpoint: Checkpoint) -> Weights:
         """Those of a checkpoint. Raises: UserError when the file is missing or damaged."""
         parent = {**parent_of(checkpoint), "weights_alone": True}
-        model = checkpoint.state.model
+        model = model_config(checkpoint).as_dict()
         return cls(checkpoint.weights(), checkpoint.folder, parent, model)
 
     @classmethod
@@ -112,7 +113,7 @@ def model_of(
     """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises:
     UserError when a file is damaged.
     """
-    model = Model(ModelConfig.from_dict(checkpoint.state.model))
+    model = Model(model_config(checkpoint))
     own = dict(model.named_parameters())
     weights = fitting_weights(checkpoint, own)
     with torch.no_grad():

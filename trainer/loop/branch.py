@@ -27,14 +27,16 @@ from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, load
+from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
 from trainer.evaluation.held_out import validate
+from trainer.loop.recorded import train_settings
 from trainer.loop.run import StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.training import Folders, TrainOutcome, train
 from trainer.objectives.losses import Loss
-from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
 START = "start"
@@ -99,14 +101,14 @@ def branch(
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
-    chosen = (settings or TrainSettings.model_validate(start.state.settings)).without_ends()
+    chosen = (settings or train_settings(start)).without_ends()
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
     branches = {
         name: branch_plan(start, phases, folders, (names or {}).get(name, name))
         for name, phases in mixtures.items()
     }
     tokens = _equal_tokens(branches, start)
-    model = model_settings(ModelConfig.from_dict(start.state.model))
+    model = model_settings(model_config(start))
     measure = _measure(validation, tokenizer, chosen)
     losses = {START: measure(start)}
     outcomes = {}
@@ -152,7 +154,7 @@ def check_stable(start: Checkpoint) -> None:
     """Raises: UserError when the learning rate has begun to fall, or the schedule has no stable
     stage.
     """
-    schedule = ScheduleSpec.model_validate(start.state.schedule)
+    schedule = recorded_schedule(start)
     if schedule.kind not in ("wsd", "constant"):
         raise UserError(
             "only a run with a stable stage can be branched",

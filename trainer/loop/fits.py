@@ -12,6 +12,9 @@ from typing import Any
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.recorded import schedule as recorded_schedule
+from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
 from trainer.model.decoder import ModelConfig
 from trainer.optimizer.schedules import ScheduleSpec, rate
@@ -28,19 +31,16 @@ def check_fits(
     objective: dict[str, Any] | None = None,
 ) -> None:
     """Raises: UserError naming the first thing in which the run differs from what the checkpoint
-    already did.
+    already did, or that it records and this release does not know.
     """
     state = checkpoint.state
     if objective is not None:
         _check_same(checkpoint, "objective", checkpoint.objective, objective)
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
-    _check_same(checkpoint, "model", state.model, config.as_dict())
-    # a setting newer than the checkpoint had its default
-    recorded = {**TrainSettings().fixed(), **state.settings}
-    recorded = {name: recorded[name] for name in settings.fixed()}
-    _check_same(checkpoint, "train", recorded, settings.fixed())
-    before = ScheduleSpec.model_validate(state.schedule)
+    _check_same(checkpoint, "model", model_config(checkpoint).as_dict(), config.as_dict())
+    _check_same(checkpoint, "train", train_settings(checkpoint).fixed(), settings.fixed())
+    before = recorded_schedule(checkpoint)
     if before != schedule:
         changed = next(
             (

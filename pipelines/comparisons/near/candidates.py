@@ -19,6 +19,7 @@ from dedup.near.partitions import NO_SHARD, deal_clusters, partitions
 from dedup.runs import equal_runs
 from pipelines.comparisons.exchange import Made, Parts, made_parts, read_parts, write_parts
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 
 VERSION = 1  # of scatter, group and cluster
 
@@ -81,20 +82,19 @@ class ClusterTask:
 
 def scatter(task: ScatterTask, compute: bool = True) -> Made | None:
     """Parts by partition: key and row in the chunk."""
-    keys_ref, selection = task.chunk.signals[task.measure], task.chunk.selection
+    keys_ref = task.chunk.signals[task.measure]
     inputs = {
         "work": "scatter",
         "version": VERSION,
         "prefixes": task.prefixes,
         "keys": keys_ref.checksum,
-        "selection": selection.checksum if selection else None,
+        "selection": task.chunk.selection_version(),
     }
 
     def make(unit: Publication) -> None:
         column = read_parquet(store, keys_ref.name, "signals", ["bands"])["bands"].combine_chunks()
         wanted = column.is_valid().to_numpy(zero_copy_only=False)
-        if selection is not None:
-            wanted &= read_parquet(store, selection.name, "selection", ["kept"])["kept"].to_numpy()
+        wanted &= kept_mask(store, task.chunk)
         rows = np.flatnonzero(wanted).astype(np.uint32)
         keys = (
             column.filter(pa.array(wanted))

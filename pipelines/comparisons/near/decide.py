@@ -16,12 +16,12 @@ from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.schemas import EVIDENCE, SELECTION
-from artifacts.tables import read_parquet, write_parquet
+from artifacts.tables import write_parquet
 from pipelines.comparisons.between_sources import in_favour_of
 from pipelines.comparisons.exchange import Parts, read_parts
 from pipelines.comparisons.near.shard import REMOVALS
 from pipelines.corpus.chunk import Chunk
-from pipelines.corpus.selection import selection_after
+from pipelines.corpus.selection import drop
 
 VERSION = 1  # of a chunk's selection
 REASON = "near_duplicate"
@@ -112,30 +112,12 @@ def choose(task: ChooseTask, compute: bool = True) -> Chosen | None:
     inputs = {"work": "choose", "version": VERSION, "comparison": task.key, "chunk": chunk.number}
 
     def make(unit: Publication) -> None:
-        size = read_parquet(store, chunk.signals["size"].name, "signals")
-        previous = (
-            None
-            if chunk.selection is None
-            else read_parquet(store, chunk.selection.name, "selection")
-        )
-        before = np.ones(len(size), np.bool_) if previous is None else previous["kept"].to_numpy()
-        drop = np.zeros(len(size), np.bool_)
+        gone = np.zeros(chunk.signals["size"].rows, np.bool_)
         for parts in task.removals:
             for _, batch in read_parts(store, parts, [chunk.number]):
-                drop[batch["row"].to_numpy()] = True
-        reason = pa.repeat(pa.scalar(REASON), len(size))
-        write_parquet(
-            unit,
-            "selection.parquet",
-            SELECTION,
-            [selection_after(size, previous, task.step, drop, reason)],
-        )
-        bytes_ = size["bytes"].to_numpy()
-        entry = Entry()
-        entry.entered.add(int(before.sum()), int(bytes_[before].sum()))
-        entry.kept.add(int((before & ~drop).sum()), int(bytes_[before & ~drop].sum()))
-        if drop.any():
-            entry.drop(REASON, int(drop.sum()), int(bytes_[drop].sum()))
+                gone[batch["row"].to_numpy()] = True
+        selection, entry = drop(store, chunk, task.step, gone, REASON)
+        write_parquet(unit, "selection.parquet", SELECTION, [selection])
         unit.facts["entry"] = entry.to_json()
 
     made = found_or_made(

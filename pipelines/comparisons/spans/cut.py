@@ -17,13 +17,13 @@ from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made
 from artifacts.schemas import REWRITE, SELECTION, SPANS
-from artifacts.tables import open_parquet, read_parquet, write_parquet
+from artifacts.tables import open_parquet, write_parquet
 from dedup.spans.spans import cut, stretches
 from dedup.words import word_hashes
 from pipelines.comparisons.spans.parts import read_parts
-from pipelines.comparisons.spans.work import ANSWERS, SpanTask, batches, wanted_rows
+from pipelines.comparisons.spans.work import ANSWERS, SpanTask, batches
 from pipelines.corpus.chunk import Chunk
-from pipelines.corpus.selection import selection_after
+from pipelines.corpus.selection import drop
 from pipelines.stages.base import fingerprint
 
 VERSION = 1
@@ -85,7 +85,7 @@ class _Cutter:
         self.facts = {"spans": 0, "documents": 0, "bytes": 0}
 
     def make(self, unit: Publication) -> None:
-        drop = np.zeros(self.chunk.signals["size"].rows, np.bool_)
+        gone = np.zeros(self.chunk.signals["size"].rows, np.bool_)
         with (
             open_parquet(unit, "rewrite.parquet", REWRITE) as rewrite,
             open_parquet(unit, "spans.parquet", SPANS) as spans,
@@ -93,26 +93,18 @@ class _Cutter:
             for start, batch, _ in batches(self.store, self.chunk) if len(self.rows) else ():
                 first, last = np.searchsorted(self.rows, [start, start + batch.num_rows])
                 if first < last:
-                    changed, gone, evidence = self._cut(
+                    changed, emptied, evidence = self._cut(
                         batch, start, self.answers.slice(first, last - first)
                     )
                     rewrite.write(changed)
                     spans.write(evidence)
-                    drop[gone] = True
-        size = read_parquet(self.store, self.chunk.signals["size"].name, "signals")
-        previous = (
-            None
-            if self.chunk.selection is None
-            else read_parquet(self.store, self.chunk.selection.name, "selection")
-        )
-        reason = pa.repeat(pa.scalar(NOTHING_LEFT), len(drop))
-        write_parquet(
-            unit,
-            "selection.parquet",
-            SELECTION,
-            [selection_after(size, previous, self.task.step.name, drop, reason)],
-        )
-        unit.facts.update(self.facts, entry=self._entry(size["bytes"].to_numpy(), drop).to_json())
+                    gone[emptied] = True
+        selection, entry = drop(self.store, self.chunk, self.task.step.name, gone, NOTHING_LEFT)
+        write_parquet(unit, "selection.parquet", SELECTION, [selection])
+        if self.facts["bytes"]:  # cut out of documents that stay
+            entry.kept.add(0, -self.facts["bytes"])
+            entry.drop(self.task.step.rule.reason, 0, self.facts["bytes"])
+        unit.facts.update(self.facts, entry=entry.to_json())
 
     def _answers(self) -> pa.Table:
         """All spans of the chunk in order."""
@@ -172,19 +164,6 @@ class _Cutter:
         return pa.table(
             [*columns, pa.repeat(self.task.step.rule.kind, len(row)), words], schema=SPANS
         )
-
-    def _entry(self, sizes: NDArray[np.int64], drop: NDArray[np.bool_]) -> Entry:
-        """Every byte that entered stays, was cut, or went with a document that was dropped."""
-        mask = wanted_rows(self.store, self.chunk)
-        entry = Entry()
-        entry.entered.add(int(mask.sum()), int(sizes[mask].sum()))
-        left = mask & ~drop
-        entry.kept.add(int(left.sum()), int(sizes[left].sum()) - self.facts["bytes"])
-        if self.facts["bytes"]:
-            entry.drop(self.task.step.rule.reason, 0, self.facts["bytes"])
-        if drop.any():
-            entry.drop(NOTHING_LEFT, int(drop.sum()), int(sizes[drop].sum()))
-        return entry
 
 
 __all__ = ["NOTHING_LEFT", "VERSION", "CutChunk", "cut_chunk"]

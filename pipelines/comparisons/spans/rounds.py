@@ -116,7 +116,7 @@ class _Work:
             "chunks": [
                 {
                     "text": chunk.text_version(),
-                    "selection": chunk.selection.checksum if chunk.selection else None,
+                    "selection": chunk.selection_version(),
                     "signals": {
                         name: chunk.signals[name].checksum
                         for name in ("size", *rule.needs)

@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from artifacts.paths import Store
 from artifacts.publish import Publication, found_or_made, published
 from artifacts.schemas import tagged
-from artifacts.tables import read_parquet
 from dedup.spans.passages import repeated
 from dedup.spans.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
 from pipelines.comparisons.spans.parts import numbers, open_parts, read_parts
 from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.corpus.view import CorpusView
 from pipelines.stages.base import SpanStep
@@ -141,21 +141,11 @@ def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
     )
 
 
-def wanted_rows(store: Store, chunk: Chunk) -> Mask:
-    """Rows of a chunk that take part: those still kept. Conversations do not, as their messages
-    decide.
-    """
-    if chunk.selection is None:
-        return np.ones(chunk.signals["size"].rows, np.bool_)
-    kept: Mask = read_parquet(store, chunk.selection.name, "selection", ["kept"])["kept"].to_numpy()
-    return kept
-
-
 def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, Mask]]:
     """A chunk's documents: number of the batch's first row, the batch, and which of its rows take
-    part.
+    part: those still kept. Conversations do not, as their messages decide.
     """
-    kept, start = wanted_rows(store, chunk), 0
+    kept, start = kept_mask(store, chunk), 0
     for batch in ChunkTexts(store, chunk).batches():
         wanted = kept[start : start + batch.num_rows]
         if "messages" in batch.schema.names:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
+from artifacts.settings import key_settings
 from dedup.index.columns import NewDocuments, Removed, Segment
 from dedup.index.decide import EXACT, KEPT, NEAR, REASONS, Decision, decide, find_candidates
 from dedup.index.files import (
@@ -168,7 +169,7 @@ def publish_batch(
     )
     digest = document_digest(read.ids, read.hashes)
     decides = {
-        "settings": index.head.settings.model_dump(), "documents": digest, "keep": keep,
+        "settings": key_settings(index.head.settings), "documents": digest, "keep": keep,
         "texts": [ref.checksum for ref in refs],
         "earlier": content_key({"batches": [batch.checksum for batch in index.head.batches]}),
     }  # fmt: skip

@@ -1,0 +1,69 @@
+"""What a checkpoint records of its run: the model's shape, the settings, the schedule.
+
+A setting that it does not record came later than the checkpoint, and had its default. One that this
+release does not know is of a later release, and nothing here could go on as that did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from artifacts.errors import UserError
+from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.optimizer.schedules import ScheduleSpec
+from trainer.shapes.config import ModelConfig
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def model_config(checkpoint: Checkpoint) -> ModelConfig:
+    """The shape of the model. Raises: UserError for a setting that is not known or not valid."""
+    recorded = checkpoint.state.model
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    for name in sorted(recorded.keys() - known):
+        raise _unknown(checkpoint, f"model.{name}", recorded[name])
+    try:
+        return ModelConfig.from_dict(recorded)
+    except UserError as error:
+        raise error.changed(file=checkpoint.folder) from None
+
+
+def schedule(checkpoint: Checkpoint) -> ScheduleSpec:
+    """The schedule with the ends that its plan fixed. Raises: UserError as :func:`model_config`."""
+    return read_settings(checkpoint, "train.schedule", ScheduleSpec, checkpoint.state.schedule)
+
+
+def read_settings(
+    checkpoint: Checkpoint, part: str, kind: type[Settings], recorded: dict[str, Any]
+) -> Settings:
+    """Settings that a checkpoint records, ``part`` of the recipe. Raises: UserError for one that is
+    not known or not valid.
+    """
+    try:
+        return kind.model_validate(recorded)
+    except ValidationError as error:
+        found = error.errors()
+        first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+        field = ".".join([part, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise _unknown(checkpoint, field, first["input"]) from None
+        raise UserError(
+            f"the checkpoint records a setting that is not valid: {first['msg']}",
+            file=checkpoint.folder,
+            field=field,
+            found=first["input"],
+            fix="use the release that wrote the checkpoint",
+        ) from None
+
+
+def _unknown(checkpoint: Checkpoint, field: str, value: object) -> UserError:
+    return UserError(
+        "the checkpoint records a setting that this release does not know",
+        file=checkpoint.folder,
+        field=field,
+        found=value,
+        fix="use the release that wrote the checkpoint, or a later one",
+    )
