@@ -284,7 +284,7 @@ def test_what_is_measured_on_held_out_data_can_be_replaced(corpus: Corpus, tmp_p
         """The norm of the embedding in place of losses."""
 
         def line(self, model: Model) -> Mapping[str, Any]:
-            return {"embedding": float(model.embedding.norm())}
+            return {"embedding": float(model.embedding.detach().norm())}
 
     run(corpus, tmp_path, objective=Pairs(), measure=Norms(), until_step=4)
     lines = read_series(tmp_path, "validation")

@@ -1,10 +1,12 @@
 """Objectives: what is minimised over a batch, and how it is counted.
 
-    batch, model ─ next_token ─▶ gradients of the loss per target, losses of every token
+    batch, model ─ objective ─▶ loss of a micro-batch, and what a step reports
+    batch, model, objective ─ gradient ─▶ gradients of its sum over its normaliser
     losses ─ losses ─▶ nats per target and bits per byte, by source
 
-A batch goes through in micro-batches and is normalised by its own targets, so how it is divided
-changes rounding only.
+:class:`~trainer.objectives.objective.Objective` is what a training is given,
+:class:`~trainer.objectives.next_token.NextToken` that of pre-training. A batch goes through in
+micro-batches and is normalised as a whole, so how it is divided changes rounding only.
 
 >>> import numpy as np
 >>> from trainer.objectives.losses import by_source
