@@ -8,7 +8,7 @@ import torch
 
 from artifacts.errors import UserError
 from trainer.checkpoints.checkpoint import Checkpoint
-from trainer.model.decoder import Model, ModelConfig
+from trainer.model import Model, ModelConfig
 
 
 def fitting_weights(

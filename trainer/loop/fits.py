@@ -13,8 +13,8 @@ from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import Checkpoint
 from trainer.loop.settings import TrainSettings
-from trainer.model.decoder import ModelConfig
 from trainer.optimizer.schedules import ScheduleSpec, rate
+from trainer.shapes.config import ModelConfig
 
 
 def check_fits(
