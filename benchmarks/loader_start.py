@@ -236,14 +236,14 @@ def one_start(folder: Path, step: int) -> dict[str, float]:
     """Seconds and bytes from the plan's file to a batch, in this process."""
     importing = time.perf_counter()
     from artifacts.jit import start
-    from mixtures.freeze.freeze import Plan
     from mixtures.inspect.trace import Tracer
     from mixtures.loader.loader import Loader
+    from mixtures.order.sound_plan import load_plan
 
     start()  # numba's own machinery, loaded with the first kernel of a process
     folders = json.loads((folder / FOLDERS).read_text())
     before, anonymous, clock = forget_peak(), status("RssAnon"), time.perf_counter()
-    plan = Plan.load(folder / PLAN)
+    plan = load_plan(folder / PLAN)
     read = time.perf_counter()
     loader = Loader(plan, folders)
     opened = time.perf_counter()

@@ -64,7 +64,7 @@ from mixtures.order.source_order import source_orders
 from mixtures.spec.spec import MixtureSpec
 from tokenizer.shards.manifest import SourceManifest
 from tokenizer.shards.reader import ShardSource
-from trainer.model.decoder import Model, init, parameter_groups
+from trainer.model import Model, init, parameter_groups
 from trainer.objectives.next_token import batch_loss
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import rate, wsd

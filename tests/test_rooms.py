@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,23 @@ FLOORS = ["artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines"]
 Step = tuple[str, ...]
 
 ORDERS: dict[str, list[Step]] = {
+    "mixtures": [
+        ("sequences",),
+        ("spec",),
+        ("plan",),
+        ("order", "parts"),
+        ("loader", "freeze"),
+        ("inspect",),
+    ],
+    "trainer": [
+        ("shapes", "devices"),
+        ("kernels", "costs"),
+        ("model",),
+        ("optimizer", "objectives"),
+        ("checkpoints",),
+        ("evaluation",),
+        ("loop",),
+    ],
     "pipelines": [
         ("readers", "signals", "executors", "starter"),
         ("corpus",),
@@ -47,6 +65,9 @@ INTERFACES = {
     "trainer.model",
 }
 """Rooms that may import in their ``__init__``, since it is what others see of them."""
+
+TORCH_ALONE = ("shapes", "devices", "kernels", "model")
+"""Rooms of the trainer that run where nothing is installed but torch, triton and numpy."""
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
@@ -79,7 +100,13 @@ def tree(module: str) -> ast.Module:
 
 @cache
 def imports(module: str) -> dict[str, int]:
-    """Modules of the house that a module imports, lazily and for types included, and the line."""
+    """Modules of the house that a module imports, and the line."""
+    return {name: line for name, line in all_imports(module).items() if name in modules()}
+
+
+@cache
+def all_imports(module: str) -> dict[str, int]:
+    """What a module imports, lazily and for types included, and the line."""
     lines: dict[str, int] = {}
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
@@ -90,7 +117,7 @@ def imports(module: str) -> dict[str, int]:
         else:
             continue
         for name in names:
-            if name in modules() and name != module:
+            if name != module:
                 lines.setdefault(name, node.lineno)
     return lines
 
@@ -139,6 +166,20 @@ def test_only_rooms_that_are_an_interface_import_in_their_init() -> None:
         if path.name == "__init__.py" and imports(module)
     }
     assert importing <= INTERFACES
+
+
+@pytest.mark.parametrize("room", TORCH_ALONE)
+def test_rooms_under_the_training_loop_need_torch_triton_and_numpy_alone(room: str) -> None:
+    inside = {f"trainer.{name}" for name in TORCH_ALONE}
+    allowed = {"torch", "triton", "numpy", "artifacts", *sys.stdlib_module_names}
+    foreign = [
+        f"{module}:{line} imports {target}"
+        for module in modules()
+        if room_of(module, "trainer") == room
+        for target, line in all_imports(module).items()
+        if target.split(".")[0] not in allowed and ".".join(target.split(".")[:2]) not in inside
+    ]
+    assert foreign == []
 
 
 def circles(arrows: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:

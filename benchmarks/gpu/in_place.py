@@ -23,7 +23,7 @@ from trainer.costs.kernel_costs import LOGIT_ROWS, Cost
 from trainer.kernels.cross_entropy_rows import launch_cross_entropy_rows, torch_cross_entropy_rows
 from trainer.kernels.cuda_rows import launch_cuda_rows
 from trainer.kernels.embedding import add_token_gradients_
-from trainer.model.decoder import Model, parameter_groups
+from trainer.model import Model, parameter_groups
 from trainer.optimizer.adamw import AdamW
 
 Case = tuple[dict[str, Callable[[], Any]], Cost, Callable[[], Any] | None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.model.float8 import emulate_float8, use_float8
 from trainer.optimizer.adamw import AdamW
 

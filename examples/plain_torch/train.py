@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mixtures.freeze.freeze import Plan
 from mixtures.loader.dataset import PlanDataset
+from mixtures.order.sound_plan import load_plan
 
 WIDTH, HEADS, LAYERS = 64, 4, 2
 
@@ -112,7 +112,7 @@ def load(path, model, optimizer, plan):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--plan", required=True, type=Plan.load)
+    parser.add_argument("--plan", required=True, type=load_plan)
     parser.add_argument("--shards", required=True, nargs="+", metavar="SOURCE=FOLDER")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--until-step", type=int)

@@ -1,7 +1,7 @@
 """A plan's batches for any PyTorch trainer: one item per step.
 
     folders = {"web-en": "shards/web-en", ...}
-    dataset = PlanDataset(Plan.load("plan.json"), folders, rank, world_size)
+    dataset = PlanDataset(load_plan("plan.json"), folders, rank, world_size)
     batches = DataLoader(dataset, batch_size=None, sampler=range(step, len(dataset)), num_workers=2)
 
 The order is the plan's, whatever the number of workers: an item is a function of (plan, step, rank,

@@ -1,4 +1,5 @@
-"""Whether a plan's numbers fit together, so that no window of it lies outside its sources.
+"""Read a plan, and whether its numbers fit together, so that no window of it lies outside its
+sources.
 
 Kernels follow these numbers without looking back: a window behind the end of a stream would be
 looked for without an end.
@@ -6,13 +7,44 @@ looked for without an end.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from artifacts.errors import UserError
 from mixtures.order.source_order import SourceOrder, left_rows
-from mixtures.plan.format import PinnedSource, Plan, SourceContext
+from mixtures.plan.format import PLAN_FORMAT, PinnedSource, Plan, SourceContext
+
+_MOST_BYTES = 1 << 28
+
+
+def load_plan(path: Path | str) -> Plan:
+    """Read a plan. Raises: UserError when it is missing, of another format, or damaged."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(
+                "the plan is too large to be one",
+                file=path,
+                found=f"{path.stat().st_size} bytes",
+            )
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            "no readable plan here",
+            file=path,
+            found=error.strerror,
+            fix="freeze one with `windtunnel mixture plan`",
+        ) from None
+    try:
+        plan = Plan.model_validate_json(raw)
+    except ValidationError as error:
+        raise _unreadable(path, raw, error) from None
+    check_sound(plan, path)
+    return plan
 
 
 def check_sound(plan: Plan, file: Path | None = None) -> None:
@@ -107,5 +139,32 @@ def _refuse(file: Path | None, field: str, found: str) -> None:
         file=file,
         field=field,
         found=found,
+        fix="plans are never edited; restore it, or append a segment",
+    )
+
+
+def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
+    """Why a file is not a plan: no JSON, another format, or damage, in this order."""
+    try:
+        facts: Any = json.loads(raw)
+    except (ValueError, RecursionError) as problem:
+        return UserError(
+            "the plan is not JSON", file=path, found=problem, fix="restore it or freeze it again"
+        )
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != PLAN_FORMAT:
+        return UserError(
+            "a plan this release cannot read",
+            file=path,
+            field="format",
+            found=found,
+            allowed=[PLAN_FORMAT],
+            fix="freeze it again with `windtunnel mixture plan`",
+        )
+    first = error.errors(include_url=False)[0]
+    return UserError(
+        f"the plan is damaged: {first['msg']}",
+        file=path,
+        field=".".join(str(place) for place in first["loc"]),
         fix="plans are never edited; restore it, or append a segment",
     )

@@ -6,7 +6,7 @@ Numbers are integers throughout: steps, windows, tokens, and shares in units of 
 length; it says where in its order every source stood when it began. Segments and contexts follow
 one another without a gap, and a context begins with a segment. A plan is never edited:
 :func:`mixtures.freeze.freeze.branch` makes a new one that agrees with the old up to a step and says
-so in ``history``.
+so in ``history``. :func:`mixtures.order.sound_plan.load_plan` reads one.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from artifacts.errors import UserError
 from mixtures.sequences.chairman import LONGEST_RAMP, SHARE_UNITS, Mix
 from mixtures.spec.rules import MixtureRules
 
 PLAN_FORMAT = "plan/2"
-_MAX_PLAN_BYTES = 1 << 28
 _MOST_TOKENS = 1 << 60
 _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
 MOST = 1 << 53
@@ -319,65 +317,8 @@ class Plan(BaseModel):
             + b"\n"
         )
 
-    @classmethod
-    def load(cls, path: Path | str) -> Plan:
-        """Read a plan. Raises: UserError when it is missing, of another format, or damaged."""
-        path = Path(path)
-        try:
-            if path.stat().st_size > _MAX_PLAN_BYTES:
-                raise UserError(
-                    "the plan is too large to be one",
-                    file=path,
-                    found=f"{path.stat().st_size} bytes",
-                )
-            raw = path.read_bytes()
-        except OSError as error:
-            raise UserError(
-                "no readable plan here",
-                file=path,
-                found=error.strerror,
-                fix="freeze one with `windtunnel mixture plan`",
-            ) from None
-        try:
-            plan = cls.model_validate_json(raw)
-        except ValidationError as error:
-            raise _unreadable(path, raw, error) from None
-        from mixtures.order.sound_plan import (
-            check_sound,  # which needs the orders, and they this module
-        )
-
-        check_sound(plan, path)
-        return plan
-
     def _check(self, step: int) -> None:
         if not 0 <= step <= self.steps:
             raise UserError(
                 "no such step in the plan", field="step", found=step, allowed=[f"0 to {self.steps}"]
             )
-
-
-def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
-    """Why a file is not a plan: no JSON, another format, or damage, in this order."""
-    try:
-        facts: Any = json.loads(raw)
-    except (ValueError, RecursionError) as problem:
-        return UserError(
-            "the plan is not JSON", file=path, found=problem, fix="restore it or freeze it again"
-        )
-    found = facts.get("format") if isinstance(facts, dict) else None
-    if found != PLAN_FORMAT:
-        return UserError(
-            "a plan this release cannot read",
-            file=path,
-            field="format",
-            found=found,
-            allowed=[PLAN_FORMAT],
-            fix="freeze it again with `windtunnel mixture plan`",
-        )
-    first = error.errors(include_url=False)[0]
-    return UserError(
-        f"the plan is damaged: {first['msg']}",
-        file=path,
-        field=".".join(str(place) for place in first["loc"]),
-        fix="plans are never edited; restore it, or append a segment",
-    )

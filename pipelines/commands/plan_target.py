@@ -7,6 +7,7 @@ from pathlib import Path
 
 from artifacts.errors import UserError
 from mixtures.loader.loader import Folders
+from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import Plan
 from pipelines.run.record import RECORD, load_run
 from pipelines.training.materials import Materials
@@ -22,7 +23,7 @@ def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Pla
     shards are named.
     """
     if Path(target).is_file():
-        plan = Plan.load(target)
+        plan = load_plan(target)
         return plan, named_folders(shards) if shards else _folders_around(Path(target))
     store, record = load_run(runs, target)
     plan = plan_of_run(store)

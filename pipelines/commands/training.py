@@ -45,7 +45,7 @@ def train(
     """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the
     corpus.
     """
-    from mixtures.freeze.freeze import Plan
+    from mixtures.order.sound_plan import load_plan
     from pipelines.commands.terminal.outcome import print_training
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.commands.terminal.training import training_json
@@ -62,7 +62,7 @@ def train(
         print_roofline(recipe_roofline(loaded.recipe, device), as_json)
         return
     with TerminalProgress(console) as progress:
-        followed = None if plan is None else Plan.load(plan)
+        followed = None if plan is None else load_plan(plan)
         outcome = train_run(
             loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress
         )

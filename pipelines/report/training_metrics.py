@@ -14,6 +14,7 @@ from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan, Segment
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
+from mixtures.order.sound_plan import load_plan
 from trainer.loop.metrics import TIME, TRAIN, VALIDATION, read_series
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
@@ -257,7 +258,7 @@ def _with_plan(store: Store, ending: Ending, name: str | None) -> Ending:
     if name is None or not store.exists(name):
         return ending
     plan = (
-        Plan.load(store.full(name)) if store.local else Plan.model_validate_json(store.read(name))
+        load_plan(store.full(name)) if store.local else Plan.model_validate_json(store.read(name))
     )
     return Ending(**{**ending.__dict__, "plan": plan})
 

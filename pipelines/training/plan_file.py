@@ -17,6 +17,7 @@ from pathlib import Path
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
+from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import PLAN_FORMAT, Plan
 from trainer.checkpoints.checkpoint import FOLDER as CHECKPOINTS
 from trainer.checkpoints.checkpoint import clean, flush, folder_name, saved
@@ -35,7 +36,7 @@ def plan_of_run(store: Store) -> Plan:
             file=store.root,
             fix="add a mixture to its recipe, then windtunnel run RECIPE",
         )
-    return Plan.load(store.full(PLAN))
+    return load_plan(store.full(PLAN))
 
 
 def edited_plan(store: Store, frozen: Plan) -> Plan:
@@ -44,7 +45,7 @@ def edited_plan(store: Store, frozen: Plan) -> Plan:
     """
     if not store.exists(PLAN) or not _of_this_release(store):
         return frozen
-    kept = Plan.load(store.full(PLAN))
+    kept = load_plan(store.full(PLAN))
     return kept if any(ancestor.hash == frozen.hash for ancestor in kept.history) else frozen
 
 
@@ -53,7 +54,7 @@ def write_plan(store: Store, plan: Plan) -> None:
     from it.
     """
     if store.exists(PLAN) and _of_this_release(store):
-        before = Plan.load(store.full(PLAN))
+        before = load_plan(store.full(PLAN))
         if before.hash != plan.hash and (before.history or plan.history):
             keep(store, before)
     store.write(PLAN, plan.to_json())

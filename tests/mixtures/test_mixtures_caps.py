@@ -13,6 +13,7 @@ from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, append_segment, branch, freeze
 from mixtures.freeze.plan_table import table
 from mixtures.loader.loader import Loader
+from mixtures.order.sound_plan import load_plan
 from mixtures.spec.phase import PhaseSpec
 from mixtures.spec.spec import MixtureSpec
 
@@ -177,7 +178,7 @@ def test_rules_are_part_of_the_plan_and_survive_its_file(shards: Any, tmp_path: 
     }
     plan = plan_of(shards.sources, STABLE, DECAY, **rules)
     (tmp_path / "plan.json").write_bytes(plan.to_json())
-    assert Plan.load(tmp_path / "plan.json").rules == plan.rules
+    assert load_plan(tmp_path / "plan.json").rules == plan.rules
     assert plan.rules.model_dump(mode="json") == rules
 
 

@@ -244,8 +244,8 @@ import sys, threading
 from pathlib import Path
 import numpy as np
 from mixtures.loader.loader import Loader
+from mixtures.order.sound_plan import load_plan
 from mixtures.parts.local_parts import LocalParts
-from mixtures.freeze.freeze import Plan
 from mixtures.sequences.permutation import permuted_all
 
 asked, key = threading.Event(), np.uint64(1)
@@ -256,7 +256,7 @@ def ask(self, part, first, last, leaving):
         permuted_all(1000, key)
 
 LocalParts.ask, LocalParts.there = ask, lambda *_: False
-loader = Loader(Plan.load(Path(sys.argv[1])), {"web": sys.argv[2], "chat": sys.argv[3]})
+loader = Loader(load_plan(Path(sys.argv[1])), {"web": sys.argv[2], "chat": sys.argv[3]})
 for step in range(loader.plan.steps):
     loader.batch(step)
 assert asked.wait(60)

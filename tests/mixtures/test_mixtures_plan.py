@@ -23,6 +23,7 @@ from mixtures.order.interleave import (
     numbers_of,
     step_of,
 )
+from mixtures.order.sound_plan import load_plan
 from mixtures.spec.spec import MixtureSpec, Phase
 from tests.mixtures.every_window import due_before, sources_of
 
@@ -79,7 +80,7 @@ def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(
     )
     path = tmp_path / "plan.json"
     path.write_bytes(plan.to_json())
-    again = Plan.load(path)
+    again = load_plan(path)
     assert again == plan
     assert again.hash == plan.hash
     assert (
@@ -124,7 +125,7 @@ def test_a_damaged_plan_is_refused(
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(facts))
     with pytest.raises(UserError) as raised:
-        Plan.load(path)
+        load_plan(path)
     assert raised.value.file == str(path)
 
 
@@ -134,7 +135,7 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, content: bytes | None) -> No
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError):
-        Plan.load(path)
+        load_plan(path)
 
 
 def test_counts_that_do_not_follow_are_noticed(shards: Any) -> None:

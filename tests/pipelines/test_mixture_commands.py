@@ -15,10 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
-from mixtures.freeze.freeze import Plan, common_steps
+from mixtures.freeze.freeze import common_steps
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.inspect.trace import Tracer
+from mixtures.order.sound_plan import load_plan
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
 from pipelines.report.share_plot import planned_shares, share_plot
@@ -117,7 +118,7 @@ def test_plan_shows_caps_padding_and_what_was_asked_and_writes_what_it_froze(
         "--plot",
         plot,
     )
-    plan = Plan.load(output)
+    plan = load_plan(output)
     assert "max_epochs 0.0023: " in said
     assert re.search(r"sft .* % used !", said)
     assert re.search(
@@ -169,7 +170,7 @@ def test_a_mixture_that_cannot_be_met_is_refused_with_the_numbers(
 def test_the_plot_has_an_area_per_source_whose_shares_are_those_of_the_plan(
     tiny: tuple[Path, RunOutcome],
 ) -> None:
-    plan = Plan.load(tiny[0] / "plan.json")
+    plan = load_plan(tiny[0] / "plan.json")
     drawn = planned_shares(plan)
     assert abs(drawn.shares.sum(axis=0) - 1).max() < 1e-9
     asked = {(row.phase, row.source): row.weight for row in table(plan)}
@@ -202,7 +203,7 @@ def test_check_holds_a_run_and_a_plans_file_with_or_without_its_shards_named(
         for option in ("--shards", f"{name}={tiny[0] / entry['folder']}")
     ]
     facts = json.loads(done("mixture", "check", lonely, *folders, "--json"))
-    assert [row["source"] for row in facts["sources"]] == list(Plan.load(lonely).names)
+    assert [row["source"] for row in facts["sources"]] == list(load_plan(lonely).names)
     assert refused("mixture", "check", lonely, "--shards", tmp_path).field == "--shards"
 
 
@@ -222,7 +223,7 @@ def test_check_ends_with_1_and_names_the_block_when_a_part_is_damaged(runs: Path
 def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_for_bit(
     undisturbed: Path, runs: Path, recipe: Path
 ) -> None:
-    before = Plan.load(runs / "tiny" / "plan.json")
+    before = load_plan(runs / "tiny" / "plan.json")
     said = json.loads(
         done(
             "mixture",
@@ -239,14 +240,14 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
             "--json",
         )
     )
-    plan = Plan.load(runs / "tiny" / "plan.json")
+    plan = load_plan(runs / "tiny" / "plan.json")
     assert (said["at"], said["trained"], said["plan"], said["before"]) == (
         EDITED,
         TRAINED,
         plan.hash,
         before.hash,
     )
-    assert Plan.load(runs / "tiny" / said["former"]) == before
+    assert load_plan(runs / "tiny" / said["former"]) == before
     assert (plan.steps, common_steps(plan, before)) == (before.steps + 2, EDITED)
 
     loaded = load_recipe(recipe, ALONE)
@@ -292,7 +293,7 @@ def test_a_second_edit_goes_on_from_where_the_first_was_trained_to(
     assert "step 15" in str(error.found)
     assert "step 16" in str(error.found)
     done("mixture", "edit", "tiny", "--runs", runs, "--at-tokens", 17 * 1024, "--decay", 3072)
-    plan = Plan.load(runs / "tiny" / "plan.json")
+    plan = load_plan(runs / "tiny" / "plan.json")
     assert (plan.decay_step, plan.steps, len(plan.history)) == (17, 20, 2)
     outcome = train_run(load_recipe(recipe, ALONE), str(runs))
     lines = read_series(runs / "tiny" / outcome.record["training"]["folder"])
@@ -384,7 +385,7 @@ def test_a_take_down_is_traced_to_steps_checkpoints_and_shards(
     tiny: tuple[Path, RunOutcome], tmp_path: Path
 ) -> None:
     run, content = tiny[0], record(tiny[0])
-    tracer = Tracer(Plan.load(run / "plan.json"), Materials.of(tiny[1].store, content).folders)
+    tracer = Tracer(load_plan(run / "plan.json"), Materials.of(tiny[1].store, content).folders)
     late = next(span.id for span in tracer.step(24) if tracer.document(span.id)[0].step >= 20)
     early = tracer.step(2)[0].id
     held = {

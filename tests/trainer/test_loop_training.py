@@ -40,7 +40,7 @@ from trainer.checkpoints.checkpoint import at_step, latest, save, saved
 from trainer.loop.metrics import read_series
 from trainer.loop.run import StepReport
 from trainer.loop.training import check_plan
-from trainer.model.decoder import Model, init, parameter_groups
+from trainer.model import Model, init, parameter_groups
 from trainer.objectives.losses import by_source, token_bytes
 from trainer.objectives.next_token import batch_loss
 from trainer.optimizer.adamw import gradient_norm

@@ -17,7 +17,7 @@ from tests.oracles.document_batches import document_batch
 from trainer.kernels.adamw import BLOCK, launch_adamw
 from trainer.kernels.gradient_norm import CHUNK, launch_gradient_norm
 from trainer.kernels.tensor_table import TensorTable
-from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer import master_weights
 from trainer.optimizer.adamw import AdamW, TorchUpdate
 from trainer.optimizer.master_weights import MasterUpdate

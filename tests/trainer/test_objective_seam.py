@@ -26,7 +26,7 @@ from trainer.checkpoints.checkpoint import NEXT_TOKEN, Checkpoint, at_step
 from trainer.checkpoints.weights import Weights
 from trainer.evaluation.held_out import held_out
 from trainer.loop.metrics import read_series
-from trainer.model.decoder import Model, init
+from trainer.model import Model, init
 from trainer.objectives.gradient import micro_batches, pending_loss
 from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken

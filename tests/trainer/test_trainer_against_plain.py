@@ -32,7 +32,7 @@ from tests.oracles.plain_minicpm import (
     plain_weights,
     plain_wsd,
 )
-from trainer.model.decoder import Model, ModelConfig, parameter_groups
+from trainer.model import Model, ModelConfig, parameter_groups
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import DecaySpec, ScheduleSpec, rate
 from trainer.shapes.presets import preset

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import trainer.model.decoder
 from tests.oracles.document_batches import document_batch
-from trainer.model.decoder import Model, ModelConfig, init
+from trainer.model import Model, ModelConfig, init
 from trainer.model.rotary import rotation
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)

@@ -10,7 +10,7 @@ import torch
 
 from artifacts.errors import UserError
 from tests.oracles.document_batches import document_batch
-from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer.adamw import AdamW, gradient_norm
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=1, heads=2, kv_heads=2, ff=96, head_dim=16)

@@ -15,7 +15,7 @@ from trainer.costs.compute_costs import (
     flops_per_token,
 )
 from trainer.costs.describe import describe
-from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.shapes.parameter_counts import count_parameters
 from trainer.shapes.presets import PRESETS, preset
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from artifacts.errors import UserError
 from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, file_record
 from trainer.checkpoints.recorded import model_config
-from trainer.model.decoder import Model, ModelConfig
+from trainer.model import Model, ModelConfig
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import device_of
-from trainer.model.decoder import Model
+from trainer.model import Model
 
 
 class GenerateSettings(BaseModel):

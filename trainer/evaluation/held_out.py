@@ -24,7 +24,7 @@ from mixtures.loader.loader import Batch, Loader
 from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
-from trainer.model.decoder import Model
+from trainer.model import Model
 from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.objectives.next_token import batch_loss
 

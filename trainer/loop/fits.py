@@ -16,8 +16,8 @@ from trainer.checkpoints.recorded import model_config
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
-from trainer.model.decoder import ModelConfig
 from trainer.optimizer.schedules import ScheduleSpec, rate
+from trainer.shapes.config import ModelConfig
 
 
 def check_fits(

@@ -29,7 +29,7 @@ from trainer.devices.precision import DTYPES, device_of
 from trainer.loop.fits import check_fits
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
-from trainer.model.decoder import Model, ModelConfig, init, parameter_groups
+from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.model.float8 import use_float8
 from trainer.objectives.gradient import pending_loss
 from trainer.objectives.losses import NOTHING, Loss

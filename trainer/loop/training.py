@@ -42,7 +42,7 @@ from trainer.loop.interrupt import StopRequest
 from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
 from trainer.loop.run import Run, Start, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
-from trainer.model.decoder import Model
+from trainer.model import Model
 from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken
 from trainer.objectives.objective import Objective

@@ -7,8 +7,7 @@ groups its parameters, :mod:`~trainer.model.rotary` has the angles of positions,
 :mod:`~trainer.model.float8` products in 8-bit floats. Needs torch and numpy alone.
 
 >>> import torch
->>> from trainer.model.decoder import Model
->>> from trainer.model.parameterisation import init, parameter_groups
+>>> from trainer.model import Model, init, parameter_groups
 >>> from trainer.shapes.presets import preset
 >>> config = preset("tiny", vocab_size=512, layers=1)
 >>> model = Model(config)
@@ -19,3 +18,9 @@ torch.Size([1, 3, 512])
 >>> [group.name for group in parameter_groups(model, config, peak=0.01, weight_decay=0.1)]
 ['hidden', 'embedding', 'gain']
 """
+
+from trainer.model.decoder import Model
+from trainer.model.parameterisation import ParameterGroup, init, parameter_groups
+from trainer.shapes.config import ModelConfig
+
+__all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]

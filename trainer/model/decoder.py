@@ -37,18 +37,15 @@ from trainer.kernels.residual_norm import residual_norm
 from trainer.kernels.rms_norm import rms_norm
 from trainer.kernels.rope import rotated_qkv
 from trainer.kernels.swiglu import swiglu, swiglu_linear
-from trainer.model.parameterisation import ParameterGroup, init, parameter_groups
 from trainer.model.rotary import Rotary, rotation
 from trainer.shapes.config import ModelConfig
-
-__all__ = ["Model", "ModelConfig", "ParameterGroup", "init", "parameter_groups"]
 
 
 class Matrix(nn.Module):
     """A linear map without bias, ``weight`` (rows, columns), made of named pieces stacked by rows.
 
     The pieces are the matrices of the paper (q, k, v; gate, up); stacked they are one product
-    instead of several. ``float8`` is set by :mod:`trainer.kernels.float8`.
+    instead of several. ``float8`` is set by :mod:`trainer.model.float8`.
     """
 
     def __init__(self, pieces: dict[str, int], columns: int) -> None:

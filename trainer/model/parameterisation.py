@@ -1,6 +1,10 @@
 """How a model's tensors start and at what rate they learn (arXiv 2404.06395, Table 7, read as its
 authors' code does).
 
+A model is any module with named parameters: ``embedding`` and ``head`` are the tables, names that
+end in ``norm.weight`` the gains, all others hidden matrices. A matrix that is several of the paper
+stacked by rows says so: its module has ``pieces``, rows by name.
+
 | tensors             | start                                 | learning rate | weight decay |
 |---------------------|---------------------------------------|---------------|--------------|
 | hidden matrices     | normal, init_std / sqrt(m)            | peak / m      | yes          |
@@ -17,16 +21,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainer.shapes.config import ModelConfig
-
-if TYPE_CHECKING:
-    from trainer.model.decoder import Model
 
 _DRAWN_AT_ONCE = 2**24  # values; bounds the memory that starting a large tensor takes
 
@@ -45,7 +46,7 @@ class ParameterGroup:
     weight_decay: float
 
 
-def init(model: Model, config: ModelConfig, seed: int) -> None:
+def init(model: nn.Module, config: ModelConfig, seed: int) -> None:
     """Fill ``model`` with its starting weights.
 
     Each matrix of the paper (q, k, v, out, gate, up, down of each layer, embedding, head) draws
@@ -76,7 +77,7 @@ def kind(name: str) -> str:
 
 
 def parameter_groups(
-    model: Model, config: ModelConfig, peak: float, weight_decay: float
+    model: nn.Module, config: ModelConfig, peak: float, weight_decay: float
 ) -> list[ParameterGroup]:
     """Three groups in a fixed order: ``hidden``, ``embedding``, ``gain`` (see the table above).
 

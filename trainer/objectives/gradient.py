@@ -22,7 +22,7 @@ from torch import Tensor
 from artifacts.errors import UserError
 from mixtures.loader.loader import Batch
 from trainer.kernels.transfer import to_device
-from trainer.model.decoder import Model
+from trainer.model import Model
 from trainer.objectives.objective import Columns, Objective
 
 COLUMNS = ("tokens", "positions", "targets", "weights")

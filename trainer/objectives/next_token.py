@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixtures.loader.loader import Batch
-from trainer.model.decoder import Model
+from trainer.model import Model
 from trainer.objectives.gradient import pending_loss
 from trainer.objectives.losses import by_source
 from trainer.objectives.objective import Columns, Measured, PartLoss

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mixtures.loader.loader import Batch
-from trainer.model.decoder import Model
+from trainer.model import Model
 from trainer.objectives.losses import Loss
 
 Columns = Mapping[str, Tensor]

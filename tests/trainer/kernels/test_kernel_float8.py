@@ -30,7 +30,7 @@ from trainer.kernels.float8 import (
     whole,
 )
 from trainer.loop.settings import TrainSettings
-from trainer.model.decoder import Model, ModelConfig, init
+from trainer.model import Model, ModelConfig, init
 from trainer.model.float8 import check_shapes, emulate_float8, use_float8
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
