@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from artifacts.ledger import Entry
 from artifacts.schemas import QUARANTINE
 from pipelines.corpus.document_files import Compression
-from pipelines.readers import LIBRARIES, Fields, Limits
+from pipelines.readers import Fields, Limits
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class ReadStep:
     compression: Compression = "zstd"
     name: str = "read"
     version: ClassVar[int] = 6
-    libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
         return {

@@ -35,7 +35,11 @@ class Rule(Protocol):
     """Anything whose output is cached: it says what decides the output's bytes."""
 
     version: ClassVar[int]
-    libraries: ClassVar[tuple[str, ...]]  # whose version and content decide bytes, besides pyarrow
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Libraries whose version and content decide bytes, besides pyarrow."""
+        ...
 
     def settings(self) -> dict[str, Any]:
         """Everything configurable that decides the output, as plain JSON values."""
