@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from pipelines.readers.batch import Batch, Collector
-from pipelines.readers.json_columns import DECLINED, read_columns
+from pipelines.readers.json_columns import read_columns
+from pipelines.readers.json_records import DECLINED
 from pipelines.readers.lines import (
     Line,
     LineRun,
