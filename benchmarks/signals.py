@@ -87,7 +87,7 @@ def gopher_quality(texts: list[str], result: dict[str, Any], repeats: int) -> di
     from datatrove.data import Document
     from datatrove.pipeline.filters import gopher_quality_filter as peer
 
-    from pipelines.signals import gopher, rules
+    from pipelines.signals import gopher, rule_sets, rules
     from pipelines.signals.characters import character_table
 
     column = pa.array(texts, pa.large_string())
@@ -95,7 +95,7 @@ def gopher_quality(texts: list[str], result: dict[str, Any], repeats: int) -> di
     result["start_up_seconds"]["gopher_kernel"] = seconds(
         lambda: gopher.measure(column.slice(0, 1))
     )
-    chosen = rules.rule_set("gopher_quality")
+    chosen = rule_sets.rule_set("gopher_quality")
     ours, (_, reasons) = median(lambda: rules.evaluate(gopher.measure(column), chosen), repeats)
     measuring, _ = median(lambda: gopher.measure(column), repeats)
     peer.split_into_words = lambda text, language: text.split()

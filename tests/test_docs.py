@@ -48,7 +48,7 @@ from pipelines.run.driver import UNTIL
 from pipelines.run.work_plan import plan_corpus, plan_steps
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
-from pipelines.signals.rules import RULE_SETS
+from pipelines.signals.rule_sets import RULE_SETS
 from pipelines.stages import STAGES
 from pipelines.stages.base import MeasureStep, StageSettings
 from pipelines.stages.datatrove_blocks import BLOCKS
@@ -352,7 +352,7 @@ def test_every_rule_threshold_reason_and_choice_is_documented() -> None:
     }
     for name, rules in RULE_SETS.items():
         assert f"`{name}`" in found["heuristics"]
-        for rule in rules:
+        for rule in rules.rules:
             assert any(
                 row[0] == rule.reason and row[1] == f"{rule.option}: {rule.threshold:.15g}"
                 for row in rows

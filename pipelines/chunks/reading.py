@@ -13,7 +13,7 @@ from artifacts.ledger import Entry
 from artifacts.schemas import QUARANTINE
 from artifacts.settings import key_settings
 from pipelines.corpus.document_files import Compression
-from pipelines.readers import LIBRARIES, Fields, Limits
+from pipelines.readers import Fields, Limits
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class ReadStep:
     compression: Compression = "zstd"
     name: str = "read"
     version: ClassVar[int] = 6
-    libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     def settings(self) -> dict[str, Any]:
         return {

@@ -32,7 +32,7 @@ from pipelines.corpus.outcomes import ChunkResult, StepOutcome
 from pipelines.corpus.selection import all_kept, drop
 from pipelines.corpus.texts import ChunkTexts, HeldBatches
 from pipelines.executors.memory import peak_bytes, reset_peak
-from pipelines.readers import read
+from pipelines.readers import format_of, libraries_of, read
 from pipelines.stages.base import (
     ChooseStep,
     MeasureStep,
@@ -209,10 +209,11 @@ class _Worker:
             [digest, span.path, span.start, span.end]
             for digest, span in zip(self.chunk.digests, self.chunk.spans, strict=True)
         ]
+        formats = [format_of(span.path, step.format) for span in self.chunk.spans]
         return {
             "source": self.chunk.source,
             "version": step.version,
-            "libraries": libraries(*step.libraries),
+            "libraries": libraries(*libraries_of(formats)),
             "settings": step.settings(),
             "spans": spans,
         }

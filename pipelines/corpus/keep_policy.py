@@ -21,12 +21,7 @@ from artifacts.errors import UserError
 # the column that comes first where sources are preferred: no name of a signal
 PREFERRED = "preferred source"
 
-_MEASURED_BY = {
-    "words": "heuristics",
-    "alpha_word_ratio": "heuristics",
-    "language": "language",
-    "language_score": "language",
-}
+_NOTHING: Mapping[str, str] = {}
 _INSTEAD = {
     "tokens": (
         "tokens are counted after deduplication: take words (of the stage heuristics), characters "
@@ -73,10 +68,15 @@ class KeepPolicy:
 
 
 def parse_keep_policy(
-    text: str, columns: dict[str, str], field: str = "keep", prefer: tuple[str, ...] = ()
+    text: str,
+    columns: dict[str, str],
+    field: str = "keep",
+    prefer: tuple[str, ...] = (),
+    measured_by: Mapping[str, str] = _NOTHING,
 ) -> KeepPolicy:
     """Parse a policy; ``columns`` maps each signal column to the measure that makes it, ``prefer``
-    names sources that come first.
+    names sources that come first. ``measured_by``: columns that are not there but could be, with
+    the stage that measures each.
 
     Raises: UserError naming an unknown column or direction, and what is allowed.
     """
@@ -101,7 +101,7 @@ def parse_keep_policy(
                 field=field,
                 found=name,
                 allowed=allowed,
-                fix=_fix(name),
+                fix=_fix(name, measured_by),
             )
         if name == "id":
             if words[1:] == ["desc"]:
@@ -142,9 +142,9 @@ def keep_ranks(
     return rank
 
 
-def _fix(name: str) -> str:
+def _fix(name: str, measured_by: Mapping[str, str]) -> str:
     if name in _INSTEAD:
         return _INSTEAD[name]
-    if name in _MEASURED_BY:
-        return f"put the stage {_MEASURED_BY[name]} before this one: it measures {name}"
+    if name in measured_by:
+        return f"put the stage {measured_by[name]} before this one: it measures {name}"
     return "use one of these columns, or put the stage that measures it before this one"

@@ -7,13 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import orjson
-
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from pipelines.readers import AUTO, Fields, InputFile, Limits, discover, plan_chunks, read
-from pipelines.readers.records import NO_TEXT
-from pipelines.readers.source_fields import check_fields
+from pipelines.readers import AUTO, Fields, InputFile, discover
+from pipelines.readers.source_fields import check_fields, check_records
 
 
 def output_store(output: str) -> Store:
@@ -117,37 +114,4 @@ def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
         raise error.changed(
             field=named.get(error.field, error.field), fix="name a column that is there"
         ) from None
-    file = next((file for file in files if file.format == "jsonl" and file.bytes), None)
-    if file is None:
-        return
-    span = plan_chunks([file], 1 << 20)[0][0]
-    batch = next(read(span, file.format, "paths", fields, Limits(batch_bytes=1 << 20)), None)
-    if batch is None or batch.documents.num_rows or not batch.quarantine.num_rows:
-        return
-    reason = batch.quarantine["reason"][0].as_py()
-    try:
-        record = orjson.loads(batch.quarantine["raw"][0].as_py())
-    except orjson.JSONDecodeError:
-        return
-    field = "text_field" if reason == NO_TEXT else "id_field" if reason == "bad_id" else None
-    if field is None or not isinstance(record, dict):
-        return
-    allowed = [
-        name
-        for name, value in record.items()
-        if isinstance(value, str if field == "text_field" else str | int)
-    ]
-    message = f"no record at the beginning of this file has a usable {field.replace('_', ' ')}"
-    fix = (
-        "name one of the fields above"
-        if allowed
-        else "look at the file: its records have no such field"
-    )
-    raise UserError(
-        message,
-        file=file.url,
-        field=field,
-        found=getattr(fields, field),
-        allowed=allowed or None,
-        fix=fix,
-    )
+    check_records(files, fields)

@@ -16,21 +16,20 @@ that balance. In a folder that ``windtunnel init`` has written:
 True
 
 Formats: JSON Lines (plain, gzip, zstd, bzip2, xz), Parquet, WARC and WET (plain, gzip, zstd, lz4),
-ARC, and folders of HTML pages. ``auto`` tells them by suffix.
+ARC, and folders of HTML pages. ``auto`` tells them by suffix. Each is one object in ``FORMATS``
+(see :mod:`pipelines.readers.base`), which is asked at each call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipelines.readers.base import Format, InputFile
 from pipelines.readers.batch import Batch
 from pipelines.readers.chunks import plan_chunks
-from pipelines.readers.discover import InputFile, discover
-from pipelines.readers.formats import AUTO, FORMATS, format_of
+from pipelines.readers.discover import discover
+from pipelines.readers.formats import AUTO, FORMATS, LIBRARIES, format_of, libraries_of
 from pipelines.readers.span import Fields, Limits, Span
-
-LIBRARIES = ("pyarrow", "orjson", "zstandard", "xxhash", "FastWARC", "Resiliparse")
-"""Libraries that decide what is read."""
 
 __all__ = [
     "AUTO",
@@ -38,11 +37,13 @@ __all__ = [
     "LIBRARIES",
     "Batch",
     "Fields",
+    "Format",
     "InputFile",
     "Limits",
     "Span",
     "discover",
     "format_of",
+    "libraries_of",
     "plan_chunks",
     "read",
 ]
@@ -66,13 +67,5 @@ def read(
     Raises: UserError when the file cannot be opened, the format is unknown, or a Parquet column
     that is needed is missing or of another type.
     """
-    kind = format_of(span.path, format)
-    if kind == "jsonl":
-        from pipelines.readers.jsonl import read_jsonl as reader
-    elif kind == "parquet":
-        from pipelines.readers.parquet import read_parquet as reader
-    elif kind == "warc":
-        from pipelines.readers.warc import read_warc as reader
-    else:
-        from pipelines.readers.html import read_html as reader
-    yield from reader(span, source_name, fields, limits)
+    reader = FORMATS[format_of(span.path, format)]
+    yield from reader.read(span, source_name, fields, limits)

@@ -9,7 +9,6 @@ import glob
 import posixpath
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,11 @@ from typing import Any
 from fsspec.core import split_protocol
 
 from artifacts.errors import UserError
+from pipelines.readers.base import InputFile
 from pipelines.readers.formats import AUTO, format_of
 from pipelines.readers.streams import filesystem_of
 
 _WILDCARDS = "*?["
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """A file of a source: what to open, its path relative to the glob root, its stored bytes, its
-    format.
-    """
-
-    url: str
-    path: str
-    bytes: int
-    format: str
 
 
 def discover(

@@ -16,6 +16,7 @@ from resiliparse.parse.html import HTMLTree
 
 from pipelines.readers.records import LONE_SURROGATE, RecordRejectedError
 
+EMPTY_EXTRACTION = "empty_extraction"
 EXTRACTION_FAILED = "extraction_failed"
 NESTED_TOO_DEEPLY = "nested_too_deeply"
 

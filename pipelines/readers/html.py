@@ -1,15 +1,19 @@
-"""Folders of HTML pages: every file is one record, at offset 0."""
+"""The format ``html``: folders of HTML pages, of which every file is one record, at offset 0."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipelines.readers.base import Format, whole_file
 from pipelines.readers.batch import Batch, Collector
-from pipelines.readers.extraction import page_text
+from pipelines.readers.page_fields import check_page_fields
 from pipelines.readers.records import RECORD_TOO_LONG, RecordRejectedError, Row, canonical_json
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import BLOCK_BYTES, open_input
-from pipelines.readers.warc import EMPTY_EXTRACTION, check_page_fields
+
+
+def _check_fields(url: str, fields: Fields) -> None:
+    check_page_fields(url, fields, ())
 
 
 def read_html(span: Span, source_name: str, fields: Fields, limits: Limits) -> Iterator[Batch]:
@@ -17,7 +21,9 @@ def read_html(span: Span, source_name: str, fields: Fields, limits: Limits) -> I
 
     Raises: UserError when the file cannot be opened or the fields ask for what a page has not.
     """
-    check_page_fields(span, fields, ())
+    from pipelines.readers.extraction import EMPTY_EXTRACTION, page_text  # late: Resiliparse
+
+    _check_fields(span.url, fields)
     collector = Collector(span, source_name, fields, limits)
     with open_input(span.url) as file:
         page = file.read(limits.record_bytes + 1)
@@ -40,3 +46,14 @@ def read_html(span: Span, source_name: str, fields: Fields, limits: Limits) -> I
         else:
             collector.drop(EMPTY_EXTRACTION, length)
     yield collector.take()
+
+
+HTML = Format(
+    name="html",
+    suffixes=(".html", ".htm", ".xhtml"),
+    compressed=False,
+    pieces=whole_file,
+    check_fields=_check_fields,
+    read=read_html,
+    libraries=("pyarrow", "orjson", "xxhash", "Resiliparse"),
+)

@@ -14,6 +14,7 @@ from artifacts.jit import kernel
 from artifacts.strides import STRIDE, copy_stride, plain_bytes
 
 Bytes = NDArray[np.uint8]
+Ends = NDArray[np.int64]
 
 PADDING = STRIDE  # bytes behind the last line, so that whole strides can be looked at
 DIGITS = 18  # of an integer that fits 64 bits whatever they are

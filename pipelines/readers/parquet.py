@@ -1,4 +1,4 @@
-"""Parquet by row groups: the same records, columns and reasons as JSON Lines of the same rows.
+"""The format ``parquet``, by row groups: what JSON Lines of the same rows would give.
 
 Offsets are row numbers in the file. The bytes of a batch are its rows' share of the uncompressed
 size the footer states for their row group.
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import UserError
+from pipelines.readers.base import COMPRESSION_RATIO, Format, InputFile
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.records import (
     INVALID_UTF8,
@@ -289,3 +290,41 @@ def _is_conversation(kind: pa.DataType) -> bool:
     return all(
         name in names and _is_string(message.field(name).type) for name in ("role", "content")
     )
+
+
+def _pieces(file: InputFile, chunk_bytes: int) -> Iterator[tuple[Span, int]]:
+    """Files are cut between row groups."""
+    sizes = _row_group_bytes(file)
+    if sum(sizes) <= chunk_bytes:
+        yield Span(file.url, file.path), sum(sizes) or COMPRESSION_RATIO * file.bytes
+        return
+    start, weight = 0, 0
+    for group, size in enumerate(sizes):
+        if group > start and weight + size > chunk_bytes:
+            yield Span(file.url, file.path, start, group), weight
+            start, weight = group, 0
+        weight += size
+    yield Span(file.url, file.path, start, None), weight
+
+
+def _row_group_bytes(file: InputFile) -> list[int]:
+    """Uncompressed bytes of each row group; none for a file that is no Parquet, which the reader
+    will quarantine.
+    """
+    with open_input(file.url) as handle:
+        try:
+            footer = pq.read_metadata(handle)
+        except (pa.ArrowInvalid, OSError):
+            return []
+    return [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
+
+
+PARQUET = Format(
+    name="parquet",
+    suffixes=(".parquet", ".pq"),
+    compressed=False,
+    pieces=_pieces,
+    check_fields=check_columns,
+    read=read_parquet,
+    libraries=("pyarrow", "orjson", "xxhash"),
+)

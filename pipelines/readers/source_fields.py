@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pipelines.readers import Fields, InputFile, Span
-from pipelines.readers.parquet import check_columns
-from pipelines.readers.warc import RECORD_ID, check_page_fields
+from pipelines.readers.base import InputFile
+from pipelines.readers.formats import FORMATS
+from pipelines.readers.span import Fields
 
 
 def check_fields(files: Sequence[InputFile], fields: Fields) -> None:
     """Refuse fields that a source's files cannot have.
 
-    Archives and pages are told by their format alone; of Parquet files the first is opened, the
-    others show when they are read.
+    The first file of each format is looked at; the others show when they are read.
     Raises: UserError.
     """
-    for file in {file.format: file for file in reversed(files)}.values():
-        if file.format == "html":
-            check_page_fields(Span(file.url, file.path), fields, ())
-        elif file.format == "warc":
-            check_page_fields(Span(file.url, file.path), fields, (RECORD_ID,))
-        elif file.format == "parquet":
-            check_columns(file.url, fields)
+    for file in _first_of_each_format(files):
+        FORMATS[file.format].check_fields(file.url, fields)
+
+
+def check_records(files: Sequence[InputFile], fields: Fields) -> None:
+    """Refuse fields that the first records of a source's files do not have, where records alone say
+    which they have.
+
+    The first file of each format that holds anything is looked at.
+    Raises: UserError.
+    """
+    for file in _first_of_each_format([file for file in files if file.bytes]):
+        FORMATS[file.format].check_records(file, fields)
+
+
+def _first_of_each_format(files: Sequence[InputFile]) -> Iterable[InputFile]:
+    return {file.format: file for file in reversed(files)}.values()

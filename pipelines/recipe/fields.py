@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -14,7 +14,8 @@ from artifacts.errors import UserError
 from artifacts.settings import Part
 from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.corpus.document_files import Compression
-from pipelines.readers import Fields, Limits
+from pipelines.readers import AUTO, Fields, Limits
+from pipelines.recipe.format_names import FormatName
 from pipelines.recipe.mistakes import of_branch
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from trainer.loop.settings import ModelSettings, TrainSettings
@@ -42,7 +43,7 @@ class Source(Part):
             description="files or globs: relative to corpus.root, absolute, or s3://, gs://, hf://",
         ),
     ]
-    format: Literal["auto", "jsonl", "parquet", "warc", "html"] = "auto"
+    format: FormatName = AUTO
     id_field: str | None = Field(
         default=None, description="field that identifies a record; default: its path and offset"
     )

@@ -18,7 +18,6 @@ from pydantic import (
 )
 
 from artifacts.errors import UserError
-from pipelines.readers import FORMATS
 from pipelines.recipe.fields import Branch, Recipe
 from pipelines.recipe.mistakes import _explained, _facts, _placed
 from pipelines.recipe.names import check_names
@@ -233,6 +232,3 @@ def _unused(kind: str, names: Sequence[str]) -> str:
     while (name := kind if count == 1 else f"{kind}-{count}") in names:
         count += 1
     return name
-
-
-assert {"auto", *FORMATS} == {"auto", "jsonl", "parquet", "warc", "html"}

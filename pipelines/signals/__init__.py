@@ -2,7 +2,8 @@
 
     texts ─ language.detect ─▶ language and confidence of every text
     texts ─ gopher.measure ─▶ words, lines, ratios: Gopher's quality measures
-    figures ─ rules.evaluate ─▶ which rules would remove a document, and the first reason
+    name ─ rule_sets.rule_set ─▶ rules over such figures, by the name a recipe uses
+    figures, rules ─ rules.evaluate ─▶ which rules would remove a document, the first reason
 
 A measure never changes text and never judges it; rules judge, over columns, as often as you like.
 Texts are Arrow ``large_string`` columns; results come in the same order, one row per document.

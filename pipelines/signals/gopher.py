@@ -5,7 +5,7 @@ datatrove's ``GopherQualityFilter``, except that a word is a maximal run of char
 white space (``str.split()``), where datatrove segments with spaCy. Ratios are plain IEEE
 divisions of integer counts, so they equal the filter's own figures to the last bit.
 
-Nothing is judged here; :mod:`pipelines.signals.rules` holds the thresholds.
+Nothing is judged here; :mod:`pipelines.signals.gopher_rules` holds the thresholds.
 """
 
 from __future__ import annotations

@@ -38,94 +38,52 @@ class Rule:
     per: str | None = None
 
 
-GOPHER_QUALITY = (
-    Rule("gopher_short_doc", "min_words", "symbol_free_words", "<", 50),
-    Rule("gopher_long_doc", "max_words", "symbol_free_words", ">", 100_000),
-    Rule("gopher_below_avg_threshold", "min_mean_word_length", "mean_word_length", "<", 3),
-    Rule("gopher_above_avg_threshold", "max_mean_word_length", "mean_word_length", ">", 10),
-    Rule("gopher_too_many_hashes", "max_hash_ratio", "hash_ratio", ">", 0.1),
-    Rule("gopher_too_many_ellipsis", "max_ellipsis_ratio", "ellipsis_ratio", ">", 0.1),
-    Rule("gopher_too_many_bullets", "max_bullet_line_ratio", "bullet_line_ratio", ">", 0.9),
-    Rule(
-        "gopher_too_many_end_ellipsis", "max_ellipsis_line_ratio", "ellipsis_line_ratio", ">", 0.3
-    ),
-    Rule("gopher_below_alpha_threshold", "min_alpha_word_ratio", "alpha_word_ratio", "<", 0.8),
-    Rule("gopher_enough_stop_words", "min_stop_words", "stop_words", "<", 2),
-)
-"""Rae et al. 2021 (arXiv 2112.11446, table A1) as datatrove 0.10 implements it, for English."""
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules under one name, over the columns of one ``measure``, which goes by its name too."""
 
-GOPHER_QUALITY_ZH = (
-    Rule("gopher_short_doc", "min_cjk_characters", "cjk_characters", "<", 80),
-    Rule("gopher_long_doc", "max_cjk_characters", "cjk_characters", ">", 160_000),
-    Rule("gopher_too_many_hashes", "max_hash_ratio", "hashes", ">", 0.1, per="cjk_characters"),
-    Rule(
-        "gopher_too_many_ellipsis", "max_ellipsis_ratio", "ellipses", ">", 0.1, per="cjk_characters"
-    ),
-    Rule("gopher_too_many_bullets", "max_bullet_line_ratio", "bullet_line_ratio", ">", 0.9),
-    Rule(
-        "gopher_too_many_end_ellipsis", "max_ellipsis_line_ratio", "ellipsis_line_ratio", ">", 0.3
-    ),
-    Rule(
-        "gopher_below_alpha_threshold",
-        "min_alpha_character_ratio",
-        "alpha_character_ratio",
-        "<",
-        0.6,
-    ),
-)
-"""Gopher's rules for Chinese, which has no white space between words, so that sizes are in
-characters.
+    name: str
+    measure: str
+    rules: tuple[Rule, ...]
 
-- Document length: 50 and 100,000 words at about 1.6 characters a word.
-- ``#`` and ellipses per Chinese character, at Gopher's 0.1; a Chinese ellipsis is two U+2026.
-- Line rules: unchanged, as in FineWeb-2 (``configs/cmn_Hani.yml``).
-- Letters: FineWeb-2 asks for a letter in 0.735 of the words of a segmenter, which counts every
-  punctuation mark as a word. Of visible characters, letters are 0.78 to 0.85 in Chinese prose and
-  verse and 0.65 to 0.78 in good technical writing with code and markup; under 0.6 are tables of
-  numbers and markup.
-- No mean word length (FineWeb-2: 1 to 5, on segmented words) and no stop words: both need words.
-"""
+    @property
+    def options(self) -> list[str]:
+        """Names of the thresholds."""
+        return [rule.option for rule in self.rules]
 
-RULE_SETS: dict[str, tuple[Rule, ...]] = {
-    "gopher_quality": GOPHER_QUALITY,
-    "gopher_quality_zh": GOPHER_QUALITY_ZH,
-}
+    def with_thresholds(self, thresholds: Mapping[str, float | None]) -> tuple[Rule, ...]:
+        """The rules, thresholds replaced by option name; ``None`` leaves a rule out.
 
+        Raises: UserError for an unknown option, or a threshold that is not a finite number.
+        """
+        for option, value in thresholds.items():
+            self._check(option, value)
+        return tuple(
+            replace(rule, threshold=value)
+            for rule in self.rules
+            if (value := thresholds.get(rule.option, rule.threshold)) is not None
+        )
 
-def rule_set(name: str, thresholds: Mapping[str, float | None] | None = None) -> tuple[Rule, ...]:
-    """The rules of a set, thresholds replaced by option name; ``None`` leaves a rule out.
-
-    Raises: UserError for an unknown set or option, or a threshold that is not a finite number.
-    """
-    if name not in RULE_SETS:
-        raise UserError("no such rule set", field="rules", found=name, allowed=RULE_SETS)
-    chosen = dict(thresholds or {})
-    options = [rule.option for rule in RULE_SETS[name]]
-    for option, value in chosen.items():
-        if option not in options:
+    def _check(self, option: str, value: float | None) -> None:
+        if option not in self.options:
             raise UserError(
-                f"rule set {name} has no such threshold",
-                field=f"{name}.{option}",
+                f"rule set {self.name} has no such threshold",
+                field=f"{self.name}.{option}",
                 found=option,
-                allowed=options,
+                allowed=self.options,
             )
         if value is not None and (
             isinstance(value, bool)
             or not isinstance(value, (int, float))
             or not math.isfinite(value)
         ):
+            default = next(rule.threshold for rule in self.rules if rule.option == option)
             raise UserError(
                 "a threshold is a number, or null to leave the rule out",
-                field=f"{name}.{option}",
+                field=f"{self.name}.{option}",
                 found=repr(value),
-                fix=f"write for example {option}: {_default(name, option):g}, or {option}: null",
+                fix=f"write for example {option}: {default:g}, or {option}: null",
             )
-    kept = []
-    for rule in RULE_SETS[name]:
-        threshold = chosen.get(rule.option, rule.threshold)
-        if threshold is not None:
-            kept.append(replace(rule, threshold=threshold))
-    return tuple(kept)
 
 
 def evaluate(
@@ -171,7 +129,3 @@ def _column(signals: pa.RecordBatch | pa.Table, name: str, rule: Rule) -> npt.ND
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
-
-
-def _default(name: str, option: str) -> float:
-    return next(rule.threshold for rule in RULE_SETS[name] if rule.option == option)

@@ -39,7 +39,11 @@ class Rule(Protocol):
     """
 
     version: ClassVar[int]
-    libraries: ClassVar[tuple[str, ...]]  # whose version and content decide bytes, besides pyarrow
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Libraries whose version and content decide bytes, besides pyarrow."""
+        ...
 
     def settings(self) -> dict[str, Any]:
         """Everything configurable that decides the output, as plain JSON values."""

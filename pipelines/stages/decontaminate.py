@@ -16,7 +16,7 @@ from artifacts.fingerprints import file_digest
 from artifacts.schemas import signals
 from dedup.ngrams import OVERLAP, SHORTEST, NgramIndex
 from dedup.words import ALGORITHM
-from pipelines.readers import LIBRARIES, Fields, Limits, Span, discover, read
+from pipelines.readers import Fields, Limits, Span, discover, libraries_of, read
 from pipelines.stages.base import (
     NOTE,
     ChooseStep,
@@ -80,7 +80,10 @@ class BenchmarkIndex:
     text_field: str
     ngrams: int
     version: ClassVar[int] = 4
-    libraries: ClassVar[tuple[str, ...]] = ("numba", *LIBRARIES)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return ("numba", *libraries_of(self.formats))
 
     def settings(self) -> dict[str, Any]:
         files = [

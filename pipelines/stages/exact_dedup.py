@@ -18,10 +18,11 @@ from dedup.exact import keep_first
 from dedup.runs import least_rows
 from dedup.same_words import same_words_hashes
 from dedup.urls import url_hashes
-from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy
 from pipelines.corpus.view import CorpusView
 from pipelines.stages.base import CompareStep, CorpusVerdict, MeasureStep, Step, Surroundings
 from pipelines.stages.dedup_settings import DedupSettings
+from pipelines.stages.keep import keep_policy
 
 REASONS = {"text": "exact_duplicate", "normalized_text": "same_words", "url": "same_url"}
 COLUMNS = {"normalized_text": "words_hash", "url": "url_hash"}
@@ -45,9 +46,7 @@ class ExactDedupStage(DedupSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(
-            self.keep, around.columns, f"{name}.keep", self.preferred(around, name)
-        )
+        policy = keep_policy(self.keep, around, f"{name}.keep", self.preferred(around, name))
         compare = CompareStep(name, ExactCompare(policy, self.by, name), self.sources)
         return (
             [compare]

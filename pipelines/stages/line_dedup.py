@@ -12,8 +12,9 @@ from pydantic import Field
 
 from dedup.spans.lines import ALGORITHM, ends_with_line_feeds, lines
 from dedup.spans.spans import Occurrences
-from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
+from pipelines.stages.keep import keep_policy
 
 
 class LineDedupStage(StageSettings):
@@ -44,7 +45,7 @@ class LineDedupStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
+        policy = keep_policy(self.keep, around, f"{name}.keep")
         return [
             SpanStep(
                 name,

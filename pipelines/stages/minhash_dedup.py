@@ -11,9 +11,10 @@ from pydantic import Field
 from artifacts.errors import UserError
 from dedup.near.minhash import MinHashConfig, band_keys
 from dedup.near.verify import MAX_COMPARISONS
-from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy
 from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
 from pipelines.stages.dedup_settings import DedupSettings
+from pipelines.stages.keep import keep_policy
 
 
 class MinHashDedupStage(DedupSettings):
@@ -65,9 +66,7 @@ class MinHashDedupStage(DedupSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(
-            self.keep, around.columns, f"{name}.keep", self.preferred(around, name)
-        )
+        policy = keep_policy(self.keep, around, f"{name}.keep", self.preferred(around, name))
         if self.similarity != "jaccard" and self.quality_sample:
             fix = "leave quality_sample out, or take similarity: jaccard"
             message = "quality is measured by Jaccard similarity only"

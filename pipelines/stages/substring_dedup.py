@@ -19,8 +19,9 @@ from dedup.spans.passages import (
     windows,
 )
 from dedup.spans.spans import Occurrences
-from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
+from pipelines.corpus.keep_policy import KeepPolicy
 from pipelines.stages.base import SpanStep, StageSettings, Step, Surroundings
+from pipelines.stages.keep import keep_policy
 
 
 class SubstringDedupStage(StageSettings):
@@ -45,7 +46,7 @@ class SubstringDedupStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
+        policy = keep_policy(self.keep, around, f"{name}.keep")
         return [SpanStep(name, PassageSpans(self.length, policy, self.min_words), self.sources)]
 
 

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.readers import Fields
-from pipelines.readers.json_columns import DECLINED, READ, REST_IS_JSON, read_columns
+from pipelines.readers.json_columns import read_columns
+from pipelines.readers.json_records import DECLINED, READ, REST_IS_JSON
 from pipelines.readers.json_scan import PADDING
 from pipelines.readers.lines import LineRun
 from pipelines.readers.records import RecordRejectedError, Row, parse_record, row_of

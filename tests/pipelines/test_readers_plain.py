@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.schemas import DOCUMENTS, QUARANTINE
-from pipelines.readers import Fields, Limits, Span, jsonl, read
+from pipelines.readers import Fields, Limits, Span, json_lines, read
 from pipelines.readers.zstd_pieces import BLOCKS_PER_PIECE, zstd_pieces
 
 FIELDS = ("id", "text", "lang", "url", "license", "date", "meta", "other")
@@ -85,9 +85,9 @@ def test_runs_of_records_read_as_one_record_at_a_time(
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     from_bytes = read_all(path, fields, batch_bytes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsonl, "read_columns", lambda lines, starts, fields: None)
+        patch.setattr(json_lines, "read_columns", lambda lines, starts, fields: None)
         together = read_all(path, fields, batch_bytes)
-        patch.setattr(jsonl, "odd_rows", lambda records, fields: list(range(len(records))))
+        patch.setattr(json_lines, "odd_rows", lambda records, fields: list(range(len(records))))
         assert from_bytes == together == read_all(path, fields, batch_bytes)
 
 

@@ -18,7 +18,7 @@ from pipelines.recipe.load import load_recipe
 from pipelines.report.explain import explain_document, lines
 from pipelines.run.cache import collect, usage
 from pipelines.run.driver import RunOutcome, run_recipe
-from pipelines.signals.rules import RULE_SETS
+from pipelines.signals.rule_sets import RULE_SETS
 from pipelines.training.materials import Materials
 from pipelines.training.plans import plan_mixture
 from tests.pipelines.run_trees import tree
@@ -275,7 +275,7 @@ def test_documents_without_a_number_need_a_band(starter: Path, tmp_path: Path) -
     web.write_text(
         web.read_text() + '{"id": "none", "text": "??? !!!"}\n{"id": "nothing", "text": "..."}\n'
     )
-    thresholds = ", ".join(f"{rule.option}: null" for rule in RULE_SETS["gopher_quality"])
+    thresholds = ", ".join(f"{rule.option}: null" for rule in RULE_SETS["gopher_quality"].rules)
     stages = f"corpus.stages=[heuristics: {{rules: [gopher_quality], sources: [web], thresholds: {{{thresholds}}}}}]"
     split = (
         "shards.split={{web: {{by: mean_word_length, bands: {{long: '>= 5', short: '< 5'{}}}}}}}"

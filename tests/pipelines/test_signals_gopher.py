@@ -12,7 +12,7 @@ from datatrove.utils.text import PUNCTUATION_SET
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.signals import gopher, rules
+from pipelines.signals import gopher, rule_sets, rules
 
 CJK_LETTERS = "中文字日本語かなカナ한국어ไทยㄅ々"
 PIECES = [
@@ -150,7 +150,7 @@ def datatrove_verdict(text: str, block: oracle.GopherQualityFilter) -> str | Non
 
 @pytest.mark.usefixtures("_words_by_whitespace")
 def test_verdict_and_reason_are_datatroves_with_default_thresholds() -> None:
-    block, chosen = oracle.GopherQualityFilter(), rules.rule_set("gopher_quality")
+    block, chosen = oracle.GopherQualityFilter(), rule_sets.rule_set("gopher_quality")
     seen: set[str | None] = set()
 
     @given(st.lists(st.one_of(prose, mosaic), min_size=1, max_size=3))
@@ -205,7 +205,7 @@ def test_verdict_and_reason_are_datatroves_with_other_thresholds() -> None:
         "min_alpha_word_ratio": 0.5,
         "min_stop_words": 1,
     }
-    chosen = rules.rule_set("gopher_quality", thresholds)
+    chosen = rule_sets.rule_set("gopher_quality", thresholds)
 
     @given(
         st.lists(

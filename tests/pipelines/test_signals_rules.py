@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from pipelines.signals import gopher, rules
+from pipelines.signals import gopher, gopher_rules, rule_sets, rules
 from pipelines.signals.rules import Rule
 
 RULES = (
@@ -65,20 +65,20 @@ def test_without_rules_everything_is_kept() -> None:
 
 
 def test_thresholds_are_overridden_by_name_and_null_leaves_a_rule_out() -> None:
-    chosen = rules.rule_set("gopher_quality", {"min_words": 30, "min_stop_words": None})
+    chosen = rule_sets.rule_set("gopher_quality", {"min_words": 30, "min_stop_words": None})
     by_option = {rule.option: rule.threshold for rule in chosen}
     assert by_option["min_words"] == 30
     assert by_option["max_words"] == 100_000
     assert "min_stop_words" not in by_option
-    assert rules.GOPHER_QUALITY[0].threshold == 50
+    assert gopher_rules.GOPHER_QUALITY.rules[0].threshold == 50
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError) as set_error:
-        rules.rule_set("gopher_qualty")
+        rule_sets.rule_set("gopher_qualty")
     assert set_error.value.nearest == "gopher_quality"
     with pytest.raises(UserError) as option_error:
-        rules.rule_set("gopher_quality", {"min_word": 30})
+        rule_sets.rule_set("gopher_quality", {"min_word": 30})
     assert option_error.value.nearest == "min_words"
     assert option_error.value.field == "gopher_quality.min_word"
 
@@ -86,12 +86,14 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize("value", [True, "30", float("nan"), float("inf"), [1]])
 def test_a_threshold_is_a_finite_number(value: object) -> None:
     with pytest.raises(UserError, match="min_words: 50"):
-        rules.rule_set("gopher_quality", {"min_words": value})  # type: ignore[dict-item]
+        rule_sets.rule_set("gopher_quality", {"min_words": value})  # type: ignore[dict-item]
 
 
 def test_a_missing_measure_is_named() -> None:
     with pytest.raises(UserError) as error:
-        rules.evaluate(pa.record_batch({"word": pa.array([1])}), rules.rule_set("gopher_quality"))
+        rules.evaluate(
+            pa.record_batch({"word": pa.array([1])}), rule_sets.rule_set("gopher_quality")
+        )
     assert error.value.found == "symbol_free_words"
 
 
@@ -103,9 +105,9 @@ def test_a_mask_has_sixty_four_bits() -> None:
         rules.evaluate(batch, many)
 
 
-@pytest.mark.parametrize("name", sorted(rules.RULE_SETS))
+@pytest.mark.parametrize("name", sorted(rule_sets.RULE_SETS))
 def test_every_set_reads_measured_columns_and_has_distinct_names(name: str) -> None:
-    chosen = rules.rule_set(name)
+    chosen = rule_sets.rule_set(name)
     assert {column for rule in chosen for column in (rule.column, rule.per or rule.column)} <= set(
         gopher.COLUMNS.names
     )
@@ -128,7 +130,7 @@ def test_chinese_rules_keep_prose_and_name_what_is_wrong() -> None:
         prose + "12,345.67 " * 30,
     ]
     batch = gopher.measure(pa.array(texts, pa.large_string()))
-    reasons = rules.evaluate(batch, rules.rule_set("gopher_quality_zh"))[1].to_pylist()
+    reasons = rules.evaluate(batch, rule_sets.rule_set("gopher_quality_zh"))[1].to_pylist()
     assert reasons == [
         None,
         "gopher_short_doc",
