@@ -43,7 +43,6 @@ ROOTS: dict[str, set[str]] = {
 INTERFACES = {
     "pipelines.executors",
     "pipelines.readers",
-    "pipelines.report",
     "pipelines.stages",
     "trainer.model",
 }

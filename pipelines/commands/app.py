@@ -109,7 +109,7 @@ def run(
     """Carry out a recipe; resumes whatever an earlier call left."""
     from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
     from pipelines.recipe.load import load_recipe
-    from pipelines.report import write_report
+    from pipelines.report.page import write_report
     from pipelines.run.driver import run_recipe
 
     started = time.monotonic()
@@ -137,7 +137,7 @@ def report(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")], runs: Runs = "runs"
 ) -> None:
     """Write the HTML report of a run again."""
-    from pipelines.report import write_report
+    from pipelines.report.page import write_report
     from pipelines.run.record import load_run
 
     store, record = load_run(runs, run)

@@ -50,7 +50,7 @@ def train(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.commands.terminal.training import training_json
     from pipelines.recipe.load import load_recipe
-    from pipelines.report import write_report
+    from pipelines.report.page import write_report
     from pipelines.run.train_only import train_run
 
     started = time.monotonic()

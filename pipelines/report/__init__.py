@@ -4,14 +4,15 @@
     id ─ explain ─▶ what happened to one document
 
 What comes in: a run folder and its ``run.json``. What goes out: ``report.html``, self-contained,
-without scripts, the same bytes for the same record. The names you need: :func:`write_report`;
-:func:`~pipelines.report.funnel.read_funnel`, the counts per source and step, also for the terminal;
-:func:`~pipelines.report.findings.collect`, the one pass over the tables;
-:func:`~pipelines.report.explain.explain_document`. In a folder with the starter's run:
+without scripts, the same bytes for the same record. The names you need:
+:func:`~pipelines.report.page.write_report`; :func:`~pipelines.report.funnel.read_funnel`, the
+counts per source and step, also for the terminal; :func:`~pipelines.report.findings.collect`, the
+one pass over the tables; :func:`~pipelines.report.explain.explain_document`. In a folder with the
+starter's run:
 
->>> from pipelines.report import write_report
 >>> from pipelines.report.explain import explain_document
 >>> from pipelines.report.funnel import read_funnel
+>>> from pipelines.report.page import write_report
 >>> from pipelines.run.record import load_run
 >>> store, record = load_run("runs", "starter")
 >>> write_report(store, record)
@@ -24,9 +25,3 @@ without scripts, the same bytes for the same record. The names you need: :func:`
 >>> facts["stage"], facts["reason"]
 ('minhash_dedup', 'near_duplicate')
 """
-
-from __future__ import annotations
-
-from pipelines.report.page import write_report
-
-__all__ = ["write_report"]

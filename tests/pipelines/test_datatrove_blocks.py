@@ -33,8 +33,8 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from artifacts.tables import read_parquet
 from pipelines.recipe.load import load_recipe
-from pipelines.report import write_report
 from pipelines.report.explain import explain_document
+from pipelines.report.page import write_report
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.stages.base import Surroundings
 from pipelines.stages.datatrove import (

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.errors import UserError
-from pipelines.report import write_report
 from pipelines.report.findings import collect
 from pipelines.report.funnel import read_funnel
 from pipelines.report.numerals import count, share
+from pipelines.report.page import write_report
 from pipelines.report.reasons import dropped_by_reason
 from pipelines.run.driver import RunOutcome
 from pipelines.run.record import load_run
