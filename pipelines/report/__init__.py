@@ -5,14 +5,14 @@
 
 What comes in: a run folder and its ``run.json``. What goes out: ``report.html``, self-contained,
 without scripts, the same bytes for the same record. The names you need:
-:func:`~pipelines.report.page.write_report`;
-:func:`~pipelines.report.funnel.read_funnel`, the counts per source and step, also for the terminal;
-:func:`~pipelines.report.findings.collect`, the one pass over the tables;
-:func:`~pipelines.report.explain.explain_document`. In a folder with the starter's run:
+:func:`~pipelines.report.page.write_report`; :func:`~pipelines.report.funnel.read_funnel`, the
+counts per source and step, also for the terminal; :func:`~pipelines.report.findings.collect`, the
+one pass over the tables; :func:`~pipelines.report.explain.explain_document`. In a folder with the
+starter's run:
 
->>> from pipelines.report.page import write_report
 >>> from pipelines.report.explain import explain_document
 >>> from pipelines.report.funnel import read_funnel
+>>> from pipelines.report.page import write_report
 >>> from pipelines.run.record import load_run
 >>> store, record = load_run("runs", "starter")
 >>> write_report(store, record)
