@@ -35,8 +35,7 @@ def mark_cuts(
     cuts = np.zeros(stop - start, np.uint8)
     mask = np.uint64(len(table) - 1)
     left = np.int64(-1)
-    position = start
-    word = start
+    position = word = start
     border = 0
     while position < stop:
         while border < len(borders) and borders[border] <= position:

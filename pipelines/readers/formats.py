@@ -1,7 +1,8 @@
 """Formats of inputs by name, told by the suffix of a path where a source declares none.
 
 To add a format, write its :class:`~pipelines.readers.base.Format` in a file of its own and list it
-in :data:`FORMATS`. The dictionary is read at each call, so a program may add to it while it runs.
+in :data:`FORMATS`. The dictionary is read at each call, so a program may add to it while it runs;
+worker processes know what they import themselves.
 """
 
 from __future__ import annotations
