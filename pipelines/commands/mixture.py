@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +17,6 @@ from pipelines.commands.options import Json, Runs, print_table
 if TYPE_CHECKING:
     from mixtures.freeze.edit import Change
     from mixtures.freeze.freeze import Plan
-    from mixtures.inspect.trace import ShownSpan
 
 mixture_app = typer.Typer(
     no_args_is_help=True,
@@ -98,64 +96,17 @@ def mixture_check(
     """
     from mixtures.inspect.check_plan import check_plan
     from pipelines.commands.plan_target import plan_and_folders
+    from pipelines.commands.terminal.plan_check import check_json, check_lines, check_rows
 
     plan, folders = plan_and_folders(target, shards or (), runs)
     found = check_plan(plan, folders, branch=branch, deep=deep)
-    damaged = [(row.source, finding) for row in found for finding in row.findings]
+    damaged = any(row.findings for row in found)
     if as_json:
-        rows = [
-            {**dataclasses.asdict(row), "findings": [str(finding) for finding in row.findings]}
-            for row in found
-        ]
-        print(
-            json.dumps(
-                {
-                    "plan": plan.hash,
-                    "steps": plan.steps,
-                    "tokens": plan.tokens,
-                    "deep": deep,
-                    "sources": rows,
-                }
-            )
-        )
+        print(json.dumps(check_json(plan, found, deep=deep)))
     else:
-        header = (
-            "source",
-            "parts",
-            "documents",
-            "tokens",
-            "parts since",
-            "tokens since",
-            "taken down",
-            "tokens never shown",
-        )
-        print_table(
-            header,
-            [
-                (
-                    row.source,
-                    row.parts,
-                    row.rows,
-                    row.tokens,
-                    row.later_parts,
-                    row.later_tokens,
-                    row.removed_documents,
-                    row.removed_tokens,
-                )
-                for row in found
-            ],
-        )
-        for source, finding in damaged:
-            print(f"{source}: {finding}")
-        bytes_too = (
-            "every byte of their parts" if deep else "their manifests (--deep reads the parts)"
-        )
-        verdict = (
-            f"{len(damaged)} findings in the parts"
-            if damaged
-            else f"holds: sources by {bytes_too}, counts, rules"
-        )
-        print(f"\nplan {plan.hash}, {plan.steps:,} steps, {plan.tokens:,} tokens: {verdict}")
+        print_table(*check_rows(found))
+        for line in check_lines(plan, found, deep=deep):
+            print(line)
     raise SystemExit(1 if damaged else 0)
 
 
@@ -195,18 +146,14 @@ def mixture_edit(
     """Append to a run's plan from a step on; what was trained stays, and windtunnel train goes on
     from its newest checkpoint.
     """
+    from pipelines.commands.plan_changes import change_of
+    from pipelines.commands.terminal.plan import edit_json, edit_lines
     from pipelines.recipe.load import load_branch, placed_in_branch
     from pipelines.run.record import load_run
     from pipelines.training.edits import edit_run
 
-    change = _change(lengthen or (), drop or (), weight or (), decay)
-    if (mixture is None) == (change is None):
-        raise UserError(
-            "an edit is said in one way",
-            field="--mixture",
-            found="nothing" if mixture is None else "a file and short forms",
-            fix="give --mixture FILE, or some of --lengthen, --drop, --weight and --decay",
-        )
+    change = change_of(lengthen or (), drop or (), weight or (), decay)
+    _check_said_once(mixture, change)
     phases = None if mixture is None else load_branch(mixture).phases
     store, record = load_run(runs, run)
     try:
@@ -217,29 +164,22 @@ def mixture_edit(
             placed_in_branch(mixture, error) if mixture is not None and of_a_phase else error
         ) from None
     if as_json:
-        facts = {
-            "before": edited.before.hash,
-            "former": edited.former,
-            "at": edited.step,
-            "trained": edited.trained,
-        }
-        print(
-            json.dumps(
-                {
-                    **facts,
-                    "plan": edited.plan.hash,
-                    "steps": edited.plan.steps,
-                    "tokens": edited.plan.tokens,
-                }
-            )
-        )
+        print(json.dumps(edit_json(edited)))
         return
     _print_plan(edited.plan)
-    print(f"\nedited from step {edited.step:,} on; the plan before is {edited.former} in the run")
-    print(
-        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the "
-        "edited plan"
-    )
+    for line in edit_lines(edited):
+        print(line)
+
+
+def _check_said_once(mixture: Path | None, change: Change | None) -> None:
+    """Raises: UserError unless an edit is said by a file or in short forms."""
+    if (mixture is None) == (change is None):
+        raise UserError(
+            "an edit is said in one way",
+            field="--mixture",
+            found="nothing" if mixture is None else "a file and short forms",
+            fix="give --mixture FILE, or some of --lengthen, --drop, --weight and --decay",
+        )
 
 
 @mixture_app.command("trace")
@@ -264,6 +204,7 @@ def mixture_trace(
     code 1 for unknown ids).
     """
     from mixtures.inspect.trace import Tracer
+    from pipelines.commands.terminal.traces import span_rows
     from pipelines.run.record import load_run
     from pipelines.training.materials import Materials
     from pipelines.training.plan_file import plan_of_run
@@ -291,65 +232,24 @@ def mixture_trace(
     spans = (
         tracer.step(step, rank, world_size) if step is not None else tracer.document(str(document))
     )
-    _print_spans(spans, as_json)
+    if as_json:
+        print(json.dumps([span.__dict__ for span in spans]))
+        return
+    print_table(*span_rows(spans))
 
 
 def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool) -> None:
+    from pipelines.commands.terminal.traces import touched_lines, touched_rows
     from pipelines.training.exposure import read_ids, touched
 
     found, unknown = touched(store, record, read_ids(file))
     if as_json:
-        print(
-            json.dumps(
-                {"documents": [dataclasses.asdict(one) for one in found], "unknown": unknown}
-            )
-        )
+        documents = [dataclasses.asdict(document) for document in found]
+        print(json.dumps({"documents": documents, "unknown": unknown}))
     else:
-        rows = [
-            (
-                one.id,
-                one.source,
-                one.part,
-                one.row,
-                len(one.steps),
-                one.shown_tokens,
-                len(one.checkpoints),
-                "yes" if one.taken_down else "",
-            )
-            for one in found
-        ]
-        print_table(
-            (
-                "document",
-                "source",
-                "part",
-                "row",
-                "steps",
-                "tokens shown",
-                "checkpoints",
-                "taken down",
-            ),
-            rows,
-        )
-        for one in found:
-            if one.steps or one.checkpoints:
-                print(f"\n{one.id}")
-                print(
-                    f"  shown at step {_ranges(one.steps)}"
-                    if one.steps
-                    else "  not shown by the run's own training"
-                )
-                print("".join(f"  seen by {path}\n" for path in one.checkpoints), end="")
-        parts = sorted({one.part for one in found})
-        print(
-            f"\n{len(found):,} documents in {len(parts):,} parts"
-            + "".join(f"\n  {part}" for part in parts)
-        )
-        if unknown:
-            print(
-                f"{len(unknown):,} ids that no shard of this run holds"
-                + "".join(f"\n  {one}" for one in unknown)
-            )
+        print_table(*touched_rows(found))
+        for line in touched_lines(found, unknown):
+            print(line)
     raise SystemExit(1 if unknown else 0)
 
 
@@ -363,77 +263,6 @@ def _print_plan(plan: Plan) -> None:
     print()
     for line in plan_lines(plan, rows):
         print(line)
-
-
-def _print_spans(spans: list[ShownSpan], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([span.__dict__ for span in spans]))
-        return
-    rows = [
-        (
-            span.step,
-            span.window,
-            span.place,
-            span.source,
-            span.id,
-            span.part,
-            span.row,
-            f"{span.start}-{span.stop}",
-        )
-        for span in spans
-    ]
-    print_table(("step", "window", "place", "source", "document", "part", "row", "tokens"), rows)
-
-
-def _change(lengthen: Any, drop: Any, weight: Any, decay: int | None) -> Change | None:
-    """The short forms together, None where there are none."""
-    from mixtures.freeze.edit import Change
-
-    if not (lengthen or drop or weight or decay):
-        return None
-    more = {
-        name: _tokens("--lengthen", text, value)
-        for text in lengthen
-        for name, value in [_pair("--lengthen", text)]
-    }
-    weights = {
-        name: _number("--weight", text, value)
-        for text in weight
-        for name, value in [_pair("--weight", text)]
-    }
-    return Change(more, tuple(drop), weights, decay)
-
-
-def _pair(option: str, text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise UserError(
-            "not a name and a number", field=option, found=text, fix=f"write {option} NAME=NUMBER"
-        )
-    return name, value
-
-
-def _number(option: str, text: str, value: str) -> float:
-    try:
-        return float(value.replace("_", ""))
-    except ValueError:
-        raise UserError(
-            "not a number", field=option, found=text, fix=f"write {option} NAME=NUMBER"
-        ) from None
-
-
-def _tokens(option: str, text: str, value: str) -> int:
-    tokens = _number(option, text, value)
-    if not isfinite(tokens):
-        raise UserError(
-            "not a number of tokens", field=option, found=text, fix=f"write {option} NAME=TOKENS"
-        )
-    return int(tokens)
-
-
-def _ranges(steps: tuple[int, ...], most: int = 40) -> str:
-    shown = ", ".join(str(step) for step in steps[:most])
-    return shown if len(steps) <= most else f"{shown} and {len(steps) - most:,} more"
 
 
 def _write(path: Path, content: bytes) -> None:

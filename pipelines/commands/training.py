@@ -94,6 +94,7 @@ def branch_checkpoint(
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.spec.bands import source_of
     from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.training import branch_rows
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
     from pipelines.training.materials import Materials
@@ -126,17 +127,7 @@ def branch_checkpoint(
     if as_json:
         print(json.dumps(comparison.rows()))
         return
-    rows = [
-        (
-            row["branch"],
-            row["source"],
-            f"{row['loss']:.4f}",
-            f"{row['bits_per_byte']:.4f}",
-            f"{row['change']:+.4f}",
-        )
-        for row in comparison.rows()
-    ]
-    print_table(("branch", "held-out source", "nats/token", "bits/byte", "change"), rows)
+    print_table(*branch_rows(comparison))
 
 
 def generate_text(

@@ -130,39 +130,7 @@ def _facts(
         .slice(row, 1)
         .to_pylist()[0]
     )
-    signals = {}
-    for step, ref in chunk.signals.items():
-        values = read_parquet(store, ref.name, "signals").slice(row, 1).to_pylist()[0]
-        signals[step] = {
-            name: value
-            for name, value in values.items()
-            if name not in ("id", "text_hash", "bands")
-        }
-    evidence, stands_for = {}, {}
-    for step, entry in record["evidence"].items():
-        table = read_parquet(store, entry["file"]["name"], "evidence")
-        scalar = pa.scalar(wanted, pa.binary(16))
-        for found in table.filter(pa.compute.equal(table["id"], scalar)).to_pylist():
-            kept = _found(store, record, found["kept_id"])
-            source = None if kept is None else kept[0].source
-            evidence[step] = {
-                **found,
-                "id": found["id"].hex(),
-                "kept_id": found["kept_id"].hex(),
-                "kept_source": source,
-            }
-        count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows
-        if count:
-            stands_for[step] = count
-    cuts = {}
-    for step, ref in chunk.cuts.items():
-        table = read_parquet(store, ref.name, "spans")
-        found = table.filter(pa.compute.equal(table["id"], pa.scalar(wanted, pa.binary(16))))
-        if len(found):
-            cuts[step] = [
-                {**span, "kept_id": span["kept_id"].hex()}
-                for span in found.drop_columns(["id", "text_hash"]).to_pylist()
-            ]
+    evidence, stands_for = _comparisons(store, record, wanted)
     text = current["text"]
     return {
         "id": wanted.hex(),
@@ -183,15 +151,64 @@ def _facts(
         "characters": len(text),
         "rewrites": len(chunk.rewrites),
         "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
-        "signals": signals,
+        "signals": _signals(store, chunk, row),
         "kept": bool(kept_mask(store, chunk)[row]),
         "stage": None if selection is None else selection["stage"],
         "reason": None if selection is None else selection["reason"],
         "evidence": evidence,
-        "cuts": cuts,
+        "cuts": _cuts(store, chunk, wanted),
         "stands_for": stands_for,
         "shards": _shard_place(store, record, chunk.source, wanted),
     }
+
+
+def _signals(store: Store, chunk: Chunk, row: int) -> dict[str, dict[str, Any]]:
+    """What each measure found in a document, without ids and band keys."""
+    signals = {}
+    for step, ref in chunk.signals.items():
+        values = read_parquet(store, ref.name, "signals").slice(row, 1).to_pylist()[0]
+        signals[step] = {
+            name: value
+            for name, value in values.items()
+            if name not in ("id", "text_hash", "bands")
+        }
+    return signals
+
+
+def _comparisons(
+    store: Store, record: dict[str, Any], wanted: bytes
+) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+    """By step: the evidence for a document's removal, and how many documents it stands for."""
+    scalar = pa.scalar(wanted, pa.binary(16))
+    evidence, stands_for = {}, {}
+    for step, entry in record["evidence"].items():
+        table = read_parquet(store, entry["file"]["name"], "evidence")
+        for row in table.filter(pa.compute.equal(table["id"], scalar)).to_pylist():
+            kept = _found(store, record, row["kept_id"])
+            evidence[step] = {
+                **row,
+                "id": row["id"].hex(),
+                "kept_id": row["kept_id"].hex(),
+                "kept_source": None if kept is None else kept[0].source,
+            }
+        count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows
+        if count:
+            stands_for[step] = count
+    return evidence, stands_for
+
+
+def _cuts(store: Store, chunk: Chunk, wanted: bytes) -> dict[str, list[dict[str, Any]]]:
+    """By step: the spans that were cut out of a document's text."""
+    cuts = {}
+    for step, ref in chunk.cuts.items():
+        table = read_parquet(store, ref.name, "spans")
+        spans = table.filter(pa.compute.equal(table["id"], pa.scalar(wanted, pa.binary(16))))
+        if len(spans):
+            cuts[step] = [
+                {**span, "kept_id": span["kept_id"].hex()}
+                for span in spans.drop_columns(["id", "text_hash"]).to_pylist()
+            ]
+    return cuts
 
 
 def _shard_place(

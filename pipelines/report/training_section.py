@@ -8,17 +8,21 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.line_chart import Band, Chart, Curve, Point, line_chart, padded
+from pipelines.report.loss_points import (
+    held_out_points,
+    of_sources,
+    smoothed,
+    thinned,
+    whole,
+)
 from pipelines.report.training_metrics import (
     Ending,
     HeldOutLoss,
-    Line,
     PhaseShares,
     Trainings,
     phase_shares,
@@ -28,13 +32,10 @@ from pipelines.report.training_metrics import (
 SOURCE_COLOURS = ("s5", "s1", "s4", "s2", "s3", "s6", "s7", "s0")
 ENDING_COLOURS = ("kept", "s2", "s1", "s3", "s4", "s6")
 BEFORE = "s0"
-MOST_POINTS = 600  # of one curve; longer ones are means over equal numbers of steps
 SMOOTHED = 50  # a curve is smoothed over one so-manieth of the steps
 OPENING = 20  # the first so-manieth of the steps does not stretch the axis of losses
 CHARTED_SOURCES = 24
 _BLANK = re.compile(r"(\s{13,}|\s+\Z)")  # a model that has learnt little says a lot of white space
-
-Weighted = list[tuple[float, float, float]]  # tokens, loss, targets
 
 
 def training_section(
@@ -157,7 +158,7 @@ def _bands(ending: Ending) -> list[Band]:
 
 
 def _rate(main: Ending, bands: Sequence[Band]) -> Chart:
-    points = _thinned([(line["tokens"], line["lr"], 1.0) for line in main.train])
+    points = thinned([(line["tokens"], line["lr"], 1.0) for line in main.train])
     high = max(rate for _, rate in points)
     curve = Curve("learning rate", points, "kept")
     return line_chart(
@@ -171,9 +172,9 @@ def _rate(main: Ending, bands: Sequence[Band]) -> Chart:
 
 
 def _loss(main: Ending, bands: Sequence[Band], window: int) -> Chart:
-    own = _whole(main.train)
-    smooth = _smoothed(own, window)
-    curves = [Curve("loss of each step", _thinned(own), "kept", "faint")] if window > 1 else []
+    own = whole(main.train)
+    smooth = smoothed(own, window)
+    curves = [Curve("loss of each step", thinned(own), "kept", "faint")] if window > 1 else []
     curves.append(Curve("training loss", smooth, "kept"))
     return line_chart(
         curves,
@@ -189,8 +190,8 @@ def _per_source(
     main: Ending, bands: Sequence[Band], window: int, names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """A chart per source on one scale: training loss as a line, held-out loss as dots."""
-    lines = {name: _smoothed(_of_sources(main.train, {name}), window) for name in names}
-    dots = {name: _held_out_points(main.validation, name, main) for name in names}
+    lines = {name: smoothed(of_sources(main.train, {name}), window) for name in names}
+    dots = {name: held_out_points(main.validation, name, main) for name in names}
     held = [points for points in dots.values() if points]
     span = _loss_range(main, [*lines.values(), *held])
     charts = []
@@ -225,13 +226,11 @@ def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[s
     span = (float(main.tokens_at(max(0, parting - max(last - parting, parting // 4)))), float(end))
     shared = _shared_sources(trainings)
     before = [line for line in main.train if line["step"] <= parting]
-    trunk = [
-        point for point in _smoothed(_of_sources(before, shared), window) if point[0] >= span[0]
-    ]
+    trunk = [point for point in smoothed(of_sources(before, shared), window) if point[0] >= span[0]]
     curves = [Curve("before the decay", trunk, BEFORE)]
     for ending, colour, style in _styled(trainings):
         own = [line for line in ending.train if line["step"] > parting]
-        smooth = _smoothed(_of_sources([*before, *own], shared), window)
+        smooth = smoothed(of_sources([*before, *own], shared), window)
         start = trunk[-1][0] if trunk else span[0]
         curves.append(
             Curve(ending.name, [point for point in smooth if point[0] >= start], colour, style)
@@ -271,14 +270,14 @@ def _decay_sources(
     charts = []
     for name in names[:CHARTED_SOURCES]:
         trunk = [line for line in main.validation if line["step"] <= trainings.stable_steps]
-        before = [point for point in _held_out_points(trunk, name, main) if point[0] >= span[0]]
+        before = [point for point in held_out_points(trunk, name, main) if point[0] >= span[0]]
         curves = [Curve(f"{name} before the decay", before, BEFORE, "dots")]
         for ending, colour, _ in _styled(trainings):
             own = [line for line in ending.validation if line["step"] > trainings.stable_steps]
             curves.append(
                 Curve(
                     f"{name}, {ending.name}",
-                    [*before[-1:], *_held_out_points(own, name, ending)],
+                    [*before[-1:], *held_out_points(own, name, ending)],
                     colour,
                     "dots",
                 )
@@ -342,66 +341,3 @@ def _loss_range(main: Ending, curves: Sequence[Sequence[Point]]) -> tuple[float,
     opening = main.train[-1]["tokens"] / OPENING
     later = [value for points in curves for tokens, value in points if tokens > opening]
     return padded(later or [value for points in curves for _, value in points])
-
-
-def _held_out_points(lines: Sequence[Line], source: str, ending: Ending) -> list[Point]:
-    found = [
-        (ending.tokens_at(line["step"]), line["sources"].get(source, {}).get("loss"))
-        for line in lines
-    ]
-    return [(float(tokens), float(loss)) for tokens, loss in found if loss is not None]
-
-
-def _whole(lines: Sequence[Line]) -> Weighted:
-    return [
-        (line["tokens"], line["loss"], line["targets"])
-        for line in lines
-        if line["loss"] is not None
-    ]
-
-
-def _of_sources(lines: Sequence[Line], names: set[str]) -> Weighted:
-    """The loss over some sources at each step that showed them, weighted by target tokens."""
-    found: Weighted = []
-    for line in lines:
-        parts = [
-            value
-            for name, value in line["sources"].items()
-            if name in names and value["loss"] is not None and value["tokens"]
-        ]
-        targets = sum(part["tokens"] for part in parts)
-        if targets:
-            found.append(
-                (
-                    line["tokens"],
-                    sum(part["loss"] * part["tokens"] for part in parts) / targets,
-                    targets,
-                )
-            )
-    return found
-
-
-def _smoothed(values: Weighted, window: int) -> list[Point]:
-    """Weighted means over the last ``window`` values, thinned."""
-    if not values:
-        return []
-    tokens, loss, weight = np.array(values, np.float64).T
-    sums, weights = (np.concatenate([[0.0], np.cumsum(part)]) for part in (loss * weight, weight))
-    behind = np.arange(1, len(tokens) + 1)
-    ahead = np.maximum(behind - window, 0)
-    means = (sums[behind] - sums[ahead]) / (weights[behind] - weights[ahead])
-    return _thinned(list(zip(tokens.tolist(), means.tolist(), weight.tolist(), strict=True)))
-
-
-def _thinned(values: Weighted) -> list[Point]:
-    """At most :data:`MOST_POINTS` points: weighted means over equal numbers of values, at the last
-    one's place.
-    """
-    if not values:
-        return []
-    tokens, loss, weight = np.array(values, np.float64).T
-    edges: NDArray[np.int64] = np.linspace(
-        0, len(tokens), min(len(tokens), MOST_POINTS) + 1
-    ).astype(np.int64)
-    sums, weights = np.add.reduceat(loss * weight, edges[:-1]), np.add.reduceat(weight, edges[:-1])
-    return list(zip(tokens[edges[1:] - 1].tolist(), (sums / weights).tolist(), strict=True))

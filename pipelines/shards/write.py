@@ -113,25 +113,7 @@ def write_shards(task: ShardTask, compute: bool = True) -> ShardResult | None:
     }
 
     def make(unit: Publication) -> None:
-        tokenizer = Tokenizer.load(store.read(task.model.name))
-        empty = SourceManifest(
-            source=task.name,
-            tokenizer_hash=tokenizer.hash,
-            dtype="uint16" if tokenizer.token_type == pa.uint16() else "uint32",
-            vocab_size=tokenizer.vocab_size,
-            eos_id=tokenizer.eos_id,
-            shuffle_key=f"{hash_key(task.seed, 'shards/' + task.name):016x}",
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            encoded = [_local(store, ref, Path(folder)) for ref in task.encoded if ref.rows]
-            grown = write_source(
-                Path(folder),
-                encoded,
-                empty,
-                int(task.settings.part_mtokens * 1e6),
-                _files_of(unit),
-                task.choice(store),
-            )
+        grown = _shuffled(task, store, unit)
         unit.facts.update(
             documents=grown.rows,
             tokens=grown.tokens,
@@ -190,6 +172,29 @@ def shard_tasks(
                     )
                 )
     return tasks
+
+
+def _shuffled(task: ShardTask, store: Store, unit: Publication) -> SourceManifest:
+    """Write the parts of a task as files of its unit; the manifest that was written last."""
+    tokenizer = Tokenizer.load(store.read(task.model.name))
+    empty = SourceManifest(
+        source=task.name,
+        tokenizer_hash=tokenizer.hash,
+        dtype="uint16" if tokenizer.token_type == pa.uint16() else "uint32",
+        vocab_size=tokenizer.vocab_size,
+        eos_id=tokenizer.eos_id,
+        shuffle_key=f"{hash_key(task.seed, 'shards/' + task.name):016x}",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        encoded = [_local(store, ref, Path(folder)) for ref in task.encoded if ref.rows]
+        return write_source(
+            Path(folder),
+            encoded,
+            empty,
+            int(task.settings.part_mtokens * 1e6),
+            _files_of(unit),
+            task.choice(store),
+        )
 
 
 def _local(store: Store, ref: FileRef, folder: Path) -> Path:

@@ -20,11 +20,12 @@ from mixtures.inspect.accounting import documents_shown, realised
 from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
+from pipelines.report.loss_points import smoothed
 from pipelines.report.numerals import byte_size, count, operations, quantity, share, signed
 from pipelines.report.page import render
 from pipelines.report.recipe_stages import is_finished, last_step
 from pipelines.report.training_metrics import MAIN, Ending, Trainings, phase_shares, read_trainings
-from pipelines.report.training_section import _smoothed, training_section
+from pipelines.report.training_section import training_section
 from pipelines.run.driver import RunOutcome
 from pipelines.stages.step_names import is_training
 from pipelines.training.watch import TrainingWatch
@@ -402,7 +403,7 @@ def test_the_same_record_gives_the_same_section(outcome: RunOutcome, html: str) 
 def test_smoothing_is_the_weighted_mean_over_the_last_steps(
     values: list[tuple[float, int]], window: int
 ) -> None:
-    smooth = _smoothed(
+    smooth = smoothed(
         [(float(place), loss, float(weight)) for place, (loss, weight) in enumerate(values)], window
     )
     assert [tokens for tokens, _ in smooth] == list(range(len(values)))
@@ -415,7 +416,7 @@ def test_smoothing_is_the_weighted_mean_over_the_last_steps(
 
 
 def test_long_curves_are_thinned_to_means_that_end_where_they_end() -> None:
-    smooth = _smoothed([(float(place), float(place % 2), 1.0) for place in range(10_000)], 1)
+    smooth = smoothed([(float(place), float(place % 2), 1.0) for place in range(10_000)], 1)
     assert len(smooth) == 600
     assert smooth[-1][0] == 9999
     assert all(abs(mean - 0.5) < 0.04 for _, mean in smooth)

@@ -9,6 +9,7 @@ from mixtures.freeze.caps import Cap
 from mixtures.freeze.plan_table import ShareRow
 from mixtures.plan.format import Plan
 from pipelines.report.numerals import share
+from pipelines.training.edits import Edited
 
 NEAR = 0.9  # a cap of which more is used is marked
 
@@ -45,6 +46,28 @@ def cap_text(cap: Cap | None) -> str:
     return (
         f"{rule} {cap.epochs:g}: "
         f"{share(cap.shown, cap.tokens)} used{' !' if cap.used > NEAR else ''}"
+    )
+
+
+def edit_json(edited: Edited) -> dict[str, Any]:
+    """What an edit did, exactly."""
+    return {
+        "before": edited.before.hash,
+        "former": edited.former,
+        "at": edited.step,
+        "trained": edited.trained,
+        "plan": edited.plan.hash,
+        "steps": edited.plan.steps,
+        "tokens": edited.plan.tokens,
+    }
+
+
+def edit_lines(edited: Edited) -> Iterator[str]:
+    """From where on the plan is another, and how far it is trained."""
+    yield f"\nedited from step {edited.step:,} on; the plan before is {edited.former} in the run"
+    yield (
+        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the "
+        "edited plan"
     )
 
 

@@ -4,7 +4,7 @@ losses side by side.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import HORIZONTALS
 from rich.table import Table
@@ -13,6 +13,9 @@ from pipelines.report.numerals import count, signed
 from pipelines.report.training_metrics import Ending, HeldOutLoss, Trainings, read_trainings
 from pipelines.report.training_section import held_out_rows
 from pipelines.run.driver import RunOutcome
+
+if TYPE_CHECKING:
+    from trainer.loop.branch import Comparison
 
 _GAP = 2
 
@@ -56,6 +59,21 @@ def training_json(outcome: RunOutcome) -> dict[str, Any]:
         for name in ("name", "reached", "plan", "training", "branches", "samples")
     }
     return {"run": outcome.store.root, **facts, "endings": endings, "computed": outcome.computed}
+
+
+def branch_rows(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Header and rows of the table that compares branches on held-out sources."""
+    rows = [
+        (
+            row["branch"],
+            row["source"],
+            f"{row['loss']:.4f}",
+            f"{row['bits_per_byte']:.4f}",
+            f"{row['change']:+.4f}",
+        )
+        for row in comparison.rows()
+    ]
+    return ("branch", "held-out source", "nats/token", "bits/byte", "change"), rows
 
 
 def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None:
