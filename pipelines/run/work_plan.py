@@ -19,7 +19,7 @@ from pipelines.corpus.chunk import Chunk
 from pipelines.readers import discover, plan_chunks
 from pipelines.readers.source_fields import check_fields
 from pipelines.recipe.load import LoadedRecipe
-from pipelines.shards.band_numbers import NumberOf, number_of
+from pipelines.shards.split_work import NumberOf, number_of
 from pipelines.stages.base import (
     ChooseStep,
     CompareStep,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,15 @@ from artifacts.tables import read_parquet
 from dedup.near.lsh import flatten, unite
 from dedup.near.partitions import NO_SHARD, deal_clusters, partitions
 from dedup.runs import equal_runs
-from pipelines.comparisons.exchange import Made, Parts, made_parts, read_parts, write_parts
+from pipelines.comparisons.exchange import (
+    Made,
+    Parts,
+    keyed,
+    made_parts,
+    read_parts,
+    row_batch,
+    write_parts,
+)
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 
@@ -106,13 +113,13 @@ def scatter(task: ScatterTask, compute: bool = True) -> Made | None:
             unit,
             _KEYS,
             (
-                (number, _batch(_KEYS, *pair))
+                (number, row_batch(_KEYS, *pair))
                 for number, *pair in partitions(keys, rows, task.prefixes)
             ),
         )
 
     store = Store(task.root)
-    return made_parts(store, f"{task.step}-keys", inputs, make, compute)
+    return made_parts(store, keyed(f"{task.step}-keys", inputs), inputs, make, compute)
 
 
 def group(task: GroupTask, compute: bool = True) -> Made | None:
@@ -137,13 +144,13 @@ def group(task: GroupTask, compute: bool = True) -> Made | None:
                 lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(members))
                 yield (
                     partition,
-                    pa.record_batch([lists.cast(_GROUPS.field(0).type)], schema=_GROUPS),
+                    row_batch(_GROUPS, lists.cast(_GROUPS.field(0).type)),
                 )
 
         write_parts(unit, _GROUPS, grouped())
 
     store = Store(task.root)
-    return made_parts(store, f"{task.step}-groups", inputs, make, compute)
+    return made_parts(store, keyed(f"{task.step}-groups", inputs), inputs, make, compute)
 
 
 def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
@@ -179,7 +186,7 @@ def cluster(task: ClusterTask, compute: bool = True) -> Made | None:
         write_parts(unit, _CANDIDATES, _by_chunk(task, shard))
 
     store = Store(task.root)
-    return made_parts(store, f"{task.step}-candidates", inputs, make, compute)
+    return made_parts(store, keyed(f"{task.step}-candidates", inputs), inputs, make, compute)
 
 
 def _partition(
@@ -212,11 +219,7 @@ def _by_chunk(task: ClusterTask, shard: NDArray[np.int32]) -> Iterator[tuple[int
     for number, first_row, size in task.chunks:
         here = shard[first_row : first_row + size.rows]
         rows = np.flatnonzero(here != NO_SHARD).astype(np.uint32)
-        yield number, _batch(_CANDIDATES, rows, here[rows])
-
-
-def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:
-    return pa.record_batch([pa.array(column) for column in columns], schema=schema)
+        yield number, row_batch(_CANDIDATES, rows, here[rows])
 
 
 @kernel

@@ -18,6 +18,7 @@ from pipelines.comparisons.exchange import (
     Made,
     Parts,
     by_number,
+    keyed,
     made_parts,
     read_parts,
     write_parts,
@@ -78,7 +79,7 @@ def gather(task: GatherTask, compute: bool = True) -> Made | None:
         table = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
         write_parts(unit, table.schema, by_number(table, found["shard"].to_numpy()))
 
-    return made_parts(store, f"{task.step}-sets", inputs, make, compute)
+    return made_parts(store, keyed(f"{task.step}-sets", inputs), inputs, make, compute)
 
 
 def _signals_read(task: GatherTask) -> set[str]:

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from artifacts.fingerprints import content_key
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.schemas import ID
@@ -26,13 +25,15 @@ from dedup.near.lsh import Groups
 from dedup.near.rounds import Bounds, Cluster, Matches, matches_before, settle_block
 from dedup.near.verify import CONTAINMENT
 from pipelines.comparisons.exchange import (
-    AREA,
     Made,
     Parts,
     by_number,
+    keyed,
     made_parts,
+    number_columns,
     opened,
     read_parts,
+    row_batch,
     write_parts,
 )
 from pipelines.comparisons.near.shard import REMOVALS, read_shard
@@ -152,9 +153,7 @@ def order(task: VerifyTask, compute: bool = True) -> Ordered | None:
             for piece in shard.sets:
                 out.raw.write(piece.flatten().to_numpy())
 
-    made = found_or_made(
-        store, f"{AREA}/{task.step}-ordered/{content_key(inputs)}", inputs, make, compute
-    )
+    made = found_or_made(store, keyed(f"{task.step}-ordered", inputs), inputs, make, compute)
     if made is None:
         return None
     files = [made[0].file(name) for name in ("documents.arrow", "groups.arrow", "sets.bin")]
@@ -171,11 +170,11 @@ def match(task: RoundTask, compute: bool = True) -> Made | None:
         with _cluster(store, task) as (cluster, kept, bounds):
             found = matches_before(cluster, kept, task.decided, task.rows, bounds)
         write_parts(
-            unit, _MATCHES, [(0, _batch(_MATCHES, found.row, found.earlier, found.similarity))]
+            unit, _MATCHES, [(0, row_batch(_MATCHES, found.row, found.earlier, found.similarity))]
         )
 
     inputs = {"work": "match", "version": VERSION, **task.inputs()}
-    return made_parts(store, f"{task.verdict.step}-matches", inputs, make, compute)
+    return made_parts(store, keyed(f"{task.verdict.step}-matches", inputs), inputs, make, compute)
 
 
 def settle(task: RoundTask, compute: bool = True) -> Made | None:
@@ -191,14 +190,11 @@ def settle(task: RoundTask, compute: bool = True) -> Made | None:
             comparisons_skipped=found.skipped,
             documents_bounded=found.bounded,
         )
-        write_parts(
-            unit,
-            _SETTLED,
-            [(0, _batch(_SETTLED, found.row, found.kept_row, found.similarity, found.bands_hit))],
-        )
+        columns = (found.row, found.kept_row, found.similarity, found.bands_hit)
+        write_parts(unit, _SETTLED, [(0, row_batch(_SETTLED, *columns))])
 
     inputs = {"work": "settle", "version": VERSION, **task.inputs()}
-    return made_parts(store, f"{task.verdict.step}-settled", inputs, make, compute)
+    return made_parts(store, keyed(f"{task.verdict.step}-settled", inputs), inputs, make, compute)
 
 
 def conclude(task: tuple[RoundTask, dict[str, int]], compute: bool = True) -> Made | None:
@@ -234,7 +230,7 @@ def conclude(task: tuple[RoundTask, dict[str, int]], compute: bool = True) -> Ma
         )
 
     inputs = {"work": "conclude", "version": VERSION, **whole.inputs()}
-    return made_parts(store, f"{whole.verdict.step}-removals", inputs, make, compute)
+    return made_parts(store, keyed(f"{whole.verdict.step}-removals", inputs), inputs, make, compute)
 
 
 def _ordered_groups(groups: Groups, ranks: NDArray[np.int64]) -> pa.RecordBatch:
@@ -242,7 +238,7 @@ def _ordered_groups(groups: Groups, ranks: NDArray[np.int64]) -> pa.RecordBatch:
     members = ranks[groups.members]
     group = np.repeat(np.arange(len(groups)), np.diff(groups.offsets))
     members = members[np.lexsort((members, group))]
-    return _batch(
+    return row_batch(
         _GROUPS,
         pa.LargeListArray.from_arrays(pa.array(groups.offsets), pa.array(members)).cast(
             _GROUPS.field(0).type
@@ -286,9 +282,9 @@ def _numbers(store: Store, ref: FileRef) -> Iterator[NDArray[np.uint64]]:
 
 
 def _columns(store: Store, parts: Sequence[Parts], schema: pa.Schema) -> list[NDArray[Any]]:
-    """Columns of several files of one part each, one behind the other."""
-    batches = [batch for found in parts for _, batch in read_parts(store, found)]
-    return [column.to_numpy() for column in pa.Table.from_batches(batches, schema).columns]
+    """Columns of several files, concatenated."""
+    rows = (batch for found in parts for _, batch in read_parts(store, found))
+    return list(number_columns(rows, schema).values())
 
 
 def _write(unit: Publication, name: str, batch: pa.RecordBatch) -> None:
@@ -297,7 +293,3 @@ def _write(unit: Publication, name: str, batch: pa.RecordBatch) -> None:
         pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), batch.schema) as writer,
     ):
         writer.write_batch(batch)
-
-
-def _batch(schema: pa.Schema, *columns: Any) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=schema)

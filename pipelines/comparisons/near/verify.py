@@ -10,7 +10,7 @@ import pyarrow as pa
 from artifacts.paths import Store
 from artifacts.publish import Publication
 from dedup.near.verify import greedy_keep
-from pipelines.comparisons.exchange import Made, Parts, by_number, made_parts, write_parts
+from pipelines.comparisons.exchange import Made, Parts, by_number, keyed, made_parts, write_parts
 from pipelines.comparisons.near.shard import REMOVALS, read_shard
 from pipelines.corpus.keep_policy import KeepPolicy
 
@@ -82,10 +82,5 @@ def verify(task: VerifyTask, compute: bool = True) -> Made | None:
         )
         write_parts(unit, REMOVALS, by_number(removals, shard.chunk[verdict.document]))
 
-    return made_parts(
-        store,
-        f"{task.step}-removals",
-        {"work": "verify", "version": VERSION, **task.inputs()},
-        make,
-        compute,
-    )
+    inputs = {"work": "verify", "version": VERSION, **task.inputs()}
+    return made_parts(store, keyed(f"{task.step}-removals", inputs), inputs, make, compute)

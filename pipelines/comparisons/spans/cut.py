@@ -20,8 +20,7 @@ from artifacts.schemas import REWRITE, SELECTION, SPANS
 from artifacts.tables import open_parquet, write_parquet
 from dedup.spans.spans import cut, stretches
 from dedup.words import word_hashes
-from pipelines.comparisons.spans.parts import read_parts
-from pipelines.comparisons.spans.work import ANSWERS, SpanTask, batches
+from pipelines.comparisons.spans.work import ANSWERS, SpanTask, batches, parts_for
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import drop
 from pipelines.stages.base import fingerprint
@@ -108,11 +107,12 @@ class _Cutter:
 
     def _answers(self) -> pa.Table:
         """All spans of the chunk in order."""
-        asked = [self.task.prefix("answers", index) for index in range(self.task.chunks)]
-        tables = [
-            table for prefix in asked for table in read_parts(self.store, prefix, self.task.index)
+        answers = [
+            rows
+            for index in range(self.task.chunks)
+            for rows in parts_for(self.store, self.task, "answers", index)
         ]
-        whole = pa.concat_tables([ANSWERS.empty_table(), *tables]).combine_chunks()
+        whole = pa.Table.from_batches(answers, ANSWERS).combine_chunks()
         ids = as_words(pa.concat_arrays([pa.array([], pa.binary(16)), *whole["kept_id"].chunks]))
         keys = [whole[name].to_numpy() for name in ("kept_start", "end", "start", "row")]
         return whole.take(pa.array(np.lexsort((ids[:, 1], ids[:, 0], *keys)))).combine_chunks()

@@ -12,8 +12,9 @@ from typing import Any
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
+from pipelines.comparisons.exchange import Made, discard
 from pipelines.comparisons.spans.cut import VERSION, CutChunk, cut_chunk
-from pipelines.comparisons.spans.work import PhaseResult, SpanTask, run_phase, scratch
+from pipelines.comparisons.spans.work import SpanTask, run_phase
 from pipelines.corpus.chunk import Chunk
 from pipelines.stages.base import SpanStep, applies, fingerprint
 
@@ -70,7 +71,7 @@ class _Work:
         if any(cut_chunk(task, False) is None for task in tasks):
             self._find()
         cuts: list[CutChunk] = self.give_out(self.step.name, cut_chunk, tasks, self._sizes(tasks))
-        self.store.delete(scratch(self.step, self.key))
+        discard(self.store, self.step.name, self.key)
         return cuts
 
     def _find(self) -> None:
@@ -89,8 +90,8 @@ class _Work:
         self._run("spans", self._tasks("requests", self.chunks))
         self._run("compared bytes", self._tasks("answers", self.chunks))
 
-    def _run(self, title: str, tasks: Sequence[SpanTask]) -> list[PhaseResult]:
-        results: list[PhaseResult] = self.give_out(
+    def _run(self, title: str, tasks: Sequence[SpanTask]) -> list[Made]:
+        results: list[Made] = self.give_out(
             f"{self.step.name}: {title}", run_phase, tasks, self._sizes(tasks)
         )
         return results

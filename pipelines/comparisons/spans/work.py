@@ -11,15 +11,14 @@ one phase after the other.
     answers      per chunk      of these the ones that do stand there, by the chunk that asked
     cut          per chunk      texts without their spans, the selection, and the spans
 
-Every phase but the last writes parts (:mod:`pipelines.comparisons.spans.parts`) into the run's
-scratch, which goes when the last one is done. No task holds more than a chunk of texts, or a share
-of hashes.
+Every phase but the last writes parts (:mod:`pipelines.comparisons.exchange`) into the scratch of
+the outcome. No task holds more than a chunk of texts, or a share of hashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,18 +27,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
-from artifacts.publish import Publication, found_or_made, published
-from artifacts.schemas import tagged
+from artifacts.publish import Publication, published
 from dedup.spans.passages import repeated
 from dedup.spans.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
-from pipelines.comparisons.spans.parts import numbers, open_parts, read_parts
+from pipelines.comparisons.exchange import (
+    Made,
+    PartsWriter,
+    made_parts,
+    number_columns,
+    open_parts,
+    parts_at,
+    read_parts,
+    row_batch,
+    scratch,
+)
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.corpus.view import CorpusView
 from pipelines.stages.base import SpanStep
-
-PHASES = ("order", "hashes", "twice", "occurrences", "repeats", "requests", "answers")
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -50,9 +56,8 @@ _ROW = np.int64((1 << _CHUNK_BITS) - 1)
 
 def _numbers(*names: str, **others: pa.DataType) -> pa.Schema:
     fields = [(name, pa.uint64() if name in ("hash", "key") else pa.int64()) for name in names]
-    return tagged(
-        "signals",
-        [pa.field(name, kind, nullable=False) for name, kind in [*fields, *others.items()]],
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in [*fields, *others.items()]]
     )
 
 
@@ -86,59 +91,35 @@ class SpanTask:
     corpus: tuple[Chunk, ...] = ()  # all chunks concerned, for the order alone
     sources: tuple[str, ...] = ()
 
-    @property
-    def scratch(self) -> str:
-        """Folder of everything that is not the outcome."""
-        return scratch(self.step, self.key)
-
-    def prefix(self, phase: str, index: int) -> str:
-        return f"{self.scratch}/{phase}-{index:06d}"
+    def place(self, phase: str, index: int) -> str:
+        """Where a task of a phase writes its parts: a task need not say of the many that it reads
+        where they are.
+        """
+        return f"{scratch(self.step.name, self.key)}/{phase}-{index}"
 
 
-@dataclass(frozen=True)
-class PhaseResult:
-    """What a task of a phase before the last counted. Its unit is scratch and no part of the run's
-    units.
-    """
-
-    facts: dict[str, Any]
-    computed: bool
-    units: tuple[str, ...] = field(default=())
-
-
-def scratch(step: SpanStep, key: str) -> str:
-    return f"work/{step.name}/{key}"
-
-
-def run_phase(task: SpanTask, compute: bool = True) -> PhaseResult | None:
+def run_phase(task: SpanTask, compute: bool = True) -> Made | None:
     """Find or make the parts that a task writes; None if ``compute`` is off and they have to be
     made.
     """
     store = Store(task.root)
-    bodies: dict[str, Callable[[Store, SpanTask, Publication], None]] = {
-        "order": _order,
-        "hashes": _hashes,
-        "twice": _twice,
-        "occurrences": _occurrences,
-        "repeats": _repeats,
-        "requests": _requests,
-        "answers": _answers,
-    }
+    schema, body = PHASES[task.phase]
+
+    def make(unit: Publication) -> None:
+        with open_parts(unit, schema, "zstd") as parts:
+            facts = body(store, task, parts)
+        unit.facts.update(facts)
+
     inputs = {"corpus": task.key, "phase": task.phase, "index": task.index}
-    made = found_or_made(
-        store,
-        task.prefix(task.phase, task.index),
-        inputs,
-        lambda unit: bodies[task.phase](store, task, unit),
-        compute,
-    )
-    return (
-        None
-        if made is None
-        else PhaseResult(
-            {name: value for name, value in made[0].facts.items() if name != "readers"}, made[1]
-        )
-    )
+    return made_parts(store, task.place(task.phase, task.index), inputs, make, compute)
+
+
+def parts_for(
+    store: Store, task: SpanTask, phase: str, index: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """What a task of an earlier phase wrote for this one."""
+    written = parts_at(store, task.place(phase, index))
+    return (rows for _, rows in read_parts(store, written, [task.index], columns))
 
 
 def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, Mask]]:
@@ -157,138 +138,124 @@ def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, M
 # -- the phases -----------------------------------------------------------------------------------
 
 
-def _order(store: Store, task: SpanTask, unit: Publication) -> None:
+def _order(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
     view = CorpusView(store, task.corpus, task.sources)
     rank = view.priority(task.step.rule.policy) if len(view) else np.empty(0, np.int64)
-    with open_parts(unit, _ORDER) as parts:
-        for index, mask in enumerate(view.masks):
-            ranks = np.full(len(mask), -1, np.int64)
-            ranks[mask] = rank[view.starts[index] : view.starts[index + 1]]
-            parts.write([ranks], index)
-    unit.facts["bytes"] = int(pc.sum(view.column("size", "bytes")).as_py() or 0) if len(view) else 0
+    for index, mask in enumerate(view.masks):
+        ranks = np.full(len(mask), -1, np.int64)
+        ranks[mask] = rank[view.starts[index] : view.starts[index + 1]]
+        parts.write(index, row_batch(_ORDER, ranks))
+    return {"bytes": int(pc.sum(view.column("size", "bytes")).as_py() or 0) if len(view) else 0}
 
 
-def _hashes(store: Store, task: SpanTask, unit: Publication) -> None:
+def _hashes(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
     counts: list[int] = []
     place = 0
-    with open_parts(unit, _HASHES) as parts:
-        for _, batch, wanted in batches(store, _chunk(task)):
-            found = task.step.rule.hashes(batch["text"], wanted)
-            parts.write(
-                [found, np.arange(place, place + len(found))], shares_of(found, task.hash_shares)
-            )
-            place += len(found)
-            counts.append(len(found))
-    unit.facts["counts"] = counts
+    for _, batch, wanted in batches(store, _chunk(task)):
+        found = task.step.rule.hashes(batch["text"], wanted)
+        places = np.arange(place, place + len(found))
+        parts.deal([found, places], shares_of(found, task.hash_shares))
+        place += len(found)
+        counts.append(len(found))
+    return {"counts": counts}
 
 
-def _twice(store: Store, task: SpanTask, unit: Publication) -> None:
-    tables = [
-        list(read_parts(store, task.prefix("hashes", index), task.index))
-        for index in range(task.chunks)
-    ]
-    columns = numbers([table for chunk in tables for table in chunk], _HASHES)
-    chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
+def _twice(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
+    columns, chunks = _of_all_chunks(store, task, "hashes")
     rows = np.flatnonzero(repeated(columns["hash"]))
-    with open_parts(unit, _TWICE) as parts:
-        parts.write([columns["place"][rows]], chunks[rows])
-    unit.facts["hashes"] = len(rows)
+    parts.deal([columns["place"][rows]], chunks[rows])
+    return {"hashes": len(rows)}
 
 
-def _occurrences(store: Store, task: SpanTask, unit: Publication) -> None:
-    hashes = published(store, task.prefix("hashes", task.index))
+def _occurrences(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
+    hashes = published(store, task.place("hashes", task.index))
     assert hashes is not None
     counts = hashes.facts["counts"]
     flags = np.zeros(sum(counts), np.bool_)
     for share in range(task.hash_shares):
-        for table in read_parts(store, task.prefix("twice", share), task.index):
-            flags[table["place"].to_numpy()] = True
-    rank = numbers(list(read_parts(store, task.prefix("order", 0), task.index)), _ORDER)["rank"]
+        for rows in parts_for(store, task, "twice", share):
+            flags[rows["place"].to_numpy()] = True
+    rank = number_columns(parts_for(store, task, "order", 0), _ORDER)["rank"]
     place = 0
-    with open_parts(unit, _OCCURRENCES) as parts:
-        for (start, batch, wanted), count in (
-            zip(batches(store, _chunk(task)), counts, strict=True) if flags.any() else ()
-        ):
-            own = flags[place : place + count]
-            place += count
-            if own.any():
-                found = task.step.rule.occurrences(batch["text"], own, wanted)
-                row = found.row + start
-                parts.write(
-                    [found.key, row, found.start, found.end, rank[row]],
-                    shares_of(found.key, task.key_shares),
-                )
+    for (start, batch, wanted), count in (
+        zip(batches(store, _chunk(task)), counts, strict=True) if flags.any() else ()
+    ):
+        own = flags[place : place + count]
+        place += count
+        if own.any():
+            found = task.step.rule.occurrences(batch["text"], own, wanted)
+            row = found.row + start
+            parts.deal(
+                [found.key, row, found.start, found.end, rank[row]],
+                shares_of(found.key, task.key_shares),
+            )
+    return {}
 
 
-def _repeats(store: Store, task: SpanTask, unit: Publication) -> None:
-    tables = [
-        list(read_parts(store, task.prefix("occurrences", index), task.index))
-        for index in range(task.chunks)
-    ]
-    columns = numbers([table for chunk in tables for table in chunk], _OCCURRENCES)
-    chunks = np.repeat(np.arange(task.chunks), [sum(map(len, chunk)) for chunk in tables])
+def _repeats(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
+    columns, chunks = _of_all_chunks(store, task, "occurrences")
     rows = (chunks << _CHUNK_BITS) | columns["row"]
     found = Occurrences(columns["key"], rows, columns["start"], columns["end"])
     # few are left: windows of a passage overlap
     spans = join_runs(repeating(found, columns["rank"], task.step.rule.times))
-    with open_parts(unit, _REPEATS) as parts:
-        parts.write(
-            [spans.row & _ROW, spans.start, spans.end, spans.kept_row, spans.kept_start],
-            spans.row >> _CHUNK_BITS,
-        )
+    parts.deal(
+        [spans.row & _ROW, spans.start, spans.end, spans.kept_row, spans.kept_start],
+        spans.row >> _CHUNK_BITS,
+    )
+    return {}
 
 
-def _requests(store: Store, task: SpanTask, unit: Publication) -> None:
-    tables = [
-        table
+def _requests(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
+    found = (
+        rows
         for share in range(task.key_shares)
-        for table in read_parts(store, task.prefix("repeats", share), task.index)
-    ]
-    spans = join_runs(Spans(**numbers(tables, _REPEATS)))
-    with open_parts(unit, _REQUESTS) as parts:
-        for start, batch, _ in batches(store, _chunk(task)) if len(spans) else ():
-            own = spans.take(_within(spans.row, start, batch.num_rows))
-            row = own.row - start
-            reach = task.step.rule.reach(batch["text"], row, own.end)
-            columns = [own.row, own.start, own.end, own.kept_row & _ROW, own.kept_start]
-            parts.write(
-                [*columns, stretches(batch["text"], row, own.start, reach)],
-                own.kept_row >> _CHUNK_BITS,
-            )
+        for rows in parts_for(store, task, "repeats", share)
+    )
+    spans = join_runs(Spans(**number_columns(found, _REPEATS)))
+    for start, batch, _ in batches(store, _chunk(task)) if len(spans) else ():
+        own = spans.take(_within(spans.row, start, batch.num_rows))
+        row = own.row - start
+        reach = task.step.rule.reach(batch["text"], row, own.end)
+        columns = [own.row, own.start, own.end, own.kept_row & _ROW, own.kept_start]
+        parts.deal(
+            [*columns, stretches(batch["text"], row, own.start, reach)],
+            own.kept_row >> _CHUNK_BITS,
+        )
+    return {}
 
 
-def _answers(store: Store, task: SpanTask, unit: Publication) -> None:
-    asking = [task.prefix("requests", index) for index in range(task.chunks)]
+def _answers(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
     asked = [
-        table["kept_row"].to_numpy()
-        for prefix in asking
-        for table in read_parts(store, prefix, task.index, ["kept_row"])
+        rows["kept_row"].to_numpy()
+        for index in range(task.chunks)
+        for rows in parts_for(store, task, "requests", index, ["kept_row"])
     ]
     known = np.unique(np.concatenate([np.empty(0, np.int64), *asked]))
     texts, ids = _documents(store, _chunk(task), known)
-    with open_parts(unit, ANSWERS) as parts:
-        for index, prefix in enumerate(asking):
-            for table in read_parts(store, prefix, task.index):
-                columns = numbers([table.select(_REPEATS.names)], _REPEATS)
-                kept = np.searchsorted(known, columns["kept_row"])
-                start, least = columns["start"], columns["end"] - columns["start"]
-                equal = agreeing(
-                    texts, kept, columns["kept_start"], table["bytes"].combine_chunks(), least
-                )
-                spans = Spans(
-                    columns["row"], start, start + equal, kept, columns["kept_start"]
-                ).take(equal > 0)
-                spans = join_runs(spans)
-                parts.write(
-                    [
-                        spans.row,
-                        spans.start,
-                        spans.end,
-                        spans.kept_start,
-                        ids.take(pa.array(spans.kept_row)),
-                    ],
-                    index,
-                )
+    for index in range(task.chunks):
+        for rows in parts_for(store, task, "requests", index):
+            columns = {name: rows[name].to_numpy() for name in _REPEATS.names}
+            kept = np.searchsorted(known, columns["kept_row"])
+            start, least = columns["start"], columns["end"] - columns["start"]
+            equal = agreeing(texts, kept, columns["kept_start"], rows["bytes"], least)
+            spans = Spans(columns["row"], start, start + equal, kept, columns["kept_start"])
+            spans = join_runs(spans.take(equal > 0))
+            kept_ids = ids.take(pa.array(spans.kept_row))
+            answers = [spans.row, spans.start, spans.end, spans.kept_start, kept_ids]
+            parts.write(index, row_batch(ANSWERS, *answers))
+    return {}
+
+
+# what each phase writes, and how
+PHASES: dict[str, tuple[pa.Schema, Callable[[Store, SpanTask, PartsWriter], dict[str, Any]]]] = {
+    "order": (_ORDER, _order),
+    "hashes": (_HASHES, _hashes),
+    "twice": (_TWICE, _twice),
+    "occurrences": (_OCCURRENCES, _occurrences),
+    "repeats": (_REPEATS, _repeats),
+    "requests": (_REQUESTS, _requests),
+    "answers": (ANSWERS, _answers),
+}
 
 
 # -- what they share ------------------------------------------------------------------------------
@@ -297,6 +264,16 @@ def _answers(store: Store, task: SpanTask, unit: Publication) -> None:
 def _chunk(task: SpanTask) -> Chunk:
     assert task.chunk is not None, f"phase {task.phase} is about a chunk"
     return task.chunk
+
+
+def _of_all_chunks(
+    store: Store, task: SpanTask, phase: str
+) -> tuple[dict[str, NDArray[Any]], Rows]:
+    """What all chunks wrote for a share, as columns, and of each row the chunk."""
+    found = [list(parts_for(store, task, phase, index)) for index in range(task.chunks)]
+    rows = [sum(batch.num_rows for batch in of_chunk) for of_chunk in found]
+    columns = number_columns((batch for of_chunk in found for batch in of_chunk), PHASES[phase][0])
+    return columns, np.repeat(np.arange(task.chunks), rows)
 
 
 def shares_of(hashes: NDArray[np.uint64], shares: int) -> Rows:
