@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, Parameter, UserError
 
 # the column that comes first where sources are preferred: no name of a signal
 PREFERRED = "preferred source"
@@ -72,8 +72,14 @@ class KeepPolicy:
         )
 
 
+KEEP: Address = (Parameter("keep"),)
+
+
 def parse_keep_policy(
-    text: str, columns: dict[str, str], field: str = "keep", prefer: tuple[str, ...] = ()
+    text: str,
+    columns: dict[str, str],
+    field: Address = KEEP,
+    prefer: tuple[str, ...] = (),
 ) -> KeepPolicy:
     """Parse a policy; ``columns`` maps each signal column to the measure that makes it, ``prefer``
     names sources that come first.

@@ -15,7 +15,7 @@ from artifacts.settings import Part
 from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.corpus.document_files import Compression
 from pipelines.readers import Fields, Limits
-from pipelines.recipe.mistakes import of_branch
+from pipelines.recipe.mistakes import in_branch
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from trainer.loop.settings import ModelSettings, TrainSettings
 
@@ -126,9 +126,8 @@ class Branch(Part):
         try:
             return handler(value)
         except UserError as error:
-            raise of_branch(
-                error, str(value.get("name")) if isinstance(value, dict) else ""
-            ) from None
+            name = str(value.get("name")) if isinstance(value, dict) else ""
+            raise error.relocated(in_branch(name)) from None
 
 
 class Recipe(Part):

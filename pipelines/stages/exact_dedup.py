@@ -46,7 +46,7 @@ class ExactDedupStage(DedupSettings):
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = parse_keep_policy(
-            self.keep, around.columns, f"{name}.keep", self.preferred(around, name)
+            self.keep, around.columns, (name, "keep"), self.preferred(around, name)
         )
         compare = CompareStep(name, ExactCompare(policy, self.by, name), self.sources)
         return (

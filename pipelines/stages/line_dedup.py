@@ -44,7 +44,7 @@ class LineDedupStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
+        policy = parse_keep_policy(self.keep, around.columns, (name, "keep"))
         return [
             SpanStep(
                 name,

@@ -45,7 +45,7 @@ class SubstringDedupStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = parse_keep_policy(self.keep, around.columns, f"{name}.keep")
+        policy = parse_keep_policy(self.keep, around.columns, (name, "keep"))
         return [SpanStep(name, PassageSpans(self.length, policy, self.min_words), self.sources)]
 
 

@@ -233,7 +233,7 @@ def _source(
             "a run is here already",
             file=store.full(checkpoint.FOLDER),
             found=f"a checkpoint of step {own.state.step}",
-            fix="resume it, or give this run another name (--set name=…)",
+            fix="resume it, or give this run another name",
         )
     if own is not None:
         return own, own.state.parent
