@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.paths import Store
 
 NAME = ".lock"
@@ -127,5 +127,9 @@ def _held(store: Store, owner: str) -> UserError:
         "another run is writing here",
         file=store.root,
         found=owner or "an unknown process",
-        fix="wait for it, stop it, or give this run another name (--set name=…)",
+        fix=(
+            "wait for it, stop it, or give this run another name (",
+            Setting("overrides", "name=…"),
+            ")",
+        ),
     )

@@ -22,7 +22,7 @@ import xxhash
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a quota that is used up is a full disk to its user
 PROBE = ".writing-probe"
@@ -135,7 +135,11 @@ class Store:
             raise UserError(
                 f"cannot write here: {reason}",
                 file=self.root,
-                fix="give this user write access, or choose another folder with --runs",
+                fix=(
+                    "give this user write access, or choose another folder (",
+                    Setting("runs"),
+                    ")",
+                ),
             ) from error
         try:
             yield path
@@ -188,8 +192,9 @@ def disk_full(path: str, written: int) -> DiskFullError:
         f"are needed, {free:,} are free",
         file=path,
         fix=(
-            "free some room (windtunnel cache gc RUN), or choose another disk with --runs; the run "
-            "goes on where it stopped"
+            "free some room (windtunnel cache gc RUN), or choose another disk (",
+            Setting("runs"),
+            "); the run goes on where it stopped",
         ),
     )
 

@@ -108,13 +108,16 @@ class NgramIndex:
         if not SHORTEST <= ngrams <= MAX_NGRAMS:
             fix = f"give {SHORTEST} to {MAX_NGRAMS} words"
             raise UserError(
-                "decontamination: n-gram length out of range", field="ngrams", found=ngrams, fix=fix
+                "decontamination: n-gram length out of range",
+                parameter="ngrams",
+                found=ngrams,
+                fix=fix,
             )
         if max_document_frequency < 1:
             fix, found = "give a number from 1 on", max_document_frequency
             raise UserError(
                 "decontamination: no n-gram could be indexed",
-                field="max_document_frequency",
+                parameter="max_document_frequency",
                 found=found,
                 fix=fix,
             )

@@ -58,7 +58,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import UserError
 from dedup.exact import keep_first
 from dedup.index.columns import (
     NewDocuments,
@@ -71,7 +70,8 @@ from dedup.index.columns import (
 )
 from dedup.index.lookup import key_table
 from dedup.index.verify import verify_after
-from dedup.near.verify import MAX_COMPARISONS, jaccard
+from dedup.near.settings import DEFAULTS, check
+from dedup.near.verify import jaccard
 from dedup.shingles import ShingleSets
 from dedup.words import Rows
 
@@ -137,7 +137,7 @@ class Decision:
 def find_candidates(
     earlier: Sequence[Segment],
     new: NewDocuments,
-    max_comparisons: int = MAX_COMPARISONS,
+    max_comparisons: int = DEFAULTS.max_comparisons,
     *,
     alone: bool = False,
 ) -> Candidates:
@@ -148,14 +148,7 @@ def find_candidates(
     and copies compared as well.
     Raises: UserError for a bound below 1; ValueError for another number of bands or two equal ids.
     """
-    if max_comparisons < 1:
-        fix = "give a whole number from 1 on"
-        raise UserError(
-            "verification: no comparison is allowed",
-            field="max_comparisons",
-            found=max_comparisons,
-            fix=fix,
-        )
+    check("max_comparisons", max_comparisons)
     if any(len(segment.bands) != new.keys.shape[1] for segment in earlier):
         raise ValueError("the batch has another number of bands than the index")
     reason, stands = np.full(len(new), KEPT, np.uint8), np.full(len(new), _NONE)
@@ -193,14 +186,7 @@ def decide(
 
     Raises: UserError for a threshold out of range; ValueError when a needed set is missing.
     """
-    if not 0.0 < threshold <= 1.0:
-        fix = "give a number above 0, up to 1"
-        raise UserError(
-            "verification: the similarity threshold is out of range",
-            field="verify",
-            found=threshold,
-            fix=fix,
-        )
+    check("verify", threshold)
     m, n = len(candidates.earlier), len(new)
     sets = joined(earlier_sets, new_sets)
     needed = np.concatenate([np.ones(m, bool), candidates.wanted])

@@ -33,7 +33,7 @@ import xxhash
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from artifacts.errors import UserError
+from artifacts.errors import Parameter, UserError
 from artifacts.fingerprints import canonical_json, content_key, libraries
 from artifacts.lock import NAME, run_lock
 from artifacts.paths import Store
@@ -41,6 +41,7 @@ from artifacts.publish import publish, published
 from artifacts.schemas import FORMAT_KEY, ID, TEXT_HASH
 from dedup.index.columns import Removed, Segment, as_bytes, halves
 from dedup.near.minhash import MinHashConfig
+from dedup.near.settings import DEFAULTS
 from dedup.words import Rows
 
 HEAD = "index.json"
@@ -63,12 +64,12 @@ class IndexSettings(_Record):
     shingles, with its rule versions.
     """
 
-    ngrams: int = 5
-    bands: int = 14
-    rows: int = 8
-    seed: int = 1
-    verify: float = 0.7
-    max_comparisons: int = 256
+    ngrams: int = DEFAULTS.ngrams
+    bands: int = DEFAULTS.bands
+    rows: int = DEFAULTS.rows
+    seed: int = DEFAULTS.seed
+    verify: float = DEFAULTS.verify
+    max_comparisons: int = DEFAULTS.max_comparisons
     algorithm: str = ""
 
     @property
@@ -198,8 +199,8 @@ def writing(store: Store) -> Iterator[None]:
             stack.enter_context(run_lock(store))
         except UserError as error:
             fix = "wait for it, or stop it; then give the command again"
-            raise error.changed(
-                message="another process is changing this index", field="index", fix=fix
+            raise error.relocated(lambda address: (Parameter("index"),)).changed(
+                message="another process is changing this index", fix=fix
             ) from None
         sweep(store, read_head(store))
         yield
@@ -288,7 +289,7 @@ def sweep(store: Store, head: IndexHead | None) -> None:
             raise UserError(
                 "this folder holds other files and no index",
                 file=store.full(name),
-                field="index",
+                parameter="index",
                 fix=fix,
             )
         if head is None and ours and ours["number"] and int(ours["number"]) > 1:

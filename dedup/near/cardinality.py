@@ -40,7 +40,7 @@ def to_hyperloglog(texts: pa.LargeStringArray, ngrams: int = 5, p: int = 14) -> 
         if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
             fix = f"give a whole number from {low} to {high}"
             raise UserError(
-                f"HyperLogLog: {field} is out of range", field=field, found=found, fix=fix
+                f"HyperLogLog: {field} is out of range", parameter=field, found=found, fix=fix
             )
     sketch = HyperLogLogPlusPlus(p=p, hashfunc=int)
     registers = np.zeros(1 << p, np.int8)

@@ -50,7 +50,7 @@ class Curve:
             if isinstance(found, bool) or not isinstance(found, int) or found < 1:
                 raise UserError(
                     "S-curve: not a number of bands or rows",
-                    field=field,
+                    parameter=field,
                     found=found,
                     fix="give a whole number from 1 on",
                 )
@@ -123,7 +123,7 @@ def optimal_curve(threshold: float, permutations: int, false_positive_weight: fl
         fix = f"give a whole number from 1 to {MAX_PERMUTATIONS}"
         raise UserError(
             "S-curve: not a number of hash functions",
-            field="permutations",
+            parameter="permutations",
             found=permutations,
             fix=fix,
         )
@@ -175,7 +175,7 @@ def _within_unit(field: str, value: ArrayLike) -> NDArray[np.float64]:
     if wrong.size:
         raise UserError(
             f"S-curve: not a {field.replace('_', ' ')}",
-            field=field,
+            parameter=field,
             found=float(wrong.flat[0]),
             fix="give numbers from 0 to 1",
         )

@@ -118,7 +118,7 @@ def from_datasketch(
         fix = "give signatures of one kind: others cannot agree but by chance"
         raise UserError(
             "datasketch: signatures of several schemes, seeds or lengths",
-            field="minhashes",
+            parameter="minhashes",
             found=kinds,
             fix=fix,
         )
@@ -129,7 +129,7 @@ def from_datasketch(
         fix = f"choose bands and rows whose product is at most {length}"
         raise UserError(
             "datasketch: signatures are too short",
-            field="bands * rows",
+            parameter="bands * rows",
             found=bands * rows,
             fix=fix,
         )
@@ -144,7 +144,9 @@ def from_datasketch(
 def _check(field: str, found: int, low: int, high: int) -> None:
     if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
         fix = f"give a whole number from {low} to {high}"
-        raise UserError(f"datasketch: {field} is out of range", field=field, found=found, fix=fix)
+        raise UserError(
+            f"datasketch: {field} is out of range", parameter=field, found=found, fix=fix
+        )
 
 
 @kernel

@@ -35,10 +35,9 @@ from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
 from dedup import shingles as _shingles
 from dedup import words as _words
-from dedup.shingles import MAX_NGRAMS, ShingleSets, next_shingles, place_constants, splitmix64
+from dedup.near.settings import DEFAULTS, MAX_FUNCTIONS, check
+from dedup.shingles import ShingleSets, next_shingles, place_constants, splitmix64
 from dedup.words import BASIS, BLOCK, MIX, START, Bytes, Codes, Hashes, Rows, character_table
-
-MAX_FUNCTIONS = 4096
 
 _NO_VALUE = np.uint32(0xFFFFFFFF)
 
@@ -47,37 +46,27 @@ _NO_VALUE = np.uint32(0xFFFFFFFF)
 class MinHashConfig:
     """What decides a signature.
 
-    ngrams: words per shingle, 1 to 256. bands, rows: bands of the signature and functions in each;
-    bands * rows at most 4096. seed: of the functions, 0 to 2^64 - 1. Defaults as in datatrove and
+    ngrams: words per shingle. bands, rows: bands of the signature and functions in each; bands *
+    rows at most 4096. seed: of the functions. Limits and defaults are those of
+    :class:`dedup.near.settings.NearSettings`, defaults as in datatrove and
     FineWeb: of the pairs at similarity 0.68 half become candidates, at 0.8 92 %
     (:mod:`dedup.near.curve`).
 
     Raises: UserError naming the field.
     """
 
-    ngrams: int = 5
-    bands: int = 14
-    rows: int = 8
-    seed: int = 1
+    ngrams: int = DEFAULTS.ngrams
+    bands: int = DEFAULTS.bands
+    rows: int = DEFAULTS.rows
+    seed: int = DEFAULTS.seed
 
     def __post_init__(self) -> None:
-        limits = {
-            "ngrams": (1, MAX_NGRAMS),
-            "bands": (1, MAX_FUNCTIONS),
-            "rows": (1, MAX_FUNCTIONS),
-            "seed": (0, 2**64 - 1),
-        }
-        for field, (low, high) in limits.items():
-            found = getattr(self, field)
-            if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
-                fix = f"give a whole number from {low} to {high}"
-                raise UserError(
-                    f"MinHash: {field} is out of range", field=field, found=found, fix=fix
-                )
+        for name in ("ngrams", "bands", "rows", "seed"):
+            check(name, getattr(self, name))
         if self.functions > MAX_FUNCTIONS:
             raise UserError(
                 "MinHash: too many functions",
-                field="bands * rows",
+                parameter="bands * rows",
                 found=self.functions,
                 fix=f"choose bands and rows whose product is at most {MAX_FUNCTIONS}",
             )

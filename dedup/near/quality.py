@@ -138,7 +138,7 @@ def sample_index(sets: ShingleSets, threshold: float) -> SampleIndex:
         fix = "give a number above 0, up to 1"
         raise UserError(
             "quality: the similarity threshold is out of range",
-            field="threshold",
+            parameter="threshold",
             found=threshold,
             fix=fix,
         )

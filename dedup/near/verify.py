@@ -16,6 +16,7 @@ in the verdict.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,11 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.jit import kernel
 from dedup.near.lsh import Groups, cluster_sizes
+from dedup.near.settings import DEFAULTS, Similarity, check
 from dedup.shingles import ShingleSets, sort_radix
 from dedup.words import START, Hashes, Rows
 
-MAX_COMPARISONS = 256
-
-JACCARD, CONTAINMENT = MEASURES = ("jaccard", "containment")
+JACCARD, CONTAINMENT = MEASURES = get_args(Similarity)
 
 _RANK_BITS = np.uint64(40)
 _ALL_BANDS = np.uint64((1 << 24) - 1)
@@ -64,7 +64,7 @@ def greedy_keep(
     groups: Groups,
     sets: ShingleSets,
     threshold: float,
-    max_comparisons: int = MAX_COMPARISONS,
+    max_comparisons: int = DEFAULTS.max_comparisons,
     measure: str = JACCARD,
 ) -> Verdict:
     """Verify candidates greedily in keep order.
@@ -130,26 +130,12 @@ def _check(
     if measure not in MEASURES:
         raise UserError(
             "verification: no such measure of similarity",
-            field="measure",
+            parameter="measure",
             found=measure,
             allowed=MEASURES,
         )
-    if not 0.0 < threshold <= 1.0:
-        fix = "give a number above 0, up to 1"
-        raise UserError(
-            "verification: the similarity threshold is out of range",
-            field="verify",
-            found=threshold,
-            fix=fix,
-        )
-    if max_comparisons < 1:
-        fix = "give a whole number from 1 on"
-        raise UserError(
-            "verification: no comparison is allowed",
-            field="max_comparisons",
-            found=max_comparisons,
-            fix=fix,
-        )
+    check("verify", threshold)
+    check("max_comparisons", max_comparisons)
     documents = len(priority)
     if len(sets) != documents:
         raise ValueError(f"{documents} priorities but {len(sets)} shingle sets")

@@ -58,7 +58,7 @@ def lines(
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise UserError(
             "repeated lines: not a number of words",
-            field="least",
+            parameter="least",
             found=least,
             fix="give a whole number from 1 on",
         )
@@ -94,7 +94,7 @@ def ends_with_line_feeds(texts: pa.LargeStringArray, unit: Unit, row: Rows, end:
 
 def check_unit(unit: Unit) -> Unit:
     if unit not in UNITS:
-        raise UserError("repeated lines: no such unit", field="unit", found=unit, allowed=UNITS)
+        raise UserError("repeated lines: no such unit", parameter="unit", found=unit, allowed=UNITS)
     return unit
 
 
@@ -102,7 +102,7 @@ def check_times(times: int) -> None:
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
         raise UserError(
             "repeated lines: not a number of times",
-            field="times",
+            parameter="times",
             found=times,
             fix="give a whole number from 1 on",
         )

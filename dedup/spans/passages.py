@@ -125,7 +125,7 @@ def check_length(length: int) -> None:
     if isinstance(length, bool) or not isinstance(length, int) or not SHORTEST <= length <= LONGEST:
         fix = f"give {SHORTEST} to {LONGEST} words"
         raise UserError(
-            "repeated spans: length out of range", field="length", found=length, fix=fix
+            "repeated spans: length out of range", parameter="length", found=length, fix=fix
         )
 
 

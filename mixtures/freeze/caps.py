@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError, written
 from mixtures.order.interleave import tokens_shown
 from mixtures.plan.format import Plan
 from mixtures.spec.bands import rule_of
@@ -30,10 +30,21 @@ class Cap:
     source: str
     epoch: int
     epochs: float
-    field: str
+    address: Address
     tokens: int
     shown: int
     before: int
+
+    @property
+    def field(self) -> str:
+        """Where the recipe says it."""
+        return written(self.address)
+
+    @property
+    def rule(self) -> str:
+        """The field's own name: ``max_epochs`` or ``max_repetitions``."""
+        named = self.address[-1] != "max_repetitions"
+        return str(self.address[-2] if named else self.address[-1])
 
     @property
     def room(self) -> int:
@@ -96,9 +107,9 @@ def caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: in
     """
     in_phase = rule_of(phase.max_epochs, name)
     if in_phase is not None:
-        field = f"{phase.field}.max_epochs.{in_phase[0]}"
+        address = (*phase.address, "max_epochs", in_phase[0])
         yield Cap(
-            name, epoch, in_phase[1], field, allowed_tokens(epoch, in_phase[1]), end - begin, 0
+            name, epoch, in_phase[1], address, allowed_tokens(epoch, in_phase[1]), end - begin, 0
         )
     in_run = rule_of(plan.rules.max_epochs, name)
     if in_run is not None:
@@ -106,14 +117,15 @@ def caps_on(plan: Plan, name: str, epoch: int, phase: Phase, begin: int, end: in
             name,
             epoch,
             in_run[1],
-            f"mixture.max_epochs.{in_run[0]}",
+            ("mixture", "max_epochs", in_run[0]),
             allowed_tokens(epoch, in_run[1]),
             end,
             begin,
         )
     times = plan.rules.max_repetitions
     if times is not None:
-        yield Cap(name, epoch, times, "mixture.max_repetitions", times * epoch, end, begin)
+        address = ("mixture", "max_repetitions")
+        yield Cap(name, epoch, times, address, times * epoch, end, begin)
 
 
 def _room(caps: list[Cap], shown: set[str]) -> int | None:
@@ -147,12 +159,12 @@ def refuse(cap: Cap, phase: Phase, room: int | None = None, wanted: int = 0) -> 
         )
     raised = (
         f"{-(-cap.shown // cap.epoch)}"
-        if cap.field.endswith("repetitions")
+        if cap.rule == "max_repetitions"
         else f"{cap.shown / cap.epoch + 0.0005:.3f}"
     )
     raise UserError(
         f"the plan goes through {cap.source} more often than its cap allows",
-        field=cap.field,
+        field=cap.address,
         found=(
             f"{cap.shown:,} tokens wanted of {cap.source}, {cap.epoch:,} in an epoch: "
             f"{cap.shown / cap.epoch:.3f} epochs"

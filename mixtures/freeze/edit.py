@@ -66,7 +66,7 @@ def rest(plan: Plan, step: int, change: Change) -> tuple[Phase, ...]:
         if phases[0] is None:
             raise UserError(
                 "nothing is left of the phase whose weights are to change",
-                field="--at",
+                parameter="step",
                 found=f"step {step}, the plan's end",
                 fix="lengthen the phase as well, or name an earlier step",
             )
@@ -89,7 +89,7 @@ def changed_weights(phase: Phase, change: Change) -> dict[str, float]:
             )
             raise UserError(
                 f"a source that is {what}",
-                field="--drop",
+                parameter=("change", "drop"),
                 found=name,
                 allowed=sorted(weights),
                 fix="drop a source that is shown",
@@ -103,7 +103,7 @@ def changed_weights(phase: Phase, change: Change) -> dict[str, float]:
         if not 0 <= weight <= 1:
             raise UserError(
                 "a weight is a share of the tokens",
-                field=f"--weight {name}",
+                parameter=("change", "weights", name),
                 found=weight,
                 allowed=["0 to 1"],
             )
@@ -112,7 +112,7 @@ def changed_weights(phase: Phase, change: Change) -> dict[str, float]:
         what = f"{left:.6g} for {', '.join(others) or 'no other source'}"
         raise UserError(
             "the weights do not come to a whole",
-            field="--weight" if change.weights else "--drop",
+            parameter=("change", "weights" if change.weights else "drop"),
             found=f"{what} of phase {phase.name}",
             fix="lower the weights given, drop what is to go, or name fewer sources"
             if total
@@ -131,7 +131,7 @@ def _decay(
     if begun is not None and begun < step:
         raise UserError(
             "the decay has begun already",
-            field="--decay",
+            parameter=("change", "decay"),
             found=f"step {step}",
             allowed=[f"up to step {begun}, where the decay starts"],
             fix=(
@@ -142,9 +142,9 @@ def _decay(
     if change.lengthen:
         raise UserError(
             "a decay that begins here takes the place of all later phases",
-            field="--lengthen",
+            parameter=("change", "lengthen"),
             found=", ".join(change.lengthen),
-            fix="say the decay's tokens in --decay alone",
+            fix="say the decay's tokens alone",
         )
     return _resized(current.phase, change.decay or 0, 0).model_copy(
         update={"name": DECAY, "decay": True, "weights": weights, "max_epochs": {}}
@@ -172,7 +172,7 @@ def _resized(phase: Phase, tokens: int, ramp: int) -> Phase:
     if not 1 <= tokens <= MOST_TOKENS:
         raise UserError(
             "not as many tokens as a phase may have",
-            field=phase.field,
+            field=phase.address,
             found=tokens,
             allowed=[f"1 to {MOST_TOKENS:,}"],
         )
@@ -190,7 +190,7 @@ def _lengthened(
                 f"no phase {name} from here on"
                 if name not in names
                 else "a phase is lengthened by tokens",
-                field="--lengthen",
+                parameter=("change", "lengthen"),
                 found=f"{name}={tokens}",
                 allowed=names if name not in names else ["1 or more"],
                 fix="name a phase that is not over"
@@ -208,7 +208,7 @@ def _lengthened(
     if not left:
         raise UserError(
             "nothing comes after the plan's end",
-            field="--at",
-            fix="say what is to come: --lengthen PHASE=TOKENS, --decay TOKENS, or --mixture FILE",
+            parameter="step",
+            fix="say what is to come: lengthen a phase, begin a decay, or give phases of your own",
         )
     return left

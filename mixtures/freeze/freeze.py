@@ -282,14 +282,14 @@ def _segments(
         source.name: fill_of(source, own, context.sequence_length)
         for source, own in zip(pinned, context.sources, strict=True)
     }
-    shares = shares_of(phase.weights, names, f"mixture.phases.{phase.name}.weights", fills)
+    shares = shares_of(phase.weights, names, (*phase.address, "weights"), fills)
     batch_tokens = context.batch_tokens
     steps = -(-phase.tokens // batch_tokens)
     ramp = -(-phase.ramp_tokens // batch_tokens)
     if ramp and not past:
         raise UserError(
             "nothing to ramp from",
-            field=f"mixture.phases.{phase.name}.ramp_tokens",
+            field=(*phase.address, "ramp_tokens"),
             found=phase.ramp_tokens,
             allowed=[0],
         )
@@ -390,7 +390,7 @@ def _check_windows(
             raise UserError(
                 f"{source.name} has less than one window of tokens",
                 file=files_of(sources[source.name]).where if source.name in sources else None,
-                field=f"{phase.field}.{'weights' if weighed else 'ramp_tokens'}",
+                field=(*phase.address, "weights" if weighed else "ramp_tokens"),
                 found=f"{source.tokens} tokens",
                 allowed=[f"at least {context.sequence_length}, the sequence length"],
                 fix=fix

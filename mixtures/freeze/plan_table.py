@@ -68,7 +68,7 @@ def table(plan: Plan) -> list[ShareRow]:
     last = {
         row.source: row.cap
         for row in rows
-        if row.cap is not None and row.cap.field.startswith("mixture.max_")
+        if row.cap is not None and row.cap.address[0:2] != ("mixture", "phases")
     }
     rows += [
         _row(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from mixtures.freeze.plan_phases import check_rules_held
 from mixtures.loader.loader import Folders, open_streams
 from mixtures.order.interleave import check_cursors
@@ -109,7 +109,7 @@ def _damage(stream: SourceStream) -> Sequence[Finding]:
         raise UserError(
             "blocks on a store are checked from a copy",
             file=stream.files.where,
-            fix="copy the shards to a local disk, or leave --deep out",
+            fix=("copy the shards to a local disk, or leave ", Setting("deep"), " out"),
         )
     findings: list[Finding] = []
     for record in stream.files.manifest.parts[: len(stream.pinned.parts)]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError, address_of
 from mixtures.plan.format import PinnedSource, SourceContext
 from mixtures.sequences.chairman import SHARE_UNITS, Shares
 
@@ -13,7 +13,7 @@ from mixtures.sequences.chairman import SHARE_UNITS, Shares
 def shares_of(
     weights: Mapping[str, float],
     names: Sequence[str],
-    field: str,
+    field: str | Address,
     fills: Mapping[str, float] | None = None,
 ) -> Shares:
     """The weights of a phase, shares of tokens, as shares of windows in units, by the order of
@@ -27,7 +27,7 @@ def shares_of(
         if 0 < weight < 1 / SHARE_UNITS:
             raise UserError(
                 "a weight too small to plan with",
-                field=f"{field}.{name}",
+                field=(*address_of(field), name),
                 found=weight,
                 allowed=["0", f"at least 1/{SHARE_UNITS}"],
             )

@@ -1,4 +1,5 @@
-"""Bands: parts of a source that are sources of their own, named ``SOURCE/BAND``.
+"""Names of shards: bands, parts of a source that are sources of their own, named ``SOURCE/BAND``,
+and held-out documents, which lie beside the others as ``NAME-validation``.
 
     web-en/high, web-en/low             shards of web-en, split by quality
     weights: {web-en: 0.6}              all bands, each by its tokens: as if the source were not
@@ -14,15 +15,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError, address_of
 
 SEPARATOR = "/"
+HELD_OUT = "-validation"
 Rule = TypeVar("Rule")
 
 
 def source_of(name: str) -> str:
     """The source a band belongs to; of a source, itself."""
     return name.split(SEPARATOR, 1)[0]
+
+
+def held_out_of(name: str) -> str:
+    """What the shards with the held-out documents of a source or band are called."""
+    return name + HELD_OUT
+
+
+def is_held_out(name: str) -> bool:
+    """Whether shards of this name hold held-out documents."""
+    return name.endswith(HELD_OUT)
+
+
+def shown_beside(name: str) -> str:
+    """The source or band that held-out shards were taken from; of any other name, itself."""
+    return name.removesuffix(HELD_OUT)
 
 
 def names_meant(name: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -45,7 +62,7 @@ def rule_of(rules: Mapping[str, Rule], name: str) -> tuple[str, Rule] | None:
     return (key, rules[key]) if key in rules else None
 
 
-def tokens_of(name: str, available: Mapping[str, int], field: str) -> int:
+def tokens_of(name: str, available: Mapping[str, int], field: str | Address) -> int:
     """Tokens of a source, those of its bands together where it is split.
 
     Raises: UserError when there are no shards of that name.
@@ -67,7 +84,7 @@ def split(
     weight: float,
     factors: Mapping[str, float] | None,
     available: Mapping[str, int],
-    field: str,
+    field: str | Address,
 ) -> dict[str, float]:
     """A source's weight as weights of its bands, in proportion to factor x tokens; without factors
     every band has 1.
@@ -105,7 +122,7 @@ def _check_factors(
     factors: Mapping[str, float],
     bands: Mapping[str, str],
     available: Mapping[str, int],
-    field: str,
+    field: str | Address,
 ) -> None:
     if not bands:
         split_sources = sorted({source_of(other) for other in available if SEPARATOR in other})
@@ -123,7 +140,7 @@ def _check_factors(
         if band not in bands:
             raise UserError(
                 f"no such band of {name}",
-                field=f"{field}.{band}",
+                field=(*address_of(field), band),
                 found=band,
                 allowed=sorted(bands),
                 fix="name one of the bands above",

@@ -71,7 +71,7 @@ def phase_tokens(phases: Sequence[PhaseSpec], run: int, whole: bool = False) -> 
         if phase.tokens is None and tokens == 0:
             raise UserError(
                 "a phase of less than a token",
-                field=f"{phase.field}.percent",
+                field=(*phase.address, "percent"),
                 found=f"{phase.percent:g} percent of {run:,} tokens",
                 fix=f"write percent: {100 / run:.3g} or more, or give the run more tokens",
             )

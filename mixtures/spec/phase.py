@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError
 from mixtures.spec.bands import SEPARATOR, source_of
 from mixtures.spec.presets import PresetName, check_entries
 
@@ -76,24 +76,26 @@ class PhaseSpec(BaseModel):
     batch_tokens: int | None = Field(default=None, ge=1, le=1 << 40)
 
     @property
-    def field(self) -> str:
+    def address(self) -> Address:
         """Where the phase stands in a recipe."""
-        return f"mixture.phases.{self.name}"
+        return ("mixture", "phases", self.name)
 
     @property
-    def shown(self) -> dict[str, str]:
-        """Every source the phase may show, and the field below the phase that says so."""
-        named = {name: f"weights.{name}" for name, weight in self.weights.items() if weight > 0}
-        named |= dict.fromkeys(self.weights_from or (), "weights_from")
+    def shown(self) -> dict[str, Address]:
+        """Every source the phase may show, and the address below the phase that says so."""
+        named: dict[str, Address] = {
+            name: ("weights", name) for name, weight in self.weights.items() if weight > 0
+        }
+        named |= dict.fromkeys(self.weights_from or (), ("weights_from",))
         if self.preset is not None:
             named |= {
-                name: f"preset.sources.{entry}" for entry, name in self.preset.sources.items()
+                name: ("preset", "sources", entry) for entry, name in self.preset.sources.items()
             }
-        shown: dict[str, str] = {}
+        shown: dict[str, Address] = {}
         for name, field in named.items():
             factors = self.bands.get(name, {})
             shown |= {
-                f"{name}{SEPARATOR}{band}": f"bands.{name}.{band}"
+                f"{name}{SEPARATOR}{band}": ("bands", name, band)
                 for band, factor in factors.items()
                 if factor > 0
             }
@@ -105,7 +107,7 @@ class PhaseSpec(BaseModel):
         if (self.tokens is None) == (self.percent is None):
             raise UserError(
                 "the length of a phase is said once, as tokens or as percent of the run",
-                field=self.field,
+                field=self.address,
                 found="neither"
                 if self.tokens is None
                 else f"tokens: {self.tokens}, percent: {self.percent:g}",
@@ -114,7 +116,7 @@ class PhaseSpec(BaseModel):
         if self.tokens is not None and self.ramp_tokens > self.tokens:
             raise UserError(
                 "a ramp is part of its phase",
-                field=f"{self.field}.ramp_tokens",
+                field=(*self.address, "ramp_tokens"),
                 found=self.ramp_tokens,
                 allowed=[f"at most {self.tokens}, the phase's tokens"],
             )
@@ -130,7 +132,7 @@ class PhaseSpec(BaseModel):
             filler = "weights_from" if self.weights_from is not None else "preset"
             raise UserError(
                 f"the weights leave nothing for {filler}",
-                field=f"{self.field}.weights",
+                field=(*self.address, "weights"),
                 found=f"a sum of {total:.9g}",
                 fix=f"lower the weights to a sum below 1, or remove {filler}",
             )
@@ -141,19 +143,21 @@ class PhaseSpec(BaseModel):
         if self.weights_from is not None and self.preset is not None:
             raise UserError(
                 "two ways to divide what weights leave",
-                field=f"{self.field}.preset",
+                field=(*self.address, "preset"),
                 found="weights_from and preset",
                 fix="remove one of the two",
             )
         if self.temperature is not None and self.weights_from is None:
             raise UserError(
                 "a temperature without sources to weigh by size",
-                field=f"{self.field}.temperature",
+                field=(*self.address, "temperature"),
                 found=self.temperature,
                 fix=f"add weights_from: [{', '.join(self.weights) or '…'}], or remove temperature",
             )
         if self.preset is not None:
-            check_entries(self.preset.name, self.preset.sources, f"{self.field}.preset.sources")
+            check_entries(
+                self.preset.name, self.preset.sources, (*self.address, "preset", "sources")
+            )
         rest = list(self.weights_from or ()) + list(
             {} if self.preset is None else dict.fromkeys(self.preset.sources.values())
         )
@@ -161,7 +165,10 @@ class PhaseSpec(BaseModel):
             if name in self.weights or rest.count(name) > 1:
                 raise UserError(
                     "a source with two shares in one phase",
-                    field=f"{self.field}.{'preset.sources' if self.preset else 'weights_from'}",
+                    field=(
+                        *self.address,
+                        *(("preset", "sources") if self.preset else ("weights_from",)),
+                    ),
                     found=name,
                     fix=(
                         f"name {name} once: in weights with a share of its own, or in what divides "
@@ -178,7 +185,7 @@ class PhaseSpec(BaseModel):
             if name not in shares:
                 raise UserError(
                     "bands of a source that has no weight here",
-                    field=f"{self.field}.bands",
+                    field=(*self.address, "bands"),
                     found=name,
                     allowed=sorted(shares),
                     fix="name one of the sources above, or give it a weight",
@@ -186,11 +193,11 @@ class PhaseSpec(BaseModel):
             if not any(self.bands[name].values()):
                 raise UserError(
                     f"the bands of {name} have no factor above 0, so their weights sum to zero",
-                    field=f"{self.field}.bands.{name}",
+                    field=(*self.address, "bands", name),
                     found=self.bands[name],
                     fix="give at least one band a factor above 0",
                 )
-        refuse_unknown(self.max_epochs, {*shares, *self.shown}, f"{self.field}.max_epochs")
+        refuse_unknown(self.max_epochs, {*shares, *self.shown}, (*self.address, "max_epochs"))
         return self
 
 
@@ -208,14 +215,16 @@ class Phase(PhaseSpec):
             if getattr(self, name):
                 raise UserError(
                     "a phase of a plan has tokens and weights",
-                    field=f"{self.field}.{name}",
+                    field=(*self.address, name),
                     found=getattr(self, name),
                     fix="resolve it first, with mixtures.spec.resolve",
                 )
         return self
 
 
-def refuse_unknown(rules: Iterable[str], known: set[str], field: str, what: str = "cap") -> None:
+def refuse_unknown(
+    rules: Iterable[str], known: set[str], field: Address, what: str = "cap"
+) -> None:
     """Raises: UserError for a rule on a source that is not known, neither itself, nor its source,
     nor a band of it.
     """
@@ -239,7 +248,7 @@ def _refuse_sum(phase: PhaseSpec, total: float) -> None:
     )
     raise UserError(
         "the weights of a phase are shares of its tokens and sum to 1",
-        field=f"{phase.field}.weights",
+        field=(*phase.address, "weights"),
         found=f"a sum of {total:.9g}",
         fix=f"weights: {{{shares}}} has the same proportions"
         if shares

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Literal
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError, address_of
 
 PresetName = Literal["minicpm-stable", "minicpm-decay"]
 Basis = Literal["printed", "remainder", "not published"]
@@ -108,7 +108,7 @@ PRESETS: dict[str, dict[str, Entry]] = {
 }
 
 
-def check_entries(name: PresetName, sources: Mapping[str, str], field: str) -> None:
+def check_entries(name: PresetName, sources: Mapping[str, str], field: str | Address) -> None:
     """Raises: UserError for an entry the preset does not have, or whose share is not published."""
     entries = PRESETS[name]
     published = [entry for entry, facts in entries.items() if facts.percent is not None]
@@ -116,7 +116,7 @@ def check_entries(name: PresetName, sources: Mapping[str, str], field: str) -> N
         if entry not in entries:
             raise UserError(
                 f"no such entry in the preset {name}",
-                field=f"{field}.{entry}",
+                field=(*address_of(field), entry),
                 found=entry,
                 allowed=published,
                 fix="name one of the entries above",
@@ -124,7 +124,7 @@ def check_entries(name: PresetName, sources: Mapping[str, str], field: str) -> N
         if entries[entry].percent is None:
             raise UserError(
                 f"the paper prints no share for {entry} in {name}",
-                field=f"{field}.{entry}",
+                field=(*address_of(field), entry),
                 found=entry,
                 fix=(
                     f"give {sources[entry]} a share of your own in weights, or map unlabelled, the "
@@ -134,7 +134,7 @@ def check_entries(name: PresetName, sources: Mapping[str, str], field: str) -> N
 
 
 def preset_weights(
-    name: PresetName, sources: Mapping[str, str], field: str = "preset.sources"
+    name: PresetName, sources: Mapping[str, str], field: str | Address = "preset.sources"
 ) -> PresetShares:
     """The shares of a preset over one's own sources: ``sources`` says which source stands for which
     entry.

@@ -83,7 +83,7 @@ def check_windows(
                 if available[name] < sequence_length:
                     raise UserError(
                         f"{name} has less than one window of tokens",
-                        field=f"{phase.field}.{field}",
+                        field=(*phase.address, *field),
                         found=f"{available[name]:,} tokens",
                         allowed=[f"at least {sequence_length:,}, the sequence length"],
                         fix="give it more documents, leave it out of the mixture, or lower "
@@ -99,7 +99,7 @@ def preset_notes(phases: Sequence[PhaseSpec]) -> list[str]:
     for phase in phases:
         if phase.preset is not None:
             shares = preset_weights(
-                phase.preset.name, phase.preset.sources, f"{phase.field}.preset.sources"
+                phase.preset.name, phase.preset.sources, (*phase.address, "preset", "sources")
             )
             out = [
                 entry.entry
@@ -122,7 +122,7 @@ def _resolved(phase: PhaseSpec, tokens: int, available: Mapping[str, int]) -> Ph
     if phase.ramp_tokens > tokens:
         raise UserError(
             "a ramp is part of its phase",
-            field=f"{phase.field}.ramp_tokens",
+            field=(*phase.address, "ramp_tokens"),
             found=phase.ramp_tokens,
             allowed=[f"at most {tokens}, the phase's {phase.percent:g} percent"],
         )
@@ -145,7 +145,7 @@ def _weights(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, float]
         if weight == 0 and name in phase.weights:
             parts = {name: 0.0}
         else:
-            field = f"{phase.field}.{phase.shown.get(name, f'bands.{name}')}"
+            field = (*phase.address, *phase.shown.get(name, ("bands", name)))
             tokens_of(name, available, field)
             parts = split(name, weight, phase.bands.get(name), available, field)
         weights |= {part: weights.get(part, 0.0) + share for part, share in parts.items()}
@@ -164,14 +164,14 @@ def _by_source(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, floa
     rest: dict[str, float] = {}
     if phase.weights_from is not None:
         tokens = {
-            name: tokens_of(name, available, f"{phase.field}.weights_from")
+            name: tokens_of(name, available, (*phase.address, "weights_from"))
             for name in phase.weights_from
         }
         for name, count in tokens.items():
             if count == 0:
                 raise UserError(
                     f"{name} has no tokens to be weighed by",
-                    field=f"{phase.field}.weights_from",
+                    field=(*phase.address, "weights_from"),
                     found=name,
                     allowed=[f"{other}: {have:,} tokens" for other, have in tokens.items() if have],
                     fix="take it out of weights_from",
@@ -181,7 +181,7 @@ def _by_source(phase: PhaseSpec, available: Mapping[str, int]) -> dict[str, floa
         )
     elif phase.preset is not None:
         rest = preset_weights(
-            phase.preset.name, phase.preset.sources, f"{phase.field}.preset.sources"
+            phase.preset.name, phase.preset.sources, (*phase.address, "preset", "sources")
         ).weights
     left = 1.0 - fsum(phase.weights.values())
     return {**phase.weights, **{name: left * share for name, share in rest.items()}}
@@ -207,8 +207,8 @@ def _refuse_small(phase: PhaseSpec, name: str, weight: float, available: Mapping
     raise UserError(
         f"the share of {name} is too small to plan with",
         field=(
-            f"{phase.field}."
-            f"{'weights_from' if phase.weights_from else 'bands' if phase.bands else 'weights'}"
+            *phase.address,
+            "weights_from" if phase.weights_from else "bands" if phase.bands else "weights",
         ),
         found=f"{weight:.3g} for {available.get(name, available.get(source_of(name), 0)):,} tokens",
         allowed=[f"at least {SMALLEST_WEIGHT:.3g}, one in 2^18"],

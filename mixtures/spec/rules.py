@@ -17,11 +17,12 @@ from math import ceil
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError
 from mixtures.spec.bands import rule_of, source_of
 from mixtures.spec.phase import Epochs, Name, Phase, PhaseSpec
 
 DECAY = "decay"
+RAMP: Address = ("ramp_tokens",)
 
 
 class MixtureRules(BaseModel):
@@ -51,10 +52,13 @@ def check_reserve(
     shows as well.
     Raises: UserError with the phase, the source, and where it may be shown.
     """
-    fading = {name: f"weights.{name}" for name, weight in (before or {}).items() if weight > 0}
+    fading: dict[str, Address] = {
+        name: ("weights", name) for name, weight in (before or {}).items() if weight > 0
+    }
     for phase in phases:
         decayed = decayed or phase.decay
-        shown = {**dict.fromkeys(fading if phase.ramp_tokens else (), "ramp_tokens"), **phase.shown}
+        ramped = fading if phase.ramp_tokens else {}
+        shown = {**dict.fromkeys(ramped, RAMP), **phase.shown}
         for name, field in shown.items():
             reserved = rule_of(rules.reserve, name)
             if reserved is not None and not _open(reserved[1], phase, decayed, branch):
@@ -72,7 +76,7 @@ def check_hold_out(phases: Sequence[PhaseSpec], rules: MixtureRules) -> None:
             if rule_of(held, name):
                 raise UserError(
                     f"{name} is held out: measured, never shown",
-                    field=f"{phase.field}.{field}",
+                    field=(*phase.address, *field),
                     found=_weight(phase, name),
                     fix=f"take {name} out of phase {phase.name}, or out of mixture.hold_out",
                 )
@@ -96,7 +100,7 @@ def check_min_tokens(
         if found < wanted:
             raise UserError(
                 f"the plan shows less of {name} than min_tokens asks for",
-                field=f"mixture.min_tokens.{name}",
+                field=("mixture", "min_tokens", name),
                 found=f"{found:,} tokens over the run",
                 allowed=[f"at least {wanted:,} tokens"],
                 fix=_enough(name, wanted - found, phases, window),
@@ -110,21 +114,17 @@ def _open(place: str, phase: PhaseSpec, decayed: bool, branch: str | None) -> bo
 
 
 def _refuse_reserved(
-    name: str, field: str, reserved: tuple[str, str], phase: PhaseSpec, branch: str | None
+    name: str, field: Address, reserved: tuple[str, str], phase: PhaseSpec, branch: str | None
 ) -> None:
     key, place = reserved
     where = "the decay and what follows it" if place == DECAY else f"the phase or branch {place}"
     here = f"phase {phase.name}" + (f" of branch {branch}" if branch else "")
     mark = ", mark the phase decay: true" if place == DECAY else ""
-    ramp = (
-        "start this phase without a ramp"
-        if field == "ramp_tokens"
-        else f"take {name} out of {here}"
-    )
+    ramp = "start this phase without a ramp" if field == RAMP else f"take {name} out of {here}"
     raise UserError(
         f"{name} is reserved for {where}",
-        field=f"{phase.field}.{field}",
-        found="a ramp that still shows it" if field == "ramp_tokens" else _weight(phase, name),
+        field=(*phase.address, *field),
+        found="a ramp that still shows it" if field == RAMP else _weight(phase, name),
         fix=f"{ramp}{mark}, or change mixture.reserve.{key}",
     )
 

@@ -62,7 +62,7 @@ class MixtureSpec(BaseModel):
         if self.phases[0].ramp_tokens:
             raise UserError(
                 "the first phase has no weights to ramp from",
-                field=f"mixture.phases.{names[0]}.ramp_tokens",
+                field=(*self.phases[0].address, "ramp_tokens"),
                 found=self.phases[0].ramp_tokens,
                 allowed=[0],
             )
@@ -73,9 +73,9 @@ class MixtureSpec(BaseModel):
     def _rules_are_kept(self) -> MixtureSpec:
         known = {name for phase in self.phases for name in (*phase.weights, *phase.shown)}
         # those reserved may be a branch's
-        refuse_unknown(self.max_epochs, known | set(self.reserve), "mixture.max_epochs")
-        refuse_unknown(self.min_tokens, known, "mixture.min_tokens", "minimum")
-        refuse_unknown(self.packing, known, "mixture.packing", "packing")
+        refuse_unknown(self.max_epochs, known | set(self.reserve), ("mixture", "max_epochs"))
+        refuse_unknown(self.min_tokens, known, ("mixture", "min_tokens"), "minimum")
+        refuse_unknown(self.packing, known, ("mixture", "packing"), "packing")
         check_hold_out(self.phases, self.rules)
         return self
 

@@ -18,7 +18,7 @@ from pipelines.commands.cache import cache_app
 from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
 from pipelines.commands.mixture import mixture_app
-from pipelines.commands.options import Json, Runs, print_table
+from pipelines.commands.options import Json, Runs, print_table, said_of_options
 from pipelines.commands.shards import shards_app
 from pipelines.commands.training import register
 from pipelines.training.watch import StoppedError
@@ -84,6 +84,7 @@ def init(folder: Annotated[Path, typer.Argument(help="folder to write into")] = 
 
 
 @app.command()
+@said_of_options()
 def run(
     recipe: Annotated[Path, typer.Argument(help="recipe file")],
     runs: Runs = "runs",
@@ -133,6 +134,7 @@ def run(
 
 
 @app.command()
+@said_of_options()
 def report(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")], runs: Runs = "runs"
 ) -> None:

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.commands.options import Json, Runs
+from pipelines.commands.options import Json, Runs, said_of_options
 
 corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
 
 
 @corpus_app.command()
+@said_of_options()
 def explain(
     document: Annotated[
         str, typer.Argument(metavar="ID", help="32 hex digits, or SOURCE:NATIVE_ID")

@@ -13,15 +13,15 @@ import typer
 from typer.core import TyperGroup
 
 from artifacts.errors import UserError
+from dedup.near.settings import DEFAULTS, FILES, MAX_FUNCTIONS
 from pipelines.commands.dedup_index import index_app
-from pipelines.commands.options import Json, print_table
+from pipelines.commands.options import Json, near_option, print_table, said_of_options
 from pipelines.report.quality_words import quality_line
 
 if TYPE_CHECKING:
     from dedup.near.curve import Curve
     from pipelines.deduplicate.files import DedupOutcome
 
-BANDS, ROWS, VERIFY = 14, 8, 0.7  # as the stage minhash_dedup has them
 _AT = "0.3,0.4,0.5,0.6,0.7,0.75,0.8,0.85,0.9,0.95"
 
 
@@ -43,6 +43,7 @@ dedup_app.add_typer(index_app, name="index")
 
 
 @dedup_app.command("run")
+@said_of_options()
 def dedup_run(
     paths: Annotated[
         list[str],
@@ -53,25 +54,17 @@ def dedup_run(
     output: Annotated[
         str, typer.Option("--output", "-o", help="folder to write into, or a store's URL")
     ],
-    ngrams: Annotated[int, typer.Option(help="words per shingle")] = 5,
-    bands: Annotated[int, typer.Option(help="bands of the signature")] = BANDS,
-    rows: Annotated[int, typer.Option(help="hash functions per band")] = ROWS,
-    verify: Annotated[
-        float, typer.Option(help="Jaccard similarity from which a document is a copy")
-    ] = VERIFY,
+    ngrams: Annotated[int, near_option("ngrams", FILES)] = DEFAULTS.ngrams,
+    bands: Annotated[int, near_option("bands", FILES)] = DEFAULTS.bands,
+    rows: Annotated[int, near_option("rows", FILES)] = DEFAULTS.rows,
+    verify: Annotated[float, near_option("verify", FILES)] = DEFAULTS.verify,
     keep: Annotated[
-        str | None,
-        typer.Option(help='which copy stays, as in "date desc, id"; default: the longest'),
+        str | None, near_option("keep", FILES, 'as in "date desc, id"; default: the longest')
     ] = None,
     max_removed: Annotated[
-        float, typer.Option(help="stop where more than this share of a source would be removed")
-    ] = 0.9,
-    quality: Annotated[
-        int,
-        typer.Option(
-            help="documents to measure recall and precision on, by exact similarity; 0: do not"
-        ),
-    ] = 0,
+        float, near_option("max_removed_share", FILES)
+    ] = DEFAULTS.max_removed_share,
+    quality: Annotated[int, near_option("quality_sample", FILES)] = DEFAULTS.quality_sample,
     text_field: Annotated[str, typer.Option(help="field of a record that holds its text")] = "text",
     id_field: Annotated[
         str | None,
@@ -98,38 +91,19 @@ def dedup_run(
     from pipelines.deduplicate.files import dedup_files
 
     with TerminalProgress(Console(stderr=True)) as progress:
-        try:
-            done = dedup_files(
-                paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep,
-                max_removed=max_removed, quality=quality, text_field=text_field, id_field=id_field,
-                format=format, compression=compression,
-                workers=workers or len(os.sched_getaffinity(0)), progress=progress,
-            )  # fmt: skip
-        except UserError as error:
-            raise error.changed(field=_option(error.field)) from None
+        done = dedup_files(
+            paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep,
+            max_removed=max_removed, quality=quality, text_field=text_field, id_field=id_field,
+            format=format, compression=compression,
+            workers=workers or len(os.sched_getaffinity(0)), progress=progress,
+        )  # fmt: skip
     if as_json:
         print(json.dumps(done.to_json()))
     else:
         _print_done(done)
 
 
-def _option(field: str | None) -> str | None:
-    """The option or argument that gives a parameter."""
-    options = (
-        "output", "ngrams", "bands", "rows", "verify", "keep", "max_removed", "quality",
-        "text_field", "id_field", "format", "compression", "workers",
-    )  # fmt: skip
-    return (
-        "PATHS"
-        if field == "paths"
-        else f"--{field.replace('_', '-')}"
-        if field in options
-        else field
-    )
-
-
 def _print_done(done: DedupOutcome) -> None:
-    from dedup.near.verify import MAX_COMPARISONS
     from pipelines.deduplicate.files import EVIDENCE, KEPT, LEDGER, RUN
     from pipelines.report.numerals import byte_size, count, duration, share
 
@@ -171,17 +145,22 @@ def _print_done(done: DedupOutcome) -> None:
         )
         print(
             f"bound     {skipped} comparisons of {bounded} documents were left out, beyond "
-            f"{MAX_COMPARISONS} for each"
+            f"{DEFAULTS.max_comparisons} for each"
         )
 
 
 @dedup_app.command("curve")
+@said_of_options()
 def dedup_curve(
     bands: Annotated[
-        int | None, typer.Option(min=1, max=4096, help=f"bands; default {BANDS}")
+        int | None,
+        typer.Option(min=1, max=MAX_FUNCTIONS, help=f"bands; default {DEFAULTS.bands}"),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=1, max=4096, help=f"hash functions per band; default {ROWS}")
+        int | None,
+        typer.Option(
+            min=1, max=MAX_FUNCTIONS, help=f"hash functions per band; default {DEFAULTS.rows}"
+        ),
     ] = None,
     at: Annotated[
         str, typer.Option("--at", help="similarities to show, with commas between them")
@@ -189,7 +168,7 @@ def dedup_curve(
     threshold: Annotated[
         float,
         typer.Option(help="similarity from which a pair should be found: what `verify` will be"),
-    ] = VERIFY,
+    ] = DEFAULTS.verify,
     permutations: Annotated[
         int | None,
         typer.Option(
@@ -215,15 +194,12 @@ def dedup_curve(
             fix=fix,
         )
     similarities = _similarities(at)
-    try:
-        curve = (
-            Curve(bands or BANDS, rows or ROWS)
-            if permutations is None
-            else optimal_curve(threshold, permutations)
-        )
-        facts = _facts(curve, similarities, threshold)
-    except UserError as error:
-        raise error.changed(field=f"--{error.field}") from None
+    curve = (
+        Curve(bands or DEFAULTS.bands, rows or DEFAULTS.rows)
+        if permutations is None
+        else optimal_curve(threshold, permutations)
+    )
+    facts = _facts(curve, similarities, threshold)
     if as_json:
         print(json.dumps(facts))
         return

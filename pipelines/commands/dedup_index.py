@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from artifacts.errors import UserError
-from pipelines.commands.options import Json, print_table
+from artifacts.errors import Setting, UserError
+from dedup.near.settings import DEFAULTS, INDEX
+from pipelines.commands.options import Json, near_option, print_table, said_of_options
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal.progress import TerminalProgress
@@ -43,11 +42,12 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="threads that hash; default: the number of cores")
 ]
 
-_OPTIONS = {
-    *("output", "ngrams", "bands", "rows", "seed", "verify", "max_comparisons", "name", "keep"),
-    *("text_field", "id_field", "format", "id"),
-}
-_ARGUMENTS = {"paths": "PATHS", "index": "INDEX", "other": "OTHER", "batch": "BATCH"}
+
+def _of_new_index(name: str) -> Any:
+    return near_option(name, INDEX, f"of a new index, default {getattr(DEFAULTS, name)}")
+
+
+_RUNS = {"runs": "output"}  # the folder that is written into
 
 index_app = typer.Typer(
     no_args_is_help=True,
@@ -56,31 +56,17 @@ index_app = typer.Typer(
 
 
 @index_app.command("add")
+@said_of_options(_RUNS)
 def index_add(
     index: Index,
     paths: Paths,
     output: Output,
-    ngrams: Annotated[
-        int | None, typer.Option(help="words per shingle; of a new index, default 5")
-    ] = None,
-    bands: Annotated[
-        int | None, typer.Option(help="bands of the signature; of a new index, default 14")
-    ] = None,
-    rows: Annotated[
-        int | None, typer.Option(help="hash functions per band; of a new index, default 8")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="of the hash functions; of a new index, default 1")
-    ] = None,
-    verify: Annotated[
-        float | None,
-        typer.Option(
-            help="similarity from which a document is a copy; of a new index, default 0.7"
-        ),
-    ] = None,
-    max_comparisons: Annotated[
-        int | None, typer.Option(help="comparisons per document; of a new index, default 256")
-    ] = None,
+    ngrams: Annotated[int | None, _of_new_index("ngrams")] = None,
+    bands: Annotated[int | None, _of_new_index("bands")] = None,
+    rows: Annotated[int | None, _of_new_index("rows")] = None,
+    seed: Annotated[int | None, _of_new_index("seed")] = None,
+    verify: Annotated[float | None, _of_new_index("verify")] = None,
+    max_comparisons: Annotated[int | None, _of_new_index("max_comparisons")] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -89,8 +75,8 @@ def index_add(
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(
-            help='which copy in the batch stays, as in "date desc, id"; default: the first'
+        near_option(
+            "keep", INDEX, 'of those in the batch; as in "date desc, id"; default: the first'
         ),
     ] = None,
     text_field: TextField = "text",
@@ -104,7 +90,7 @@ def index_add(
     """
     from pipelines.deduplicate.index.changes import add_batch
 
-    with _options(), _progress() as progress:
+    with _progress() as progress:
         done = add_batch(
             index, paths, output, name=name, keep=keep, text_field=text_field, id_field=id_field,
             format=format, workers=_threads(workers), ngrams=ngrams, bands=bands, rows=rows,
@@ -114,6 +100,7 @@ def index_add(
 
 
 @index_app.command("merge")
+@said_of_options(_RUNS)
 def index_merge(
     index: Index,
     other: Annotated[
@@ -129,12 +116,12 @@ def index_merge(
     """Add all documents of another index as one batch, INDEX's own winning."""
     from pipelines.deduplicate.index.changes import merge_index
 
-    with _options():
-        done = merge_index(index, other, output, format=format)
+    done = merge_index(index, other, output, format=format)
     _print_added(done, as_json)
 
 
 @index_app.command("list")
+@said_of_options(_RUNS)
 def index_list(
     index: Index,
     check: Annotated[
@@ -146,8 +133,7 @@ def index_list(
     from pipelines.deduplicate.index.changes import describe_index
     from pipelines.report.numerals import byte_size, count
 
-    with _options():
-        facts = describe_index(index, check=check)
+    facts = describe_index(index, check=check)
     if as_json:
         print(json.dumps(facts))
         return
@@ -170,6 +156,7 @@ def index_list(
 
 
 @index_app.command("match")
+@said_of_options(_RUNS)
 def index_match(
     index: Index,
     paths: Annotated[
@@ -193,14 +180,13 @@ def index_match(
     if bool(paths) == (id is not None):
         raise UserError(
             "give files to match, or one id",
-            field="PATHS",
-            fix="name files or globs, or give --id with 32 hex digits",
+            parameter="paths",
+            fix=("name files or globs, or give ", Setting("id", "32 hex digits")),
         )
     if id is not None:
-        with _options():
-            _print_facts(find_document(index, id), as_json)
-        return
-    with _options(), _progress() as progress:
+        _print_facts(find_document(index, id), as_json)
+    return
+    with _progress() as progress:
         found = match_documents(
             index,
             paths or [],
@@ -234,6 +220,7 @@ def index_match(
 
 
 @index_app.command("rollback")
+@said_of_options(_RUNS)
 def index_rollback(
     index: Index,
     batch: Annotated[
@@ -252,8 +239,7 @@ def index_rollback(
     """
     from pipelines.deduplicate.index.changes import roll_back
 
-    with _options():
-        gone = roll_back(index, batch, cascade=cascade)
+    gone = roll_back(index, batch, cascade=cascade)
     if as_json:
         print(
             json.dumps(
@@ -266,19 +252,6 @@ def index_rollback(
         return
     for record in gone:
         print(f"batch {record.number} taken back; its kept documents lie in {record.texts.folder}")
-
-
-@contextmanager
-def _options() -> Iterator[None]:
-    """Errors about a parameter, said of the option or argument that gives it."""
-    try:
-        yield
-    except UserError as error:
-        field = error.field
-        option = (
-            f"--{field.replace('_', '-')}" if field in _OPTIONS and field is not None else field
-        )
-        raise error.changed(field=_ARGUMENTS.get(field or "", option)) from None
 
 
 def _progress() -> TerminalProgress:

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifacts.errors import UserError
-from pipelines.commands.options import Json, Runs, print_table
+from pipelines.commands.options import Json, Runs, print_table, said_of_options
 
 if TYPE_CHECKING:
     from mixtures.freeze.edit import Change
     from mixtures.freeze.freeze import Plan
+
+EDITS = {
+    **{"step": "at", "tokens": "at_tokens", "change.lengthen": "lengthen"},
+    **{"change.drop": "drop", "change.weights": "weight", "change.decay": "decay"},
+}
 
 mixture_app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +30,7 @@ mixture_app = typer.Typer(
 
 
 @mixture_app.command("plan")
+@said_of_options()
 def mixture_plan(
     recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
     runs: Runs = "runs",
@@ -68,6 +74,7 @@ def mixture_plan(
 
 
 @mixture_app.command("check")
+@said_of_options()
 def mixture_check(
     target: Annotated[
         str,
@@ -111,6 +118,7 @@ def mixture_check(
 
 
 @mixture_app.command("edit")
+@said_of_options(EDITS)
 def mixture_edit(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     at: Annotated[
@@ -148,7 +156,7 @@ def mixture_edit(
     """
     from pipelines.commands.plan_changes import change_of
     from pipelines.commands.terminal.plan import edit_json, edit_lines
-    from pipelines.recipe.load import load_branch, placed_in_branch
+    from pipelines.recipe.load import load_branch, place_in_branch
     from pipelines.run.record import load_run
     from pipelines.training.edits import edit_run
 
@@ -159,10 +167,7 @@ def mixture_edit(
     try:
         edited = edit_run(store, record, step=at, tokens=at_tokens, phases=phases, change=change)
     except UserError as error:
-        of_a_phase = mixture is not None and (error.field or "").startswith("mixture.phases.")
-        raise (
-            placed_in_branch(mixture, error) if mixture is not None and of_a_phase else error
-        ) from None
+        raise (error if mixture is None else error.relocated(place_in_branch(mixture))) from None
     if as_json:
         print(json.dumps(edit_json(edited)))
         return
@@ -183,6 +188,7 @@ def _check_said_once(mixture: Path | None, change: Change | None) -> None:
 
 
 @mixture_app.command("trace")
+@said_of_options()
 def mixture_trace(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     step: Annotated[
@@ -195,7 +201,11 @@ def mixture_trace(
         typer.Option("--doc", help="show the steps that see this document (32 hex digits)"),
     ] = None,
     removed: Annotated[
-        Path | None, typer.Option(help="file with one id a line: what taking them down touches")
+        Path | None,
+        typer.Option(
+            help="file with one id a line, 32 hex digits or SOURCE:NATIVE_ID: what taking them "
+            "down touches"
+        ),
     ] = None,
     runs: Runs = "runs",
     as_json: Json = False,
@@ -240,9 +250,11 @@ def mixture_trace(
 
 def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool) -> None:
     from pipelines.commands.terminal.traces import touched_lines, touched_rows
-    from pipelines.training.exposure import read_ids, touched
+    from pipelines.shards.id_lists import read_ids, sources_of
+    from pipelines.training.exposure import touched
 
-    found, unknown = touched(store, record, read_ids(file))
+    ids = read_ids(file, sources_of(record))
+    found, unknown = touched(store, record, [one.hex() for one in ids])
     if as_json:
         documents = [dataclasses.asdict(document) for document in found]
         print(json.dumps({"documents": documents, "unknown": unknown}))

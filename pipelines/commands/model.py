@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from artifacts.errors import UserError
-from pipelines.commands.options import Device, Json, print_table
+from pipelines.commands.options import Device, Json, print_table, said_of_options
 
 model_app = typer.Typer(
     no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models."
@@ -20,6 +20,7 @@ schedule_app = typer.Typer(no_args_is_help=True, help="Learning-rate schedules."
 
 
 @model_app.command("describe")
+@said_of_options()
 def model_describe(
     name: Annotated[
         str, typer.Argument(help="a preset (tiny, 9M, …, 1.2B, 2.4B) or a checkpoint's folder")

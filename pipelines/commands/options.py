@@ -1,16 +1,86 @@
-"""What all commands share: their common options, and tables on the terminal."""
+"""What all commands share: their common options, errors said of options, tables on the terminal."""
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.models import ArgumentInfo, OptionInfo
+
+from artifacts.errors import Address, UserError, is_parameter
+from dedup.near.settings import Door, description, limits
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Runs = Annotated[str, typer.Option("--runs", help="folder or store URL that holds the runs")]
 Json = Annotated[bool, typer.Option("--json", help="exact machine-readable output")]
+
+
+def near_option(name: str, door: Door, default: str = "") -> Any:
+    """The option of a setting of near-duplicates, with its limits at this front door."""
+    bounds = limits(name, door)
+    said = description(name) if bounds is None else f"{description(name)}; {bounds}"
+    return typer.Option(help=f"{said}; {default}" if default else said)
+
+
+def said_of_options(
+    names: Mapping[str, str] | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a command say errors about a parameter of what it calls of its own option or argument.
+
+    A parameter is given by the command's own of the same name, or by the one that ``names`` gives
+    for it; a dotted name is of a part of a parameter.
+    """
+
+    def decorated(command: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(command)
+        def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
+            try:
+                return command(*arguments, **options)
+            except UserError as error:
+                raise error.relocated(_mover(command, names or {})) from None
+
+        return wrapped
+
+    return decorated
+
+
+def _mover(command: Callable[..., Any], names: Mapping[str, str]) -> Callable[[Address], Address]:
+    """From parameters of the API to what a user of the command types."""
+    typed = {
+        name: _typed(name, info)
+        for name, hint in get_type_hints(command, include_extras=True).items()
+        for info in getattr(hint, "__metadata__", ())
+        if isinstance(info, OptionInfo | ArgumentInfo)
+    }
+
+    def move(address: Address) -> Address:
+        if not is_parameter(address):
+            return address
+        for length in range(len(address), 0, -1):
+            known = ".".join(str(part) for part in address[:length])
+            own = names.get(known, known)
+            if own in typed:
+                return (typed[own], *address[length:])
+        return address
+
+    return move
+
+
+def _typed(name: str, info: OptionInfo | ArgumentInfo) -> str:
+    """What a user types for a parameter of a command: ``--max-removed``, ``PATHS``."""
+    if isinstance(info, ArgumentInfo):
+        return info.metavar or name.upper()
+    declared = [
+        text for text in (info.default, *(info.param_decls or ())) if str(text).startswith("--")
+    ]
+    return str(declared[0]) if declared else f"--{name.replace('_', '-')}"
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

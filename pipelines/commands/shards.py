@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from artifacts.errors import UserError
-from pipelines.commands.options import Json, Runs, print_table
+from pipelines.commands.options import Json, Runs, print_table, said_of_options
 
 shards_app = typer.Typer(
     no_args_is_help=True, help="Look into token shards, check them, take documents down."
@@ -66,6 +66,7 @@ def inspect(
 
 
 @shards_app.command()
+@said_of_options()
 def remove(
     target: Annotated[
         str, typer.Argument(help="name of a run, or the folder of one source's shards")
@@ -82,15 +83,16 @@ def remove(
 ) -> None:
     """Take documents down: their tokens are never shown again; a second call changes nothing."""
     from pipelines.run.record import load_run
-    from pipelines.shards.take_downs import read_ids, remove_from_folder, remove_from_run
+    from pipelines.shards.id_lists import sources_of
+    from pipelines.shards.take_downs import remove_from_folder, remove_from_run
 
     folders = _shard_folders(runs, target)
     if folders[0][2] is None:
-        done = remove_from_folder(target, read_ids(ids, None), reason, ignore_missing)
+        done = remove_from_folder(target, _ids(ids, None), reason, ignore_missing)
     else:
         store, record = load_run(runs, target)
-        sources = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
-        done = remove_from_run(store, record, read_ids(ids, sources), reason, ignore_missing)
+        sources = sources_of(record)
+        done = remove_from_run(store, record, _ids(ids, sources), reason, ignore_missing)
     if as_json:
         print(json.dumps(done.__dict__))
         return
@@ -100,6 +102,18 @@ def remove(
         f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, "
         f"{len(done.unknown):,} are in no shard"
     )
+
+
+def _ids(file: Path, sources: list[str] | None) -> list[bytes]:
+    """The ids of a file, at least one. Raises: UserError."""
+    from pipelines.shards.id_lists import FORMS, read_ids
+
+    ids = read_ids(file, sources)
+    if not ids:
+        raise UserError(
+            "no id in this file", file=file, parameter="ids", fix=f"write one id a line: {FORMS}"
+        )
+    return ids
 
 
 def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]]:

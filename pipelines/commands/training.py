@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from pipelines.commands.model import model_app, schedule_app
-from pipelines.commands.options import Device, Json, Runs, print_table
+from pipelines.commands.options import Device, Json, Runs, print_table, said_of_options
 
 
+@said_of_options()
 def train(
     recipe: Annotated[Path, typer.Argument(help="recipe file of a run whose shards are there")],
     resume: Annotated[
@@ -73,6 +74,7 @@ def train(
         print_training(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
 
 
+@said_of_options()
 def branch_checkpoint(
     checkpoint: Annotated[
         str, typer.Argument(help="folder of a stable checkpoint, under a run's folder")
@@ -130,6 +132,7 @@ def branch_checkpoint(
     print_table(*branch_rows(comparison))
 
 
+@said_of_options()
 def generate_text(
     checkpoint: Annotated[str, typer.Argument(help="folder of a checkpoint")],
     prompt: Annotated[str, typer.Argument(help="text to go on from")],

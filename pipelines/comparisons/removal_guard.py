@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, Text, UserError
 from artifacts.ids import as_words
 from artifacts.ledger import Entry
 from artifacts.paths import Store
@@ -50,14 +50,21 @@ def check_removals(store: Store, stage: StageSettings, step: str, outcome: Corpu
         f"{step} removes {100 * beyond[source]:.1f} % of source {source!r}: "
         f"{removed:,} of {entry.entered.documents:,} documents"
     )
+    stricter: Text = (
+        ("look at the pairs above",)
+        if stage.strictness is None
+        else ("raise ", Setting((step, stage.strictness)))
+    )
     enough = min(1.0, np.ceil(100 * beyond[source]) / 100)
     raise UserError(
         "\n".join([said, *_examples(store, step, source, outcome)]),
-        field=f"{step}.max_removed_share",
+        field=(step, "max_removed_share"),
         found=f"{beyond[source]:.4f}, more than {stage.max_removed_share:g}",
         fix=(
-            f"where these are copies, allow it with max_removed_share: {enough:g} (nothing is made "
-            "again); else make the stage stricter"
+            "where these are copies, allow it with ",
+            Setting((step, "max_removed_share"), f"{enough:g}"),
+            " (nothing is made again); else ",
+            *stricter,
         ),
     )
 

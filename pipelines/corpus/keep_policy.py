@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, Parameter, UserError
 
 # the column that comes first where sources are preferred: no name of a signal
 PREFERRED = "preferred source"
@@ -67,10 +67,13 @@ class KeepPolicy:
         )
 
 
+KEEP: Address = (Parameter("keep"),)
+
+
 def parse_keep_policy(
     text: str,
     columns: dict[str, str],
-    field: str = "keep",
+    field: Address = KEEP,
     prefer: tuple[str, ...] = (),
     measured_by: Mapping[str, str] = _NOTHING,
 ) -> KeepPolicy:

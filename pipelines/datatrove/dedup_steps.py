@@ -36,7 +36,8 @@ from artifacts.ids import document_ids, native_key
 from artifacts.paths import Store
 from dedup.near.lsh import candidate_groups
 from dedup.near.minhash import MinHashConfig, band_keys, shingle_sets
-from dedup.near.verify import MAX_COMPARISONS, greedy_keep
+from dedup.near.settings import DEFAULTS
+from dedup.near.verify import greedy_keep
 from dedup.shingles import ShingleSets
 from pipelines.datatrove.dedup_tables import (
     keep_order,
@@ -57,9 +58,9 @@ _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 10_000, 8 << 20
 class MinHashSignatures(PipelineStep):  # type: ignore[misc]
     """Write the band keys of every document under ``folder``; documents pass on unchanged.
 
-    Parameters: ``ngrams``, ``bands``, ``rows``, ``seed``: as the stage minhash_dedup; ``prefer``: a
-    number in a document's metadata of which more is better, decides who stays before the length of
-    the text does.
+    Parameters: ``ngrams``, ``bands``, ``rows``, ``seed``: see :mod:`dedup.near.settings`;
+    ``prefer``: a number in a document's metadata of which more is better, decides who stays before
+    the length of the text does.
     Raises: UserError for numbers out of range.
     """
 
@@ -70,10 +71,10 @@ class MinHashSignatures(PipelineStep):  # type: ignore[misc]
         self,
         folder: str,
         *,
-        ngrams: int = 5,
-        bands: int = 14,
-        rows: int = 8,
-        seed: int = 1,
+        ngrams: int = DEFAULTS.ngrams,
+        bands: int = DEFAULTS.bands,
+        rows: int = DEFAULTS.rows,
+        seed: int = DEFAULTS.seed,
         prefer: str | None = None,
     ) -> None:
         super().__init__()
@@ -131,8 +132,7 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
     task.
 
     Parameters: ``documents``: the steps that stood before the signatures, from which candidates are
-    read again; ``verify``: Jaccard similarity from which a document is a copy; ``max_comparisons``:
-    as the stage minhash_dedup.
+    read again; ``verify``, ``max_comparisons``: see :mod:`dedup.near.settings`.
     Raises (when run): UserError when signatures are missing or of several settings, documents are
     others than were signed, or there are several tasks.
     """
@@ -145,8 +145,8 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
         folder: str,
         documents: Sequence[PipelineStep],
         *,
-        verify: float = 0.7,
-        max_comparisons: int = MAX_COMPARISONS,
+        verify: float = DEFAULTS.verify,
+        max_comparisons: int = DEFAULTS.max_comparisons,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -158,7 +158,7 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
         if world_size != 1:
             raise UserError(
                 "the decision sees all documents at once",
-                field="tasks",
+                parameter="tasks",
                 found=world_size,
                 fix="run this step with tasks=1",
             )

@@ -157,7 +157,7 @@ def read_decision(
         fix = f"run with tasks={ranks}"
         raise UserError(
             "another number of tasks than signed",
-            field="tasks",
+            parameter="tasks",
             found=world_size,
             allowed=[ranks],
             fix=fix,

@@ -12,28 +12,29 @@ everything and one with another threshold only compares anew.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, Parameter, UserError, is_parameter
 from artifacts.ledger import Count
 from artifacts.paths import Store
+from dedup.near.settings import DEFAULTS, FILES, allowed, limits
 from pipelines.corpus.chunk import Chunk
-from pipelines.deduplicate.sources import named_sources, output_store
+from pipelines.deduplicate.sources import check_format, named_sources, output_store
 from pipelines.executors import open_executor
 from pipelines.executors.lent import LentExecutor
 from pipelines.executors.progress import Progress
 from pipelines.readers import Fields
-from pipelines.recipe.load import LoadedRecipe, given_recipe
+from pipelines.recipe.load import given_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.writers.kept_documents import FORMATS, removal_pairs, write_kept, write_pairs
 
 RUN, KEPT, EVIDENCE, LEDGER = "run", "kept", "evidence.parquet", "ledger.json"
+_CALLED = {"max_removed_share": "max_removed", "quality_sample": "quality"}
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ def dedup_files(
     paths: Sequence[str],
     output: str,
     *,
-    ngrams: int = 5,
-    bands: int = 14,
-    rows: int = 8,
-    verify: float = 0.7,
+    ngrams: int = DEFAULTS.ngrams,
+    bands: int = DEFAULTS.bands,
+    rows: int = DEFAULTS.rows,
+    verify: float = DEFAULTS.verify,
     keep: str | None = None,
-    max_removed: float = 0.9,
-    quality: int = 0,
+    max_removed: float = DEFAULTS.max_removed_share,
+    quality: int = DEFAULTS.quality_sample,
     text_field: str = "text",
     id_field: str | None = None,
     format: str = "jsonl",
@@ -96,112 +97,105 @@ def dedup_files(
     ``output``.
 
     ``paths``: files or globs, local or of a store; files of one folder are one source, and sources
-    rank in the order given. ``ngrams`` (words per shingle), ``bands``, ``rows``, ``verify``
-    (Jaccard similarity from which a document is a copy) and ``keep`` (which copy stays) are those
-    of the stage ``minhash_dedup``; ``keep`` holds for exact copies too. ``max_removed``: share of a
-    source from which either comparison stops instead. ``quality``: documents to measure recall and
-    precision on, in facts and ledger (:mod:`pipelines.comparisons.quality`). ``format``: of the
-    kept documents, jsonl (compressed with zstd) or parquet. ``compression``: of the texts under
-    ``run/`` (zstd, lz4, none), which is a question of room and time and of nothing else. Writes
+    rank in the order given. ``ngrams``, ``bands``, ``rows``, ``verify``, ``keep``,
+    ``max_removed`` (max_removed_share) and ``quality`` (quality_sample) are those of
+    :mod:`dedup.near.settings`; ``keep`` and ``max_removed`` hold for exact copies too. ``format``:
+    of the kept documents, jsonl (compressed with zstd) or parquet. ``compression``: of the texts
+    under ``run/`` (zstd, lz4, none), a question of room and time and of nothing else. Writes
     ``kept/``, ``evidence.parquet`` (each removed document and the one that stands for it),
     ``ledger.json`` and the run's folder ``run/``.
 
-    Raises: UserError naming the file or the parameter that is wrong (``field``), before anything is
-    written where it can be known then.
+    Raises: UserError naming the file or the parameter that is wrong, before anything is written
+    where it can be known then.
     """
     started = time.monotonic()
-    if format not in FORMATS:
-        raise UserError(
-            "no such format to write",
-            field="format",
-            found=format,
-            allowed=FORMATS,
-            fix="use one of the formats above",
-        )
     fields = Fields(id_field=id_field, text_field=text_field)
+    check_format(format, FORMATS)
     store = output_store(output)
     sources = named_sources(paths, fields, store, (KEPT, RUN))
-    keeping = {} if keep is None else {"keep": keep}
-    common = {**keeping, "max_removed_share": max_removed}
     near = {
-        "ngrams": ngrams,
-        "bands": bands,
-        "rows": rows,
-        "verify": verify,
-        "quality_sample": quality,
-        **common,
+        **{"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify},
+        **{"keep": keep, "max_removed_share": max_removed, "quality_sample": quality},
     }
-    values = {
+    values = _recipe(sources, fields, near, compression)
+    executor = LentExecutor(lambda: open_executor(workers), workers)
+    try:
+        outcome = run_recipe(
+            given_recipe(values), store.root, workers=workers, until="corpus", progress=progress,
+            open_workers=lambda: executor,
+        )  # fmt: skip
+        files, computed = _write(outcome, dict.fromkeys(sources, fields), store, format, executor)
+    except UserError as error:
+        raise _of_parameters(error) from None
+    finally:
+        executor.end()
+    return _outcome(outcome, store, files, computed, time.monotonic() - started)
+
+
+def _recipe(
+    sources: Mapping[str, list[str]], fields: Fields, near: Mapping[str, Any], compression: str
+) -> dict[str, Any]:
+    """The recipe in memory: every setting that is given, to the stages that have it."""
+    given = {name: value for name, value in near.items() if value is not None}
+    exact = {name: value for name, value in given.items() if name in ("keep", "max_removed_share")}
+    own = {} if fields.id_field is None else {"id_field": fields.id_field}
+    return {
         "name": RUN,
         "corpus": {
             "sources": [
-                {
-                    "name": name,
-                    "paths": patterns,
-                    "text_field": text_field,
-                    **({} if id_field is None else {"id_field": id_field}),
-                }
+                {"name": name, "paths": patterns, "text_field": fields.text_field, **own}
                 for name, patterns in sources.items()
             ],
-            "stages": [{"exact_dedup": common}, {"minhash_dedup": near}],
+            "stages": [{"exact_dedup": exact}, {"minhash_dedup": given}],
             "compression": compression,
         },
     }
-    loaded: LoadedRecipe | None = None
-    executor = LentExecutor(lambda: open_executor(workers), workers)
-    try:
-        loaded = given_recipe(values)
-        outcome = run_recipe(
-            loaded,
-            store.root,
-            workers=workers,
-            until="corpus",
-            progress=progress,
-            open_workers=lambda: executor,
-        )
-        chunks = tuple(Chunk.from_json(entry) for entry in outcome.record["chunks"])
-        own_fields = dict.fromkeys(sources, fields)
-        files, written = write_kept(
-            outcome.store,
-            chunks,
-            own_fields,
-            store,
-            KEPT,
-            format,
-            lambda: executor,
-            companions=(EVIDENCE,),
-        )
-    except UserError as error:
-        raise _own(error, loaded) from None
-    finally:
-        executor.end()
+
+
+def _write(
+    outcome: RunOutcome,
+    fields: dict[str, Fields],
+    store: Store,
+    format: str,
+    executor: LentExecutor,
+) -> tuple[tuple[str, ...], int]:
+    """Write kept documents, evidence and ledger; the files of kept documents, and how many units
+    were made.
+    """
+    chunks = tuple(Chunk.from_json(entry) for entry in outcome.record["chunks"])
+    files, written = write_kept(
+        outcome.store,
+        chunks,
+        fields,
+        store,
+        KEPT,
+        format,
+        lambda: executor,
+        companions=(EVIDENCE,),
+    )
     if not store.exists(EVIDENCE):
         write_pairs(store, EVIDENCE, removal_pairs(outcome.store, outcome.record, chunks))
     store.write(LEDGER, orjson.dumps(outcome.record["ledgers"], option=orjson.OPT_INDENT_2) + b"\n")
-    names = tuple(ref.name for ref in files)
-    return _outcome(
-        outcome, store, names, outcome.computed + int(written), time.monotonic() - started
-    )
+    return tuple(ref.name for ref in files), outcome.computed + int(written)
 
 
-def _own(error: UserError, loaded: LoadedRecipe | None) -> UserError:
+def _of_parameters(error: UserError) -> UserError:
     """An error about the recipe in memory, said of the parameters it was made from."""
-    field = None if error.field is None else re.split(r"[.\]]", error.field)[-1]
-    field = {"max_removed_share": "max_removed", "quality_sample": "quality"}.get(
-        field or "", field
-    )
-    file = None if loaded is not None and error.file == str(loaded.file.path) else error.file
-    # the corpus is empty after a step
-    if error.field is not None and error.field.startswith("corpus.stages: "):
-        field = None
-    fix = error.fix
-    if fix == "see docs/recipes.md for what this field takes":
-        fix = "see windtunnel dedup run --help"
-    if field == "max_removed" and fix:
-        fix = fix.replace("max_removed_share: ", "--max-removed ").replace(
-            "else make the stage stricter", "else raise --verify"
-        )
-    return error.changed(file=file, line=None, field=field, fix=fix)
+    ours = error.relocated(_parameter_of)
+    name = str(error.address[-1]) if error.address else ""
+    number = name in FILES.takes and limits(name, FILES) is not None
+    return ours.changed(fix=allowed(name, FILES)) if number and ours.fix is None else ours
+
+
+def _parameter_of(address: Address) -> Address:
+    """The parameter behind a field of the recipe; () where none of them decides it."""
+    name = str(address[-1]) if address else ""
+    if is_parameter(address):
+        return (Parameter("output"),) if name == "runs" else address
+    known = {*FILES.takes, "paths", "text_field", "id_field", "compression"}
+    if name in known:
+        return (Parameter(_CALLED.get(name, name)),)
+    return () if address[:2] in (("corpus", "stages"), ("corpus", "sources")) else address
 
 
 def _outcome(

@@ -7,10 +7,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from artifacts.errors import UserError
+from artifacts.errors import Parameter, UserError
 from artifacts.paths import Store
 from pipelines.readers import AUTO, Fields, InputFile, discover
 from pipelines.readers.source_fields import check_fields, check_records
+
+
+def check_format(format: str, formats: Sequence[str]) -> None:
+    """Refuse a format that kept documents cannot be written in. Raises: UserError."""
+    if format not in formats:
+        raise UserError(
+            "no such format to write",
+            parameter="format",
+            found=format,
+            allowed=formats,
+            fix="use one of the formats above",
+        )
 
 
 def output_store(output: str) -> Store:
@@ -18,7 +30,7 @@ def output_store(output: str) -> Store:
     if not output.strip():
         raise UserError(
             "no folder to write into",
-            field="output",
+            parameter="output",
             found=repr(output),
             fix="name a folder or a store",
         )
@@ -27,9 +39,7 @@ def output_store(output: str) -> Store:
         with store.probe():
             return store
     except UserError as error:
-        raise error.changed(
-            field="output", fix="give this user write access, or choose another folder"
-        ) from None
+        raise error.relocated(lambda address: (Parameter("output"),)) from None
 
 
 def named_sources(
@@ -41,7 +51,7 @@ def named_sources(
     UserError.
     """
     if not paths:
-        raise UserError("no files to deduplicate", field="paths", fix="name files or globs")
+        raise UserError("no files to deduplicate", parameter="paths", fix="name files or globs")
     by_root: dict[str, list[str]] = {}
     root_of: dict[str, str] = {}
     for pattern in paths:
@@ -53,7 +63,7 @@ def named_sources(
                 raise UserError(
                     "two of the paths lead to this file",
                     file=file.url,
-                    field="paths",
+                    parameter="paths",
                     found=pattern,
                     fix=fix,
                 )
@@ -66,7 +76,7 @@ def named_sources(
                 raise UserError(
                     "this file lies in the output folder",
                     file=file.url,
-                    field="paths",
+                    parameter="paths",
                     found=pattern,
                     fix=fix,
                 )
@@ -82,13 +92,13 @@ def named_sources(
 def _found(pattern: str) -> list[InputFile]:
     """The files of one path or glob. Raises: UserError."""
     try:
-        return discover("paths", [pattern], AUTO)
+        return discover(None, [pattern], AUTO)
     except UserError as error:
-        plain = error.changed(message=error.message.removeprefix("source 'paths': "))
-        if error.field == "format":  # no option says how to read a file
+        ours = error.relocated(lambda address: (Parameter("paths"),))
+        if error.address == ("format",):  # no parameter says how to read a file
             fix = "give the file a suffix that tells its format, or run a recipe that declares it"
-            plain = plain.changed(field="paths", fix=fix)
-        raise plain from None
+            ours = ours.changed(fix=fix)
+        raise ours from None
 
 
 def _name_of(root: str, taken: dict[str, list[str]]) -> str:
@@ -110,8 +120,11 @@ def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
     try:
         check_fields(files, fields)
     except UserError as error:
-        named = {fields.text_field: "text_field", fields.id_field: "id_field"}
-        raise error.changed(
-            field=named.get(error.field, error.field), fix="name a column that is there"
-        ) from None
-    check_records(files, fields)
+        named = {fields.text_field: "text_field", str(fields.id_field): "id_field"}
+        raise error.relocated(
+            lambda address: tuple(Parameter(named.get(str(part), part)) for part in address)
+        ).changed(fix="name a column that is there") from None
+    try:
+        check_records(files, fields)
+    except UserError as error:
+        raise error.relocated(lambda address: tuple(Parameter(part) for part in address)) from None

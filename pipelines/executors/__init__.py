@@ -64,7 +64,7 @@ def executor_kind(workers: int = 1, scheduler: str | None = None, kind: str | No
     if kind not in KINDS:
         raise UserError(
             "no such executor",
-            field="--executor",
+            parameter="executor",
             found=kind,
             allowed=KINDS,
             fix="use one of these",
@@ -72,8 +72,8 @@ def executor_kind(workers: int = 1, scheduler: str | None = None, kind: str | No
     if scheduler is not None and kind != "dask":
         raise UserError(
             "only Dask has a scheduler",
-            field="--scheduler",
-            found=f"--executor {kind}",
+            parameter="scheduler",
+            found=f"{kind} workers and a scheduler",
             fix="leave one of the two out",
         )
     return kind

@@ -16,7 +16,7 @@ import dask
 from distributed import Client, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.paths import Store
 from pipelines.executors.base import Result, Task, limit_threads, worker_environment
 
@@ -61,7 +61,7 @@ class DaskExecutor:
             except (OSError, ValueError) as error:  # nobody there, or no address
                 raise UserError(
                     "no Dask scheduler answers at this address",
-                    field="--scheduler",
+                    parameter="scheduler",
                     found=address,
                     fix=(
                         "start one with dask scheduler, and workers with dask worker ADDRESS "
@@ -98,9 +98,13 @@ class DaskExecutor:
             raise UserError(
                 "the workers do not see this folder",
                 file=os.path.dirname(path),
-                field="--scheduler",
+                parameter="scheduler",
                 found=", ".join(blind),
-                fix="choose a folder on a disk that all machines share, or a store, with --runs",
+                fix=(
+                    "choose a folder on a disk that all machines share, or a store (",
+                    Setting("runs"),
+                    ")",
+                ),
             )
 
     def close(self) -> None:
@@ -172,7 +176,8 @@ def _result(future: Any) -> Any:
             f"{ALLOWED_DEATHS} workers died on one task, most likely out of memory",
             field="corpus.chunk_mib",
             fix=(
-                "make chunks smaller (--set corpus.chunk_mib=16), use fewer workers, or give "
-                "workers more memory"
+                "make chunks smaller (",
+                Setting("overrides", "corpus.chunk_mib=16"),
+                "), use fewer workers, or give workers more memory",
             ),
         ) from error

@@ -26,7 +26,7 @@ from loguru import logger
 from multiprocess import forkserver
 from multiprocess.connection import Client, Listener
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from pipelines.executors.base import Result, Task, gathered, limit_threads, worker_environment
 
 POLL_SECONDS = 0.1
@@ -216,8 +216,9 @@ class _WorkerWatch:
                 "a worker process died on its task, most likely out of memory",
                 field="corpus.chunk_mib",
                 fix=(
-                    "the same command goes on from here; make chunks smaller (--set "
-                    "corpus.chunk_mib=16), or use fewer workers"
+                    "the same command goes on from here; make chunks smaller (",
+                    Setting("overrides", "corpus.chunk_mib=16"),
+                    "), or use fewer workers",
                 ),
             )
 

@@ -24,9 +24,10 @@ _WILDCARDS = "*?["
 
 
 def discover(
-    source_name: str, patterns: Iterable[str], format: str = AUTO, base: str | Path = "."
+    source_name: str | None, patterns: Iterable[str], format: str = AUTO, base: str | Path = "."
 ) -> list[InputFile]:
-    """Files of a source, sorted by relative path (bytewise).
+    """Files of a source, sorted by relative path (bytewise). Errors name the source if it has a
+    name.
 
     A pattern is a path or a glob (``*``, ``?``, ``[ab]``, ``**``), relative to ``base``, or
     absolute and local or of any store fsspec knows (``s3://…``, ``gs://…``, ``hf://…``). ``base``
@@ -43,7 +44,7 @@ def discover(
             other = found.setdefault(file.url, file)
             if other.path != file.path:
                 raise UserError(
-                    f"source {source_name!r}: two patterns reach this file under different "
+                    f"{_of(source_name)}two patterns reach this file under different "
                     "relative paths",
                     file=file.url,
                     field="paths",
@@ -54,7 +55,7 @@ def discover(
     for first, second in pairwise(files):
         if first.path == second.path:
             raise UserError(
-                f"source {source_name!r}: two files have the same relative path {first.path!r}, so "
+                f"{_of(source_name)}two files have the same relative path {first.path!r}, so "
                 "their documents would share ids",
                 file=second.url,
                 field="paths",
@@ -64,7 +65,11 @@ def discover(
     return files
 
 
-def _expand(source_name: str, pattern: str, format: str, base: str) -> list[InputFile]:
+def _of(source_name: str | None) -> str:
+    return "" if source_name is None else f"source {source_name!r}: "
+
+
+def _expand(source_name: str | None, pattern: str, format: str, base: str) -> list[InputFile]:
     if "\0" in pattern:
         raise UserError(
             "a path holds no NUL character", field="paths", found=ascii(pattern), fix="remove it"
@@ -188,7 +193,7 @@ def _glob_root(full: str, literal: int) -> str:
 
 
 def _nothing_found(
-    source_name: str, pattern: str, filesystem: Any, root: str, full: str
+    source_name: str | None, pattern: str, filesystem: Any, root: str, full: str
 ) -> UserError:
     folder = root.rstrip("/")
     while folder and not _exists(filesystem, folder):
@@ -203,7 +208,7 @@ def _nothing_found(
     wanted = full[len(folder) :].lstrip("/").split("/")[0]
     close = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
     return UserError(
-        f"source {source_name!r}: no file matches {pattern!r}",
+        f"{_of(source_name)}no file matches {pattern!r}",
         file=folder or "/",
         field="paths",
         found=wanted,

@@ -16,7 +16,7 @@ from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.corpus.document_files import Compression
 from pipelines.readers import AUTO, Fields, Limits
 from pipelines.recipe.format_names import FormatName
-from pipelines.recipe.mistakes import of_branch
+from pipelines.recipe.mistakes import in_branch
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from trainer.loop.settings import ModelSettings, TrainSettings
 
@@ -127,9 +127,8 @@ class Branch(Part):
         try:
             return handler(value)
         except UserError as error:
-            raise of_branch(
-                error, str(value.get("name")) if isinstance(value, dict) else ""
-            ) from None
+            name = str(value.get("name")) if isinstance(value, dict) else ""
+            raise error.relocated(in_branch(name)) from None
 
 
 class Recipe(Part):

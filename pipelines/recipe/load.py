@@ -10,20 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fsspec.core import split_protocol
-from pydantic import (
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, Move, Place, UserError, is_parameter
 from pipelines.recipe.fields import Branch, Recipe
-from pipelines.recipe.mistakes import _explained, _facts, _placed
+from pipelines.recipe.mistakes import PHASES, explained
 from pipelines.recipe.names import check_names
-from pipelines.recipe.yaml_lines import GivenValues, YamlFile, dotted
+from pipelines.recipe.yaml_lines import GivenValues, YamlFile
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
+
+ROOT: Address = ("corpus", "root")
+M = TypeVar("M", bound=BaseModel)
 
 
 class LoadedRecipe:
@@ -50,32 +51,32 @@ class LoadedRecipe:
         ]
         return plain
 
-    def error(self, location: Sequence[str | int], error: UserError) -> UserError:
-        """A UserError raised behind the recipe, with the recipe's file and line put in."""
-        elsewhere = (
-            error.file is not None
-            and error.file != str(self.file.path)
-            and error.file not in error.message
-        )
-        message = f"{error.message} ({error.file})" if elsewhere else error.message
-        root, *inside = (error.field or "").split(".")
-        stage = (
-            self.stages[location[2]][0]  # type: ignore[index]
-            if location[:2] == ("corpus", "stages") and len(location) > 2
-            else None
-        )
-        # it speaks of another part of the recipe
-        if root in Recipe.model_fields and root not in (location[0], stage):
-            place: list[str | int] = [root, *inside]
-        else:  # of this one: PART.FIELD, of a stage NAME.FIELD
-            place = [*location, *inside]
-        return self.file.error(
-            place, message, field=error.field or dotted(location), **_facts(error)
-        )
+    def place(self, address: Address) -> Place:
+        """Where the recipe says what an address speaks of; a stage's fields go by NAME.FIELD."""
+        numbers = {name: number for number, (name, _) in enumerate(self.stages)}
+        if not address or address[0] in Recipe.model_fields or address[0] not in numbers:
+            return self.file.place(address)
+        location = self.stage_address(numbers[str(address[0])])
+        return self.file.place((*location, *address[1:]))._replace(address=address)
 
-    def placed(self, error: UserError) -> UserError:
-        """The error of a part that names its field, with the recipe's file and line put in."""
-        return _placed(self.file, error)
+    def stage_address(self, index: int) -> Address:
+        """Where the settings of a stage stand."""
+        return ("corpus", "stages", index, self.stages[index][1].kind)
+
+    def place_in(self, part: Address) -> Move:
+        """Places of what is said while a part of the recipe is carried out.
+
+        It may speak of any part of the recipe by its address, and of fields of this one by theirs
+        in it, which keep their short names.
+        """
+        known = {*Recipe.model_fields, *(name for name, _ in self.stages)}
+
+        def move(address: Address) -> Place:
+            if address and address[0] in known and not is_parameter(address):
+                return self.place(address)
+            return self.file.place((*part, *address))._replace(address=address or part)
+
+        return move
 
 
 def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -96,19 +97,23 @@ def given_recipe(values: dict[str, Any], folder: str | os.PathLike[str] = ".") -
 
 def _loaded(file: YamlFile) -> LoadedRecipe:
     try:
-        recipe = Recipe.model_validate(file.plain())
-    except ValidationError as error:
-        raise _explained(file, Recipe, error.errors()[0], ()) from None
-    except UserError as error:  # of a part that explains itself
-        raise _placed(file, error) from None
-    loaded = LoadedRecipe(recipe, _stages(file, recipe), _root(file, recipe), file)
-    check_names(loaded)
-    if recipe.mixture is not None and recipe.tokenizer is not None:
-        try:
+        recipe = _validated(file, Recipe, file.plain(), ())
+        stages = _stages(file, recipe)
+        folder = _root(file, recipe)
+        check_names(recipe, stages)
+        if recipe.mixture is not None and recipe.tokenizer is not None:
             recipe.model.config(recipe.tokenizer.vocab_size)
-        except UserError as error:
-            raise loaded.placed(error) from None
-    return loaded
+    except UserError as error:
+        raise error.relocated(file.place) from None
+    return LoadedRecipe(recipe, stages, folder, file)
+
+
+def _validated(file: YamlFile, model: type[M], values: Any, above: Address) -> M:
+    """A part of a recipe from plain values. Raises: UserError with an address in the recipe."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explained(file, model, error.errors()[0], above) from None
 
 
 def load_branch(path: str | os.PathLike[str]) -> Branch:
@@ -117,21 +122,21 @@ def load_branch(path: str | os.PathLike[str]) -> Branch:
     """
     file = YamlFile(Path(path))
     try:
-        return Branch.model_validate({"name": Path(path).stem, **file.plain()})
-    except ValidationError as error:
-        raise _explained(file, Branch, error.errors()[0], ()) from None
+        return _validated(file, Branch, {"name": Path(path).stem, **file.plain()}, ())
     except UserError as error:
-        raise _placed(
-            file,
-            error.changed(field=(error.field or "").removeprefix(f"branches.{Path(path).stem}.")),
+        raise error.relocated(
+            lambda address: file.place(address[2:] if address[:1] == ("branches",) else address)
         ) from None
 
 
-def placed_in_branch(path: str | os.PathLike[str], error: UserError) -> UserError:
-    """An error about a phase that a file with ``phases`` gave, with the file's line."""
-    return _placed(
-        YamlFile(Path(path)), error.changed(field=(error.field or "").removeprefix("mixture."))
-    )
+def place_in_branch(path: str | os.PathLike[str]) -> Move:
+    """Places of phases that a file with ``phases`` gave; other addresses stay."""
+    file = YamlFile(Path(path))
+
+    def move(address: Address) -> Place:
+        return file.place(address[1:]) if address[:2] == PHASES else Place(address)
+
+    return move
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -159,14 +164,14 @@ def _root(file: YamlFile, recipe: Recipe) -> str:
     if split_protocol(root)[0]:
         return root
     if "\0" in root:
-        raise file.error(
-            ("corpus", "root"), "a path holds no NUL character", found=ascii(root), fix="remove it"
+        raise UserError(
+            "a path holds no NUL character", field=ROOT, found=ascii(root), fix="remove it"
         )
     folder = (file.path.resolve().parent / root).resolve()
     if folder.is_file():
-        raise file.error(
-            ("corpus", "root"),
+        raise UserError(
             "this is a file, not a folder",
+            field=ROOT,
             found=root,
             fix="name the folder that holds it",
         )
@@ -176,17 +181,14 @@ def _root(file: YamlFile, recipe: Recipe) -> str:
 def _stages(file: YamlFile, recipe: Recipe) -> tuple[tuple[str, StageSettings], ...]:
     stages: list[tuple[str, StageSettings]] = []
     for index, entry in enumerate(recipe.corpus.stages):
-        location: tuple[str | int, ...] = ("corpus", "stages", index)
-        kind, settings = _stage_entry(file, location, entry)
-        try:
-            stage = STAGES[kind].model_validate(settings)
-        except ValidationError as error:
-            raise _explained(file, STAGES[kind], error.errors()[0], (*location, kind)) from None
+        location: Address = ("corpus", "stages", index)
+        kind, settings = _stage_entry(location, entry)
+        stage = _validated(file, STAGES[kind], settings, (*location, kind))
         name = stage.name or _unused(kind, [other for other, _ in stages])
         if name in [other for other, _ in stages]:
-            raise file.error(
-                (*location, kind, "name"),
+            raise UserError(
                 "two stages have this name",
+                field=(*location, kind, "name"),
                 found=name,
                 fix="give one of them another name",
             )
@@ -194,9 +196,7 @@ def _stages(file: YamlFile, recipe: Recipe) -> tuple[tuple[str, StageSettings], 
     return tuple(stages)
 
 
-def _stage_entry(
-    file: YamlFile, location: tuple[str | int, ...], entry: Any
-) -> tuple[str, dict[str, Any]]:
+def _stage_entry(location: Address, entry: Any) -> tuple[str, dict[str, Any]]:
     kind: Any
     settings: Any
     if isinstance(entry, str):
@@ -206,21 +206,21 @@ def _stage_entry(
         settings = {} if settings is None else settings
     else:
         fix = "write - exact_dedup, or - language: {keep: [en]}"
-        raise file.error(
-            location, "a stage is a name, or a name with its settings", found=entry, fix=fix
+        raise UserError(
+            "a stage is a name, or a name with its settings", field=location, found=entry, fix=fix
         )
     if kind not in STAGES:
-        raise file.error(
-            location,
+        raise UserError(
             "no such stage",
+            field=location,
             found=kind,
             allowed=sorted(STAGES),
             fix="use one of the stages above",
         )
     if not isinstance(settings, dict):
-        raise file.error(
-            (*location, kind),
+        raise UserError(
             "the settings of a stage are a mapping",
+            field=(*location, kind),
             found=settings,
             fix=f"write - {kind}: {{…}}",
         )

@@ -1,4 +1,4 @@
-"""What is wrong in a recipe, in the recipe's own terms, with file and line."""
+"""What is wrong in a recipe, in the recipe's own terms."""
 
 from __future__ import annotations
 
@@ -10,57 +10,26 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, Move, UserError
 from pipelines.recipe.yaml_lines import YamlFile
 
-
-def of_branch(error: UserError, name: str) -> UserError:
-    """An error about a phase, said of a branch's phase."""
-    phases = "mixture.phases."
-    field = error.field or ""
-    return (
-        error.changed(field=f"branches.{name}.{field.removeprefix('mixture.')}")
-        if field.startswith(phases)
-        else error
-    )
+PHASES: Address = ("mixture", "phases")
 
 
-def _placed(file: YamlFile, error: UserError) -> UserError:
-    """The error of a part of the recipe, with its line; phases go by name there, by number in the
-    file.
-    """
-    location: list[str | int] = []
-    node: Any = file.plain()
-    for part in (error.field or "").split("."):
-        if isinstance(node, list):
-            index = next(
-                (
-                    number
-                    for number, entry in enumerate(node)
-                    if isinstance(entry, dict) and entry.get("name") == part
-                ),
-                None,
-            )
-            if index is None:
-                break
-            location.append(index)
-            node = node[index]
-        elif isinstance(node, dict) and part in node:
-            location.append(part)
-            node = node[part]
-        else:
-            break
-    return file.error(location, error.message, field=error.field, **_facts(error))
+def in_branch(name: str) -> Move:
+    """From phases of a mixture, where every phase believes itself, to those of a branch."""
+
+    def move(address: Address) -> Address:
+        ours = address[: len(PHASES)] == PHASES
+        return ("branches", name, *address[1:]) if ours else address
+
+    return move
 
 
-def _facts(error: UserError) -> dict[str, Any]:
-    return {"found": error.found, "allowed": error.allowed, "fix": error.fix}
-
-
-def _explained(
-    file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: tuple[str | int, ...]
+def explained(
+    file: YamlFile, model: type[BaseModel], error: ErrorDetails, above: Address
 ) -> UserError:
-    """The first of pydantic's complaints in the recipe's own terms."""
+    """The first of pydantic's complaints in the recipe's own terms, with its address there."""
     location = (*above, *error["loc"])
     if error["type"] not in ("missing", "extra_forbidden"):
         location = _written(file, location)  # without pydantic's names for the members of a union
@@ -84,12 +53,12 @@ def _explained(
     else:
         message, fix = (
             message[:1].lower() + message[1:],
-            "see docs/recipes.md for what this field takes",
+            file.documented,
         )
-    return file.error(location, message, found=found, allowed=allowed, fix=fix)
+    return UserError(message, field=location, found=found, allowed=allowed, fix=fix)
 
 
-def _written(file: YamlFile, location: Sequence[str | int]) -> tuple[str | int, ...]:
+def _written(file: YamlFile, location: Address) -> Address:
     """The part of a location that exists in the file."""
     node: Any = file.plain()
     for depth, part in enumerate(location):
@@ -99,9 +68,9 @@ def _written(file: YamlFile, location: Sequence[str | int]) -> tuple[str | int, 
             else isinstance(node, list) and isinstance(part, int) and part < len(node)
         )
         if not inside:
-            return tuple(location[:depth])
+            return location[:depth]
         node = node[part]
-    return tuple(location)
+    return location
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -7,12 +7,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from artifacts.errors import UserError
-
-Location = tuple[str | int, ...]
+from artifacts.errors import Address, Setting, UserError
 
 
-def apply_override(content: dict[str, Any], override: str) -> Location:
+def apply_override(content: dict[str, Any], override: str) -> Address:
     """Set one field of a recipe's plain content; returns where.
 
     ``override`` is a dotted path, entries of lists by number, and a YAML value. Mappings on the way
@@ -22,7 +20,10 @@ def apply_override(content: dict[str, Any], override: str) -> Location:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(
-            "not an override", field="--set", found=override, fix="write --set a.b.c=value"
+            "not an override",
+            parameter="overrides",
+            found=override,
+            fix=("write ", Setting("overrides", "a.b.c=value")),
         )
     value = _value(path, text)
     node: Any = content
@@ -34,7 +35,7 @@ def apply_override(content: dict[str, Any], override: str) -> Location:
             fix = (
                 f"the list has entries 0 to {len(node) - 1}" if node else "the list has no entries"
             )
-            raise UserError("no such entry", field=f"--set {path}", found=part, fix=fix)
+            raise UserError("no such entry", parameter=("overrides", path), found=part, fix=fix)
         location.append(key)
         if position == len(parts) - 1:
             node[key] = value
@@ -45,7 +46,7 @@ def apply_override(content: dict[str, Any], override: str) -> Location:
         if not isinstance(node, dict | list):
             raise UserError(
                 "not a mapping",
-                field=f"--set {path}",
+                parameter=("overrides", path),
                 found=part,
                 fix="only fields of mappings and entries of lists can be set",
             )
@@ -59,11 +60,11 @@ def _value(path: str, text: str) -> Any:
         reason = error.problem if isinstance(error, MarkedYAMLError) else str(error).splitlines()[0]
         raise UserError(
             f"not valid YAML: {reason}",
-            field=f"--set {path}",
+            parameter=("overrides", path),
             found=text,
             fix="give a plain YAML value; lists and texts with : need their marks",
         ) from None
     except RecursionError:
         raise UserError(
-            "not valid YAML: nested too deeply", field=f"--set {path}", found=text
+            "not valid YAML: nested too deeply", parameter=("overrides", path), found=text
         ) from None

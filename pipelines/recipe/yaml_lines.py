@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from artifacts.errors import UserError
-from pipelines.recipe.overrides import Location, apply_override
+from artifacts.errors import Address, Place, Setting, UserError, is_parameter
+from pipelines.recipe.overrides import apply_override
 
 LARGEST_RECIPE = 4 << 20
 
@@ -28,9 +28,11 @@ class YamlFile:
     Raises: UserError for a file that cannot be read or holds no such mapping.
     """
 
+    documented: str | None = "see docs/recipes.md for what this field takes"
+
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
         self.path = path
-        self._overrides: list[tuple[Location, str]] = []
+        self._overrides: list[tuple[Address, str]] = []
         text = _read(path)
         try:
             values = YAML(typ="safe").load(text)
@@ -71,7 +73,7 @@ class YamlFile:
 
     def line(self, location: Sequence[str | int]) -> int | None:
         """Line (1-based) of the field at a location, or of the nearest ancestor that has one; None
-        for one given on the command line.
+        for one given in place of the file's.
         """
         if self.override(location) is not None:
             return None
@@ -93,24 +95,44 @@ class YamlFile:
         given = [text for place, text in self._overrides if tuple(location[: len(place)]) == place]
         return given[-1] if given else None
 
-    def error(self, location: Sequence[str | int], message: str, **facts: Any) -> UserError:
-        """An error about the value at a location: with its line, or the ``--set`` it was given
-        with. Facts are UserError's.
+    def place(self, address: Address) -> Place:
+        """Where the file holds what an address speaks of: its line, or the override that gave it.
+
+        Entries of lists go by number, or by the name they have.
         """
+        if is_parameter(address):
+            return Place(address)
+        location = self._location(address)
         override = self.override(location)
-        if override is not None:
-            message = f"{message} (given with --set {override})"
-        return UserError(
-            message,
-            file=self.path,
-            line=self.line(location),
-            **{"field": dotted(location), **facts},
-        )
+        note = () if override is None else ("given with ", Setting("overrides", override))
+        return Place(address, str(self.path), self.line(location), note)
+
+    def error(self, address: Address, message: str, **facts: Any) -> UserError:
+        """An error about the value at an address, placed. Facts are UserError's."""
+        return UserError(message, field=address, **facts).relocated(self.place)
+
+    def _location(self, address: Address) -> Address:
+        """The part of an address that is there, entries of lists by number."""
+        location: list[str | int] = []
+        node: Any = self._content
+        for part in address:
+            if isinstance(node, list):
+                number = part if isinstance(part, int) else _named(node, part)
+                if number is None or number >= len(node):
+                    break
+                location.append(number)
+                node = node[number]
+            elif isinstance(node, dict) and part in node:
+                location.append(part)
+                node = node[part]
+            else:
+                break
+        return tuple(location)
 
     def _not_yaml(self, problem: str, line: int | None, fix: str) -> UserError:
         return UserError(f"not valid YAML: {problem}", file=self.path, line=line, fix=fix)
 
-    def _refuse_infinite(self, node: Any, location: Location) -> None:
+    def _refuse_infinite(self, node: Any, location: Address) -> None:
         if isinstance(node, float) and not math.isfinite(node):
             raise self.error(location, "not a finite number", found=node, fix="give a number")
         entries = (
@@ -131,6 +153,8 @@ class GivenValues(YamlFile):
     ``folder`` is where relative paths start. Raises: UserError for a number that is not finite.
     """
 
+    documented = None  # the program's own documentation says what its values take
+
     def __init__(self, values: dict[str, Any], folder: Path) -> None:
         self.path = folder / "options"
         self._overrides = []
@@ -142,17 +166,21 @@ class GivenValues(YamlFile):
         """None: there are no lines."""
         return None
 
-    def error(self, location: Sequence[str | int], message: str, **facts: Any) -> UserError:
-        """An error about the value at a location. Facts are UserError's."""
-        return UserError(message, **{"field": dotted(location), **facts})
+    def place(self, address: Address) -> Place:
+        """The address alone: there is no file."""
+        return Place(address)
 
 
-def dotted(location: Sequence[str | int]) -> str:
-    """A location as people write it: ``corpus.sources[2].paths``."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+def _named(entries: list[Any], name: str) -> int | None:
+    """The number of the first entry of this name."""
+    return next(
+        (
+            number
+            for number, entry in enumerate(entries)
+            if isinstance(entry, dict) and entry.get("name") == name
+        ),
+        None,
+    )
 
 
 def _read(path: Path) -> str:

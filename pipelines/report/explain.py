@@ -14,7 +14,7 @@ from artifacts.tables import read_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
-from pipelines.shards.id_lists import parse_id
+from pipelines.shards.id_lists import parse_id, sources_of
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 
 EXCERPT = 300
@@ -29,9 +29,7 @@ def explain_document(store: Store, record: dict[str, Any], document: str) -> dic
     ``document``: the id in 32 hex digits, or ``SOURCE:NATIVE_ID``.
     Raises: UserError when it is not an id, or no document has it.
     """
-    wanted = parse_id(
-        document, [source["name"] for source in record["recipe"]["corpus"]["sources"]]
-    )
+    wanted = parse_id(document, sources_of(record))
     found = _found(store, record, wanted)
     if found is None:
         return _quarantined(store, record, document, wanted)
@@ -284,7 +282,7 @@ def _quarantined(
     raise UserError(
         "no document of this run has this id",
         file=store.root,
-        field="ID",
+        parameter="document",
         found=document,
         fix="ids are 32 hex digits as in the tables, or SOURCE:NATIVE_ID",
     )

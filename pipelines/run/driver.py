@@ -21,6 +21,7 @@ from artifacts.lock import run_lock
 from artifacts.paths import Store
 from artifacts.publish import FileRef
 from artifacts.tables import read_schema
+from mixtures.spec.bands import is_held_out
 from pipelines.chunks.reading import RemoveRowsStep
 from pipelines.chunks.resources import PrepareTask, prepare
 from pipelines.chunks.work import ChunkStep, ChunkTask, read_chunk, run_chunk
@@ -38,7 +39,7 @@ from pipelines.shards.encode import EncodeTask, encode_chunk
 from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.shards.take_downs import repeat_take_downs
 from pipelines.shards.tokenizer import TokenizerTask, train_tokenizer
-from pipelines.shards.write import VALIDATION, encoded_of, shard_tasks, write_shards
+from pipelines.shards.write import encoded_of, shard_tasks, write_shards
 from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
 from pipelines.training.watch import TrainingWatch
 from pipelines.writers.run_tables import collect_quarantine, final_selection
@@ -76,7 +77,7 @@ def run_recipe(
     Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
-        raise UserError("no such step to stop after", field="--until", found=until, allowed=UNTIL)
+        raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
         from pipelines.training.train import check_machine
 
@@ -103,7 +104,7 @@ def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
     if not runs.strip():
         raise UserError(
             "no folder for the runs",
-            field="--runs",
+            parameter="runs",
             found=repr(runs),
             fix="leave it out, or name a folder or a store",
         )
@@ -405,9 +406,7 @@ class _Driver(ComparisonRunner):
             )
         self._keep([ledger], follows=True)
         for result in results:
-            if not result.facts["documents"] and (
-                result.band is None or result.name.endswith(VALIDATION)
-            ):
+            if not result.facts["documents"] and (result.band is None or is_held_out(result.name)):
                 self.progress.note(f"{result.name} has no documents, so it has no shards")
 
     def _chunk_phase(self, title: str, steps: Callable[[Chunk], Sequence[ChunkStep]]) -> None:

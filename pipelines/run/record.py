@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from pipelines.corpus.chunk import Chunk
@@ -71,8 +71,9 @@ class RunRecord:
                 file=self.store.root,
                 found=f"{free:,} bytes free",
                 fix=(
-                    f"about {needed:,} bytes are needed; free some, or choose another disk with "
-                    "--runs"
+                    f"about {needed:,} bytes are needed; free some, or choose another disk (",
+                    Setting("runs"),
+                    ")",
                 ),
             )
         self._sweep()

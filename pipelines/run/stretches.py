@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Entry, Ledger
 from artifacts.paths import DiskFullError, Store
@@ -144,7 +144,7 @@ class PhaseRunner:
         self.record.chained.append(ledger.step)
 
     @contextlib.contextmanager
-    def _at(self, location: Sequence[str | int]) -> Iterator[None]:
+    def _at(self, part: Address) -> Iterator[None]:
         """Give a user's error that comes from a worker its place in the recipe; a full disk has
         none.
         """
@@ -155,9 +155,9 @@ class PhaseRunner:
         except UserError as error:
             if error.line is not None:
                 raise
-            raise self.loaded.error(location, error) from error
+            raise error.relocated(self.loaded.place_in(part)) from error
 
-    def _place_of(self, steps: Sequence[str]) -> tuple[str | int, ...]:
+    def _place_of(self, steps: Sequence[str]) -> Address:
         """Where the recipe speaks of the stage these steps belong to; of several stages, where it
         lists them.
         """
@@ -173,8 +173,7 @@ class PhaseRunner:
         places = {stages[name] for name in owners if name is not None}
         if len(places) != 1:
             return ("corpus", "stages")
-        index = places.pop()
-        return ("corpus", "stages", index, self.loaded.stages[index][1].kind)
+        return self.loaded.stage_address(places.pop())
 
     def _note_sources_without_documents(self, read: Ledger) -> None:
         for source, entry in sorted(read.sources.items()):
@@ -188,21 +187,18 @@ class PhaseRunner:
         """
         total = ledger.total()
         if ledger.step == "read" and not total.entered.documents:
-            raise self.loaded.error(
+            raise self.loaded.file.error(
                 ("corpus", "sources"),
-                UserError(
-                    "the sources hold no document at all",
-                    found=", ".join(source.name for source in self.loaded.recipe.corpus.sources),
-                    fix="look at the files that paths names: they are empty",
-                ),
+                "the sources hold no document at all",
+                found=", ".join(source.name for source in self.loaded.recipe.corpus.sources),
+                fix="look at the files that paths names: they are empty",
             )
         if total.kept.documents or not total.entered.documents:
             return
         reasons = _reasons(total)
-        raise UserError(
+        raise self.loaded.file.error(
+            self._place_of([ledger.step]) if ledger.step != "read" else ("corpus", "sources"),
             f"the corpus is empty after step {ledger.step!r}",
-            file=self.loaded.file.path,
-            field=f"corpus.stages: {ledger.step}",
             found=f"none of {total.entered.documents:,} documents was kept: {reasons}",
             fix="look at the quarantine and at the fields of the source"
             if ledger.step == "read"

@@ -79,7 +79,7 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
             files = discover(source.name, source.paths, source.format, base=loaded.folder)
             check_fields(files, source.fields())
         except UserError as error:
-            raise loaded.error(("corpus", "sources", index, "paths"), error) from None
+            raise error.relocated(loaded.place_in(("corpus", "sources", index, "paths"))) from None
         readers[source.name] = ReadStep(
             source.format, source.fields(), corpus.limits.limits(), corpus.compression
         )
@@ -114,7 +114,7 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
             made = stage.steps(around, name)
             check_step_names(made, steps)
         except UserError as error:
-            raise loaded.error(("corpus", "stages", index, stage.kind), error) from None
+            raise error.relocated(loaded.place_in(loaded.stage_address(index))) from None
         for step in made:
             steps.append(step)
             if isinstance(step, RewriteStep | SpanStep):
@@ -129,7 +129,7 @@ def _numbers(loaded: LoadedRecipe, steps: Sequence[Step]) -> dict[str, NumberOf]
         try:
             numbers[source] = number_of(steps, source, split.by)
         except UserError as error:
-            raise loaded.error(("shards", "split", source, "by"), error) from None
+            raise error.relocated(loaded.place_in(("shards", "split", source, "by"))) from None
     return numbers
 
 

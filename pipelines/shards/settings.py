@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from artifacts.settings import Part
+from mixtures.spec.bands import held_out_of
 from pipelines.shards.split import Split, check_bands
 
 
@@ -33,7 +34,7 @@ class ShardSettings(Part):
         default=0.0,
         ge=0,
         lt=1,
-        description="share of each source's documents set aside as SOURCE-validation",
+        description=f"share of each source's documents set aside as {held_out_of('SOURCE')}",
     )
     split: dict[str, Split] = Field(
         default={},
@@ -43,7 +44,7 @@ class ShardSettings(Part):
     @model_validator(mode="after")
     def _bands_fit_together(self) -> ShardSettings:
         for source, split in self.split.items():
-            check_bands(split.bands, f"shards.split.{source}.bands")
+            check_bands(split.bands, ("shards", "split", source, "bands"))
         return self
 
     def sources_of(self, source: str) -> tuple[str, ...]:

@@ -24,11 +24,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError, address_of
 from artifacts.ids import as_words
+from mixtures.spec.bands import HELD_OUT, is_held_out
 
 REST = "rest"
-VALIDATION_SUFFIX = "-validation"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _THRESHOLD = re.compile(rf"(>=|>|<=|<)\s*({_NUMBER})")
 _SHARE = re.compile(r"(top|bottom)\s+(\d+(?:\.\d+)?)\s*%")
@@ -67,29 +67,30 @@ class Condition:
     share: bool
 
 
-def check_bands(bands: Mapping[str, str], field: str) -> None:
-    """Refuse bands that contradict one another. ``field``: dotted place of ``bands`` in the recipe.
+def check_bands(bands: Mapping[str, str], field: str | Address) -> None:
+    """Refuse bands that contradict one another. ``field``: where ``bands`` stand in the recipe.
 
     Raises: UserError for a condition that is none, a second ``rest``, a mixture of thresholds and
     shares, a band that no document can reach, and numbers that no band takes.
     """
-    conditions = {name: parse_condition(text, f"{field}.{name}") for name, text in bands.items()}
+    field = address_of(field)
+    conditions = {name: parse_condition(text, (*field, name)) for name, text in bands.items()}
     rests = [name for name, condition in conditions.items() if condition is None]
     if len(rests) > 1:
         raise UserError(
             "two bands take the rest",
-            field=f"{field}.{rests[1]}",
+            field=(*field, rests[1]),
             found=", ".join(rests),
             fix="give one of them a condition",
         )
     for name in bands:
-        if name.endswith(VALIDATION_SUFFIX):
+        if is_held_out(name):
             message = "a band must not be called like held-out shards"
             raise UserError(
                 message,
-                field=f"{field}.{name}",
+                field=(*field, name),
                 found=name,
-                fix=f"choose a name that does not end with {VALIDATION_SUFFIX}",
+                fix=f"choose a name that does not end with {HELD_OUT}",
             )
     known = [condition for condition in conditions.values() if condition is not None]
     if len({condition.share for condition in known}) > 1:
@@ -103,7 +104,7 @@ def check_bands(bands: Mapping[str, str], field: str) -> None:
 
 
 def _check_reach(
-    conditions: Mapping[str, Condition | None], bands: Mapping[str, str], field: str
+    conditions: Mapping[str, Condition | None], bands: Mapping[str, str], field: Address
 ) -> None:
     """Walk along the bands: what earlier ones leave is one interval between two edges."""
     low: Edge | None = None
@@ -126,7 +127,7 @@ def _check_reach(
             fix = "put the narrower band first, or correct one of them"
             raise UserError(
                 "the bands before take every document of this one",
-                field=f"{field}.{name}",
+                field=(*field, name),
                 found=_spelled(bands),
                 fix=fix,
             )
@@ -140,7 +141,7 @@ def _check_reach(
         )
 
 
-def parse_condition(text: str, field: str) -> Condition | None:
+def parse_condition(text: str, field: str | Address) -> Condition | None:
     """A band's condition, None for ``rest``. Raises: UserError when it is none."""
     said = text.strip()
     if said == REST:

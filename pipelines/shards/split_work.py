@@ -267,7 +267,7 @@ def _check_all_have_one(task: BandTask, band: NDArray[np.int64]) -> None:
         raise UserError(
             f"{without:,} of {len(band):,} documents have no {task.by.column}, and no band takes "
             "them",
-            field=f"shards.split.{task.source}.bands",
+            field=("shards", "split", task.source, "bands"),
             found=", ".join(f"{name}: {condition}" for name, condition in task.bands),
             fix="add a band for them: unknown: rest",
         )

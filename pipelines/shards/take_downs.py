@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.fingerprints import load_json
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from pipelines.shards.id_lists import parse_id
 from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"
@@ -34,50 +32,6 @@ class Removal:
     removed: dict[str, int]
     already: int
     unknown: tuple[str, ...]
-
-
-def read_ids(path: Path, sources: Sequence[str] | None) -> list[bytes]:
-    """Ids in a file, one a line: 32 hex digits or SOURCE:NATIVE_ID; blank lines and lines that
-    start with # are skipped.
-
-    ``sources``: names that SOURCE may be; None: any. Raises: UserError with file and line.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(
-            f"cannot read the ids: {reason}",
-            file=path,
-            field="--ids",
-            fix="name a text file with one id a line",
-        ) from None
-    ids: list[bytes] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
-            continue
-        try:
-            ids.append(
-                parse_id(entry, [entry.partition(":")[0]] if sources is None else list(sources))
-            )
-        except UserError as error:
-            raise UserError(
-                error.message,
-                file=path,
-                line=number,
-                found=error.found,
-                allowed=error.allowed,
-                fix=error.fix,
-            ) from None
-    if not ids:
-        raise UserError(
-            "no id in this file",
-            file=path,
-            field="--ids",
-            fix="write one id a line: 32 hex digits, or SOURCE:NATIVE_ID",
-        )
-    return list(dict.fromkeys(ids))
 
 
 def remove_from_run(
@@ -156,9 +110,9 @@ def _unknown(
         raise UserError(
             f"{len(unknown):,} of {len(ids):,} documents are in no shard; nothing was removed",
             file=file,
-            field="--ids",
+            parameter="ids",
             found=", ".join(unknown[:SHOWN]) + more,
-            fix="correct the ids, or remove the others with --ignore-missing",
+            fix=("correct the ids, or remove the others (", Setting("ignore_missing"), ")"),
         )
     return unknown
 
@@ -167,7 +121,7 @@ def _check_reason(reason: str) -> None:
     if not reason.strip():
         raise UserError(
             "a take-down has a reason",
-            field="--reason",
+            parameter="reason",
             found=repr(reason),
             fix="say in a few words why, and who asked",
         )

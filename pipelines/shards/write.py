@@ -18,6 +18,7 @@ from artifacts.keyed_hash import hash_key, held_out
 from artifacts.paths import HashingFile, Store
 from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
 from artifacts.settings import key_settings
+from mixtures.spec.bands import held_out_of
 from pipelines.corpus.chunk import Chunk
 from pipelines.shards.encode import ENCODE_VERSION
 from pipelines.shards.settings import ShardSettings
@@ -59,7 +60,7 @@ class ShardTask:
         and split.
         """
         source = self.source if self.band is None else f"{self.source}/{self.band.name}"
-        return source if self.split == TRAIN else f"{source}-{self.split}"
+        return source if self.split == TRAIN else held_out_of(source)
 
     def choice(self, store: Store) -> Callable[[pa.FixedSizeBinaryArray], np.ndarray]:
         """Says of ids (n,) which documents belong to this band and split."""

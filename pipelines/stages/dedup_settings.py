@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 
 from artifacts.errors import UserError
+from dedup.near.settings import RECIPE, default, description, limits
 from pipelines.stages.base import StageSettings, Surroundings
+
+
+def near_field(name: str, *, described: bool = True) -> Any:
+    """A field of a stage: the setting of this name in :mod:`dedup.near.settings`, for a recipe."""
+    bounds = limits(name, RECIPE)
+    facts: dict[str, Any] = {"description": description(name)} if described else {}
+    if bounds is not None:
+        facts["gt" if bounds.above else "ge"] = bounds.low
+        facts |= {} if bounds.high is None else {"le": bounds.high}
+    return Field(default=default(name, RECIPE), **facts)
 
 
 class DedupSettings(StageSettings):
     """Which sources win, and how much may go."""
+
+    strictness: ClassVar[str | None] = None  # the setting that, raised, removes less
 
     prefer: tuple[str, ...] = Field(
         default=(),
@@ -18,15 +33,7 @@ class DedupSettings(StageSettings):
             "column of keep"
         ),
     )
-    max_removed_share: float = Field(
-        default=0.9,
-        gt=0,
-        le=1,
-        description=(
-            "share of a source's documents; a comparison that removes more of a source stops the "
-            "run"
-        ),
-    )
+    max_removed_share: float = near_field("max_removed_share")
 
     def preferred(self, around: Surroundings, name: str) -> tuple[str, ...]:
         """The sources of ``prefer``. Raises: UserError naming one that the stage does not compare,
@@ -42,7 +49,7 @@ class DedupSettings(StageSettings):
                 )
                 raise UserError(
                     "no such source to prefer",
-                    field=f"{name}.prefer",
+                    field=(name, "prefer"),
                     found=source,
                     allowed=allowed,
                     fix=fix,
@@ -50,7 +57,7 @@ class DedupSettings(StageSettings):
             if source in self.prefer[:place]:
                 raise UserError(
                     "a source is preferred twice",
-                    field=f"{name}.prefer",
+                    field=(name, "prefer"),
                     found=source,
                     fix="name it once",
                 )

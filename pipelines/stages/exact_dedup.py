@@ -46,7 +46,7 @@ class ExactDedupStage(DedupSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = keep_policy(self.keep, around, f"{name}.keep", self.preferred(around, name))
+        policy = keep_policy(self.keep, around, (name, "keep"), self.preferred(around, name))
         compare = CompareStep(name, ExactCompare(policy, self.by, name), self.sources)
         return (
             [compare]

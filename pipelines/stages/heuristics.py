@@ -69,7 +69,7 @@ class HeuristicsStage(StageSettings):
             if option not in known:
                 raise UserError(
                     "no such threshold",
-                    field=f"{name}.thresholds.{option}",
+                    field=(name, "thresholds", option),
                     found=option,
                     allowed=sorted(known),
                 )

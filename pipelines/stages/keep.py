@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from artifacts.errors import Address
 from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
 from pipelines.stages.base import Surroundings
 from pipelines.stages.heuristics import MEASURES, HeuristicsStage
@@ -9,7 +10,7 @@ from pipelines.stages.language import LanguageMeasure, LanguageStage
 
 
 def keep_policy(
-    text: str, around: Surroundings, field: str, prefer: tuple[str, ...] = ()
+    text: str, around: Surroundings, field: Address, prefer: tuple[str, ...] = ()
 ) -> KeepPolicy:
     """Parse a stage's policy. Raises: UserError, which names the stage that would measure a missing
     column.

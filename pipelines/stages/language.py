@@ -65,7 +65,7 @@ class LanguageStage(StageSettings):
                 meant = nearest_language(code)
                 raise UserError(
                     "no such language",
-                    field=f"{name}.keep",
+                    field=(name, "keep"),
                     found=code,
                     allowed=[*LANGUAGES, UNDETERMINED],
                     fix="use the model's codes"

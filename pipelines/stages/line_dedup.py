@@ -45,7 +45,7 @@ class LineDedupStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = keep_policy(self.keep, around, f"{name}.keep")
+        policy = keep_policy(self.keep, around, (name, "keep"))
         return [
             SpanStep(
                 name,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import Field
 
 from artifacts.errors import UserError
 from dedup.near.minhash import MinHashConfig, band_keys
-from dedup.near.verify import MAX_COMPARISONS
+from dedup.near.settings import Similarity
 from pipelines.corpus.keep_policy import KeepPolicy
 from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
-from pipelines.stages.dedup_settings import DedupSettings
+from pipelines.stages.dedup_settings import DedupSettings, near_field
 from pipelines.stages.keep import keep_policy
 
 
@@ -25,52 +24,24 @@ class MinHashDedupStage(DedupSettings):
     """
 
     kind: ClassVar[str] = "minhash_dedup"
+    strictness: ClassVar[str | None] = "verify"
 
-    ngrams: int = Field(
-        default=5,
-        ge=1,
-        le=64,
-        description="words per shingle (characters in Han, Kana, Hangul, Thai)",
-    )
-    bands: int = Field(default=14, ge=1, le=256)
-    rows: int = Field(default=8, ge=1, le=64)
-    seed: int = Field(default=1, ge=0)
-    verify: float = Field(
-        default=0.7, gt=0, le=1, description="similarity from which a document counts as a copy"
-    )
-    similarity: Literal["jaccard", "containment"] = Field(
-        default="jaccard",
-        description=(
-            "of the sets of shingles; containment: the share of a document's that the kept one has "
-            "too"
-        ),
-    )
-    keep: str = Field(
-        default="characters desc, source_rank, id",
-        description="which copy stays: columns in order of importance",
-    )
-    max_comparisons: int = Field(
-        default=MAX_COMPARISONS,
-        ge=1,
-        le=1 << 31,
-        description="at most this many exact comparisons per document; reported when it binds",
-    )
-    quality_sample: int = Field(
-        default=0,
-        ge=0,
-        le=1 << 24,
-        description=(
-            "documents to measure recall and precision on, exactly; 0: only what the S-curve "
-            "expects"
-        ),
-    )
+    ngrams: int = near_field("ngrams")
+    bands: int = near_field("bands", described=False)
+    rows: int = near_field("rows", described=False)
+    seed: int = near_field("seed", described=False)
+    verify: float = near_field("verify")
+    similarity: Similarity = near_field("similarity")
+    keep: str = near_field("keep")
+    max_comparisons: int = near_field("max_comparisons")
+    quality_sample: int = near_field("quality_sample")
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = keep_policy(self.keep, around, f"{name}.keep", self.preferred(around, name))
+        policy = keep_policy(self.keep, around, (name, "keep"), self.preferred(around, name))
         if self.similarity != "jaccard" and self.quality_sample:
             fix = "leave quality_sample out, or take similarity: jaccard"
             message = "quality is measured by Jaccard similarity only"
-            raise UserError(message, field=f"{name}.quality_sample", found=self.similarity, fix=fix)
+            raise UserError(message, field=(name, "quality_sample"), found=self.similarity, fix=fix)
         config = MinHashConfig(ngrams=self.ngrams, bands=self.bands, rows=self.rows, seed=self.seed)
         return [
             MeasureStep(name, BandKeysMeasure(config), self.sources),

@@ -46,7 +46,7 @@ class SubstringDedupStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
-        policy = keep_policy(self.keep, around, f"{name}.keep")
+        policy = keep_policy(self.keep, around, (name, "keep"))
         return [SpanStep(name, PassageSpans(self.length, policy, self.min_words), self.sources)]
 
 

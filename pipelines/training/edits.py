@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from mixtures.freeze.edit import Change, append, rest
@@ -75,14 +75,14 @@ def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
     if (step is None) == (tokens is None):
         raise UserError(
             "where the edit begins is said once",
-            field="--at, --at-tokens",
-            fix="give --at STEP, or --at-tokens N",
+            parameter="step",
+            fix=("give ", Setting("step"), " or ", Setting("tokens")),
         )
     if tokens is not None:
         if not 0 <= tokens <= plan.tokens:
             raise UserError(
                 "no such place in the plan",
-                field="--at-tokens",
+                parameter="tokens",
                 found=tokens,
                 allowed=[f"0 to {plan.tokens}"],
             )
@@ -90,7 +90,7 @@ def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
     assert step is not None
     if not 0 <= step <= plan.steps:
         raise UserError(
-            "no such step in the plan", field="--at", found=step, allowed=[f"0 to {plan.steps}"]
+            "no such step in the plan", parameter="step", found=step, allowed=[f"0 to {plan.steps}"]
         )
     return step
 
@@ -101,7 +101,7 @@ def _check_future(plan: Plan, step: int, begun: Sequence[RunCheckpoint]) -> None
         raise UserError(
             "what was trained cannot be edited",
             file=newest.path,
-            field="--at",
+            parameter="step",
             found=(
                 f"step {step}, {newest.step - step} before the newest checkpoint, of step "
                 f"{newest.step}"

@@ -8,7 +8,6 @@ have seen them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, train
 from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, plan_of_run
 from tokenizer.shards.reader import open_source
-
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 @dataclass(frozen=True)
@@ -49,46 +46,6 @@ class Touched:
     steps: tuple[int, ...]
     shown_tokens: int
     checkpoints: tuple[str, ...]
-
-
-def read_ids(path: Path) -> list[str]:
-    """The ids of a file, one a line; empty lines and those that begin with # do not count.
-
-    Raises: UserError with the numbers of the lines that hold no id.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            "the list of ids cannot be read",
-            file=path,
-            found=error,
-            fix="write one id a line, as UTF-8",
-        ) from None
-    ids, bad = [], []
-    for number, line in enumerate(lines, 1):
-        text = line.strip().lower()
-        if _ID.match(text):
-            ids.append(text)
-        elif text and not text.startswith("#"):
-            bad.append((number, line.strip()))
-    if bad:
-        more = (
-            f", and {len(bad) - 1} more: lines {', '.join(str(number) for number, _ in bad[1:21])}"
-            if len(bad) > 1
-            else ""
-        )
-        raise UserError(
-            "a line that is no id",
-            file=path,
-            line=bad[0][0],
-            found=f"{bad[0][1][:60]!r}{more}",
-            fix=(
-                "an id is 32 hex digits, one a line; windtunnel corpus explain finds it by "
-                "SOURCE:NATIVE_ID"
-            ),
-        )
-    return list(dict.fromkeys(ids))
 
 
 def touched(

@@ -9,11 +9,9 @@ from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from mixtures.spec.bands import source_of
+from mixtures.spec.bands import held_out_of, is_held_out, source_of
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import ShardSource, open_source
-
-SUFFIX = "-validation"
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ class Materials:
             if entry["documents"]
         }
         model = store.read(record["tokenizer"]["file"]["name"])
-        train = {name: folder for name, folder in folders.items() if not name.endswith(SUFFIX)}
-        held = {name: folder for name, folder in folders.items() if name.endswith(SUFFIX)}
+        train = {name: folder for name, folder in folders.items() if not is_held_out(name)}
+        held = {name: folder for name, folder in folders.items() if is_held_out(name)}
         return cls(train, held, Tokenizer.load(model))
 
     def sources(self) -> dict[str, ShardSource]:
@@ -63,7 +61,7 @@ class Materials:
         ``whole``: sources that are never shown, of which all documents are measured (a band, or all
         bands of a source).
         """
-        names = [f"{name}{SUFFIX}" for name in sorted(set(sources))]
+        names = [held_out_of(name) for name in sorted(set(sources))]
         found = {name: self.validation[name] for name in names if name in self.validation}
         found |= {
             name: folder

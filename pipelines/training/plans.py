@@ -9,7 +9,7 @@ from mixtures.freeze.freeze import Plan, branch, freeze
 from mixtures.spec.bands import names_meant, source_of
 from mixtures.spec.spec import PhaseSpec
 from pipelines.recipe.load import LoadedRecipe
-from pipelines.recipe.mistakes import of_branch
+from pipelines.recipe.mistakes import in_branch
 from pipelines.training.materials import Materials
 from tokenizer.shards.reader import ShardSource
 
@@ -40,7 +40,7 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
         )
         train.schedule_of(plan)
     except UserError as error:
-        raise loaded.placed(error) from None
+        raise error.relocated(loaded.place) from None
     return plan
 
 
@@ -56,16 +56,14 @@ def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dic
             _check_sources(entry.phases, sources)
             plans[entry.name] = branch(plan, start, entry.phases, sources, entry.name)
         except UserError as error:
-            raise loaded.placed(of_branch(error, entry.name)) from None
+            raise error.relocated(in_branch(entry.name)).relocated(loaded.place) from None
     tokens = {name: made.tokens - made.tokens_before(start) for name, made in plans.items()}
     if len(set(tokens.values())) > 1:
-        raise loaded.placed(
-            UserError(
-                "branches are compared at equal tokens",
-                field="branches",
-                found=", ".join(f"{name} {count:,}" for name, count in tokens.items()),
-                fix="give the phases of every branch the same tokens in all",
-            )
+        raise loaded.file.error(
+            ("branches",),
+            "branches are compared at equal tokens",
+            found=", ".join(f"{name} {count:,}" for name, count in tokens.items()),
+            fix="give the phases of every branch the same tokens in all",
         )
     return plans
 
@@ -81,7 +79,7 @@ def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSourc
                 asked = f"{tokens:,} tokens asked of {name}" if tokens else name
                 raise UserError(
                     "a source without shards",
-                    field=f"{phase.field}.{field}",
+                    field=(*phase.address, *field),
                     found=f"{asked}; none of its documents was kept",
                     allowed=[
                         f"{other} ({source.manifest.tokens:,} tokens)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.fingerprints import canonical_json, content_key, load_json
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
@@ -105,7 +105,7 @@ def check_machine(loaded: LoadedRecipe) -> None:
     try:
         check_possible(train.precision, train.device, float8=train.float8)
     except UserError as error:
-        raise loaded.placed(error) from None
+        raise error.relocated(loaded.place) from None
 
 
 def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
@@ -134,8 +134,9 @@ def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
             file=store.full(folder),
             found=f"a checkpoint of step {steps[-1]:,}",
             fix=(
-                f"windtunnel train {loaded.file.path} goes on with it, --set train.seed=N is "
-                "another one; remove the folder to repeat it"
+                f"windtunnel train {loaded.file.path} goes on with it, ",
+                Setting("overrides", "train.seed=N"),
+                " is another one; remove the folder to repeat it",
             ),
         )
 

@@ -275,7 +275,7 @@ def clear_kept(out: Store, prefix: str) -> None:
         raise UserError(
             "other files lie where the kept documents go",
             file=out.full(strangers[0]),
-            field="output",
+            parameter="output",
             fix=fix,
         )
     out.delete(prefix)

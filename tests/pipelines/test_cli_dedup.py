@@ -9,8 +9,8 @@ from datasketch.lsh import _optimal_param
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from dedup.near.settings import DEFAULTS
 from pipelines.commands.app import app
-from pipelines.commands.dedup import BANDS, ROWS, VERIFY
 from pipelines.stages.minhash_dedup import MinHashDedupStage
 
 
@@ -28,7 +28,11 @@ def call(*arguments: object) -> str:
 
 def test_the_curve_of_the_stage_is_the_default() -> None:
     stage = MinHashDedupStage()
-    assert (stage.bands, stage.rows, stage.verify) == (BANDS, ROWS, VERIFY)
+    assert (stage.bands, stage.rows, stage.verify) == (
+        DEFAULTS.bands,
+        DEFAULTS.rows,
+        DEFAULTS.verify,
+    )
 
 
 def test_curve_draws_the_s_and_says_its_numbers() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from pipelines.commands.app import app
 from pipelines.deduplicate.files import dedup_files
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import run_recipe
@@ -104,12 +106,23 @@ def test_exact_copies_are_counted_as_well(folder: Path) -> None:
     assert caught.value.field == "exact_dedup.max_removed_share"
 
 
-def test_files_alone_name_the_option(folder: Path) -> None:
+def test_files_alone_name_the_parameter_and_their_command_the_option(folder: Path) -> None:
     paths = [f"{folder}/shop.jsonl", f"{folder}/books.jsonl"]
     with pytest.raises(UserError) as caught:
         dedup_files(paths, str(folder / "out"), id_field="id", verify=0.5, max_removed=0.5)
     assert caught.value.field == "max_removed"
+    assert "max_removed=0.56" in (caught.value.fix or "")
+    assert (caught.value.fix or "").endswith("else raise verify")
+    options = ["--id-field", "id", "--verify", "0.5", "--max-removed", "0.5"]
+    with pytest.raises(UserError) as caught:
+        CliRunner().invoke(
+            app,
+            ["dedup", "run", *paths, "-o", str(folder / "out"), *options],
+            catch_exceptions=False,
+        )
+    assert caught.value.field == "--max-removed"
     assert "--max-removed 0.56" in (caught.value.fix or "")
+    assert (caught.value.fix or "").endswith("else raise --verify")
     done = dedup_files(paths, str(folder / "out"), id_field="id", verify=0.5, max_removed=0.56)
     assert done.kept.documents == 121
 

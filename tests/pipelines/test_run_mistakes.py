@@ -67,7 +67,7 @@ def refused(recipe: Path, *overrides: str, runs: str | None = None, **options: A
 def test_an_override_that_is_no_yaml_is_named(starter: Path, override: str) -> None:
     error = refused(starter, override)
     assert "not valid YAML" in error.message
-    assert error.field == "--set corpus.root"
+    assert error.field == "overrides.corpus.root"
 
 
 @pytest.mark.parametrize(
@@ -138,26 +138,26 @@ def refused_at(path: Path) -> UserError:
         f"corpus.stages.3={{exact_dedup: {{name: {'n' * 101}}}}}",
     ],
 )
-def test_a_value_out_of_bounds_is_refused_and_said_to_be_given_with_set(
+def test_a_value_out_of_bounds_is_refused_and_said_to_be_given_as_an_override(
     starter: Path, override: str
 ) -> None:
     error = refused(starter, override)
     assert error.file == str(starter)
-    assert f"(given with --set {override})" in error.message
+    assert f"(given with overrides={override})" in error.message
     assert error.line is None
     assert error.field is not None
 
 
-def test_only_errors_about_overridden_values_speak_of_set(starter: Path) -> None:
+def test_only_errors_about_overridden_values_speak_of_overrides(starter: Path) -> None:
     starter.write_text(starter.read_text().replace("vocab_size: 1024", "vocab_size: many"))
     error = refused(starter, "corpus.chunk_mib=1")
-    assert "--set" not in error.message
+    assert "overrides" not in error.message
     assert error.line == starter.read_text().splitlines().index("  vocab_size: many") + 1
     error = refused(
         starter, "tokenizer.vocab_size=1024", "corpus.stages.2.heuristics.thresholds={min_word: 3}"
     )
     assert error.field == "heuristics.thresholds.min_word"
-    assert "(given with --set corpus.stages.2" in error.message
+    assert "(given with overrides=corpus.stages.2" in error.message
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_stage_may_use_one_name_for_its_own_measure_and_choice(starter: Path) 
 def test_paths_that_no_system_has_are_refused(starter: Path, override: str, part: str) -> None:
     error = refused(starter, override)
     assert part in error.message
-    assert "--set" in error.message
+    assert "overrides=" in error.message
 
 
 def test_runs_must_name_a_place_that_can_be_written_to(
@@ -220,13 +220,13 @@ def test_runs_must_name_a_place_that_can_be_written_to(
     monkeypatch.setattr("artifacts.paths.tempfile.mkstemp", denied)
     error = refused(starter)
     assert "cannot write here: Permission denied" in error.message
-    assert "--runs" in (error.fix or "")
+    assert "runs" in (error.fix or "")
 
 
 @pytest.mark.parametrize("address", ["foo", "foo://bar:1", "tcp://127.0.0.1:notaport"])
 def test_an_address_that_is_none_is_the_users_mistake(starter: Path, address: str) -> None:
     error = refused(starter, scheduler=address)
-    assert error.field == "--scheduler"
+    assert error.field == "scheduler"
     assert error.found == address
 
 

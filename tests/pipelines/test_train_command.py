@@ -93,7 +93,7 @@ def test_no_resume_refuses_a_training_that_has_a_checkpoint_and_begins_one_that_
     with pytest.raises(UserError, match="begun already") as error:
         train_run(loaded, str(runs), resume=False)
     assert error.value.found == "a checkpoint of step 3"
-    assert "--set train.seed=N" in str(error.value.fix)
+    assert "overrides=train.seed=N" in str(error.value.fix)
     assert trained(runs / "tiny") == before
     other = load_recipe(root / "recipes" / "tiny.yaml", ["train.seed=2"])
     assert train_run(other, str(runs), resume=False, until_step=1).computed == 1

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from artifacts.errors import UserError
+from artifacts.errors import Place, UserError
 from trainer.checkpoints.checkpoint import Checkpoint
 from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
@@ -28,7 +28,7 @@ def model_config(checkpoint: Checkpoint) -> ModelConfig:
     try:
         return ModelConfig.from_dict(recorded)
     except UserError as error:
-        raise error.changed(file=checkpoint.folder) from None
+        raise error.relocated(lambda address: Place(address, file=checkpoint.folder)) from None
 
 
 def schedule(checkpoint: Checkpoint) -> ScheduleSpec:

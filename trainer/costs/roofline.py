@@ -57,7 +57,7 @@ class Device:
         if name not in DEVICES:
             raise UserError(
                 "no such device",
-                field="--device",
+                parameter="device",
                 found=name,
                 allowed=DEVICES,
                 fix="give figures: H100:copy=2.9,matmul=650",
@@ -80,7 +80,9 @@ def _figure(text: str) -> tuple[str, float]:
     names = ("copy", "matmul", "peak", "attention", "float32", "float8")
     name, _, value = text.strip().partition("=")
     if name not in names:
-        raise UserError("a device has no such figure", field="--device", found=name, allowed=names)
+        raise UserError(
+            "a device has no such figure", parameter="device", found=name, allowed=names
+        )
     try:
         figure = float(value)
     except ValueError:
@@ -88,7 +90,7 @@ def _figure(text: str) -> tuple[str, float]:
     if not 0 < figure < 1e6:
         raise UserError(
             "a device's figure is a positive number, in TB/s or TFLOP/s",
-            field=f"--device {name}",
+            parameter=("device", name),
             found=value or "nothing",
         )
     return name, figure * TERA
@@ -245,7 +247,7 @@ def roofline(
     if not device.rate(precision):
         raise UserError(
             f"{device.name} has no products in {precision}",
-            field="--device",
+            parameter="device",
             found=device.name,
             allowed=["H100", "H200"],
         )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import freeze
 from mixtures.loader.loader import Batch, Loader
+from mixtures.spec.bands import shown_beside
 from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
@@ -29,7 +30,6 @@ from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
 from trainer.objectives.next_token import batch_loss
 
 SEED = 0
-SUFFIX = "-validation"
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ def held_out(
     Raises: UserError when a source is missing, of another tokenizer, or too short for one window.
     """
     batches = {
-        name: _windows(source_name(name), Path(folder), tokenizer, sequence_length, windows)
+        name: _windows(shown_beside(name), Path(folder), tokenizer, sequence_length, windows)
         for name, folder in sorted(folders.items())
     }
     return HeldOut(
-        {source_name(name): found for name, found in batches.items()}, token_bytes(tokenizer), rows
+        {shown_beside(name): found for name, found in batches.items()}, token_bytes(tokenizer), rows
     )
 
 
@@ -98,11 +98,6 @@ def validate(
     return held_out(
         folders, tokenizer, sequence_length=sequence_length, windows=windows, rows=rows
     ).losses(model)
-
-
-def source_name(name: str) -> str:
-    """The source a held-out folder belongs to."""
-    return name.removesuffix(SUFFIX)
 
 
 def _windows(

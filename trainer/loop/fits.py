@@ -66,8 +66,7 @@ def check_fits(
             found=plan.hash,
             allowed=[state.plan_hash],
             fix=(
-                "append to the run's plan (mixtures.freeze.freeze.append_segment), or start a run "
-                "under "
+                "append to the run's plan (windtunnel mixture edit RUN), or start a run under "
                 "another name"
             ),
         )

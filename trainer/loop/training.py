@@ -247,7 +247,7 @@ def _start(store: Store, resume: bool, start: Checkpoint | Weights | None) -> St
             "a run is here already",
             file=store.full(checkpoint.FOLDER),
             found=f"a checkpoint of step {own.state.step}",
-            fix="resume it, or give this run another name (--set name=…)",
+            fix="resume it, or give this run another name",
         )
     if own is not None:
         return Start(past=own, parent=own.state.parent)

@@ -42,7 +42,7 @@ def cap_text(cap: Cap | None) -> str:
     """A cap's name, what it allows and how much of that is used; marked above :data:`NEAR`."""
     if cap is None:
         return ""
-    rule = ".".join(part for part in cap.field.split(".") if part.startswith("max_")) or cap.field
+    rule = cap.rule
     return (
         f"{rule} {cap.epochs:g}: "
         f"{share(cap.shown, cap.tokens)} used{' !' if cap.used > NEAR else ''}"

@@ -215,14 +215,14 @@ def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) ->
         numbers = [record.number for record in head.batches]
         if not numbers:
             raise UserError(
-                "this index has no batch", file=store.root, field="batch", fix="add one first"
+                "this index has no batch", file=store.root, parameter="batch", fix="add one first"
             )
         first = numbers[-1] if batch is None else batch
         if first not in numbers:
             raise UserError(
                 "no such batch",
                 file=store.root,
-                field="batch",
+                parameter="batch",
                 found=first,
                 allowed=numbers,
                 fix="see `list`",
@@ -233,7 +233,7 @@ def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) ->
             raise UserError(
                 f"later batches were decided against this one: {later}",
                 file=store.root,
-                field="batch",
+                parameter="batch",
                 found=first,
                 fix=fix,
             )
@@ -294,7 +294,7 @@ def _format(format: str) -> Format:
         return "jsonl"
     raise UserError(
         "no such format to write",
-        field="format",
+        parameter="format",
         found=format,
         allowed=FORMATS,
         fix="use one of the formats above",
@@ -310,7 +310,7 @@ def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[st
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         raise UserError(
             "not a name",
-            field="name",
+            parameter="name",
             found=name,
             fix="use letters, digits, dots, dashes and underscores, at most 80",
         )
@@ -339,7 +339,7 @@ def _settled(
                 raise UserError(
                     "this index compares by another number",
                     file=place,
-                    field=name,
+                    parameter=name,
                     found=value,
                     allowed=[own[name]],
                     fix=fix,
@@ -350,7 +350,7 @@ def _settled(
         if not 0.0 < wanted["verify"] <= 1.0:
             raise UserError(
                 "the threshold is out of range",
-                field="verify",
+                parameter="verify",
                 found=given["verify"],
                 fix="give a number above 0, up to 1",
             )
@@ -358,7 +358,7 @@ def _settled(
         fix = "give a whole number from 1 on"
         raise UserError(
             "no comparison is allowed",
-            field="max_comparisons",
+            parameter="max_comparisons",
             found=given["max_comparisons"],
             fix=fix,
         )

@@ -192,7 +192,7 @@ def read_batch(
         )
         raise UserError(
             "these files hold no document",
-            field="paths",
+            parameter="paths",
             found=said,
             fix="look at the first of them",
         )

@@ -65,7 +65,7 @@ def check_settings(index: OpenIndex, other: OpenIndex) -> None:
         raise UserError(
             "an index cannot be merged with itself",
             file=index.store.root,
-            field="other",
+            parameter="other",
             fix="name another one",
         )
     ours, theirs = index.head.settings.model_dump(), other.head.settings.model_dump()
@@ -76,7 +76,7 @@ def check_settings(index: OpenIndex, other: OpenIndex) -> None:
             raise UserError(
                 message,
                 file=other.store.root,
-                field=name,
+                parameter=name,
                 found=theirs[name],
                 allowed=[value],
                 fix=fix,
@@ -325,7 +325,7 @@ def _needed(origin: InputRecord, found: str) -> UserError:
         "this file holds documents of the other index that have to be compared again, and is no "
         "longer what it was",
         file=origin.url,
-        field="other",
+        parameter="other",
         found=found,
         fix=(
             "bring it back as it was, or add the other index's inputs to this one in place of "

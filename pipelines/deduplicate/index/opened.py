@@ -48,7 +48,7 @@ def existing_index(index: str) -> Store:
         raise UserError(
             "no index here",
             file=store.root,
-            field="index",
+            parameter="index",
             fix="name its folder; `windtunnel dedup index add` makes one",
         )
     return store

@@ -42,14 +42,14 @@ def check_output(index: OpenIndex, out: Store) -> None:
         raise UserError(
             message,
             file=out.full(KEPT_FOLDER),
-            field="output",
+            parameter="output",
             fix="choose another folder, or remove them first",
         )
     if f"{out.root}/".startswith(f"{index.store.root}/"):
         raise UserError(
             "this folder lies in the index",
             file=out.root,
-            field="output",
+            parameter="output",
             fix="choose a folder beside it",
         )
 
@@ -65,7 +65,7 @@ def check_unused(index: OpenIndex, out: Store) -> None:
             raise UserError(
                 f"this folder holds the kept documents of batch {batch.number}",
                 file=out.root,
-                field="output",
+                parameter="output",
                 fix=fix,
             )
 

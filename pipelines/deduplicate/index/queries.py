@@ -86,7 +86,7 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
     except (ValueError, pa.ArrowInvalid):
         raise UserError(
             "not an id",
-            field="id",
+            parameter="id",
             found=identity,
             fix="give 32 hex digits, as evidence.parquet has them",
         ) from None
@@ -109,7 +109,7 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
         raise UserError(
             "no such document in this index",
             file=opened.store.root,
-            field="id",
+            parameter="id",
             found=identity,
             fix="look at `list`",
         )
