@@ -75,8 +75,10 @@ class CheckpointState(BaseModel):
 
     ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written
     because the run was stopped between two that were asked for; it is removed when the next one is
-    there. ``parent`` is the checkpoint a branch started from: its step and the checksum of its
-    weights. ``spikes`` is kept for a spike rule.
+    there. ``parent`` is what the training started from: of a branch the step of its checkpoint and
+    the checksum of its weights; of weights alone ``"past": false`` besides, and the step where it
+    is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
+    settings; next-token prediction is None and not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,11 +96,14 @@ class CheckpointState(BaseModel):
     asked: bool = True
     parent: dict[str, Any] | None = None
     spikes: dict[str, Any] | None = None
+    objective: dict[str, Any] | None = None
     files: dict[str, FileRecord] = Field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Canonical JSON with a checksum of itself, one line."""
         facts = self.model_dump(mode="json")
+        if self.objective is None:
+            del facts["objective"]
         return canonical_json({**facts, "checksum": _checksum(facts)}) + b"\n"
 
 

@@ -1,14 +1,60 @@
-"""The model a checkpoint holds."""
+"""Weights by name: of a checkpoint, of a file, and whether they fit a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
+import xxhash
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from artifacts.errors import UserError
-from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.checkpoints.checkpoint import Checkpoint, file_record
 from trainer.model import Model, ModelConfig
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises: UserError when it cannot be read."""
+    with _readable(path):
+        return load_file(Path(path))
+
+
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """xxh3_128 of a file's bytes, 32 hex digits. Raises: UserError when it cannot be read."""
+    with _readable(path):
+        return file_record(Path(path)).checksum
+
+
+def checksum(weights: Mapping[str, torch.Tensor]) -> str:
+    """xxh3_128 over names, types, shapes and values, 32 hex digits."""
+    digest = xxhash.xxh3_128()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_fitting(
+    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], where: str
+) -> None:
+    """Raises: UserError, which says ``where`` the weights are from, when their names or shapes are
+    not those of ``own``.
+    """
+    odd = sorted(weights.keys() ^ own.keys()) or sorted(
+        name for name, value in own.items() if weights[name].shape != value.shape
+    )
+    if odd:
+        raise UserError(
+            "the weights are of another model",
+            file=where,
+            field=odd[0],
+            fix="use the model settings of the run that wrote them",
+        )
 
 
 def fitting_weights(
@@ -18,17 +64,15 @@ def fitting_weights(
     shapes are not those of ``own``.
     """
     weights = checkpoint.weights()
-    odd = sorted(weights.keys() ^ own.keys()) or sorted(
-        name for name, value in own.items() if weights[name].shape != value.shape
-    )
-    if odd:
-        raise UserError(
-            "the weights are of another model",
-            file=checkpoint.folder,
-            field=odd[0],
-            fix="use the model settings of the run that wrote them",
-        )
+    check_fitting(weights, own, checkpoint.folder)
     return weights
+
+
+def fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights that fit into a model's parameters."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
 
 
 def model_of(
@@ -38,9 +82,18 @@ def model_of(
     UserError when a file is damaged.
     """
     model = Model(ModelConfig.from_dict(checkpoint.state.model))
-    own = dict(model.named_parameters())
-    weights = fitting_weights(checkpoint, own)
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(weights[name])
+    fill(model, fitting_weights(checkpoint, dict(model.named_parameters())))
     return model.to(device, dtype)
+
+
+@contextlib.contextmanager
+def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            "no readable weights here",
+            file=Path(path),
+            found=error,
+            fix="name a safetensors file, such as the weights.safetensors of a checkpoint",
+        ) from None

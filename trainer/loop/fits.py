@@ -13,6 +13,7 @@ from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import Checkpoint
 from trainer.loop.settings import TrainSettings
+from trainer.objectives.objective import NEXT_TOKEN
 from trainer.optimizer.schedules import ScheduleSpec, rate
 from trainer.shapes.config import ModelConfig
 
@@ -87,3 +88,15 @@ def _differs(checkpoint: Checkpoint, field: str, old: object, new: object) -> Us
         allowed=[old],
         fix="set it back to go on with this run, or start another run under another name",
     )
+
+
+def check_objective(checkpoint: Checkpoint, objective: dict[str, Any] | None) -> None:
+    """Raises: UserError when the run minimises something else than the checkpoint did; None is
+    next-token prediction.
+    """
+    old, new = (
+        record or {"name": NEXT_TOKEN} for record in (checkpoint.state.objective, objective)
+    )
+    if old["name"] != new["name"]:
+        raise _differs(checkpoint, "objective", old["name"], new["name"])
+    _check_same(checkpoint, "objective", old.get("settings", {}), new.get("settings", {}))

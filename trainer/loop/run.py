@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
@@ -19,15 +16,15 @@ from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
 from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
-from trainer.checkpoints.moments import moment_tensors, restore
+from trainer.checkpoints.moments import moment_tensors
 from trainer.devices.precision import DTYPES, device_of
-from trainer.loop.fits import check_fits
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
-from trainer.model import Model, ModelConfig, init, parameter_groups
+from trainer.loop.start import Start, Wanted
+from trainer.model import Model, ModelConfig, parameter_groups
 from trainer.model.float8 import use_float8
-from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
-from trainer.objectives.next_token import pending_loss
+from trainer.objectives.gradient import pending_loss
+from trainer.objectives.objective import Figures, Objective, Place, record_of
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
 
@@ -37,7 +34,8 @@ class StepReport:
     """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
     these by this step.
 
-    ``grad_norm`` is before clipping, ``seconds`` is what the step took.
+    ``grad_norm`` is before clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
+    model added to the loss, by name, ``seconds`` is what the step took.
     """
 
     step: int
@@ -46,22 +44,22 @@ class StepReport:
     loss: float
     lr: float
     grad_norm: float
-    sources: Mapping[str, Loss]
+    figures: Figures
     step_tokens: int = 0
     seconds: float = 0.0
+    auxiliary: Mapping[str, float] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """The step as a line of ``metrics/train.jsonl``."""
-        whole = sum(self.sources.values(), NOTHING)
         return {
             "step": self.step,
             "tokens": self.tokens,
             "loss": self.loss,
-            "bits_per_byte": whole.bits_per_byte,
+            **self.figures.units,
             "lr": self.lr,
             "grad_norm": self.grad_norm,
-            "targets": whole.tokens,
-            "sources": {name: loss.to_json() for name, loss in self.sources.items()},
+            **self.figures.further,
+            **({"auxiliary": dict(self.auxiliary)} if self.auxiliary else {}),
         }
 
 
@@ -74,9 +72,9 @@ class Run:
     tokenizer: Tokenizer
     settings: TrainSettings
     schedule: ScheduleSpec
+    objective: Objective[Any]
     model: Model
     optimizer: AdamW
-    sizes: NDArray[np.int64]
     history: tuple[Stretch, ...]
     step: int = 0
     parent: dict[str, Any] | None = None
@@ -90,61 +88,38 @@ class Run:
         config: ModelConfig,
         settings: TrainSettings,
         threads: int,
-        source: Checkpoint | None,
-        parent: dict[str, Any] | None = None,
+        start: Start,
+        objective: Objective[Any],
     ) -> Run:
-        """A run from its first step, or from a checkpoint. Raises: UserError when the checkpoint
-        does not fit.
-        """
+        """A run from where ``start`` says. Raises: UserError when it cannot begin there."""
         schedule = settings.schedule_of(plan)
-        if source is not None:
-            check_fits(
-                source,
-                plan=plan,
-                config=config,
-                settings=settings,
-                schedule=schedule,
-                tokenizer_hash=tokenizer.hash,
-            )
+        start.check(Wanted(plan, config, settings, schedule, tokenizer.hash, record_of(objective)))
         device = device_of(settings.device)
         model = Model(config).to(device)
         if settings.float8:
             use_float8(model, device)
-        if source is None:
-            init(model, config, settings.seed)
-        groups = parameter_groups(model, config, settings.schedule.peak, settings.weight_decay)
-        optimizer = AdamW(
-            groups,
-            betas=settings.betas,
-            eps=settings.eps,
-            compute=DTYPES[settings.resolved_precision],
-        )
-        history: tuple[Stretch, ...] = ()
-        if source is not None:
-            restore(source, optimizer)
-            history = source.state.history
-        step = 0 if source is None else source.state.step
+        start.fill(model, settings.seed)
+        optimizer = optimizer_of(model, settings)
+        start.restore(optimizer)
         stretch = Stretch(
-            from_step=step,
+            from_step=start.step,
             plan_hash=plan.hash,
             source_digest=source_digest(),
             software=software(device),
             threads=threads,
         )
-        if not history or history[-1].model_copy(update={"from_step": step}) != stretch:
-            history = (*history, stretch)
         return cls(
             plan,
             loader,
             tokenizer,
             settings,
             schedule,
+            objective,
             model,
             optimizer,
-            token_bytes(tokenizer),
-            history,
-            step,
-            parent,
+            lengthened(start.history, stretch),
+            start.step,
+            start.parent,
         )
 
     def updates(self, last: int) -> Generator[StepReport]:
@@ -162,10 +137,11 @@ class Run:
         then.
         """
         step = self.step + 1
+        rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
         pending = pending_loss(
-            self.model, batch, self.settings.micro_batch_rows(batch.tokens.shape[1]), backward=True
+            self.objective, self.model, batch, Place(self.step), rows, backward=True
         )
-        pending_norm = self.optimizer.clip(self.settings.clip, pending.summed)
+        pending_norm = self.optimizer.clip(self.settings.clip, pending.minimised)
         lr = rate(self.schedule, step)
         self.optimizer.step(lr)
         self.optimizer.zero_grad()
@@ -182,9 +158,7 @@ class Run:
                 ),
             )
         self.step = step
-        losses = by_source(
-            found.nats, batch.targets, batch.weights, batch.source, self.plan.names, self.sizes
-        )
+        measures = self.objective.measure(batch, found.kept, self.plan.names)
         tokens = self.plan.tokens_before(step)
         return StepReport(
             step,
@@ -193,8 +167,9 @@ class Run:
             found.loss,
             lr,
             norm,
-            losses,
+            self.objective.figures(measures),
             tokens - self.plan.tokens_before(step - 1),
+            auxiliary=found.auxiliary,
         )
 
     def shown(self) -> dict[str, Any]:
@@ -221,9 +196,28 @@ class Run:
             seeds={"init": self.settings.seed, "plan": self.plan.seed},
             asked=asked,
             parent=self.parent,
+            objective=record_of(self.objective),
         )
         weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}
         written = checkpoint.save(store, state, weights, moment_tensors(self.optimizer), files)
         checkpoint.drop_unasked(store, below=self.step)
         return written
+
+
+def optimizer_of(model: Model, settings: TrainSettings) -> AdamW:
+    """The optimizer of a model that has its weights."""
+    groups = parameter_groups(model, model.config, settings.schedule.peak, settings.weight_decay)
+    return AdamW(
+        groups,
+        betas=settings.betas,
+        eps=settings.eps,
+        compute=DTYPES[settings.resolved_precision],
+    )
+
+
+def lengthened(history: tuple[Stretch, ...], stretch: Stretch) -> tuple[Stretch, ...]:
+    """The history with another stretch, unless that only goes on as the last one did."""
+    if history and history[-1].model_copy(update={"from_step": stretch.from_step}) == stretch:
+        return history
+    return (*history, stretch)

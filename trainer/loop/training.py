@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
@@ -40,6 +41,10 @@ from trainer.loop.interrupt import StopRequest
 from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
 from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.loop.start import FromCheckpoint, FromSeed, Start
+from trainer.objectives.losses import token_bytes
+from trainer.objectives.next_token import NextToken
+from trainer.objectives.objective import Objective
 
 Folders = Mapping[str, str | os.PathLike[str]]
 
@@ -83,16 +88,19 @@ def train(
     *,
     validation: Folders | None = None,
     resume: bool = True,
-    start: Checkpoint | None = None,
+    start: Start | Checkpoint | None = None,
+    objective: Objective[Any] | None = None,
     until_step: int | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
     ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With
-    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: the
-    checkpoint of another run to branch from when there is none here yet. ``on_step`` is called
-    after each update.
+    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: where
+    to begin when there is none here yet, a checkpoint of another run to branch from it; default
+    initial weights (:mod:`trainer.loop.start`). ``objective``: what is minimised, default the loss
+    on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
+    update.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
     not fit or is damaged, when another process trains here, or when the loss is not finite.
@@ -107,11 +115,12 @@ def train(
         StopRequest() as stop,
     ):
         checkpoint.clean(store)
-        source, parent = _source(store, resume, start)
+        begins = _start(store, resume, start)
+        minimised = objective or NextToken(token_bytes(tokenizer))
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
-        measured = _held_out(validation, tokenizer, settings)
-        run = Run.begin(plan, loader, tokenizer, config, settings, threads, source, parent)
+        measured = _held_out(validation, tokenizer, settings, minimised.rows_together)
+        run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
         with Metrics(store, run.step, settings.tensorboard) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
 
@@ -216,17 +225,13 @@ def _record(
     if looked:
         metrics.record(DATA, run.shown())
     if looked and measured is not None:
-        losses = measured.losses(run.model)
-        metrics.record(
-            VALIDATION,
-            {"step": run.step, "sources": {name: loss.to_json() for name, loss in losses.items()}},
-        )
+        measures = measured.measure(run.model, run.objective)
+        sources = {name: measure.to_json() for name, measure in measures.items()}
+        metrics.record(VALIDATION, {"step": run.step, "sources": sources})
 
 
-def _source(
-    store: Store, resume: bool, start: Checkpoint | None
-) -> tuple[Checkpoint | None, dict[str, object] | None]:
-    """The checkpoint to go on from, and the parent of a branch."""
+def _start(store: Store, resume: bool, start: Start | Checkpoint | None) -> Start:
+    """Where to begin: at the run's own latest checkpoint, else where ``start`` says."""
     own = checkpoint.latest(store)
     if own is not None and not resume:
         raise UserError(
@@ -236,17 +241,14 @@ def _source(
             fix="resume it, or give this run another name (--set name=…)",
         )
     if own is not None:
-        return own, own.state.parent
-    if start is None:
-        return None, None
-    return start, {
-        "step": start.state.step,
-        "weights": start.state.files[checkpoint.WEIGHTS].checksum,
-    }
+        return FromCheckpoint.resuming(own)
+    if isinstance(start, Checkpoint):
+        return FromCheckpoint.branching(start)
+    return start or FromSeed()
 
 
 def _held_out(
-    validation: Folders | None, tokenizer: Tokenizer, settings: TrainSettings
+    validation: Folders | None, tokenizer: Tokenizer, settings: TrainSettings, together: int
 ) -> HeldOut | None:
     if not validation:
         return None
@@ -256,4 +258,5 @@ def _held_out(
         sequence_length=settings.sequence_length,
         windows=settings.validation_windows,
         rows=settings.micro_batch_windows,
+        together=together,
     )

@@ -23,7 +23,7 @@ P padded vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -201,6 +201,12 @@ class Model(nn.Module):
             F.linear(hidden, self.head_weight[: self.config.vocab_size])
             / self.config.width_multiplier
         )
+
+    def auxiliary_losses(self) -> Mapping[str, Tensor]:
+        """Losses by name, scalars with their graph, that the model adds to what is minimised: of
+        all forward passes since the last call. A dense decoder adds none.
+        """
+        return {}
 
     def loss(
         self, hidden: Tensor, targets: Tensor, weights: Tensor

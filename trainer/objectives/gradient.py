@@ -1,0 +1,137 @@
+"""One optimizer step's gradient: a global batch in micro-batches, summed and divided by one number.
+
+Each micro-batch adds its share of the quotient to the gradients, so one with few targets counts for
+few, and cutting the batch otherwise changes rounding only. What a model adds to the loss on its own
+account (:meth:`~trainer.model.decoder.Model.auxiliary_losses`) counts what the objective says.
+
+Shapes: B rows in the global batch, b of them in a micro-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from artifacts.errors import UserError
+from mixtures.loader.loader import Batch
+from trainer.kernels.transfer import to_device
+from trainer.model import Model
+from trainer.objectives.objective import Columns, Objective, Place, Tensors
+
+ON_HOST = ("documents",)
+"""Columns that stay: where documents begin is found without asking a GPU."""
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """``loss`` is the sum over the global batch divided by ``normaliser``, without what the model
+    added; ``kept`` (B, ...) by name; ``auxiliary`` by name what it added.
+    """
+
+    loss: float
+    normaliser: float
+    kept: Columns
+    auxiliary: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PendingLoss:
+    """A step's loss where it was computed, nobody having waited for it: ``summed`` () fp64 is what
+    the normaliser divides.
+    """
+
+    summed: Tensor
+    normaliser: float
+    kept: Tensors
+    auxiliary: Tensors
+
+    @property
+    def minimised(self) -> Tensor:
+        """A scalar that is finite where everything that made the gradient is."""
+        return sum(self.auxiliary.values(), self.summed)
+
+    def read(self) -> StepLoss:
+        """The figures on the host. Waits for the device."""
+        loss = float(self.summed) / self.normaliser if self.normaliser > 0 else 0.0
+        return StepLoss(
+            loss,
+            self.normaliser,
+            {name: values.cpu().numpy() for name, values in self.kept.items()},
+            {name: float(value) for name, value in self.auxiliary.items()},
+        )
+
+
+def pending_loss(
+    objective: Objective[Any],
+    model: Model,
+    batch: Batch,
+    place: Place,
+    rows: int,
+    *,
+    backward: bool,
+) -> PendingLoss:
+    """Loss of a global batch on the model's device, which is not waited for: the batch goes there
+    at once, its figures stay there. With ``backward`` its gradient is added to the parameters'
+    ``grad``.
+
+    ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has loss 0 and no
+    gradient. Raises: UserError when rows that belong together do not fill the batch.
+    """
+    columns = objective.columns(batch, place)
+    total = objective.normaliser(columns)
+    device = model.embedding.device
+    moved = {name: _moved(name, torch.from_numpy(columns[name]), device) for name in columns}
+    summed = torch.zeros((), dtype=torch.float64, device=device)
+    kept: dict[str, list[Tensor]] = {}
+    auxiliary: dict[str, Tensor] = {}
+    for part in micro_batches(row_count(columns), rows, objective.rows_together):
+        found = objective.loss(model, {name: column[part] for name, column in moved.items()})
+        added = {
+            name: objective.auxiliary_weight(name, columns, part) * value
+            for name, value in model.auxiliary_losses().items()
+        }
+        if backward and total > 0:
+            sum(added.values(), found.summed / total).backward()  # type: ignore[no-untyped-call]
+        summed = summed + found.summed.detach().double()
+        for name, value in added.items():
+            auxiliary[name] = auxiliary.get(name, 0.0) + value.detach().double()
+        for name, values in found.kept.items():
+            kept.setdefault(name, []).append(values.detach())
+    whole = {name: torch.cat(values) for name, values in kept.items()}
+    return PendingLoss(summed, total, whole, auxiliary)
+
+
+def micro_batches(total: int, rows: int, together: int = 1) -> Iterator[slice]:
+    """Consecutive slices of ``total`` rows, of at most ``rows`` each but at least ``together``,
+    which they do not part.
+
+    Raises: UserError when the rows are not whole groups of ``together``.
+    """
+    if total % together:
+        raise UserError(
+            f"a batch holds whole groups of {together} rows that belong together",
+            field="train.batch_tokens",
+            found=f"{total} rows",
+            fix=f"give a batch a multiple of {together} windows",
+        )
+    most = max(together, rows - rows % together)
+    for first in range(0, total, most):
+        yield slice(first, min(first + most, total))
+
+
+def row_count(columns: Columns) -> int:
+    """Rows of the columns. Raises: ValueError where they differ."""
+    counts = {len(column) for column in columns.values()}
+    if len(counts) != 1:
+        raise ValueError(
+            f"columns of one objective have {sorted(counts)} rows; a batch has one number of rows"
+        )
+    return counts.pop()
+
+
+def _moved(name: str, column: Tensor, device: torch.device) -> Tensor:
+    return column if name in ON_HOST else to_device(column, device)
