@@ -33,6 +33,7 @@ from tests.pipelines.report_corpus import IMAGE, SCRIPT, TURNED
 from tests.pipelines.test_report_page import Page
 from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
 from trainer.loop.run import StepReport
+from trainer.objectives.objective import Figures
 from trainer.shapes.presets import preset
 
 BRANCH = "without-instructions"
@@ -533,7 +534,9 @@ def test_branches_that_do_not_fit_are_said_to_be_in_the_report(
 
 def report(step: int, steps: int, loss: float, lr: float) -> StepReport:
     """A step of 100 tokens that took two seconds."""
-    return StepReport(step, steps, step * 100, loss, lr, 1.0, {}, step_tokens=100, seconds=2.0)
+    return StepReport(
+        step, steps, step * 100, loss, lr, 1.0, Figures(), step_tokens=100, seconds=2.0
+    )
 
 
 class Clock:

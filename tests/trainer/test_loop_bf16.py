@@ -22,11 +22,13 @@ from trainer.checkpoints.weights import model_of
 from trainer.evaluation.held_out import validate
 from trainer.loop.branch import START, branch
 from trainer.loop.metrics import read_series
-from trainer.loop.run import Run, Start
+from trainer.loop.run import Run
 from trainer.loop.settings import TrainSettings
+from trainer.loop.start import FromSeed
 from trainer.objectives.gradient import pending_loss
 from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken
+from trainer.objectives.objective import Place
 
 STEPS = STABLE + DECAY
 
@@ -143,20 +145,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
 def test_a_step_reads_nothing_back_before_it_is_enqueued(corpus: Corpus) -> None:
     frozen, chosen = loop_runs.plan(corpus), settings()
     config = MODEL.config(corpus.tokenizer.vocab_size)
-    begun = Run.begin(
-        frozen,
-        Loader(frozen, corpus.folders),
-        corpus.tokenizer,
-        config,
-        chosen,
-        1,
-        Start(),
-        NextToken(token_bytes(corpus.tokenizer)),
-    )
+    loader, objective = Loader(frozen, corpus.folders), NextToken(token_bytes(corpus.tokenizer))
+    begun = Run.begin(frozen, loader, corpus.tokenizer, config, chosen, 1, FromSeed(), objective)
     batch = begun.loader.batch(0)
     with Reads() as reads:
-        pending = pending_loss(begun.objective, begun.model, batch, 3, backward=True)
-        norm = begun.optimizer.clip(chosen.clip, pending.summed)
+        pending = pending_loss(objective, begun.model, batch, Place(0), 3, backward=True)
+        norm = begun.optimizer.clip(chosen.clip, pending.minimised)
         begun.optimizer.step(0.01)
         begun.optimizer.zero_grad()
     micro_batches = -(-len(batch.tokens) // 3)

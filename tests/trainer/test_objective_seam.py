@@ -1,293 +1,347 @@
-"""What a training minimises is given to it: a toy objective over pairs, and starts from weights
-alone.
+"""What is minimised, and where a training begins, are given to it: pairs with a model that adds a
+loss, weights without a past, and next-token prediction as it always was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
-from torch import Tensor
+from safetensors.torch import save_file
 
-import trainer.loop.run
 from artifacts.errors import UserError
-from artifacts.paths import Store
-from mixtures.loader.loader import Batch, Loader
+from mixtures.loader.loader import Loader
 from tests.trainer.loop_corpus import Corpus
-from tests.trainer.loop_runs import MODEL, plan, run, settings, traces
-from trainer.checkpoints.checkpoint import NEXT_TOKEN, Checkpoint, at_step
-from trainer.checkpoints.weights import Weights
-from trainer.evaluation.held_out import held_out
+from tests.trainer.loop_runs import MODEL, STABLE, plan, run, settings, traces
+from tests.trainer.pair_objective import BALANCE, BalancedModel, Pairs
+from trainer.checkpoints.checkpoint import Checkpoint, at_step, latest
+from trainer.devices.determinism import deterministic
 from trainer.loop.metrics import read_series
-from trainer.model import Model, init
+from trainer.loop.run import Run
+from trainer.loop.start import FromCheckpoint, FromWeights, Start
+from trainer.model import Model, init, parameter_groups
 from trainer.objectives.gradient import micro_batches, pending_loss
-from trainer.objectives.losses import token_bytes
+from trainer.objectives.losses import NOTHING, by_source, token_bytes
 from trainer.objectives.next_token import NextToken
-from trainer.objectives.objective import Columns, Measured, PartLoss, identity
+from trainer.objectives.objective import Place, record_of
+from trainer.optimizer.adamw import AdamW
+from trainer.optimizer.schedules import rate
 
-BALANCE = 0.5
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The first row of a pair shall be likelier than the second, each less what a reference says of
-    it, an extra column (B,).
-    """
-
-    beta: float = 0.1
-    name: str = "pairs"
-    rows_together: int = 2
-
-    def settings(self) -> dict[str, Any]:
-        return {"beta": self.beta}
-
-    def columns(self, batch: Batch) -> Mapping[str, NDArray[np.generic]]:
-        return {"reference": (-(batch.tokens.sum(1) % 7)).astype(np.float32)}
-
-    def normaliser(self, batch: Batch) -> float:
-        return len(batch.tokens) / 2
-
-    def loss(self, model: Model, columns: Columns) -> PartLoss:
-        tokens, positions, targets = (
-            columns[name].long() for name in ("tokens", "positions", "targets")
-        )
-        hidden = model(tokens, positions, columns["documents"])
-        nats = model.loss(hidden, targets, columns["weights"])[2]
-        likelihood = F.log_softmax(model.logits(hidden), -1).gather(-1, targets[..., None])[..., 0]
-        gains = (likelihood * columns["weights"]).sum(1) - columns["reference"]
-        margins = gains[0::2] - gains[1::2]  # (b / 2,)
-        summed = -F.logsigmoid(self.beta * margins).sum()
-        return PartLoss(summed, {"margins": margins, "nats": nats})
-
-    def measure(
-        self, batch: Batch, kept: Mapping[str, NDArray[Any]], sources: tuple[str, ...]
-    ) -> Measured:
-        assert kept["nats"].shape == batch.tokens.shape
-        return Measured({}, {"accuracy": float((kept["margins"] > 0).mean())})
-
-
-class Balanced(Model):
-    """A model with a loss of its own."""
-
-    def auxiliary_losses(self) -> dict[str, Tensor]:
-        return {"balance": BALANCE * self.embedding.square().mean()}
-
-
-def first_batch(corpus: Corpus) -> Batch:
-    return Loader(plan(corpus), corpus.folders).batch(0)
-
-
-def begun(corpus: Corpus, kind: type[Model]) -> Model:
-    config = MODEL.config(corpus.tokenizer.vocab_size)
-    model = kind(config)
-    init(model, config, settings().seed)
-    return model
+STEPS = 5
 
 
 @pytest.fixture
 def balanced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.loop.run, "Model", Balanced)
+    """Every model that a run makes adds a loss of its own."""
+    monkeypatch.setattr("trainer.loop.run.Model", BalancedModel)
+
+
+def fresh(corpus: Corpus, kind: type[Model] = Model) -> Model:
+    config = MODEL.config(corpus.tokenizer.vocab_size)
+    model = kind(config)
+    init(model, config, 1)
+    return model
+
+
+def optimizer_of(model: Model, precision: torch.dtype = torch.float32) -> AdamW:
+    groups = parameter_groups(model, model.config, 0.02, 0.1)
+    return AdamW(groups, betas=(0.9, 0.95), eps=1e-8, compute=precision)
 
 
 @pytest.mark.usefixtures("balanced")
-def test_an_objective_over_pairs_is_stopped_and_resumed_bit_for_bit(
+def test_pairs_stopped_and_resumed_are_bit_for_bit_those_that_were_not(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    whole = run(corpus, tmp_path / "whole", objective=Pairs(), until_step=5)
-    run(corpus, tmp_path / "parts", objective=Pairs(), until_step=3)
-    parts = run(corpus, tmp_path / "parts", objective=Pairs(), until_step=5)
-    assert whole.step == parts.step == 5
-    assert traces(tmp_path / "whole") == traces(tmp_path / "parts")
-    assert parts.checkpoint.objective == {"name": "pairs", "beta": 0.1}
-    lines = read_series(tmp_path / "whole")
-    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
-    assert all(0 <= line["accuracy"] <= 1 and line["sources"] == {} for line in lines)
-    assert all(line["auxiliary"]["balance"] > 0 for line in lines)
-    assert all(np.isfinite(line["loss"]) and line["targets"] == 0 for line in lines)
+    straight = run(corpus, tmp_path / "straight", objective=Pairs(), until_step=STEPS)
+    run(corpus, tmp_path / "stopped", objective=Pairs(), until_step=3)
+    again = run(corpus, tmp_path / "stopped", objective=Pairs(), until_step=STEPS)
+    assert (again.first_step, again.step, again.loss) == (3, STEPS, straight.loss)
+    found = traces(tmp_path / "stopped")
+    assert {"5/weights.safetensors", "5/moments.safetensors"} < set(found)
+    assert found == traces(tmp_path / "straight")
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
-def test_pairs_stay_together_and_other_micro_batches_change_rounding_only(
-    corpus: Corpus, rows: int
+@pytest.mark.usefixtures("balanced")
+def test_pairs_say_in_metrics_and_checkpoints_what_was_minimised(
+    corpus: Corpus, tmp_path: Path
 ) -> None:
-    batch = first_batch(corpus)
-    parts = list(micro_batches(batch, rows, 2))
-    assert [part.start % 2 for part in parts] == [0] * len(parts)
-    assert sum(part.stop - part.start for part in parts) == len(batch.tokens)
-    models = [begun(corpus, Balanced) for _ in range(2)]
-    steps = [
-        pending_loss(Pairs(), model, batch, size, backward=True).read()
-        for model, size in zip(models, (len(batch.tokens), rows), strict=True)
+    outcome = run(corpus, tmp_path, objective=Pairs(), until_step=STEPS)
+    lines = read_series(tmp_path)
+    assert [list(line) for line in lines] == [
+        ["step", "tokens", "loss", "lr", "grad_norm", "pairs", "accuracy", "auxiliary"]
+    ] * STEPS
+    assert all(line["pairs"] == 4 and line["auxiliary"]["balance"] > 0 for line in lines)
+    (held_out,) = read_series(tmp_path, "validation")
+    assert set(held_out["sources"]) == {"web", "code", "chat"}
+    assert all(value["pairs"] == 3 for value in held_out["sources"].values())
+    assert outcome.checkpoint.state.objective == {"name": "pairs", "settings": {"beta": 0.1}}
+
+
+@pytest.mark.usefixtures("balanced")
+def test_a_step_over_pairs_is_that_of_the_whole_batch_computed_naively(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    frozen, chosen = plan(corpus), settings(checkpoint_every=1)
+    run(corpus, tmp_path, plan=frozen, settings=chosen, objective=Pairs(), until_step=1)
+    model, objective = fresh(corpus, BalancedModel), Pairs()
+    optimizer = optimizer_of(model)
+    batch = Loader(frozen, corpus.folders).batch(0)
+    columns = objective.columns(batch, Place(0))
+    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+    loss = objective.loss(model, tensors).summed / 4
+    balance = BALANCE * model.auxiliary_losses()["balance"]
+    (loss + balance).backward()
+    norm = float(optimizer.clip(chosen.clip))
+    (line,) = read_series(tmp_path)
+    assert line["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert line["auxiliary"]["balance"] == pytest.approx(balance.item(), rel=1e-6)
+    assert line["grad_norm"] == pytest.approx(norm, rel=1e-5)
+    optimizer.step(rate(chosen.schedule_of(frozen), 1))
+    stored = at_step(tmp_path, 1).moments()  # a tenth of the gradient, clipped
+    for name, (mean, _) in optimizer.moments().items():
+        assert torch.allclose(stored[f"mean.{name}"], mean, rtol=1e-4, atol=1e-7), name
+
+
+def test_no_micro_batch_parts_rows_that_belong_together() -> None:
+    for rows in range(1, 12):
+        for together in (1, 2, 4):
+            parts = list(micro_batches(8, rows, together))
+            assert [row for part in parts for row in range(8)[part]] == list(range(8))
+            assert all(part.start % together == part.stop % together == 0 for part in parts)
+            assert max(part.stop - part.start for part in parts) <= max(rows, together)
+    with pytest.raises(UserError, match="whole groups of 2 rows") as error:
+        list(micro_batches(7, 4, 2))
+    assert error.value.field == "train.batch_tokens"
+
+
+def test_columns_of_different_lengths_are_refused(corpus: Corpus) -> None:
+    class Odd(Pairs):
+        def columns(self, batch: Any, place: Place) -> Any:
+            return {**super().columns(batch, place), "reference": np.zeros(3, np.float32)}
+
+    batch = Loader(plan(corpus), corpus.folders).batch(0)
+    with pytest.raises(ValueError, match=r"have \[3, 8\] rows"):
+        pending_loss(Odd(), fresh(corpus), batch, Place(0), 4, backward=False)
+
+
+def test_a_checkpoint_of_another_objective_is_refused(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
+    run(corpus, tmp_path, objective=Pairs(), until_step=1)
+    before = read_series(tmp_path)
+    for objective, field, found, allowed in (
+        (None, "objective", "next_token", "pairs"),
+        (Pairs(beta=0.5), "objective.beta", 0.5, 0.1),
+    ):
+        with pytest.raises(UserError, match="the checkpoint at step 1 was trained otherwise") as e:
+            run(corpus, tmp_path, objective=objective)
+        assert (e.value.field, e.value.found, e.value.allowed) == (field, found, [str(allowed)])
+    with pytest.raises(UserError, match="was trained otherwise") as e:
+        run(corpus, tmp_path / "b", objective=Pairs(), start=at_step(whole, STABLE))
+    assert (e.value.field, e.value.found, e.value.allowed) == ("objective", "pairs", ["next_token"])
+    assert read_series(tmp_path) == before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_alone_train_as_the_same_weights_from_a_seed(
+    corpus: Corpus, tmp_path: Path, precision: str
+) -> None:
+    chosen = settings(precision=precision)
+    seeded = run(corpus, tmp_path / "seeded", settings=chosen, until_step=STEPS)
+    tensors = {name: value.detach() for name, value in fresh(corpus).named_parameters()}
+    save_file(tensors, tmp_path / "imported.safetensors")
+    starts = [
+        FromWeights.of_tensors(tensors, "imported"),
+        FromWeights.of_file(tmp_path / "imported.safetensors"),
     ]
-    assert steps[1].loss == pytest.approx(steps[0].loss, abs=1e-5)
-    assert steps[1].auxiliary == pytest.approx(steps[0].auxiliary, rel=1e-5)
-    assert steps[0].normaliser == len(batch.tokens) / 2
-    for one, other in zip(*(model.parameters() for model in models), strict=True):
-        assert one.grad is not None
-        assert other.grad is not None
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+    for number, start in enumerate(starts):
+        folder = tmp_path / str(number)
+        outcome = run(corpus, folder, settings=chosen, start=start, until_step=STEPS)
+        assert traces(folder) == traces(tmp_path / "seeded")
+        state = outcome.checkpoint.state
+        assert state.parent == start.parent
+        assert set(start.parent) == {"weights", "past"}
+        assert start.parent["past"] is False
+        assert state.history == seeded.checkpoint.state.history
+    assert starts[0].parent != starts[1].parent
 
 
-def test_the_gradient_is_that_of_sum_over_normaliser_plus_the_auxiliary_loss(
-    corpus: Corpus,
+def test_weights_of_a_checkpoint_start_at_step_0_without_moments_or_history(
+    corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:
-    batch = first_batch(corpus)
-    model, plain = begun(corpus, Balanced), begun(corpus, Balanced)
-    step = pending_loss(Pairs(), model, batch, 2, backward=True).read()
-    arrays = {**vars(batch), **Pairs().columns(batch)}
-    names = ("tokens", "positions", "targets", "weights", "documents", "reference")
-    columns = {name: torch.from_numpy(arrays[name]) for name in names}
-    pairs = len(batch.tokens) / 2
-    loss = Pairs().loss(plain, columns).summed / pairs
-    (loss + plain.auxiliary_losses()["balance"]).backward()  # type: ignore[no-untyped-call]
-    assert step.loss == pytest.approx(float(loss.detach()), rel=1e-5)
-    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
-        assert one.grad is not None
-        assert other.grad is not None
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+    parent, frozen = at_step(whole, STABLE), plan(corpus, seed=2)
+    begun = begin(corpus, FromWeights.of_checkpoint(parent), seed=2)
+    assert (begun.step, begun.optimizer.updates, len(begun.history)) == (0, 0, 1)
+    assert begun.history[0].from_step == 0
+    for first, second in begun.optimizer.moments().values():
+        assert not first.any()
+        assert not second.any()
+    for name, value in parent.weights().items():
+        assert torch.equal(begun.optimizer.weights()[name], value)
+
+    start = FromWeights.of_checkpoint(parent)
+    outcome = run(corpus, tmp_path, plan=frozen, start=start, until_step=1)
+    state = outcome.checkpoint.state
+    assert (state.step, state.plan_hash, len(state.history)) == (1, frozen.hash, 1)
+    assert state.parent == {
+        "step": STABLE,
+        "weights": parent.state.files["weights.safetensors"].checksum,
+        "past": False,
+    }
+    # the bias correction of update 1: its moments are those of one gradient, its step nearly the
+    # rate where a gradient is not tiny
+    moments = outcome.checkpoint.moments()
+    step = rate(settings().schedule_of(frozen), 1)
+    before, after = parent.weights()["final_norm.weight"], outcome.checkpoint.weights()
+    ratio = moments["mean.final_norm.weight"].square() / moments["square.final_norm.weight"]
+    assert torch.allclose(ratio, torch.tensor(0.1**2 / 0.05), rtol=1e-4)
+    moved = (after["final_norm.weight"] - before).abs()
+    assert torch.allclose(moved, torch.tensor(step), rtol=1e-3)
 
 
-def test_rows_that_do_not_fill_groups_are_refused(corpus: Corpus, tmp_path: Path) -> None:
-    odd = Pairs(rows_together=3)
-    with pytest.raises(UserError, match="groups of 3") as raised:
-        run(corpus, tmp_path, objective=odd, until_step=1)
-    assert raised.value.field == "train.batch_tokens"
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [(Pairs(), None), (None, Pairs()), (Pairs(), Pairs(beta=0.2))],
-    ids=["pairs then tokens", "tokens then pairs", "another beta"],
-)
-def test_a_run_does_not_go_on_with_another_objective(
-    corpus: Corpus, tmp_path: Path, first: Pairs | None, second: Pairs | None
+def test_a_training_from_weights_alone_goes_on_from_its_own_checkpoints(
+    corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:
-    run(corpus, tmp_path, objective=first, until_step=2)
-    with pytest.raises(UserError, match="was trained otherwise") as raised:
-        run(corpus, tmp_path, objective=second, until_step=3)
-    assert (raised.value.field or "").startswith("objective.")
+    start = FromWeights.of_checkpoint(at_step(whole, STABLE))
+    run(corpus, tmp_path / "straight", start=start, until_step=STEPS)
+    run(corpus, tmp_path / "stopped", start=start, until_step=2)
+    again = run(corpus, tmp_path / "stopped", start=start, until_step=STEPS)
+    assert again.first_step == 2
+    assert again.checkpoint.state.parent == start.parent
+    assert traces(tmp_path / "stopped") == traces(tmp_path / "straight")
 
 
-def test_next_token_is_what_a_state_without_an_objective_means(
-    corpus: Corpus, tmp_path: Path
+@pytest.mark.usefixtures("balanced")
+def test_pairs_begin_with_the_weights_of_a_pretrained_checkpoint(
+    corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:
-    objective = NextToken(token_bytes(corpus.tokenizer))
-    assert identity(objective) == NEXT_TOKEN
-    done = run(corpus, tmp_path, until_step=1)
-    assert done.checkpoint.state.objective is None
-    assert b"objective" not in Path(done.checkpoint.folder, "state.json").read_bytes()
-    assert done.checkpoint.objective == NEXT_TOKEN
+    start = FromWeights.of_checkpoint(at_step(whole, STABLE))
+    outcome = run(corpus, tmp_path, objective=Pairs(), start=start, until_step=2)
+    assert outcome.checkpoint.state.objective is not None
+    assert outcome.checkpoint.state.parent == start.parent
 
 
-def test_next_token_gives_the_bits_of_a_loop_written_out(corpus: Corpus) -> None:
-    batch = first_batch(corpus)
-    model, plain = begun(corpus, Model), begun(corpus, Model)
-    step = pending_loss(
-        NextToken(token_bytes(corpus.tokenizer)), model, batch, 3, backward=True
-    ).read()
-    total, summed = float(batch.weights.sum(dtype=np.float64)), torch.zeros((), dtype=torch.float64)
-    for first in range(0, len(batch.tokens), 3):
-        tokens, positions, targets = (
-            torch.from_numpy(array[first : first + 3]).long()
-            for array in (batch.tokens, batch.positions, batch.targets)
-        )
-        documents = torch.from_numpy(batch.documents)[first : first + 3]
-        hidden = plain(tokens, positions, documents)
-        weights = torch.from_numpy(batch.weights[first : first + 3])
-        nats = plain.loss(hidden, targets, weights)[0]
-        (nats / total).backward()  # type: ignore[no-untyped-call]
-        summed = summed + nats.detach().double()
-    assert step.loss == float(summed) / total
-    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
-        assert one.grad is not None
-        assert other.grad is not None
-        assert torch.equal(one.grad, other.grad)
-
-
-@pytest.fixture(scope="module")
-def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return run(corpus, tmp_path_factory.mktemp("trained"), until_step=6).checkpoint
-
-
-@pytest.mark.parametrize("from_file", [False, True], ids=["checkpoint", "file"])
-def test_a_start_from_weights_alone_is_step_0_without_moments(
-    corpus: Corpus, tmp_path: Path, trained: Checkpoint, from_file: bool
+def test_weights_of_another_model_or_tokenizer_are_refused(
+    corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:
-    file = Path(trained.folder, "weights.safetensors")
-    weights = Weights.load(file) if from_file else Weights.of(trained)
-    done = run(corpus, tmp_path, start=weights, until_step=0)
-    assert (done.step, done.tokens) == (0, 0)
-    begun = done.checkpoint
-    assert begun.weights().keys() == trained.weights().keys()
-    for name, tensor in trained.weights().items():
-        assert torch.equal(begun.weights()[name], tensor)
-    assert not any(tensor.any() for tensor in begun.moments().values())
-    assert [stretch.from_step for stretch in begun.state.history] == [0]
-    assert begun.state.parent is not None
-    assert begun.state.parent["weights"] == trained.state.files["weights.safetensors"].checksum
-    assert begun.state.parent["weights_alone"] is True
+    start = FromWeights.of_checkpoint(at_step(whole, STABLE))
+    other = MODEL.model_copy(update={"rope_theta": 5000.0})
+    with pytest.raises(UserError, match="the weights are of another model") as error:
+        run(corpus, tmp_path, model=other, start=start)
+    assert (error.value.field, error.value.found) == ("model.rope_theta", 5000.0)
+    # tensors are taken by names and shapes: whoever changes the angles says so by giving tensors
+    tensors = at_step(whole, STABLE).weights()
+    named = FromWeights.of_tensors(tensors, "imported")
+    assert begin(corpus, named, model=other).step == 0
+    small = {**tensors, "final_norm.weight": tensors["final_norm.weight"][1:]}
+    with pytest.raises(UserError, match="the weights are of another model") as error:
+        begin(corpus, FromWeights.of_tensors(small, "imported"))
+    assert (error.value.field, error.value.file) == ("final_norm.weight", "imported")
+    foreign = FromWeights(start.read, start.where, start.parent, {"tokenizer": "0" * 32})
+    with pytest.raises(UserError, match="another model") as error:
+        begin(corpus, foreign)
+    assert error.value.field == "tokenizer"
+    for path in (tmp_path / "absent", whole / "metrics" / "train.jsonl"):
+        with pytest.raises(UserError, match="no readable weights here"):
+            begin(corpus, FromWeights.of_file(path))
 
 
-def test_the_first_update_from_weights_alone_is_that_of_a_fresh_optimizer(
-    corpus: Corpus, tmp_path: Path, trained: Checkpoint
+def test_a_checkpoint_given_as_start_is_a_branch_with_its_past(
+    corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:
-    run(corpus, tmp_path, start=Weights.of(trained), until_step=1)
-    after = at_step(Store(tmp_path), 1)
-    line = read_series(tmp_path)[0]
-    batch = first_batch(corpus)
-    model = begun(corpus, Model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(trained.weights()[name])
-    sizes = token_bytes(corpus.tokenizer)
-    pending_loss(NextToken(sizes), model, batch, 3, backward=True)
-    clip = min(1.0, 1.0 / line["grad_norm"])
-    moments = after.moments()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None
-        torch.testing.assert_close(
-            moments[f"mean.{name}"], 0.1 * clip * parameter.grad, rtol=1e-4, atol=1e-8
-        )
+    parent = at_step(whole, STABLE)
+    for number, start in enumerate((parent, FromCheckpoint.branching(parent))):
+        outcome = run(corpus, tmp_path / str(number), start=start, until_step=STABLE + 1)
+        state = outcome.checkpoint.state
+        assert (outcome.first_step, state.history) == (STABLE, parent.state.history)
+        assert state.parent == {"step": STABLE, "weights": weights_checksum(parent)}
 
 
-def test_a_start_from_weights_alone_resumes_bit_for_bit(
-    corpus: Corpus, tmp_path: Path, trained: Checkpoint
-) -> None:
-    weights = Weights.of(trained)
-    run(corpus, tmp_path / "whole", start=weights, until_step=5)
-    run(corpus, tmp_path / "parts", start=weights, until_step=2)
-    resumed = run(corpus, tmp_path / "parts", start=weights, until_step=5)
-    assert traces(tmp_path / "whole") == traces(tmp_path / "parts")
-    assert resumed.checkpoint.state.parent == weights.parent
+def test_next_token_prediction_is_a_plain_loop_bit_for_bit(corpus: Corpus, whole: Path) -> None:
+    frozen, chosen = plan(corpus), settings()
+    loader, schedule = Loader(frozen, corpus.folders), chosen.schedule_of(frozen)
+    model, sizes = fresh(corpus), token_bytes(corpus.tokenizer)
+    optimizer, lines = optimizer_of(model), read_series(whole)
+    with deterministic(1):
+        for step in range(1, STEPS + 1):
+            batch = loader.batch(step - 1)
+            total = float(batch.weights.sum(dtype=np.float64))
+            summed, nats = 0.0, []
+            for first in range(0, len(batch.tokens), 3):
+                rows = batch.rows(first, min(first + 3, len(batch.tokens)))
+                tokens, positions, targets = (
+                    torch.from_numpy(column).long()
+                    for column in (rows.tokens, rows.positions, rows.targets)
+                )
+                hidden = model(tokens, positions, torch.from_numpy(rows.documents))
+                loss, _, each = model.loss(hidden, targets, torch.from_numpy(rows.weights))
+                (loss / total).backward()  # type: ignore[no-untyped-call]
+                summed += loss.item()
+                nats.append(each.detach().numpy())
+            norm = float(optimizer.clip(chosen.clip))
+            optimizer.step(rate(schedule, step))
+            optimizer.zero_grad()
+            losses = by_source(
+                np.concatenate(nats),
+                batch.targets,
+                batch.weights,
+                batch.source,
+                frozen.names,
+                sizes,
+            )
+            every = sum(losses.values(), NOTHING)
+            assert lines[step - 1] == {
+                "step": step,
+                "tokens": frozen.tokens_before(step),
+                "loss": summed / total,
+                "bits_per_byte": every.bits_per_byte,
+                "lr": rate(schedule, step),
+                "grad_norm": norm,
+                "targets": every.tokens,
+                "sources": {name: loss.to_json() for name, loss in losses.items()},
+            }
+    stored = at_step(whole, STEPS)
+    moments = stored.moments()
+    for name, value in stored.weights().items():
+        assert torch.equal(value, optimizer.weights()[name]), name
+        assert torch.equal(moments[f"mean.{name}"], optimizer.moments()[name][0]), name
+        assert torch.equal(moments[f"square.{name}"], optimizer.moments()[name][1]), name
 
 
-def test_weights_of_another_model_are_refused(
-    corpus: Corpus, tmp_path: Path, trained: Checkpoint
-) -> None:
-    for changes in ({"width": 64}, {"scale_depth": 2.0}):
-        other = MODEL.model_copy(update=changes)
-        with pytest.raises(UserError, match="another model"):
-            run(corpus, tmp_path / str(changes), model=other, start=Weights.of(trained))
-    with pytest.raises(UserError, match="not a safetensors file"):
-        Weights.load(tmp_path / "nothing.safetensors")
+def test_next_token_prediction_adds_nothing_to_a_checkpoint(corpus: Corpus, whole: Path) -> None:
+    assert record_of(NextToken(token_bytes(corpus.tokenizer))) is None
+    newest = latest(whole)
+    assert newest is not None
+    facts = json.loads((Path(newest.folder) / "state.json").read_bytes())
+    assert sorted(facts) == [
+        "asked",
+        "checksum",
+        "files",
+        "format",
+        "history",
+        "model",
+        "parent",
+        "plan_hash",
+        "schedule",
+        "seeds",
+        "settings",
+        "spikes",
+        "step",
+        "tokenizer_hash",
+        "tokens",
+    ]
 
 
-def test_what_is_measured_on_held_out_data_can_be_replaced(corpus: Corpus, tmp_path: Path) -> None:
-    class Norms:
-        """The norm of the embedding in place of losses."""
+def begin(corpus: Corpus, start: Start, *, seed: int = 1, model: Any = MODEL) -> Run:
+    """A run that is about to make its first update."""
+    frozen, config = plan(corpus, seed=seed), model.config(corpus.tokenizer.vocab_size)
+    loader, objective = Loader(frozen, corpus.folders), NextToken(token_bytes(corpus.tokenizer))
+    return Run.begin(frozen, loader, corpus.tokenizer, config, settings(), 1, start, objective)
 
-        def line(self, model: Model) -> Mapping[str, Any]:
-            return {"embedding": float(model.embedding.detach().norm())}
 
-    run(corpus, tmp_path, objective=Pairs(), measure=Norms(), until_step=4)
-    lines = read_series(tmp_path, "validation")
-    assert [sorted(line) for line in lines] == [["embedding", "step"]]
-    usual = held_out(corpus.held_out, corpus.tokenizer, sequence_length=32, windows=2)
-    assert usual.line(begun(corpus, Model)).keys() == {"sources"}
+def weights_checksum(checkpoint: Checkpoint) -> str:
+    return checkpoint.state.files["weights.safetensors"].checksum

@@ -42,7 +42,6 @@ MOMENTS = "moments.safetensors"
 PLAN = "plan.json"
 TOKENIZER = "tokenizer.model"
 FORMAT = "checkpoint/1"
-NEXT_TOKEN = {"name": "next_token"}  # the objective of a state that names none
 _LARGEST_STATE = 64 << 20
 _WRITING = ".writing-"
 
@@ -76,9 +75,10 @@ class CheckpointState(BaseModel):
 
     ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written
     because the run was stopped between two that were asked for; it is removed when the next one is
-    there. ``parent`` is the checkpoint a branch started from: its step and the checksum of its
-    weights. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised: name and
-    settings; None, and not written, for next-token prediction.
+    there. ``parent`` is what the training started from: of a branch the step of its checkpoint and
+    the checksum of its weights; of weights alone ``"past": false`` besides, and the step where it
+    is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
+    settings; next-token prediction is None and not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,11 +114,6 @@ class Checkpoint:
     store: Store
     name: str
     state: CheckpointState
-
-    @property
-    def objective(self) -> dict[str, Any]:
-        """What was minimised: name and settings."""
-        return self.state.objective or dict(NEXT_TOKEN)
 
     @property
     def folder(self) -> str:

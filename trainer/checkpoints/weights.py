@@ -1,89 +1,51 @@
-"""Weights: the model a checkpoint holds, and weights alone as the start of another training."""
+"""Weights by name: of a checkpoint, of a file, and whether they fit a model."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from artifacts.errors import UserError
-from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, file_record
+from trainer.checkpoints.checkpoint import Checkpoint, file_record
 from trainer.checkpoints.recorded import model_config
-from trainer.model import Model, ModelConfig
+from trainer.model import Model
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Weights without a past: a training that starts from them is at step 0 and has no moments.
-
-    ``tensors`` by parameter name; ``where`` says in errors where they came from; ``parent`` is what
-    checkpoints of that training record; ``model`` is the shape they belong to, None where it is not
-    known.
-    """
-
-    tensors: Mapping[str, torch.Tensor]
-    where: str
-    parent: dict[str, Any]
-    model: dict[str, Any] | None = None
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Weights:
-        """Those of a checkpoint. Raises: UserError when the file is missing or damaged."""
-        parent = {**parent_of(checkpoint), "weights_alone": True}
-        model = model_config(checkpoint).as_dict()
-        return cls(checkpoint.weights(), checkpoint.folder, parent, model)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Weights:
-        """Those of a safetensors file. Raises: UserError when it cannot be read."""
-        file = Path(path)
-        try:
-            tensors = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise UserError(
-                f"not a safetensors file of weights: {error}",
-                file=file,
-                fix="name a file of weights, such as checkpoints/step-…/weights.safetensors",
-            ) from None
-        parent = {"weights": file_record(file).checksum, "weights_alone": True}
-        return cls(tensors, str(file), parent)
-
-    def fitting(
-        self, own: Mapping[str, torch.Tensor], config: ModelConfig
-    ) -> Mapping[str, torch.Tensor]:
-        """The tensors. Raises: UserError when names, shapes or the known model are not those of
-        ``own`` and ``config``.
-        """
-        check_names(self.tensors, own, self.where)
-        found = config.as_dict() if self.model is None else self.model
-        for name, value in config.as_dict().items():
-            if found.get(name, value) != value:
-                raise UserError(
-                    "the weights are of another model",
-                    file=self.where,
-                    field=f"model.{name}",
-                    found=value,
-                    allowed=[found[name]],
-                    fix="use the model settings of the run that wrote them",
-                )
-        return self.tensors
+def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises: UserError when it cannot be read."""
+    with _readable(path):
+        return load_file(Path(path))
 
 
-def parent_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the checkpoints of a training that started from this one record of it."""
-    return {"step": checkpoint.state.step, "weights": checkpoint.state.files[WEIGHTS].checksum}
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """xxh3_128 of a file's bytes, 32 hex digits. Raises: UserError when it cannot be read."""
+    with _readable(path):
+        return file_record(Path(path)).checksum
 
 
-def check_names(
+def checksum(weights: Mapping[str, torch.Tensor]) -> str:
+    """xxh3_128 over names, types, shapes and values, 32 hex digits."""
+    digest = xxhash.xxh3_128()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_fitting(
     weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], where: str
 ) -> None:
-    """Raises: UserError when names or shapes are not those of ``own``."""
+    """Raises: UserError, which says ``where`` the weights are from, when their names or shapes are
+    not those of ``own``.
+    """
     odd = sorted(weights.keys() ^ own.keys()) or sorted(
         name for name, value in own.items() if weights[name].shape != value.shape
     )
@@ -103,8 +65,15 @@ def fitting_weights(
     shapes are not those of ``own``.
     """
     weights = checkpoint.weights()
-    check_names(weights, own, checkpoint.folder)
+    check_fitting(weights, own, checkpoint.folder)
     return weights
+
+
+def fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights that fit into a model's parameters."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
 
 
 def model_of(
@@ -114,9 +83,18 @@ def model_of(
     UserError when a file is damaged.
     """
     model = Model(model_config(checkpoint))
-    own = dict(model.named_parameters())
-    weights = fitting_weights(checkpoint, own)
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(weights[name])
+    fill(model, fitting_weights(checkpoint, dict(model.named_parameters())))
     return model.to(device, dtype)
+
+
+@contextlib.contextmanager
+def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            "no readable weights here",
+            file=Path(path),
+            found=error,
+            fix="name a safetensors file, such as the weights.safetensors of a checkpoint",
+        ) from None

@@ -1,5 +1,5 @@
-"""Loss on held-out shards: nats per target token and bits per byte of each source, the same windows
-every time.
+"""Loss on held-out shards by source, the same windows every time: nats per target token and bits
+per byte, or what another objective measures.
 
 The windows of a source are those a plan of that source alone would show first, with a fixed seed:
 they do not depend on the run's seed, mixture or length, so the figures of different runs at the
@@ -9,14 +9,13 @@ same window length compare.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import freeze
@@ -26,39 +25,32 @@ from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 from trainer.model import Model
-from trainer.objectives.losses import NOTHING, Loss, by_source, token_bytes
-from trainer.objectives.next_token import batch_loss
+from trainer.objectives.gradient import pending_loss
+from trainer.objectives.losses import Loss, token_bytes
+from trainer.objectives.next_token import NextToken
+from trainer.objectives.objective import M, Objective, Place
 
 SEED = 0
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The windows to measure on: batches by source name, and the bytes of each id (V,)."""
+    """The windows to measure on: batches by source name, ``rows`` in a micro-batch."""
 
     batches: Mapping[str, tuple[Batch, ...]]
-    sizes: NDArray[np.int64]
     rows: int
 
-    def line(self, model: Model) -> dict[str, Any]:
-        """The losses as a line of ``metrics/validation.jsonl`` without its step."""
-        losses = self.losses(model)
-        return {"sources": {name: loss.to_json() for name, loss in losses.items()}}
-
-    def losses(self, model: Model) -> dict[str, Loss]:
-        """The loss of each source."""
-        found = {}
+    def measure(self, model: Model, objective: Objective[M]) -> dict[str, M]:
+        """What the windows of each source come to."""
         with torch.inference_mode():
-            for name, batches in self.batches.items():
-                loss = NOTHING
-                for batch in batches:
-                    nats = batch_loss(model, batch, self.rows, backward=False).nats
-                    alone = np.zeros(len(nats), np.int32)
-                    loss += by_source(
-                        nats, batch.targets, batch.weights, alone, [name], self.sizes
-                    )[name]
-                found[name] = loss
-        return found
+            return {name: reduce(add, self._each(model, objective, name)) for name in self.batches}
+
+    def _each(self, model: Model, objective: Objective[M], name: str) -> Iterator[M]:
+        """The measure of each batch of a source."""
+        for number, batch in enumerate(self.batches[name]):
+            place = Place(number, held_out=name)
+            loss = pending_loss(objective, model, batch, place, self.rows, backward=False)
+            yield objective.measure(batch, loss.read().kept, [name])[name]
 
 
 def held_out(
@@ -68,19 +60,20 @@ def held_out(
     sequence_length: int,
     windows: int | None = 64,
     rows: int = 8,
+    together: int = 1,
 ) -> HeldOut:
     """Read the held-out windows of each source: at most ``windows`` of ``sequence_length`` tokens,
-    ``rows`` at a time.
+    ``together`` in a batch, ``rows`` at a time.
 
-    Raises: UserError when a source is missing, of another tokenizer, or too short for one window.
+    Raises: UserError when a source is missing, of another tokenizer, or too short for one batch.
     """
     batches = {
-        name: _windows(shown_beside(name), Path(folder), tokenizer, sequence_length, windows)
+        name: _batches(
+            shown_beside(name), Path(folder), tokenizer, sequence_length, windows, together
+        )
         for name, folder in sorted(folders.items())
     }
-    return HeldOut(
-        {shown_beside(name): found for name, found in batches.items()}, token_bytes(tokenizer), rows
-    )
+    return HeldOut({shown_beside(name): found for name, found in batches.items()}, rows)
 
 
 def validate(
@@ -92,27 +85,29 @@ def validate(
     windows: int | None = 64,
     rows: int = 8,
 ) -> dict[str, Loss]:
-    """The loss of ``model`` on each held-out source; see :func:`held_out`. Names may end with
-    ``-validation``.
+    """The next-token loss of ``model`` on each held-out source; see :func:`held_out`. Names may end
+    with ``-validation``.
     """
     return held_out(
         folders, tokenizer, sequence_length=sequence_length, windows=windows, rows=rows
-    ).losses(model)
+    ).measure(model, NextToken(token_bytes(tokenizer)))
 
 
-def _windows(
-    name: str, folder: Path, tokenizer: Tokenizer, length: int, most: int | None
+def _batches(
+    name: str, folder: Path, tokenizer: Tokenizer, length: int, most: int | None, together: int
 ) -> tuple[Batch, ...]:
     source = open_source(folder, tokenizer.hash)
     available = source.manifest.tokens // length
-    if available == 0:
+    if available < together:
+        filled = "one window" if together == 1 else f"{together} windows"
         raise UserError(
-            f"the held-out documents do not fill one window of {length} tokens",
+            f"the held-out documents do not fill {filled} of {length} tokens",
             file=folder,
             found=f"{source.manifest.tokens} tokens",
             fix="hold out more documents of this source, or train with shorter windows",
         )
-    shown = available if most is None else min(most, available)
+    shown = available if most is None else min(max(most, together), available)
+    shown -= shown % together
     spec = MixtureSpec(
         phases=(Phase(name="held-out", tokens=shown * length, weights={name: 1.0}),),
         packing={name: "stream"},
@@ -121,9 +116,9 @@ def _windows(
         spec,
         {name: source},
         sequence_length=length,
-        batch_tokens=length,
+        batch_tokens=together * length,
         seed=SEED,
         bos_id=tokenizer.bos_id,
     )
     loader = Loader(plan, {name: folder})
-    return tuple(loader.batch(window) for window in range(shown))
+    return tuple(loader.batch(step) for step in range(shown // together))

@@ -16,6 +16,7 @@ from trainer.checkpoints.recorded import model_config
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
+from trainer.objectives.objective import NEXT_TOKEN
 from trainer.optimizer.schedules import ScheduleSpec, rate
 from trainer.shapes.config import ModelConfig
 
@@ -28,14 +29,11 @@ def check_fits(
     settings: TrainSettings,
     schedule: ScheduleSpec,
     tokenizer_hash: str,
-    objective: dict[str, Any] | None = None,
 ) -> None:
     """Raises: UserError naming the first thing in which the run differs from what the checkpoint
     already did, or that it records and this release does not know.
     """
     state = checkpoint.state
-    if objective is not None:
-        _check_same(checkpoint, "objective", checkpoint.objective, objective)
     if state.tokenizer_hash != tokenizer_hash:
         raise _differs(checkpoint, "tokenizer", state.tokenizer_hash, tokenizer_hash)
     _check_same(checkpoint, "model", model_config(checkpoint).as_dict(), config.as_dict())
@@ -89,3 +87,15 @@ def _differs(checkpoint: Checkpoint, field: str, old: object, new: object) -> Us
         allowed=[old],
         fix="set it back to go on with this run, or start another run under another name",
     )
+
+
+def check_objective(checkpoint: Checkpoint, objective: dict[str, Any] | None) -> None:
+    """Raises: UserError when the run minimises something else than the checkpoint did; None is
+    next-token prediction.
+    """
+    old, new = (
+        record or {"name": NEXT_TOKEN} for record in (checkpoint.state.objective, objective)
+    )
+    if old["name"] != new["name"]:
+        raise _differs(checkpoint, "objective", old["name"], new["name"])
+    _check_same(checkpoint, "objective", old.get("settings", {}), new.get("settings", {}))

@@ -15,25 +15,16 @@ from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
-from trainer.checkpoints.checkpoint import (
-    NEXT_TOKEN,
-    PLAN,
-    TOKENIZER,
-    Checkpoint,
-    CheckpointState,
-    Stretch,
-)
-from trainer.checkpoints.moments import moment_tensors, restore
-from trainer.checkpoints.weights import Weights
+from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.checkpoints.moments import moment_tensors
 from trainer.devices.precision import DTYPES, device_of
-from trainer.loop.fits import check_fits
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
-from trainer.model import Model, ModelConfig, init, parameter_groups
+from trainer.loop.start import Start, Wanted
+from trainer.model import Model, ModelConfig, parameter_groups
 from trainer.model.float8 import use_float8
 from trainer.objectives.gradient import pending_loss
-from trainer.objectives.losses import NOTHING, Loss
-from trainer.objectives.objective import Objective, identity
+from trainer.objectives.objective import Figures, Objective, Place, record_of
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
 
@@ -43,8 +34,8 @@ class StepReport:
     """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
     these by this step.
 
-    ``grad_norm`` is before clipping, ``seconds`` is what the step took. ``figures`` are the
-    objective's own, ``auxiliary`` the losses that the model added.
+    ``grad_norm`` is before clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
+    model added to the loss, by name, ``seconds`` is what the step took.
     """
 
     step: int
@@ -53,39 +44,23 @@ class StepReport:
     loss: float
     lr: float
     grad_norm: float
-    sources: Mapping[str, Loss]
+    figures: Figures
     step_tokens: int = 0
     seconds: float = 0.0
-    figures: Mapping[str, float] = field(default_factory=dict)
     auxiliary: Mapping[str, float] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """The step as a line of ``metrics/train.jsonl``."""
-        whole = sum(self.sources.values(), NOTHING)
         return {
             "step": self.step,
             "tokens": self.tokens,
             "loss": self.loss,
-            "bits_per_byte": whole.bits_per_byte,
+            **self.figures.units,
             "lr": self.lr,
             "grad_norm": self.grad_norm,
-            "targets": whole.tokens,
-            "sources": {name: loss.to_json() for name, loss in self.sources.items()},
-            **self.figures,
+            **self.figures.further,
             **({"auxiliary": dict(self.auxiliary)} if self.auxiliary else {}),
         }
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a run starts: a checkpoint with its ``past`` (its plan, moments and step), ``weights``
-    alone (step 0, no moments, no past), or neither: initial weights. ``parent`` is what the run's
-    checkpoints record of where it came from.
-    """
-
-    past: Checkpoint | None = None
-    weights: Weights | None = None
-    parent: dict[str, Any] | None = None
 
 
 @dataclass
@@ -97,7 +72,7 @@ class Run:
     tokenizer: Tokenizer
     settings: TrainSettings
     schedule: ScheduleSpec
-    objective: Objective
+    objective: Objective[Any]
     model: Model
     optimizer: AdamW
     history: tuple[Stretch, ...]
@@ -114,45 +89,25 @@ class Run:
         settings: TrainSettings,
         threads: int,
         start: Start,
-        objective: Objective,
+        objective: Objective[Any],
     ) -> Run:
-        """A run from where ``start`` says. Raises: UserError when a checkpoint or weights do not
-        fit.
-        """
+        """A run from where ``start`` says. Raises: UserError when it cannot begin there."""
         schedule = settings.schedule_of(plan)
-        past = start.past
-        if past is not None:
-            check_fits(
-                past,
-                plan=plan,
-                config=config,
-                settings=settings,
-                schedule=schedule,
-                tokenizer_hash=tokenizer.hash,
-                objective=identity(objective),
-            )
+        start.check(Wanted(plan, config, settings, schedule, tokenizer.hash, record_of(objective)))
         device = device_of(settings.device)
         model = Model(config).to(device)
         if settings.float8:
             use_float8(model, device)
-        if past is None and start.weights is None:
-            init(model, config, settings.seed)
-        optimizer = _optimizer(model, config, settings)
-        if past is not None:
-            restore(past, optimizer)
-        elif start.weights is not None:
-            optimizer.load(start.weights.fitting(optimizer.named, config))
-        history = () if past is None else past.state.history
-        step = 0 if past is None else past.state.step
+        start.fill(model, settings.seed)
+        optimizer = optimizer_of(model, settings)
+        start.restore(optimizer)
         stretch = Stretch(
-            from_step=step,
+            from_step=start.step,
             plan_hash=plan.hash,
             source_digest=source_digest(),
             software=software(device),
             threads=threads,
         )
-        if not history or history[-1].model_copy(update={"from_step": step}) != stretch:
-            history = (*history, stretch)
         return cls(
             plan,
             loader,
@@ -162,8 +117,8 @@ class Run:
             objective,
             model,
             optimizer,
-            history,
-            step,
+            lengthened(start.history, stretch),
+            start.step,
             start.parent,
         )
 
@@ -183,8 +138,10 @@ class Run:
         """
         step = self.step + 1
         rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
-        pending = pending_loss(self.objective, self.model, batch, rows, backward=True)
-        pending_norm = self.optimizer.clip(self.settings.clip, pending.summed)
+        pending = pending_loss(
+            self.objective, self.model, batch, Place(self.step), rows, backward=True
+        )
+        pending_norm = self.optimizer.clip(self.settings.clip, pending.minimised)
         lr = rate(self.schedule, step)
         self.optimizer.step(lr)
         self.optimizer.zero_grad()
@@ -201,7 +158,7 @@ class Run:
                 ),
             )
         self.step = step
-        measured = self.objective.measure(batch, found.kept, self.plan.names)
+        measures = self.objective.measure(batch, found.kept, self.plan.names)
         tokens = self.plan.tokens_before(step)
         return StepReport(
             step,
@@ -210,9 +167,8 @@ class Run:
             found.loss,
             lr,
             norm,
-            measured.sources,
+            self.objective.figures(measures),
             tokens - self.plan.tokens_before(step - 1),
-            figures=measured.figures,
             auxiliary=found.auxiliary,
         )
 
@@ -228,7 +184,6 @@ class Run:
         """Write a checkpoint of this moment; ``asked`` as in
         :class:`~trainer.checkpoints.checkpoint.CheckpointState`.
         """
-        minimised = identity(self.objective)
         state = CheckpointState(
             step=self.step,
             tokens=self.plan.tokens_before(self.step),
@@ -241,7 +196,7 @@ class Run:
             seeds={"init": self.settings.seed, "plan": self.plan.seed},
             asked=asked,
             parent=self.parent,
-            objective=None if minimised == NEXT_TOKEN else minimised,
+            objective=record_of(self.objective),
         )
         weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}
@@ -250,11 +205,19 @@ class Run:
         return written
 
 
-def _optimizer(model: Model, config: ModelConfig, settings: TrainSettings) -> AdamW:
-    """The optimizer over the model's tensors, moments zero."""
+def optimizer_of(model: Model, settings: TrainSettings) -> AdamW:
+    """The optimizer of a model that has its weights."""
+    groups = parameter_groups(model, model.config, settings.schedule.peak, settings.weight_decay)
     return AdamW(
-        parameter_groups(model, config, settings.schedule.peak, settings.weight_decay),
+        groups,
         betas=settings.betas,
         eps=settings.eps,
         compute=DTYPES[settings.resolved_precision],
     )
+
+
+def lengthened(history: tuple[Stretch, ...], stretch: Stretch) -> tuple[Stretch, ...]:
+    """The history with another stretch, unless that only goes on as the last one did."""
+    if history and history[-1].model_copy(update={"from_step": stretch.from_step}) == stretch:
+        return history
+    return (*history, stretch)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.lock import run_lock
@@ -34,28 +34,19 @@ from mixtures.loader.loader import Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
 from trainer.checkpoints.checkpoint import Checkpoint
-from trainer.checkpoints.weights import Weights, parent_of
 from trainer.devices.determinism import deterministic
 from trainer.devices.precision import computing_in
 from trainer.evaluation.held_out import HeldOut, held_out
 from trainer.loop.interrupt import StopRequest
 from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
-from trainer.loop.run import Run, Start, StepReport
+from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
-from trainer.model import Model
+from trainer.loop.start import FromCheckpoint, FromSeed, Start
 from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken
 from trainer.objectives.objective import Objective
 
 Folders = Mapping[str, str | os.PathLike[str]]
-
-
-class Measure(Protocol):
-    """What is measured on held-out data while a run trains."""
-
-    def line(self, model: Model) -> Mapping[str, Any]:
-        """The figures, as a line of ``metrics/validation.jsonl`` without its step."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,20 +88,18 @@ def train(
     *,
     validation: Folders | None = None,
     resume: bool = True,
-    start: Checkpoint | Weights | None = None,
-    objective: Objective | None = None,
-    measure: Measure | None = None,
+    start: Start | Checkpoint | None = None,
+    objective: Objective[Any] | None = None,
     until_step: int | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
     ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With
-    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: where to
-    begin when there is none here yet: the checkpoint of another run to branch from, with its past,
-    or :class:`~trainer.checkpoints.weights.Weights` alone, from step 0. ``objective``: what is
-    minimised, default next-token prediction. ``measure``: what is measured where the run looks at
-    held-out data, in place of the losses on ``validation``. ``on_step`` is called after each
+    ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: where
+    to begin when there is none here yet, a checkpoint of another run to branch from it; default
+    initial weights (:mod:`trainer.loop.start`). ``objective``: what is minimised, default the loss
+    on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
     update.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
@@ -126,12 +115,12 @@ def train(
         StopRequest() as stop,
     ):
         checkpoint.clean(store)
-        begun = _start(store, resume, start)
+        begins = _start(store, resume, start)
+        minimised = objective or NextToken(token_bytes(tokenizer))
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
-        measured = measure or _held_out(validation, tokenizer, settings)
-        aim = objective or NextToken(token_bytes(tokenizer))
-        run = Run.begin(plan, loader, tokenizer, config, settings, threads, begun, aim)
+        measured = _held_out(validation, tokenizer, settings, minimised.rows_together)
+        run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
         with Metrics(store, run.step, settings.tensorboard) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
 
@@ -165,7 +154,7 @@ def _steps(
     run: Run,
     store: Store,
     metrics: Metrics,
-    measured: Measure | None,
+    measured: HeldOut | None,
     last: int,
     stop: StopRequest,
     on_step: Callable[[StepReport], None] | None,
@@ -219,7 +208,7 @@ def _timed(updates: Iterator[StepReport]) -> StepReport:
 
 
 def _record(
-    run: Run, metrics: Metrics, measured: Measure | None, report: StepReport, looked: bool
+    run: Run, metrics: Metrics, measured: HeldOut | None, report: StepReport, looked: bool
 ) -> None:
     """A step's metrics; where ``looked``, also what was shown so far and the losses on held-out
     documents.
@@ -236,11 +225,13 @@ def _record(
     if looked:
         metrics.record(DATA, run.shown())
     if looked and measured is not None:
-        metrics.record(VALIDATION, {"step": run.step, **measured.line(run.model)})
+        measures = measured.measure(run.model, run.objective)
+        sources = {name: measure.to_json() for name, measure in measures.items()}
+        metrics.record(VALIDATION, {"step": run.step, "sources": sources})
 
 
-def _start(store: Store, resume: bool, start: Checkpoint | Weights | None) -> Start:
-    """Where to go on from: the run's own latest checkpoint, else what was asked for."""
+def _start(store: Store, resume: bool, start: Start | Checkpoint | None) -> Start:
+    """Where to begin: at the run's own latest checkpoint, else where ``start`` says."""
     own = checkpoint.latest(store)
     if own is not None and not resume:
         raise UserError(
@@ -250,16 +241,14 @@ def _start(store: Store, resume: bool, start: Checkpoint | Weights | None) -> St
             fix="resume it, or give this run another name",
         )
     if own is not None:
-        return Start(past=own, parent=own.state.parent)
-    if start is None:
-        return Start()
+        return FromCheckpoint.resuming(own)
     if isinstance(start, Checkpoint):
-        return Start(past=start, parent=parent_of(start))
-    return Start(weights=start, parent=start.parent)
+        return FromCheckpoint.branching(start)
+    return start or FromSeed()
 
 
 def _held_out(
-    validation: Folders | None, tokenizer: Tokenizer, settings: TrainSettings
+    validation: Folders | None, tokenizer: Tokenizer, settings: TrainSettings, together: int
 ) -> HeldOut | None:
     if not validation:
         return None
@@ -269,4 +258,5 @@ def _held_out(
         sequence_length=settings.sequence_length,
         windows=settings.validation_windows,
         rows=settings.micro_batch_windows,
+        together=together,
     )

@@ -209,6 +209,12 @@ class Model(nn.Module):
             / self.config.width_multiplier
         )
 
+    def auxiliary_losses(self) -> Mapping[str, Tensor]:
+        """Losses by name, scalars with their graph, that the model adds to what is minimised: of
+        all forward passes since the last call. A dense decoder adds none.
+        """
+        return {}
+
     def loss(
         self, hidden: Tensor, targets: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,42 +1,40 @@
-"""One optimizer step's gradient: a global batch in micro-batches, normalised as a whole.
+"""One optimizer step's gradient: a global batch in micro-batches, summed and divided by one number.
 
-The loss of a step is the objective's sum over the whole global batch divided by its normaliser of
-the whole global batch. Each micro-batch adds its share of that quotient to the gradients, so a
-micro-batch with little to learn counts for little, and cutting the batch otherwise changes rounding
-only. Auxiliary losses that the model has of its own are means over the tokens of a micro-batch;
-each counts with its micro-batch's share of the rows.
+Each micro-batch adds its share of the quotient to the gradients, so one with few targets counts for
+few, and cutting the batch otherwise changes rounding only. What a model adds to the loss on its own
+account (:meth:`~trainer.model.decoder.Model.auxiliary_losses`) counts what the objective says.
 
-Shapes: B windows of T tokens in the global batch, b of them in a micro-batch.
+Shapes: B rows in the global batch, b of them in a micro-batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from artifacts.errors import UserError
 from mixtures.loader.loader import Batch
 from trainer.kernels.transfer import to_device
 from trainer.model import Model
-from trainer.objectives.objective import Columns, Objective
+from trainer.objectives.objective import Columns, Objective, Place, Tensors
 
-COLUMNS = ("tokens", "positions", "targets", "weights")
+ON_HOST = ("documents",)
+"""Columns that stay: where documents begin is found without asking a GPU."""
 
 
 @dataclass(frozen=True)
 class StepLoss:
-    """``loss`` per unit of the ``normaliser``; ``kept`` (B, ...) by name; ``auxiliary`` losses of
-    the model by name, each its mean over the batch.
+    """``loss`` is the sum over the global batch divided by ``normaliser``, without what the model
+    added; ``kept`` (B, ...) by name; ``auxiliary`` by name what it added.
     """
 
     loss: float
     normaliser: float
-    kept: Mapping[str, NDArray[np.generic]]
+    kept: Columns
     auxiliary: Mapping[str, float]
 
 
@@ -48,70 +46,92 @@ class PendingLoss:
 
     summed: Tensor
     normaliser: float
-    kept: Mapping[str, Tensor]
-    auxiliary: Mapping[str, Tensor]
+    kept: Tensors
+    auxiliary: Tensors
+
+    @property
+    def minimised(self) -> Tensor:
+        """A scalar that is finite where everything that made the gradient is."""
+        return sum(self.auxiliary.values(), self.summed)
 
     def read(self) -> StepLoss:
         """The figures on the host. Waits for the device."""
         loss = float(self.summed) / self.normaliser if self.normaliser > 0 else 0.0
-        kept = {name: values.cpu().numpy() for name, values in self.kept.items()}
-        auxiliary = {name: float(value) for name, value in self.auxiliary.items()}
-        return StepLoss(loss, self.normaliser, kept, auxiliary)
-
-
-def micro_batches(batch: Batch, rows: int, together: int = 1) -> Iterator[slice]:
-    """Consecutive slices of at most ``rows`` windows (one group where that is less), which keep
-    groups of ``together`` rows whole.
-
-    Raises: UserError when the batch does not consist of whole groups.
-    """
-    if len(batch.tokens) % together:
-        raise UserError(
-            f"rows are compared in groups of {together}, which do not fill a batch",
-            field="train.batch_tokens",
-            found=f"{len(batch.tokens)} windows",
-            fix=f"choose batch_tokens as a multiple of {together} windows",
+        return StepLoss(
+            loss,
+            self.normaliser,
+            {name: values.cpu().numpy() for name, values in self.kept.items()},
+            {name: float(value) for name, value in self.auxiliary.items()},
         )
-    step = max(together, rows - rows % together)
-    for first in range(0, len(batch.tokens), step):
-        yield slice(first, min(first + step, len(batch.tokens)))
 
 
 def pending_loss(
-    objective: Objective, model: Model, batch: Batch, rows: int, *, backward: bool
+    objective: Objective[Any],
+    model: Model,
+    batch: Batch,
+    place: Place,
+    rows: int,
+    *,
+    backward: bool,
 ) -> PendingLoss:
     """Loss of a global batch on the model's device, which is not waited for: the batch goes there
     at once, its figures stay there. With ``backward`` its gradient is added to the parameters'
     ``grad``.
 
-    ``rows``: windows per micro-batch. A batch with normaliser 0 has loss 0 and no gradient.
+    ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has loss 0 and no
+    gradient. Raises: UserError when rows that belong together do not fill the batch.
     """
-    total = objective.normaliser(batch)
-    columns = _on_device(objective, model, batch)
-    summed = torch.zeros((), dtype=torch.float64, device=model.embedding.device)
+    columns = objective.columns(batch, place)
+    total = objective.normaliser(columns)
+    device = model.embedding.device
+    moved = {name: _moved(name, torch.from_numpy(columns[name]), device) for name in columns}
+    summed = torch.zeros((), dtype=torch.float64, device=device)
     kept: dict[str, list[Tensor]] = {}
     auxiliary: dict[str, Tensor] = {}
-    for part in micro_batches(batch, rows, objective.rows_together):
-        found = objective.loss(model, {name: column[part] for name, column in columns.items()})
-        share = (part.stop - part.start) / len(batch.tokens)
-        extra = {name: value * share for name, value in model.auxiliary_losses().items()}
+    for part in micro_batches(row_count(columns), rows, objective.rows_together):
+        found = objective.loss(model, {name: column[part] for name, column in moved.items()})
+        added = {
+            name: objective.auxiliary_weight(name, columns, part) * value
+            for name, value in model.auxiliary_losses().items()
+        }
         if backward and total > 0:
-            sum(extra.values(), found.summed / total).backward()  # type: ignore[no-untyped-call]
+            sum(added.values(), found.summed / total).backward()  # type: ignore[no-untyped-call]
         summed = summed + found.summed.detach().double()
+        for name, value in added.items():
+            auxiliary[name] = auxiliary.get(name, 0.0) + value.detach().double()
         for name, values in found.kept.items():
             kept.setdefault(name, []).append(values.detach())
-        for name, value in extra.items():
-            auxiliary[name] = auxiliary.get(name, 0.0) + value.detach()
-    whole = {name: torch.cat(parts) for name, parts in kept.items()}
+    whole = {name: torch.cat(values) for name, values in kept.items()}
     return PendingLoss(summed, total, whole, auxiliary)
 
 
-def _on_device(objective: Objective, model: Model, batch: Batch) -> Columns:
-    """The batch where the model is, with the objective's own columns beside the loader's."""
-    device = model.embedding.device
-    own = objective.columns(batch)
-    arrays = {**{name: getattr(batch, name) for name in COLUMNS}, **own}
-    columns = {name: to_device(torch.from_numpy(array), device) for name, array in arrays.items()}
-    # stays here: where they begin is found without asking a GPU
-    columns["documents"] = torch.from_numpy(batch.documents)
-    return columns
+def micro_batches(total: int, rows: int, together: int = 1) -> Iterator[slice]:
+    """Consecutive slices of ``total`` rows, of at most ``rows`` each but at least ``together``,
+    which they do not part.
+
+    Raises: UserError when the rows are not whole groups of ``together``.
+    """
+    if total % together:
+        raise UserError(
+            f"a batch holds whole groups of {together} rows that belong together",
+            field="train.batch_tokens",
+            found=f"{total} rows",
+            fix=f"give a batch a multiple of {together} windows",
+        )
+    most = max(together, rows - rows % together)
+    for first in range(0, total, most):
+        yield slice(first, min(first + most, total))
+
+
+def row_count(columns: Columns) -> int:
+    """Rows of the columns. Raises: ValueError where they differ."""
+    counts = {len(column) for column in columns.values()}
+    if len(counts) != 1:
+        raise ValueError(
+            f"columns of one objective have {sorted(counts)} rows; a batch has one number of rows"
+        )
+    return counts.pop()
+
+
+def _moved(name: str, column: Tensor, device: torch.device) -> Tensor:
+    return column if name in ON_HOST else to_device(column, device)

@@ -1,14 +1,14 @@
-"""The objective of pre-training: nats of each target token, averaged over the targets of a step.
+"""The objective of pre-training: weighted nats of each target token, per target of the step.
 
-The loss of a step is the sum of weighted nats over the whole global batch divided by the sum of the
-weights over the whole global batch: a micro-batch with few targets counts for few.
+The loss of a step is the sum of weighted nats over the global batch divided by the sum of the
+weights over the global batch. What a model adds is taken for a mean over rows.
 
 Shapes: B windows of T tokens in the global batch, b of them in a micro-batch, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,50 +17,76 @@ from numpy.typing import NDArray
 
 from mixtures.loader.loader import Batch
 from trainer.model import Model
-from trainer.objectives.gradient import pending_loss
-from trainer.objectives.losses import by_source
-from trainer.objectives.objective import Columns, Measured, PartLoss
+from trainer.objectives.gradient import pending_loss, row_count
+from trainer.objectives.losses import NOTHING, Loss, by_source
+from trainer.objectives.objective import (
+    NEXT_TOKEN,
+    Columns,
+    Figures,
+    PartLoss,
+    Place,
+    Tensors,
+    loader_columns,
+)
 
 NATS = "nats"
 
 
 @dataclass(frozen=True)
 class NextToken:
-    """Weighted nats per target token. ``sizes`` (V,): bytes that each id decodes to, for bits per
-    byte.
-    """
+    """Nats per target token. ``sizes`` (V,): bytes that each id decodes to, for bits per byte."""
 
     sizes: NDArray[np.int64]
-    name: str = "next_token"
-    rows_together: int = 1
+
+    @property
+    def name(self) -> str:
+        return NEXT_TOKEN
+
+    @property
+    def rows_together(self) -> int:
+        return 1
 
     def settings(self) -> dict[str, Any]:
         return {}
 
-    def columns(self, batch: Batch) -> Mapping[str, NDArray[np.generic]]:
-        return {}
+    def columns(self, batch: Batch, place: Place) -> Columns:
+        """The loader's."""
+        return loader_columns(batch)
 
-    def normaliser(self, batch: Batch) -> float:
-        """The sum of the batch's weights."""
-        return float(batch.weights.sum(dtype=np.float64))
+    def normaliser(self, columns: Columns) -> float:
+        """The sum of the loss weights."""
+        return float(columns["weights"].sum(dtype=np.float64))
 
-    def loss(self, model: Model, columns: Columns) -> PartLoss:
-        """Sum of weighted nats, and the nats of each target (b, T), unweighted."""
+    def loss(self, model: Model, columns: Tensors) -> PartLoss:
+        """The sum of weighted nats, and ``nats`` (b, T) fp32 of each target, unweighted."""
         tokens, positions, targets = (
             columns[name].long() for name in ("tokens", "positions", "targets")
         )
         hidden = model(tokens, positions, columns["documents"])  # (b, T, D)
-        nats, _, each = model.loss(hidden, targets, columns["weights"])
-        return PartLoss(nats, {NATS: each.float()})
+        summed, _, nats = model.loss(hidden, targets, columns["weights"])
+        return PartLoss(summed, {NATS: nats.detach().float()})
 
-    def measure(
-        self, batch: Batch, kept: Mapping[str, NDArray[Any]], sources: tuple[str, ...]
-    ) -> Measured:
+    def auxiliary_weight(self, name: str, columns: Columns, part: slice) -> float:
+        """The micro-batch's share of the rows."""
+        rows: int = part.stop - part.start
+        return rows / row_count(columns)
+
+    def measure(self, batch: Batch, kept: Columns, sources: Sequence[str]) -> dict[str, Loss]:
         """The loss of each source that has windows in the batch."""
-        losses = by_source(
+        return by_source(
             kept[NATS], batch.targets, batch.weights, batch.source, sources, self.sizes
         )
-        return Measured(losses)
+
+    def figures(self, measures: Mapping[str, Loss]) -> Figures:
+        """Bits per byte, the targets, and the losses by source."""
+        whole = sum(measures.values(), NOTHING)
+        return Figures(
+            units={"bits_per_byte": whole.bits_per_byte},
+            further={
+                "targets": whole.tokens,
+                "sources": {name: loss.to_json() for name, loss in measures.items()},
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -80,6 +106,6 @@ def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Toke
 
     ``rows``: windows per micro-batch. A batch without any target has loss 0 and no gradient.
     """
-    objective = NextToken(np.zeros(0, np.int64))  # nothing is asked in bits per byte
-    step = pending_loss(objective, model, batch, rows, backward=backward).read()
-    return TokenLoss(step.loss, step.normaliser, step.kept[NATS].astype(np.float32, copy=False))
+    objective = NextToken(np.zeros(0, np.int64))  # nobody asks for bits per byte
+    found = pending_loss(objective, model, batch, Place(0), rows, backward=backward).read()
+    return TokenLoss(found.loss, found.normaliser, found.kept[NATS])

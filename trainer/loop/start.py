@@ -1,0 +1,200 @@
+"""Where a training begins: at initial weights, at a checkpoint with its past, or at weights alone.
+
+    FromSeed()                                     step 0, weights drawn from the seed
+    FromCheckpoint.branching(checkpoint)           its step: weights, moments, history; its plan up
+                                                   to there is the training's
+    FromWeights.of_checkpoint(checkpoint)          step 0: weights, and nothing that was done before
+    FromWeights.of_file("weights.safetensors")
+    FromWeights.of_tensors(tensors, "imported")
+
+What a training started from stands in its checkpoints as ``parent``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from artifacts.errors import UserError
+from mixtures.freeze.freeze import Plan
+from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, Stretch
+from trainer.checkpoints.moments import restore
+from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.weights import check_fitting, checksum, file_checksum, fill, read_weights
+from trainer.loop.fits import check_fits, check_objective
+from trainer.loop.settings import TrainSettings
+from trainer.model import Model, init
+from trainer.optimizer.adamw import AdamW
+from trainer.optimizer.schedules import ScheduleSpec
+from trainer.shapes.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The training that is to begin. ``objective`` as checkpoints record it."""
+
+    plan: Plan
+    config: ModelConfig
+    settings: TrainSettings
+    schedule: ScheduleSpec
+    tokenizer_hash: str
+    objective: dict[str, Any] | None
+
+
+class Start(Protocol):
+    """Where a training begins: ``step`` updates are done, ``history`` says how."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def history(self) -> tuple[Stretch, ...]: ...
+
+    @property
+    def parent(self) -> dict[str, Any] | None: ...
+
+    def check(self, wanted: Wanted) -> None:
+        """Raises: UserError when the training cannot begin here."""
+        ...
+
+    def fill(self, model: Model, seed: int) -> None:
+        """Give a model that is all zeros its weights, before it has an optimizer."""
+        ...
+
+    def restore(self, optimizer: AdamW) -> None:
+        """Put back what the optimizer knew."""
+        ...
+
+
+@dataclass(frozen=True)
+class FromSeed:
+    """Initial weights."""
+
+    step = 0
+    history = ()
+    parent = None
+
+    def check(self, wanted: Wanted) -> None:
+        """Anything may begin."""
+
+    def fill(self, model: Model, seed: int) -> None:
+        init(model, model.config, seed)
+
+    def restore(self, optimizer: AdamW) -> None:
+        """Nothing was known."""
+
+
+@dataclass(frozen=True)
+class FromCheckpoint:
+    """A checkpoint with its past: the training goes on as if it had never stopped."""
+
+    checkpoint: Checkpoint
+    parent: dict[str, Any] | None
+
+    @classmethod
+    def branching(cls, checkpoint: Checkpoint) -> FromCheckpoint:
+        """Another training that shares this one's past."""
+        return cls(checkpoint, parent_of(checkpoint))
+
+    @classmethod
+    def resuming(cls, checkpoint: Checkpoint) -> FromCheckpoint:
+        """The training that wrote it."""
+        return cls(checkpoint, checkpoint.state.parent)
+
+    @property
+    def step(self) -> int:
+        return self.checkpoint.state.step
+
+    @property
+    def history(self) -> tuple[Stretch, ...]:
+        return self.checkpoint.state.history
+
+    def check(self, wanted: Wanted) -> None:
+        check_objective(self.checkpoint, wanted.objective)
+        check_fits(
+            self.checkpoint,
+            plan=wanted.plan,
+            config=wanted.config,
+            settings=wanted.settings,
+            schedule=wanted.schedule,
+            tokenizer_hash=wanted.tokenizer_hash,
+        )
+
+    def fill(self, model: Model, seed: int) -> None:
+        """Left to :meth:`restore`, which writes the optimizer's masters too."""
+
+    def restore(self, optimizer: AdamW) -> None:
+        restore(self.checkpoint, optimizer)
+
+
+@dataclass(frozen=True)
+class FromWeights:
+    """Weights without a past: step 0, moments at zero, any plan, schedule and objective.
+
+    ``read`` gives the tensors by parameter name, and ``where`` says in errors where they are from.
+    ``facts`` are what the model and tokenizer they belong to are known to be, by name.
+    """
+
+    read: Callable[[], Mapping[str, Tensor]]
+    where: str
+    parent: dict[str, Any]
+    facts: Mapping[str, Any]
+
+    step = 0
+    history = ()
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint) -> FromWeights:
+        """Those of a checkpoint; its model and tokenizer must be the training's. To give them to
+        another model, give :meth:`of_tensors` what ``checkpoint.weights()`` reads.
+        """
+        state = checkpoint.state
+        config = model_config(checkpoint).as_dict()
+        facts = {f"model.{name}": value for name, value in config.items()}
+        facts["tokenizer"] = state.tokenizer_hash
+        parent = {**parent_of(checkpoint), "past": False}
+        return cls(checkpoint.weights, checkpoint.folder, parent, facts)
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> FromWeights:
+        """Those of a safetensors file. Raises: UserError when there is none."""
+        parent = {"weights": file_checksum(path), "past": False}
+        return cls(functools.partial(read_weights, path), os.fspath(path), parent, {})
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor], where: str) -> FromWeights:
+        """These, by parameter name; ``where`` names them in errors."""
+        return cls(lambda: tensors, where, {"weights": checksum(tensors), "past": False}, {})
+
+    def check(self, wanted: Wanted) -> None:
+        """Names and shapes are checked when the model is filled."""
+        own = {f"model.{name}": value for name, value in wanted.config.as_dict().items()}
+        own["tokenizer"] = wanted.tokenizer_hash
+        for name, value in self.facts.items():
+            if own[name] != value:
+                raise UserError(
+                    "the weights are of another model",
+                    file=self.where,
+                    field=name,
+                    found=own[name],
+                    allowed=[value],
+                    fix="use the model settings and the tokenizer of the run that wrote them",
+                )
+
+    def fill(self, model: Model, seed: int) -> None:
+        weights = self.read()
+        check_fitting(weights, dict(model.named_parameters()), self.where)
+        fill(model, weights)
+
+    def restore(self, optimizer: AdamW) -> None:
+        """Moments start at zero, as in a new training."""
+
+
+def parent_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the checkpoints of a training record of the one it started from."""
+    return {"step": checkpoint.state.step, "weights": checkpoint.state.files[WEIGHTS].checksum}
