@@ -190,13 +190,6 @@ class Model(nn.Module):
             (path, module) for path, module in self.named_modules() if isinstance(module, Matrix)
         )
 
-    def auxiliary_losses(self) -> Mapping[str, Tensor]:
-        """Losses of the last forward pass that come from the model itself, such as the balance of
-        experts: scalars by name, each a mean over the tokens of that pass, already weighted. A
-        dense model has none.
-        """
-        return {}
-
     @property
     def head_weight(self) -> Tensor:
         """The head's matrix (P, D): the embedding itself where tied."""
