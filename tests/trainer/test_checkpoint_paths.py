@@ -26,9 +26,12 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
     }
     named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Assign)}
     for node in ast.walk(tree):
-        text = node.value if isinstance(node, ast.Constant) and node not in docstrings else None
-        if isinstance(text, str):
-            yield node.lineno, text, node in named
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node not in docstrings
+        ):
+            yield node.lineno, node.value, node in named
 
 
 def places(root: Path) -> list[str]:
