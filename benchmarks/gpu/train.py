@@ -24,7 +24,8 @@ from benchmarks.gpu.session import Record, Session, begin, clocks
 from benchmarks.gpu.shapes import TINY, WINDOW
 from benchmarks.gpu.timing import spread
 from benchmarks.gpu.training import Trainee, token_batch
-from trainer.costs.roofline import DEVICES, Device, roofline
+from trainer.costs.device_rates import DEVICES, Device
+from trainer.costs.roofline import roofline
 from trainer.devices.determinism import deterministic
 from trainer.devices.precision import computing_in
 from trainer.shapes.config import ModelConfig

@@ -22,8 +22,8 @@ from mixtures.freeze.caps import check_caps
 from mixtures.freeze.contexts import continued, first_context, next_context
 from mixtures.freeze.pinning import Sources, check_one_tokenizer, pin
 from mixtures.freeze.plan_table import table
+from mixtures.order.block_sizes import OPEN_TOKENS
 from mixtures.order.interleave import counts_at_end
-from mixtures.order.source_order import OPEN_TOKENS
 from mixtures.parts.open_parts import files_of
 from mixtures.plan.format import Ancestor, Context, PinnedSource, Plan, Segment
 from mixtures.plan.shares import between, fill_of, shares_of

@@ -16,7 +16,7 @@ import xxhash
 
 from artifacts.errors import UserError
 from artifacts.keyed_hash import hash_key
-from mixtures.order.source_order import OPEN_TOKENS, block_tokens, open_blocks
+from mixtures.order.block_sizes import OPEN_TOKENS, block_tokens, open_blocks
 from mixtures.parts.open_parts import files_of
 from mixtures.parts.part_files import PartFiles
 from mixtures.parts.stream import SourceStream

@@ -11,8 +11,8 @@ its own,
 
 so reading stays within a few blocks at a time, and every epoch shows every window exactly once.
 Both permutations are :mod:`mixtures.sequences.permutation`. A source no larger than a few full
-blocks has all its blocks open (:func:`open_blocks`), so that an epoch of it is one group, shuffled
-as a whole.
+blocks has all its blocks open (:func:`mixtures.order.block_sizes.open_blocks`), so that an epoch of
+it is one group, shuffled as a whole.
 
 A source of a *stream* is cut into windows of T tokens; less than a window, left at the end, is
 never shown. In a source of whole *documents* a block's windows are what
@@ -36,11 +36,6 @@ from numpy.typing import NDArray
 from artifacts.jit import kernel
 from mixtures.plan.format import Context, PinnedSource, Plan, SourceContext
 from mixtures.sequences.permutation import mixed, permuted, permuted_all, unpermuted
-
-BLOCK_TOKENS = 1 << 24
-LEAST_BLOCKS = 8
-OPEN_BLOCKS = 4
-OPEN_TOKENS = OPEN_BLOCKS * BLOCK_TOKENS
 
 Ints = NDArray[np.int64]
 LEFT = -1  # instead of an epoch: the row is made of windows that earlier contexts left
@@ -304,26 +299,6 @@ def left_rows(contexts: tuple[Context, ...], own: SourceContext, window: int) ->
         -(-(left.last - left.first) * contexts[left.context].sequence_length // window)
         for left in own.left
     )
-
-
-def block_tokens(tokens: int, window: int) -> int:
-    """Tokens per block: the most that leave :data:`LEAST_BLOCKS` blocks, a power of two of windows,
-    at most :data:`BLOCK_TOKENS`.
-
-    With a window of a power of two of tokens a block is one too. At least a window.
-    """
-    most = max(1, min(BLOCK_TOKENS, tokens // LEAST_BLOCKS) // window)
-    return window << (most.bit_length() - 1)
-
-
-def open_blocks(tokens: int, small: int = OPEN_TOKENS) -> int:
-    """Blocks that are mixed at a time: every block of a source of up to ``small`` tokens, else
-    :data:`OPEN_BLOCKS`.
-
-    A block is more than half of what :func:`block_tokens` aims at, whatever the window, so this
-    many are never fewer than there are.
-    """
-    return max(2 * LEAST_BLOCKS, -(-2 * tokens // BLOCK_TOKENS)) if tokens <= small else OPEN_BLOCKS
 
 
 @kernel

@@ -52,11 +52,12 @@ def model_describe(
     if roofline:
         from pipelines.commands.terminal.roofline import print_roofline
         from trainer.costs import roofline as floors
+        from trainer.costs.device_rates import Device
 
         whole = max(sequence_length, tokens - tokens % sequence_length)
         print_roofline(
             floors.roofline(
-                config, floors.Device.parse(device), tokens=whole, sequence_length=sequence_length
+                config, Device.parse(device), tokens=whole, sequence_length=sequence_length
             ),
             as_json,
         )

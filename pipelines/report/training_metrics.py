@@ -15,12 +15,12 @@ from mixtures.freeze.freeze import Plan, Segment
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.order.sound_plan import load_plan
+from trainer.checkpoints.paths import FOLDER, STATE, folder_name, step_of
 from trainer.loop.metrics import TIME, TRAIN, VALIDATION, read_series
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
 
 MAIN = "main"
-CHECKPOINTS = "checkpoints"
 Line = dict[str, Any]  # a line of a series, see trainer.loop.metrics
 
 
@@ -79,11 +79,7 @@ class Ending:
     @property
     def checkpoint(self) -> str | None:
         """Folder of the last checkpoint inside the run."""
-        return (
-            f"{self.folder}/{CHECKPOINTS}/step-{self.checkpoints[-1]:08d}"
-            if self.checkpoints
-            else None
-        )
+        return f"{self.folder}/{folder_name(self.checkpoints[-1])}" if self.checkpoints else None
 
     def held_out(self, step: int) -> dict[str, HeldOutLoss]:
         """What was measured after so many updates, by source; empty when nothing was."""
@@ -227,16 +223,12 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
         Store(store.full(folder)) if store.local else Store(f"{store.root.rstrip('/')}/{folder}")
     )
     series = {kind: tuple(read_series(place, kind)) for kind in (TRAIN, VALIDATION, TIME)}
-    files = [
-        file
-        for file in store.names(f"{folder}/{CHECKPOINTS}")
-        if file.split("/")[-2].startswith("step-")
-    ]
-    steps = sorted(
-        int(file.split("/")[-2].removeprefix("step-"))
-        for file in files
-        if file.endswith("/state.json")
-    )
+    step_by_file = {
+        file: step
+        for file in store.names(f"{folder}/{FOLDER}")
+        if (step := step_of(file)) is not None
+    }
+    steps = sorted(step for file, step in step_by_file.items() if file.endswith(f"/{STATE}"))
     found = Ending(
         name=name,
         folder=folder,
@@ -247,7 +239,7 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
         seconds=sum(line["seconds"] for line in series[TIME]),
         peak_bytes=max((line.get("peak_bytes", 0) for line in series[TIME]), default=0),
         checkpoints=tuple(steps),
-        checkpoint_bytes=sum(store.size(file) or 0 for file in files),
+        checkpoint_bytes=sum(store.size(file) or 0 for file in step_by_file),
     )
     return _with_plan(
         store, found, plan or (f"{found.checkpoint}/plan.json" if found.checkpoint else None)

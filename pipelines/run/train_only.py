@@ -23,6 +23,7 @@ from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
 from pipelines.training.watch import TrainingWatch
+from trainer.checkpoints.paths import state_name
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
 
@@ -99,7 +100,7 @@ def _differences(
 
 def _finished(store: Store, record: dict[str, Any]) -> bool:
     training = record["training"]
-    return store.exists(f"{training['folder']}/checkpoints/step-{training['steps']:08d}/state.json")
+    return store.exists(f"{training['folder']}/{state_name(training['steps'])}")
 
 
 def _book(store: Store, record: dict[str, Any], made: list[Ledger]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
-from trainer.checkpoints.checkpoint import PLAN, STATE, Checkpoint, load
+from trainer.checkpoints.checkpoint import PLAN, Checkpoint, load
+from trainer.checkpoints.paths import STATES
 
 TRAINING = "training"
 
@@ -38,7 +39,7 @@ class RunCheckpoint:
 def run_checkpoints(store: Store) -> list[RunCheckpoint]:
     """Every checkpoint of a local run, by path. Raises: UserError when one is damaged."""
     base = Path(store.base)
-    folders = sorted(path.parent for path in base.glob(f"{TRAINING}/**/checkpoints/step-*/{STATE}"))
+    folders = sorted(path.parent for path in base.glob(f"{TRAINING}/**/{STATES}"))
     return [RunCheckpoint(str(folder.relative_to(base)), load(folder)) for folder in folders]
 
 

@@ -19,8 +19,9 @@ from artifacts.fingerprints import load_json
 from artifacts.paths import Store
 from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import PLAN_FORMAT, Plan
-from trainer.checkpoints.checkpoint import FOLDER as CHECKPOINTS
-from trainer.checkpoints.checkpoint import clean, flush, folder_name, saved
+from trainer.checkpoints.checkpoint import clean, flush, saved
+from trainer.checkpoints.paths import FOLDER as CHECKPOINTS
+from trainer.checkpoints.paths import folder_name
 from trainer.loop.metrics import FOLDER as METRICS
 
 PLAN = "plan.json"

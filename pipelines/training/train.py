@@ -26,6 +26,7 @@ from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
 from pipelines.training.watch import TrainingWatch, ended
+from trainer.checkpoints.paths import state_name
 
 if TYPE_CHECKING:
     from trainer.loop.training import TrainOutcome
@@ -66,9 +67,7 @@ def train_recipe(
         "seed": recipe.seed,
     }
     outcome = f"{folder}/outcome-{content_key(asked)}.json"
-    if store.exists(outcome) and store.exists(
-        f"{folder}/checkpoints/step-{plan.steps:08d}/state.json"
-    ):
+    if store.exists(outcome) and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(load_json(store.read(outcome)))  # trained, measured and sampled already
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mixtures.freeze.freeze import Plan, branch, freeze
 from mixtures.loader.windows import Windows
-from mixtures.order.source_order import OPEN_TOKENS
+from mixtures.order.block_sizes import OPEN_TOKENS
 from mixtures.spec.phase import PhaseSpec
 from mixtures.spec.spec import MixtureSpec
 

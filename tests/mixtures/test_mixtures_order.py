@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mixtures.freeze.freeze import freeze
-from mixtures.order.source_order import (
+from mixtures.order.block_sizes import (
     BLOCK_TOKENS,
     LEAST_BLOCKS,
     OPEN_BLOCKS,
     OPEN_TOKENS,
-    SourceOrder,
     block_tokens,
     open_blocks,
-    source_orders,
 )
+from mixtures.order.source_order import SourceOrder, source_orders
 from mixtures.plan.format import PinnedSource, SourceContext
 from mixtures.sequences.permutation import permuted, permuted_all, unpermuted
 from mixtures.spec.phase import PhaseSpec

@@ -21,12 +21,12 @@ from trainer.checkpoints.checkpoint import (
     at_step,
     clean,
     drop_unasked,
-    folder_name,
     latest,
     load,
     save,
     saved,
 )
+from trainer.checkpoints.paths import folder_name
 
 
 def state(step: int, **facts: object) -> CheckpointState:

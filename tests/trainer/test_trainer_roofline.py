@@ -17,7 +17,8 @@ from artifacts.errors import UserError
 from pipelines.commands.app import app
 from trainer.costs import kernel_costs as costs
 from trainer.costs.compute_costs import exact_flops_per_token, palm_flops_per_token
-from trainer.costs.roofline import DEVICES, Device, Roofline, roofline
+from trainer.costs.device_rates import DEVICES, Device
+from trainer.costs.roofline import Roofline, roofline
 from trainer.model import Model
 from trainer.shapes.parameter_counts import count_parameters
 from trainer.shapes.presets import PRESETS, preset

@@ -34,9 +34,16 @@ from safetensors.torch import load_file, save_file
 from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, load_json
 from artifacts.paths import Store, disk_full
+from trainer.checkpoints.paths import (
+    EXAMPLE,
+    FOLDER,
+    STATE,
+    STATES,
+    folder_name,
+    state_name,
+    step_of,
+)
 
-FOLDER = "checkpoints"
-STATE = "state.json"
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
 PLAN = "plan.json"
@@ -167,11 +174,6 @@ class Checkpoint:
             yield path
 
 
-def folder_name(step: int) -> str:
-    """Name of a step's checkpoint inside the run."""
-    return f"{FOLDER}/step-{step:08d}"
-
-
 def save(
     store: Store,
     state: CheckpointState,
@@ -217,12 +219,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
 
 def saved(store: Store) -> list[int]:
     """Steps of the checkpoints in a run, ascending; unfinished ones do not count."""
-    steps = []
-    for name in _state_names(store):
-        number = name.split("/")[-2].removeprefix("step-")
-        if number.isdigit():
-            steps.append(int(number))
-    return sorted(steps)
+    return sorted(step for name in _state_names(store) if (step := step_of(name)) is not None)
 
 
 def latest(store: Store | str | os.PathLike[str], at_most: int | None = None) -> Checkpoint | None:
@@ -264,7 +261,7 @@ def drop_unasked(store: Store, below: int) -> None:
     for step in saved(store):
         if step < below and not _read(store, folder_name(step)).state.asked:
             # first: without it the rest does not exist
-            store.delete(f"{folder_name(step)}/{STATE}")
+            store.delete(state_name(step))
             store.delete(folder_name(step))
 
 
@@ -292,9 +289,7 @@ def _read(store: Store, name: str) -> Checkpoint:
     file = f"{store.full(name)}/{STATE}"
     size = store.size(f"{name}/{STATE}")
     if size is None:
-        raise UserError(
-            "no checkpoint here", file=file, fix="name a folder checkpoints/step-… of a run"
-        )
+        raise UserError("no checkpoint here", file=file, fix=f"name a folder {EXAMPLE} of a run")
     if size > _LARGEST_STATE:
         raise _damaged(file, f"{size} bytes")
     try:
@@ -327,7 +322,7 @@ def _state_names(store: Store) -> list[str]:
     # one look into the folder; listing every file of every checkpoint is the object stores' way
     if store.local:
         base = Path(store.base)
-        return sorted(str(path.relative_to(base)) for path in base.glob(f"{FOLDER}/step-*/{STATE}"))
+        return sorted(str(path.relative_to(base)) for path in base.glob(STATES))
     store.fs.invalidate_cache()
     return [name for name in store.names(FOLDER) if name.endswith(f"/{STATE}")]
 

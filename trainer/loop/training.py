@@ -34,6 +34,7 @@ from mixtures.loader.loader import Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
 from trainer.checkpoints.checkpoint import Checkpoint
+from trainer.checkpoints.paths import FOLDER
 from trainer.devices.determinism import deterministic
 from trainer.devices.precision import computing_in
 from trainer.evaluation.held_out import HeldOut, held_out
@@ -109,7 +110,7 @@ def train(
     check_plan(plan, settings, tokenizer)
     last = plan.steps if until_step is None else min(until_step, plan.steps)
     with (
-        run_lock(Store(f"{store.root.rstrip('/')}/{checkpoint.FOLDER}")),
+        run_lock(Store(f"{store.root.rstrip('/')}/{FOLDER}")),
         deterministic(settings.threads) as threads,
         computing_in(settings.resolved_precision),
         StopRequest() as stop,
@@ -236,7 +237,7 @@ def _start(store: Store, resume: bool, start: Start | Checkpoint | None) -> Star
     if own is not None and not resume:
         raise UserError(
             "a run is here already",
-            file=store.full(checkpoint.FOLDER),
+            file=store.full(FOLDER),
             found=f"a checkpoint of step {own.state.step}",
             fix="resume it, or give this run another name",
         )

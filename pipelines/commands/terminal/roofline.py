@@ -22,7 +22,8 @@ _PLAIN_WIDTH = 120
 def recipe_roofline(recipe: Recipe, device: str) -> Roofline:
     """Of the recipe's model, trained as the recipe says, on a device that need not be here."""
     from pipelines.shards.settings import TokenizerSettings
-    from trainer.costs.roofline import Device, roofline
+    from trainer.costs.device_rates import Device
+    from trainer.costs.roofline import roofline
 
     train = recipe.train
     tokens = train.micro_batch_windows * train.sequence_length
