@@ -57,7 +57,8 @@ class Place(NamedTuple):
 class Setting:
     """A setting that a text speaks of, with the value to give it, written as the user writes it.
 
-    ``address``: of a parameter by its name, of anything else in full.
+    ``address``: of a parameter by its name, of anything else in full. An option that is a switch is
+    given by its name alone: value True.
     """
 
     def __init__(self, address: str | Address, value: object = None) -> None:
@@ -68,7 +69,8 @@ class Setting:
         if self.value is None:
             return written(self.address)
         if is_option(self.address):
-            return f"{written(self.address)} {self.value}"
+            switch = self.value == str(True)
+            return written(self.address) + ("" if switch else f" {self.value}")
         sign = "=" if is_parameter(self.address) else ": "
         return f"{self.address[-1]}{sign}{self.value}"
 

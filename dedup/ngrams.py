@@ -106,20 +106,18 @@ class NgramIndex:
         Raises: UserError when ngrams is not from 8 to 256 or max_document_frequency is below 1.
         """
         if not SHORTEST <= ngrams <= MAX_NGRAMS:
-            fix = f"give {SHORTEST} to {MAX_NGRAMS} words"
             raise UserError(
                 "decontamination: n-gram length out of range",
                 parameter="ngrams",
                 found=ngrams,
-                fix=fix,
+                fix=f"give {SHORTEST} to {MAX_NGRAMS} words",
             )
         if max_document_frequency < 1:
-            fix, found = "give a number from 1 on", max_document_frequency
             raise UserError(
                 "decontamination: no n-gram could be indexed",
                 parameter="max_document_frequency",
-                found=found,
-                fix=fix,
+                found=max_document_frequency,
+                fix="give a number from 1 on",
             )
         word_offsets, words = word_hashes(items)
         per_item = np.diff(word_offsets)

@@ -23,26 +23,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import xxhash
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from artifacts.errors import Parameter, UserError
-from artifacts.fingerprints import canonical_json, content_key, libraries
+from artifacts.fingerprints import canonical_json
 from artifacts.lock import NAME, run_lock
 from artifacts.paths import Store
-from artifacts.publish import publish, published
 from artifacts.schemas import FORMAT_KEY, ID, TEXT_HASH
-from dedup.index.columns import Removed, Segment, as_bytes, halves
 from dedup.near.minhash import MinHashConfig
 from dedup.near.settings import DEFAULTS
-from dedup.words import Rows
 
 HEAD = "index.json"
 BATCHES = "batches"
@@ -52,7 +46,12 @@ _OURS = re.compile(
     r"index\.json|\.lock|\.writing-[^/]*|"
     r"(?P<folder>reading|batches/(?P<number>\d{5,})-[0-9a-f]{20})/(manifest\.json|documents\.arrow|kept\.arrow|removed\.arrow|\.writing-[^/]*)"
 )
-_REBUILD = "use the release that wrote it, or make the index anew by adding its batches again"
+REBUILD = "use the release that wrote it, or make the index anew by adding its batches again"
+
+
+def taken_back(batch: int) -> str:
+    """How a user goes on without a batch whose files are gone: the end of a fix."""
+    return f"take the batch back (windtunnel dedup index: rollback {batch} --cascade)"
 
 
 class _Record(BaseModel):
@@ -143,21 +142,6 @@ class IndexHead(_Record):
     batches: list[BatchRecord] = []
 
 
-@dataclass(frozen=True)
-class StoredSegment:
-    """A segment with what only the files know. Of kept documents file (number in the batch's texts)
-    and row in it; of removed ones place (rank in the batch's keep order), input (number in the
-    batch's inputs) and offset in it.
-    """
-
-    segment: Segment
-    file: NDArray[np.uint32]
-    row: NDArray[np.uint32]
-    place: NDArray[np.uint32]
-    input: NDArray[np.uint32]
-    offset: NDArray[np.uint64]
-
-
 def kept_schema(bands: int) -> pa.Schema:
     """Columns of kept.arrow."""
     keys = [pa.field(f"band_{band:03d}", pa.uint64(), nullable=False) for band in range(bands)]
@@ -230,7 +214,7 @@ def read_head(store: Store) -> IndexHead | None:
             field="format",
             found=found,
             allowed=[FORMAT],
-            fix=_REBUILD,
+            fix=REBUILD,
         )
     checksum = value.pop("checksum", None)
     if checksum != xxhash.xxh3_128_hexdigest(canonical_json(value)):
@@ -261,7 +245,7 @@ def read_head(store: Store) -> IndexHead | None:
             field="algorithm",
             found=head.settings.algorithm,
             allowed=[now],
-            fix=_REBUILD,
+            fix=REBUILD,
         )
     return head
 
@@ -303,176 +287,3 @@ def sweep(store: Store, head: IndexHead | None) -> None:
             left.add(ours["folder"] or name)
     for name in sorted(left):
         store.delete(name)
-
-
-def write_segment(
-    store: Store, number: int, stored: StoredSegment, inputs: dict[str, Any]
-) -> tuple[str, str]:
-    """Publish a segment under a key of ``inputs``, which decide its bytes; returns its folder and
-    the checksum of its files.
-    """
-    segment, removed = stored.segment, stored.segment.removed
-    inputs = {
-        **inputs,
-        "work": "index_batch",
-        "version": 1,
-        "number": number,
-        "libraries": libraries("pyarrow"),
-    }
-    folder = f"{BATCHES}/{number:05d}-{content_key(inputs)}"
-    kept = [
-        as_bytes(segment.ids),
-        as_bytes(segment.hashes),
-        stored.file,
-        stored.row,
-        *segment.bands,
-    ]
-    gone = [
-        as_bytes(removed.ids),
-        as_bytes(removed.hashes),
-        removed.batch + np.uint32(1),
-        removed.row,
-        removed.similarity,
-        removed.bands_hit,
-        removed.reason,
-        stored.place,
-        stored.input,
-        stored.offset,
-    ]
-    tables = (
-        ("kept.arrow", kept_schema(len(segment.bands)), kept),
-        ("removed.arrow", removed_schema(), gone),
-    )
-    with publish(store, folder, inputs) as unit:
-        for name, schema, columns in tables:
-            batch = pa.record_batch(
-                [
-                    pa.array(column, field.type)
-                    for column, field in zip(columns, schema, strict=True)
-                ],
-                schema=schema,
-            )
-            with (
-                unit.file(name, rows=batch.num_rows) as out,
-                pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), schema) as writer,
-            ):
-                writer.write_batch(batch)
-    manifest = published(store, folder)
-    assert manifest is not None, f"{folder} was published and is gone"
-    return folder, manifest.digest
-
-
-def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
-    """The columns of a batch. Raises: UserError when files are gone, cut, of another batch, or of
-    another version.
-    """
-    manifest = published(store, batch.segment)
-    if manifest is None or manifest.digest != batch.checksum:
-        raise UserError(
-            f"batch {batch.number} of this index is not whole",
-            file=store.full(batch.segment),
-            field=f"batches.{batch.number - 1}.segment",
-            found="other files than the head names" if manifest else "missing or shortened files",
-            fix=(
-                "bring the folder back from a copy, or take the batch back: rollback "
-                f"{batch.number} --cascade"
-            ),
-        )
-    kept = _columns(store, f"{batch.segment}/kept.arrow", KEPT_FORMAT)
-    gone = _columns(store, f"{batch.segment}/removed.arrow", REMOVED_FORMAT)
-    removed = Removed(
-        halves(gone["id"]),
-        halves(gone["text_hash"]),
-        _numbers(gone["kept_batch"]) - np.uint32(1),
-        _numbers(gone["kept_row"]),
-        _numbers(gone["similarity"]),
-        _numbers(gone["bands_hit"]),
-        _numbers(gone["reason"]),
-    )
-    keys = tuple(_numbers(kept[name]) for name in kept.schema.names if name.startswith("band_"))
-    segment = Segment(halves(kept["id"]), halves(kept["text_hash"]), keys, removed)
-    places = (_numbers(kept[name]) for name in ("file", "row"))
-    return StoredSegment(
-        segment, *places, *(_numbers(gone[name]) for name in ("place", "input", "offset"))
-    )
-
-
-def _columns(store: Store, name: str, format_name: str) -> pa.RecordBatch:
-    try:
-        source = (
-            pa.memory_map(store.full(name)) if store.local else pa.BufferReader(store.read(name))
-        )
-        reader = pa.ipc.open_file(source)
-        found = (
-            (reader.schema.metadata or {})
-            .get(FORMAT_KEY, b"no format mark")
-            .decode(errors="replace")
-        )
-        if found == format_name:
-            return reader.get_batch(0)
-    except pa.ArrowInvalid as error:
-        fix = "bring the file back from a copy, or take the batch back (rollback --cascade)"
-        raise UserError(
-            f"a file of this index is damaged: {error}", file=store.full(name), fix=fix
-        ) from None
-    message, field = "not a table this release can read", FORMAT_KEY.decode()
-    raise UserError(
-        message,
-        file=store.full(name),
-        field=field,
-        found=found,
-        allowed=[format_name],
-        fix=_REBUILD,
-    )
-
-
-def _numbers(column: pa.Array) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=True)
-    return values
-
-
-def check_files(store: Store, batch: BatchRecord) -> None:
-    """Read a segment's files whole and hold them against their checksums. Raises: UserError naming
-    the one that differs.
-    """
-    read_segment(store, batch)
-    manifest = published(store, batch.segment)
-    assert manifest is not None
-    for ref in manifest.files:
-        digest = xxhash.xxh3_128()
-        with store.open(ref.name) as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-        if digest.hexdigest() != ref.checksum:
-            fix = (
-                "bring the file back from a copy, "
-                f"or take the batch back: rollback {batch.number} --cascade"
-            )
-            message = "a file of this index has other content than when it was written"
-            raise UserError(
-                message,
-                file=store.full(ref.name),
-                field="checksum",
-                found=digest.hexdigest(),
-                allowed=[ref.checksum],
-                fix=fix,
-            )
-
-
-def segment_bytes(store: Store, batch: BatchRecord) -> int:
-    """Bytes of a batch's segment on disk."""
-    return sum(store.size(name) or 0 for name in store.names(batch.segment))
-
-
-def document_digest(ids: pa.FixedSizeBinaryArray, hashes: pa.FixedSizeBinaryArray) -> str:
-    """Digest of a batch as it was read: ids and text hashes in order."""
-    digest = xxhash.xxh3_128(halves(ids).tobytes())
-    digest.update(halves(hashes).tobytes())
-    return digest.hexdigest()
-
-
-def kept_positions(segments: list[StoredSegment], numbers: Rows) -> tuple[Rows, Rows]:
-    """(segment, row in it) of kept documents by their numbers."""
-    starts = np.cumsum([0, *[len(stored.segment) for stored in segments]])
-    owner = np.searchsorted(starts, numbers, side="right") - 1
-    return owner.astype(np.int64), (numbers - starts[owner]).astype(np.int64)

@@ -112,7 +112,7 @@ def _unknown(
             file=file,
             parameter="ids",
             found=", ".join(unknown[:SHOWN]) + more,
-            fix=("correct the ids, or remove the others (", Setting("ignore_missing"), ")"),
+            fix=("correct the ids, or remove the others (", Setting("ignore_missing", True), ")"),
         )
     return unknown
 

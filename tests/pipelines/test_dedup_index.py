@@ -296,7 +296,7 @@ def test_an_earlier_batch_goes_only_with_the_later_ones(tmp_path: Path, batches:
     add_all(tmp_path, batches)
     with pytest.raises(UserError, match="3, 4") as caught:
         roll_back(f"{tmp_path}/index", 2)
-    assert "--cascade" in str(caught.value.fix)
+    assert "cascade=True" in str(caught.value.fix)
     assert [record.number for record in roll_back(f"{tmp_path}/index", 2, cascade=True)] == [
         4,
         3,

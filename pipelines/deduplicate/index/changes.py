@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, Text, UserError
 from artifacts.ledger import Count
 from artifacts.paths import Store
 from dedup.index.decide import EXACT, KEPT, NEAR, REASONS
@@ -38,26 +38,24 @@ from dedup.index.files import (
     HEAD,
     BatchRecord,
     IndexHead,
-    IndexSettings,
-    check_files,
-    document_digest,
     read_head,
-    segment_bytes,
     write_head,
     writing,
 )
+from dedup.index.segments import check_files, document_digest, segment_bytes
+from dedup.near.settings import INPUT_ORDER
 from pipelines.deduplicate.index.decide import decide_batch, publish_batch
 from pipelines.deduplicate.index.documents import Read, check_keep, input_records, read_batch
 from pipelines.deduplicate.index.merge import check_settings, decide_merge
 from pipelines.deduplicate.index.opened import OpenIndex, existing_index
 from pipelines.deduplicate.index.output import Format, check_output, check_unused
+from pipelines.deduplicate.index.settled import settled
 from pipelines.deduplicate.index.texts import check_texts
-from pipelines.deduplicate.sources import named_sources, output_store
+from pipelines.deduplicate.sources import check_format, named_sources, output_store
 from pipelines.executors.progress import Progress, Silent
 from pipelines.readers import Fields
 
 FORMATS = ("jsonl", "parquet")
-INPUT_ORDER = "order of input"
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,8 @@ def add_batch(
     """Add the documents of files, one batch, to an index, made if it is not there; write those that
     are kept under ``output``.
 
-    ``settings``: ngrams, bands, rows, seed, verify, max_comparisons, as of the stage
-    ``minhash_dedup``; they are the index's and hold for all its batches. ``name`` begins the names
+    ``settings``: ngrams, bands, rows, seed, verify, max_comparisons (:mod:`dedup.near.settings`);
+    they are the index's and hold for all its batches. ``name`` begins the names
     of sources, which are otherwise those of folders: ids depend on the source, and a document whose
     id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``,
     ``characters``, ``date``, ``source_rank``, ``id``; by default the first that is read. ``format``
@@ -137,16 +135,14 @@ def add_batch(
     fields, kind = Fields(id_field=id_field, text_field=text_field), _format(format)
     check_keep(keep)
     store, out = Store(index.rstrip("/") or "/"), output_store(output)
-    _settled(store, read_head(store), settings)
+    settled(store, read_head(store), settings)
     sources = _named(named_sources(paths, fields, out, ("kept",)), name)
     with writing(store):
-        opened = OpenIndex.of(store, _settled(store, read_head(store), settings))
-        settled = opened.head.settings
+        opened = OpenIndex.of(store, settled(store, read_head(store), settings))
+        own = opened.head.settings
         check_output(opened, out)
         with _reading(store) as folder:
-            read = read_batch(
-                sources, fields, settled.config, folder, workers, progress or Silent()
-            )
+            read = read_batch(sources, fields, own.config, folder, workers, progress or Silent())
             twin = _twin(opened.head, read)
             if twin is not None:
                 return _outcome(opened, out, read, twin, True, {"repeated": len(read)}, started)
@@ -158,7 +154,7 @@ def add_batch(
             record = publish_batch(
                 opened, decided, out, fields, kind, keep or INPUT_ORDER, input_records(read, fields)
             )
-    after = IndexHead(settings=settled, batches=[*opened.head.batches, record])
+    after = IndexHead(settings=own, batches=[*opened.head.batches, record])
     return _outcome(OpenIndex(store, after, []), out, read, record, False, record.counts, started)
 
 
@@ -225,11 +221,11 @@ def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) ->
                 parameter="batch",
                 found=first,
                 allowed=numbers,
-                fix="see `list`",
+                fix="windtunnel dedup index list says which there are",
             )
         if first != numbers[-1] and not cascade:
             later = ", ".join(str(number) for number in numbers[first:])
-            fix = "take those back too (--cascade) and add them again"
+            fix: Text = ("take those back too (", Setting("cascade", True), ") and add them again")
             raise UserError(
                 f"later batches were decided against this one: {later}",
                 file=store.root,
@@ -288,17 +284,8 @@ def describe_index(index: str, *, check: bool = False) -> dict[str, Any]:
 
 
 def _format(format: str) -> Format:
-    if format == "parquet":
-        return "parquet"
-    if format == "jsonl":
-        return "jsonl"
-    raise UserError(
-        "no such format to write",
-        parameter="format",
-        found=format,
-        allowed=FORMATS,
-        fix="use one of the formats above",
-    )
+    check_format(format, FORMATS)
+    return "parquet" if format == "parquet" else "jsonl"
 
 
 def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[str]]:
@@ -315,55 +302,6 @@ def _named(sources: dict[str, list[str]], name: str | None) -> dict[str, list[st
             fix="use letters, digits, dots, dashes and underscores, at most 80",
         )
     return {f"{name}-{source}": patterns for source, patterns in sources.items()}
-
-
-def _settled(
-    store: Store, head: IndexHead | None, given: Mapping[str, int | float | None]
-) -> IndexHead:
-    """The head, or that of a new index. Raises: UserError for numbers out of range or other than
-    the index's.
-    """
-    unknown = set(given) - set(IndexSettings.model_fields) - {"algorithm"}
-    if unknown:
-        raise TypeError(f"no such settings: {sorted(unknown)}")
-    wanted = {name: value for name, value in given.items() if value is not None}
-    if head is not None:
-        own = head.settings.model_dump()
-        for name, value in wanted.items():
-            if value != own[name]:
-                fix, place = (
-                    f"leave it out or give {own[name]}; an index with another number is another "
-                    "folder",
-                    store.full(HEAD),
-                )
-                raise UserError(
-                    "this index compares by another number",
-                    file=place,
-                    parameter=name,
-                    found=value,
-                    allowed=[own[name]],
-                    fix=fix,
-                )
-        return head
-    if "verify" in wanted:
-        wanted["verify"] = float(wanted["verify"])
-        if not 0.0 < wanted["verify"] <= 1.0:
-            raise UserError(
-                "the threshold is out of range",
-                parameter="verify",
-                found=given["verify"],
-                fix="give a number above 0, up to 1",
-            )
-    if wanted.get("max_comparisons", 1) < 1:
-        fix = "give a whole number from 1 on"
-        raise UserError(
-            "no comparison is allowed",
-            parameter="max_comparisons",
-            found=given["max_comparisons"],
-            fix=fix,
-        )
-    settings = IndexSettings.model_validate(wanted)
-    return IndexHead(settings=settings.model_copy(update={"algorithm": settings.config.algorithm}))
 
 
 @contextmanager

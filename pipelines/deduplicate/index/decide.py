@@ -21,14 +21,11 @@ from dedup.index.decide import EXACT, KEPT, NEAR, REASONS, Decision, decide, fin
 from dedup.index.files import (
     BatchRecord,
     InputRecord,
-    StoredSegment,
     TextFile,
     Texts,
-    document_digest,
-    kept_positions,
     write_head,
-    write_segment,
 )
+from dedup.index.segments import StoredSegment, document_digest, kept_positions, write_segment
 from dedup.words import Rows
 from pipelines.deduplicate.index.documents import Read
 from pipelines.deduplicate.index.opened import OpenIndex
@@ -157,16 +154,10 @@ def publish_batch(
         "skipped": decision.skipped,
         "bounded": decision.bounded,
     }
-    ledger = _ledger(decided)
     _write_table(out, EVIDENCE, _evidence(index, decided, stored, texts, number))
     _write_table(out, QUARANTINED, read.quarantine)
-    out.write(
-        LEDGER,
-        orjson.dumps(
-            [part.to_json() for part in (*read.ledgers, ledger)], option=orjson.OPT_INDENT_2
-        )
-        + b"\n",
-    )
+    ledgers = [part.to_json() for part in (*read.ledgers, _ledger(decided))]
+    out.write(LEDGER, orjson.dumps(ledgers, option=orjson.OPT_INDENT_2) + b"\n")
     digest = document_digest(read.ids, read.hashes)
     decides = {
         "settings": key_settings(index.head.settings), "documents": digest, "keep": keep,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from dedup.index.columns import Segment
-from dedup.index.files import IndexHead, StoredSegment, read_head, read_segment
+from dedup.index.files import IndexHead, read_head
+from dedup.index.segments import StoredSegment, read_segment
 
 
 @dataclass(frozen=True)

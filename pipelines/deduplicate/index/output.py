@@ -13,7 +13,8 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from artifacts.publish import FileRef, publish, published
 from artifacts.tables import write_parquet
-from dedup.index.files import document_digest
+from dedup.index.files import taken_back
+from dedup.index.segments import document_digest
 from dedup.words import Rows
 from pipelines.deduplicate.index.documents import Read
 from pipelines.deduplicate.index.opened import OpenIndex
@@ -58,10 +59,7 @@ def check_unused(index: OpenIndex, out: Store) -> None:
     """Refuse a folder whose kept documents the index rests on. Raises: UserError."""
     for batch in index.head.batches:
         if batch.texts.folder == out.root:
-            fix = (
-                "choose another folder, or take the batch back first: "
-                f"rollback {batch.number} --cascade"
-            )
+            fix = f"choose another folder, or first {taken_back(batch.number)}"
             raise UserError(
                 f"this folder holds the kept documents of batch {batch.number}",
                 file=out.root,

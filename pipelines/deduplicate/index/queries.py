@@ -15,7 +15,7 @@ import pyarrow as pa
 from artifacts.errors import UserError
 from dedup.index.columns import find16, halves
 from dedup.index.decide import EXACT, NEAR, REASONS, find_candidates, matches
-from dedup.index.files import kept_positions
+from dedup.index.segments import kept_positions
 from pipelines.deduplicate.index.documents import Read, read_batch
 from pipelines.deduplicate.index.opened import OpenIndex
 from pipelines.deduplicate.index.texts import arranged, candidate_sets
@@ -111,7 +111,7 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
             file=opened.store.root,
             parameter="id",
             found=identity,
-            fix="look at `list`",
+            fix="windtunnel dedup index list says which batches there are",
         )
     starts = np.cumsum([0, *[len(segment.removed.ids) for segment in columns]])
     batch = int(np.searchsorted(starts, number, side="right") - 1)

@@ -22,7 +22,8 @@ from artifacts.errors import UserError
 from artifacts.ids import text_hashes
 from artifacts.paths import Store
 from dedup.index.columns import as_bytes
-from dedup.index.files import BatchRecord, StoredSegment, TextFile, kept_positions
+from dedup.index.files import BatchRecord, TextFile, taken_back
+from dedup.index.segments import StoredSegment, kept_positions
 from dedup.near.minhash import MinHashConfig, shingle_sets
 from dedup.shingles import ShingleSets
 from dedup.words import Rows
@@ -139,8 +140,8 @@ def present(record: BatchRecord, ref: TextFile) -> Store:
             file=store.full(ref.name),
             field=f"batches.{record.number - 1}.texts",
             fix=(
-                "bring the file back (a link to where it lies now will do), or take the batch "
-                f"back: rollback {record.number} --cascade"
+                "bring the file back (a link to where it lies now will do), or "
+                f"{taken_back(record.number)}"
             ),
         )
     if size != ref.bytes:
@@ -154,10 +155,7 @@ def _changed(record: BatchRecord, ref: TextFile, found: str) -> UserError:
         file=record.texts.url(ref),
         field=f"batches.{record.number - 1}.texts",
         found=found,
-        fix=(
-            f"bring the file back as it was, or take the batch back: rollback {record.number} "
-            "--cascade"
-        ),
+        fix=f"bring the file back as it was, or {taken_back(record.number)}",
     )
 
 
