@@ -14,8 +14,7 @@ often a quotation or a licence.
 
 Cost per word of a document: its hash, ``ngrams`` multiplications (an n-gram of 9 words extends that
 of 8), and for each length in use one probe of a bitmap that turns away 99 % of the n-grams that are
-not in the index. Short n-grams are few, one per short item, and have a bitmap of their own that
-stays in the near cache.
+not in the index. Short n-grams are few and have a bitmap of their own in the near cache.
 """
 
 from __future__ import annotations

@@ -41,9 +41,10 @@ class Limits(NamedTuple):
     above: bool = False
 
     def __str__(self) -> str:
-        if self.above:
-            return f"above {self.low}, up to {self.high}"
-        return f"from {self.low} on" if self.high is None else f"{self.low} to {self.high}"
+        if self.high is None:
+            return f"from {self.low} on"
+        most = _spelled(self.high)
+        return f"above {self.low}, up to {most}" if self.above else f"{self.low} to {most}"
 
     def hold(self, value: Any) -> bool:
         """Whether a value lies within them."""
@@ -52,6 +53,14 @@ class Limits(NamedTuple):
             and (value > self.low if self.above else value >= self.low)
             and (self.high is None or value <= self.high)
         )
+
+
+def _spelled(number: int) -> str:
+    """A large power of two, or one less, by its exponent."""
+    for power, rest in ((number, ""), (number + 1, " - 1")):
+        if number > 1 << 16 and power & (power - 1) == 0:
+            return f"2^{power.bit_length() - 1}{rest}"
+    return str(number)
 
 
 def _is(description: str, limits: Limits | None = None) -> dict[str, Any]:

@@ -40,9 +40,12 @@ def texts(node: ast.AST) -> Iterator[str]:
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "…" for part in each.values
             )
-        elif isinstance(each, ast.Constant) and isinstance(each.value, str):
-            if id(each) not in inside:
-                yield each.value
+        elif (
+            isinstance(each, ast.Constant)
+            and isinstance(each.value, str)
+            and id(each) not in inside
+        ):
+            yield each.value
 
 
 def errors(tree: ast.Module) -> Iterator[ast.expr]:

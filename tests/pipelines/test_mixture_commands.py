@@ -12,9 +12,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import zstandard
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.ids import document_ids, native_key
 from mixtures.freeze.freeze import common_steps
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
@@ -427,10 +429,29 @@ def test_a_list_with_lines_that_are_no_ids_is_refused_with_their_numbers(
     tiny: tuple[Path, RunOutcome], tmp_path: Path
 ) -> None:
     listed = tmp_path / "ids.txt"
-    listed.write_text(f"{'1' * 32}\nweb:page\n\n{'2' * 31}\n")
+    listed.write_text(f"{'1' * 32}\nwep:page\n\n{'2' * 31}\n")
     error = refused("mixture", "trace", tiny[0], "--removed", listed)
-    assert (error.file, error.line) == (str(listed), 2)
-    assert error.found == "'web:page', and 1 more: lines 4"
+    assert (error.file, error.line, error.found) == (str(listed), 2, "wep")
+    assert error.message == "no such source (and 1 more: lines 4)"
+
+
+def test_a_document_to_be_removed_may_be_named_by_its_source_and_native_id(
+    tiny: tuple[Path, RunOutcome], root: Path, tmp_path: Path
+) -> None:
+    run = tiny[0]
+    packed = (root / "examples" / "corpus" / "code" / "ripgrep.jsonl.zst").read_bytes()
+    with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+        natives = [str(json.loads(line)["id"]) for line in stream.read().splitlines()]
+    ids = document_ids("code", [native_key(native) for native in natives]).to_pylist()
+    known = dict(zip([one.hex() for one in ids], natives, strict=True))
+    shards = open_source(run / record(run)["shards"]["code"]["folder"])
+    document = shards.table(0)["id"][0].as_py().hex()
+    listed = tmp_path / "ids.txt"
+    listed.write_text(f"code:{known[document]}\n")
+    facts = json.loads(done("mixture", "trace", run, "--removed", listed, "--json"))
+    assert [found["id"] for found in facts["documents"]] == [document]
+    listed.write_text(f"{document}\n")
+    assert facts == json.loads(done("mixture", "trace", run, "--removed", listed, "--json"))
 
 
 def test_a_document_that_was_taken_down_says_so_and_check_counts_it(
