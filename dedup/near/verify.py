@@ -262,11 +262,8 @@ def verify_in_order(
     compared, skipped, documents bounded.
     """
     documents = order.size
-    candidates, keys, spare = (
-        np.empty(documents, np.int64),
-        np.empty(documents, np.uint64),
-        np.empty(documents, np.uint64),
-    )
+    candidates = np.empty(documents, np.int64)
+    keys, spare = np.empty(documents, np.uint64), np.empty(documents, np.uint64)
     compared = skipped = bounded = 0
     for place in range(documents):
         row = order[place]
