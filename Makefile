@@ -9,11 +9,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
 
-.PHONY: quickstart test lint coverage versions clean help
+FAST := -m "not law and not kill and not slow"
+
+.PHONY: quickstart test test-fast test-fast-pipelines test-fast-rest lint coverage versions clean help
 
 help:
 	@echo "make quickstart   raw sample corpus to shards to an annealed model, with a report (runs/quickstart)"
-	@echo "make test         all tests;  make lint   ruff and mypy;  make coverage   tests with line coverage"
+	@echo "make test         all tests;  make test-fast   without laws, kills and what is slow, two halves side by side"
+	@echo "make lint         ruff and mypy;  make coverage   tests with line coverage"
 	@echo "make versions     record the source digests of the stages after their versions were raised"
 
 $(VENV)/.created:
@@ -32,6 +35,15 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+test-fast: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-fast-pipelines test-fast-rest
+
+test-fast-pipelines: $(STAMP)
+	$(BIN)/python -m pytest $(FAST) tests/pipelines
+
+test-fast-rest: $(STAMP)
+	$(BIN)/python -m pytest $(FAST) tests --ignore tests/pipelines
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,7 +51,7 @@ lint: $(STAMP)
 
 coverage: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term
-	
+
 versions: $(STAMP)
 	$(BIN)/python -m pipelines.run.rule_versions
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG_RUNS = {"tiny", "sample_corpus"}  # fixtures
 
 settings.register_profile(
     "windtunnel",
@@ -22,6 +23,19 @@ settings.register_profile(
     derandomize=True,
 )
 settings.load_profile("windtunnel")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as a law what hypothesis drives, and as slow what looks at a long run.
+
+    ``make test-fast`` leaves both out.
+    """
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.law)
+        if LONG_RUNS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,15 @@ BELOW = {
 HEAVY = ["datatrove", "dask", "distributed", "polars", "fasttext"]
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
 def imported(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -110,7 +117,7 @@ def test_no_source_uses_pickle_eval_or_names_of_utility_rooms(root: Path) -> Non
             assert not imported(path) & {"pickle", "dill", "marshal", "shelve"}, path
             calls = [
                 node
-                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                for node in nodes(path)
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             ]
             assert not {call.func.id for call in calls if isinstance(call.func, ast.Name)} & {

@@ -19,6 +19,8 @@ from mixtures.freeze.freeze import Plan, freeze
 from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import Shards, write_shards
 
+pytestmark = [pytest.mark.kill, pytest.mark.slow]
+
 STEPS = 12
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from artifacts.errors import UserError
 from mixtures.freeze.edit import Change, rest
-from pipelines.commands.mixture import _change
+from pipelines.commands.plan_changes import change_of
 from tests.mixtures.test_mixtures_plan import DECAY, STABLE, plan_of
 
 
 @pytest.mark.parametrize("text", ["stable=inf", "stable=nan", "stable=many", "stable", "=5"])
 def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
     with pytest.raises(UserError) as raised:
-        _change([text], [], [], None)
+        change_of([text], [], [], None)
     assert raised.value.field == "--lengthen"
 
 

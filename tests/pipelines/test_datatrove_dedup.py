@@ -124,6 +124,7 @@ def evidence_of(outcome: RunOutcome) -> dict[str, tuple[str, float]]:
     return {names[row["id"]]: (names[row["kept_id"]], row["similarity"]) for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tasks", "workers"), [(1, 1), (3, 1), (FILES, 2)])
 def test_it_keeps_and_drops_what_our_run_does_under_any_number_of_tasks(
     data: Path, ours: RunOutcome, tmp_path: Path, tasks: int, workers: int

@@ -18,6 +18,8 @@ from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import run_recipe
 from tests.pipelines.run_trees import tree
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:

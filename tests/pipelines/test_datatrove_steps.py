@@ -82,6 +82,7 @@ def written(folder: Path) -> dict[str, dict[str, Any]]:
     return {document["id"]: document for document in documents}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_our_stages_in_a_datatrove_pipeline_keep_and_drop_what_our_run_does(
     corpus: Path, ours: RunOutcome, tmp_path: Path, workers: int

@@ -287,6 +287,7 @@ def test_parquet_holds_the_documents_format(folder: Path) -> None:
     assert sum(len(table) for table in tables) == done.kept.documents
 
 
+@pytest.mark.slow
 def test_workers_write_the_bytes_that_one_process_writes(tmp_path: Path) -> None:
     for name in "abc":
         lines = [

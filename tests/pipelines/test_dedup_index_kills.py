@@ -19,6 +19,8 @@ from dedup.index.files import read_head
 from pipelines.deduplicate.index.changes import add_batch, describe_index, merge_index, roll_back
 from tests.pipelines.test_dedup_index import LOOSE, add_all, texts_of, tree, write_batches
 
+pytestmark = pytest.mark.kill
+
 KILLED = """
 import os, shutil, sys
 from tests.pipelines.dying_operations import Dying

@@ -39,6 +39,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(near, name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_one_two_and_four_workers_write_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path / "in", corpus(400, 11), 4)
@@ -68,6 +69,7 @@ def test_the_order_of_the_input_changes_neither_selection_nor_evidence(
     assert kept_and_evidence(run(tmp_path / "shuffled", tmp_path / "shuffled-runs")) == expected
 
 
+@pytest.mark.kill
 @pytest.mark.usefixtures("small_parts")
 def test_a_kill_at_any_file_operation_of_the_comparison_is_made_good(
     root: Path, tmp_path: Path

@@ -150,6 +150,7 @@ def test_the_size_of_the_parts_decides_nothing(
     assert kept_and_evidence(run(tmp_path / "in", tmp_path / "parts")) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["jaccard", "containment"])
 def test_large_clusters_are_decided_in_rounds_as_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, similarity: str

@@ -188,6 +188,7 @@ def test_explain_names_band_part_row_and_take_down(cut: RunOutcome, tmp_path: Pa
     assert any("taken down: asked for" in line for line in told)
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(starter: Path, tmp_path: Path) -> None:
     overrides = ["shards.hold_out=0.2", CUT, "corpus.chunk_mib=0.05"]
     for workers in (1, 2):

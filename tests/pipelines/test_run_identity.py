@@ -36,6 +36,7 @@ def test_two_dask_workers_write_the_same_bytes_as_one_process(
     assert tree(tmp_path / "tiny") == tree(tiny[0])
 
 
+@pytest.mark.slow
 def test_a_running_dask_scheduler_can_be_used_by_its_address(starter: Path, tmp_path: Path) -> None:
     from distributed import LocalCluster
 
@@ -130,6 +131,7 @@ def documents(run: Path) -> pa.Table:
     return pa.concat_tables(tables).sort_by("id").combine_chunks()
 
 
+@pytest.mark.slow
 def test_local_disk_and_object_store_hold_the_same_bytes(
     starter: Path, tmp_path: Path, s3: str
 ) -> None:

@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from pipelines.run.driver import RunOutcome
 from tests.pipelines.run_trees import trained, tree
+
+pytestmark = pytest.mark.kill
 
 # the full proof is 20: WINDTUNNEL_KILLS=20 make test
 KILLS = int(os.environ.get("WINDTUNNEL_KILLS", "6"))

@@ -285,6 +285,7 @@ def test_anchors_are_shared_out_evenly() -> None:
     assert counts.min() > 0.8 * counts.mean()
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(both: tuple[Path, RunOutcome]) -> None:
     folder, outcome = both
     other = run_recipe(load_recipe(folder / "spans.yaml"), str(folder / "others"), workers=2)

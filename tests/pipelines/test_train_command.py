@@ -134,6 +134,7 @@ def test_shards_made_with_other_settings_are_not_taken(
     assert not (runs / "tiny" / "training").exists()
 
 
+@pytest.mark.kill
 def test_sigterm_ends_with_143_after_a_checkpoint_and_the_next_call_goes_on_to_the_same_bits(
     tiny: tuple[Path, RunOutcome], runs: Path, root: Path
 ) -> None:

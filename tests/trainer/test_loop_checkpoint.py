@@ -197,6 +197,7 @@ for limit in map(int, sys.argv[2:]):
 CALLS = 11  # two tensor files, three checksums, four files flushed, the folder flushed, the rename
 
 
+@pytest.mark.kill
 def test_a_kill_at_any_point_of_writing_leaves_the_checkpoint_before_and_nothing_else(
     tmp_path: Path, root: Path
 ) -> None:

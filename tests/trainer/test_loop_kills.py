@@ -11,11 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from artifacts.paths import Store
 from tests.trainer import dying_writes
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import run, traces
 from trainer.checkpoints.checkpoint import saved
+
+pytestmark = pytest.mark.kill
 
 KILLED = """
 import os, signal, sys

@@ -98,6 +98,7 @@ def test_the_tiny_shape_is_the_presets() -> None:
     assert found == preset("tiny", vocab_size=TINY.vocabulary)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "precision", "eps", "tolerance"),
     [

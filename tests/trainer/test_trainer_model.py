@@ -100,6 +100,7 @@ def test_without_gradients_the_loss_is_the_same(model: Model) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_whole_the_model_gives_the_bits_of_eager(
     model: Model, backend: str, monkeypatch: pytest.MonkeyPatch

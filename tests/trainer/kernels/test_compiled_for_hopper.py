@@ -14,6 +14,8 @@ import pytest
 
 from trainer.kernels.compiled import MODULES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def compiled(root: Path) -> list[dict]:

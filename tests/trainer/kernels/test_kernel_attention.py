@@ -156,6 +156,7 @@ def test_on_a_cpu_it_has_the_bits_of_attention_with_a_mask(kv_heads: int) -> Non
         assert (bounds is None) == (documents is None or documents.unique().numel() == 1)
 
 
+@pytest.mark.slow
 def test_compiled_whole_it_gives_the_bits_of_eager() -> None:
     q, k, v = (draw(2, 2, 8, 16, seed=seed) for seed in range(3))
     bounds = document_bounds(packed([[4, 4], [2, 6]]), q.device)

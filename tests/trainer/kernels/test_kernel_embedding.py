@@ -159,6 +159,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
     torch.autograd.gradcheck(lambda leaf: embedding(tokens, leaf, SCALE), (table,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_compiled_whole_it_gives_the_bits_of_eager(dtype: torch.dtype) -> None:
     tokens = ids(24, 10)

@@ -133,6 +133,7 @@ def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     torch.library.opcheck(_float8_linear_backward, (draw(2, 8, 16, dtype=dtype), *kept, dtype))
 
 
+@pytest.mark.slow
 def test_compiled_whole_it_gives_the_bits_of_eager_and_the_same_again() -> None:
     x, weight, upward = draw(4, 32), draw(48, 32, seed=1), draw(4, 48, seed=2)
     once, again, compiled = (

@@ -191,6 +191,7 @@ def test_chunks_are_few_equal_and_whole_tiles() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_same_bits_every_time() -> None:
     given = problem(300, 12, 40)
     arguments = (given.hidden, given.head, given.targets, given.weights, 40, 1.0, 1e-3, True)
@@ -208,6 +209,7 @@ def test_the_op_keeps_the_rules_of_custom_ops(dtype: torch.dtype, wanted: bool) 
     )
 
 
+@pytest.mark.slow
 def test_compiled_whole_it_gives_the_bits_of_eager_also_with_ignored_targets() -> None:
     given = problem(40, 12, 40)
     targets = given.targets.clone()

@@ -179,6 +179,7 @@ def test_gradients_are_those_of_finite_differences(scale: float) -> None:
     torch.autograd.gradcheck(lambda *tensors: residual_norm(*tensors, scale, EPS), leaves)
 
 
+@pytest.mark.slow
 def test_compiled_whole_it_gives_the_bits_of_eager() -> None:
     leaves = [tensor.requires_grad_() for tensor in inputs(4, 32)[:3]]
 

@@ -116,6 +116,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
     torch.autograd.gradcheck(lambda a, b: rms_norm(a, b, EPS), (x, weight))
 
 
+@pytest.mark.slow
 def test_compiled_whole_it_gives_the_bits_of_eager() -> None:
     x, weight = draw(4, 32).requires_grad_(), draw(32, seed=1).requires_grad_()
 

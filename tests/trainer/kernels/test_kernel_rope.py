@@ -166,6 +166,7 @@ def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_whole_it_gives_the_bits_of_eager(backend: str) -> None:
     x, weight, (cos, sin) = draw(2, 3, 12), draw(64, 12, seed=1).requires_grad_(), angles(2, 3, 8)

@@ -164,6 +164,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
     torch.autograd.gradcheck(swiglu_linear, (gate_up, weight))
 
 
+@pytest.mark.slow
 def test_compiled_whole_it_gives_the_bits_of_eager() -> None:
     leaves = draw(4, 32).requires_grad_(), draw(8, 16, seed=1).requires_grad_()
 
