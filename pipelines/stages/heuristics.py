@@ -12,14 +12,8 @@ from pydantic import Field
 from artifacts.errors import UserError
 from pipelines.signals import gopher
 from pipelines.signals.rules import Rule, evaluate, rule_set
-from pipelines.stages.base import (
-    ChooseStep,
-    MeasureStep,
-    RowVerdict,
-    StageSettings,
-    Step,
-    Surroundings,
-)
+from pipelines.stages.base import RowVerdict, StageSettings, Step, Surroundings
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
 
 
 class HeuristicsStage(StageSettings):

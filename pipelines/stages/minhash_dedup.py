@@ -12,7 +12,8 @@ from artifacts.errors import UserError
 from dedup.near.minhash import MinHashConfig, band_keys
 from dedup.near.verify import MAX_COMPARISONS
 from pipelines.corpus.keep_policy import KeepPolicy, parse_keep_policy
-from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
+from pipelines.stages.base import CompareStep, Step, Surroundings
+from pipelines.stages.chunk_steps import MeasureStep
 from pipelines.stages.dedup_settings import DedupSettings
 
 
@@ -68,7 +69,8 @@ class MinHashDedupStage(DedupSettings):
         policy = parse_keep_policy(
             self.keep, around.columns, f"{name}.keep", self.preferred(around, name)
         )
-        if self.similarity != "jaccard" and self.quality_sample:
+        jaccard = self.similarity == "jaccard"
+        if not jaccard and self.quality_sample:
             fix = "leave quality_sample out, or take similarity: jaccard"
             message = "quality is measured by Jaccard similarity only"
             raise UserError(message, field=f"{name}.quality_sample", found=self.similarity, fix=fix)
@@ -81,6 +83,9 @@ class MinHashDedupStage(DedupSettings):
                     name, config, self.verify, self.similarity, self.max_comparisons, policy
                 ),
                 self.sources,
+                in_parts=True,
+                max_removed_share=self.max_removed_share,
+                quality_sample=self.quality_sample if jaccard else None,
             ),
         ]
 
