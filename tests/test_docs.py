@@ -50,7 +50,8 @@ from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
 from pipelines.signals.rule_sets import RULE_SETS
 from pipelines.stages import STAGES
-from pipelines.stages.base import MeasureStep, StageSettings
+from pipelines.stages.base import StageSettings
+from pipelines.stages.chunk_steps import MeasureStep
 from pipelines.stages.datatrove_blocks import BLOCKS
 from pipelines.stages.language import MEMBERS
 from tokenizer.shards.format import encoded_schema, shard_schema

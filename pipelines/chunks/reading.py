@@ -1,23 +1,56 @@
-"""Reading a chunk's spans into documents, and taking repeated keys out again."""
+"""Reading a chunk's spans into documents, and taking repeated keys out again: the steps of a run
+that no stage asks for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from artifacts.errors import UserError
+from artifacts.fingerprints import libraries, stamp
 from artifacts.ledger import Entry
-from artifacts.schemas import QUARANTINE
+from artifacts.paths import Store
+from artifacts.publish import Manifest, Publication
+from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
 from artifacts.settings import key_settings
-from pipelines.corpus.document_files import Compression
-from pipelines.readers import Fields, Limits
+from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
+from pipelines.corpus.chunk import Chunk
+from pipelines.corpus.document_files import Compression, open_documents
+from pipelines.corpus.texts import HeldBatches
+from pipelines.readers import Fields, Limits, format_of, libraries_of, read
+from pipelines.stages.chunk_work import ChunkWork, Resources
+
+
+class _OwnStep:
+    """What the run's own steps have in common: they are about every chunk, and make its documents
+    and quarantine.
+    """
+
+    area: ClassVar[str] = "documents"
+    chooses: ClassVar[bool] = True
+
+    def concerns(self, source: str) -> bool:
+        return True
+
+    def passed_over(self, store: Store, chunk: Chunk) -> None:
+        return None
+
+    def moved(self, chunk: Chunk, manifest: Manifest) -> Chunk:
+        return replace(
+            chunk,
+            documents=manifest.file("documents.parquet"),
+            quarantine=manifest.file("quarantine.parquet"),
+        )
 
 
 @dataclass(frozen=True)
-class ReadStep:
+class ReadStep(_OwnStep):
     """Turns a chunk's spans into documents and quarantine."""
 
     format: str
@@ -35,9 +68,47 @@ class ReadStep:
             "compression": self.compression,
         }
 
+    def inputs(self, chunk: Chunk, resources: Resources) -> dict[str, Any]:
+        spans = [
+            [digest, span.path, span.start, span.end]
+            for digest, span in zip(chunk.digests, chunk.spans, strict=True)
+        ]
+        formats = [format_of(span.path, self.format) for span in chunk.spans]
+        return {
+            "source": chunk.source,
+            "version": self.version,
+            "libraries": libraries(*libraries_of(formats)),
+            "settings": self.settings(),
+            "spans": spans,
+        }
+
+    def make(self, work: ChunkWork, unit: Publication) -> Entry:
+        """Read every span. Raises: UserError where a file changed since the run was planned."""
+        chunk, entry, held = work.chunk, Entry(), HeldBatches()
+        schema = INSTRUCTIONS if self.fields.messages_field else DOCUMENTS
+        with (
+            open_documents(unit, schema, self.compression) as documents,
+            open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad,
+        ):
+            for span, mark in zip(chunk.spans, chunk.stamps, strict=True):
+                for batch in read(span, self.format, chunk.source, self.fields, self.limits):
+                    account(entry, batch)
+                    documents.write(batch.documents)
+                    bad.write(batch.quarantine)
+                    if work.hold:
+                        held.add(batch.documents)
+                if stamp(span.url) != mark:
+                    raise UserError(
+                        "the file changed while it was read",
+                        file=span.url,
+                        fix="run again once it is no longer written to",
+                    )
+        work.just_read = held.batches if work.hold else None
+        return entry
+
 
 @dataclass(frozen=True)
-class RemoveRowsStep:
+class RemoveRowsStep(_OwnStep):
     """Moves records whose key was seen before out of a chunk's documents, into quarantine."""
 
     rows: tuple[int, ...]
@@ -46,6 +117,41 @@ class RemoveRowsStep:
     name: str = "unique"
     version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow", "orjson")
+
+    def inputs(self, chunk: Chunk, resources: Resources) -> dict[str, Any]:
+        assert chunk.quarantine is not None
+        return {
+            "rows": list(self.rows),
+            "quarantine_bytes": self.quarantine_bytes,
+            "compression": self.compression,
+            "documents": chunk.text_version(),
+            "quarantine": chunk.quarantine.checksum,
+            "version": self.version,
+            "libraries": libraries(*self.libraries),
+        }
+
+    def make(self, work: ChunkWork, unit: Publication) -> Entry:
+        chunk, entry, start = work.chunk, Entry(), 0
+        assert chunk.quarantine is not None
+        removed: list[pa.Table] = []
+        schema = read_schema(work.store, chunk.records.name)
+        with open_documents(unit, schema, self.compression) as documents:
+            for batch in work.texts.batches():
+                stay = ~np.isin(np.arange(start, start + batch.num_rows), self.rows)
+                start += batch.num_rows
+                sizes = pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False)
+                documents.write(batch.filter(pa.array(stay)))
+                gone = pa.Table.from_batches([batch.filter(pa.array(~stay))])
+                removed.append(duplicates(gone, self.quarantine_bytes))
+                entry.entered.add(batch.num_rows, int(sizes.sum()))
+                entry.kept.add(int(stay.sum()), int(sizes[stay].sum()))
+                entry.quarantine("duplicate_key", int((~stay).sum()), int(sizes[~stay].sum()))
+        old = read_parquet(work.store, chunk.quarantine.name, "quarantine")
+        table = pa.concat_tables([old, *removed]).sort_by(
+            [("path", "ascending"), ("offset", "ascending")]
+        )
+        write_parquet(unit, "quarantine.parquet", QUARANTINE, [table])
+        return entry
 
 
 def account(entry: Entry, batch: Any) -> None:

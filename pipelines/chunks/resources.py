@@ -1,4 +1,4 @@
-"""Tables that measures need, made once for all chunks."""
+"""Files that measures need, made once for all chunks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 from artifacts.fingerprints import content_key
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, found_or_made
-from artifacts.tables import write_parquet
-from pipelines.stages.base import (
-    PrepareStep,
-    fingerprint,
-)
+from artifacts.publish import found_or_made
+from pipelines.stages.base import PrepareStep, fingerprint
+from pipelines.stages.chunk_work import Prepared, PreparedFiles
 
 
 @dataclass(frozen=True)
@@ -21,28 +18,26 @@ class PrepareTask:
 
 
 @dataclass(frozen=True)
-class PreparedTable:
-    """The table a PrepareStep made."""
+class PreparedUnit:
+    """What a PrepareStep made. ``note``: something its user should know."""
 
-    ref: FileRef
+    prepared: Prepared
+    note: str | None
     computed: bool
-    units: tuple[str, ...]
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        return (self.prepared.prefix,)
 
 
-def prepare(task: PrepareTask, compute: bool = True) -> PreparedTable | None:
-    """The table a measure needs, e.g. the n-grams of benchmark items."""
-    store = Store(task.root)
-    inputs = fingerprint(task.step.rule)
-
-    def make(unit: Publication) -> None:
-        table = task.step.rule.prepare()
-        write_parquet(unit, "table.parquet", table.schema, [table])
-
-    made = found_or_made(
-        store, f"signals/{task.step.name}/{content_key(inputs)}", inputs, make, compute
-    )
-    return (
-        None
-        if made is None
-        else PreparedTable(made[0].file("table.parquet"), made[1], (made[0].prefix,))
-    )
+def prepare(task: PrepareTask, compute: bool = True) -> PreparedUnit | None:
+    """The files a measure needs, e.g. the n-grams of benchmark items."""
+    store, rule = Store(task.root), task.step.rule
+    inputs = fingerprint(rule)
+    prefix = f"signals/{task.step.name}/{content_key(inputs)}"
+    made = found_or_made(store, prefix, inputs, rule.prepare, compute)
+    if made is None:
+        return None
+    manifest, computed = made
+    prepared = Prepared(manifest.prefix, manifest.files)
+    return PreparedUnit(prepared, rule.note(PreparedFiles(store, prepared)), computed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,7 @@ from dedup.shingles import shingle_sets
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.view import CorpusView
-from pipelines.stages.base import fingerprint
+from pipelines.stages.base import CompareStep, fingerprint
 from pipelines.stages.minhash_dedup import MinHashCompare
 
 VERSION = 1
@@ -45,18 +45,21 @@ PROBES = 1024  # documents whose shingle sets are in memory at a time
 
 @dataclass(frozen=True)
 class QualityTask:
-    """A comparison that was made: chunks before and after it, and its evidence. ``sample``:
-    documents of each kind, 0 = measure nothing.
+    """A comparison in parts that was made: chunks before and after it, and its evidence.
+    ``sample``: documents of each kind, 0 = measure nothing.
     """
 
     root: str
     before: tuple[Chunk, ...]
     after: tuple[Chunk, ...]
     sources: tuple[str, ...]
-    name: str
-    rule: MinHashCompare
+    step: CompareStep
     evidence: FileRef
     sample: int
+
+    @property
+    def rule(self) -> MinHashCompare:
+        return cast(MinHashCompare, self.step.rule)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def measure_quality(task: QualityTask, compute: bool = True) -> Quality | None:
         unit.facts.update(_measured(store, task))
 
     made = found_or_made(
-        store, f"evidence/{task.name}-quality/{content_key(inputs)}", inputs, make, compute
+        store, f"evidence/{task.step.name}-quality/{content_key(inputs)}", inputs, make, compute
     )
     return None if made is None else Quality(made[0].facts, made[1], (made[0].prefix,))
 

@@ -18,8 +18,7 @@ from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
 from pipelines.corpus.outcomes import CorpusOutcome
-from pipelines.stages.base import StageSettings
-from pipelines.stages.dedup_settings import DedupSettings
+from pipelines.stages.base import CompareStep
 
 FEWEST = 100  # documents a source has at least for its share to mean anything
 CLUSTERS, PAIRS, EXCERPT = 3, 3, 100  # shown; characters of a text
@@ -27,42 +26,40 @@ CLUSTERS, PAIRS, EXCERPT = 3, 3, 100  # shown; characters of a text
 Id = tuple[int, int]
 
 
-def check_removals(store: Store, stage: StageSettings, step: str, outcome: CorpusOutcome) -> None:
+def check_removals(store: Store, step: CompareStep, outcome: CorpusOutcome) -> None:
     """Hold what a comparison removed of each source against ``max_removed_share``.
 
     Raises: UserError naming the source of which the largest share went, with the largest clusters
     and pairs from it.
     """
-    if not isinstance(stage, DedupSettings):
-        return
     shares = {
         source: _share(entry)
         for source, entry in outcome.entries.items()
         if entry.entered.documents >= FEWEST
     }
-    beyond = {source: share for source, share in shares.items() if share > stage.max_removed_share}
+    beyond = {source: share for source, share in shares.items() if share > step.max_removed_share}
     if not beyond:
         return
     source = max(sorted(beyond), key=lambda name: beyond[name])
     entry = outcome.entries[source]
     removed = entry.entered.documents - entry.kept.documents
     said = (
-        f"{step} removes {100 * beyond[source]:.1f} % of source {source!r}: "
+        f"{step.name} removes {100 * beyond[source]:.1f} % of source {source!r}: "
         f"{removed:,} of {entry.entered.documents:,} documents"
     )
     stricter: Text = (
         ("look at the pairs above",)
-        if stage.strictness is None
-        else ("raise ", Setting((step, stage.strictness)))
+        if step.strictness is None
+        else ("raise ", Setting((step.name, step.strictness)))
     )
     enough = min(1.0, np.ceil(100 * beyond[source]) / 100)
     raise UserError(
-        "\n".join([said, *_examples(store, step, source, outcome)]),
-        field=(step, "max_removed_share"),
-        found=f"{beyond[source]:.4f}, more than {stage.max_removed_share:g}",
+        "\n".join([said, *_examples(store, step.name, source, outcome)]),
+        field=(step.name, "max_removed_share"),
+        found=f"{beyond[source]:.4f}, more than {step.max_removed_share:g}",
         fix=(
             "where these are copies, allow it with ",
-            Setting((step, "max_removed_share"), f"{enough:g}"),
+            Setting((step.name, "max_removed_share"), f"{enough:g}"),
             " (nothing is made again); else ",
             *stricter,
         ),

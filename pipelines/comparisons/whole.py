@@ -27,7 +27,6 @@ from pipelines.stages.base import (
     CompareStep,
     CompareWhole,
     CorpusVerdict,
-    applies,
     fingerprint,
 )
 
@@ -43,7 +42,7 @@ def comparison_inputs(task: CompareTask) -> dict[str, Any]:
     """
     return {
         **fingerprint(task.step.rule),
-        "sources": [source for source in task.sources if applies(task.step, source)],
+        "sources": [source for source in task.sources if task.step.concerns(source)],
         "chunks": [
             {
                 "text": chunk.text_version(),
@@ -55,7 +54,7 @@ def comparison_inputs(task: CompareTask) -> dict[str, Any]:
                 },
             }
             for chunk in task.chunks
-            if applies(task.step, chunk.source)
+            if task.step.concerns(chunk.source)
         ],
     }
 
@@ -65,7 +64,7 @@ def compare_corpus(task: CompareTask, compute: bool = True) -> CorpusOutcome | N
     concerned.
     """
     store = Store(task.root)
-    concerned = [chunk for chunk in task.chunks if applies(task.step, chunk.source)]
+    concerned = [chunk for chunk in task.chunks if task.step.concerns(chunk.source)]
     inputs = comparison_inputs(task)
     key = content_key(inputs)
 

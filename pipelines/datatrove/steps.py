@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,20 @@ from pydantic import ValidationError
 
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, native_key, text_hashes
+from artifacts.paths import Store
 from artifacts.schemas import DOCUMENTS
+from pipelines.chunks.resources import PrepareTask, prepare
 from pipelines.stages import STAGES
 from pipelines.stages.base import (
-    ChooseStep,
     CompareStep,
-    MeasureStep,
     PrepareStep,
-    RewriteStep,
+    RowStep,
     SpanStep,
     StageSettings,
-    Step,
     Surroundings,
     signal_columns,
 )
+from pipelines.stages.chunk_work import PreparedFiles
 from pipelines.stages.size import size_step
 
 SOURCE = "datatrove"
@@ -62,33 +63,22 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
         exclusion_writer: DiskWriter | None = None,
         batch_mib: float = 8.0,
     ) -> None:
-        self.stage = stage if isinstance(stage, StageSettings) else _stage(stage, settings or {})
+        self.stage = _stage(stage, settings or {}) if isinstance(stage, str) else stage
         self.name = self.stage.name or self.stage.kind
         super().__init__()
         around = Surroundings(str(Path(folder).resolve()), (SOURCE,), signal_columns([size_step()]))
-        self.steps = self.stage.steps(around, self.name)
-        if any(isinstance(step, CompareStep | SpanStep) for step in self.steps):
-            raise UserError(
-                "this stage compares documents with each other, which the ranks of a pipeline "
-                "cannot do",
-                field="stage",
-                found=self.stage.kind,
-                fix=(
-                    "use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe and "
-                    "use windtunnel run"
-                ),
-            )
+        self.steps = _Steps(self.stage.kind)
+        for step in [size_step(), *self.stage.steps(around, self.name)]:
+            step.join(self.steps)
         self.exclusion_writer = exclusion_writer
         self.batch_bytes = int(batch_mib * (1 << 20))
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        resources = {
-            step.name: step.rule.prepare() for step in self.steps if isinstance(step, PrepareStep)
-        }
+        resources = self.steps.opened()
         with self.exclusion_writer or contextlib.nullcontext() as writer:
             for documents in self._batches(data or ()):
                 with self.track_time("batch"):
-                    reasons = _apply(self.steps, documents, resources)
+                    reasons = self.steps.apply(documents, resources)
                 for document, reason in zip(documents, reasons, strict=True):
                     self.stat_update(StatHints.total)
                     if reason is None:
@@ -136,38 +126,82 @@ def _stage(kind: str, settings: Mapping[str, Any]) -> StageSettings:
         ) from None
 
 
-def _apply(
-    steps: list[Step], documents: list[Document], resources: dict[str, pa.Table]
-) -> list[str | None]:
-    """Take documents through the steps; their text and metadata change. Returns each one's first
-    reason, None where it stays.
+class _Steps:
+    """Steps of a stage that can be applied to documents in memory; an order of steps
+    (:class:`pipelines.stages.base.StepOrder`) that takes no comparison.
     """
-    reasons = [None if _is_unicode(document.text) else NOT_UNICODE for document in documents]
-    for document, reason in zip(documents, reasons, strict=True):
-        if reason is not None:
-            document.text = document.text.encode("utf-8", "replace").decode()
-    batch = _arrow(documents)
-    signals: dict[str, pa.Table] = {}
-    for step in [size_step(), *steps]:
-        if isinstance(step, MeasureStep):
-            table = None if step.resource is None else resources[step.resource]
-            signals[step.name] = pa.table(
-                step.rule.measure(batch, table), names=[field.name for field in step.rule.fields()]
-            )
-            if step.name != size_step().name:
-                _annotate(documents, signals[step.name])
-        elif isinstance(step, RewriteStep):
-            for document, text in zip(
-                documents, step.rule.rewrite(batch["text"]).to_pylist(), strict=True
-            ):
-                document.text = text
-            batch = _arrow(documents)
-        elif isinstance(step, ChooseStep):
-            found = step.rule.choose(
-                {name: signals[name] for name in step.rule.needs}
-            ).reason.to_pylist()
-            reasons = [before or now for before, now in zip(reasons, found, strict=True)]
-    return reasons
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._prepare: list[PrepareStep] = []
+        self._steps: list[RowStep] = []
+
+    def before(self, step: PrepareStep) -> None:
+        self._prepare.append(step)
+
+    def alone(self, step: CompareStep | SpanStep) -> None:
+        raise UserError(
+            "this stage compares documents with each other, which the ranks of a pipeline "
+            "cannot do",
+            field="stage",
+            found=self._kind,
+            fix=(
+                "use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe and "
+                "use windtunnel run"
+            ),
+        )
+
+    def chained(self, step: RowStep) -> None:
+        self._steps.append(step)
+
+    def opened(self) -> dict[str, Any]:
+        """What the measures need, made in a folder that is gone afterwards."""
+        opened: dict[str, Any] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for step in self._prepare:
+                made = prepare(PrepareTask(folder, step))
+                assert made is not None
+                opened[step.name] = step.rule.open(PreparedFiles(Store(folder), made.prepared))
+        return opened
+
+    def apply(self, documents: list[Document], resources: dict[str, Any]) -> list[str | None]:
+        """Take documents through the steps; their text and metadata change. Returns each one's
+        first reason, None where it stays.
+        """
+        batch = _Documents(documents, resources)
+        for step in self._steps:
+            step.apply(batch)
+        return batch.reasons
+
+
+class _Documents:
+    """Documents of datatrove, and the same as a batch of the documents format."""
+
+    def __init__(self, documents: list[Document], resources: dict[str, Any]) -> None:
+        self.documents = documents
+        self.resources = resources
+        self.signals: dict[str, pa.Table] = {}
+        self.reasons = [
+            None if _is_unicode(document.text) else NOT_UNICODE for document in documents
+        ]
+        for document, reason in zip(documents, self.reasons, strict=True):
+            if reason is not None:
+                document.text = document.text.encode("utf-8", "replace").decode()
+        self.batch = _arrow(documents)
+
+    def measured(self, step: str, signals: pa.Table) -> None:
+        self.signals[step] = signals
+        if step != size_step().name:
+            _annotate(self.documents, signals)
+
+    def rewritten(self, texts: pa.LargeStringArray) -> None:
+        for document, text in zip(self.documents, texts.to_pylist(), strict=True):
+            document.text = text
+        self.batch = _arrow(self.documents)
+
+    def chosen(self, reasons: pa.StringArray) -> None:
+        pairs = zip(self.reasons, reasons.to_pylist(), strict=True)
+        self.reasons = [before or now for before, now in pairs]
 
 
 def _arrow(documents: list[Document]) -> pa.RecordBatch:

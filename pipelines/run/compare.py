@@ -15,8 +15,7 @@ from pipelines.comparisons.spans.rounds import cut_spans
 from pipelines.comparisons.whole import CompareTask, compare_corpus
 from pipelines.corpus.outcomes import CorpusOutcome
 from pipelines.run.stretches import PhaseRunner
-from pipelines.stages.base import CompareStep, SpanStep, StageSettings, applies
-from pipelines.stages.minhash_dedup import MinHashCompare, MinHashDedupStage
+from pipelines.stages.base import CompareStep, SpanStep
 
 
 class ComparisonRunner(PhaseRunner):
@@ -28,10 +27,8 @@ class ComparisonRunner(PhaseRunner):
         started = time.monotonic()
         task = CompareTask(self.store.root, self.chunks, self.sources, step)
         with self._at(self._place_of([step.name])):
-            outcome = (
-                self._near(task) if isinstance(step.rule, MinHashCompare) else self._whole(task)
-            )
-            check_removals(self.store, self._stage(step.name), step.name, outcome)
+            outcome = self._in_parts(task) if step.in_parts else self._whole(task)
+            check_removals(self.store, step, outcome)
         quality = self.quality(step, outcome)
         self.chunks = outcome.chunks
         ledger = Ledger(
@@ -64,7 +61,7 @@ class ComparisonRunner(PhaseRunner):
         self.progress.advance(1, 0)
         return outcome
 
-    def _near(self, task: CompareTask) -> CorpusOutcome:
+    def _in_parts(self, task: CompareTask) -> CorpusOutcome:
         """A comparison of texts, in bounded parts."""
         self.progress.phase(task.step.name, len(PHASES), 0, 0)
 
@@ -91,28 +88,17 @@ class ComparisonRunner(PhaseRunner):
 
     def quality(self, step: CompareStep, outcome: CorpusOutcome) -> dict[str, Any]:
         """How good a near-duplicate comparison was, as facts for its ledger."""
-        stage = self._stage(step.name)
-        if (
-            not isinstance(step.rule, MinHashCompare)
-            or not isinstance(stage, MinHashDedupStage)
-            or stage.similarity != "jaccard"
-        ):
+        if step.quality_sample is None:
             return {}
-        sources = tuple(source for source in self.sources if applies(step, source))
-        evidence = outcome.files[0]
         task = QualityTask(
             self.store.root,
             self.chunks,
             outcome.chunks,
-            sources,
-            step.name,
-            step.rule,
-            evidence,
-            stage.quality_sample,
+            tuple(source for source in self.sources if step.concerns(source)),
+            step,
+            outcome.files[0],
+            step.quality_sample,
         )
         measured = self._one(measure_quality, task)
         self.computed += int(measured.computed)
         return {"quality": measured.facts}
-
-    def _stage(self, name: str) -> StageSettings:
-        return dict(self.loaded.stages)[name]

@@ -12,37 +12,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from artifacts.errors import UserError
-from artifacts.ledger import Entry, Ledger
+from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from artifacts.publish import FileRef
-from artifacts.tables import read_schema
 from mixtures.spec.bands import is_held_out
-from pipelines.chunks.reading import RemoveRowsStep
-from pipelines.chunks.resources import PrepareTask, prepare
-from pipelines.chunks.work import ChunkStep, ChunkTask, read_chunk, run_chunk
-from pipelines.comparisons.equal_keys import find_duplicates
-from pipelines.corpus.chunk import Chunk
-from pipelines.corpus.outcomes import ChunkResult, CorpusTask, StepOutcome
+from pipelines.corpus.outcomes import ChunkResult
 from pipelines.executors import Executor, executor_kind, open_executor
 from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe
-from pipelines.run.compare import ComparisonRunner
+from pipelines.run.corpus import CorpusRunner
 from pipelines.run.record import RunRecord
 from pipelines.run.stretches import text_bytes
-from pipelines.run.work_plan import ChunkPhase, CorpusPlan, plan_corpus
+from pipelines.run.work_plan import plan_corpus
 from pipelines.shards.encode import EncodeTask, encode_chunk
 from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.shards.take_downs import repeat_take_downs
 from pipelines.shards.tokenizer import TokenizerTask, train_tokenizer
 from pipelines.shards.write import encoded_of, shard_tasks, write_shards
-from pipelines.stages.base import NOTE, CompareStep, PrepareStep, Resources, SpanStep
 from pipelines.training.watch import TrainingWatch
-from pipelines.writers.run_tables import collect_quarantine, final_selection
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 
@@ -118,41 +110,15 @@ def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
     return store
 
 
-class _Driver(ComparisonRunner):
-    """Takes the chunks through the phases, in order."""
-
-    def __init__(
-        self,
-        loaded: LoadedRecipe,
-        store: Store,
-        plan: CorpusPlan,
-        record: RunRecord,
-        progress: Progress,
-        open_workers: Callable[[], Executor],
-    ) -> None:
-        super().__init__(loaded, store, record, progress, open_workers)
-        self.plan = plan
-        self.chunks = plan.chunks
-        self.resources: dict[str, FileRef] = {}
-        # what was made together with reading, by its units
-        self.ahead: dict[tuple[str, ...], StepOutcome] = {}
-        self.sources = tuple(source.name for source in loaded.recipe.corpus.sources)
+class _Driver(CorpusRunner):
+    """Carries a plan out, and goes on to a tokenizer, shards and a training."""
 
     def run(self, until: str) -> None:
         self.read(() if until == "read" else self.plan.ahead())
         self.unique()
         if until == "read":
             return self.record.save(self.chunks, self.ledgers, until)
-        for phase in self.plan.phases:
-            if isinstance(phase, PrepareStep):
-                self.prepare(phase)
-            elif isinstance(phase, CompareStep):
-                self.compare(phase)
-            elif isinstance(phase, SpanStep):
-                self.cut(phase)
-            else:
-                self.chain(phase)
-        selection = self.selection()
+        selection = self.select()
         self.record.save(self.chunks, self.ledgers, "corpus")
         if until == "corpus" or self.loaded.recipe.tokenizer is None:
             return None
@@ -170,103 +136,6 @@ class _Driver(ComparisonRunner):
         return None
 
     # -- phases -----------------------------------------------------------------------------------
-
-    def read(self, ahead: ChunkPhase) -> None:
-        """Read every chunk; one that is read now is taken through the steps ``ahead`` too, which a
-        later phase finds made.
-        """
-        tasks = [
-            ChunkTask(self.store.root, chunk, (self.plan.readers[chunk.source], *ahead))
-            for chunk in self.chunks
-        ]
-        with self._at(("corpus", "sources")):
-            results = self._tasks(
-                "read", read_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
-            )
-        self.ahead = {
-            outcome.units: outcome
-            for result in results
-            for outcome in result.ahead
-            if outcome.units
-        }
-        self._take(results)
-        self._note_sources_without_documents(self.ledgers[-1])
-
-    def unique(self) -> None:
-        """Records whose key came before go to quarantine; the chunks they were in are written
-        anew.
-        """
-        started = time.monotonic()
-        self.progress.phase("unique keys", 1, 0, 0)
-        found = self._one(find_duplicates, self._corpus())
-        rows = found.rows
-        self.progress.advance(1, 0)
-        ledger = Ledger("unique", units=1, computed=int(found.computed))
-        if rows:
-            corpus = self.loaded.recipe.corpus
-            bound = corpus.limits.limits().quarantine_bytes
-            tasks = [
-                ChunkTask(
-                    self.store.root,
-                    chunk,
-                    (RemoveRowsStep(rows[chunk.number], bound, corpus.compression),),
-                )
-                for chunk in self.chunks
-                if chunk.number in rows
-            ]
-            moved = {result.chunk.number: result for result in self._all(run_chunk, tasks)}
-            self.chunks = tuple(
-                moved[chunk.number].chunk if chunk.number in moved else chunk
-                for chunk in self.chunks
-            )
-            for result in moved.values():
-                for outcome in result.outcomes:
-                    ledger.entry(outcome.source).merge(_documents_only(outcome.entry))
-        for chunk in self.chunks:
-            if chunk.number not in rows and chunk.documents is not None:
-                whole = Entry()
-                whole.entered.add(chunk.documents.rows, 0)
-                whole.kept.add(chunk.documents.rows, 0)
-                ledger.entry(chunk.source).merge(whole)
-        made = self._one(collect_quarantine, self._corpus())
-        self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
-        ledger.seconds = time.monotonic() - started
-        self._keep([ledger], follows=True)
-
-    def prepare(self, step: PrepareStep) -> None:
-        started = time.monotonic()
-        self.progress.phase(step.name, 1, 0, 0)
-        with self._at(self._place_of([step.name])):
-            prepared = self._one(prepare, PrepareTask(self.store.root, step))
-        self.resources[step.name] = prepared.ref
-        self.progress.advance(1, 0)
-        note = (read_schema(self.store, prepared.ref.name).metadata or {}).get(NOTE)
-        if note:
-            self.progress.note(f"{step.name}: {note.decode()}")
-        self._keep(
-            [
-                Ledger(
-                    step.name,
-                    units=1,
-                    computed=int(prepared.computed),
-                    seconds=time.monotonic() - started,
-                )
-            ]
-        )
-
-    def chain(self, phase: ChunkPhase) -> None:
-        title = ", ".join(dict.fromkeys(step.name for step in phase))
-        with self._at(self._place_of([step.name for step in phase])):
-            self._chunk_phase(title, lambda chunk: phase)
-
-    def selection(self) -> tuple[FileRef, ...]:
-        outcome = self._one(final_selection, self._corpus())
-        self.record.content["selection"] = {
-            ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref.to_json()
-            for ref in outcome.files
-        }
-        self.computed += int(outcome.computed)
-        return tuple(outcome.files)
 
     def tokenizer(self, selection: tuple[FileRef, ...]) -> FileRef:
         settings = self.loaded.recipe.tokenizer
@@ -409,22 +278,6 @@ class _Driver(ComparisonRunner):
             if not result.facts["documents"] and (result.band is None or is_held_out(result.name)):
                 self.progress.note(f"{result.name} has no documents, so it has no shards")
 
-    def _chunk_phase(self, title: str, steps: Callable[[Chunk], Sequence[ChunkStep]]) -> None:
-        tasks = [
-            ChunkTask(self.store.root, chunk, tuple(steps(chunk)), Resources(self.resources))
-            for chunk in self.chunks
-        ]
-        sizes = [text_bytes(chunk) for chunk in self.chunks]
-        results: list[ChunkResult] = self._tasks(title, run_chunk, tasks, sizes)
-        self._take(
-            [
-                replace(
-                    result, outcomes=tuple(self.ahead.pop(it.units, it) for it in result.outcomes)
-                )
-                for result in results
-            ]
-        )
-
     def train(self) -> None:
         """Plan, train and branch, in this process: torch uses the cores by itself."""
         from pipelines.training.train import train_recipe
@@ -437,23 +290,10 @@ class _Driver(ComparisonRunner):
             silent=True,
         )
 
-    def _corpus(self) -> CorpusTask:
-        return CorpusTask(self.store.root, self.chunks, self.sources)
-
 
 def _by_source(selection: tuple[FileRef, ...]) -> dict[str, FileRef]:
     """Final selections by source."""
     return {ref.name.rsplit("/", 1)[-1].removesuffix(".parquet"): ref for ref in selection}
-
-
-def _documents_only(entry: Entry) -> Entry:
-    """The entry without bytes: the unique step counts documents."""
-    plain = Entry()
-    plain.entered.add(entry.entered.documents, 0)
-    plain.kept.add(entry.kept.documents, 0)
-    for reason, count in entry.quarantined.items():
-        plain.quarantine(reason, count.documents, 0)
-    return plain
 
 
 def _totals(results: Sequence[ChunkResult]) -> dict[str, dict[str, int]]:

@@ -53,6 +53,8 @@ CARRIERS = frozenset(
     "pipelines.recipe.yaml_lines",
     "pipelines.stages",
     "pipelines.stages.base",
+    "pipelines.stages.chunk_steps",
+    "pipelines.stages.chunk_work",
     "pipelines.corpus.chunk",
     "pipelines.corpus.outcomes",
 }

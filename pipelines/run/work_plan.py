@@ -8,9 +8,9 @@ digests of inputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import file_digest, stamp
@@ -21,11 +21,10 @@ from pipelines.readers.source_fields import check_fields
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.shards.split_work import NumberOf, number_of
 from pipelines.stages.base import (
-    ChooseStep,
     CompareStep,
-    MeasureStep,
+    Driver,
     PrepareStep,
-    RewriteStep,
+    RowStep,
     SpanStep,
     Step,
     Surroundings,
@@ -35,8 +34,21 @@ from pipelines.stages.conversations import conversation_steps
 from pipelines.stages.size import size_step
 from pipelines.stages.step_names import check_step_names
 
-ChunkPhase = tuple[MeasureStep | RewriteStep | ChooseStep, ...]
-Phase = ChunkPhase | CompareStep | SpanStep | PrepareStep
+
+class Phase(Protocol):
+    """What a run does to all chunks before it goes on."""
+
+    def carry_out(self, driver: Driver) -> None: ...
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps that are carried out chunk by chunk, in one task for each."""
+
+    steps: list[RowStep] = field(default_factory=list)
+
+    def carry_out(self, driver: Driver) -> None:
+        driver.chain(tuple(self.steps))
 
 
 @dataclass(frozen=True)
@@ -46,19 +58,15 @@ class CorpusPlan:
     chunks: tuple[Chunk, ...]
     readers: dict[str, ReadStep]
     phases: tuple[Phase, ...]
+    first_chain: tuple[RowStep, ...]
     numbers: dict[str, NumberOf]  # what each split source is cut by
     input_bytes: int  # as stored, compressed where the files are
 
-    def ahead(self) -> ChunkPhase:
+    def ahead(self) -> tuple[RowStep, ...]:
         """Steps that can be carried out while a chunk that was just read is in memory: those of the
-        first chain up to one with an index.
+        first chain up to one for which something has to be prepared.
         """
-        chain = next((phase for phase in self.phases if isinstance(phase, tuple)), ())
-        return tuple(
-            takewhile(
-                lambda step: not isinstance(step, MeasureStep) or step.resource is None, chain
-            )
-        )
+        return tuple(takewhile(lambda step: step.resource is None, self.first_chain))
 
 
 def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPlan:
@@ -68,7 +76,9 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
     written.
     """
     steps = plan_steps(loaded)
-    phases = tuple(_phases(steps))
+    order = _Order()
+    for step in steps:
+        step.join(order)
     numbers = _numbers(loaded, steps)
     chunks: list[Chunk] = []
     readers: dict[str, ReadStep] = {}
@@ -93,7 +103,7 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
                 tuple(stamps[span.url] for span in spans),
             )
             chunks.append(Chunk(len(chunks), source.name, tuple(spans), *marks))
-    return CorpusPlan(tuple(chunks), readers, phases, numbers, total)
+    return CorpusPlan(tuple(chunks), readers, order.phases(), order.first_chain(), numbers, total)
 
 
 def plan_steps(loaded: LoadedRecipe) -> list[Step]:
@@ -117,7 +127,7 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
             raise error.relocated(loaded.place_in(loaded.stage_address(index))) from None
         for step in made:
             steps.append(step)
-            if isinstance(step, RewriteStep | SpanStep):
+            if step.rewrites:
                 steps.append(size_step())
     return steps
 
@@ -133,33 +143,48 @@ def _numbers(loaded: LoadedRecipe, steps: Sequence[Step]) -> dict[str, NumberOf]
     return numbers
 
 
-def _phases(steps: Sequence[Step]) -> list[Phase]:
-    """Group steps into phases.
+class _Order:
+    """Groups steps into phases.
 
     Measures move forward into the first chain that sees the same text version, past choices and
     comparisons, on which they do not depend: the text is then decoded once for all of them.
     """
-    indexes: list[Phase] = [step for step in steps if isinstance(step, PrepareStep)]
-    phases: list[list[MeasureStep | RewriteStep | ChooseStep] | CompareStep | SpanStep] = []
-    measuring: list[MeasureStep | RewriteStep | ChooseStep] | None = None
-    for step in steps:
-        if isinstance(step, PrepareStep):
-            continue
-        if isinstance(step, CompareStep | SpanStep):
-            phases.append(step)
-            measuring = measuring if isinstance(step, CompareStep) else None
-            continue
-        if isinstance(step, MeasureStep) and measuring is not None:
-            measuring.append(step)
-            continue
-        if not phases or isinstance(phases[-1], CompareStep | SpanStep):
-            phases.append([])
-        chain = phases[-1]
-        assert isinstance(chain, list)
-        chain.append(step)
-        if measuring is None or isinstance(step, RewriteStep):
-            measuring = chain
-    return [*indexes, *(tuple(phase) if isinstance(phase, list) else phase for phase in phases)]
+
+    def __init__(self) -> None:
+        self._first: list[PrepareStep] = []
+        self._phases: list[Phase] = []
+        self._chains: list[Chain] = []
+        self._open: Chain | None = None  # to which the next step is added
+        self._measuring: Chain | None = None  # the first that sees the current text version
+
+    def before(self, step: PrepareStep) -> None:
+        self._first.append(step)
+
+    def alone(self, step: CompareStep | SpanStep) -> None:
+        self._phases.append(step)
+        self._open = None
+        if step.rewrites:
+            self._measuring = None
+
+    def chained(self, step: RowStep) -> None:
+        if step.needs_text_alone and self._measuring is not None:
+            self._measuring.steps.append(step)
+            return
+        if self._open is None:
+            self._open = Chain()
+            self._chains.append(self._open)
+            self._phases.append(self._open)
+        self._open.steps.append(step)
+        if self._measuring is None or step.rewrites:
+            self._measuring = self._open
+
+    def phases(self) -> tuple[Phase, ...]:
+        """All phases, in order."""
+        return (*self._first, *self._phases)
+
+    def first_chain(self) -> tuple[RowStep, ...]:
+        """Steps of the first chain; none without one."""
+        return tuple(self._chains[0].steps) if self._chains else ()
 
 
-__all__ = ["ChunkPhase", "CorpusPlan", "Phase", "plan_corpus", "plan_steps"]
+__all__ = ["Chain", "CorpusPlan", "Phase", "plan_corpus", "plan_steps"]

@@ -25,7 +25,7 @@ from artifacts.tables import read_parquet, write_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.view import CorpusView
 from pipelines.shards.split import assign
-from pipelines.stages.base import CompareStep, MeasureStep, Step, applies
+from pipelines.stages.base import Step
 
 CLUSTER_SIZE = "cluster_size"
 BANDS_VERSION = 2
@@ -50,15 +50,14 @@ def number_of(steps: Sequence[Step], source: str, by: str) -> NumberOf:
 
     Raises: UserError with the columns there are and the nearest.
     """
-    compared = any(isinstance(step, CompareStep) and applies(step, source) for step in steps)
+    steps = [step for step in steps if step.concerns(source)]
+    compared = any(step.finds_copies for step in steps)
     if by == CLUSTER_SIZE and compared:
         return NumberOf(None, CLUSTER_SIZE)
     numbers: dict[str, NumberOf] = {}
     others: dict[str, str] = {}
     for step in steps:
-        for field in (
-            step.rule.fields() if isinstance(step, MeasureStep) and applies(step, source) else ()
-        ):
+        for field in step.signals():
             numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
             for name in (field.name, f"{step.name}.{field.name}"):
                 if numeric:

@@ -1,14 +1,16 @@
 """What a stage is: frozen settings that expand into steps of a few kinds.
 
-- :class:`MeasureStep` adds signal columns and never touches text.
-- :class:`RewriteStep` makes a new text version.
-- :class:`ChooseStep` decides row by row who stays, from signals alone.
+- ``MeasureStep`` adds signal columns and never touches text.
+- ``RewriteStep`` makes a new text version.
+- ``ChooseStep`` decides row by row who stays, from signals alone.
 - :class:`CompareStep` decides across the whole corpus (deduplication).
 - :class:`SpanStep` cuts what stood before, across the whole corpus, out of texts.
-- :class:`PrepareStep` makes one table that a later measure needs (an index).
+- :class:`PrepareStep` makes files that a later measure needs (an index, a model).
 
 A step carries a *rule*: a small frozen object with a version, the settings and libraries that
-decide its bytes, and a pure function of a batch.
+decide its bytes, and a pure function of a batch. The first three kinds are about one chunk and
+carry themselves out (:mod:`pipelines.stages.chunk_steps`); the others say what they are, and call
+a :class:`Driver`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from artifacts.fingerprints import libraries
-from artifacts.publish import FileRef
+from artifacts.ledger import Entry
+from artifacts.paths import Store
+from artifacts.publish import Manifest, Publication
+from pipelines.corpus.chunk import Chunk
+from pipelines.stages.chunk_work import ChunkWork, DocumentsInMemory, PreparedFiles, Resources
 
 if TYPE_CHECKING:
     from dedup.spans.spans import Occurrences
@@ -74,8 +80,10 @@ class Measure(Rule, Protocol):
 
     def fields(self) -> list[pa.Field]: ...
 
-    def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
-        """Columns in the order of :meth:`fields`, one value per row of ``documents``."""
+    def measure(self, documents: pa.RecordBatch, resource: Any) -> list[pa.Array]:
+        """Columns in the order of :meth:`fields`, one value per row of ``documents``. ``resource``:
+        what the PrepareStep it names opened; None without one.
+        """
         ...
 
 
@@ -154,12 +162,10 @@ class FindSpans(Rule, Protocol):
     @property
     def kind(self) -> str:
         """What a stretch is, for the evidence."""
-        ...
 
     @property
     def reason(self) -> str:
         """For the bytes that go."""
-        ...
 
     @property
     def policy(self) -> KeepPolicy: ...
@@ -167,28 +173,23 @@ class FindSpans(Rule, Protocol):
     @property
     def times(self) -> int:
         """How many occurrences of a stretch stay."""
-        ...
 
     @property
     def min_words(self) -> int:
         """A document of which fewer are left is dropped."""
-        ...
 
     @property
     def occurrences_per_hash(self) -> int:
         """At most so many stretches belong to one hash."""
-        ...
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the measures whose signals it reads, besides size."""
-        ...
 
     def hashes(self, texts: pa.LargeStringArray, wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
         """Hashes of the wanted texts in order, such that of every stretch that occurs twice in the
         corpus one occurs twice.
         """
-        ...
 
     def occurrences(
         self, texts: pa.LargeStringArray, flags: NDArray[np.bool_], wanted: NDArray[np.bool_]
@@ -196,7 +197,6 @@ class FindSpans(Rule, Protocol):
         """Stretches that may have stood before; ``flags`` says which of the texts' hashes occur
         twice in the corpus.
         """
-        ...
 
     def reach(
         self, texts: pa.LargeStringArray, row: NDArray[np.int64], end: NDArray[np.int64]
@@ -204,69 +204,156 @@ class FindSpans(Rule, Protocol):
         """Up to where a stretch that ends in byte ``end`` of text ``row`` takes with it what
         follows, (m,).
         """
-        ...
-
-
-# metadata of a prepared table's schema: something its user should know, in one sentence
-NOTE = b"note"
 
 
 class Prepare(Rule, Protocol):
-    """Makes one table from outside files, for a measure that follows."""
+    """Makes files from outside ones, such as an index or a model, for a measure that follows."""
 
-    def prepare(self) -> pa.Table: ...
+    def prepare(self, unit: Publication) -> None:
+        """Write one or several files into the unit."""
 
+    def open(self, files: PreparedFiles) -> Any:
+        """What the measure gets of these files: once for each chunk."""
 
-@dataclass(frozen=True)
-class MeasureStep:
-    name: str
-    rule: Measure
-    sources: tuple[str, ...] | None = None
-    resource: str | None = None  # name of the PrepareStep whose table the measure reads
-
-
-@dataclass(frozen=True)
-class RewriteStep:
-    name: str
-    rule: Rewrite
-    sources: tuple[str, ...] | None = None
+    def note(self, files: PreparedFiles) -> str | None:
+        """Something its user should know, in one sentence."""
 
 
-@dataclass(frozen=True)
-class ChooseStep:
-    name: str
-    rule: Choose
-    sources: tuple[str, ...] | None = None
+class ChunkStep(Protocol):
+    """Something done to one chunk. A worker (:mod:`pipelines.chunks.work`) takes a chunk through
+    steps, finds the unit of each under the key of its inputs, or has it made.
+    """
 
+    area: ClassVar[str]  # folder of its units
+    chooses: ClassVar[bool]  # its ledger follows that of the choice before
 
-@dataclass(frozen=True)
-class CompareStep:
-    name: str
-    rule: Compare
-    sources: tuple[str, ...] | None = None
+    @property
+    def name(self) -> str: ...
 
+    def concerns(self, source: str) -> bool:
+        """Whether it is about the documents of this source."""
 
-@dataclass(frozen=True)
-class SpanStep:
-    name: str
-    rule: FindSpans
-    sources: tuple[str, ...] | None = None
+    def passed_over(self, store: Store, chunk: Chunk) -> Entry | None:
+        """Its ledger entry for a chunk that it is not about; None where it has none."""
+
+    def inputs(self, chunk: Chunk, resources: Resources) -> dict[str, Any]:
+        """What decides the bytes of its unit."""
+
+    def make(self, work: ChunkWork, unit: Publication) -> Entry:
+        """Write its files; what happened to the documents that entered."""
+
+    def moved(self, chunk: Chunk, manifest: Manifest) -> Chunk:
+        """The chunk after the step."""
 
 
 @dataclass(frozen=True)
-class PrepareStep:
+class Step:
+    """What a stage expands into: a rule, and on what it is carried out."""
+
     name: str
+    rule: Any
+    sources: tuple[str, ...] | None = None  # None: all
+    rewrites: ClassVar[bool] = False  # a new text version begins after it
+    finds_copies: ClassVar[bool] = False  # says in evidence which document stands for which
+
+    def concerns(self, source: str) -> bool:
+        """Whether it is about the documents of this source."""
+        return self.sources is None or source in self.sources
+
+    def signals(self) -> Sequence[pa.Field]:
+        """Signal columns that it makes."""
+        return ()
+
+    def join(self, order: StepOrder) -> None:
+        """Take its place among the steps of a run."""
+        raise NotImplementedError(type(self).__name__)
+
+
+@dataclass(frozen=True)
+class PrepareStep(Step):
+    """Makes files that a later measure needs, before anything is read for it."""
+
     rule: Prepare
 
+    def join(self, order: StepOrder) -> None:
+        order.before(self)
 
-Step = MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep | PrepareStep
+    def carry_out(self, driver: Driver) -> None:
+        driver.prepare(self)
 
 
-def applies(
-    step: MeasureStep | RewriteStep | ChooseStep | CompareStep | SpanStep, source: str
-) -> bool:
-    """Whether a step concerns the documents of this source."""
-    return step.sources is None or source in step.sources
+@dataclass(frozen=True)
+class CompareStep(Step):
+    """Decides across the whole corpus. ``in_parts``: as tasks over parts of it, with a rule for
+    them (``MinHashCompare``); else the rule is a :class:`CompareWhole`.
+    """
+
+    rule: Compare
+    in_parts: bool = False
+    max_removed_share: float = 1.0  # of a source; more stop the run
+    strictness: str | None = None  # the setting that, raised, removes less
+    quality_sample: int | None = None  # documents of each kind to measure quality on; None: not
+
+    finds_copies: ClassVar[bool] = True
+
+    def join(self, order: StepOrder) -> None:
+        order.alone(self)
+
+    def carry_out(self, driver: Driver) -> None:
+        driver.compare(self)
+
+
+@dataclass(frozen=True)
+class SpanStep(Step):
+    """Cuts what stood before, across the whole corpus, out of texts."""
+
+    rule: FindSpans
+
+    rewrites: ClassVar[bool] = True
+
+    def join(self, order: StepOrder) -> None:
+        order.alone(self)
+
+    def carry_out(self, driver: Driver) -> None:
+        driver.cut(self)
+
+
+class RowStep(ChunkStep, Protocol):
+    """A step of a stage over one chunk, where the outcome of a row follows from that row alone."""
+
+    rewrites: ClassVar[bool]
+    needs_text_alone: ClassVar[bool]  # so it may be carried out before steps that choose
+
+    @property
+    def resource(self) -> PrepareStep | None:
+        """What has to be prepared before."""
+
+    def apply(self, documents: DocumentsInMemory) -> None:
+        """Do to documents outside a run what is done to a chunk."""
+
+
+class StepOrder(Protocol):
+    """Is told of the steps of stages one by one, and puts each where it belongs: before all others,
+    alone because it sees all chunks, or in a chain that is carried out chunk by chunk.
+    """
+
+    def before(self, step: PrepareStep) -> None: ...
+
+    def alone(self, step: CompareStep | SpanStep) -> None: ...
+
+    def chained(self, step: RowStep) -> None: ...
+
+
+class Driver(Protocol):
+    """Carries out what concerns all chunks of a run."""
+
+    def prepare(self, step: PrepareStep) -> None: ...
+
+    def compare(self, step: CompareStep) -> None: ...
+
+    def cut(self, step: SpanStep) -> None: ...
+
+    def chain(self, steps: Sequence[RowStep]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -300,20 +387,11 @@ class StageSettings(BaseModel):
         raise NotImplementedError(type(self).__name__)
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Tables made by PrepareSteps, by step name."""
-
-    refs: dict[str, FileRef]
-
-
 def signal_columns(steps: Iterable[Step]) -> dict[str, str]:
-    """Signal columns that measures of these steps make: column -> measure, the first that makes
-    it.
-    """
+    """The signal columns these steps make: column -> the first measure that makes it."""
     columns: dict[str, str] = {}
     for step in steps:
-        for field in step.rule.fields() if isinstance(step, MeasureStep) else []:
+        for field in step.signals():
             columns.setdefault(field.name, step.name)
     return columns
 

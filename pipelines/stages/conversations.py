@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.stages.base import ChooseStep, MeasureStep, RowVerdict, Step
+from pipelines.stages.base import RowVerdict, Step
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
 from tokenizer.chat import REASONS, problems
 
 NAME = "conversations"

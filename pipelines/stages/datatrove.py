@@ -10,15 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipelines.stages.base import (
-    ChooseStep,
-    MeasureStep,
-    RewriteStep,
-    RowVerdict,
-    StageSettings,
-    Step,
-    Surroundings,
-)
+from pipelines.stages.base import RowVerdict, StageSettings, Step, Surroundings
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep, RewriteStep
 from pipelines.stages.datatrove_blocks import BLOCKS, BlockUse, Words
 
 MOST_REASONS = 64  # bits of a verdict; further reasons share the last

@@ -13,14 +13,13 @@ from pydantic import Field
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import file_digest
+from artifacts.publish import Publication
 from artifacts.schemas import signals
+from artifacts.tables import write_parquet
 from dedup.ngrams import OVERLAP, SHORTEST, NgramIndex
 from dedup.words import ALGORITHM
 from pipelines.readers import Fields, Limits, Span, discover, libraries_of, read
 from pipelines.stages.base import (
-    NOTE,
-    ChooseStep,
-    MeasureStep,
     PrepareStep,
     RowVerdict,
     StageSettings,
@@ -28,6 +27,11 @@ from pipelines.stages.base import (
     Surroundings,
     first_reason,
 )
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
+from pipelines.stages.chunk_work import PreparedFiles
+
+INDEX = "table.parquet"
+NOTE = b"note"  # in the metadata of its schema
 
 
 class DecontaminateStage(StageSettings):
@@ -62,9 +66,10 @@ class DecontaminateStage(StageSettings):
             self.text_field,
             self.ngrams,
         )
+        prepare = PrepareStep(f"{name}-index", index)
         return [
-            PrepareStep(f"{name}-index", index),
-            MeasureStep(name, OverlapMeasure(self.ngrams), self.sources, resource=f"{name}-index"),
+            prepare,
+            MeasureStep(name, OverlapMeasure(self.ngrams), self.sources, prepare),
             ChooseStep(name, OverlapChoose(name, self.overlap), self.sources),
         ]
 
@@ -96,7 +101,24 @@ class BenchmarkIndex:
             "words": ALGORITHM,
         }
 
-    def prepare(self) -> pa.Table:
+    def prepare(self, unit: Publication) -> None:
+        table = self._table()
+        write_parquet(unit, INDEX, table.schema, [table])
+
+    def open(self, files: PreparedFiles) -> NgramIndex:
+        table = files.table(INDEX)
+        return NgramIndex.from_arrays(
+            {
+                name: np.asarray(table[name].combine_chunks().flatten())
+                for name in table.column_names
+            }
+        )
+
+    def note(self, files: PreparedFiles) -> str | None:
+        note = (files.schema(INDEX).metadata or {}).get(NOTE)
+        return None if note is None else note.decode()
+
+    def _table(self) -> pa.Table:
         parts = []
         for url, format_name in zip(self.files, self.formats, strict=True):
             span = Span(url=url, path=url.rsplit("/", 1)[-1], start=0, end=None)
@@ -165,13 +187,8 @@ class OverlapMeasure:
     def fields(self) -> list[pa.Field]:
         return [pa.field(f"benchmark_{field.name}", field.type) for field in OVERLAP]
 
-    def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
-        assert resource is not None
-        arrays = {
-            name: np.asarray(resource[name].combine_chunks().flatten())
-            for name in resource.column_names
-        }
-        return list(NgramIndex.from_arrays(arrays).overlap(documents["text"]).columns)
+    def measure(self, documents: pa.RecordBatch, resource: NgramIndex) -> list[pa.Array]:
+        return list(resource.overlap(documents["text"]).columns)
 
 
 @dataclass(frozen=True)

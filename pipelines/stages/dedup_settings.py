@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
@@ -23,8 +23,6 @@ def near_field(name: str, *, described: bool = True) -> Any:
 
 class DedupSettings(StageSettings):
     """Which sources win, and how much may go."""
-
-    strictness: ClassVar[str | None] = None  # the setting that, raised, removes less
 
     prefer: tuple[str, ...] = Field(
         default=(),

@@ -20,7 +20,8 @@ from dedup.same_words import same_words_hashes
 from dedup.urls import url_hashes
 from pipelines.corpus.keep_policy import KeepPolicy
 from pipelines.corpus.view import CorpusView
-from pipelines.stages.base import CompareStep, CorpusVerdict, MeasureStep, Step, Surroundings
+from pipelines.stages.base import CompareStep, CorpusVerdict, Step, Surroundings
+from pipelines.stages.chunk_steps import MeasureStep
 from pipelines.stages.dedup_settings import DedupSettings
 from pipelines.stages.keep import keep_policy
 
@@ -47,7 +48,12 @@ class ExactDedupStage(DedupSettings):
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = keep_policy(self.keep, around, (name, "keep"), self.preferred(around, name))
-        compare = CompareStep(name, ExactCompare(policy, self.by, name), self.sources)
+        compare = CompareStep(
+            name,
+            ExactCompare(policy, self.by, name),
+            self.sources,
+            max_removed_share=self.max_removed_share,
+        )
         return (
             [compare]
             if self.by == "text"

@@ -22,15 +22,8 @@ from artifacts.settings import key_settings
 from pipelines.signals import gopher
 from pipelines.signals.rule_sets import RULE_SETS, named_rules
 from pipelines.signals.rules import MOST_RULES, Rule, RuleSet, evaluate
-from pipelines.stages.base import (
-    ChooseStep,
-    Measure,
-    MeasureStep,
-    RowVerdict,
-    StageSettings,
-    Step,
-    Surroundings,
-)
+from pipelines.stages.base import Measure, RowVerdict, StageSettings, Step, Surroundings
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
 
 
 class HeuristicsStage(StageSettings):

@@ -14,15 +14,8 @@ from pydantic import Field
 from artifacts.errors import UserError
 from pipelines.signals.language import UNDETERMINED, LanguageModel, detect
 from pipelines.signals.language_names import LANGUAGES, nearest_language
-from pipelines.stages.base import (
-    ChooseStep,
-    MeasureStep,
-    RowVerdict,
-    StageSettings,
-    Step,
-    Surroundings,
-    first_reason,
-)
+from pipelines.stages.base import RowVerdict, StageSettings, Step, Surroundings, first_reason
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
 
 MEMBERS = {
     "ar": ("ary", "arz"),

@@ -11,7 +11,8 @@ from artifacts.errors import UserError
 from dedup.near.minhash import MinHashConfig, band_keys
 from dedup.near.settings import Similarity
 from pipelines.corpus.keep_policy import KeepPolicy
-from pipelines.stages.base import CompareStep, MeasureStep, Step, Surroundings
+from pipelines.stages.base import CompareStep, Step, Surroundings
+from pipelines.stages.chunk_steps import MeasureStep
 from pipelines.stages.dedup_settings import DedupSettings, near_field
 from pipelines.stages.keep import keep_policy
 
@@ -24,7 +25,6 @@ class MinHashDedupStage(DedupSettings):
     """
 
     kind: ClassVar[str] = "minhash_dedup"
-    strictness: ClassVar[str | None] = "verify"
 
     ngrams: int = near_field("ngrams")
     bands: int = near_field("bands", described=False)
@@ -38,7 +38,8 @@ class MinHashDedupStage(DedupSettings):
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         policy = keep_policy(self.keep, around, (name, "keep"), self.preferred(around, name))
-        if self.similarity != "jaccard" and self.quality_sample:
+        jaccard = self.similarity == "jaccard"
+        if not jaccard and self.quality_sample:
             fix = "leave quality_sample out, or take similarity: jaccard"
             message = "quality is measured by Jaccard similarity only"
             raise UserError(message, field=(name, "quality_sample"), found=self.similarity, fix=fix)
@@ -51,6 +52,10 @@ class MinHashDedupStage(DedupSettings):
                     name, config, self.verify, self.similarity, self.max_comparisons, policy
                 ),
                 self.sources,
+                in_parts=True,
+                max_removed_share=self.max_removed_share,
+                strictness="verify",
+                quality_sample=self.quality_sample if jaccard else None,
             ),
         ]
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipelines.stages.base import RewriteStep, StageSettings, Step, Surroundings
+from pipelines.stages.base import StageSettings, Step, Surroundings
+from pipelines.stages.chunk_steps import RewriteStep
 
 
 class NewlinesStage(StageSettings):

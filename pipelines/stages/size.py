@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.stages.base import MeasureStep
+from pipelines.stages.chunk_steps import MeasureStep
 
 NAME = "size"
 

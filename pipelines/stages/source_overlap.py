@@ -11,7 +11,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from dedup.near.overlap import ALGORITHM, sampled_shingles
-from pipelines.stages.base import MeasureStep, StageSettings, Step, Surroundings
+from pipelines.stages.base import StageSettings, Step, Surroundings
+from pipelines.stages.chunk_steps import MeasureStep
 
 COLUMN = "shingle_sample"
 

@@ -191,18 +191,18 @@ def test_other_roles_make_other_shards(starter: Path, tmp_path: Path) -> None:
 def test_an_input_that_changes_while_it_is_read_is_refused_and_not_remembered(
     starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.chunks.work as work
+    import pipelines.chunks.reading as reading
     from artifacts.errors import UserError
 
     web = starter.parent / "data" / "web.jsonl"
     original = web.read_bytes()
-    real = work.read
+    real = reading.read
 
     def changing(*arguments: object) -> object:
         web.write_bytes(original.splitlines(keepends=True)[0])
         yield from real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "read", changing)
+    monkeypatch.setattr(reading, "read", changing)
     with pytest.raises(UserError, match="changed while it was read"):
         run_recipe(load_recipe(starter), str(tmp_path / "runs"))
     monkeypatch.undo()

@@ -228,15 +228,15 @@ def test_two_records_with_one_key_keep_the_first_by_path_and_offset(
 def test_a_reader_that_loses_a_record_stops_the_run(
     starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.chunks.work as work
+    import pipelines.chunks.reading as reading
 
-    real = work.account
+    real = reading.account
 
     def losing(entry: object, batch: object) -> None:
         real(entry, batch)  # type: ignore[arg-type]
         entry.kept.documents -= 1  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(work, "account", losing)
+    monkeypatch.setattr(reading, "account", losing)
     with pytest.raises(LedgerError, match="step read"):
         run_recipe(load_recipe(starter), str(tmp_path / "runs"))
 

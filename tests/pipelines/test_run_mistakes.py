@@ -402,7 +402,7 @@ def test_a_full_disk_is_not_the_recipes_fault(
     def full(*arguments: object) -> None:
         raise disk_full("/some/part", 5)
 
-    monkeypatch.setattr("pipelines.run.driver.prepare", full)
+    monkeypatch.setattr("pipelines.run.corpus.prepare", full)
     with pytest.raises(DiskFullError) as caught:
         run_recipe(load_recipe(starter), str(starter.parent / "runs"))
     assert caught.value.file == "/some/part"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from typing import cast
 
 from artifacts.fingerprints import content_key
 from artifacts.ledger import Entry
@@ -30,7 +31,6 @@ from pipelines.comparisons.near.in_rounds import COUNTS, CarryOut, verify_in_rou
 from pipelines.comparisons.near.verify import VerifyTask, verify
 from pipelines.comparisons.whole import CompareTask, comparison_inputs
 from pipelines.corpus.outcomes import CorpusOutcome
-from pipelines.stages.base import applies
 from pipelines.stages.minhash_dedup import MinHashCompare
 
 PARTITION_KEYS = 1 << 22  # keys that one grouping task holds: about 40 bytes each
@@ -75,14 +75,9 @@ class _Comparison:
     def __init__(
         self, task: CompareTask, carry_out: CarryOut, begins: Callable[[str], None]
     ) -> None:
-        assert isinstance(task.step.rule, MinHashCompare)
-        self.root, self.step, self.rule, self.sources = (
-            task.root,
-            task.step.name,
-            task.step.rule,
-            task.sources,
-        )
-        self.chunks = [chunk for chunk in task.chunks if applies(task.step, chunk.source)]
+        self.root, self.step, self.sources = task.root, task.step.name, task.sources
+        self.rule = cast(MinHashCompare, task.step.rule)
+        self.chunks = [chunk for chunk in task.chunks if task.step.concerns(chunk.source)]
         self.inputs = comparison_inputs(task)
         self.key = content_key(self.inputs)
         self.carry_out = carry_out

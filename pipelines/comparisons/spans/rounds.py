@@ -16,7 +16,7 @@ from pipelines.comparisons.exchange import Made, discard
 from pipelines.comparisons.spans.cut import VERSION, CutChunk, cut_chunk
 from pipelines.comparisons.spans.work import SpanTask, run_phase
 from pipelines.corpus.chunk import Chunk
-from pipelines.stages.base import SpanStep, applies, fingerprint
+from pipelines.stages.base import SpanStep, fingerprint
 
 GiveOut = Callable[[str, Callable[..., Any], Sequence[Any], Sequence[int]], list[Any]]
 
@@ -61,8 +61,8 @@ class _Work:
         give_out: GiveOut,
     ) -> None:
         self.store, self.step, self.give_out = store, step, give_out
-        self.chunks = tuple(chunk for chunk in chunks if applies(step, chunk.source))
-        self.sources = tuple(source for source in sources if applies(step, source))
+        self.chunks = tuple(chunk for chunk in chunks if step.concerns(chunk.source))
+        self.sources = tuple(source for source in sources if step.concerns(source))
         self.key = content_key(self._inputs())
         self.task = SpanTask(store.root, step, self.key, "", 0, len(self.chunks))
 
