@@ -37,7 +37,8 @@ from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.signals.rule_sets import RULE_SETS, rule_set
 from pipelines.signals.rules import MOST_RULES, Rule, RuleSet
 from pipelines.stages import STAGES
-from pipelines.stages.base import ChooseStep, MeasureStep, StageSettings, Step, Surroundings
+from pipelines.stages.base import StageSettings, Step, Surroundings
+from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
 from pipelines.stages.heuristics import MEASURES, HeuristicsStage, RulesChoose
 from pipelines.stages.keep import measured_by
 
