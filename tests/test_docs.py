@@ -472,6 +472,45 @@ def test_make_targets_in_the_pages_exist() -> None:
         assert named <= targets, path.name
 
 
+# -- paths --------------------------------------------------------------------------------------
+
+
+def home_of(name: str) -> Path | None:
+    """The file of a module, or of a package."""
+    place = ROOT / name.replace(".", "/")
+    return next(
+        (path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()), None
+    )
+
+
+def test_every_path_of_the_house_in_the_pages_exists() -> None:
+    floor = "artifacts|dedup|tokenizer|mixtures|trainer|pipelines"
+    seen = 0
+    for page in PAGES:
+        for path in re.findall(
+            rf"(?<![\w/])(?:{floor})/(?:[a-z_]+/)*(?:[a-z_]+\.py|(?=[` ]))", page.read_text()
+        ):
+            seen += 1
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+    assert seen > 40
+
+
+def test_the_changelog_says_where_every_moved_module_and_name_is_now() -> None:
+    modules = tables(text_of("CHANGELOG.md"), ("module before", "now"))
+    names = tables(text_of("CHANGELOG.md"), ("before", "moved to another module", "now"))
+    assert len(modules) == len(names) == 1
+    for old, new in modules[0]:
+        assert home_of(new) is not None, new
+        assert home_of(old) is None or home_of(old) != home_of(new), old
+    for _, listed, new in names[0]:
+        home = home_of(new)
+        assert home is not None, new
+        for name in listed.split(", "):
+            assert re.search(
+                rf"^(?:def |class |)({name})\b", home.read_text(encoding="utf-8"), flags=re.M
+            ), f"{new}: {name}"
+
+
 # -- links and examples -------------------------------------------------------------------------
 
 
