@@ -67,10 +67,6 @@ class ChunkTexts:
             yield batch
         self._held = held.batches
 
-    def rewritten(self, chunk: Chunk) -> ChunkTexts:
-        """The same chunk after one more rewrite."""
-        return ChunkTexts(self.store, chunk, self.columns)
-
     def stream(self) -> Iterator[pa.RecordBatch]:
         """The same read once: nothing is kept."""
         overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]

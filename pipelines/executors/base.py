@@ -58,9 +58,5 @@ def limit_threads() -> None:
     pa.set_io_thread_count(1)
 
 
-class ExecutorClosedError(RuntimeError):
-    """A task was given to an executor that was closed."""
-
-
 def gathered(results: dict[int, Any]) -> list[Any]:
     return [results[index] for index in sorted(results)]

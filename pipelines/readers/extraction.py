@@ -20,7 +20,6 @@ EMPTY_EXTRACTION = "empty_extraction"
 EXTRACTION_FAILED = "extraction_failed"
 NESTED_TOO_DEEPLY = "nested_too_deeply"
 
-EXTRACTOR = "resiliparse main_content/1"
 DEEPEST = 2048  # elements; the extractor's time grows with the square of the depth
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")

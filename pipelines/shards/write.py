@@ -16,7 +16,7 @@ import pyarrow as pa
 from artifacts.fingerprints import content_key, libraries
 from artifacts.keyed_hash import hash_key, held_out
 from artifacts.paths import HashingFile, Store
-from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, published
+from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made
 from artifacts.settings import key_settings
 from mixtures.spec.bands import held_out_of
 from pipelines.corpus.chunk import Chunk
@@ -220,13 +220,6 @@ def _files_of(unit: Publication) -> Callable[[Path], Any]:
             yield out.raw
 
     return open_file
-
-
-def shard_folder(store: Store, source: str, prefix: str) -> str:
-    """Where a source's shards lie. Raises: KeyError when they are not there."""
-    if published(store, prefix) is None:
-        raise KeyError(source)
-    return store.full(prefix)
 
 
 def encoded_of(chunks: Sequence[Chunk], source: str) -> tuple[FileRef, ...]:
