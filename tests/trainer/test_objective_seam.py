@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from artifacts.errors import UserError
-from mixtures.loader.loader import Loader
+from mixtures.loader.loader import Batch, Loader
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import MODEL, STABLE, plan, run, settings, traces
 from tests.trainer.pair_objective import BALANCE, BalancedModel, Pairs
@@ -27,7 +27,7 @@ from trainer.model import Model, init, parameter_groups
 from trainer.objectives.gradient import micro_batches, pending_loss
 from trainer.objectives.losses import NOTHING, by_source, token_bytes
 from trainer.objectives.next_token import NextToken
-from trainer.objectives.objective import Place, record_of
+from trainer.objectives.objective import Columns, PartLoss, Place, Tensors, record_of
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import rate
 
@@ -118,9 +118,33 @@ def test_no_micro_batch_parts_rows_that_belong_together() -> None:
     assert error.value.field == "train.batch_tokens"
 
 
+def test_an_objective_may_unfold_windows_into_several_rows(corpus: Corpus) -> None:
+    parts = []
+
+    class Twice(NextToken):
+        rows_together = 2
+
+        def columns(self, batch: Batch, place: Place) -> Columns:
+            whole = super().columns(batch, place)
+            return {name: np.repeat(column, 2, axis=0) for name, column in whole.items()}
+
+        def loss(self, model: Model, columns: Tensors) -> PartLoss:
+            parts.append(len(columns["tokens"]))
+            return super().loss(model, columns)
+
+    batch, sizes = Loader(plan(corpus), corpus.folders).batch(0), token_bytes(corpus.tokenizer)
+    once, twice = (
+        pending_loss(objective, fresh(corpus), batch, Place(0), 5, backward=False).read()
+        for objective in (NextToken(sizes), Twice(sizes))
+    )
+    assert parts == [4, 4, 4, 4]
+    assert twice.loss == pytest.approx(once.loss, rel=1e-6)
+    assert (twice.normaliser, len(twice.kept["nats"])) == (2 * once.normaliser, 16)
+
+
 def test_columns_of_different_lengths_are_refused(corpus: Corpus) -> None:
     class Odd(Pairs):
-        def columns(self, batch: Any, place: Place) -> Any:
+        def columns(self, batch: Batch, place: Place) -> Columns:
             return {**super().columns(batch, place), "reference": np.zeros(3, np.float32)}
 
     batch = Loader(plan(corpus), corpus.folders).batch(0)
