@@ -184,9 +184,10 @@ def _comparisons(
         for row in table.filter(pa.compute.equal(table["id"], scalar)).to_pylist():
             kept = _found(store, record, row["kept_id"])
             evidence[step] = {
-                **row,
-                "id": row["id"].hex(),
-                "kept_id": row["kept_id"].hex(),
+                **{
+                    name: value.hex() if isinstance(value, bytes) else value
+                    for name, value in row.items()
+                },
                 "kept_source": None if kept is None else kept[0].source,
             }
         count = table.filter(pa.compute.equal(table["kept_id"], scalar)).num_rows

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -92,8 +93,6 @@ def test_a_mistake_is_told_without_a_traceback_and_with_exit_code_2(finished: Pa
 
 
 def test_explain_tells_a_kept_and_a_dropped_document(finished: Path) -> None:
-    import pyarrow.parquet as pq
-
     run = finished / "runs" / "starter"
     selection = pq.read_table(run / record(run)["selection"]["web"]["name"]).to_pylist()
     kept = next(row for row in selection if row["kept"])
@@ -129,6 +128,24 @@ def test_explain_takes_a_native_id_and_prints_json(finished: Path) -> None:
     )
     assert facts["document"]["native_id"] == first["id"]
     assert first["text"].startswith(facts["excerpt"][:40])
+
+
+def test_explain_prints_the_evidence_of_a_removal_as_json(finished: Path) -> None:
+    evidence = record(finished / "runs" / "starter")["evidence"]["minhash_dedup"]["file"]["name"]
+    row = pq.read_table(finished / "runs" / "starter" / evidence).to_pylist()[0]
+    said = call(
+        "corpus",
+        "explain",
+        row["id"].hex(),
+        "--run",
+        "starter",
+        "--runs",
+        finished / "runs",
+        "--json",
+    )
+    told = json.loads(said)["evidence"]["minhash_dedup"]
+    assert told["kept_id"] == row["kept_id"].hex()
+    assert told["cluster"] == row["cluster"].hex()
 
 
 def test_explain_spells_out_what_a_terminal_would_obey(finished: Path) -> None:
