@@ -185,7 +185,7 @@ def index_match(
         )
     if id is not None:
         _print_facts(find_document(index, id), as_json)
-    return
+        return
     with _progress() as progress:
         found = match_documents(
             index,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
@@ -68,7 +69,11 @@ def _mover(command: Callable[..., Any], names: Mapping[str, str]) -> Callable[[A
             own = names.get(known, known)
             if own in typed:
                 return (typed[own], *address[length:])
-        return address
+        # several at once: "bands * rows"
+        said = re.sub(
+            r"\w+", lambda word: typed.get(names.get(word[0], word[0]), word[0]), str(address[0])
+        )
+        return (said, *address[1:]) if said != address[0] else address
 
     return move
 

@@ -75,7 +75,7 @@ def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
     if (step is None) == (tokens is None):
         raise UserError(
             "where the edit begins is said once",
-            parameter="step",
+            parameter="step, tokens",
             fix=("give ", Setting("step"), " or ", Setting("tokens")),
         )
     if tokens is not None:
