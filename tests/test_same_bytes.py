@@ -19,7 +19,7 @@ from benchmarks.byte_comparison.left_out import (
     TIMES,
 )
 from benchmarks.byte_comparison.trees import compare_trees, different
-from pipelines.recipe import load_recipe
+from pipelines.recipe.load import load_recipe
 from pipelines.stages import STAGES
 
 KEY, OTHER_KEY = "0123456789abcdef0123", "fedcba98765432100000"

@@ -33,6 +33,7 @@ from pipelines.run.source_code.code_digests import CodeDigests
 from pipelines.run.source_code.definitions import Definition, House
 from pipelines.shards import encode, split_work, write
 from pipelines.shards import tokenizer as shard_tokenizer
+from pipelines.stages import chunk_steps
 from pipelines.stages.decontaminate import BenchmarkIndex
 from pipelines.stages.exact_dedup import ExactCompare
 from pipelines.stages.minhash_dedup import MinHashCompare
@@ -53,11 +54,12 @@ CARRIERS = frozenset(
     "pipelines.recipe.yaml_lines",
     "pipelines.stages",
     "pipelines.stages.base",
-    "pipelines.stages.chunk_steps",
-    "pipelines.stages.chunk_work",
     "pipelines.corpus.chunk",
     "pipelines.corpus.outcomes",
 }
+
+# How steps take a chunk through any stage's rules: the run's own work, and of no stage alone.
+CARRIERS_OF_STAGES = CARRIERS | {"pipelines.stages.chunk_steps", "pipelines.stages.chunk_work"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def _work_rules() -> dict[str, Rule]:
     kept = (kept_documents.write_kept, kept_documents.removal_pairs, kept_documents.write_pairs)
     near = (candidates.scatter, candidates.group, candidates.cluster)
     in_rounds = (rounds.order, rounds.match, rounds.settle, rounds.conclude)
-    chunk_tasks = (chunk_work.run_chunk, chunk_work.read_chunk)
+    row_steps = (chunk_steps.MeasureStep, chunk_steps.RewriteStep, chunk_steps.ChooseStep)
+    chunk_tasks = (chunk_work.run_chunk, chunk_work.read_chunk, *row_steps)
     return {
         "read": _rule(reading.ReadStep.version, reading.ReadStep, readers.read),
         "unique": _rule(reading.RemoveRowsStep.version, reading.RemoveRowsStep, *chunk_tasks),
@@ -131,31 +134,40 @@ class RuleCode:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.deciding = CodeDigests(house, CARRIERS)
+        self.working = CodeDigests(house, CARRIERS)
+        self.deciding = CodeDigests(house, CARRIERS_OF_STAGES)
         # a stage makes several rules, each of which counts for itself alone
         made = {
             f"{root.module}.{root.name}" for rule in _stage_rules().values() for root in rule.roots
         }
-        self.making = CodeDigests(house, CARRIERS | made)
+        self.making = CodeDigests(house, CARRIERS_OF_STAGES | made)
 
     def digest(self, rule: Rule) -> str:
         """Digest of all code that decides a rule's output, from the settings in a recipe on."""
-        deciding, making = self.deciding.digest(rule.roots), self.making.digest(self.makers(rule))
+        deciding = self._code_of(rule).digest(rule.roots)
+        making = self.making.digest(self.makers(rule))
         return hashlib.blake2b(f"{deciding} {making}".encode(), digest_size=10).hexdigest()
 
     def reach(self, rule: Rule) -> set[Definition]:
         """All definitions that decide a rule's digest."""
-        return self.deciding.reach(rule.roots) | self.making.reach(self.makers(rule))
+        return self._code_of(rule).reach(rule.roots) | self.making.reach(self.makers(rule))
 
     def makers(self, rule: Rule) -> list[Definition]:
         """Definitions beside a rule of a stage that make it: the stage, as a rule."""
         root = rule.roots[0]
-        if not root.module.startswith(f"{stages.__name__}."):
+        if not _of_a_stage(rule):
             return []
         names = self.house.module(root.module)
         assert names is not None
         beside = (Definition(root.module, name) for name in names.statements)
         return [one for one in beside if one != root and root in self.deciding.text(one).reached]
+
+    def _code_of(self, rule: Rule) -> CodeDigests:
+        return self.deciding if _of_a_stage(rule) else self.working
+
+
+def _of_a_stage(rule: Rule) -> bool:
+    return rule.roots[0].module.startswith(f"{stages.__name__}.")
 
 
 @cache
