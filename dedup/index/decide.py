@@ -69,9 +69,8 @@ from dedup.index.columns import (
     take_parts,
 )
 from dedup.index.lookup import key_table
-from dedup.index.verify import verify_after
 from dedup.near.settings import DEFAULTS, check
-from dedup.near.verify import jaccard
+from dedup.near.verify import jaccard, verify_in_order
 from dedup.shingles import ShingleSets
 from dedup.words import Rows
 
@@ -192,12 +191,7 @@ def decide(
     needed = np.concatenate([np.ones(m, bool), candidates.wanted])
     if len(sets) != m + n or np.any(np.diff(sets.offsets)[needed] == 0):
         raise ValueError("a candidate has no shingle set")
-    best, found, hits = np.full(n, _NONE), np.zeros(n, np.float32), np.zeros(n, np.int32)
-    compared, skipped, bounded = verify_after(
-        candidates.membership, candidates.offsets, candidates.members.copy(),
-        candidates.counts.copy(), m, sets.offsets, sets.hashes, float(threshold), candidates.limit,
-        best, found, hits,
-    )  # fmt: skip
+    best, found, hits, (compared, skipped, bounded) = _verified(candidates, sets, threshold)
     if before is None:
         before = int(candidates.earlier[-1]) + 1 if m else 0
     numbers = np.concatenate([candidates.earlier, before + np.arange(n)])
@@ -245,6 +239,28 @@ def matches(
         "bands_hit": hits.astype(np.int32),
     }
     return {name: values[order] for name, values in columns.items()}
+
+
+def _verified(
+    candidates: Candidates, sets: ShingleSets, threshold: float
+) -> tuple[Rows, NDArray[np.float32], NDArray[np.int32], tuple[int, int, int]]:
+    """The greedy loop over the batch, whose rivals of earlier batches are kept: of each row the
+    candidate's number (-1 = kept), similarity, bands shared; what was compared.
+
+    Candidates are numbered in keep order: those of earlier batches, then the batch's rows.
+    """
+    m, n = len(candidates.earlier), len(candidates.membership)
+    grouped = candidates.membership >= 0
+    offsets = np.zeros(m + n + 1, np.int64)
+    np.cumsum(grouped.sum(axis=1), out=offsets[m + 1 :])
+    best, similarity = np.full(m + n, _NONE), np.zeros(m + n, np.float32)
+    hits, numbers = np.zeros(m + n, np.int32), np.arange(m + n)
+    work = verify_in_order(
+        numbers[m:], numbers, numbers, offsets, candidates.membership[grouped], candidates.offsets,
+        candidates.members.copy(), candidates.counts.copy(), sets.offsets, sets.hashes, False,
+        float(threshold), candidates.limit, best, similarity, hits,
+    )  # fmt: skip
+    return best[m:], similarity[m:], hits[m:], work
 
 
 def joined(one: ShingleSets, other: ShingleSets) -> ShingleSets:

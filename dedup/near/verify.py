@@ -89,10 +89,10 @@ def greedy_keep(
     similarity = np.zeros(documents, np.float32)
     membership_offsets, membership = _memberships(groups, documents)
     compared, skipped, bounded = verify_in_order(
-        order, priority, membership_offsets, membership, groups.offsets,
-        np.zeros(len(groups.members), np.int64), np.zeros(len(groups), np.int64),
-        np.full(documents, -1, np.int64), np.zeros(documents, np.int32), sets.offsets, sets.hashes,
-        measure == CONTAINMENT, float(threshold), int(max_comparisons), best, similarity, hits,
+        order, priority, order, membership_offsets, membership, groups.offsets,
+        np.zeros(len(groups.members), np.int64), np.zeros(len(groups), np.int64), sets.offsets,
+        sets.hashes, measure == CONTAINMENT, float(threshold), int(max_comparisons), best,
+        similarity, hits,
     )  # fmt: skip
     removed = np.flatnonzero(best >= 0)
     sizes = cluster_sizes(groups, documents)
@@ -253,34 +253,28 @@ def most_shared_first(
 
 @kernel
 def verify_in_order(
-    order: Rows, priority: Rows, membership_offsets: Rows, membership: Rows, group_offsets: Rows,
-    kept_members: Rows, kept_counts: Rows, stamps: Rows, shared: NDArray[np.int32],
-    set_offsets: Rows, hashes: Hashes, contained: bool, threshold: float, limit: int, best: Rows,
-    similarity: NDArray[np.float32], hits: NDArray[np.int32],
+    rows: Rows, priority: Rows, order: Rows, membership_offsets: Rows, membership: Rows,
+    group_offsets: Rows, kept_members: Rows, kept_counts: Rows, set_offsets: Rows, hashes: Hashes,
+    contained: bool, threshold: float, limit: int, best: Rows, similarity: NDArray[np.float32],
+    hits: NDArray[np.int32],
 ) -> tuple[int, int, int]:  # fmt: skip
-    """The greedy loop; fills ``best`` (-1 = kept), ``similarity`` and ``hits``; returns pairs
-    compared, skipped, documents bounded.
+    """The greedy loop over ``rows``; fills ``best`` (-1 = kept), ``similarity`` and ``hits``, by
+    row; returns pairs compared, skipped, rows bounded.
+
+    ``kept_members`` and ``kept_counts`` may hold documents kept before; both grow. ``order`` is the
+    inverse of ``priority``.
     """
-    documents = order.size
+    documents = priority.size
+    stamps, shared = np.full(documents, -1, np.int64), np.zeros(documents, np.int32)
     candidates = np.empty(documents, np.int64)
     keys, spare = np.empty(documents, np.uint64), np.empty(documents, np.uint64)
     compared = skipped = bounded = 0
-    for place in range(documents):
-        row = order[place]
+    for row in rows:
         first, last = membership_offsets[row], membership_offsets[row + 1]
         found, beyond = gather_candidates(
-            membership,
-            first,
-            last,
-            group_offsets,
-            kept_members,
-            kept_counts,
-            limit,
-            row,
-            stamps,
-            shared,
-            candidates,
-        )
+            membership, first, last, group_offsets, kept_members, kept_counts, limit, row, stamps,
+            shared, candidates,
+        )  # fmt: skip
         if found > limit:
             most_shared_first(candidates, found, shared, priority, order, keys, spare)
             beyond += found - limit
@@ -292,14 +286,9 @@ def verify_in_order(
         for k in range(found):
             other = candidates[k]
             value = bounded_similarity(
-                hashes,
-                set_offsets[row],
-                set_offsets[row + 1],
-                set_offsets[other],
-                set_offsets[other + 1],
-                contained,
-                floor,
-            )
+                hashes, set_offsets[row], set_offsets[row + 1], set_offsets[other],
+                set_offsets[other + 1], contained, floor,
+            )  # fmt: skip
             if value > floor or (
                 value >= floor and (best[row] < 0 or priority[other] < priority[best[row]])
             ):
@@ -309,6 +298,7 @@ def verify_in_order(
             continue
         for m in range(first, last):
             group = membership[m]
-            kept_members[group_offsets[group] + kept_counts[group]] = row
+            if kept_counts[group] < limit:  # the others are never looked at
+                kept_members[group_offsets[group] + kept_counts[group]] = row
             kept_counts[group] += 1
     return compared, skipped, bounded
