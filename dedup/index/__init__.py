@@ -5,8 +5,8 @@
     segments ─ files ─▶ an index on disk: a head, and an immutable file per batch
 
 :mod:`~dedup.index.columns` says what is held of a document, :mod:`~dedup.index.lookup` finds many
-keys in long columns, :func:`dedup.near.verify.verify_in_order` is the loop over what remains. Reading documents
-and writing what is kept is :mod:`pipelines.deduplicate.index`.
+keys in long columns, :func:`dedup.near.verify.verify_in_order` is the loop over what remains.
+Reading documents and writing what is kept is :mod:`pipelines.deduplicate.index`.
 
 >>> import numpy as np, pyarrow as pa
 >>> from artifacts.ids import document_ids, native_key, text_hashes
