@@ -1,7 +1,7 @@
 """The work of one figure of ``same_speed.py``, in the checkout that PYTHONPATH names.
 
 The last line of standard output is a JSON object. Modules are looked for under the names that
-checkouts have given them, the newest first.
+checkouts have given them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ Work = Callable[[], object]
 
 
 def named(symbol: str, *modules: str) -> Any:
-    """A symbol of the first of these modules that the checkout has."""
-    for module in modules:
+    """A symbol of the one of these modules that the checkout has it in.
+
+    The newest name comes first and is tried last: where this project is installed in editable mode,
+    the installed checkout answers for modules that the measured one does not have.
+    """
+    for module in reversed(modules):
         try:
             return getattr(importlib.import_module(module), symbol)
-        except ModuleNotFoundError:
+        except (ModuleNotFoundError, AttributeError):
             continue
     raise SystemExit(f"no module of {', '.join(modules)} has {symbol}")
 
