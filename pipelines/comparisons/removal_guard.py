@@ -37,7 +37,8 @@ def check_removals(store: Store, step: CompareStep, outcome: CorpusOutcome) -> N
         for source, entry in outcome.entries.items()
         if entry.entered.documents >= FEWEST
     }
-    beyond = {source: share for source, share in shares.items() if share > step.max_removed_share}
+    most = 1.0 if step.max_removed_share is None else step.max_removed_share
+    beyond = {source: share for source, share in shares.items() if share > most}
     if not beyond:
         return
     source = max(sorted(beyond), key=lambda name: beyond[name])
@@ -56,7 +57,7 @@ def check_removals(store: Store, step: CompareStep, outcome: CorpusOutcome) -> N
     raise UserError(
         "\n".join([said, *_examples(store, step.name, source, outcome)]),
         field=(step.name, "max_removed_share"),
-        found=f"{beyond[source]:.4f}, more than {step.max_removed_share:g}",
+        found=f"{beyond[source]:.4f}, more than {most:g}",
         fix=(
             "where these are copies, allow it with ",
             Setting((step.name, "max_removed_share"), f"{enough:g}"),

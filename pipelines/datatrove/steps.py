@@ -29,10 +29,10 @@ from pipelines.stages.base import (
     SpanStep,
     StageSettings,
     Surroundings,
-    signal_columns,
 )
 from pipelines.stages.chunk_work import PreparedFiles
 from pipelines.stages.size import size_step
+from pipelines.stages.step_names import signal_columns
 
 SOURCE = "datatrove"
 NOT_UNICODE = "not_unicode"

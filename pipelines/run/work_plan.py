@@ -28,11 +28,10 @@ from pipelines.stages.base import (
     SpanStep,
     Step,
     Surroundings,
-    signal_columns,
 )
 from pipelines.stages.conversations import conversation_steps
 from pipelines.stages.size import size_step
-from pipelines.stages.step_names import check_step_names
+from pipelines.stages.step_names import check_step_names, signal_columns
 
 
 class Phase(Protocol):

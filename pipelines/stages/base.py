@@ -15,7 +15,7 @@ a :class:`Driver`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -290,7 +290,7 @@ class CompareStep(Step):
 
     rule: Compare
     in_parts: bool = False
-    max_removed_share: float = 1.0  # of a source; more stop the run
+    max_removed_share: float | None = None  # of a source; more stop the run
     strictness: str | None = None  # the setting that, raised, removes less
     quality_sample: int | None = None  # documents of each kind to measure quality on; None: not
 
@@ -385,15 +385,6 @@ class StageSettings(BaseModel):
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         """The steps this stage consists of, in order."""
         raise NotImplementedError(type(self).__name__)
-
-
-def signal_columns(steps: Iterable[Step]) -> dict[str, str]:
-    """The signal columns these steps make: column -> the first measure that makes it."""
-    columns: dict[str, str] = {}
-    for step in steps:
-        for field in step.signals():
-            columns.setdefault(field.name, step.name)
-    return columns
 
 
 def first_reason(names: Sequence[str], rules: NDArray[np.uint64]) -> pa.StringArray:

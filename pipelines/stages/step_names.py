@@ -4,7 +4,7 @@ none to the run itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from artifacts.errors import UserError
 from pipelines.stages.base import Step
@@ -51,3 +51,12 @@ def check_step_names(made: Sequence[Step], before: Sequence[Step]) -> None:
                 found=name,
                 fix="give the stage another name, as in name: my-stage",
             )
+
+
+def signal_columns(steps: Iterable[Step]) -> dict[str, str]:
+    """The signal columns these steps make: column -> the first measure that makes it."""
+    columns: dict[str, str] = {}
+    for step in steps:
+        for field in step.signals():
+            columns.setdefault(field.name, step.name)
+    return columns

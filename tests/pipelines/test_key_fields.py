@@ -135,7 +135,7 @@ def test_keys_of_a_recipe_are_what_they_always_were(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     recipe = loaded.recipe
     assert recipe.tokenizer is not None
-    rules = RulesChoose("gopher", HeuristicsStage().chosen_rules("heuristics"))
+    rules = RulesChoose((("gopher", HeuristicsStage().chosen_rules("heuristics")[0][1]),))
     read = ReadStep("jsonl", Fields(id_field="id"), Limits(record_bytes=5))
     keys = {
         "training": training_folder(loaded, "p" * 20),
