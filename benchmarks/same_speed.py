@@ -44,13 +44,14 @@ def main() -> None:
     core = one_core.pin(arguments.core)
     with checkout(arguments.old) as old, checkout(arguments.new) as new:
         places = {"old": old, "control": old, "new": new}
+        commit = commit_of(old)
         run = material(old, arguments.work)
         figures = {name: rounds(name, places, run, arguments.pairs) for name in arguments.figure}
     one_core.publish(
         "same_speed",
         {
             "machine": one_core.machine(("numpy", "numba", "pyarrow", "torch"), core),
-            "old": arguments.old,
+            "old": commit,
             "bound": arguments.bound,
             "figures": figures,
         },
@@ -87,6 +88,12 @@ def checkout(place: str) -> Iterator[Path]:
             yield Path(folder) / "tree"
         finally:
             subprocess.run([*git, "remove", "--force", f"{folder}/tree"], check=True)
+
+
+def commit_of(place: Path) -> str:
+    """The commit that a checkout stands at."""
+    command = ["git", "-C", str(place), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def material(old: Path, work: Path) -> Path:
