@@ -101,6 +101,7 @@ def branch_checkpoint(
     from pipelines.run.record import load_run
     from pipelines.training.materials import Materials
     from pipelines.training.watch import TrainingWatch, ended
+    from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import branch
 
     materials = Materials.of(*load_run(runs, run))
@@ -115,7 +116,7 @@ def branch_checkpoint(
     held = materials.held_out(
         [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
     )
-    with TerminalProgress() as progress:
+    with TerminalProgress() as progress, settled_threads():
         watch = TrainingWatch(progress)
         comparison = branch(
             checkpoint,

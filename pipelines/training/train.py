@@ -152,6 +152,7 @@ def _branches(
 ) -> list[Ledger]:
     """End the run in the recipe's other ways, from its last stable checkpoint; a ledger of each."""
     from trainer.checkpoints.checkpoint import at_step
+    from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import branch
 
     start = at_step(Store(store.full(folder)), stable_steps(plan))
@@ -159,15 +160,16 @@ def _branches(
         entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
         for entry in recipe.branches
     }
-    comparison = branch(
-        start,
-        {places[entry.name]: entry.phases for entry in recipe.branches},
-        materials.folders,
-        store.full(f"{folder}/branches"),
-        validation=measured,
-        names={place: name for name, place in places.items()},
-        on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
-    )
+    with settled_threads():
+        comparison = branch(
+            start,
+            {places[entry.name]: entry.phases for entry in recipe.branches},
+            materials.folders,
+            store.full(f"{folder}/branches"),
+            validation=measured,
+            names={place: name for name, place in places.items()},
+            on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
+        )
     ended(*comparison.outcomes.values())
     ledgers = []
     for name, place in places.items():
@@ -194,19 +196,21 @@ def _train(
     until_step: int | None,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
+    from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
 
-    outcome = train(
-        plan,
-        {name: materials.folders[name] for name in plan.names},
-        recipe.model,
-        recipe.train,
-        output,
-        materials.tokenizer,
-        validation=measured,
-        until_step=until_step,
-        on_step=lambda report: watch(TRAIN, report),
-    )
+    with settled_threads():
+        outcome = train(
+            plan,
+            {name: materials.folders[name] for name in plan.names},
+            recipe.model,
+            recipe.train,
+            output,
+            materials.tokenizer,
+            validation=measured,
+            until_step=until_step,
+            on_step=lambda report: watch(TRAIN, report),
+        )
     ended(outcome)
     return outcome
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
@@ -132,6 +133,18 @@ def test_shards_made_with_other_settings_are_not_taken(
         train_run(load_recipe(root / "recipes" / "tiny.yaml", [override]), str(runs))
     assert (error.value.field, str(error.value.found), error.value.allowed) == (field, now, [then])
     assert not (runs / "tiny" / "training").exists()
+
+
+def test_another_count_of_cores_by_torch_is_no_other_training(
+    tiny: tuple[Path, RunOutcome], runs: Path, root: Path
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        train_run(load_recipe(root / "recipes" / "tiny.yaml"), str(runs))
+    finally:
+        torch.set_num_threads(threads)
+    assert trained(runs / "tiny") == trained(tiny[0])
 
 
 @pytest.mark.kill

@@ -8,7 +8,9 @@ often it is run. Another number of threads may split a sum otherwise, so it is r
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,3 +38,40 @@ def deterministic(threads: int | None = None) -> Iterator[int]:
         torch.use_deterministic_algorithms(before)
         switches.fill_uninitialized_memory = filling
         torch.set_num_threads(threads_before)
+
+
+@contextlib.contextmanager
+def settled_threads() -> Iterator[int]:
+    """As many threads of torch as physical cores while the block runs; yields their number.
+
+    Torch's own choice is what a library found out about the machine as the process began, and on a
+    busy machine that was one core now and then, which is another training. MKL_NUM_THREADS or else
+    OMP_NUM_THREADS lowers it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min([physical_cores(), *_said()]))
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+def physical_cores() -> int:
+    """Physical cores this process may use; a processor counts as one where the system does not say
+    which share a core.
+    """
+    return len({_sharing_a_core(processor) for processor in os.sched_getaffinity(0)})
+
+
+def _said() -> list[int]:
+    """The number that the environment says, nothing where it says none above 0. Of a list, which is
+    by level of nesting, the first counts.
+    """
+    said = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    outermost = said.split(",")[0].strip()
+    return [int(outermost)] if outermost.isdecimal() and int(outermost) else []
+
+
+def _sharing_a_core(processor: int) -> str:
+    place = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    return place.read_text().strip() if place.is_file() else str(processor)

@@ -79,7 +79,7 @@ class TrainSettings(Part):
     ``clip`` is the joint gradient norm above which gradients are scaled down, null for never.
     ``micro_batch_tokens`` bounds memory and changes rounding only. ``checkpoint_every`` checkpoints
     are all kept, besides one at the end of each segment. ``validation_windows`` bounds what is read
-    of each held-out source, null for all. ``threads`` are torch's, null for as many as it takes.
+    of each held-out source, null for all. ``threads`` are torch's, null for as many as it has.
     ``device`` and ``precision`` are carried out by :mod:`trainer.devices.precision`, which also
     says what ``auto`` comes to. ``float8`` lets the layers' matrices multiply in 8-bit floats
     (:mod:`trainer.kernels.float8`), on GPUs that can.
