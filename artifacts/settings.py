@@ -1,4 +1,4 @@
-"""Settings: the base of every part of a recipe, and what of them stands in content keys.
+"""Settings: the base of most parts of a recipe, and what of them stands in content keys.
 
 A field that came later does not change the keys of those before. A key over settings holds every
 field, so that another value is another key. With one more field all keys would change, and
@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from artifacts.records import Record
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-class Part(BaseModel):
-    """A part of a recipe: frozen, no unknown keys, finite numbers."""
+class Part(Record):
+    """A part of a recipe that takes finite numbers alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class _Later:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import sentencepiece as spm
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 from tokenizer.encode import Tokenizer
 from tokenizer.sentences import SentenceCounts, sentences
 from tokenizer.vocabulary import NORMAL, SPACE_MARK
@@ -28,7 +29,7 @@ _SPECIALS = ("<unk>", "<s>", "</s>")
 _FIXED_PIECES = len(_SPECIALS) + 256
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Record):
     """What decides a tokenizer besides its sample.
 
     ``vocab_size``: pieces in all, reserved and byte pieces included. ``character_coverage``: share
@@ -40,8 +41,6 @@ class TrainConfig(BaseModel):
     ``seed`` chooses the sample (:func:`tokenizer.sample.weighted_sample`) and stands here so that
     one record holds all that decides a tokenizer; training itself draws nothing.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocab_size: int = Field(ge=300, le=1 << 20)
     character_coverage: float = Field(default=0.9995, ge=0.9, le=1.0)

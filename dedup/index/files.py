@@ -28,12 +28,13 @@ from typing import Literal
 import orjson
 import pyarrow as pa
 import xxhash
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from artifacts.errors import Parameter, UserError
 from artifacts.fingerprints import canonical_json
 from artifacts.lock import NAME, run_lock
 from artifacts.paths import Store
+from artifacts.records import Record
 from artifacts.schemas import FORMAT_KEY, ID, TEXT_HASH
 from dedup.near.minhash import MinHashConfig
 from dedup.near.settings import DEFAULTS
@@ -54,11 +55,11 @@ def taken_back(batch: int) -> str:
     return f"take the batch back (windtunnel dedup index: rollback {batch} --cascade)"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class _Strict(Record):
+    model_config = ConfigDict(strict=True)
 
 
-class IndexSettings(_Record):
+class IndexSettings(_Strict):
     """What an index compares by; the same for all its batches. ``algorithm``: of band keys and
     shingles, with its rule versions.
     """
@@ -77,7 +78,7 @@ class IndexSettings(_Record):
         return MinHashConfig(self.ngrams, self.bands, self.rows, self.seed)
 
 
-class TextFile(_Record):
+class TextFile(_Strict):
     """A file with texts of kept documents: its name in the batch's folder, rows, bytes, checksum
     (xxh3_128).
     """
@@ -88,7 +89,7 @@ class TextFile(_Record):
     checksum: str
 
 
-class Texts(_Record):
+class Texts(_Strict):
     """Where the kept documents of a batch lie: a folder, ``documents/1`` (parquet) or JSON Lines,
     and the fields their records have.
     """
@@ -104,7 +105,7 @@ class Texts(_Record):
         return f"{self.folder.rstrip('/')}/{file.name}"
 
 
-class InputRecord(_Record):
+class InputRecord(_Strict):
     """A file that documents of the batch were read from: source, its path in the source, where it
     lay, its format.
     """
@@ -117,7 +118,7 @@ class InputRecord(_Record):
     id_field: str | None
 
 
-class BatchRecord(_Record):
+class BatchRecord(_Strict):
     """One batch. ``number`` from 1; ``segment``: its folder, ``checksum``: of that folder's files;
     ``documents``: digest of what was added, in order; ``keep``: order inside the batch; ``counts``
     by outcome; ``facts`` of the comparison.
@@ -134,7 +135,7 @@ class BatchRecord(_Record):
     inputs: list[InputRecord]
 
 
-class IndexHead(_Record):
+class IndexHead(_Strict):
     """The content of ``index.json``."""
 
     format: str = FORMAT

@@ -17,9 +17,10 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 from mixtures.sequences.chairman import LONGEST_RAMP, SHARE_UNITS, Mix
 from mixtures.spec.rules import MixtureRules
 
@@ -29,14 +30,11 @@ _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
 MOST = 1 << 53
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[int, Field(ge=1, le=MOST)]
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 Packing = Literal["stream", "documents"]
 
 
-class PinnedPart(BaseModel):
+class PinnedPart(Record):
     """One part as it was when the plan was frozen."""
-
-    model_config = _FROZEN
 
     file: str
     rows: Count
@@ -46,15 +44,13 @@ class PinnedPart(BaseModel):
     index_checksum: str = _HEX128
 
 
-class PinnedSource(BaseModel):
+class PinnedSource(Record):
     """A source as the plan uses it; ``key`` is that of its order.
 
     ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down;
     while it holds, the parts are those pinned. ``packing``: ``stream`` cuts windows from the tokens
     of all documents one behind the other, ``documents`` packs whole documents.
     """
-
-    model_config = _FROZEN
 
     name: str
     tokenizer_hash: str = _HEX128
@@ -69,19 +65,17 @@ class PinnedSource(BaseModel):
     parts: tuple[PinnedPart, ...]
 
 
-class Left(BaseModel):
+class Left(Record):
     """Windows that a context had begun to read around but not shown when it ended: numbers
     ``first`` to ``last`` - 1 of its order.
     """
-
-    model_config = _FROZEN
 
     context: Count
     first: Count
     last: Count
 
 
-class SourceContext(BaseModel):
+class SourceContext(Record):
     """Where a source stood when a context began, and how it is cut into windows there.
 
     Shown are first the groups of blocks from ``group`` on of ``epoch`` (-1: none, the source begins
@@ -89,8 +83,6 @@ class SourceContext(BaseModel):
     an epoch. ``packed``: windows in the blocks before each block, and in all, for a source of whole
     documents.
     """
-
-    model_config = _FROZEN
 
     block_tokens: Positive
     windows: Count
@@ -100,10 +92,8 @@ class SourceContext(BaseModel):
     packed: tuple[Count, ...] = ()
 
 
-class Context(BaseModel):
+class Context(Record):
     """A stretch of steps with one window length; ``sources`` by the plan's order."""
-
-    model_config = _FROZEN
 
     first_step: Count
     sequence_length: Positive
@@ -116,7 +106,7 @@ class Context(BaseModel):
         return self.batch_windows * self.sequence_length
 
 
-class Segment(BaseModel):
+class Segment(Record):
     """A stretch of whole steps with constant shares, or with shares that change linearly.
 
     ``asked_tokens`` is what the recipe said, ``steps`` what it came to. ``start`` and ``end`` are
@@ -125,8 +115,6 @@ class Segment(BaseModel):
     a cut segment shows the first ``steps``. ``cursors`` are the windows each source has shown
     before, since the context began. ``weights`` and ``max_epochs`` are the recipe's.
     """
-
-    model_config = _FROZEN
 
     name: str
     decay: bool
@@ -150,21 +138,17 @@ class Segment(BaseModel):
         return Mix(self.start, self.end, self.ramp_steps * batch_windows)
 
 
-class Ancestor(BaseModel):
+class Ancestor(Record):
     """An earlier plan and the number of first steps that it shares with this one."""
-
-    model_config = _FROZEN
 
     hash: str = _HEX128
     steps: Count
 
 
-class Plan(BaseModel):
+class Plan(Record):
     """What training will be shown, step by step. Steps count from 0; windows of a context from its
     first step on.
     """
-
-    model_config = _FROZEN
 
     format: Literal["plan/2"] = "plan/2"
     seed: int

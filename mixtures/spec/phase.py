@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from math import fsum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from artifacts.errors import Address, UserError
+from artifacts.records import Record
 from mixtures.spec.bands import SEPARATOR, source_of
 from mixtures.spec.presets import PresetName, check_entries
 
@@ -25,21 +26,18 @@ Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Factor = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
-class Preset(BaseModel):
+class Preset(Record):
     """A mixture from :mod:`mixtures.spec.presets`; ``sources`` says which source stands for which
     of its entries.
     """
-
-    model_config = _FROZEN
 
     name: PresetName
     sources: dict[Name, Name] = Field(min_length=1)
 
 
-class PhaseSpec(BaseModel):
+class PhaseSpec(Record):
     """A stretch of training with its own shares, as a recipe says it.
 
     Its length is ``tokens``, rounded up to whole batches when planned, or ``percent`` of the run's
@@ -57,7 +55,6 @@ class PhaseSpec(BaseModel):
     """
 
     model_config = ConfigDict(
-        **_FROZEN,
         json_schema_extra={"oneOf": [{"required": ["tokens"]}, {"required": ["percent"]}]},
     )
 

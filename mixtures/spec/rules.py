@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from artifacts.errors import Address, UserError
+from artifacts.records import Record
 from mixtures.spec.bands import rule_of, source_of
 from mixtures.spec.phase import Epochs, Name, Phase, PhaseSpec
 
@@ -25,12 +26,10 @@ DECAY = "decay"
 RAMP: Address = ("ramp_tokens",)
 
 
-class MixtureRules(BaseModel):
+class MixtureRules(Record):
     """The part of a mixture that a plan carries on. Rules for a source hold for its bands, unless
     they have their own.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_epochs: dict[Name, Epochs] = {}
     max_repetitions: int | None = Field(default=None, ge=1, le=1 << 20)

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 from mixtures.spec.lengths import run_tokens
 from mixtures.spec.phase import Epochs, Name, Phase, PhaseSpec, refuse_unknown
 from mixtures.spec.rules import MixtureRules, check_hold_out
@@ -29,7 +30,7 @@ __all__ = ["MixtureSpec", "Phase", "PhaseSpec"]
 Tokens = Annotated[int, Field(gt=0, le=1 << 50)]
 
 
-class MixtureSpec(BaseModel):
+class MixtureSpec(Record):
     """The ``mixture`` part of a recipe: phases in order, and rules over the whole run.
 
     ``tokens``: of the run, which percents are of; may be left out where phases in tokens say it.
@@ -39,8 +40,6 @@ class MixtureSpec(BaseModel):
     conversations have, and else is a stream. The other rules are those of
     :class:`mixtures.spec.rules.MixtureRules`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: Tokens | None = None
     phases: tuple[PhaseSpec, ...] = Field(min_length=1)

@@ -22,10 +22,11 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from artifacts.errors import Address, UserError, address_of
 from artifacts.ids import as_words
+from artifacts.records import Record
 from mixtures.spec.bands import HELD_OUT, is_held_out
 
 REST = "rest"
@@ -39,12 +40,10 @@ _BandName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_le
 Edge = tuple[Fraction, int]
 
 
-class Split(BaseModel):
+class Split(Record):
     """How one source is cut: the number ``by`` of each document, and the bands in the order in
     which they are tried.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str = Field(min_length=1, description="a signal column, STEP.COLUMN, or cluster_size")
     bands: dict[_BandName, str] = Field(

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from artifacts.fingerprints import libraries
 from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication
+from artifacts.settings import Part
 from pipelines.corpus.chunk import Chunk
 from pipelines.stages.chunk_work import ChunkWork, DocumentsInMemory, PreparedFiles, Resources
 
@@ -365,10 +366,8 @@ class Surroundings:
     columns: dict[str, str]  # signal column -> measure that makes it, of the stages before
 
 
-class StageSettings(BaseModel):
+class StageSettings(Part):
     """Settings every stage has. A stage's class docstring is its help text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str | None = Field(
         default=None,

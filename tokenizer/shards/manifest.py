@@ -15,9 +15,10 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 
 MANIFEST_NAME = "source.json"
 MANIFEST_FORMAT = "source/2"
@@ -25,14 +26,12 @@ _MAX_MANIFEST_BYTES = 1 << 30
 _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
 
 
-class PartRecord(BaseModel):
+class PartRecord(Record):
     """One immutable part file.
 
     ``append`` numbers the writes to the source: parts of one write share one shuffle. ``checksum``
     is xxh3_128 of the part file, ``index_checksum`` that of its index beside it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.arrow$")
     append: int = Field(ge=0)
@@ -49,10 +48,8 @@ class PartRecord(BaseModel):
         return self.file.removesuffix(".arrow") + ".json"
 
 
-class Tombstone(BaseModel):
+class Tombstone(Record):
     """A document taken down: where it lies and why."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     part: str
     row: int = Field(ge=0)
@@ -60,10 +57,8 @@ class Tombstone(BaseModel):
     reason: str
 
 
-class SourceManifest(BaseModel):
+class SourceManifest(Record):
     """A source: what its tokens mean and its parts in order. ``shuffle_key`` is 16 hex digits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["source/2"] = "source/2"
     source: str

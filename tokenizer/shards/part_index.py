@@ -20,9 +20,10 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 from tokenizer.shards.manifest import PartRecord
 
 INDEX_FORMAT = "part/1"
@@ -43,7 +44,7 @@ class BatchRange(NamedTuple):
     tokens: int
 
 
-class PartIndex(BaseModel):
+class PartIndex(Record):
     """What only readers of this part need. ``ranges`` are offset, bytes, rows and tokens of each
     record batch, one behind the other.
 
@@ -51,7 +52,7 @@ class PartIndex(BaseModel):
     other: a part has thousands, and one text is read a hundred times faster than thousands.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
     format: Literal["part/1"] = "part/1"
     block_bytes: int = Field(ge=1)

@@ -27,13 +27,14 @@ from typing import Any, Literal
 
 import torch
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, load_json
 from artifacts.paths import Store, disk_full
+from artifacts.records import Record
 from trainer.checkpoints.paths import (
     EXAMPLE,
     FOLDER,
@@ -55,19 +56,15 @@ _WRITING = ".writing-"
 Tensors = dict[str, torch.Tensor]
 
 
-class FileRecord(BaseModel):
+class FileRecord(Record):
     """A file of a checkpoint: its length and the xxh3_128 of its bytes, 32 hex digits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bytes: int = Field(ge=0)
     checksum: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
-class Stretch(BaseModel):
+class Stretch(Record):
     """Updates made in one go: from which step on, under which plan, by which software."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     from_step: int = Field(ge=0)
     plan_hash: str
@@ -76,7 +73,7 @@ class Stretch(BaseModel):
     threads: int
 
 
-class CheckpointState(BaseModel):
+class CheckpointState(Record):
     """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.loop.settings`,
     resolved.
 
@@ -87,8 +84,6 @@ class CheckpointState(BaseModel):
     is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
     settings; next-token prediction is None and not written.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["checkpoint/1"] = "checkpoint/1"
     step: int = Field(ge=0)

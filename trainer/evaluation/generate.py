@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
@@ -27,13 +28,11 @@ from trainer.devices.precision import device_of
 from trainer.model import Model
 
 
-class GenerateSettings(BaseModel):
+class GenerateSettings(Record):
     """``tokens``: how many at most. ``temperature`` 0 takes the likeliest token each time;
     ``top_p`` keeps the likeliest tokens that make up this probability. ``context``: tokens the
     model looks back, at best the window it was trained with.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: Annotated[int, Field(ge=1)] = 64
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.presets import TINY, preset
@@ -28,13 +29,7 @@ MICRO_BATCH_TOKENS = 2048
 OTHER_HALVES = ("fp16", "float16", "bfloat16")
 
 
-class Part(BaseModel):
-    """A part of a recipe: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSettings(Part):
+class ModelSettings(Record):
     """A preset and what is to differ from it; ``vocab_size`` is the tokenizer's unless given."""
 
     preset: str = TINY
@@ -73,7 +68,7 @@ class ModelSettings(Part):
         return preset(self.preset, **overrides)
 
 
-class TrainSettings(Part):
+class TrainSettings(Record):
     """How a model is trained. Steps are optimizer updates; tokens are those of the windows shown.
 
     ``clip`` is the joint gradient norm above which gradients are scaled down, null for never.

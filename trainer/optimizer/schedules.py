@@ -32,9 +32,10 @@ import math
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
+from artifacts.records import Record
 
 ScheduleKind = Literal["wsd", "cosine", "cosine_loop", "constant"]
 DecayShape = Literal[
@@ -45,12 +46,10 @@ Steps = Annotated[int, Field(ge=0, strict=True)]
 _TENTH: frozenset[str] = frozenset({"exponential", "inverse_linear", "linear_to"})
 
 
-class DecaySpec(BaseModel):
+class DecaySpec(Record):
     """The shape of a decay: ``final`` is the fraction of the peak it ends at, ``half_life`` is in
     steps.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shape: DecayShape = "exponential"
     half_life: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -76,14 +75,12 @@ class DecaySpec(BaseModel):
         return 0.1 if self.shape in _TENTH else 0.0
 
 
-class ScheduleSpec(BaseModel):
+class ScheduleSpec(Record):
     """A schedule. ``warmup``, ``decay_start`` (T) and ``end`` (S) are in steps; the last two
     usually come from the plan.
 
     ``final`` and ``period`` are those of the cosine kinds; a period not given is ``end``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ScheduleKind = "wsd"
     peak: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
