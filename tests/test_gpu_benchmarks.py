@@ -154,6 +154,7 @@ def test_variants_are_timed_in_turn(tmp_path: Path) -> None:
     assert set(found) == set("abc")
 
 
+@pytest.mark.slow
 def test_all_parts_are_run_within_nine_minutes_and_one_that_fails_or_hangs_stops_no_other(
     monkeypatch, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_new_room_needs_no_line(root: Path, tmp_path: Path) -> None:
     assert {name.replace(".", "/") for name in found} == inside
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_writes_a_starter_and_runs_it(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     subprocess.run(
