@@ -251,13 +251,15 @@ def _facts(plan: Plan) -> dict[str, Any]:
 def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dict[str, Any]]:
     """What the model says before and after the decay, from the same prompts."""
     from trainer.checkpoints.checkpoint import at_step
+    from trainer.devices.determinism import settled_threads
     from trainer.evaluation.generate import GenerateSettings, generate, speaker
 
     settings = GenerateSettings(tokens=SAMPLE_TOKENS, seed=recipe.seed)
-    said = [
-        generate(*speaker(at_step(output, step)), recipe.prompts, settings)
-        for step in (stable, plan.steps)
-    ]
+    with settled_threads():
+        said = [
+            generate(*speaker(at_step(output, step)), recipe.prompts, settings)
+            for step in (stable, plan.steps)
+        ]
     return [
         {"prompt": prompt, "before": before, "after": after}
         for prompt, before, after in zip(recipe.prompts, *said, strict=True)

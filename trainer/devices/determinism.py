@@ -44,9 +44,8 @@ def deterministic(threads: int | None = None) -> Iterator[int]:
 def settled_threads() -> Iterator[int]:
     """As many threads of torch as physical cores while the block runs; yields their number.
 
-    Torch's own choice is what a library found out about the machine as the process began, and on a
-    busy machine that was one core now and then, which is another training. MKL_NUM_THREADS or else
-    OMP_NUM_THREADS lowers it.
+    Torch's own choice is what MKL says. Trainings on a busy machine came out now and then as with
+    one thread, so nobody is asked. MKL_NUM_THREADS or else OMP_NUM_THREADS lowers the number.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(min([physical_cores(), *_said()]))
