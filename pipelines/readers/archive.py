@@ -3,7 +3,7 @@
 A WARC record is a header block, a blank line and ``Content-Length`` bytes (ISO 28500); an ARC
 record is one header line that ends in its length, and that many bytes. Where a header does not
 follow, or a length reaches into the next record, the stretch up to the next header is one broken
-record, so that one fault costs one record.
+record, so that one fault costs one record. Bytes are looked at twice at the most.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines.readers.bytestream import ByteStream
+from pipelines.readers.damage import Damage
+from pipelines.readers.record_headers import (
+    LINE_BYTES,
+    ArcHeader,
+    HeaderSearch,
+    arc_header,
+    is_header,
+    is_warc_line,
+)
 from pipelines.readers.records import RECORD_TOO_LONG, RecordRejectedError
 from pipelines.readers.span import Limits
 
 CORRUPT_RECORD = "corrupt_record"
 TRUNCATED_RECORD = "truncated_record"
 
-_LINE_BYTES = 64 * 1024
 _HEADER_BYTES = 256 * 1024
+_SKIP_BYTES = 1 << 20
 _CONTENT_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$")
-
-
-class ArcHeader(NamedTuple):
-    """Header line of an ARC record: url, date (YYYYMMDDhhmmss), media type, length in bytes."""
-
-    url: str
-    date: str
-    media_type: str
-    length: int
 
 
 class ArchiveRecord(NamedTuple):
@@ -39,7 +39,7 @@ class ArchiveRecord(NamedTuple):
     ``header`` is the WARC header block with its blank line, or the ARC line, which ``arc`` holds
     parsed. ``rejection`` marks a record that cannot be read: a broken one has no header and its
     first raw bytes as payload, one that is too long (record_too_long) its header and the first
-    bytes of its payload.
+    bytes of its payload. ``damage``: that of the stream, where the record ends in it.
     """
 
     offset: int
@@ -48,30 +48,7 @@ class ArchiveRecord(NamedTuple):
     payload: bytes
     rejection: RecordRejectedError | None = None
     arc: ArcHeader | None = None
-
-
-def arc_header(line: bytes) -> ArcHeader | None:
-    """The header line of an ARC record (version 1: 5 fields, version 2: 10), ``None`` for any other
-    line.
-    """
-    for fields in (5, 10):
-        parts = line.rstrip(b"\r\n").rsplit(b" ", fields - 1)
-        if (
-            len(parts) != fields
-            or b":" not in parts[0]
-            or not parts[-1].isdigit()
-            or len(parts[-1]) > 18
-        ):
-            continue
-        if parts[2].isdigit() and 12 <= len(parts[2]) <= 18:
-            url, _, date, media_type = (part.decode("utf-8", "replace") for part in parts[:4])
-            return ArcHeader(url, date, media_type, int(parts[-1]))
-    return None
-
-
-def is_header(line: bytes) -> bool:
-    """True if a record starts with this line."""
-    return (line.startswith(b"WARC/") and len(line) < 32) or arc_header(line) is not None
+    damage: Damage | None = None
 
 
 class Archive:
@@ -80,54 +57,64 @@ class Archive:
     def __init__(self, stream: ByteStream, limits: Limits) -> None:
         self._stream = stream
         self._limits = limits
-        self._damage_told = False
+        self._headers = HeaderSearch(stream)
 
     def records(self) -> Iterator[ArchiveRecord]:
-        """Whole and broken records; each ends where the next begins."""
+        """Whole and broken records; each ends where the next begins. Damage of the stream ends the
+        record it is found in, or is one of no length.
+        """
+        stream = self._stream
         while True:
-            line = self._line_after_blanks()
-            if not line:
-                break
-            start = self._stream.offset - len(line)
-            if line.startswith(b"WARC/") and is_header(line):
-                yield self._warc_record(start, line)
-            elif (arc := arc_header(line)) is not None:
-                yield self._payload(start, line, arc.length, arc)
+            stream.pass_blank_lines()
+            start = stream.offset
+            if stream.ahead(1):
+                record = self._record(start)
+                if record.rejection is not None and stream.at_gap:
+                    record = self._damaged(record)
+                yield record
+            elif stream.damage is not None:
+                yield self._damaged(ArchiveRecord(start, start, b"", b""))
             else:
-                yield self._broken(
-                    start, line, CORRUPT_RECORD, "no record header where a record should start"
-                )
-        if self._stream.damage is not None and not self._damage_told:
-            damage = self._stream.damage
-            yield ArchiveRecord(
-                self._stream.offset,
-                self._stream.offset,
-                b"",
-                b"",
-                RecordRejectedError(damage.reason, damage.detail),
-            )
+                return
 
-    def _line_after_blanks(self) -> bytes:
-        while line := self._stream.readline(_LINE_BYTES):
-            if line.strip():
-                return line
-        return b""
+    def _damaged(self, record: ArchiveRecord) -> ArchiveRecord:
+        """A record that ends in a gap of the stream, which is left behind."""
+        damage = self._stream.damage
+        assert damage is not None
+        self._stream.go_on()
+        told = f"{record.rejection.detail}; " if record.rejection else ""
+        return record._replace(damage=damage._replace(detail=told + damage.detail))
+
+    def _record(self, start: int) -> ArchiveRecord:
+        line = self._stream.readline(LINE_BYTES)
+        if is_warc_line(line):
+            return self._warc_record(start, line)
+        if (arc := arc_header(line)) is not None:
+            return self._payload(start, line, arc.length, arc)
+        return self._broken(
+            start, line, CORRUPT_RECORD, "no record header where a record should start"
+        )
 
     def _warc_record(self, start: int, first: bytes) -> ArchiveRecord:
-        header = first
-        while len(header) < _HEADER_BYTES:
-            line = self._stream.readline(_LINE_BYTES)
-            header += line
+        lines, size = [first], len(first)
+        while size < _HEADER_BYTES:
+            line = self._stream.readline(LINE_BYTES)
+            lines.append(line)
+            size += len(line)
             if not line:
                 return self._broken(
-                    start, header, TRUNCATED_RECORD, "the file ends inside a record header"
+                    start, b"".join(lines), TRUNCATED_RECORD, "the file ends inside a record header"
                 )
             if not line.strip():
                 break
         else:
             return self._broken(
-                start, header, CORRUPT_RECORD, f"a record header longer than {_HEADER_BYTES} bytes"
+                start,
+                b"".join(lines),
+                CORRUPT_RECORD,
+                f"a record header longer than {_HEADER_BYTES} bytes",
             )
+        header = b"".join(lines)
         found = _CONTENT_LENGTH.search(header)
         if found is None:
             return self._broken(start, header, CORRUPT_RECORD, "no valid Content-Length")
@@ -136,81 +123,74 @@ class Archive:
     def _payload(
         self, start: int, header: bytes, length: int, arc: ArcHeader | None = None
     ) -> ArchiveRecord:
+        stream = self._stream
         if length > self._limits.record_bytes:
             return self._too_long(start, header, length, arc)
-        payload = self._stream.read(length)
-        following = self._stream.readline(_LINE_BYTES)
-        complete = len(payload) == length
-        if complete and (not following.strip() or is_header(following)):
-            if following.strip():
-                self._stream.unread(following)
-            else:
-                self._pass_blanks()
-            return ArchiveRecord(start, self._stream.offset, header, payload, arc=arc)
-        inner = _inner_header(payload)
-        self._stream.unread(payload[inner:] + following)
-        if inner < len(payload):
-            detail = f"the length is {length}, but another record starts after {inner} bytes"
-            return ArchiveRecord(
-                start,
-                self._stream.offset,
-                b"",
-                header + payload[:inner],
-                RecordRejectedError(CORRUPT_RECORD, detail),
-            )
-        if complete:
-            return self._broken(
-                start,
-                header + payload,
-                CORRUPT_RECORD,
-                f"no record follows after the {length} bytes of this one",
-            )
-        return self._broken(
-            start, header + payload, TRUNCATED_RECORD, f"{len(payload)} of {length} bytes are there"
-        )
+        there = stream.ahead(length)
+        if there == length:
+            following = stream.line_at(length, LINE_BYTES)
+            if not following.strip() or is_header(following):
+                payload = stream.read(length)
+                stream.pass_blank_lines()
+                return ArchiveRecord(start, stream.offset, header, payload, arc=arc)
+        inner = self._headers.next_header(0, there)
+        if inner is not None:
+            kept = bytearray(header)
+            self._pass(inner, kept)
+            return self._cut_at(start, bytes(kept), length, inner)
+        raw = header + stream.read(there)
+        if there < length:
+            detail = f"{there} of {length} bytes are there"
+            return self._broken(start, raw, TRUNCATED_RECORD, detail)
+        detail = f"no record follows after the {length} bytes of this one"
+        return self._broken(start, raw, CORRUPT_RECORD, detail)
 
     def _too_long(
         self, start: int, header: bytes, length: int, arc: ArcHeader | None
     ) -> ArchiveRecord:
-        head = self._stream.read(min(length, self._limits.quarantine_bytes))
-        self._stream.skip(length - len(head))
-        self._pass_blanks()
+        """A record beyond the limit, passed over. A header in it shows that its length is wrong:
+        the records behind it are not to be lost for one wrong number.
+        """
+        kept, passed = bytearray(), 0
+        while passed < length:
+            step = min(_SKIP_BYTES, length - passed)
+            inner = self._headers.next_header(0, step)
+            if inner is not None and self._headers.is_whole(inner):
+                self._pass(inner, kept)
+                return self._cut_at(start, header + bytes(kept), length, passed + inner)
+            step = step if inner is None else min(step, inner + 1)
+            there = self._pass(step, kept)
+            passed += there
+            if there < step:
+                break
+        self._stream.pass_blank_lines()
         rejection = RecordRejectedError(
             RECORD_TOO_LONG, f"{length} bytes, the limit is {self._limits.record_bytes}"
         )
-        return ArchiveRecord(start, self._stream.offset, header, head, rejection, arc)
+        return ArchiveRecord(start, self._stream.offset, header, bytes(kept), rejection, arc)
+
+    def _cut_at(self, start: int, raw: bytes, length: int, inner: int) -> ArchiveRecord:
+        """A record whose length is wrong, since another one starts here, after ``inner`` bytes."""
+        detail = f"the length is {length}, but another record starts after {inner} bytes"
+        rejection = RecordRejectedError(CORRUPT_RECORD, detail)
+        return ArchiveRecord(start, self._stream.offset, b"", raw, rejection)
 
     def _broken(self, start: int, raw: bytes, reason: str, detail: str) -> ArchiveRecord:
-        """A broken record that reaches to the next header, or to the end."""
-        while line := self._stream.readline(_LINE_BYTES):
-            if is_header(line):
-                self._stream.unread(line)
+        """A broken record that reaches to the next header, to a gap or to the end."""
+        kept = bytearray(raw)
+        while there := self._stream.ahead(_SKIP_BYTES):
+            inner = self._headers.next_header(0, there)
+            self._pass(there if inner is None else inner, kept)
+            if inner is not None:
                 break
-            if len(raw) < self._limits.quarantine_bytes:
-                raw += line
-        if self._stream.damage is not None:
-            self._damage_told = True
-            reason, detail = self._stream.damage.reason, f"{detail}; {self._stream.damage.detail}"
         return ArchiveRecord(
-            start, self._stream.offset, b"", raw, RecordRejectedError(reason, detail)
+            start, self._stream.offset, b"", bytes(kept), RecordRejectedError(reason, detail)
         )
 
-    def _pass_blanks(self) -> None:
-        line = self._line_after_blanks()
-        if line:
-            self._stream.unread(line)
-
-
-def _inner_header(payload: bytes) -> int:
-    """Where a record header starts in a payload after a line end; the payload's length if none
-    does.
-    """
-    place = 0
-    while True:
-        end = payload.find(b"\n", place)
-        if end < 0:
-            return len(payload)
-        place = end + 1
-        stop = payload.find(b"\n", place, place + _LINE_BYTES)
-        if stop >= 0 and is_header(payload[place : stop + 1]):
-            return place
+    def _pass(self, length: int, kept: bytearray) -> int:
+        """Pass over bytes, of which those that quarantine has room for are kept; returns how many
+        there were.
+        """
+        first = self._stream.read(min(length, max(0, self._limits.quarantine_bytes - len(kept))))
+        kept += first
+        return len(first) + self._stream.skip(length - len(first))

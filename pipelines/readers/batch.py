@@ -21,9 +21,11 @@ from artifacts.ids import (
     text_hashes,
 )
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, MESSAGES, QUARANTINE
+from pipelines.readers.damage import Damage
 from pipelines.readers.plain import Columns
 from pipelines.readers.records import RecordRejectedError, Row
 from pipelines.readers.span import Fields, Limits, Span
+from pipelines.readers.suspect import marked
 
 _COLUMNS = ("text", "native_id", "lang", "url", "license", "date", "meta")  # of a Row, in its order
 
@@ -35,7 +37,9 @@ class Batch:
     ``documents``: schema DOCUMENTS, or INSTRUCTIONS where the fields name ``messages_field``.
     ``quarantine``: schema QUARANTINE. ``records``: records seen. ``blank``: empty lines. ``bytes``:
     bytes of the uncompressed stream covered. ``dropped``: reason → (records, bytes) of records that
-    are well-formed but no documents, such as the requests of a WARC.
+    are well-formed but no documents, such as the requests of a WARC. ``suspect``: offsets [start,
+    end) of what failed a checksum once it had been read, in this batch or before it; read again
+    with the span's ``suspect`` set to them, its documents are marked.
     """
 
     documents: pa.RecordBatch
@@ -44,6 +48,7 @@ class Batch:
     blank: int
     bytes: int
     dropped: dict[str, tuple[int, int]] = field(default_factory=dict)
+    suspect: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         dropped = sum(records for records, _ in self.dropped.values())
@@ -71,6 +76,7 @@ class Collector:
         self._parts: list[pa.RecordBatch] = []
         self._rejected: list[tuple[int, int, str, str | None, bytes]] = []
         self._dropped: dict[str, tuple[int, int]] = {}
+        self._suspect: list[tuple[int, int]] = []
         self._records = self._blank = self._bytes = 0
         self._clear_rows()
 
@@ -115,6 +121,15 @@ class Collector:
         kept = raw[: self._limits.quarantine_bytes]
         self._rejected.append((offset, length, rejection.reason, rejection.detail, kept))
 
+    def damaged(self, damage: Damage, offset: int, length: int, raw: bytes) -> None:
+        """Damage of the stream at ``offset``, with the record that it breaks off; a record of no
+        length where there is none.
+        """
+        if damage.suspect is not None:
+            self._suspect.append(damage.suspect)
+        detail = f"{damage.detail}; {offset + length} bytes were decoded"
+        self.reject(offset, length, raw, RecordRejectedError(damage.reason, detail))
+
     def drop(self, reason: str, length: int) -> None:
         """A well-formed record of ``length`` bytes that is no document."""
         self._records += 1
@@ -154,7 +169,13 @@ class Collector:
             else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
         )
         batch = Batch(
-            documents, self._quarantine(), self._records, self._blank, self._bytes, self._dropped
+            marked(documents, self._span.suspect),
+            self._quarantine(),
+            self._records,
+            self._blank,
+            self._bytes,
+            self._dropped,
+            tuple(self._suspect),
         )
         self._clear()
         return batch

@@ -1,75 +1,135 @@
-"""A stream of blocks read like a file: by bytes or by lines, forwards, with one step back."""
+"""A stream of blocks read like a file, and looked ahead into: by bytes, by lines, by blanks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipelines.readers.streams import StreamDamageError
+from pipelines.readers.damage import Damage
+
+_BLANKS = b" \t\r\n\v\f"
+_BLANK_STEP = 64 * 1024
 
 
 class ByteStream:
     """Reads over uncompressed blocks. ``offset`` is the position of the next byte.
 
-    Damage of the stream shows as its end; ``damage`` then says what happened.
+    A gap in the stream shows as its end, and ``damage`` then says what happened;
+    :meth:`go_on` goes to what is behind it.
     """
 
-    def __init__(self, blocks: Iterable[bytes]) -> None:
+    def __init__(self, blocks: Iterable[bytes | Damage]) -> None:
         self._blocks = iter(blocks)
         self._buffer = b""
         self._at = 0
+        self._ended = False
         self.offset = 0
-        self.damage: StreamDamageError | None = None
+        self.damage: Damage | None = None
+        self._notes: list[Damage] = []
+
+    def ahead(self, length: int) -> int:
+        """How many of the next ``length`` bytes there are, at most; they are then in memory."""
+        there = len(self._buffer) - self._at
+        if there < length and not (self._ended or self.damage):
+            before = min(1, self._at)  # the byte before the next one stays, to tell a line's start
+            pieces = [self._buffer[self._at - before :]]
+            while there < length and (block := self._next_block()):
+                pieces.append(block)
+                there += len(block)
+            self._buffer, self._at = b"".join(pieces), before
+        return min(there, length)
+
+    @property
+    def at_gap(self) -> bool:
+        """True where the next byte is missing."""
+        return self.damage is not None and not self.ahead(1)
+
+    def window(self) -> tuple[bytes, int, int]:
+        """What is in memory: bytes, the place of the next one in them, the offset of their
+        first.
+        """
+        return self._buffer, self._at, self.offset - self._at
 
     def read(self, length: int) -> bytes:
-        """The next ``length`` bytes, fewer only at the end."""
-        pieces = []
-        while length > 0 and self._fill():
-            piece = self._take(min(length, len(self._buffer) - self._at))
-            pieces.append(piece)
-            length -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        """The next ``length`` bytes, fewer only at the end or before a gap."""
+        length = self.ahead(length)
+        return self._take(length)
 
     def skip(self, length: int) -> int:
         """Pass over up to ``length`` bytes; returns how many there were."""
         wanted = length
-        while length > 0 and self._fill():
-            length -= len(self._take(min(length, len(self._buffer) - self._at)))
+        while length > 0 and self.ahead(1):
+            step = min(length, len(self._buffer) - self._at)
+            self._pass(step)
+            length -= step
         return wanted - length
+
+    def line_at(self, ahead: int, limit: int) -> bytes:
+        """The line that starts ``ahead`` bytes from here with its newline, cut at ``limit`` bytes;
+        empty at the end. Nothing is passed.
+        """
+        reach = 256
+        while True:
+            there = self.ahead(ahead + min(reach, limit))
+            start = self._at + ahead
+            end = self._buffer.find(b"\n", start, self._at + there) + 1
+            if end:
+                return self._buffer[start:end]
+            if there < ahead + reach or reach >= limit:
+                return self._buffer[start : self._at + there]
+            reach *= 16
 
     def readline(self, limit: int) -> bytes:
         """The next line with its newline, cut at ``limit`` bytes; empty at the end."""
-        pieces: list[bytes] = []
-        while limit > 0 and self._fill():
-            found = self._buffer.find(b"\n", self._at, self._at + limit)
-            end = found + 1 if found >= 0 else min(len(self._buffer), self._at + limit)
-            piece = self._take(end - self._at)
-            pieces.append(piece)
-            limit -= len(piece)
-            if found >= 0:
-                break
-        return b"".join(pieces)
+        line = self.line_at(0, limit)
+        self._pass(len(line))
+        return line
 
-    def unread(self, piece: bytes) -> None:
-        """Put back bytes that were read last."""
-        self._buffer = piece + self._buffer[self._at :]
-        self._at = 0
-        self.offset -= len(piece)
+    def pass_blank_lines(self) -> None:
+        """Go to the start of the next line that is not blank, or to the end."""
+        while self.ahead(1):
+            piece = self._buffer[self._at : self._at + _BLANK_STEP]
+            blank = len(piece) - len(piece.lstrip(_BLANKS))
+            if blank < len(piece):
+                self._pass(piece.rfind(b"\n", 0, blank) + 1)
+                return
+            # of a line that has only begun, its blanks stay
+            whole = piece.rfind(b"\n") + 1
+            if whole:
+                self._pass(whole)
+            elif self.ahead(2 * _BLANK_STEP) <= len(piece):
+                self._pass(len(piece))
+            else:
+                return  # a line that begins with that many blanks is no header
+
+    def go_on(self) -> None:
+        """Leave a gap behind."""
+        self.damage = None
+
+    def take_notes(self) -> list[Damage]:
+        """Damage without a gap that was come by since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def _take(self, length: int) -> bytes:
         piece = self._buffer[self._at : self._at + length]
-        self._at += length
-        self.offset += length
+        self._pass(length)
         return piece
 
-    def _fill(self) -> bool:
-        """True if there is at least one byte in the buffer."""
-        while self._at >= len(self._buffer):
-            try:
-                block = next(self._blocks, None)
-            except StreamDamageError as damage:
-                self.damage = damage
-                return False
+    def _pass(self, length: int) -> None:
+        self._at += length
+        self.offset += length
+
+    def _next_block(self) -> bytes:
+        """The next block that is not empty; nothing at the end or before a gap."""
+        while True:
+            block = next(self._blocks, None)
             if block is None:
-                return False
-            self._buffer, self._at = block, 0
-        return True
+                self._ended = True
+                return b""
+            if isinstance(block, Damage):
+                if block.gap:
+                    self.damage = block
+                    return b""
+                self._notes.append(block)
+            elif block:
+                return block

@@ -12,19 +12,14 @@ from itertools import pairwise
 import numpy as np
 
 from pipelines.readers.batch import Batch, Collector
+from pipelines.readers.decoding import blocks, plain_blocks
 from pipelines.readers.json_columns import read_columns
 from pipelines.readers.json_records import DECLINED
-from pipelines.readers.lines import (
-    Line,
-    LineRun,
-    UnfinishedLineError,
-    first_line_start,
-    split_lines,
-)
+from pipelines.readers.lines import BrokenOff, Line, LineRun, first_line_start, split_lines
 from pipelines.readers.plain import Columns, odd_rows, parsed, plain_columns
 from pipelines.readers.records import LINE_TOO_LONG, RecordRejectedError, parse_record, row_of
 from pipelines.readers.span import Fields, Limits, Span
-from pipelines.readers.streams import blocks, compression_of, open_input
+from pipelines.readers.streams import compression_of, open_input
 
 LINES_AT_ONCE = 1 << 18  # bounds the arrays of very short lines
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -36,20 +31,21 @@ def read_json_lines(
     """Batches of one span of a JSON Lines file.
 
     Every line that is no document is quarantined with its offset and reason: invalid_json,
-    invalid_utf8, not_an_object, no_text, bad_id, bad_messages, lone_surrogate, line_too_long; the
-    unfinished line where a compressed file breaks off: truncated_stream or corrupt_stream.
+    invalid_utf8, not_an_object, no_text, bad_id, bad_messages, lone_surrogate, line_too_long; where
+    a compressed file is damaged, the line that it breaks off: truncated_stream or corrupt_stream.
 
     Raises: UserError when the file cannot be opened, ValueError for a partial span of a compressed
     file.
     """
     collector = Collector(span, source_name, fields, limits)
-    try:
-        for found in _owned_lines(span, limits):
-            if isinstance(found, Line):
-                _collect(found, collector, fields, limits)
-                if collector.full:
-                    yield collector.take()
-                continue
+    for found in _owned_lines(span, limits):
+        if isinstance(found, BrokenOff):
+            line = found.line
+            collector.damaged(found.damage, line.offset, line.length, line.content)
+            collector.advance(line.length)
+        elif isinstance(found, Line):
+            _collect(found, collector, fields, limits)
+        else:
             while len(found):
                 # the last of these fills the batch
                 fill = int(np.searchsorted(found.starts, found.starts[0] + collector.room))
@@ -58,18 +54,13 @@ def read_json_lines(
                 if collector.full:
                     yield collector.take()
                 found = found.part(lines, len(found))
-    except UnfinishedLineError as end:
-        line = end.line
-        detail = f"{end.damage.detail}; {line.next} bytes were decoded"
-        collector.reject(
-            line.offset, line.length, line.content, RecordRejectedError(end.damage.reason, detail)
-        )
-        collector.advance(line.length)
+        if collector.full:
+            yield collector.take()
     if not collector.empty:
         yield collector.take()
 
 
-def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line]:
+def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line | BrokenOff]:
     compression = compression_of(span.url)
     if compression is not None and not span.whole:
         raise ValueError(
@@ -79,13 +70,13 @@ def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line]:
         start = 0
         if span.start > 0:
             file.seek(span.start - 1)
-            first = first_line_start(blocks(file, None, limits), span.start - 1, span.end)
+            first = first_line_start(plain_blocks(file), span.start - 1, span.end)
             if first is None:
                 return
             start = first
             file.seek(start)
         for found in split_lines(blocks(file, compression, limits), start, limits):
-            if span.end is None:
+            if span.end is None or isinstance(found, BrokenOff):
                 yield found
             elif isinstance(found, Line):
                 if found.offset >= span.end:

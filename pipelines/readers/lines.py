@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.readers.damage import Damage
 from pipelines.readers.json_scan import PADDING
 from pipelines.readers.span import Limits
-from pipelines.readers.streams import StreamDamageError
 
 # from which a run is handed on: what is done once per run costs little then, and its bytes stay in
 # the cache
@@ -71,34 +71,36 @@ class LineRun:
         )
 
 
-class UnfinishedLineError(Exception):
-    """The stream broke off inside a line: what was decoded of it, and why there is no more."""
+class BrokenOff(NamedTuple):
+    """Damage of the stream, and what came of the line that it broke off; of no length where no line
+    was begun, or where no bytes are missing.
+    """
 
-    def __init__(self, line: Line, damage: StreamDamageError) -> None:
-        super().__init__(str(damage))
-        self.line = line
-        self.damage = damage
+    line: Line
+    damage: Damage
 
 
-def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterator[LineRun | Line]:
+def split_lines(
+    stream: Iterable[bytes | Damage], offset: int, limits: Limits
+) -> Iterator[LineRun | Line | BrokenOff]:
     """Lines of a stream whose first byte has this offset; the last needs no newline.
 
     Lines come in runs; one by itself is longer than the bound, or ends the stream without a
-    newline.
-    Raises: UnfinishedLineError, after every whole line, when the stream is damaged.
+    newline. Behind damage a new line begins.
     """
     whole = _WholeLines(offset, limits)
     unfinished = _Unfinished(offset, limits)
-    damage = None
-    blocks = iter(stream)
-    while damage is None:
-        try:
-            block = next(blocks)
-        except StopIteration:
-            break
-        except StreamDamageError as found:
-            damage = found
-            break
+    for block in stream:
+        if isinstance(block, Damage):
+            yield from whole.take()
+            if block.gap:
+                broken = unfinished.line(newline=0)
+                yield BrokenOff(broken, block)
+                whole = _WholeLines(broken.next, limits)
+                unfinished = _Unfinished(broken.next, limits)
+            else:
+                yield BrokenOff(Line(unfinished.offset, b"", 0, unfinished.offset), block)
+            continue
         end = block.rfind(b"\n") + 1
         if not end:
             unfinished.extend(block)
@@ -118,8 +120,6 @@ def split_lines(stream: Iterable[bytes], offset: int, limits: Limits) -> Iterato
         unfinished = _Unfinished(whole.end, limits)
         unfinished.extend(block[end:])
     yield from whole.take()
-    if damage is not None:
-        raise UnfinishedLineError(unfinished.line(newline=0), damage) from damage
     if unfinished.length:
         yield unfinished.line(newline=0)
 

@@ -1,11 +1,20 @@
-"""Which fields of a source web pages can have: those of archives and those of folders alike."""
+"""Fields of web pages, those of archives and those of folders alike: which a source can have, and
+``meta``.
+"""
 
 from __future__ import annotations
 
 from artifacts.errors import UserError
+from pipelines.readers.records import canonical_json
 from pipelines.readers.span import Fields
 
 RECORD_ID = "warc_record_id"
+
+
+def page_meta(**members: str | None) -> str | None:
+    """``meta`` of a page: the members that say something."""
+    said = {name: value for name, value in members.items() if value}
+    return canonical_json(said) if said else None
 
 
 def check_page_fields(url: str, fields: Fields, ids: tuple[str, ...]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from artifacts.settings import LATER
 
 MIB = 1 << 20
 
@@ -14,13 +16,15 @@ class Span:
     ``url`` is what to open (absolute local path, ``s3://…``); ``path`` is relative to the source's
     glob root with POSIX separators and goes into ids and quarantine. ``start`` and ``end``
     (exclusive, ``None`` = to the end) count bytes of an uncompressed JSON Lines file, row groups of
-    a Parquet file; every other input is read whole, from 0 to ``None``.
+    a Parquet file; every other input is read whole, from 0 to ``None``. ``suspect``: offsets
+    [start, end) of the uncompressed stream that are known to fail a checksum.
     """
 
     url: str
     path: str
     start: int = 0
     end: int | None = None
+    suspect: tuple[tuple[int, int], ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -69,10 +73,12 @@ class Limits:
     ``batch_bytes``: input one batch covers before it is handed on. ``record_bytes``: longest
     record read; a longer one is quarantined. ``quarantine_bytes``: raw bytes kept of a quarantined
     record. ``window_bytes``: largest window of a zstd frame (what ``zstd -d`` allows by default;
-    frames made with ``--long=28`` and more need more).
+    frames made with ``--long=28`` and more need more). ``search_bytes``: bytes of a damaged
+    compressed file that are decoded in vain in search of where it goes on.
     """
 
     batch_bytes: int = 32 * MIB
     record_bytes: int = 32 * MIB
     quarantine_bytes: int = 64 * 1024
     window_bytes: int = 128 * MIB
+    search_bytes: int = field(default=64 * MIB, metadata={LATER: True})

@@ -2,52 +2,46 @@
 
 The offset of a record is its first byte in the uncompressed stream, so a plain archive and its
 compressed copies give the same ids. HTML responses with status 200 become documents through
-:mod:`pipelines.readers.extraction`; text conversions (WET) are taken as they are. Dropped, and
-counted: ``not_response`` (requests, warcinfo, metadata, resources), ``revisit``, ``http_status``,
-``not_html``, ``empty_extraction``. Broken archives end in quarantine: ``corrupt_record``,
-``truncated_record``, ``record_too_long``, ``truncated_stream``, ``corrupt_stream``,
-``corrupt_payload``, ``extraction_failed``.
+:mod:`pipelines.readers.extraction`; text conversions (WET) are taken as they are, conversions to
+HTML are extracted. Dropped, and counted: ``not_response`` (requests, warcinfo, metadata,
+resources), ``revisit``, ``continuation`` (later segments of a record, of which the first is marked
+as truncated), ``http_status``, ``not_html``, ``empty_extraction``. Broken archives end in
+quarantine: ``corrupt_record``, ``truncated_record``, ``record_too_long``, ``truncated_stream``,
+``corrupt_stream``, ``corrupt_payload``, ``extraction_failed``.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
-from resiliparse.parse.encoding import detect_mime
-
-from pipelines.readers.archive import CORRUPT_RECORD, ArcHeader, Archive, ArchiveRecord
+from pipelines.readers.archive import Archive, ArchiveRecord
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.bytestream import ByteStream
-from pipelines.readers.extraction import EMPTY_EXTRACTION, decode_page, page_text
-from pipelines.readers.page_fields import RECORD_ID, check_page_fields
-from pipelines.readers.records import (
-    BAD_ID,
-    RECORD_TOO_LONG,
-    RecordRejectedError,
-    Row,
-    canonical_json,
+from pipelines.readers.charsets import decode_page
+from pipelines.readers.decoding import blocks
+from pipelines.readers.extraction import EMPTY_EXTRACTION, Page, page_text
+from pipelines.readers.http_message import (
+    CORRUPT_PAYLOAD,
+    bare_media_type,
+    charset_of,
+    fields_of,
+    response_body,
+    response_head,
 )
+from pipelines.readers.page_fields import RECORD_ID, check_page_fields, page_meta
+from pipelines.readers.page_kind import HTML_TYPES, NOT_HTML, XHTML_TYPE, is_html, may_be_html
+from pipelines.readers.record_headers import ArcHeader
+from pipelines.readers.records import BAD_ID, RecordRejectedError, Row
 from pipelines.readers.span import Fields, Limits, Span
-from pipelines.readers.streams import blocks, compression_of, open_input
-
-CORRUPT_PAYLOAD = "corrupt_payload"
+from pipelines.readers.streams import compression_of, open_input
 
 NOT_RESPONSE = "not_response"
 REVISIT = "revisit"
+CONTINUATION = "continuation"
 HTTP_STATUS = "http_status"
-NOT_HTML = "not_html"
 
-_HTTP = "application/http"
-_HTML = (b"text/html", b"application/xhtml+xml")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b")
-_CONTENT_TYPE = re.compile(rb"(?im)^content-type:[ \t]*([^;\s]+)")
-_TRANSFER_ENCODING = re.compile(rb"(?im)^transfer-encoding:[^\r\n]*\r\n")
-_CONTENT_ENCODING = re.compile(rb"(?im)^content-encoding:[^\r\n]*\r\n")
-_GZIP_MAGIC = b"\x1f\x8b"
+SEGMENT = "segment"  # where a record goes on in others, in place of the reason in WARC-Truncated
 
 
 class NoDocumentError(Exception):
@@ -56,6 +50,13 @@ class NoDocumentError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Found(NamedTuple):
+    """The page of a record, and how its body is damaged."""
+
+    page: Page
+    damaged: str | None = None
 
 
 def read_web_archive(
@@ -75,30 +76,28 @@ def read_web_archive(
     collector = Collector(span, source_name, fields, limits)
     covered = 0
     with open_input(span.url) as file:
-        for record in Archive(
-            ByteStream(blocks(file, compression_of(span.url), limits)), limits
-        ).records():
+        stream = ByteStream(blocks(file, compression_of(span.url), limits))
+        for record in Archive(stream, limits).records():
             _collect(record, collector, fields, limits)
             collector.advance(record.end - covered)
             covered = record.end
+            for damage in stream.take_notes():
+                collector.damaged(damage, covered, 0, b"")
             if collector.full:
                 yield collector.take()
+        for damage in stream.take_notes():
+            collector.damaged(damage, covered, 0, b"")
     if not collector.empty:
         yield collector.take()
 
 
 def _collect(record: ArchiveRecord, collector: Collector, fields: Fields, limits: Limits) -> None:
     length = record.end - record.offset
+    if record.damage is not None:
+        collector.damaged(record.damage, record.offset, length, record.header + record.payload)
+        return
     try:
-        if record.header:
-            _check_kind(record)
-        if record.rejection is not None:
-            raise record.rejection
-        row = (
-            _arc_row(record.arc, record.payload, fields, limits)
-            if record.arc
-            else _warc_row(record, fields, limits)
-        )
+        row = _row(record, fields, limits)
     except NoDocumentError as why:
         collector.drop(why.reason, length)
     except RecordRejectedError as rejection:
@@ -107,143 +106,99 @@ def _collect(record: ArchiveRecord, collector: Collector, fields: Fields, limits
         collector.add(row, record.offset)
 
 
-def _check_kind(record: ArchiveRecord) -> None:
-    """Tell documents from other records by their heads, so that long files of other kinds are not
-    read.
-
-    Raises: NoDocumentError, RecordRejectedError.
-    """
+def _row(record: ArchiveRecord, fields: Fields, limits: Limits) -> Row:
+    """The document of a record. Raises: NoDocumentError, RecordRejectedError."""
     if record.arc is not None:
         if not record.arc.url.startswith(("http:", "https:")):
             raise NoDocumentError(NOT_RESPONSE)
-    else:
-        parsed = _parsed(record.header)
-        if parsed.record_type == WarcRecordType.conversion:
-            return
-        if parsed.record_type != WarcRecordType.response:
-            raise NoDocumentError(
-                REVISIT if parsed.record_type == WarcRecordType.revisit else NOT_RESPONSE
-            )
-        if not (parsed.headers.get("Content-Type") or _HTTP).lstrip().lower().startswith(_HTTP):
-            raise NoDocumentError(NOT_HTML)  # an answer of another protocol, such as DNS
-    status = _STATUS_LINE.match(record.payload)
-    if status is not None and status.group(1) != b"200":
-        raise NoDocumentError(HTTP_STATUS)
-    end = _HEAD_END.search(record.payload)
-    declared = _CONTENT_TYPE.search(record.payload, 0, end.end() if end else 0)
-    if declared is not None and declared.group(1).lower() not in _HTML:
+        return _arc_row(record, record.arc, fields, limits)
+    if not record.header and record.rejection is not None:
+        raise record.rejection
+    named = fields_of(record.header)
+    kind = named.get("warc-type", "").lower()
+    if kind == "conversion":
+        return _warc_row(named, _conversion(record, named.get("content-type")), fields)
+    if kind != "response":
+        other = {"revisit": REVISIT, "continuation": CONTINUATION}
+        raise NoDocumentError(other.get(kind, NOT_RESPONSE))
+    declared = bare_media_type(named.get("content-type"))
+    if declared is not None and declared != "application/http":
+        raise NoDocumentError(NOT_HTML)  # an answer of another protocol, such as DNS
+    identified = bare_media_type(named.get("warc-identified-payload-type"))
+    return _warc_row(named, _response(record, None, identified, limits), fields)
+
+
+def _response(
+    record: ArchiveRecord, declared: str | None, identified: str | None, limits: Limits
+) -> Found:
+    """What an HTTP response holds; ``declared``: media type in place of one that its head lacks.
+
+    Long records of other kinds are told by their heads and not read.
+    Raises: NoDocumentError, RecordRejectedError.
+    """
+    head = response_head(record.payload)
+    if head is not None:
+        if head.status != 200:
+            raise NoDocumentError(HTTP_STATUS)
+        if "content-type" in head.fields:
+            declared = head.media_type
+        if not may_be_html(declared, identified):
+            raise NoDocumentError(NOT_HTML)
+    if record.rejection is not None:
+        raise record.rejection
+    if head is None:
+        raise RecordRejectedError(CORRUPT_PAYLOAD, "no HTTP response header")
+    body = response_body(head, record.payload, limits)
+    if not is_html(declared, identified, body.content):
         raise NoDocumentError(NOT_HTML)
+    page = page_text(body.content, head.charset, declared == XHTML_TYPE)
+    return Found(page, body.damaged)
 
 
-def _warc_row(record: ArchiveRecord, fields: Fields, limits: Limits) -> Row:
-    """The document of a WARC record. Raises: NoDocumentError, RecordRejectedError."""
-    parsed = _parsed(record.header)
-    if parsed.record_type == WarcRecordType.conversion:
-        text, title = decode_page(record.payload), ""
-    else:
-        text, title = _response_text(record.payload, limits)
-    if not text or text.isspace():
-        raise NoDocumentError(EMPTY_EXTRACTION)
-    headers = parsed.headers
-    record_id = (headers.get("WARC-Record-ID") or "").strip().strip("<>")
+def _conversion(record: ArchiveRecord, declared: str | None) -> Found:
+    """What a conversion holds. Raises: NoDocumentError, RecordRejectedError."""
+    kind = bare_media_type(declared)
+    if kind not in (None, "text/plain", *HTML_TYPES):
+        raise NoDocumentError(NOT_HTML)
+    if record.rejection is not None:
+        raise record.rejection
+    if kind in HTML_TYPES:
+        return Found(page_text(record.payload, charset_of(declared), kind == XHTML_TYPE))
+    return Found(Page(decode_page(record.payload, charset_of(declared)), ""))
+
+
+def _warc_row(named: dict[str, str], found: Found, fields: Fields) -> Row:
+    record_id = named.get("warc-record-id", "").strip("<>")
     native_id = None
     if fields.id_field == RECORD_ID:
         if not record_id:
             raise RecordRejectedError(BAD_ID, "the record has no WARC-Record-ID")
         native_id = record_id
-    meta = {"title": title, RECORD_ID: record_id, "truncated": headers.get("WARC-Truncated") or ""}
-    url = (headers.get("WARC-Target-URI") or "").strip().strip("<>")
-    return _page_row(text, native_id, url, headers.get("WARC-Date"), meta, fields)
+    truncated = named.get("warc-truncated") or (SEGMENT if "warc-segment-number" in named else None)
+    url = named.get("warc-target-uri", "").strip("<>")
+    more = {RECORD_ID: record_id, "truncated": truncated}
+    return _page_row(found, native_id, url, named.get("warc-date"), fields, more)
 
 
-def _arc_row(header: ArcHeader, payload: bytes, fields: Fields, limits: Limits) -> Row:
+def _arc_row(record: ArchiveRecord, header: ArcHeader, fields: Fields, limits: Limits) -> Row:
+    found = _response(record, bare_media_type(header.media_type), None, limits)
     if fields.id_field is not None:
         raise RecordRejectedError(BAD_ID, "an ARC record has no WARC-Record-ID")
-    text, title = _response_text(payload, limits)
-    if not text:
-        raise NoDocumentError(EMPTY_EXTRACTION)
     day = header.date[:14].ljust(14, "0")
     date = f"{day[:4]}-{day[4:6]}-{day[6:8]}T{day[8:10]}:{day[10:12]}:{day[12:14]}Z"
-    return _page_row(text, None, header.url, date, {"title": title}, fields)
+    return _page_row(found, None, header.url, date, fields, {})
 
 
 def _page_row(
-    text: str,
+    found: Found,
     native_id: str | None,
     url: str,
     date: str | None,
-    meta: dict[str, str],
     fields: Fields,
+    more: dict[str, str | None],
 ) -> Row:
-    kept = {name: value for name, value in meta.items() if value}
-    return Row(
-        text,
-        native_id,
-        fields.lang,
-        url or None,
-        fields.license,
-        date or None,
-        canonical_json(kept) if kept else None,
-    )
-
-
-def _response_text(payload: bytes, limits: Limits) -> tuple[str, str]:
-    """(text, title) of an HTTP response. Raises: NoDocumentError, RecordRejectedError."""
-    end = _HEAD_END.search(payload)
-    status = _STATUS_LINE.match(payload)
-    if end is None or status is None:
-        raise RecordRejectedError(CORRUPT_PAYLOAD, "no HTTP response header")
-    head = (
-        b"\r\n".join(line.rstrip(b"\r") for line in payload[: end.start()].split(b"\n")) + b"\r\n"
-    )
-    response, body = _decoded(head, payload[end.end() :], limits)
-    if _CONTENT_TYPE.search(head) is None and detect_mime(body[:4096]).encode() not in _HTML:
-        raise NoDocumentError(NOT_HTML)
-    return page_text(body, response.http_charset)
-
-
-def _decoded(head: bytes, body: bytes, limits: Limits) -> tuple[WarcRecord, bytes]:
-    """The response and its body without transfer and content encoding.
-
-    Crawlers often store a body that is already decoded under the headers of the encoded one, so an
-    encoding that the body does not have is passed over.
-    """
-    plain = _TRANSFER_ENCODING.sub(b"", head)
-    heads = dict.fromkeys(
-        [head, plain, _CONTENT_ENCODING.sub(b"", head), _CONTENT_ENCODING.sub(b"", plain)]
-    )
-    for candidate in heads:
-        message = candidate + b"\r\n" + body
-        envelope = (
-            b"WARC/1.0\r\nWARC-Type: response\r\n"
-            b"Content-Type: application/http; msgtype=response\r\nContent-Length: "
-        )
-        response = _parsed(
-            envelope + str(len(message)).encode() + b"\r\n\r\n", message, parse_http=True
-        )
-        try:
-            decoded = response.reader.read(limits.record_bytes + 1)
-        except OSError:
-            continue
-        if body and not decoded:
-            continue
-        if len(decoded) > limits.record_bytes:
-            raise RecordRejectedError(
-                RECORD_TOO_LONG, f"the decoded body is longer than {limits.record_bytes} bytes"
-            )
-        if decoded.startswith(_GZIP_MAGIC):
-            break
-        return response, decoded
-    raise RecordRejectedError(CORRUPT_PAYLOAD, "the body cannot be decoded as its HTTP headers say")
-
-
-def _parsed(header: bytes, payload: bytes = b"", parse_http: bool = False) -> WarcRecord:
-    stream = io.BytesIO(header + payload + b"\r\n\r\n")
-    try:
-        return next(
-            ArchiveIterator(stream, parse_http=parse_http, auto_decode="all", stream_detect=False)
-        )
-    except (OSError, ValueError, StopIteration) as error:
-        raise RecordRejectedError(
-            CORRUPT_RECORD, f"the record header cannot be parsed: {error}"
-        ) from None
+    page = found.page
+    if not page.text or page.text.isspace():
+        raise NoDocumentError(EMPTY_EXTRACTION)
+    meta = page_meta(title=page.title, extraction=page.extraction, damaged=found.damaged, **more)
+    return Row(page.text, native_id, fields.lang, url or None, fields.license, date or None, meta)

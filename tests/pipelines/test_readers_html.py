@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from pipelines.readers import Batch, Fields, Limits, Span, read
-from pipelines.readers.extraction import DEEPEST, decode_page, nesting, page_text
+from pipelines.readers.charsets import decode_page
+from pipelines.readers.extraction import page_text
+from pipelines.readers.page_shape import DEEPEST, nesting
 from pipelines.readers.records import RecordRejectedError
 
 NO_FIELDS = Fields()
@@ -90,7 +92,7 @@ def test_a_page_nested_without_end_is_refused_before_it_is_parsed(tmp_path: Path
 
 
 def test_many_elements_that_html_closes_by_itself_are_not_deep() -> None:
-    text, _ = page_text(b"<html><body><main>" + b"<p>some words<br>" * 5000)
+    text, *_ = page_text(b"<html><body><main>" + b"<p>some words<br>" * 5000)
     assert text.count("some words") == 5000
 
 
@@ -116,7 +118,7 @@ def test_the_same_page_twice_gives_the_same_text() -> None:
 def test_any_bytes_give_text_or_a_reason(page: bytes) -> None:
     reasons = []
     try:
-        text, _ = page_text(b"<html><body><p>" + page)
+        text, *_ = page_text(b"<html><body><p>" + page)
         text.encode()
     except RecordRejectedError as rejection:
         reasons.append(rejection.reason)

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from artifacts.schemas import DOCUMENTS, QUARANTINE
 from pipelines.readers import Batch, Fields, Limits, Span, read
-from pipelines.readers.streams import StreamDamageError, blocks
+from pipelines.readers.damage import Damage
+from pipelines.readers.decoding import blocks
 
 LIMITS = Limits()
 LINE = b'{"id":"%d","text":"%s"}\n'
@@ -81,14 +82,16 @@ def tables(found: list[Batch]) -> tuple[pa.Table, pa.Table]:
 
 def decode(
     content: bytes, compression: str, limits: Limits = LIMITS
-) -> tuple[bytes, StreamDamageError | None]:
+) -> tuple[bytes, Damage | None]:
+    """What is decoded, and the first damage."""
     pieces: list[bytes] = []
-    try:
-        for block in blocks(io.BytesIO(content), compression, limits):
+    found: list[Damage] = []
+    for block in blocks(io.BytesIO(content), compression, limits):
+        if isinstance(block, Damage):
+            found.append(block)
+        else:
             pieces.append(block)
-    except StreamDamageError as damage:
-        return b"".join(pieces), damage
-    return b"".join(pieces), None
+    return b"".join(pieces), found[0] if found else None
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
@@ -270,3 +273,91 @@ def test_a_partial_span_of_a_compressed_file_is_a_defect_of_the_caller(tmp_path:
     path.write_bytes(gzip.compress(b"{}\n"))
     with pytest.raises(ValueError, match="read whole"):
         list(read(Span(str(path), "a.jsonl.gz", 5, None), "jsonl", "src"))
+
+
+MEMBERS = ["gz", "zst", "bz2", "xz", "lz4"]
+
+
+@pytest.mark.parametrize("suffix", MEMBERS)
+def test_behind_a_damaged_member_reading_goes_on_at_the_next(tmp_path: Path, suffix: str) -> None:
+    parts = [corpus(60).replace(b'"id":"', b'"id":"%d-' % number) for number in range(5)]
+    packed = [bytearray(COMPRESS[suffix](part)) for part in parts]
+    packed[1][: len(packed[1]) // 2] = bytes(len(packed[1]) // 2)  # not even its magic is left
+    packed[3][12] ^= 0xFF
+    path = tmp_path / f"a.jsonl.{suffix}"
+    path.write_bytes(b"".join(map(bytes, packed)))
+    documents, quarantine = tables(batches(path))
+    ids = documents["native_id"].to_pylist()
+    for number in (0, 2, 4):
+        assert [name for name in ids if name.startswith(f"{number}-")] == [
+            f"{number}-{row}" for row in range(60)
+        ]
+    assert set(quarantine["reason"].to_pylist()) <= {"corrupt_stream", "invalid_json"}
+    assert "corrupt_stream" in quarantine["reason"].to_pylist()
+    told = " ".join(filter(None, quarantine["detail"].to_pylist()))
+    assert f"reading goes on at byte {sum(map(len, packed[:2]))}" in told
+
+
+def test_a_member_whose_checksum_fails_is_told_and_what_follows_is_whole(tmp_path: Path) -> None:
+    first, second, third = corpus(30), corpus(40), corpus(50)
+    packed = bytearray(gzip.compress(second))
+    packed[-8] ^= 1  # of the checksum
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(first) + bytes(packed) + gzip.compress(third))
+    found = batches(path)
+    documents, quarantine = tables(found)
+    (row,) = quarantine.to_pylist()
+    suspect = (len(first), len(first) + len(second))
+    assert documents.num_rows == 120
+    assert (row["reason"], row["length"]) == ("corrupt_stream", 0)
+    assert [stretch for batch in found for stretch in batch.suspect] == [suspect]
+    assert sum(batch.bytes for batch in found) == len(first + second + third)
+    assert documents["meta"].null_count == 120
+
+    span = Span(str(path), "same-path", suspect=(suspect,))
+    again, _ = tables(list(read(span, "jsonl", "src", Fields(id_field="id"), LIMITS)))
+    marks = again["meta"].to_pylist()
+    assert marks == [None] * 30 + ['{"damaged":"checksum"}'] * 40 + [None] * 50
+    assert again.drop_columns("meta").equals(documents.drop_columns("meta"))
+
+
+def test_what_a_damaged_member_gave_before_the_damage_is_suspect() -> None:
+    content = corpus(3000)
+    packed = bytearray(gzip.compress(content, 0))
+    packed[10 + 3] ^= 0xFF  # the length of the first stored block
+    _, damage = decode(gzip.compress(b"sound\n") + bytes(packed), "gzip")
+    assert damage is not None
+    assert damage.suspect is None  # nothing of it was handed on
+    place = 10 + 5 + int.from_bytes(gzip.compress(content, 0)[11:13], "little")
+    packed = bytearray(gzip.compress(content, 0))
+    packed[place + 3] ^= 0xFF
+    _, damage = decode(gzip.compress(b"sound\n") + bytes(packed), "gzip")
+    assert damage is not None
+    assert damage.suspect == (6, 6 + place - 15)
+
+
+def test_a_cut_member_is_short_and_not_suspect() -> None:
+    _, damage = decode(gzip.compress(corpus(3000))[:-500], "gzip")
+    assert damage is not None
+    assert (damage.reason, damage.suspect) == ("truncated_stream", None)
+
+
+def test_the_search_for_the_next_member_is_bounded() -> None:
+    class Counted(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            block = super().read(size)
+            self.count += len(block)
+            return block
+
+    # every twelve bytes look like a member, and none of them is one
+    head = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+    packed = (head + b"\0\0") * 200_000
+    limits = Limits(search_bytes=1 << 20)
+    file = Counted(packed)
+    found = list(blocks(file, "gzip", limits))
+    (damage,) = found
+    assert isinstance(damage, Damage)
+    assert "was given up" in damage.detail
+    assert file.count < 100 << 20
