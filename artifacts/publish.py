@@ -88,6 +88,10 @@ class Publication:
             yield counted
         self.files.append(FileRef(full, raw.checksum, raw.bytes, counted.rows))
 
+    def begin_again(self) -> None:
+        """Forget what was written; files of the same names take its place."""
+        self.files.clear()
+
 
 @dataclass
 class CountedFile:

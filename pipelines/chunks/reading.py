@@ -4,6 +4,7 @@ that no stage asks for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,8 +24,10 @@ from artifacts.tables import open_parquet, read_parquet, read_schema, write_parq
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import Compression, open_documents
 from pipelines.corpus.texts import HeldBatches
-from pipelines.readers import Fields, Limits, format_of, libraries_of, read
+from pipelines.readers import Fields, Limits, Span, format_of, libraries_of, read
 from pipelines.stages.chunk_work import ChunkWork, Resources
+
+Stretches = tuple[tuple[int, int], ...]  # offsets [start, end) of a stream
 
 
 class _OwnStep:
@@ -58,7 +61,7 @@ class ReadStep(_OwnStep):
     limits: Limits
     compression: Compression = "zstd"
     name: str = "read"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -83,16 +86,35 @@ class ReadStep(_OwnStep):
         }
 
     def make(self, work: ChunkWork, unit: Publication) -> Entry:
-        """Read every span. Raises: UserError where a file changed since the run was planned."""
+        """Read every span; once more where a stretch failed its checksum, to mark its documents.
+        Raises: UserError where a file changed since the run was planned.
+        """
+        spans = work.chunk.spans
+        entry, suspect = self._read(work, unit, spans)
+        if any(suspect):
+            unit.begin_again()
+            pairs = zip(spans, suspect, strict=True)
+            entry, _ = self._read(
+                work, unit, [replace(span, suspect=stretches) for span, stretches in pairs]
+            )
+        return entry
+
+    def _read(
+        self, work: ChunkWork, unit: Publication, spans: Sequence[Span]
+    ) -> tuple[Entry, list[Stretches]]:
+        """What was read, and of each span the stretches that failed a checksum."""
         chunk, entry, held = work.chunk, Entry(), HeldBatches()
+        suspect: list[Stretches] = []
         schema = INSTRUCTIONS if self.fields.messages_field else DOCUMENTS
         with (
             open_documents(unit, schema, self.compression) as documents,
             open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad,
         ):
-            for span, mark in zip(chunk.spans, chunk.stamps, strict=True):
+            for span, mark in zip(spans, chunk.stamps, strict=True):
+                suspect.append(())
                 for batch in read(span, self.format, chunk.source, self.fields, self.limits):
                     account(entry, batch)
+                    suspect[-1] += batch.suspect
                     documents.write(batch.documents)
                     bad.write(batch.quarantine)
                     if work.hold:
@@ -104,7 +126,7 @@ class ReadStep(_OwnStep):
                         fix="run again once it is no longer written to",
                     )
         work.just_read = held.batches if work.hold else None
-        return entry
+        return entry, suspect
 
 
 @dataclass(frozen=True)

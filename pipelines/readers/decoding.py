@@ -145,8 +145,8 @@ class _Run:
 
         watched = WatchedFile(self.file)
         start = self.member_at
+        reader = Lz4Reader(watched)
         try:
-            reader = Lz4Reader(watched)
             while block := reader.read(self._lz4_bytes):
                 frame = reader.frame_start_position()
                 if frame is not None and frame > self.member_at:
@@ -154,6 +154,8 @@ class _Run:
                 yield block
         except OSError as error:
             self.fault = str(error)
+            # a frame may have ended in what was asked for and is lost
+            self.fault_at = reader.frame_start_position() or self.member_at
         watched.raise_failure()
         self.unfinished = self.fault is None and self.emitted == 0 and start == 0
 
@@ -300,6 +302,8 @@ class _Search:
             if run.emitted >= _PROOF_BYTES or run.member_at > position:
                 return True
         if run.fault is None or run.member_at > position:
+            return True
+        if self._compression == "lz4" and run.fault_at > position:
             return True
         self._left -= max(_PIECE_BYTES, run.fault_at - position)
         return False

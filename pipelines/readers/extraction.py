@@ -13,12 +13,12 @@ from resiliparse.parse.html import HTMLTree
 
 from pipelines.readers.charsets import decode_page
 from pipelines.readers.markup import as_html, guard_short_nodes, is_xhtml, move_lists_down
-from pipelines.readers.page_shape import DEEPEST, nesting
+from pipelines.readers.page_shape import check_shape
 from pipelines.readers.records import LONE_SURROGATE, RecordRejectedError
+from pipelines.readers.span import Limits
 
 EMPTY_EXTRACTION = "empty_extraction"
 EXTRACTION_FAILED = "extraction_failed"
-NESTED_TOO_DEEPLY = "nested_too_deeply"
 
 WHOLE_PAGE = "whole_page"
 HIDDEN_ELEMENTS = "hidden_elements"
@@ -26,6 +26,9 @@ HIDDEN_ELEMENTS = "hidden_elements"
 _ENOUGH_WORDS = 200  # of running text outside links, for a page that cannot be empty
 _READINGS = ("rt", "rp", "rtc")  # of ruby: how the characters beside them are read
 _WIDE_SCRIPT = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff]")
+
+
+_LIMITS = Limits()
 
 
 class Page(NamedTuple):
@@ -38,7 +41,9 @@ class Page(NamedTuple):
     extraction: str | None = None
 
 
-def page_text(page: bytes, charset: str | None = None, xhtml: bool = False) -> Page:
+def page_text(
+    page: bytes, charset: str | None = None, xhtml: bool = False, limits: Limits = _LIMITS
+) -> Page:
     """Main text and title of an HTML page; ``charset`` is what the HTTP header declared, ``xhtml``
     whether it was served as XHTML.
 
@@ -46,15 +51,13 @@ def page_text(page: bytes, charset: str | None = None, xhtml: bool = False) -> P
     links, forms and the readings beside ruby characters are left out. It is empty for a page
     without running text.
 
-    Raises: RecordRejectedError with extraction_failed, nested_too_deeply or lone_surrogate.
+    Raises: RecordRejectedError with extraction_failed, lone_surrogate, or the limit that the page
+    is beyond (:func:`pipelines.readers.page_shape.check_shape`).
     """
     markup = decode_page(page, charset)
     if xhtml or is_xhtml(markup):
         markup = as_html(markup)
-    if nesting(markup) > DEEPEST:
-        raise RecordRejectedError(
-            NESTED_TOO_DEEPLY, f"elements lie more than {DEEPEST} deep in each other"
-        )
+    check_shape(markup, limits)
     markup, guard = guard_short_nodes(markup)
     try:
         tree = HTMLTree.parse(markup)

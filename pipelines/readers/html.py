@@ -44,7 +44,9 @@ def read_html(span: Span, source_name: str, fields: Fields, limits: Limits) -> I
             )
         body = unpacked(page, limits)
         xhtml = ".xhtml" in PurePosixPath(span.path).suffixes
-        found = None if is_binary(body.content) else page_text(body.content, xhtml=xhtml)
+        found = (
+            None if is_binary(body.content) else page_text(body.content, xhtml=xhtml, limits=limits)
+        )
     except RecordRejectedError as rejection:
         collector.reject(0, length, page, rejection)
     else:

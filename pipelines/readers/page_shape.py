@@ -1,59 +1,270 @@
-"""How deep a page is."""
+"""How deep, how large and how costly a page is to a parser, in one pass over its bytes.
+
+    shape = page_shape("<html>…")
+    shape.depth, shape.nodes, shape.attributes, shape.work
+
+Parsing and extraction take time that grows with more than a page's length: an end tag is looked for
+through all open elements, text is looked at from each element around it, attributes are compared
+with those of the same element. These numbers say how much that is *before* the page is parsed; they
+follow the tokenizer of the HTML standard (section 13.2.5) and its rules of nesting
+(:mod:`pipelines.readers.tree_rules`), and rather say too much than too little.
+"""
 
 from __future__ import annotations
 
-import re
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEEPEST = 2048  # elements; the extractor's time grows with the square of the depth
-
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
-_VOID = (
-    "area",
-    "base",
-    "br",
-    "col",
-    "embed",
-    "hr",
-    "img",
-    "input",
-    "link",
-    "meta",
-    "param",
-    "source",
-    "track",
-    "wbr",
+from artifacts.jit import kernel
+from pipelines.readers.open_elements import COUNT, DEPTH, LISTED, NODES, TOP, Stack, new_stack
+from pipelines.readers.page_tags import (
+    BITS,
+    FRAMES,
+    HASH_PRIME,
+    HASH_START,
+    HASHES,
+    PLAINTEXT,
+    RAW,
+    SCRIPT,
 )
-_OPTIONAL_END = (
-    "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "rt",
-    "rp", "colgroup", "html", "head", "body",
-)  # fmt: skip
-_CLOSED_BY_ITSELF = frozenset(_VOID + _OPTIONAL_END)
+from pipelines.readers.records import RecordRejectedError
+from pipelines.readers.span import Limits
+from pipelines.readers.tree_rules import end_tag, start_tag, text
+
+NESTED_TOO_DEEPLY = "nested_too_deeply"
+TOO_MANY_NODES = "too_many_nodes"
+TOO_MANY_ATTRIBUTES = "too_many_attributes"
+TOO_MUCH_WORK = "too_much_work"
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+_OUTER = 2  # html and body, around all others
+_PADDING = 16
+_LT, _GT, _SLASH, _BANG, _QUESTION, _DASH = 0x3C, 0x3E, 0x2F, 0x21, 0x3F, 0x2D
+_QUOTE, _APOSTROPHE, _EQUALS = 0x22, 0x27, 0x3D
+_MOST_WORK = 1 << 62
 
 
-def nesting(markup: str) -> int:
-    """How deep elements lie in each other, at most; exact beyond :data:`DEEPEST`, an upper bound
-    below.
-
-    Elements that HTML closes by itself (void ones, paragraphs, list items, cells) do not count.
+class PageShape(NamedTuple):
+    """``depth``: levels of elements. ``nodes``: elements, texts and attributes. ``attributes``: the
+    most that one tag has. ``work``: bytes times the levels they lie under, and what else is looked
+    through.
     """
-    raw = np.frombuffer(markup.encode("utf-8", "replace") + b" ", np.uint8)
-    following = raw[np.flatnonzero(raw[:-1] == ord("<")) + 1]
-    letters = ((following | 0x20) >= ord("a")) & ((following | 0x20) <= ord("z"))
-    rough = _rise(letters.astype(np.int64) - (following == ord("/")))
-    if rough <= DEEPEST:
-        return rough
-    steps = [
-        -1 if slash else 1
-        for slash, name in _TAG.findall(markup)
-        if name.lower() not in _CLOSED_BY_ITSELF
-    ]
-    return _rise(np.array(steps, np.int64))
+
+    depth: int
+    nodes: int
+    attributes: int
+    work: int
 
 
-def _rise(steps: NDArray[np.int64]) -> int:
-    """The largest climb of the running sum above any earlier level."""
-    levels = np.concatenate([np.zeros(1, np.int64), np.cumsum(steps)])
-    return int((levels - np.minimum.accumulate(levels)).max())
+def check_shape(markup: str, limits: Limits) -> None:
+    """Refuse a page that would take a parser long, or much memory.
+
+    Raises: RecordRejectedError with nested_too_deeply, too_many_nodes, too_many_attributes or
+    too_much_work, each with the setting that allows more.
+    """
+    shape = page_shape(markup, limits.page_depth)
+    for reason, found, most, setting, what in (
+        (NESTED_TOO_DEEPLY, shape.depth, limits.page_depth, "page_depth", "levels of elements"),
+        (TOO_MANY_NODES, shape.nodes, limits.page_nodes, "page_nodes", "nodes"),
+        (
+            TOO_MANY_ATTRIBUTES,
+            shape.attributes,
+            limits.page_attributes,
+            "page_attributes",
+            "attributes of one element",
+        ),
+        (TOO_MUCH_WORK, shape.work, limits.page_work, "page_work", "bytes times levels"),
+    ):
+        if found > most:
+            raise RecordRejectedError(
+                reason, f"more than {most:,} {what}; corpus.limits.{setting} allows more"
+            )
+
+
+def page_shape(markup: str, deepest: int) -> PageShape:
+    """The shape of a page; the pass ends where it is deeper than ``deepest``."""
+    raw = markup.encode("utf-8", "replace") + bytes(_PADDING)
+    numbers = np.zeros(3, np.int64)
+    stack = new_stack(deepest)
+    _measure(np.frombuffer(raw, np.uint8), stack, HASHES, BITS, numbers)
+    counts = stack[COUNT]
+    depth, nodes = int(counts[DEPTH]) + _OUTER, int(counts[NODES])
+    return PageShape(depth, nodes, int(numbers[0]), int(numbers[1]))
+
+
+@kernel
+def _measure(data: Bytes, stack: Stack, hashes: Ints, bits: Ints, numbers: Ints) -> None:
+    room = stack.shape[1]
+    end = len(data) - _PADDING
+    at = 0
+    while at < end and stack[COUNT, DEPTH] <= room:
+        start = at
+        while at < end and not (data[at] == _LT and _opens(data[at + 1])):
+            at += 1
+        if at > start:
+            text(stack)
+        if at < end:
+            at = _tag(data, at, end, stack, hashes, bits, numbers)
+        levels = stack[COUNT, TOP] + stack[COUNT, LISTED] + _OUTER
+        numbers[1] = min(_MOST_WORK, numbers[1] + (at - start + 1) * levels)
+
+
+@kernel
+def _opens(byte: int) -> bool:
+    """True for what makes markup of ``<``."""
+    return _is_letter(byte) or byte in (_SLASH, _BANG, _QUESTION)
+
+
+@kernel
+def _is_letter(byte: int) -> bool:
+    return 0x61 <= (byte | 0x20) <= 0x7A
+
+
+@kernel
+def _is_blank(byte: int) -> bool:
+    return byte == 0x20 or byte == 0x0A or byte == 0x09 or byte == 0x0D or byte == 0x0C
+
+
+@kernel
+def _behind(data: Bytes, at: int, end: int, byte: int) -> int:
+    """Behind the next ``byte``, or the end."""
+    while at < end and data[at] != byte:
+        at += 1
+    return min(at + 1, end)
+
+
+@kernel
+def _tag(
+    data: Bytes, at: int, end: int, stack: Stack, hashes: Ints, bits: Ints, numbers: Ints
+) -> int:
+    """Take what begins with ``<`` there; returns where it ends."""
+    closing = data[at + 1] == _SLASH
+    name_at = at + 2 if closing else at + 1
+    if not _is_letter(data[name_at]):
+        if data[at + 1] == _BANG and data[at + 2] == _DASH and data[at + 3] == _DASH:
+            return _comment(data, at + 4, end)
+        return _behind(data, at + 1, end, _GT)
+    name = HASH_START
+    place = name_at
+    while place < end and not _ends_name(data[place]):
+        byte = int(data[place])
+        name = (name ^ (byte | 0x20 if 0x41 <= byte <= 0x5A else byte)) * HASH_PRIME
+        place += 1
+    kind = _bits_of(name, hashes, bits)
+    place, attributes, mark = _attributes(data, place, end, name)
+    numbers[0] = max(numbers[0], attributes)
+    stack[COUNT, NODES] += attributes
+    numbers[1] = min(_MOST_WORK, numbers[1] + attributes * attributes)
+    # in a page of frames nearly all tags are ignored, which of them is not followed here
+    if kind & FRAMES:
+        numbers[2] = 1
+    if closing:
+        if not numbers[2]:
+            end_tag(stack, name, kind)
+        return place
+    html = start_tag(stack, name, kind, mark, data[place - 2] == _SLASH)
+    if html and kind & RAW and not numbers[2]:
+        return _raw_text(data, place, end, stack, name_at, name, kind)
+    return place
+
+
+@kernel
+def _bits_of(name: int, hashes: Ints, bits: Ints) -> int:
+    low, high = 0, len(hashes)
+    while low < high:
+        middle = (low + high) // 2
+        if hashes[middle] < name:
+            low = middle + 1
+        else:
+            high = middle
+    return bits[low] if low < len(hashes) and hashes[low] == name else 0
+
+
+@kernel
+def _ends_name(byte: int) -> bool:
+    return _is_blank(byte) or byte in (_SLASH, _GT)
+
+
+@kernel
+def _attributes(data: Bytes, at: int, end: int, name: int) -> tuple[int, int, int]:
+    """Behind a tag: where it ends, how many attributes it has, the hash of all of it."""
+    count, mark, start = 0, name, at
+    while at < end and data[at] != _GT:
+        if _is_blank(data[at]) or data[at] == _SLASH:
+            at += 1
+            continue
+        count += 1
+        at += 1
+        while at < end and not _ends_name(data[at]) and data[at] != _EQUALS:
+            at += 1
+        while at < end and _is_blank(data[at]):
+            at += 1
+        if data[at] != _EQUALS or at >= end:
+            continue
+        at += 1
+        while at < end and _is_blank(data[at]):
+            at += 1
+        if data[at] == _QUOTE or data[at] == _APOSTROPHE:
+            at = _behind(data, at + 1, end, data[at])
+        else:
+            while at < end and not _is_blank(data[at]) and data[at] != _GT:
+                at += 1
+    for place in range(start, min(at, end)):
+        mark = (mark ^ int(data[place])) * HASH_PRIME
+    return min(at + 1, end), count, mark
+
+
+@kernel
+def _comment(data: Bytes, at: int, end: int) -> int:
+    """Behind a comment, given where it begins behind ``<!--``."""
+    if data[at] == _GT:
+        return at + 1
+    if data[at] == _DASH and data[at + 1] == _GT:
+        return at + 2
+    while at < end:
+        if data[at] == _DASH and data[at + 1] == _DASH:
+            place = at + 2
+            if data[place] == _BANG:
+                place += 1
+            if data[place] == _GT:
+                return min(place + 1, end)
+        at += 1
+    return end
+
+
+@kernel
+def _raw_text(
+    data: Bytes, at: int, end: int, stack: Stack, name_at: int, name: int, kind: int
+) -> int:
+    """Pass over text up to the end tag of its element, which is taken too."""
+    length = 0
+    while not _ends_name(data[name_at + length]):
+        length += 1
+    escaped = nested = False
+    while at < end and not kind & PLAINTEXT:
+        if data[at] == _DASH and data[at + 1] == _DASH and data[at + 2] == _GT:
+            escaped = nested = False
+        elif data[at] == _LT and kind & SCRIPT and data[at + 1] == _BANG:
+            escaped = escaped or (data[at + 2] == _DASH and data[at + 3] == _DASH)
+        elif data[at] == _LT and kind & SCRIPT and escaped and not nested:
+            nested = _is_name(data, at + 1, name_at, length)
+        if data[at] == _LT and data[at + 1] == _SLASH and _is_name(data, at + 2, name_at, length):
+            if not nested:
+                at, _, _ = _attributes(data, at + 2 + length, end, name)
+                end_tag(stack, name, kind)
+                return at
+            nested = False
+        at += 1
+    return end
+
+
+@kernel
+def _is_name(data: Bytes, at: int, name_at: int, length: int) -> bool:
+    for place in range(length):
+        if (data[at + place] | 0x20) != (data[name_at + place] | 0x20):
+            return False
+    return _ends_name(data[at + length])

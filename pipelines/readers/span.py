@@ -75,6 +75,11 @@ class Limits:
     record. ``window_bytes``: largest window of a zstd frame (what ``zstd -d`` allows by default;
     frames made with ``--long=28`` and more need more). ``search_bytes``: bytes of a damaged
     compressed file that are decoded in vain in search of where it goes on.
+
+    ``page_depth``: levels of elements of a web page. ``page_nodes``: its elements, texts and
+    attributes. ``page_attributes``: attributes of one element. ``page_work``: its bytes, each times
+    the levels it lies under. A page beyond one of them is quarantined; of 800 real pages the most
+    was 39 levels, 0.2 million nodes, 70 attributes and 17 million.
     """
 
     batch_bytes: int = 32 * MIB
@@ -82,3 +87,7 @@ class Limits:
     quarantine_bytes: int = 64 * 1024
     window_bytes: int = 128 * MIB
     search_bytes: int = field(default=64 * MIB, metadata={LATER: True})
+    page_depth: int = field(default=2048, metadata={LATER: True})
+    page_nodes: int = field(default=1 << 20, metadata={LATER: True})
+    page_attributes: int = field(default=4096, metadata={LATER: True})
+    page_work: int = field(default=1 << 29, metadata={LATER: True})

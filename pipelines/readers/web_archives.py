@@ -117,7 +117,7 @@ def _row(record: ArchiveRecord, fields: Fields, limits: Limits) -> Row:
     named = fields_of(record.header)
     kind = named.get("warc-type", "").lower()
     if kind == "conversion":
-        return _warc_row(named, _conversion(record, named.get("content-type")), fields)
+        return _warc_row(named, _conversion(record, named.get("content-type"), limits), fields)
     if kind != "response":
         other = {"revisit": REVISIT, "continuation": CONTINUATION}
         raise NoDocumentError(other.get(kind, NOT_RESPONSE))
@@ -151,11 +151,11 @@ def _response(
     body = response_body(head, record.payload, limits)
     if not is_html(declared, identified, body.content):
         raise NoDocumentError(NOT_HTML)
-    page = page_text(body.content, head.charset, declared == XHTML_TYPE)
+    page = page_text(body.content, head.charset, declared == XHTML_TYPE, limits)
     return Found(page, body.damaged)
 
 
-def _conversion(record: ArchiveRecord, declared: str | None) -> Found:
+def _conversion(record: ArchiveRecord, declared: str | None, limits: Limits) -> Found:
     """What a conversion holds. Raises: NoDocumentError, RecordRejectedError."""
     kind = bare_media_type(declared)
     if kind not in (None, "text/plain", *HTML_TYPES):
@@ -163,7 +163,7 @@ def _conversion(record: ArchiveRecord, declared: str | None) -> Found:
     if record.rejection is not None:
         raise record.rejection
     if kind in HTML_TYPES:
-        return Found(page_text(record.payload, charset_of(declared), kind == XHTML_TYPE))
+        return Found(page_text(record.payload, charset_of(declared), kind == XHTML_TYPE, limits))
     return Found(Page(decode_page(record.payload, charset_of(declared)), ""))
 
 

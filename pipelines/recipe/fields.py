@@ -71,15 +71,36 @@ class Source(Part):
 
 
 class ReadLimits(Part):
-    """Bounds on what is read; larger records go to quarantine."""
+    """Bounds on what is read; what is beyond them goes to quarantine."""
 
     record_mib: Annotated[float, Field(gt=0, le=1024)] = 32.0
     quarantine_kib: Annotated[float, Field(gt=0, le=65536)] = 64.0
+    search_mib: Annotated[float, Field(gt=0, le=65536)] = Field(
+        default=64.0,
+        description="decoded in vain in search of where a damaged compressed file goes on",
+    )
+    page_depth: Annotated[int, Field(ge=8, le=1 << 16)] = Field(
+        default=2048, description="levels of elements of a web page"
+    )
+    page_nodes: Annotated[int, Field(ge=1, le=1 << 30)] = Field(
+        default=1 << 20, description="elements, texts and attributes of a web page"
+    )
+    page_attributes: Annotated[int, Field(ge=1, le=1 << 20)] = Field(
+        default=4096, description="attributes of one element of a web page"
+    )
+    page_work: Annotated[int, Field(ge=1, le=1 << 50)] = Field(
+        default=1 << 29, description="bytes of a web page, each times the levels it lies under"
+    )
 
     def limits(self) -> Limits:
         return Limits(
             record_bytes=int(self.record_mib * MIB),
             quarantine_bytes=int(self.quarantine_kib * 1024),
+            search_bytes=int(self.search_mib * MIB),
+            page_depth=self.page_depth,
+            page_nodes=self.page_nodes,
+            page_attributes=self.page_attributes,
+            page_work=self.page_work,
         )
 
 
