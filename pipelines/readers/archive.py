@@ -29,6 +29,8 @@ CORRUPT_RECORD = "corrupt_record"
 TRUNCATED_RECORD = "truncated_record"
 
 _HEADER_BYTES = 256 * 1024
+_USUAL_HEADER_BYTES = 4096
+_BLANK_LINE = re.compile(rb"(?<=\n)[ \t\r\f\v]*\n")
 _SKIP_BYTES = 1 << 20
 _CONTENT_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$")
 
@@ -96,29 +98,30 @@ class Archive:
         )
 
     def _warc_record(self, start: int, first: bytes) -> ArchiveRecord:
+        header = first + (self._stream.read_to(_BLANK_LINE, _USUAL_HEADER_BYTES) or b"")
+        if len(header) == len(first):
+            header, fault = self._long_header(first)
+            if fault is not None:
+                return self._broken(start, header, *fault)
+        found = _CONTENT_LENGTH.search(header)
+        if found is None:
+            return self._broken(start, header, CORRUPT_RECORD, "no valid Content-Length")
+        return self._payload(start, header, int(found.group(1)))
+
+    def _long_header(self, first: bytes) -> tuple[bytes, tuple[str, str] | None]:
+        """A header line by line, and (reason, detail) where it does not end."""
         lines, size = [first], len(first)
         while size < _HEADER_BYTES:
             line = self._stream.readline(LINE_BYTES)
             lines.append(line)
             size += len(line)
             if not line:
-                return self._broken(
-                    start, b"".join(lines), TRUNCATED_RECORD, "the file ends inside a record header"
-                )
+                detail = "the file ends inside a record header"
+                return b"".join(lines), (TRUNCATED_RECORD, detail)
             if not line.strip():
-                break
-        else:
-            return self._broken(
-                start,
-                b"".join(lines),
-                CORRUPT_RECORD,
-                f"a record header longer than {_HEADER_BYTES} bytes",
-            )
-        header = b"".join(lines)
-        found = _CONTENT_LENGTH.search(header)
-        if found is None:
-            return self._broken(start, header, CORRUPT_RECORD, "no valid Content-Length")
-        return self._payload(start, header, int(found.group(1)))
+                return b"".join(lines), None
+        detail = f"a record header longer than {_HEADER_BYTES} bytes"
+        return b"".join(lines), (CORRUPT_RECORD, detail)
 
     def _payload(
         self, start: int, header: bytes, length: int, arc: ArcHeader | None = None

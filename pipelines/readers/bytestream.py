@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pipelines.readers.damage import Damage
 
 _BLANKS = b" \t\r\n\v\f"
-_BLANK_STEP = 64 * 1024
+_FIRST_STEP, _BLANK_STEP = 64, 64 * 1024
 
 
 class ByteStream:
@@ -29,7 +30,9 @@ class ByteStream:
     def ahead(self, length: int) -> int:
         """How many of the next ``length`` bytes there are, at most; they are then in memory."""
         there = len(self._buffer) - self._at
-        if there < length and not (self._ended or self.damage):
+        if there >= length:
+            return length
+        if not (self._ended or self.damage):
             before = min(1, self._at)  # the byte before the next one stays, to tell a line's start
             pieces = [self._buffer[self._at - before :]]
             while there < length and (block := self._next_block()):
@@ -84,10 +87,22 @@ class ByteStream:
         self._pass(len(line))
         return line
 
+    def read_to(self, end: re.Pattern[bytes], limit: int) -> bytes | None:
+        """The next bytes up to what ``end`` matches, with it, where that is within ``limit`` bytes;
+        None, and nothing is passed, where it is not.
+        """
+        there = self.ahead(limit)
+        found = end.search(self._buffer, self._at, self._at + there)
+        return None if found is None else self._take(found.end() - self._at)
+
     def pass_blank_lines(self) -> None:
         """Go to the start of the next line that is not blank, or to the end."""
+        step = _FIRST_STEP
         while self.ahead(1):
-            piece = self._buffer[self._at : self._at + _BLANK_STEP]
+            if self._buffer[self._at] not in _BLANKS:
+                return
+            piece = self._buffer[self._at : self._at + step]
+            step = _BLANK_STEP
             blank = len(piece) - len(piece.lstrip(_BLANKS))
             if blank < len(piece):
                 self._pass(piece.rfind(b"\n", 0, blank) + 1)
