@@ -33,6 +33,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = zstandard.FRAME_HEADER
 _MOST_CODINGS = 4
 _PIECE_BYTES = 16 * 1024
+_SMALL_BYTES = 64
+_ZSTD_PIECE_BYTES = 512  # of which each can become 32 KiB
 
 
 class Head(NamedTuple):
@@ -83,7 +85,7 @@ def fields_of(block: bytes) -> dict[str, str]:
         name, colon, value = line.partition(b":")
         if not colon:
             continue
-        key = name.strip().lower().decode("latin-1")
+        key = name.strip().decode("latin-1").lower()
         text = _text(value.strip())
         fields[key] = f"{fields[key]}, {text}" if key in fields else text
     return fields
@@ -244,28 +246,45 @@ def _unzstd(body: bytes, limits: Limits) -> Body | None:
     if not body.startswith(_ZSTD_MAGIC):
         return None
     context = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
-    reader = context.stream_reader(io.BytesIO(body), read_across_frames=True)
-    return _read_to_end(reader.read, (zstandard.ZstdError,), limits)
+    pieces: list[bytes] = []
+    size, place, inner = 0, 0, context.decompressobj()
+    try:
+        while place < len(body) and size <= limits.record_bytes:
+            piece = body[place : place + _ZSTD_PIECE_BYTES]
+            pieces.append(inner.decompress(piece))
+            size += len(pieces[-1])
+            place += len(piece)
+            if inner.eof:
+                place -= len(inner.unused_data)
+                if not body.startswith(_ZSTD_MAGIC, place):
+                    return Body(b"".join(pieces), None)
+                inner = context.decompressobj()
+    except zstandard.ZstdError:
+        pass  # what came before it is handed on, as what a body that ends early holds
+    return Body(b"".join(pieces), None if size > limits.record_bytes else CUT_BODY)
 
 
 def _unbrotli(body: bytes, limits: Limits) -> Body | None:
     if _looks_like_markup(body):
         return None
+    content = _read_brotli(body, _PIECE_BYTES, limits)
+    if content.damaged:
+        # what was asked for at once is lost with the fault: once more in small pieces
+        content = _read_brotli(body, _SMALL_BYTES, limits)
+    return content
+
+
+def _read_brotli(body: bytes, piece_bytes: int, limits: Limits) -> Body:
     from fastwarc.stream_io import BrotliReader
 
-    return _read_to_end(BrotliReader(io.BytesIO(body)).read, (OSError,), limits)
-
-
-def _read_to_end(
-    read: Callable[[int], bytes], errors: tuple[type[Exception], ...], limits: Limits
-) -> Body:
     pieces: list[bytes] = []
     size = 0
+    reader = BrotliReader(io.BytesIO(body))
     try:
-        while size <= limits.record_bytes and (piece := read(_PIECE_BYTES)):
+        while size <= limits.record_bytes and (piece := reader.read(piece_bytes)):
             pieces.append(piece)
             size += len(piece)
-    except errors:
+    except OSError:
         return Body(b"".join(pieces), CUT_BODY)
     return Body(b"".join(pieces), None)
 
