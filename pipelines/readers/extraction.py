@@ -13,7 +13,7 @@ from resiliparse.parse.html import HTMLTree
 
 from pipelines.readers.charsets import decode_page
 from pipelines.readers.markup import as_html, guard_short_nodes, is_xhtml, move_lists_down
-from pipelines.readers.page_shape import check_shape
+from pipelines.readers.page_shape import check_shape, measured
 from pipelines.readers.records import LONE_SURROGATE, RecordRejectedError
 from pipelines.readers.span import Limits
 
@@ -57,8 +57,9 @@ def page_text(
     markup = decode_page(page, charset)
     if xhtml or is_xhtml(markup):
         markup = as_html(markup)
-    check_shape(markup, limits)
-    markup, guard = guard_short_nodes(markup)
+    found = measured(markup, limits.page_depth)
+    check_shape(found.shape, limits)
+    markup, guard = guard_short_nodes(found.raw, found.short)
     try:
         tree = HTMLTree.parse(markup)
         move_lists_down(tree)

@@ -15,6 +15,8 @@ import html
 import re
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
 from resiliparse.parse.html import HTMLTree, Node
 
 _SELF_CLOSED = re.compile(r"""<([a-zA-Z][^\s/<>]*)((?:"[^"<]*"|'[^'<]*'|[^'"<>])*)/>""")
@@ -25,14 +27,10 @@ _VOID = frozenset(
         *("link", "meta", "param", "source", "track", "wbr"),
     )
 )
-_BLANK = r"[ \t\n\r\f\v]*"
-_REFERENCE = r"&[#\w]{1,31};?"
-_SHORT_NODE = re.compile(
-    rf">{_BLANK}((?:[!-%'-;=?-~]|{_REFERENCE})?(?:[\u0080-\uffff]|{_REFERENCE})){_BLANK}<"
-)
-_PRIVATE = re.compile("[\ue000-\uf8ff]")
+_BLANKS = b" \t\n\r\f\v"
 _NONCHARACTERS = range(0xFDD0, 0xFDF0)
 _DEEP_ENOUGH = 4  # levels below the body from which the extractor looks into a list
+_CLOSE_LISTS = ("body > ul", "body > * > ul", "body > * > * > ul")
 
 
 def is_xhtml(markup: str) -> bool:
@@ -54,41 +52,38 @@ def _with_end_tag(found: re.Match[str]) -> str:
     return found.group() if name.lower() in _VOID else f"<{name}{rest}></{name}>"
 
 
-def guard_short_nodes(markup: str) -> tuple[str, str]:
-    """(markup, guard): the guard stands behind every text node that the extractor takes for an icon
-    though it is none; it is empty where there is no such node.
+def guard_short_nodes(raw: bytes, short: NDArray[np.int64]) -> tuple[str, str]:
+    """(markup, guard) of a page in UTF-8: the guard stands behind every text node that the
+    extractor takes for an icon though it is none; it is empty where there is no such node.
+
+    ``short``: (n, 2), where the nodes start and end that may be such ones.
     """
-    if not any(_is_short(found.group(1)) for found in _SHORT_NODE.finditer(markup)):
-        return markup, ""
-    guard = _unused(markup)
-
-    def guarded(found: re.Match[str]) -> str:
-        if not _is_short(found.group(1)):
-            return found.group()
-        end = found.end(1) - found.start()
-        return f"{found.group()[:end]}{guard}{found.group()[end:]}"
-
-    # each match holds the first byte of the next tag only, so none hides another
-    return _SHORT_NODE.sub(guarded, markup), guard
+    taken = [end for start, end in short.tolist() if _is_short(raw[start:end])]
+    guard = _unused(raw) if taken else b""
+    if not guard:
+        return raw.decode("utf-8", "surrogatepass"), ""
+    places = [0, *taken, len(raw)]
+    guarded = guard.join(raw[start:end] for start, end in pairwise(places))
+    return guarded.decode("utf-8", "surrogatepass"), guard.decode()
 
 
-def _is_short(node: str) -> bool:
-    text = html.unescape(node)
-    raw = text.encode("utf-8", "replace")
-    return len(raw) == 3 and raw[2] >= 0x80 and not _PRIVATE.match(text)
+def _is_short(node: bytes) -> bool:
+    node = node.strip(_BLANKS)
+    if b"&" in node:
+        text = html.unescape(node.decode("utf-8", "surrogatepass")).strip(_BLANKS.decode())
+        node = text.encode("utf-8", "surrogatepass")
+    # private characters, which are three bytes with these first, are those of icon fonts
+    return len(node) == 3 and node[2] >= 0x80 and not b"\xee\x80\x80" <= node <= b"\xef\xa3\xbf"
 
 
-def _unused(markup: str) -> str:
+def _unused(raw: bytes) -> bytes:
     """A noncharacter that is not in a page, as itself or as a character reference."""
-    lower = markup.lower()
-    return next(
-        (
-            chr(code)
-            for code in _NONCHARACTERS
-            if chr(code) not in markup and f"{code:x}" not in lower and str(code) not in markup
-        ),
-        "",
-    )
+    lower = raw.lower()
+    for code in _NONCHARACTERS:
+        character = chr(code).encode()
+        if not any(form in lower for form in (character, b"%x" % code, b"%d" % code)):
+            return character
+    return b""
 
 
 def move_lists_down(tree: HTMLTree) -> None:
@@ -98,18 +93,9 @@ def move_lists_down(tree: HTMLTree) -> None:
     body = tree.body
     if body is None:
         return
-    for one in list(body.get_elements_by_tag_name("ul")):
-        levels = _levels_missing(one)
-        if levels:
-            _wrap(tree, one, levels)
-
-
-def _levels_missing(element: Node) -> int:
-    """How many levels deeper an element would have to lie."""
-    depth, place = 0, element
-    while depth < _DEEP_ENOUGH and place.tag != "body" and place.parent is not None:
-        depth, place = depth + 1, place.parent
-    return _DEEP_ENOUGH - depth
+    for depth, selector in enumerate(_CLOSE_LISTS, 1):
+        for one in list(body.query_selector_all(selector)):
+            _wrap(tree, one, _DEEP_ENOUGH - depth)
 
 
 def _wrap(tree: HTMLTree, element: Node, levels: int) -> None:

@@ -21,6 +21,7 @@ from artifacts.jit import kernel
 from pipelines.readers.open_elements import COUNT, DEPTH, LISTED, NODES, TOP, Stack, new_stack
 from pipelines.readers.page_tags import (
     BITS,
+    FORMATTING,
     FRAMES,
     HASH_PRIME,
     HASH_START,
@@ -41,10 +42,32 @@ TOO_MUCH_WORK = "too_much_work"
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
+_BLANK, _ENDS_NAME, _ENDS_VALUE, _LETTER, _OPENS, _ENDS_ATTRIBUTE = 1, 2, 4, 8, 16, 32
+
+
+def _byte_kinds() -> Bytes:
+    """What each byte is to the tokenizer, as the bits above."""
+    kinds = np.zeros(256, np.uint8)
+    for bits, members in (
+        (_BLANK | _ENDS_NAME | _ENDS_VALUE | _ENDS_ATTRIBUTE, b" \n\t\r\f"),
+        (_ENDS_NAME | _ENDS_ATTRIBUTE, b"/"),
+        (_ENDS_NAME | _ENDS_VALUE | _ENDS_ATTRIBUTE, b">"),
+        (_ENDS_ATTRIBUTE, b"="),
+        (_OPENS, b"/!?"),
+        (_LETTER | _OPENS, b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    ):
+        for byte in members:
+            kinds[byte] |= bits
+    return kinds
+
+
+_KINDS = _byte_kinds()
+_SHORT_BYTES = 40  # of a text that the extractor may take for an icon, references spelled out
 _OUTER = 2  # html and body, around all others
 _PADDING = 16
 _LT, _GT, _SLASH, _BANG, _QUESTION, _DASH = 0x3C, 0x3E, 0x2F, 0x21, 0x3F, 0x2D
-_QUOTE, _APOSTROPHE, _EQUALS = 0x22, 0x27, 0x3D
+_QUOTE, _APOSTROPHE, _EQUALS, _AMPERSAND = 0x22, 0x27, 0x3D, 0x26
+_ATTRIBUTES, _WORK, _IN_FRAMES, _SHORT = range(4)  # in the kernel's numbers
 _MOST_WORK = 1 << 62
 
 
@@ -60,13 +83,22 @@ class PageShape(NamedTuple):
     work: int
 
 
-def check_shape(markup: str, limits: Limits) -> None:
+class Measured(NamedTuple):
+    """A page in UTF-8 with its shape. ``short``: (n, 2) where its texts of a few bytes, not all of
+    them ASCII, start and end; it is what :mod:`pipelines.readers.markup` has to look at.
+    """
+
+    raw: bytes
+    shape: PageShape
+    short: NDArray[np.int64]
+
+
+def check_shape(shape: PageShape, limits: Limits) -> None:
     """Refuse a page that would take a parser long, or much memory.
 
     Raises: RecordRejectedError with nested_too_deeply, too_many_nodes, too_many_attributes or
     too_much_work, each with the setting that allows more.
     """
-    shape = page_shape(markup, limits.page_depth)
     for reason, found, most, setting, what in (
         (NESTED_TOO_DEEPLY, shape.depth, limits.page_depth, "page_depth", "levels of elements"),
         (TOO_MANY_NODES, shape.nodes, limits.page_nodes, "page_nodes", "nodes"),
@@ -87,46 +119,45 @@ def check_shape(markup: str, limits: Limits) -> None:
 
 def page_shape(markup: str, deepest: int) -> PageShape:
     """The shape of a page; the pass ends where it is deeper than ``deepest``."""
-    raw = markup.encode("utf-8", "replace") + bytes(_PADDING)
-    numbers = np.zeros(3, np.int64)
+    return measured(markup, deepest).shape
+
+
+def measured(markup: str, deepest: int) -> Measured:
+    """A page with its shape, likewise."""
+    raw = markup.encode("utf-8", "surrogatepass")
+    padded = np.frombuffer(raw + bytes(_PADDING), np.uint8)
+    numbers = np.zeros(4, np.int64)
     stack = new_stack(deepest)
-    _measure(np.frombuffer(raw, np.uint8), stack, HASHES, BITS, numbers)
+    short = np.empty((len(raw) // 4 + 1, 2), np.int64)  # a text and a tag are 4 bytes at least
+    _measure(padded, stack, HASHES, BITS, numbers, short)
     counts = stack[COUNT]
     depth, nodes = int(counts[DEPTH]) + _OUTER, int(counts[NODES])
-    return PageShape(depth, nodes, int(numbers[0]), int(numbers[1]))
+    shape = PageShape(depth, nodes, int(numbers[_ATTRIBUTES]), int(numbers[_WORK]))
+    return Measured(raw, shape, short[: numbers[_SHORT]])
 
 
 @kernel
-def _measure(data: Bytes, stack: Stack, hashes: Ints, bits: Ints, numbers: Ints) -> None:
+def _measure(
+    data: Bytes, stack: Stack, hashes: Ints, bits: Ints, numbers: Ints, short: Ints
+) -> None:
     room = stack.shape[1]
     end = len(data) - _PADDING
     at = 0
     while at < end and stack[COUNT, DEPTH] <= room:
         start = at
-        while at < end and not (data[at] == _LT and _opens(data[at + 1])):
+        odd = 0
+        while at < end and not (data[at] == _LT and _KINDS[data[at + 1]] & _OPENS):
+            odd |= data[at] >= 0x80 or data[at] == _AMPERSAND
             at += 1
         if at > start:
             text(stack)
+            if odd and at - start <= _SHORT_BYTES:
+                short[numbers[_SHORT], 0], short[numbers[_SHORT], 1] = start, at
+                numbers[_SHORT] += 1
         if at < end:
             at = _tag(data, at, end, stack, hashes, bits, numbers)
         levels = stack[COUNT, TOP] + stack[COUNT, LISTED] + _OUTER
-        numbers[1] = min(_MOST_WORK, numbers[1] + (at - start + 1) * levels)
-
-
-@kernel
-def _opens(byte: int) -> bool:
-    """True for what makes markup of ``<``."""
-    return _is_letter(byte) or byte in (_SLASH, _BANG, _QUESTION)
-
-
-@kernel
-def _is_letter(byte: int) -> bool:
-    return 0x61 <= (byte | 0x20) <= 0x7A
-
-
-@kernel
-def _is_blank(byte: int) -> bool:
-    return byte == 0x20 or byte == 0x0A or byte == 0x09 or byte == 0x0D or byte == 0x0C
+        numbers[_WORK] = min(_MOST_WORK, numbers[_WORK] + (at - start + 1) * levels)
 
 
 @kernel
@@ -144,30 +175,35 @@ def _tag(
     """Take what begins with ``<`` there; returns where it ends."""
     closing = data[at + 1] == _SLASH
     name_at = at + 2 if closing else at + 1
-    if not _is_letter(data[name_at]):
+    if not _KINDS[data[name_at]] & _LETTER:
         if data[at + 1] == _BANG and data[at + 2] == _DASH and data[at + 3] == _DASH:
             return _comment(data, at + 4, end)
         return _behind(data, at + 1, end, _GT)
     name = HASH_START
     place = name_at
-    while place < end and not _ends_name(data[place]):
+    while place < end and not _KINDS[data[place]] & _ENDS_NAME:
         byte = int(data[place])
         name = (name ^ (byte | 0x20 if 0x41 <= byte <= 0x5A else byte)) * HASH_PRIME
         place += 1
     kind = _bits_of(name, hashes, bits)
-    place, attributes, mark = _attributes(data, place, end, name)
-    numbers[0] = max(numbers[0], attributes)
+    name_end = place
+    place, attributes = _attributes(data, place, end)
+    numbers[_ATTRIBUTES] = max(numbers[_ATTRIBUTES], attributes)
     stack[COUNT, NODES] += attributes
-    numbers[1] = min(_MOST_WORK, numbers[1] + attributes * attributes)
+    numbers[_WORK] = min(_MOST_WORK, numbers[_WORK] + attributes * attributes)
     # in a page of frames nearly all tags are ignored, which of them is not followed here
     if kind & FRAMES:
-        numbers[2] = 1
+        numbers[_IN_FRAMES] = 1
     if closing:
-        if not numbers[2]:
+        if not numbers[_IN_FRAMES]:
             end_tag(stack, name, kind)
         return place
+    mark = name
+    if kind & FORMATTING:
+        for at in range(name_end, place):
+            mark = (mark ^ int(data[at])) * HASH_PRIME
     html = start_tag(stack, name, kind, mark, data[place - 2] == _SLASH)
-    if html and kind & RAW and not numbers[2]:
+    if html and kind & RAW and not numbers[_IN_FRAMES]:
         return _raw_text(data, place, end, stack, name_at, name, kind)
     return place
 
@@ -185,37 +221,30 @@ def _bits_of(name: int, hashes: Ints, bits: Ints) -> int:
 
 
 @kernel
-def _ends_name(byte: int) -> bool:
-    return _is_blank(byte) or byte in (_SLASH, _GT)
-
-
-@kernel
-def _attributes(data: Bytes, at: int, end: int, name: int) -> tuple[int, int, int]:
-    """Behind a tag: where it ends, how many attributes it has, the hash of all of it."""
-    count, mark, start = 0, name, at
+def _attributes(data: Bytes, at: int, end: int) -> tuple[int, int]:
+    """Behind a tag's name: where the tag ends, and how many attributes it has."""
+    count = 0
     while at < end and data[at] != _GT:
-        if _is_blank(data[at]) or data[at] == _SLASH:
+        if _KINDS[data[at]] & _ENDS_NAME:
             at += 1
             continue
         count += 1
         at += 1
-        while at < end and not _ends_name(data[at]) and data[at] != _EQUALS:
+        while at < end and not _KINDS[data[at]] & _ENDS_ATTRIBUTE:
             at += 1
-        while at < end and _is_blank(data[at]):
+        while at < end and _KINDS[data[at]] & _BLANK:
             at += 1
         if data[at] != _EQUALS or at >= end:
             continue
         at += 1
-        while at < end and _is_blank(data[at]):
+        while at < end and _KINDS[data[at]] & _BLANK:
             at += 1
         if data[at] == _QUOTE or data[at] == _APOSTROPHE:
             at = _behind(data, at + 1, end, data[at])
         else:
-            while at < end and not _is_blank(data[at]) and data[at] != _GT:
+            while at < end and not _KINDS[data[at]] & _ENDS_VALUE:
                 at += 1
-    for place in range(start, min(at, end)):
-        mark = (mark ^ int(data[place])) * HASH_PRIME
-    return min(at + 1, end), count, mark
+    return min(at + 1, end), count
 
 
 @kernel
@@ -242,7 +271,7 @@ def _raw_text(
 ) -> int:
     """Pass over text up to the end tag of its element, which is taken too."""
     length = 0
-    while not _ends_name(data[name_at + length]):
+    while not _KINDS[data[name_at + length]] & _ENDS_NAME:
         length += 1
     escaped = nested = False
     while at < end and not kind & PLAINTEXT:
@@ -254,7 +283,7 @@ def _raw_text(
             nested = _is_name(data, at + 1, name_at, length)
         if data[at] == _LT and data[at + 1] == _SLASH and _is_name(data, at + 2, name_at, length):
             if not nested:
-                at, _, _ = _attributes(data, at + 2 + length, end, name)
+                at, _ = _attributes(data, at + 2 + length, end)
                 end_tag(stack, name, kind)
                 return at
             nested = False
@@ -267,4 +296,4 @@ def _is_name(data: Bytes, at: int, name_at: int, length: int) -> bool:
     for place in range(length):
         if (data[at + place] | 0x20) != (data[name_at + place] | 0x20):
             return False
-    return _ends_name(data[at + length])
+    return bool(_KINDS[data[at + length]] & _ENDS_NAME)
