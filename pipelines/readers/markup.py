@@ -30,7 +30,7 @@ _VOID = frozenset(
 _BLANKS = b" \t\n\r\f\v"
 _NONCHARACTERS = range(0xFDD0, 0xFDF0)
 _DEEP_ENOUGH = 4  # levels below the body from which the extractor looks into a list
-_CLOSE_LISTS = ("body > ul", "body > * > ul", "body > * > * > ul")
+_CLOSE_LISTS = "body > ul, body > * > ul, body > * > * > ul"
 
 
 def is_xhtml(markup: str) -> bool:
@@ -69,6 +69,8 @@ def guard_short_nodes(raw: bytes, short: NDArray[np.int64]) -> tuple[str, str]:
 
 def _is_short(node: bytes) -> bool:
     node = node.strip(_BLANKS)
+    if node == b"&nbsp;":
+        return False
     if b"&" in node:
         text = html.unescape(node.decode("utf-8", "surrogatepass")).strip(_BLANKS.decode())
         node = text.encode("utf-8", "surrogatepass")
@@ -93,9 +95,11 @@ def move_lists_down(tree: HTMLTree) -> None:
     body = tree.body
     if body is None:
         return
-    for depth, selector in enumerate(_CLOSE_LISTS, 1):
-        for one in list(body.query_selector_all(selector)):
-            _wrap(tree, one, _DEEP_ENOUGH - depth)
+    for one in list(body.query_selector_all(_CLOSE_LISTS)):
+        depth, place = 1, one.parent
+        while place is not None and place.tag != "body":
+            depth, place = depth + 1, place.parent
+        _wrap(tree, one, _DEEP_ENOUGH - depth)
 
 
 def _wrap(tree: HTMLTree, element: Node, levels: int) -> None:

@@ -7,7 +7,7 @@ block: kernels for :mod:`pipelines.readers.page_shape`.
                                 whether it is OPEN, CLOSED, or a MARK that the list is not read
                                 beyond
     stack[COUNT]                numbers: TOP open elements, LISTED in the list, NODES of the page,
-                                DEPTH of the deepest
+                                DEPTH of the deepest, PARAGRAPHS that are open
 
 What the parser does where markup is wrong is followed as far as it makes a page deeper or larger;
 where following it exactly would take its whole tree, more is counted than there is.
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.jit import kernel
-from pipelines.readers.page_tags import BARRIER, CAPTION, CELL, FORMATTING, SPECIAL
+from pipelines.readers.page_tags import BARRIER, CAPTION, CELL, FORMATTING, PARAGRAPH, SPECIAL
 
 Stack = NDArray[np.int64]
 
 NAME, KIND, LINK, FORMAT, TAG, STATUS, COUNT = range(7)
-TOP, LISTED, NODES, DEPTH = range(4)
+TOP, LISTED, NODES, DEPTH, PARAGRAPHS = range(5)
 CLOSED, OPEN, MARK = range(3)
 IN_FOREIGN = 1 << 40  # in KIND, of an element of SVG or MathML
 IN_POINT = 1 << 41  # of one that may hold HTML
@@ -44,6 +44,8 @@ def push(stack: Stack, name: int, bits: int, link: int) -> None:
     if top < stack.shape[1]:
         stack[NAME, top], stack[KIND, top], stack[LINK, top] = name, bits, link
         stack[COUNT, TOP] = top + 1
+        if bits & PARAGRAPH:
+            stack[COUNT, PARAGRAPHS] += 1
     else:
         stack[COUNT, DEPTH] = max(stack[COUNT, DEPTH], top + 1)
     stack[COUNT, DEPTH] = max(stack[COUNT, DEPTH], stack[COUNT, TOP])
@@ -76,6 +78,8 @@ def pop_to(stack: Stack, place: int) -> None:
     row = stack[COUNT, TOP]
     while row > place:
         row -= 1
+        if stack[KIND, row] & PARAGRAPH:
+            stack[COUNT, PARAGRAPHS] -= 1
         if stack[KIND, row] & (CELL | CAPTION):
             stack[COUNT, TOP] = row
             forget_to_mark(stack)

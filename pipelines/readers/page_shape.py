@@ -147,17 +147,27 @@ def _measure(
         start = at
         odd = 0
         while at < end and not (data[at] == _LT and _KINDS[data[at + 1]] & _OPENS):
-            odd |= data[at] >= 0x80 or data[at] == _AMPERSAND
+            odd |= 1 if data[at] >= 0x80 else 2 if data[at] == _AMPERSAND else 0
             at += 1
         if at > start:
             text(stack)
-            if odd and at - start <= _SHORT_BYTES:
+            if odd and at - start <= _SHORT_BYTES and (odd & 2 or _length(data, start, at) == 3):
                 short[numbers[_SHORT], 0], short[numbers[_SHORT], 1] = start, at
                 numbers[_SHORT] += 1
         if at < end:
             at = _tag(data, at, end, stack, hashes, bits, numbers)
         levels = stack[COUNT, TOP] + stack[COUNT, LISTED] + _OUTER
         numbers[_WORK] = min(_MOST_WORK, numbers[_WORK] + (at - start + 1) * levels)
+
+
+@kernel
+def _length(data: Bytes, start: int, end: int) -> int:
+    """Of a text without the blanks around it."""
+    while start < end and _KINDS[data[start]] & _BLANK:
+        start += 1
+    while start < end and _KINDS[data[end - 1]] & _BLANK:
+        end -= 1
+    return end - start
 
 
 @kernel
@@ -210,14 +220,10 @@ def _tag(
 
 @kernel
 def _bits_of(name: int, hashes: Ints, bits: Ints) -> int:
-    low, high = 0, len(hashes)
-    while low < high:
-        middle = (low + high) // 2
-        if hashes[middle] < name:
-            low = middle + 1
-        else:
-            high = middle
-    return bits[low] if low < len(hashes) and hashes[low] == name else 0
+    row = name & (len(hashes) - 1)
+    while hashes[row] != name and hashes[row] != 0:
+        row = (row + 1) & (len(hashes) - 1)
+    return int(bits[row])
 
 
 @kernel
@@ -275,6 +281,8 @@ def _raw_text(
         length += 1
     escaped = nested = False
     while at < end and not kind & PLAINTEXT:
+        while at < end and data[at] != _LT and data[at] != _DASH:
+            at += 1
         if data[at] == _DASH and data[at + 1] == _DASH and data[at + 2] == _GT:
             escaped = nested = False
         elif data[at] == _LT and kind & SCRIPT and data[at + 1] == _BANG:

@@ -104,13 +104,22 @@ def name_hash(name: str) -> int:
     return value
 
 
+_ROWS = 1024  # a power of two, several times the names: nearly all are found at once
+
+
 def _table() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A hash table with open addressing: hashes of names, 0 where there is none, and bits."""
     bits: dict[str, int] = {}
     for bit, names in _NAMES.items():
         for name in names.split():
             bits[name] = bits.get(name, 0) | bit
-    pairs = sorted((name_hash(name), value) for name, value in bits.items())
-    return np.array([key for key, _ in pairs], np.int64), np.array([v for _, v in pairs], np.int64)
+    hashes, found = np.zeros(_ROWS, np.int64), np.zeros(_ROWS, np.int64)
+    for name, value in bits.items():
+        row = name_hash(name) % _ROWS
+        while hashes[row]:
+            row = (row + 1) % _ROWS
+        hashes[row], found[row] = name_hash(name), value
+    return hashes, found
 
 
 HASHES, BITS = _table()

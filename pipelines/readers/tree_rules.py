@@ -14,6 +14,7 @@ from pipelines.readers.open_elements import (
     MARK,
     NAME,
     OPEN,
+    PARAGRAPHS,
     TOP,
     Stack,
     end_formatting,
@@ -109,7 +110,7 @@ def _start_html(stack: Stack, name: int, bits: int, mark: int) -> None:
         return
     if bits & ITEM:
         _close_item(stack, bits)
-    if bits & CLOSES_P:
+    if bits & CLOSES_P and stack[COUNT, PARAGRAPHS]:
         _close(stack, find(stack, P, 0, BARRIER | BUTTON_BARRIER))
     top = stack[COUNT, TOP] - 1
     if (bits & HEADING and top >= 0 and stack[KIND, top] & HEADING) or (
