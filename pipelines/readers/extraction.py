@@ -25,6 +25,7 @@ HIDDEN_ELEMENTS = "hidden_elements"
 
 _ENOUGH_WORDS = 200  # of running text outside links, for a page that cannot be empty
 _READINGS = ("rt", "rp", "rtc")  # of ruby: how the characters beside them are read
+_READING_TAGS = (b"<rt", b"<rp", b"<RT", b"<RP", b"<Rt", b"<Rp", b"<rT", b"<rP")
 _WIDE_SCRIPT = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff]")
 
 
@@ -63,7 +64,9 @@ def page_text(
     try:
         tree = HTMLTree.parse(markup)
         move_lists_down(tree)
-        text, extraction = _text(tree)
+        # each element to skip is looked for in the whole page
+        readings = _READINGS if any(tag in found.raw for tag in _READING_TAGS) else ()
+        text, extraction = _text(tree, readings)
         title = " ".join((tree.title or "").split())
         # here, in the thread that made it: the parser's trees must not be dropped in another one
         del tree
@@ -82,25 +85,25 @@ def page_text(
     return Page(text.strip(), title, extraction)
 
 
-def _text(tree: HTMLTree) -> tuple[str, str | None]:
+def _text(tree: HTMLTree, skip: tuple[str, ...]) -> tuple[str, str | None]:
     """Main text; where there is none on a page with much text, more of it, and how it was
     found.
     """
-    text = _extracted(tree, main_content=True)
+    text = _extracted(tree, skip)
     if text.strip():
         return text, None
-    if _words(_extracted(tree, main_content=False, skip=("a",))) < _ENOUGH_WORDS:
+    if _words(_extracted(tree, (*skip, "a"), main_content=False)) < _ENOUGH_WORDS:
         return "", None
-    text = _extracted(tree, main_content=True, hidden_elements=True)
+    text = _extracted(tree, skip, hidden_elements=True)
     if _words(text) >= _ENOUGH_WORDS:
         return text, HIDDEN_ELEMENTS
-    return _extracted(tree, main_content=False), WHOLE_PAGE
+    return _extracted(tree, skip, main_content=False), WHOLE_PAGE
 
 
 def _extracted(
     tree: HTMLTree,
-    main_content: bool,
-    skip: tuple[str, ...] = (),
+    skip: tuple[str, ...],
+    main_content: bool = True,
     hidden_elements: bool = False,
 ) -> str:
     text: str = extract_plain_text(
@@ -112,7 +115,7 @@ def _extracted(
         form_fields=False,
         noscript=False,
         hidden_elements=hidden_elements,
-        skip_elements=[*_READINGS, *skip],
+        skip_elements=skip,
     )
     return text
 
