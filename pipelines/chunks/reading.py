@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from artifacts.errors import UserError
 from artifacts.fingerprints import libraries, stamp
 from artifacts.ledger import Entry
+from artifacts.messages import without_nulls
 from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
@@ -181,10 +182,11 @@ def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
         for name in documents.column_names
         if name not in ("id", "text_hash", "source", "path", "offset")
     ]
-    raw = [
-        orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-        for record in documents.select(columns).to_pylist()
-    ]
+    records = documents.select(columns).to_pylist()
+    for record in records:
+        if record.get("messages") is not None:
+            record["messages"] = without_nulls(record["messages"])
+    raw = [orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in records]
     return pa.table(
         [
             documents["source"],
