@@ -56,7 +56,7 @@ def conversation_of(record: dict[str, Any], messages_field: str) -> Conversation
     media = [name for name in MEDIA if record.get(name)] if _has_media(record) else []
     name = _field(record, messages_field)
     value = record[name]
-    if name == INSTRUCTION and type(value) is not list:
+    if name == INSTRUCTION and not _is_list_of_messages(value):
         conversation = _listed(_turns(record), record)
     else:
         del record[name]
@@ -79,9 +79,9 @@ def recognised(record: dict[str, Any]) -> list[str]:
     """Fields that may hold the conversation of a record: its lists of messages, else its
     instruction.
     """
-    lists = [name for name in LISTS if _is_list_of_messages(record.get(name))]
+    lists = [name for name in LISTS if type(record.get(name)) is list]
     if lists:
-        return lists
+        return [name for name in lists if record[name]] or lists
     answers = any(record.get(name) is not None for name in ANSWERS)
     return [INSTRUCTION] if record.get(INSTRUCTION) is not None and answers else []
 
