@@ -82,7 +82,8 @@ def _messages_of(schema: pa.Schema, name: str) -> pa.DataType | None:
     message = _item(_kind(schema, name))
     for role, content in (("role", "content"), ("from", "value")):
         said = _member(message, content)
-        if is_string(_member(message, role)) and (is_string(said) or pa.types.is_list(said)):
+        parts = not pa.types.is_null(_item(said))
+        if is_string(_member(message, role)) and (is_string(said) or parts):
             return message
     return None
 

@@ -17,14 +17,19 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from artifacts.paths import Store
 from mixtures.freeze.freeze import freeze
 from mixtures.freeze.pinning import cut, pin
 from mixtures.loader.loader import Loader
 from mixtures.spec.spec import MixtureSpec, Phase
+from pipelines.corpus.chunk import Chunk
 from pipelines.datatrove.reader import WindtunnelReader
+from pipelines.executors import open_executor
+from pipelines.readers import Fields, Span, read
 from pipelines.recipe.load import given_recipe
 from pipelines.report.explain import explain_document, lines
 from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.writers.kept_documents import write_kept
 from tests.pipelines.conversation_shapes import (
     ANSWER,
     CALL,
@@ -248,3 +253,32 @@ def test_a_repeated_key_of_a_plain_conversation_is_quarantined_as_it_was(tmp_pat
     (ref,) = made.record["quarantine"]
     (row,) = pq.read_table(made.store.full(ref["name"])).to_pylist()
     assert orjson.loads(row["raw"])["messages"] == record["messages"]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_kept_documents_are_read_again_as_the_same_conversations(
+    chats: RunOutcome, tmp_path: Path, format: str
+) -> None:
+    chunks = [
+        chunk for chunk in map(Chunk.from_json, chats.record["chunks"]) if chunk.source == "lines"
+    ]
+    fields = Fields(id_field="id", messages_field="auto")
+    out = Store(str(tmp_path))
+    files, written = write_kept(
+        chats.store, chunks, {"lines": fields}, out, "kept", format, lambda: open_executor(1)
+    )
+    assert written
+    names = fields if format == "jsonl" else Fields(id_field="native_id", messages_field="messages")
+    rows = [
+        row
+        for file in files
+        for batch in read(Span(out.full(file.name), file.name), "auto", "lines", names)
+        for row in batch.documents.to_pylist()
+    ]
+    before = documents(chats, "lines")
+    assert {row["native_id"] for row in rows} == set(SHAPES)
+    for row in rows:
+        for name in ("text", "text_hash", "messages"):
+            assert row[name] == before[row["id"]][name]
+        if format == "jsonl":
+            assert row["meta"] == before[row["id"]]["meta"]
