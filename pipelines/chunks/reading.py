@@ -86,7 +86,7 @@ class ReadStep(_OwnStep):
     def make(self, work: ChunkWork, unit: Publication) -> Entry:
         """Read every span. Raises: UserError where a file changed since the run was planned."""
         chunk, entry, held = work.chunk, Entry(), HeldBatches()
-        schema = INSTRUCTIONS if self.fields.messages_field else DOCUMENTS
+        schema = DOCUMENTS if self.fields.messages_field is None else INSTRUCTIONS
         with (
             open_documents(unit, schema, self.compression) as documents,
             open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad,

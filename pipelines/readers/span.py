@@ -34,7 +34,8 @@ class Fields:
 
     ``messages_field`` marks instruction data: the text is then what the conversation says. A record
     without that field is told by its fields (:mod:`pipelines.readers.conversations`). ``lang`` and
-    ``license`` are the values of records that do not say theirs. Fields that fill no column are kept in ``meta``.
+    ``license`` are the values of records that do not say theirs. Fields that fill no column are
+    kept in ``meta``.
     """
 
     id_field: str | None = None

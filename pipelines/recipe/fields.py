@@ -103,7 +103,7 @@ class Corpus(Part):
 
     def conversations(self) -> tuple[str, ...]:
         """Names of the sources of instruction data."""
-        return tuple(source.name for source in self.sources if source.messages_field)
+        return tuple(source.name for source in self.sources if source.messages_field is not None)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Corpus:
