@@ -19,6 +19,7 @@ from artifacts.ids import conversation_hashes
 from artifacts.messages import without_nulls
 from artifacts.schemas import INSTRUCTIONS, MESSAGES, check_format
 from pipelines.readers import Batch, Fields, Span, discover, read
+from pipelines.readers.records import RecordRejectedError, Row, row_of
 from pipelines.readers.source_fields import check_records
 from tests.pipelines.conversation_shapes import (
     ANSWER,
@@ -302,3 +303,95 @@ def test_documents_of_both_versions_are_read() -> None:
     for version in (1, 2):
         schema = pa.schema([], metadata={b"windtunnel.format": f"documents/{version}".encode()})
         check_format(schema, "documents", "a.parquet")
+
+
+# -- whatever a record holds --------------------------------------------------------------------
+
+NAMES = st.sampled_from(
+    [
+        "role",
+        "content",
+        "from",
+        "value",
+        "weight",
+        "tool_calls",
+        "function_call",
+        "name",
+        "type",
+        "text",
+        "function",
+        "arguments",
+        "image",
+        "images",
+        "tool_call_id",
+        "id",
+    ]
+)
+WORDS = st.sampled_from(
+    ["user", "assistant", "human", "gpt", "tool", "function_call", "text", "image", "", " ", "x",
+     "{}", "[]", '{"name":"f","arguments":{}}', "<image>"]
+)  # fmt: skip
+ATOMS = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 2), st.floats(allow_nan=False, width=16), WORDS
+)
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=5,
+)
+MESSAGE = st.one_of(
+    VALUES,
+    st.fixed_dictionaries(
+        {"role": WORDS, "content": VALUES},
+        optional={"weight": ATOMS, "tool_calls": VALUES, "function_call": VALUES, "name": ATOMS},
+    ),
+    st.fixed_dictionaries({"from": WORDS, "value": WORDS}, optional={"weight": ATOMS}),
+)
+RECORD = st.one_of(
+    st.fixed_dictionaries(
+        {}, optional={"messages": VALUES, "conversations": VALUES, "instruction": VALUES,
+                      "input": VALUES, "output": VALUES, "history": VALUES, "system": VALUES,
+                      "image": ATOMS, "message_fields": ATOMS}
+    ),
+    st.fixed_dictionaries({"messages": st.lists(MESSAGE, min_size=1, max_size=4)}),
+    st.fixed_dictionaries(
+        {"conversations": st.lists(MESSAGE, min_size=1, max_size=3)}, optional={"system": ATOMS}
+    ),
+)  # fmt: skip
+
+
+def read_or_rejected(record: dict[str, Any]) -> Row | RecordRejectedError:
+    try:
+        return row_of(record, AUTO)
+    except RecordRejectedError as rejection:
+        return rejection
+
+
+@settings(deadline=None, max_examples=400)
+@given(record=RECORD)
+def test_a_record_is_a_conversation_or_rejected_and_stays_whole(record: dict[str, Any]) -> None:
+    row = read_or_rejected(orjson.loads(orjson.dumps(record)))
+    if isinstance(row, RecordRejectedError):
+        assert row.reason in {"bad_messages", "content_not_text"}
+        assert row.detail
+        return
+    assert row.messages is not None
+    assert len(row.messages.roles) == len(row.messages.contents) > 0
+    assert all(content in row.text for content in row.messages.contents)
+    for place, members in row.messages.members.items():
+        assert members.weight is None or members.weight >= 0
+        if members.tool_calls is not None:
+            assert row.messages.roles[place] == "assistant"
+            for call in orjson.loads(members.tool_calls):
+                assert orjson.dumps(call["function"]["name"]).decode() in row.text
+    if row.meta is not None:
+        orjson.loads(row.meta)
+
+
+@settings(deadline=None, max_examples=200)
+@given(record=RECORD)
+def test_reading_leaves_the_messages_of_a_record_as_they_are(record: dict[str, Any]) -> None:
+    """So that quarantine holds the whole row of a table."""
+    before = orjson.dumps(record)
+    read_or_rejected(dict(record))
+    assert orjson.dumps(record) == before
