@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from artifacts.paths import Store
+from artifacts.schemas import FORMAT_KEY
 from mixtures.freeze.freeze import freeze
 from mixtures.freeze.pinning import cut, pin
 from mixtures.loader.loader import Loader
@@ -41,6 +42,7 @@ from tests.pipelines.conversation_shapes import (
     block,
     said,
 )
+from tokenizer.chat import TEMPLATE_VERSION
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 
@@ -282,3 +284,15 @@ def test_kept_documents_are_read_again_as_the_same_conversations(
             assert row[name] == before[row["id"]][name]
         if format == "jsonl":
             assert row["meta"] == before[row["id"]]["meta"]
+
+
+def test_documents_without_messages_keep_their_format_and_encoding_its_key(
+    chats: RunOutcome,
+) -> None:
+    for entry in chats.record["chunks"]:
+        schema = pq.read_schema(chats.store.full(entry["documents"]["name"]))
+        encoded = entry["encoded"]["name"].rsplit("/", 1)[0]
+        inputs = orjson.loads(chats.store.read(f"{encoded}/manifest.json"))["inputs"]
+        version, template = ("1", None) if entry["source"] == "web" else ("2", TEMPLATE_VERSION)
+        assert schema.metadata[FORMAT_KEY].decode() == f"documents/{version}"
+        assert inputs.get("template") == template
