@@ -19,6 +19,7 @@ from pipelines.readers.base import COMPRESSION_RATIO, Format, InputFile
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.parquet_conversations import (
     ALLOWED,
+    NotTextsError,
     conversation_columns,
     is_conversation,
     is_string,
@@ -268,7 +269,7 @@ def _check_columns(schema: pa.Schema, fields: Fields, url: str) -> None:
     if fields.messages_field is None:
         found = conversation_columns(schema)
         if fields.text_field not in schema.names and found:
-            raise UserError(
+            raise NotTextsError(
                 "the column is missing, and the rows are conversations",
                 file=url,
                 field=fields.text_field,

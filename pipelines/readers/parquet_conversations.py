@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from artifacts.errors import UserError
 from pipelines.readers.conversations import ANSWERS, INSTRUCTION, LISTS
 
 ALLOWED = [
@@ -18,6 +19,10 @@ ALLOWED = [
     "list<struct<from: string, value: string>>",
     "string, of instruction beside output or response",
 ]
+
+
+class NotTextsError(UserError):
+    """A table of conversations was to be read as texts."""
 
 
 def is_string(kind: pa.DataType) -> bool:

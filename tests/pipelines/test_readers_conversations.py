@@ -18,6 +18,7 @@ from artifacts.errors import UserError
 from artifacts.ids import conversation_hashes
 from artifacts.messages import without_nulls
 from artifacts.schemas import INSTRUCTIONS, MESSAGES, check_format
+from pipelines.deduplicate.files import dedup_files
 from pipelines.readers import Batch, Fields, Span, discover, read
 from pipelines.readers.records import RecordRejectedError, Row, row_of
 from pipelines.readers.source_fields import check_records
@@ -175,6 +176,10 @@ def test_a_conversation_in_a_source_of_texts_names_the_setting(
     with pytest.raises(UserError) as asked:
         check_records(discover("s", [str(path)]), Fields())
     assert setting in str(asked.value.fix)
+    for file in (path, tmp_path / "a.parquet"):
+        with pytest.raises(UserError) as refused:
+            dedup_files([str(file)], str(tmp_path / "out"))
+        assert "messages_field" in str(refused.value.fix)
 
 
 def test_a_column_of_another_type_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
