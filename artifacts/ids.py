@@ -15,6 +15,7 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
+from artifacts.messages import FlatMessages, flat_messages
 from artifacts.schemas import ID
 
 
@@ -55,17 +56,45 @@ def text_hashes(texts: pa.LargeStringArray) -> pa.FixedSizeBinaryArray:
 def conversation_hashes(messages: pa.ListArray) -> pa.FixedSizeBinaryArray:
     """Hash of each conversation: xxh3_128 over role, byte length and content of every message, so
     that borders and roles count.
+
+    A message with a weight other than 1, with tool calls or a name is followed by these, each with
+    its own name and length.
     """
-    digests = []
-    for conversation in messages.to_pylist():
+    flat = flat_messages(messages)
+    roles, contents = flat.roles.to_pylist(), flat.contents.to_pylist()
+    further = _further_members(flat)
+    digests, place = [], 0
+    for count in flat.counts.tolist():
         digest = xxhash.xxh3_128()
-        for message in conversation:
-            content = message["content"].encode()
+        for message in range(place, place + count):
+            content = contents[message].encode()
             digest.update(
-                message["role"].encode() + b"\0" + str(len(content)).encode() + b"\0" + content
+                roles[message].encode() + b"\0" + str(len(content)).encode() + b"\0" + content
             )
+            if message in further:
+                digest.update(further[message])
         digests.append(digest.digest())
+        place += count
     return binary16(b"".join(digests))
+
+
+def _further_members(flat: FlatMessages) -> dict[int, bytes]:
+    """By message: what its hash covers beside role and content, of those that have any such."""
+    further: dict[int, bytes] = {}
+    for name, column in (
+        ("weight", flat.weights),
+        ("tool_calls", flat.tool_calls),
+        ("name", flat.names),
+    ):
+        for message in np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist():
+            value = column[message].as_py()
+            if name == "weight" and value == 1:
+                continue
+            spelled = str(value).encode()
+            further[message] = further.get(message, b"") + b"\0".join(
+                [b"", name.encode(), str(len(spelled)).encode(), spelled]
+            )
+    return further
 
 
 def binary16(raw: bytes) -> pa.FixedSizeBinaryArray:

@@ -14,7 +14,7 @@ from artifacts.errors import UserError
 FORMAT_KEY = b"windtunnel.format"
 
 VERSIONS = {
-    "documents": 1,
+    "documents": 2,
     "signals": 1,
     "selection": 1,
     "evidence": 2,
@@ -24,19 +24,31 @@ VERSIONS = {
     "encoded": 1,
     "rewrite": 1,
 }
-# evidence/1 has no column cluster
-READABLE = {name: (version,) for name, version in VERSIONS.items()} | {"evidence": (1, 2)}
+# evidence/1 has no column cluster; messages of documents/1 have role and content alone
+READABLE = {name: (version,) for name, version in VERSIONS.items()} | {
+    "documents": (1, 2),
+    "evidence": (1, 2),
+}
 
 ID = pa.binary(16)
 TEXT_HASH = pa.binary(16)
 MESSAGES = pa.list_(
-    pa.struct([pa.field("role", pa.string()), pa.field("content", pa.large_string())])
+    pa.struct(
+        [
+            pa.field("role", pa.string()),
+            pa.field("content", pa.large_string()),
+            pa.field("weight", pa.float64()),
+            pa.field("tool_calls", pa.large_string()),
+            pa.field("name", pa.string()),
+        ]
+    )
 )
 
 
-def tagged(name: str, fields: list[pa.Field]) -> pa.Schema:
-    """A schema that carries its format name and version."""
-    return pa.schema(fields, metadata={FORMAT_KEY: f"{name}/{VERSIONS[name]}".encode()})
+def tagged(name: str, fields: list[pa.Field], version: int | None = None) -> pa.Schema:
+    """A schema that carries its format name and version, by default the newest."""
+    mark = f"{name}/{VERSIONS[name] if version is None else version}"
+    return pa.schema(fields, metadata={FORMAT_KEY: mark.encode()})
 
 
 _DOCUMENT_FIELDS = [
@@ -54,7 +66,8 @@ _DOCUMENT_FIELDS = [
     pa.field("meta", pa.large_string()),
 ]
 
-DOCUMENTS = tagged("documents", _DOCUMENT_FIELDS)
+# only messages differ between the versions: documents without them keep their mark, so their bytes
+DOCUMENTS = tagged("documents", _DOCUMENT_FIELDS, 1)
 INSTRUCTIONS = tagged("documents", [*_DOCUMENT_FIELDS, pa.field("messages", MESSAGES)])
 PREFERENCES = tagged(
     "documents",
@@ -64,6 +77,7 @@ PREFERENCES = tagged(
         pa.field("chosen", pa.large_string()),
         pa.field("rejected", pa.large_string()),
     ],
+    1,
 )
 
 REWRITE = tagged(

@@ -1,19 +1,24 @@
 """Conversations in MiniCPM's chat format, as text and as ids with the spans that carry loss.
 
-Every message is its role's mark followed by its content; an answer ends with EOS::
+Every message is its role's mark followed by what it says; an answer ends with EOS::
 
     <User>question<AI>answer</s><User>next<AI>answer</s>
 
 MiniCPM's SFT models know ``<User>`` and ``<AI>``; ``<System>`` and ``<Tool>`` are marks of the same
 kind for the two roles its format leaves open. Marks are inserted by id. They are control pieces, so
 content that spells out ``<AI>`` or ``</s>`` is encoded as ordinary text and cannot forge a turn.
-Targets are the answers and their EOS; all else is context (prompt-masked, as in MiniCPM's loader).
-A conversation that does not end with an answer gets a final EOS that is no target.
+An answer that calls tools says its content and then the calls (:mod:`tokenizer.tool_calls`).
+
+Targets are the answers, calls included, and their EOS; all else is context (prompt-masked, as in
+MiniCPM's loader), and so is an answer of weight 0. A weight is null, 1 or 0: the spans of shards
+say which tokens are targets, not how much, so a conversation with an answer of another weight is
+unsound. A conversation that does not end with an answer gets a final EOS that is no target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,24 +27,37 @@ from numpy.typing import NDArray
 
 from artifacts.errors import UserError
 from artifacts.jit import kernel
+from artifacts.messages import FlatMessages, flat_messages
+from artifacts.schemas import MESSAGES
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.format import SPAN, TRAINABLE
+from tokenizer.tool_calls import spoken
 
+TEMPLATE_VERSION = 2  # 1 knew contents alone; what it encoded, this encodes to the same ids
 MARKS = {"user": "<User>", "assistant": "<AI>", "system": "<System>", "tool": "<Tool>"}
 ROLES = tuple(MARKS)
 _ASSISTANT = ROLES.index("assistant")
 END_OF_TURN = "</s>"
-_MESSAGE = pa.struct([pa.field("role", pa.string()), pa.field("content", pa.large_string())])
 
 NO_MESSAGES = "chat_no_messages"
 UNKNOWN_ROLE = "chat_unknown_role"
 NULL_CONTENT = "chat_null_content"
 NO_ANSWER = "chat_no_answer"
 EMPTY_ANSWER = "chat_empty_answer"
-REASONS = (NO_MESSAGES, UNKNOWN_ROLE, NULL_CONTENT, NO_ANSWER, EMPTY_ANSWER)
+PARTIAL_WEIGHT = "chat_partial_weight"
+NO_TARGET = "chat_no_target"
+REASONS = (
+    NO_MESSAGES,
+    UNKNOWN_ROLE,
+    NULL_CONTENT,
+    NO_ANSWER,
+    EMPTY_ANSWER,
+    PARTIAL_WEIGHT,
+    NO_TARGET,
+)
 
 
-def render(messages: Sequence[Mapping[str, str]]) -> str:
+def render(messages: Sequence[Mapping[str, Any]]) -> str:
     """The text of one conversation: what its ids decode to, marks and EOS by name.
 
     Raises: UserError on a role that has no mark.
@@ -54,34 +72,44 @@ def render(messages: Sequence[Mapping[str, str]]) -> str:
             )
     text = "".join(
         MARKS[message["role"]]
-        + message["content"]
+        + spoken(message["content"], message.get("tool_calls"))
         + (END_OF_TURN if message["role"] == "assistant" else "")
         for message in messages
     )
     return text if messages and messages[-1]["role"] == "assistant" else text + END_OF_TURN
 
 
-def problem(messages: Sequence[Mapping[str, str | None]] | None) -> str | None:
+def problem(messages: Sequence[Mapping[str, Any]] | None) -> str | None:
     """Why one conversation cannot be used, None when it can; one of :data:`REASONS`."""
-    reason: str | None = problems(pa.array([messages], pa.list_(_MESSAGE)))[0].as_py()
+    reason: str | None = problems(pa.array([messages], MESSAGES))[0].as_py()
     return reason
 
 
 def problems(messages: pa.ListArray | pa.ChunkedArray) -> pa.StringArray:
     """For each conversation the first of :data:`REASONS` that applies, null when it is sound."""
-    counts, roles, contents = _flat(messages)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    null = contents.is_null().to_numpy(zero_copy_only=False)
-    blank = pc.equal(
-        pc.binary_length(pc.utf8_trim_whitespace(pc.fill_null(contents, ""))), 0
+    flat = flat_messages(messages)
+    roles, targets = _roles(flat), _targets(flat)
+    owner = np.repeat(np.arange(len(flat.counts)), flat.counts)
+    silent = flat.tool_calls.is_null().to_numpy(zero_copy_only=False)
+    null = silent & flat.contents.is_null().to_numpy(zero_copy_only=False)
+    blank = silent & pc.equal(
+        pc.binary_length(pc.utf8_trim_whitespace(pc.fill_null(flat.contents, ""))), 0
     ).to_numpy(zero_copy_only=False)
     answer = roles == _ASSISTANT
-    found = np.zeros((len(REASONS), len(counts)), bool)
-    found[0] = counts == 0
-    found[1] = _any(owner, roles < 0, len(counts))
-    found[2] = _any(owner, null, len(counts))
-    found[3] = ~_any(owner, answer, len(counts))
-    found[4] = _any(owner, answer & blank, len(counts))
+    partial = pc.fill_null(
+        pc.and_(pc.not_equal(flat.weights, 0), pc.not_equal(flat.weights, 1)), False
+    )
+    found = np.zeros((len(REASONS), len(flat.counts)), bool)
+    found[0] = flat.counts == 0
+    for number, flags in (
+        (1, roles < 0),
+        (2, null),
+        (4, targets & blank),
+        (5, answer & partial.to_numpy(zero_copy_only=False)),
+    ):
+        found[number] = _any(owner, flags, len(flat.counts))
+    found[3] = ~_any(owner, answer, len(flat.counts))
+    found[6] = ~_any(owner, targets, len(flat.counts))
     first = np.where(found.any(axis=0), found.argmax(axis=0), -1)
     return pa.array(REASONS, pa.string()).take(pa.array(first, mask=first < 0))
 
@@ -91,7 +119,8 @@ def encode_conversations(
 ) -> tuple[pa.LargeListArray, pa.ListArray]:
     """Ids and target spans of n conversations, each ending with EOS.
 
-    Spans are token offsets [start, end) in the conversation, ascending, one per answer.
+    Spans are token offsets [start, end) in the conversation, ascending, one per answer whose weight
+    is not 0.
     Raises: UserError when a conversation has a problem (see :func:`problems`) or the tokenizer
     lacks the marks as control pieces.
     """
@@ -104,23 +133,24 @@ def encode_conversations(
             found=reasons[row],
             fix="quarantine it first",
         )
-    counts, roles, contents = _flat(messages)
+    flat = flat_messages(messages)
+    roles, targets = _roles(flat), _targets(flat)
     marks = _mark_ids(tokenizer, set(np.unique(roles).tolist()))
-    encoded = tokenizer.encode(contents)
-    first_message = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    encoded = tokenizer.encode(_spoken(flat))
+    first_message = np.concatenate([np.zeros(1, np.int64), np.cumsum(flat.counts)])
     bodies, ends = encoded.values.to_numpy().astype(np.int32), np.array(encoded.offsets.to_numpy())
     tokens, token_ends, spans = assemble(
-        bodies, ends, roles, first_message, marks, tokenizer.eos_id, _ASSISTANT
+        bodies, ends, roles, targets, first_message, marks, tokenizer.eos_id, _ASSISTANT
     )
-    flat = pa.array(tokens.astype(tokenizer.token_type.to_pandas_dtype()))
-    answers = np.concatenate([np.zeros(1, np.int64), np.cumsum(roles == _ASSISTANT)])[first_message]
+    ids = pa.array(tokens.astype(tokenizer.token_type.to_pandas_dtype()))
+    answers = np.concatenate([np.zeros(1, np.int64), np.cumsum(targets)])[first_message]
     span_array = pa.StructArray.from_arrays(
         [pa.array(spans[:, 0]), pa.array(spans[:, 1])], fields=list(SPAN)
     )
     trainable = pa.ListArray.from_arrays(
         pa.array(answers.astype(np.int32)), span_array, type=TRAINABLE
     )
-    return pa.LargeListArray.from_arrays(pa.array(token_ends), flat), trainable
+    return pa.LargeListArray.from_arrays(pa.array(token_ends), ids), trainable
 
 
 @kernel
@@ -128,12 +158,13 @@ def assemble(
     bodies: NDArray[np.int32],
     ends: NDArray[np.int64],
     roles: NDArray[np.int64],
+    targets: NDArray[np.bool_],
     first_message: NDArray[np.int64],
     marks: NDArray[np.int32],
     eos: int,
     assistant: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint32]]:
-    """Ids of all conversations, their offsets (n + 1,) and the target spans (answers, 2).
+    """Ids of all conversations, their offsets (n + 1,) and the target spans (targets, 2).
 
     ``bodies[ends[m]:ends[m + 1]]`` are the ids of message m; ``first_message`` (n + 1,).
     """
@@ -154,6 +185,7 @@ def assemble(
             if roles[message] == assistant:
                 tokens[place] = eos
                 place += 1
+            if targets[message]:
                 spans[answers, 0] = start
                 spans[answers, 1] = place - begin
                 answers += 1
@@ -164,22 +196,26 @@ def assemble(
     return tokens[:place], token_ends, spans[:answers]
 
 
-def _flat(
-    messages: pa.ListArray | pa.ChunkedArray,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], pa.LargeStringArray]:
-    """Messages per conversation (n,), role numbers (m,) with -1 for unknown, contents (m,)."""
-    column = messages.combine_chunks() if isinstance(messages, pa.ChunkedArray) else messages
-    counts = (
-        pc.fill_null(pc.list_value_length(column), 0)
-        .to_numpy(zero_copy_only=False)
-        .astype(np.int64)
-    )
-    flat = column.flatten()
-    roles = pc.index_in(
-        pc.struct_field(flat, "role").cast(pa.string()), pa.array(ROLES, pa.string())
-    )
-    numbers = pc.fill_null(roles, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return counts, numbers, pc.struct_field(flat, "content").cast(pa.large_string())
+def _roles(flat: FlatMessages) -> NDArray[np.int64]:
+    """Role numbers (m,), -1 for unknown."""
+    numbers = pc.fill_null(pc.index_in(flat.roles, pa.array(ROLES, pa.string())), -1)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _targets(flat: FlatMessages) -> NDArray[np.bool_]:
+    """Which messages carry loss (m,)."""
+    weighty = pc.fill_null(pc.not_equal(flat.weights, 0), True).to_numpy(zero_copy_only=False)
+    return np.asarray((_roles(flat) == _ASSISTANT) & weighty, np.bool_)
+
+
+def _spoken(flat: FlatMessages) -> pa.LargeStringArray:
+    """What each message says (m,): its content, and its tool calls as text."""
+    calling = flat.tool_calls.is_valid()
+    rows = np.flatnonzero(calling.to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return flat.contents
+    said = [spoken(flat.contents[row].as_py(), flat.tool_calls[row].as_py()) for row in rows]
+    return pc.replace_with_mask(flat.contents, calling, pa.array(said, pa.large_string()))
 
 
 def _any(

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from artifacts.errors import UserError
 from artifacts.fingerprints import libraries, stamp
 from artifacts.ledger import Entry
+from artifacts.messages import without_nulls
 from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
@@ -105,7 +106,7 @@ class ReadStep(_OwnStep):
         """What was read, and of each span the stretches that failed a checksum."""
         chunk, entry, held = work.chunk, Entry(), HeldBatches()
         suspect: list[Stretches] = []
-        schema = INSTRUCTIONS if self.fields.messages_field else DOCUMENTS
+        schema = DOCUMENTS if self.fields.messages_field is None else INSTRUCTIONS
         with (
             open_documents(unit, schema, self.compression) as documents,
             open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad,
@@ -203,10 +204,11 @@ def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
         for name in documents.column_names
         if name not in ("id", "text_hash", "source", "path", "offset")
     ]
-    raw = [
-        orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-        for record in documents.select(columns).to_pylist()
-    ]
+    records = documents.select(columns).to_pylist()
+    for record in records:
+        if record.get("messages") is not None:
+            record["messages"] = without_nulls(record["messages"])
+    raw = [orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in records]
     return pa.table(
         [
             documents["source"],

@@ -11,6 +11,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from artifacts.errors import UserError
+from artifacts.messages import without_nulls
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
@@ -25,8 +26,9 @@ class WindtunnelReader(PipelineStep):  # type: ignore[misc]
 
     ``id`` is the document's id in 32 hex digits. Metadata: ``native_id``, ``source``, ``lang``,
     ``url``, ``license``, ``date``, ``path`` and ``offset`` where known, what else the record held
-    as ``meta``, and ``messages`` of a conversation. Which documents a rank gets depends on the
-    number of ranks alone.
+    as ``meta``, and ``messages`` of a conversation: role and content each, with ``weight``,
+    ``tool_calls`` (a JSON list) and ``name`` where a message has them. Which documents a rank gets
+    depends on the number of ranks alone.
 
     Parameters: ``run``: name of a run under ``runs``, or its folder; ``sources``: only these.
     Raises: UserError when there is no such run, or its corpus is not done, or it has no such
@@ -84,5 +86,5 @@ def _document(row: dict[str, Any]) -> Document:
     if row["meta"]:
         metadata["meta"] = orjson.loads(row["meta"])
     if row.get("messages"):
-        metadata["messages"] = row["messages"]
+        metadata["messages"] = without_nulls(row["messages"])
     return Document(text=row["text"], id=row["id"].hex(), metadata=metadata)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from artifacts.errors import Parameter, UserError
 from artifacts.paths import Store
 from pipelines.readers import AUTO, Fields, InputFile, discover
+from pipelines.readers.parquet_conversations import NotTextsError
 from pipelines.readers.source_fields import check_fields, check_records
 
 
@@ -121,9 +122,12 @@ def _check_records(files: Sequence[InputFile], fields: Fields) -> None:
         check_fields(files, fields)
     except UserError as error:
         named = {fields.text_field: "text_field", str(fields.id_field): "id_field"}
+        fix = "name a column that is there"
+        if isinstance(error, NotTextsError):
+            fix = "run a recipe whose source has a messages_field"
         raise error.relocated(
             lambda address: tuple(Parameter(named.get(str(part), part)) for part in address)
-        ).changed(fix="name a column that is there") from None
+        ).changed(fix=fix) from None
     try:
         check_records(files, fields)
     except UserError as error:

@@ -22,6 +22,7 @@ from artifacts.ids import (
 )
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, MESSAGES, QUARANTINE
 from pipelines.readers.damage import Damage
+from pipelines.readers.messages import NO_MEMBERS, Members
 from pipelines.readers.plain import Columns
 from pipelines.readers.records import RecordRejectedError, Row
 from pipelines.readers.span import Fields, Limits, Span
@@ -87,6 +88,7 @@ class Collector:
         self._message_ends: list[int] = [0]
         self._roles: list[str] = []
         self._contents: list[str] = []
+        self._members: dict[int, Members] = {}  # of those messages that have any
 
     def add(self, row: Row, offset: int) -> None:
         """A document at ``offset`` of the uncompressed stream (row number in Parquet)."""
@@ -95,8 +97,10 @@ class Collector:
         for column, value in zip(self._columns.values(), row[:-1], strict=True):
             column.append(value)  # type: ignore[arg-type]  # all but the last, the messages, are strings
         if row.messages is not None:
-            self._roles.extend([role for role, _ in row.messages])
-            self._contents.extend([content for _, content in row.messages])
+            for place, members in row.messages.members.items():
+                self._members[len(self._roles) + place] = members
+            self._roles.extend(row.messages.roles)
+            self._contents.extend(row.messages.contents)
         self._message_ends.append(len(self._roles))
 
     def extend(self, columns: Columns, offsets: list[int]) -> None:
@@ -209,13 +213,25 @@ class Collector:
         return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
     def _messages(self) -> pa.ListArray:
-        """Conversations: list<struct<role, content>>, one per document."""
-        pairs = pa.StructArray.from_arrays(
-            [pa.array(self._roles, pa.string()), pa.array(self._contents, pa.large_string())],
-            fields=list(MESSAGES.value_type),
-        )
+        """Conversations, one per document."""
+        fields = list(MESSAGES.value_type)
+        count, further = len(self._roles), fields[2:]
+        columns = [
+            pa.array(self._roles, pa.string()),
+            pa.array(self._contents, pa.large_string()),
+        ]
+        if self._members:
+            members = [self._members.get(place, NO_MEMBERS) for place in range(count)]
+            columns += [
+                pa.array(list(values), field.type)
+                for values, field in zip(zip(*members, strict=True), further, strict=True)
+            ]
+        else:
+            columns += [pa.nulls(count, field.type) for field in further]
         return pa.ListArray.from_arrays(
-            pa.array(self._message_ends, pa.int32()), pairs, type=MESSAGES
+            pa.array(self._message_ends, pa.int32()),
+            pa.StructArray.from_arrays(columns, fields=fields),
+            type=MESSAGES,
         )
 
     def _quarantine(self) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ import orjson
 from artifacts.errors import UserError
 from pipelines.readers.base import Format, InputFile, any_fields, whole_file
 from pipelines.readers.batch import Batch
+from pipelines.readers.conversations import recognised
 from pipelines.readers.records import BAD_ID, NO_TEXT
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import compression_of
@@ -51,13 +52,16 @@ def _check_records(file: InputFile, fields: Fields) -> None:
     if field is None or not isinstance(record, dict):
         return
     allowed = [name for name, value in record.items() if isinstance(value, kind)]
+    conversation = recognised(record) if field == "text_field" else []
     raise UserError(
         f"no record at the beginning of this file has a usable {field.replace('_', ' ')}",
         file=file.url,
         field=field,
         found=getattr(fields, field),
         allowed=allowed or None,
-        fix="name one of the fields above"
+        fix=f"run a recipe whose source says messages_field: {conversation[0]}"
+        if conversation
+        else "name one of the fields above"
         if allowed
         else "look at the file: its records have no such field",
     )

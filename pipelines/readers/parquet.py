@@ -17,6 +17,14 @@ import pyarrow.parquet as pq
 from artifacts.errors import UserError
 from pipelines.readers.base import COMPRESSION_RATIO, Format, InputFile
 from pipelines.readers.batch import Batch, Collector
+from pipelines.readers.parquet_conversations import (
+    ALLOWED,
+    NotTextsError,
+    conversation_columns,
+    is_conversation,
+    is_string,
+    without_absent_arguments,
+)
 from pipelines.readers.records import (
     INVALID_UTF8,
     RECORD_TOO_LONG,
@@ -191,6 +199,7 @@ def _json_values(table: pa.RecordBatch) -> list[dict[str, Any]]:
         elif not _is_json(field.type):
             for row in rows:
                 row[name] = orjson.loads(orjson.dumps(row[name], default=_as_json))
+    without_absent_arguments(rows, table.schema)
     return rows
 
 
@@ -203,7 +212,7 @@ def _is_json(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_json(kind.value_type)
     return bool(
-        _is_string(kind)
+        is_string(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_floating(kind)
@@ -214,12 +223,6 @@ def _is_json(kind: pa.DataType) -> bool:
 def _as_json(value: Any) -> Any:
     """Values JSON does not know: bytes in base64, every other (decimals, durations) as its text."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def check_columns(url: str, fields: Fields) -> None:
@@ -264,32 +267,26 @@ def _check_columns(schema: pa.Schema, fields: Fields, url: str) -> None:
         return found.value_type if pa.types.is_dictionary(found) else found
 
     if fields.messages_field is None:
-        needed(fields.text_field, ["string", "large_string"], _is_string(kind(fields.text_field)))
-    else:
-        needed(
-            fields.messages_field,
-            ["list<struct<role: string, content: string>>"],
-            _is_conversation(kind(fields.messages_field)),
-        )
+        found = conversation_columns(schema)
+        if fields.text_field not in schema.names and found:
+            raise NotTextsError(
+                "the column is missing, and the rows are conversations",
+                file=url,
+                field=fields.text_field,
+                found=fields.text_field,
+                allowed=schema.names,
+                fix=f"set messages_field: {found[0]}",
+            )
+        needed(fields.text_field, ["string", "large_string"], is_string(kind(fields.text_field)))
+    elif fields.messages_field in schema.names or len(conversation_columns(schema)) != 1:
+        needed(fields.messages_field, ALLOWED, is_conversation(schema, fields.messages_field))
     if fields.id_field is not None:
         key = kind(fields.id_field)
         needed(
             fields.id_field,
             ["string", "large_string", "int64"],
-            _is_string(key) or pa.types.is_integer(key),
+            is_string(key) or pa.types.is_integer(key),
         )
-
-
-def _is_conversation(kind: pa.DataType) -> bool:
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
-        kind.value_type
-    ):
-        return False
-    message = kind.value_type
-    names = [message.field(place).name for place in range(message.num_fields)]
-    return all(
-        name in names and _is_string(message.field(name).type) for name in ("role", "content")
-    )
 
 
 def _pieces(file: InputFile, chunk_bytes: int) -> Iterator[tuple[Span, int]]:

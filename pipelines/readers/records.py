@@ -13,42 +13,41 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from pipelines.readers.conversations import Conversation, conversation_of, hint
+from pipelines.readers.rejections import NonFinite, RecordRejectedError, kind_of, not_that
 from pipelines.readers.span import Fields
+
+__all__ = [
+    "BAD_ID",
+    "INVALID_JSON",
+    "INVALID_UTF8",
+    "LINE_TOO_LONG",
+    "LONE_SURROGATE",
+    "NOT_AN_OBJECT",
+    "NO_TEXT",
+    "RECORD_TOO_LONG",
+    "RecordRejectedError",
+    "Row",
+    "canonical_json",
+    "default_of",
+    "finite",
+    "parse_record",
+    "row_of",
+    "spread",
+]
 
 INVALID_JSON = "invalid_json"
 INVALID_UTF8 = "invalid_utf8"
 NOT_AN_OBJECT = "not_an_object"
 NO_TEXT = "no_text"
 BAD_ID = "bad_id"
-BAD_MESSAGES = "bad_messages"
 LONE_SURROGATE = "lone_surrogate"
 LINE_TOO_LONG = "line_too_long"
 RECORD_TOO_LONG = "record_too_long"
 
-DETAIL_CHARACTERS = 300
-
-
-class RecordRejectedError(Exception):
-    """Why a record goes into quarantine: a reason code and a sentence for people."""
-
-    def __init__(self, reason: str, detail: str | None = None) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = (
-            None
-            if detail is None
-            else detail[:DETAIL_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-        )
-
-
-class NonFinite(str):
-    """NaN or an infinity of a record: no JSON number, so ``meta`` keeps it as a string."""
-
-    __slots__ = ()
-
 
 class Row(NamedTuple):
-    """Columns of one document that come from its record; messages are (role, content) pairs."""
+    """Columns of one document that come from its record."""
 
     text: str
     native_id: str | None = None
@@ -57,7 +56,7 @@ class Row(NamedTuple):
     license: str | None = None
     date: str | None = None
     meta: str | None = None
-    messages: tuple[tuple[str, str], ...] | None = None
+    messages: Conversation | None = None
 
 
 def parse_record(line: bytes) -> Any:
@@ -95,19 +94,20 @@ def parse_record(line: bytes) -> Any:
 def row_of(record: Any, fields: Fields) -> Row:
     """The row of a parsed record, which is emptied on the way.
 
-    Raises: RecordRejectedError with not_an_object, bad_id, no_text, bad_messages or invalid_json.
+    Raises: RecordRejectedError with not_an_object, bad_id, no_text, bad_messages,
+    content_not_text or invalid_json.
     """
     if not isinstance(record, dict):
         raise RecordRejectedError(
-            NOT_AN_OBJECT, f"a record is a JSON object, this is {_kind(record)}"
+            NOT_AN_OBJECT, f"a record is a JSON object, this is {kind_of(record)}"
         )
     native_id = None if fields.id_field is None else _native_id(record, fields.id_field)
     messages = None
     if fields.messages_field is None:
         text = _text(record, fields.text_field)
     else:
-        messages = _messages(record, fields.messages_field)
-        text = "\n\n".join([content for _, content in messages])
+        messages = conversation_of(record, fields.messages_field)
+        text = messages.text()
     lang = _string(record, fields.lang_field) or default_of(record, fields.lang_field, fields.lang)
     url = _string(record, fields.url_field)
     license_ = _string(record, fields.license_field) or default_of(
@@ -140,13 +140,7 @@ def _native_id(record: dict[str, Any], id_field: str) -> str:
         return value
     if type(value) is int:
         return str(value)
-    found = (
-        "missing or null"
-        if value is None
-        else "empty"
-        if value == ""
-        else f"{_kind(value)}, not a string or an integer"
-    )
+    found = not_that(value, "a string or an integer")
     raise RecordRejectedError(BAD_ID, f"field {id_field!r} is {found}")
 
 
@@ -154,53 +148,8 @@ def _text(record: dict[str, Any], text_field: str) -> str:
     value = record.pop(text_field, None)
     if type(value) is str and value and not value.isspace():
         return value
-    found = (
-        "missing or null"
-        if value is None
-        else "empty"
-        if type(value) is str
-        else f"{_kind(value)}, not a string"
-    )
-    hint = (
-        "; the record has 'messages': set messages_field for instruction data"
-        if "messages" in record
-        else ""
-    )
-    raise RecordRejectedError(NO_TEXT, f"field {text_field!r} is {found}{hint}")
-
-
-def _messages(record: dict[str, Any], messages_field: str) -> tuple[tuple[str, str], ...]:
-    value = record.pop(messages_field, None)
-    if type(value) is not list or not value:
-        found = (
-            "missing or null"
-            if value is None
-            else "empty"
-            if value == []
-            else f"{_kind(value)}, not a list"
-        )
-        raise RecordRejectedError(BAD_MESSAGES, f"field {messages_field!r} is {found}")
-    pairs, extras = [], []
-    for place, message in enumerate(value):
-        if type(message) is not dict:
-            raise RecordRejectedError(
-                BAD_MESSAGES, f"message {place} is {_kind(message)}, not an object"
-            )
-        role, content = message.pop("role", None), message.pop("content", None)
-        for name, part in (("role", role), ("content", content)):
-            if type(part) is not str:
-                raise RecordRejectedError(
-                    BAD_MESSAGES, f"message {place}: {name} is {_kind(part)}, not a string"
-                )
-        pairs.append((role, content))
-        extras.append(message)
-    if all(not content.strip() for _, content in pairs):
-        raise RecordRejectedError(BAD_MESSAGES, "every message is empty")
-    if any(extras):
-        record["message_fields"] = (
-            [extras, record["message_fields"]] if "message_fields" in record else extras
-        )
-    return tuple(pairs)
+    found = "empty" if type(value) is str else not_that(value, "a string")
+    raise RecordRejectedError(NO_TEXT, f"field {text_field!r} is {found}{hint(record)}")
 
 
 def _string(record: dict[str, Any], name: str) -> str | None:
@@ -260,16 +209,3 @@ def _integer(digits: str) -> int | float | NonFinite:
     """What orjson makes of an integer: 64 bits, signed or not, or the nearest double."""
     value = int(digits) if len(digits) <= 20 else 1 << 64
     return value if -(1 << 63) <= value < 1 << 64 else _number(digits)
-
-
-def _kind(value: Any) -> str:
-    names = {
-        dict: "an object",
-        list: "an array",
-        str: "a string",
-        bool: "a boolean",
-        int: "an integer",
-        float: "a number",
-        NonFinite: "not a finite number",
-    }
-    return "null" if value is None else names.get(type(value), type(value).__name__)

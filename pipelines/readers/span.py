@@ -36,9 +36,10 @@ class Span:
 class Fields:
     """Which field of a record fills which column of the documents.
 
-    ``messages_field`` marks instruction data: the text is then the contents of the conversation.
-    ``lang`` and ``license`` are the values of records that do not say theirs. Fields that fill no
-    column are kept in ``meta``.
+    ``messages_field`` marks instruction data: the text is then what the conversation says. A record
+    without that field is told by its fields (:mod:`pipelines.readers.conversations`). ``lang`` and
+    ``license`` are the values of records that do not say theirs. Fields that fill no column are
+    kept in ``meta``.
     """
 
     id_field: str | None = None

@@ -49,7 +49,8 @@ class Source(Part):
     )
     text_field: str = "text"
     messages_field: str | None = Field(
-        default=None, description="field that holds a conversation: instruction data"
+        default=None,
+        description="field that holds a conversation: instruction data; auto: told by its fields",
     )
     url_field: str = "url"
     date_field: str = "date"
@@ -120,6 +121,10 @@ class Corpus(Part):
         description="of the texts in the run folder; lz4 and none are faster and take more room",
     )
     limits: ReadLimits = ReadLimits()
+
+    def conversations(self) -> tuple[str, ...]:
+        """Names of the sources of instruction data."""
+        return tuple(source.name for source in self.sources if source.messages_field is not None)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Corpus:

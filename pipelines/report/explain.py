@@ -6,6 +6,7 @@ import unicodedata
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from artifacts.errors import UserError
@@ -16,6 +17,7 @@ from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.shards.id_lists import parse_id, sources_of
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
+from tokenizer.tool_calls import spoken
 
 EXCERPT = 300
 SPANS = 10  # cut spans shown to a person; JSON has all
@@ -53,8 +55,9 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"  text     {facts['characters']:,} characters"
         + (f", rewritten {facts['rewrites']}x" if facts["rewrites"] else ""),
         f"           {facts['excerpt']!r}",
-        "signals",
     ]
+    shown += [_message_line(message) for message in facts.get("messages", ())]
+    shown.append("signals")
     for step, values in facts["signals"].items():
         shown.append(
             f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
@@ -96,6 +99,14 @@ def lines(facts: dict[str, Any]) -> list[str]:
     return [visible(line) for line in shown]
 
 
+def _message_line(message: dict[str, Any]) -> str:
+    marks = [f"{message['role']:9} {message['characters']:,} characters"]
+    marks += [f"name {message['name']}"] if message["name"] is not None else []
+    marks += [f"{message['tool_calls']} tool calls"] if message["tool_calls"] else []
+    marks += [f"weight {_number(message['weight'])}"] if message["weight"] is not None else []
+    return "  " + ", ".join([*marks, "target" if message["target"] else "no loss"])
+
+
 def visible(text: str) -> str:
     """The text on one line, with every character of the categories :data:`HIDDEN` as its number."""
     return "".join(
@@ -130,6 +141,7 @@ def _facts(
     )
     evidence, stands_for = _comparisons(store, record, wanted)
     text = current["text"]
+    messages = current.get("messages")
     return {
         "id": wanted.hex(),
         "document": {
@@ -149,6 +161,7 @@ def _facts(
         "characters": len(text),
         "rewrites": len(chunk.rewrites),
         "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
+        **({} if messages is None else {"messages": [*map(_message_facts, messages)]}),
         "signals": _signals(store, chunk, row),
         "kept": bool(kept_mask(store, chunk)[row]),
         "stage": None if selection is None else selection["stage"],
@@ -157,6 +170,19 @@ def _facts(
         "cuts": _cuts(store, chunk, wanted),
         "stands_for": stands_for,
         "shards": _shard_place(store, record, chunk.source, wanted),
+    }
+
+
+def _message_facts(message: dict[str, Any]) -> dict[str, Any]:
+    """What a message is for training; its text is in the document's."""
+    calls = message.get("tool_calls")
+    return {
+        "role": message["role"],
+        "characters": len(spoken(message["content"], calls)),
+        "name": message.get("name"),
+        "tool_calls": 0 if calls is None else len(orjson.loads(calls)),
+        "weight": message.get("weight"),
+        "target": message["role"] == "assistant" and message.get("weight") != 0,
     }
 
 

@@ -175,7 +175,11 @@ class _Driver(CorpusRunner):
         return model
 
     def encode(self, model: FileRef) -> None:
-        tasks = [EncodeTask(self.store.root, chunk, model) for chunk in self.chunks]
+        conversations = self.loaded.recipe.corpus.conversations()
+        tasks = [
+            EncodeTask(self.store.root, chunk, model, chunk.source in conversations)
+            for chunk in self.chunks
+        ]
         results = self._tasks(
             "encode", encode_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
         )

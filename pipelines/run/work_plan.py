@@ -111,9 +111,7 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
     Raises: UserError with the stage's place in the recipe.
     """
     steps: list[Step] = [size_step()]
-    conversations = tuple(
-        source.name for source in loaded.recipe.corpus.sources if source.messages_field
-    )
+    conversations = loaded.recipe.corpus.conversations()
     if conversations:
         steps += conversation_steps(conversations)
     for index, (name, stage) in enumerate(loaded.stages):

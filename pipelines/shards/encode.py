@@ -19,7 +19,7 @@ from pipelines.corpus.outcomes import ChunkResult, StepOutcome
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.executors.memory import peak_bytes, reset_peak
-from tokenizer.chat import encode_conversations
+from tokenizer.chat import TEMPLATE_VERSION, encode_conversations
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.writer import EncodedColumns, write_encoded_batches
 
@@ -31,6 +31,7 @@ class EncodeTask:
     root: str
     chunk: Chunk
     model: FileRef
+    conversations: bool = False
 
 
 def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
@@ -46,6 +47,8 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         "selection": task.chunk.selection_version(),
         "tokenizer": task.model.checksum,
     }
+    if task.conversations:
+        inputs["template"] = TEMPLATE_VERSION
 
     def make(unit: Publication) -> None:
         tokenizer = Tokenizer.load(store.read(task.model.name))

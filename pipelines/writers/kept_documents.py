@@ -28,6 +28,7 @@ from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
 from pipelines.readers import Fields
 from pipelines.writers.json_lines import json_line_pieces
+from pipelines.writers.messages import with_messages
 
 if TYPE_CHECKING:
     from pipelines.executors import Executor
@@ -107,7 +108,8 @@ def write_kept(
         "libraries": libraries("pyarrow", "orjson", "zstandard"),
         "format": format,
         "fields": {
-            source: [named.id_field, named.text_field] for source, named in sorted(fields.items())
+            source: [named.id_field, named.messages_field or named.text_field]
+            for source, named in sorted(fields.items())
         },
         "chunks": [
             [
@@ -217,11 +219,11 @@ def _kept_batches(
 
 def record_columns(fields: Fields) -> list[tuple[str, str]]:
     """Columns of a documents table that go into a record, each with the name the record's field
-    has; ``meta`` follows them.
+    has; ``meta`` follows them, with the messages of a conversation in place of its text.
     """
     named = {
         "native_id": fields.id_field,
-        "text": fields.text_field,
+        "text": fields.text_field if fields.messages_field is None else None,
         "url": fields.url_field,
         "date": fields.date_field,
     }
@@ -244,8 +246,9 @@ def write_lines(
         ) as stream,
     ):
         for batch, rows in batches:
+            rest = batch["meta"] if fields.messages_field is None else with_messages(batch)
             for piece in json_line_pieces(
-                [(field, batch[column]) for column, field in columns], batch["meta"], rows
+                [(field, batch[column]) for column, field in columns], rest, rows
             ):
                 stream.write(piece.data)
             out.rows += batch.num_rows if rows is None else len(rows)
@@ -254,9 +257,9 @@ def write_lines(
 def _chosen(
     run: Store, task: KeptTask, kept: NDArray[np.bool_] | None
 ) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
-    start = 0
+    start, rest = 0, ["meta"] + ["messages"] * (task.fields.messages_field is not None)
     for batch in ChunkTexts(
-        run, task.chunk, [*(column for column, _ in record_columns(task.fields)), "meta"]
+        run, task.chunk, [*(column for column, _ in record_columns(task.fields)), *rest]
     ).stream():
         yield batch, None if kept is None else np.flatnonzero(kept[start : start + batch.num_rows])
         start += batch.num_rows

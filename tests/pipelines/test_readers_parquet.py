@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
+from artifacts.messages import without_nulls
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
 from pipelines.readers import Batch, Fields, InputFile, Limits, Span, plan_chunks, read
 
@@ -148,7 +149,8 @@ def test_conversations_and_dictionary_columns_are_read(tmp_path: Path) -> None:
     )
     found = batches(write(tmp_path, table), Fields(messages_field="messages"))
     (row,) = documents(found, INSTRUCTIONS).to_pylist()
-    assert (row["text"], row["lang"], row["messages"]) == ("q\n\na", "en", messages[0])
+    assert (row["text"], row["lang"]) == ("q\n\na", "en")
+    assert without_nulls(row["messages"]) == messages[0]
     assert [row["reason"] for row in quarantine(found)] == ["bad_messages", "bad_messages"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,7 +17,9 @@ from tokenizer.chat import (
     MARKS,
     NO_ANSWER,
     NO_MESSAGES,
+    NO_TARGET,
     NULL_CONTENT,
+    PARTIAL_WEIGHT,
     UNKNOWN_ROLE,
     encode_conversations,
     problem,
@@ -147,3 +151,87 @@ def test_no_conversations_give_no_rows(tokenizer: Tokenizer) -> None:
     tokens, trainable = encode_conversations(pa.array([], MESSAGES), tokenizer)
     assert (len(tokens), len(trainable)) == (0, 0)
     assert tokens.type.value_type.to_pandas_dtype() == np.uint16
+
+
+# -- weights and tool calls ---------------------------------------------------------------------
+
+CALLS = '[{"type":"function","function":{"name":"f","arguments":"{\\"a\\":1}"}}]'
+CALLED = '<tool_call>\n{"name": "f", "arguments": {"a":1}}\n</tool_call>'
+TURN = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(sorted(MARKS)),
+        "content": CONTENT,
+        "weight": st.sampled_from([None, 0.0, 1.0]),
+    }
+)
+CALLING = st.fixed_dictionaries(
+    {
+        "role": st.just("assistant"),
+        "content": CONTENT,
+        "weight": st.sampled_from([None, 0.0, 1.0]),
+        "tool_calls": st.just(CALLS),
+    }
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(talks=st.lists(st.lists(st.one_of(TURN, CALLING), min_size=1, max_size=5), max_size=4))
+def test_targets_are_the_weighty_answers_with_their_calls(
+    tokenizer: Tokenizer, talks: list[list[dict[str, Any]]]
+) -> None:
+    sound = [talk for talk in talks if problem(talk) is None]
+    tokens, trainable = encode_conversations(pa.array(sound, MESSAGES), tokenizer)
+    for talk, ids, spans in zip(sound, tokens.to_pylist(), trainable.to_pylist(), strict=True):
+        said = [
+            (message, message["content"] + ("\n" if message["content"] else "") + CALLED)
+            if "tool_calls" in message
+            else (message, message["content"])
+            for message in talk
+        ]
+        whole = "".join(
+            MARKS[message["role"]] + text + ("</s>" if message["role"] == "assistant" else "")
+            for message, text in said
+        )
+        ended = talk[-1]["role"] == "assistant"
+        assert tokenizer.decode_tokens(ids) == whole + ("" if ended else "</s>")
+        assert [tokenizer.decode_tokens(ids[span["start"] : span["end"]]) for span in spans] == [
+            text + "</s>"
+            for message, text in said
+            if message["role"] == "assistant" and message["weight"] != 0
+        ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"content": "a", "weight": 0.5}, PARTIAL_WEIGHT),
+        ({"content": "a", "weight": 2.0}, PARTIAL_WEIGHT),
+        ({"content": "a", "weight": float("nan")}, PARTIAL_WEIGHT),
+        ({"content": "a", "weight": 0.0}, NO_TARGET),
+        ({"content": " ", "weight": 0.0}, NO_TARGET),
+        ({"content": " ", "weight": 1.0}, EMPTY_ANSWER),
+        ({"content": "", "tool_calls": CALLS}, None),
+        ({"content": None, "tool_calls": CALLS}, None),
+        ({"content": None}, NULL_CONTENT),
+    ],
+)
+def test_weights_and_calls_have_their_reasons(answer: dict[str, Any], reason: str | None) -> None:
+    assert problem([{"role": "user", "content": "q"}, {"role": "assistant", **answer}]) == reason
+
+
+def test_the_weight_of_a_question_is_of_no_matter() -> None:
+    talk = [{"role": "user", "content": "q", "weight": 0.5}, *say(("assistant", "a"))]
+    assert problem(talk) is None
+
+
+def test_messages_without_the_newer_members_encode_to_the_same_tokens(tokenizer: Tokenizer) -> None:
+    older = pa.list_(
+        pa.struct([pa.field("role", pa.string()), pa.field("content", pa.large_string())])
+    )
+    talks = [say(("user", "春天 the river"), ("assistant", "yes")), say(("assistant", "<AI>"))]
+    for one, other in zip(
+        encode_conversations(pa.array(talks, older), tokenizer),
+        encode_conversations(pa.array(talks, MESSAGES), tokenizer),
+        strict=True,
+    ):
+        assert one.equals(other)

@@ -279,15 +279,19 @@ def test_sampling_follows_the_chances() -> None:
 def test_a_chat_prompt_is_the_beginning_of_a_conversation_in_the_shards(corpus: Corpus) -> None:
     import pyarrow as pa
 
+    from artifacts.schemas import MESSAGES
     from tokenizer.chat import encode_conversations
 
-    asked = [
+    call = '[{"type":"function","function":{"name":"add","arguments":"{}"}}]'
+    asked: list[dict[str, str | None]] = [
         {"role": "user", "content": "add 1 and 2"},
+        {"role": "assistant", "content": None, "tool_calls": call},
+        {"role": "tool", "content": "3"},
         {"role": "assistant", "content": "3"},
         {"role": "user", "content": "add 2 and 2"},
     ]
     whole_chat = [*asked, {"role": "assistant", "content": "4"}]
-    tokens = encode_conversations(pa.array([whole_chat]), corpus.tokenizer)[0][0].as_py()
+    tokens = encode_conversations(pa.array([whole_chat], MESSAGES), corpus.tokenizer)[0][0].as_py()
     prompt = chat_prompt(corpus.tokenizer, asked)
     assert prompt[0] == corpus.tokenizer.bos_id
     assert tokens[: len(prompt) - 1] == prompt[1:]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from artifacts.errors import UserError
 from artifacts.records import Record
 from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
+from tokenizer.tool_calls import spoken
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import device_of
@@ -78,16 +79,18 @@ def generate(
     return texts
 
 
-def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> list[int]:
+def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
     """Ids of a conversation up to the place where the assistant answers, BOS first.
 
-    ``messages``: role and content each. Answers end with EOS and the next turn follows in the same
+    ``messages``: role and content each, of an answer also ``tool_calls`` as documents have them.
+    Answers end with EOS and the next turn follows in the same
     document, as in training.
     Raises: UserError for an unknown role or a tokenizer without the chat marks.
     """
     ids = [tokenizer.bos_id]
     for message in messages:
-        ids += [_mark(tokenizer, message["role"]), *tokenizer.encode_text(message["content"])]
+        said = spoken(message["content"], message.get("tool_calls"))
+        ids += [_mark(tokenizer, message["role"]), *tokenizer.encode_text(said)]
         if message["role"] == "assistant":
             ids.append(tokenizer.eos_id)
     return [*ids, _mark(tokenizer, "assistant")]
