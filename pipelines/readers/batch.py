@@ -121,9 +121,9 @@ class Collector:
         records, total = self._dropped.get(reason, (0, 0))
         self._dropped[reason] = (records + 1, total + length)
 
-    def blank(self) -> None:
-        """An empty line."""
-        self._blank += 1
+    def blank(self, lines: int = 1) -> None:
+        """Empty lines."""
+        self._blank += lines
 
     def advance(self, length: int) -> None:
         """Count ``length`` further bytes of the stream as covered."""
