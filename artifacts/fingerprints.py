@@ -85,8 +85,8 @@ def file_digest(url: str, known: dict[str, Any] | None = None) -> str:
 
 
 def stamp(url: str) -> str:
-    """A cheap mark that changes when a file does: size and modification time on local disks, the
-    store's own mark elsewhere.
+    """A cheap mark that changes when a file does: size and times of change on local disks, the
+    store's own mark elsewhere. The time of the last change of its metadata cannot be set back.
 
     Raises: UserError when the file is gone or cannot be read.
     """
@@ -95,7 +95,7 @@ def stamp(url: str) -> str:
         return file_digest(url)
     with _readable(path):
         status = os.stat(path)
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def _local_digest(path: str, known: dict[str, Any] | None) -> str:

@@ -78,7 +78,7 @@ class Collector:
         self._rejected: list[tuple[int, int, str, str | None, bytes]] = []
         self._dropped: dict[str, tuple[int, int]] = {}
         self._suspect: list[tuple[int, int]] = []
-        self._records = self._blank = self._bytes = 0
+        self._records = self._blank = self._bytes = self._held = 0
         self._clear_rows()
 
     def _clear_rows(self) -> None:
@@ -140,13 +140,17 @@ class Collector:
         records, total = self._dropped.get(reason, (0, 0))
         self._dropped[reason] = (records + 1, total + length)
 
-    def blank(self) -> None:
-        """An empty line."""
-        self._blank += 1
+    def blank(self, lines: int = 1) -> None:
+        """Empty lines."""
+        self._blank += lines
 
     def advance(self, length: int) -> None:
         """Count ``length`` further bytes of the stream as covered."""
         self._bytes += length
+
+    def hold(self, length: int) -> None:
+        """Count bytes that documents take in memory, where their input may be much shorter."""
+        self._held += length
 
     @property
     def room(self) -> int:
@@ -155,8 +159,9 @@ class Collector:
 
     @property
     def full(self) -> bool:
-        """True when the batch covers enough bytes to be handed on."""
-        return self._bytes >= self._limits.batch_bytes
+        """True when the batch covers enough bytes to be handed on, or holds twice as many."""
+        most = self._limits.batch_bytes
+        return self._bytes >= most or self._held >= 2 * most
 
     @property
     def empty(self) -> bool:

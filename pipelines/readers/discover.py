@@ -17,6 +17,7 @@ from fsspec.core import split_protocol
 
 from artifacts.errors import UserError
 from pipelines.readers.base import InputFile
+from pipelines.readers.followed_links import FollowedLinks
 from pipelines.readers.formats import AUTO, format_of
 from pipelines.readers.streams import filesystem_of
 
@@ -40,7 +41,7 @@ def discover(
     """
     found: dict[str, InputFile] = {}
     for pattern in patterns:
-        for file in _expand(source_name, str(pattern), format, str(base)):
+        for file in _reached(source_name, str(pattern), format, str(base)):
             other = found.setdefault(file.url, file)
             if other.path != file.path:
                 raise UserError(
@@ -69,6 +70,22 @@ def _of(source_name: str | None) -> str:
     return "" if source_name is None else f"source {source_name!r}: "
 
 
+def _reached(source_name: str | None, pattern: str, format: str, base: str) -> list[InputFile]:
+    """The files of a pattern. Raises: UserError for a store that does not answer, too."""
+    try:
+        return _expand(source_name, pattern, format, base)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the code of a store raises
+        raise UserError(
+            f"{_of(source_name)}this path cannot be reached: {type(error).__name__}: "
+            f"{str(error) or 'no answer'}",
+            file=pattern,
+            field="paths",
+            fix="check the address, and that its server answers",
+        ) from error
+
+
 def _expand(source_name: str | None, pattern: str, format: str, base: str) -> list[InputFile]:
     if "\0" in pattern:
         raise UserError(
@@ -76,6 +93,8 @@ def _expand(source_name: str | None, pattern: str, format: str, base: str) -> li
         )
     filesystem, full, literal = _located(pattern, base)
     filesystem.invalidate_cache()
+    if _first_wildcard(full, literal) is not None and _is_file(filesystem, full):
+        literal = len(full)  # a file of exactly that name
     root = _glob_root(full, literal)
     matches = _matches(filesystem, full, literal)
     if not matches:
@@ -114,6 +133,8 @@ def _located(pattern: str, base: str) -> tuple[Any, str, int]:
 
 def _matches(filesystem: Any, full: str, literal: int) -> list[tuple[str, dict[str, Any]]]:
     if _first_wildcard(full, literal) is not None:
+        if "file" in _protocols(filesystem):
+            filesystem = FollowedLinks()
         entries = filesystem.glob(glob.escape(full[:literal]) + full[literal:], detail=True)
         named = [
             (path, info if info["type"] in ("file", "directory") else _followed(filesystem, path))
@@ -222,6 +243,11 @@ def _exists(filesystem: Any, path: str) -> bool:
         return bool(filesystem.exists(path))
     except (OSError, ValueError):
         return False
+
+
+def _is_file(filesystem: Any, path: str) -> bool:
+    """Whether a file has exactly this name; web servers answer for names they do not have."""
+    return "http" not in _protocols(filesystem) and bool(filesystem.isfile(path))
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

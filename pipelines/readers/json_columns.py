@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.readers.json_fields import SHORT
+from pipelines.readers.json_numbers import wide_rows
 from pipelines.readers.json_records import DECLINED, REST_IS_JSON, read_lines
 from pipelines.readers.json_scan import PADDING, Bytes, Ends
 from pipelines.readers.records import spread
@@ -75,6 +76,7 @@ def read_columns(
         )
     for name, default in (("lang", fields.lang), ("license", fields.license)):
         columns[name] = _defaulted(columns[name], default)
+    _decline_wide(rest, rest_ends, outcome)
     columns["meta"] = _meta(
         _strings(pa.large_string(), rest_ends, rest, rest_ends[1:] > rest_ends[:-1]),
         outcome,
@@ -116,6 +118,14 @@ def _defaulted(values: pa.Array, default: str | None) -> pa.Array:
     if not lengths.any():
         return pa.repeat(pa.scalar(default, pa.string()), len(values))
     return pa.array([value or default for value in values.to_pylist()], pa.string())
+
+
+def _decline_wide(rest: Bytes, ends: Ends, outcome: Bytes) -> None:
+    """Decline lines with an integer beyond 64 bits, which orjson would not keep as it is."""
+    if (outcome == REST_IS_JSON).any():
+        wide = np.empty(len(outcome), np.bool_)
+        wide_rows(rest, ends, wide)
+        outcome[wide & (outcome == REST_IS_JSON)] = DECLINED
 
 
 def _meta(rest: pa.Array, outcome: Bytes, fields: Fields) -> pa.Array:

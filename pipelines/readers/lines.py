@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.jit import kernel
 from pipelines.readers.damage import Damage
-from pipelines.readers.json_scan import PADDING
+from pipelines.readers.json_scan import PADDING, Bytes, Ends
 from pipelines.readers.span import Limits
 
 # from which a run is handed on: what is done once per run costs little then, and its bytes stay in
@@ -69,6 +70,16 @@ class LineRun:
         return Line(
             start, self.held[start - self.begin : end - self.begin - 1], end - start - 1, end
         )
+
+
+@kernel
+def blank_lines(data: Bytes, starts: Ends, blank: NDArray[np.bool_]) -> None:
+    """Which lines have nothing but white space."""
+    for row in range(blank.size):
+        at, end = starts[row], starts[row + 1]
+        while at < end and (data[at] == 32 or 9 <= data[at] <= 13):
+            at += 1
+        blank[row] = at == end
 
 
 class BrokenOff(NamedTuple):

@@ -14,17 +14,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.errors import UserError
 from pipelines.readers.base import COMPRESSION_RATIO, Format, InputFile
 from pipelines.readers.batch import Batch, Collector
-from pipelines.readers.parquet_conversations import (
-    ALLOWED,
-    NotTextsError,
-    conversation_columns,
-    is_conversation,
-    is_string,
-    without_absent_arguments,
-)
+from pipelines.readers.parquet_columns import BROKEN, check_columns, check_schema
+from pipelines.readers.parquet_conversations import is_string, without_absent_arguments
+from pipelines.readers.parquet_groups import HeldChunks, RowGroup
+from pipelines.readers.parquet_pages import PagesError, TooLargeError
 from pipelines.readers.records import (
     INVALID_UTF8,
     RECORD_TOO_LONG,
@@ -34,14 +29,12 @@ from pipelines.readers.records import (
 )
 from pipelines.readers.span import Fields, Limits, Span
 from pipelines.readers.streams import open_input
-from pipelines.readers.watched import WatchedFile
 
 CORRUPT_FILE = "corrupt_file"
 CORRUPT_ROW_GROUP = "corrupt_row_group"
+ROW_GROUP_TOO_LARGE = "row_group_too_large"
 UNREADABLE_VALUE = "unreadable_value"
 
-_LARGEST_STEP = 8192  # rows
-_BROKEN = (pa.ArrowException, OSError)
 _UNREADABLE = (ValueError, OverflowError)  # UnicodeDecodeError is a ValueError
 
 
@@ -49,32 +42,47 @@ def read_parquet(span: Span, source_name: str, fields: Fields, limits: Limits) -
     """Batches of the row groups [start, end) of one Parquet file.
 
     Rows that are no documents are quarantined as in JSON Lines, their raw bytes being the row as
-    JSON. A file whose footer cannot be read is quarantined as a whole (corrupt_file), the
-    unreadable rest of a row group as one record at its first row (corrupt_row_group).
+    JSON. A file whose footer cannot be read is quarantined as a whole (corrupt_file), and as one
+    record more where its footer counts other rows than its row groups. The unreadable rest of a row
+    group is one record at its first row (corrupt_row_group); so is a row group whose footer,
+    columns and pages do not agree, or which would fill memory out of next to nothing
+    (row_group_too_large).
 
-    Raises: UserError when the file cannot be opened, a needed column is missing or of another type.
+    Raises: UserError when the file cannot be opened, a needed column is missing or of another type,
+    or a column is there twice.
     """
     collector = Collector(span, source_name, fields, limits)
     with open_input(span.url) as handle:
-        watched = WatchedFile(handle)
+        watched = HeldChunks(handle)
         try:
             file = pq.ParquetFile(watched)
             schema = file.schema_arrow
-        except _BROKEN as error:
+        except BROKEN as error:
             watched.raise_failure()
             _reject_file(handle, collector, limits, str(error))
             yield collector.take()
             return
-        _check_columns(schema, fields, span.url)
-        offset = sum(file.metadata.row_group(group).num_rows for group in range(span.start))
+        check_schema(schema, fields, span.url)
         end = file.num_row_groups if span.end is None else min(span.end, file.num_row_groups)
-        for group in range(span.start, end):
+        if span.start == 0:
+            _check_rows(file.metadata, collector)
+        offset = sum(RowGroup(file.metadata, group).rows for group in range(span.start))
+        for number in range(span.start, end):
+            group = RowGroup(file.metadata, number)
             for _ in _read_row_group(file, watched, group, offset, collector, fields, limits):
                 if collector.full:
                     yield collector.take()
-            offset += file.metadata.row_group(group).num_rows
+            offset += group.rows
     if not collector.empty:
         yield collector.take()
+
+
+def _check_rows(footer: pq.FileMetaData, collector: Collector) -> None:
+    """Quarantine the rows that a footer counts and its row groups do not have, or the reverse."""
+    rows = sum(RowGroup(footer, group).rows for group in range(footer.num_row_groups))
+    if rows != footer.num_rows:
+        detail = f"the footer says {footer.num_rows:,} rows, its row groups hold {rows:,}"
+        collector.reject(0, 0, b"", RecordRejectedError(CORRUPT_FILE, detail))
 
 
 def _reject_file(handle: Any, collector: Collector, limits: Limits, complaint: str) -> None:
@@ -91,24 +99,29 @@ def _reject_file(handle: Any, collector: Collector, limits: Limits, complaint: s
 
 def _read_row_group(
     file: pq.ParquetFile,
-    watched: WatchedFile,
-    group: int,
+    watched: HeldChunks,
+    group: RowGroup,
     offset: int,
     collector: Collector,
     fields: Fields,
     limits: Limits,
 ) -> Iterator[None]:
     """Collect the rows of a row group, pausing after each so that full batches can be taken."""
-    footer = file.metadata.row_group(group)
-    total, rows = footer.total_byte_size, footer.num_rows
-    step = max(1, min(_LARGEST_STEP, limits.batch_bytes * rows // max(1, total)))
-    batches = file.iter_batches(batch_size=step, row_groups=[group], use_threads=False)
+    total, rows = group.bytes, group.rows
     done = 0
-    complaint = "the row group ends early"
+    reason, complaint = CORRUPT_ROW_GROUP, "the row group ends early"
+    tables: Iterator[pa.RecordBatch] = iter(())
+    try:
+        step = group.step(watched, watched.seek(0, 2), limits)
+        tables = file.iter_batches(batch_size=step, row_groups=[group.number], use_threads=False)
+    except TooLargeError as error:
+        reason, complaint = ROW_GROUP_TOO_LARGE, str(error)
+    except PagesError as error:
+        complaint = str(error)
     while done < rows:
         try:
-            table = next(batches, None)
-        except _BROKEN as error:
+            table = next(tables, None)
+        except BROKEN as error:
             watched.raise_failure()
             complaint = str(error)
             break
@@ -119,15 +132,16 @@ def _read_row_group(
             done += 1
             collector.advance(total * done // rows - total * (done - 1) // rows)
             yield
-    if done < rows:
+    if done < rows or group.stated_rows < 0:
         detail = (
-            f"row group {group} cannot be read from its row {done} on, "
+            f"row group {group.number} cannot be read from its row {done} on, "
             f"{rows - done} rows are missing: {complaint}"
         )
-        rest = total - total * done // rows
-        collector.reject(offset + done, rest, b"", RecordRejectedError(CORRUPT_ROW_GROUP, detail))
+        rest = total - total * done // rows if rows else total
+        collector.reject(offset + done, rest, b"", RecordRejectedError(reason, detail))
         collector.advance(rest)
         yield
+    watched.release()
 
 
 def _collect(
@@ -153,23 +167,23 @@ def _collect(
         collector.reject(offset, len(raw), raw, rejection)
     else:
         collector.add(row, offset)
+        collector.hold(len(row.text) + len(row.meta or ""))
 
 
 def _records(table: pa.RecordBatch) -> Iterator[dict[str, Any] | RecordRejectedError]:
     """Rows as dictionaries of JSON values; a row that holds an unreadable value as its
     rejection.
     """
-    readable = _readable(table)
     try:
-        rows = _json_values(readable)
+        rows = _json_values(_readable(table))
     except _UNREADABLE:
         rows = None
     if rows is not None:
         yield from rows
         return
-    for row in range(readable.num_rows):
+    for row in range(table.num_rows):
         try:
-            yield from _json_values(readable.slice(row, 1))
+            yield from _json_values(_readable(table.slice(row, 1)))
         except UnicodeDecodeError as error:
             yield RecordRejectedError(
                 INVALID_UTF8, f"a string of the row, byte {error.start}: {error.reason}"
@@ -225,70 +239,6 @@ def _as_json(value: Any) -> Any:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def check_columns(url: str, fields: Fields) -> None:
-    """Refuse fields that a Parquet file has no column for; a file whose footer cannot be read
-    passes. Raises: UserError.
-    """
-    with open_input(url) as handle:
-        watched = WatchedFile(handle)
-        try:
-            schema = pq.read_schema(watched)
-        except _BROKEN:
-            watched.raise_failure()
-            return
-    _check_columns(schema, fields, url)
-
-
-def _check_columns(schema: pa.Schema, fields: Fields, url: str) -> None:
-    """Refuse a schema in which a needed column is missing or of another type."""
-
-    def needed(name: str, allowed: list[str], fits: bool) -> None:
-        if name not in schema.names:
-            raise UserError(
-                "the column is missing",
-                file=url,
-                field=name,
-                found=name,
-                allowed=schema.names,
-                fix="name the column of the source, as in text_field: …",
-            )
-        if not fits:
-            raise UserError(
-                "the column has another type",
-                file=url,
-                field=name,
-                found=schema.field(name).type,
-                allowed=allowed,
-                fix="name another column, or write this one with an allowed type",
-            )
-
-    def kind(name: str) -> pa.DataType:
-        found = schema.field(name).type if name in schema.names else pa.null()
-        return found.value_type if pa.types.is_dictionary(found) else found
-
-    if fields.messages_field is None:
-        found = conversation_columns(schema)
-        if fields.text_field not in schema.names and found:
-            raise NotTextsError(
-                "the column is missing, and the rows are conversations",
-                file=url,
-                field=fields.text_field,
-                found=fields.text_field,
-                allowed=schema.names,
-                fix=f"set messages_field: {found[0]}",
-            )
-        needed(fields.text_field, ["string", "large_string"], is_string(kind(fields.text_field)))
-    elif fields.messages_field in schema.names or len(conversation_columns(schema)) != 1:
-        needed(fields.messages_field, ALLOWED, is_conversation(schema, fields.messages_field))
-    if fields.id_field is not None:
-        key = kind(fields.id_field)
-        needed(
-            fields.id_field,
-            ["string", "large_string", "int64"],
-            is_string(key) or pa.types.is_integer(key),
-        )
-
-
 def _pieces(file: InputFile, chunk_bytes: int) -> Iterator[tuple[Span, int]]:
     """Files are cut between row groups."""
     sizes = _row_group_bytes(file)
@@ -313,7 +263,7 @@ def _row_group_bytes(file: InputFile) -> list[int]:
             footer = pq.read_metadata(handle)
         except (pa.ArrowInvalid, OSError):
             return []
-    return [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
+    return [RowGroup(footer, group).bytes for group in range(footer.num_row_groups)]
 
 
 PARQUET = Format(

@@ -19,6 +19,7 @@ from pipelines.readers.span import Fields
 
 Columns = dict[str, "list[str | None] | pa.Array"]  # columns of a Row but the messages, by name
 
+SHORT_LINE = 64  # bytes
 _STRINGS = {str}
 _STRINGS_OR_NONE = {str, type(None)}
 _IDS = {str, int}
@@ -29,7 +30,8 @@ def parsed(lines: Sequence[bytes]) -> list[Any]:
     try:
         return list(map(orjson.loads, lines))
     except orjson.JSONDecodeError:
-        return [_value(line) for line in lines]
+        bad: set[bytes] = set()  # a file of one bad line again and again should cost little
+        return [_value(line, bad) for line in lines]
 
 
 def odd_rows(records: Sequence[Any], fields: Fields) -> list[int]:
@@ -78,10 +80,15 @@ def plain_columns(records: Sequence[dict[str, Any]], fields: Fields) -> Columns 
     return columns
 
 
-def _value(line: bytes) -> Any:
+def _value(line: bytes, bad: set[bytes]) -> Any:
+    short = len(line) < SHORT_LINE
+    if short and line in bad:
+        return None
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
+        if short:
+            bad.add(line)
         return None
 
 

@@ -31,7 +31,6 @@ __all__ = [
     "canonical_json",
     "default_of",
     "finite",
-    "parse_record",
     "row_of",
     "spread",
 ]
@@ -42,6 +41,7 @@ NOT_AN_OBJECT = "not_an_object"
 NO_TEXT = "no_text"
 BAD_ID = "bad_id"
 LONE_SURROGATE = "lone_surrogate"
+NUMBER_TOO_LARGE = "number_too_large"
 LINE_TOO_LONG = "line_too_long"
 RECORD_TOO_LONG = "record_too_long"
 
@@ -57,38 +57,6 @@ class Row(NamedTuple):
     date: str | None = None
     meta: str | None = None
     messages: Conversation | None = None
-
-
-def parse_record(line: bytes) -> Any:
-    """Parse one JSON value as orjson does, and also NaN, infinities and deep nesting.
-
-    Integers beyond 64 bits become the nearest double, as in JavaScript.
-
-    Raises: RecordRejectedError with invalid_utf8, invalid_json or lone_surrogate.
-    """
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        complaint = str(error)
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecordRejectedError(INVALID_UTF8, f"byte {error.start}: {error.reason}") from None
-    try:
-        value = json.loads(text, parse_constant=NonFinite, parse_float=_number, parse_int=_integer)
-    except RecursionError:
-        raise RecordRejectedError(INVALID_JSON, "nested too deeply") from None
-    except ValueError:
-        raise RecordRejectedError(INVALID_JSON, complaint) from None
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RecordRejectedError(
-            LONE_SURROGATE, f"U+{ord(error.object[error.start]):04X} stands alone in a string"
-        ) from None
-    except RecursionError:
-        raise RecordRejectedError(INVALID_JSON, "nested too deeply") from None
-    return value
 
 
 def row_of(record: Any, fields: Fields) -> Row:
@@ -199,13 +167,3 @@ def finite(value: float) -> float | NonFinite:
     if math.isfinite(value):
         return value
     return NonFinite("NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity")
-
-
-def _number(digits: str) -> float | NonFinite:
-    return finite(float(digits))
-
-
-def _integer(digits: str) -> int | float | NonFinite:
-    """What orjson makes of an integer: 64 bits, signed or not, or the nearest double."""
-    value = int(digits) if len(digits) <= 20 else 1 << 64
-    return value if -(1 << 63) <= value < 1 << 64 else _number(digits)

@@ -64,6 +64,12 @@ def _value(path: str, text: str) -> Any:
             found=text,
             fix="give a plain YAML value; lists and texts with : need their marks",
         ) from None
+    except ValueError as error:  # an integer of thousands of digits, a date that is none
+        raise UserError(
+            f"not valid YAML: a value cannot be read: {error}",
+            parameter=("overrides", path),
+            fix="correct it, or write it in quotes",
+        ) from None
     except RecursionError:
         raise UserError(
             "not valid YAML: nested too deeply", parameter=("overrides", path), found=text

@@ -17,6 +17,8 @@ from artifacts.errors import Address, Place, Setting, UserError, is_parameter
 from pipelines.recipe.overrides import apply_override
 
 LARGEST_RECIPE = 4 << 20
+LARGEST_BITS = 1024  # of an integer, as of the largest double
+MOST_NODES = 100_000  # of a recipe, aliases written out
 
 
 class YamlFile:
@@ -36,6 +38,7 @@ class YamlFile:
         text = _read(path)
         try:
             values = YAML(typ="safe").load(text)
+            self._bound(values)
             self._tree = YAML(typ="rt").load(text)  # the same with line numbers
             self._content = _plain(values)
         except MarkedYAMLError as error:
@@ -47,6 +50,10 @@ class YamlFile:
         except YAMLError as error:  # a character YAML does not have
             raise self._not_yaml(
                 str(error).splitlines()[0], None, "remove the character, or save the file as text"
+            ) from error
+        except ValueError as error:  # an integer of thousands of digits, a date that is none
+            raise self._not_yaml(
+                f"a value cannot be read: {error}", None, "correct it, or write it in quotes"
             ) from error
         except RecursionError as error:
             raise self._not_yaml(
@@ -64,7 +71,7 @@ class YamlFile:
             )
         for override in overrides:
             self._overrides.append((apply_override(self._content, override), override))
-        self._refuse_infinite(self._content, ())
+        self._refuse_unusual(self._content, ())
 
     def plain(self) -> dict[str, Any]:
         """The content as plain dicts and lists."""
@@ -129,12 +136,31 @@ class YamlFile:
                 break
         return tuple(location)
 
+    def _bound(self, values: Any) -> None:
+        """Refuse what aliases make of a small file. Raises: UserError, RecursionError for an alias
+        inside its own anchor.
+        """
+        nodes = _nodes(values, {})
+        if nodes > MOST_NODES:
+            raise UserError(
+                "its aliases come to more values than a recipe has",
+                file=self.path,
+                found=f"{nodes:.3g} values" if nodes < 1e300 else "very many values",
+                fix=f"write at most {MOST_NODES:,} values",
+            )
+
     def _not_yaml(self, problem: str, line: int | None, fix: str) -> UserError:
         return UserError(f"not valid YAML: {problem}", file=self.path, line=line, fix=fix)
 
-    def _refuse_infinite(self, node: Any, location: Address) -> None:
+    def _refuse_unusual(self, node: Any, location: Address) -> None:
         if isinstance(node, float) and not math.isfinite(node):
             raise self.error(location, "not a finite number", found=node, fix="give a number")
+        if isinstance(node, int) and node.bit_length() > LARGEST_BITS:
+            digits = f"{node.bit_length()} bits"
+            raise self.error(location, "too large a number", found=digits, fix="give a smaller one")
+        if isinstance(node, str) and _surrogate(node) is not None:
+            found = f"U+{_surrogate(node):04X} alone"
+            raise self.error(location, "not valid Unicode text", found=found, fix="remove it")
         entries = (
             node.items()
             if isinstance(node, dict)
@@ -143,7 +169,8 @@ class YamlFile:
             else ()
         )
         for key, value in entries:
-            self._refuse_infinite(value, (*location, key))
+            self._refuse_unusual(key, location)
+            self._refuse_unusual(value, (*location, key))
 
 
 class GivenValues(YamlFile):
@@ -160,7 +187,7 @@ class GivenValues(YamlFile):
         self._overrides = []
         self._tree = CommentedMap()
         self._content = _plain(values)
-        self._refuse_infinite(self._content, ())
+        self._refuse_unusual(self._content, ())
 
     def line(self, location: Sequence[str | int]) -> int | None:
         """None: there are no lines."""
@@ -169,6 +196,25 @@ class GivenValues(YamlFile):
     def place(self, address: Address) -> Place:
         """The address alone: there is no file."""
         return Place(address)
+
+
+def _nodes(node: Any, known: dict[int, int]) -> int:
+    """How many values a tree has when each alias is written out; ``known``: of its containers."""
+    if not isinstance(node, dict | list):
+        return 1
+    if id(node) not in known:
+        entries = [*node.keys(), *node.values()] if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_nodes(entry, known) for entry in entries)
+    return known[id(node)]
+
+
+def _surrogate(text: str) -> int | None:
+    """The first surrogate that stands alone, which no file and no terminal can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return ord(text[error.start])
+    return None
 
 
 def _named(entries: list[Any], name: str) -> int | None:

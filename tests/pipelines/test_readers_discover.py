@@ -296,3 +296,44 @@ def test_a_base_on_a_store_is_joined_as_text(tmp_path: Path) -> None:
         assert [(file.url, file.path) for file in found] == [
             ("memory:///joined[1]/web/a.jsonl", "a.jsonl")
         ]
+
+
+@pytest.mark.parametrize("pattern", ["data/*/*.jsonl", "data/**/*.jsonl", "data/**"])
+def test_a_linked_folder_is_read_and_loops_of_links_end(tmp_path: Path, pattern: str) -> None:
+    plant(tmp_path, ["data/day1/a.jsonl", "disk2/day2/b.jsonl"])
+    (tmp_path / "data/day2").symlink_to(tmp_path / "disk2/day2")
+    (tmp_path / "data/day1/up").symlink_to("..")
+    (tmp_path / "disk2/day2/across").symlink_to(tmp_path / "data/day1")
+    (tmp_path / "data/day1/across").symlink_to(tmp_path / "disk2/day2")
+    (tmp_path / "data/day1/self").symlink_to(".")
+
+    paths = [file.path for file in discover("web", [pattern], base=tmp_path)]
+
+    assert {"day1/a.jsonl", "day2/b.jsonl"} <= set(paths)
+    assert len(paths) <= 6
+
+
+def test_a_file_of_exactly_that_name_is_no_pattern(tmp_path: Path) -> None:
+    plant(tmp_path, ["part1.jsonl", "part[1].jsonl", "more1.jsonl"])
+    assert [file.path for file in discover("web", ["part[1].jsonl"], base=tmp_path)] == [
+        "part[1].jsonl"
+    ]
+    assert [file.path for file in discover("web", ["more[1].jsonl"], base=tmp_path)] == [
+        "more1.jsonl"
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "http://127.0.0.1:9/x.jsonl",
+        "http://127.0.0.1:9/*.jsonl",
+        "reference://x.jsonl",
+        "reference://*.jsonl",
+        "github://x.jsonl",
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_one_error(path: str) -> None:
+    with pytest.raises(UserError, match="cannot be reached") as caught:
+        discover("web", [path])
+    assert (caught.value.file, caught.value.field) == (path, "paths")

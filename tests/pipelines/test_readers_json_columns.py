@@ -16,8 +16,9 @@ from pipelines.readers import Fields
 from pipelines.readers.json_columns import read_columns
 from pipelines.readers.json_records import DECLINED, READ, REST_IS_JSON
 from pipelines.readers.json_scan import PADDING
+from pipelines.readers.json_values import parse_record
 from pipelines.readers.lines import LineRun
-from pipelines.readers.records import RecordRejectedError, Row, parse_record, row_of
+from pipelines.readers.records import RecordRejectedError, Row, row_of
 
 NAMES = (
     "id",

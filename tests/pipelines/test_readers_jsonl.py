@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
+from artifacts.ledger import Entry
 from artifacts.messages import without_nulls
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
+from pipelines.chunks.reading import account
 from pipelines.readers import Batch, Fields, Limits, Span, read
 
 NO_FIELDS = Fields()
@@ -70,7 +72,13 @@ BROKEN = [
     (b'{"id":"b","text":" \\n\\t"}', "no_text", Fields()),
     (b'{"id":"b","text":17}', "no_text", Fields()),
     (b'{"id":"b","text":["x"]}', "no_text", Fields()),
-    (b'{"id":"b","text":NaN}', "no_text", Fields()),
+    (b'{"id":"b","text":NaN}', "invalid_json", Fields()),
+    (b'{"text":"x","n":NaN}', "invalid_json", Fields()),
+    (b'{"text":"x","n":[-Infinity]}', "invalid_json", Fields()),
+    (b'{"text":"x","n":1e400}', "number_too_large", Fields()),
+    (b'{"text":"x","n":' + b"9" * 400 + b"}", "number_too_large", Fields()),
+    (b'{"text":"x","n":{"a":-' + b"9" * 5000 + b"}}", "number_too_large", Fields()),
+    (b'{"id":' + b"9" * 5000 + b',"text":"x"}', "number_too_large", Fields(id_field="id")),
     (b"[1,2]", "not_an_object", Fields()),
     (b'"text"', "not_an_object", Fields()),
     (b"null", "not_an_object", Fields()),
@@ -195,10 +203,9 @@ def test_other_field_names_fill_the_columns(tmp_path: Path) -> None:
         (b'{"text":"x","meta":"plain"}', {"meta": "plain"}),
         (b'{"text":"x","meta":{}}', None),
         (
-            b'{"text":"x","n":NaN,"i":-Infinity,"e":1e999}',
-            {"n": "NaN", "i": "-Infinity", "e": "Infinity"},
+            b'{"text":"x","n":0.1234567890123456789012,"big":' + b"9" * 40 + b"}",
+            {"n": 0.12345678901234568, "big": int("9" * 40)},
         ),
-        (b'{"text":"x","n":NaN,"big":' + b"9" * 40 + b"}", {"n": "NaN", "big": 1e40}),
         (
             b'{"text":"x","deep":' + b"[" * 300 + b"]" * 300 + b"}",
             {"deep": json.loads("[" * 300 + "]" * 300)},
@@ -214,12 +221,94 @@ def test_meta_keeps_every_field_that_fills_no_column(
 
 @pytest.mark.parametrize(
     "digits",
-    [b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809", b"9" * 400],
+    [
+        b"9223372036854775807",
+        b"9223372036854775808",
+        b"-9223372036854775808",
+        b"-9223372036854775809",
+        b"18446744073709551615",
+        b"18446744073709551616",
+        b"123456789012345678901234567890",
+        b"-" + b"9" * 308,
+    ],
 )
-def test_an_integer_is_the_same_whatever_stands_beside_it(tmp_path: Path, digits: bytes) -> None:
-    lines = [b'{"text":"x","big":' + digits + b"}", b'{"text":"x","big":' + digits + b',"n":NaN}']
-    alone, beside = documents(batches(write(tmp_path, lines))).column("meta").to_pylist()
-    assert json.loads(beside)["big"] == json.loads(alone)["big"]
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"text":"x","big":%s}',
+        b'{"text":"x","in":{"big":%s}}',
+        b'{"text":"x","in":["\\"1",{"big":%s}]}',
+        b'{"text":"x","big":%s,"lang":5}',
+        b'{"text":"x","big":%s,"text":"y"}',
+        b'{"text":"x","meta":{"big":%s}}',
+        b'{"messages":[{"role":"user","content":"x"}],"big":%s}',
+    ],
+)
+def test_an_integer_keeps_its_digits_wherever_it_stands(
+    tmp_path: Path, record: bytes, digits: bytes
+) -> None:
+    fields = Fields(messages_field="messages" if b"messages" in record else None)
+    found = batches(write(tmp_path, [record % b"1", record % digits, record % b"2"]), fields)
+    schema = INSTRUCTIONS if fields.messages_field else DOCUMENTS
+    metas = documents(found, schema).column("meta").to_pylist()
+    assert len(metas) == 3
+    assert f'"big":{digits.decode()}' in metas[1]
+
+
+def test_digits_in_strings_and_fractions_are_no_integers(tmp_path: Path) -> None:
+    line = b'{"text":"x","a":{"s":"99999999999999999999999","f":0.' + b"1" * 30 + b"}}"
+    (row,) = documents(batches(write(tmp_path, [line]))).to_pylist()
+    assert row["meta"] == '{"a":{"f":0.1111111111111111,"s":"99999999999999999999999"}}'
+
+
+def test_an_id_beyond_64_bits_keeps_its_digits(tmp_path: Path) -> None:
+    digits = "123456789012345678901234567890"
+    lines = [b'{"id":1,"text":"a"}', b'{"id":%s,"text":"b"}' % digits.encode()]
+    rows = documents(batches(write(tmp_path, lines), Fields(id_field="id"))).to_pylist()
+    assert [row["native_id"] for row in rows] == ["1", digits]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_very_many_bad_lines_are_counted_together(tmp_path: Path, mixed: bool) -> None:
+    kinds = [b"{", b"[]", b"", b'{"text":1}'] if mixed else [b"{"]
+    lines = [b'{"text":"first"}', *kinds * 700_000, b'{"text":"last"}']
+    if mixed:
+        lines = lines[:1_500_000]
+    path = write(tmp_path, lines)
+    whole = batches(path)
+    entry = Entry()
+    for batch in whole:
+        account(entry, batch)
+    entry.check("read", "src")
+    bad = quarantine(whole).to_pylist()
+    assert len(bad) <= 4 * (path.stat().st_size // (1 << 20) + 1)
+    assert "lines up to byte" in bad[0]["detail"]
+    assert sum(row["length"] for row in bad) == sum(
+        len(line) for line in lines if line and b'"text":"' not in line
+    )
+    starts = range(0, path.stat().st_size, 1 << 20)
+    cut = batches(path, spans=[(start, start + (1 << 20)) for start in starts])
+    assert quarantine(cut).to_pylist() == bad
+    assert documents(cut).equals(documents(whole))
+
+
+def test_few_bad_lines_are_quarantined_one_by_one(tmp_path: Path) -> None:
+    bad = quarantine(batches(write(tmp_path, [b"{"] * 1000))).to_pylist()
+    assert [row["offset"] for row in bad] == list(range(0, 2000, 2))
+
+
+@pytest.mark.parametrize("blank", [b"", b" \t", b"\r"])
+@pytest.mark.parametrize("stretch", [1, 63, 64, 1000])
+def test_blank_lines_are_counted_wherever_they_stand(
+    tmp_path: Path, blank: bytes, stretch: int
+) -> None:
+    lines = [blank] * stretch
+    path = write(tmp_path, [*lines, b'{"text":"a"}', *lines, b"{", *lines, b'{"text":"b"}', *lines])
+    found = batches(path)
+    assert documents(found)["text"].to_pylist() == ["a", "b"]
+    assert quarantine(found)["reason"].to_pylist() == ["invalid_json"]
+    assert sum(batch.blank for batch in found) == 4 * stretch
+    assert sum(batch.bytes for batch in found) == path.stat().st_size
 
 
 ODD = [
