@@ -18,9 +18,10 @@ names you need: ``TrainConfig`` and ``train``, ``Tokenizer``, ``open_source``.
 True
 
 Other modules: :mod:`~tokenizer.sample` (which documents train it), :mod:`~tokenizer.sentences`,
-:mod:`~tokenizer.chat` (conversations, marks, target spans), :mod:`~tokenizer.report` (bytes per
-token and the like), :mod:`~tokenizer.vocabulary` and :mod:`~tokenizer.words` (what encoding rests
-on). The room :mod:`tokenizer.shards` holds tokens on disk.
+:mod:`~tokenizer.chat` (conversations, marks, target spans), :mod:`~tokenizer.tool_calls` (calls as
+text), :mod:`~tokenizer.report` (bytes per token and the like), :mod:`~tokenizer.vocabulary` and
+:mod:`~tokenizer.words` (what encoding rests on). The room :mod:`tokenizer.shards` holds tokens on
+disk.
 
 Three promises, each with its tests: ``decode(encode(x)) == x`` for every Unicode text; text never
 encodes to a control mark; a source's bytes do not depend on how its documents were cut into chunks.
