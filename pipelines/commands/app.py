@@ -99,7 +99,8 @@ def run(
         int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")
+        str | None,
+        typer.Option(help="address of a Dask scheduler, tls://host:port or tcp://host:port"),
     ] = None,
     executor: Annotated[
         str | None,

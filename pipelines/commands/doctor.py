@@ -19,6 +19,7 @@ NEEDED = (
     "torch",
     "dask",
     "distributed",
+    "cryptography",
     "fasttext-numpy2-wheel",
     "xxhash",
     "zstandard",
