@@ -32,6 +32,8 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from artifacts.visible_text import on_one_line, visible
+
 Address: TypeAlias = tuple[str | int, ...]
 """Where something stands: names of fields, names or numbers of entries, from the outside in."""
 
@@ -163,21 +165,24 @@ class UserError(Exception):
         return close[0] if close else None
 
     def render(self) -> str:
-        """The error as the user reads it, a line per fact."""
-        place = self.file or ""
+        """The error as the user reads it, a line per fact; what comes from outside can neither act
+        on a terminal nor pass for another line.
+        """
+        place = on_one_line(self.file or "")
         if self.line is not None:
             place = f"{place}:{self.line}"
-        lines = [f"{place}: {self.message}" if place else self.message]
+        message = visible(self.message)
+        lines = [f"{place}: {message}" if place else message]
         if self.field:
-            lines.append(f"  field:   {self.field}")
+            lines.append(f"  field:   {on_one_line(self.field)}")
         if self.found is not None:
-            lines.append(f"  found:   {_short(self.found)}")
+            lines.append(f"  found:   {on_one_line(_short(self.found))}")
         if self.allowed:
-            lines.append(f"  allowed: {', '.join(self.allowed)}")
+            lines.append(f"  allowed: {on_one_line(', '.join(self.allowed))}")
         if self.nearest:
-            lines.append(f"  nearest: {self.nearest}")
+            lines.append(f"  nearest: {on_one_line(self.nearest)}")
         if self.fix:
-            lines.append(f"  fix:     {self.fix}")
+            lines.append(f"  fix:     {visible(self.fix)}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:

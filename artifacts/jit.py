@@ -5,6 +5,9 @@ the functions it calls, and then returns results of the old callee. So the cache
 after a hash of *every* kernel source in the house plus the numba and numpy versions: any change
 anywhere gives a new, empty folder.
 
+What lies in the cache is run. So it is kept in a folder of this user's own, and where someone else
+could have put something into it, or it cannot be written, kernels are compiled in memory.
+
 A kernel file says ``from artifacts.jit import kernel`` (that line is how its source is found) and
 decorates its functions with ``@kernel``.
 """
@@ -14,13 +17,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from artifacts.floors import FLOORS
+from artifacts.private_folders import make_private, weakness
 
 _MARK = b"from artifacts.jit import kernel"
 
@@ -44,26 +47,38 @@ def cache_folder(root: Path | None = None) -> Path:
     for path in [Path(__file__).resolve(), *kernel_sources(root)]:
         digest.update(str(path.relative_to(root)).encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    base = Path(os.environ.get("WINDTUNNEL_KERNEL_CACHE") or Path(home) / "windtunnel" / "kernels")
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    base = os.environ.get("WINDTUNNEL_KERNEL_CACHE") or os.path.join(home, "windtunnel", "kernels")
+    return Path(os.path.abspath(base), digest.hexdigest())
+
+
+def unusable(folder: Path) -> str | None:
+    """Why compiled kernels are not kept in a folder, which is made where it is missing; None when
+    they are.
+    """
     try:
-        base.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a read-only home: compile into a private folder of this machine
-        base = Path(tempfile.gettempdir()) / f"windtunnel-kernels-{os.getuid()}"
-    return base / digest.hexdigest()
+        make_private(folder)
+    except OSError as error:
+        return f"{error.filename or folder}: {error.strerror or error}"
+    return weakness(folder) or (None if os.access(folder, os.W_OK) else f"{folder}: not writable")
 
 
-os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
+_FOLDER = cache_folder()
+KEPT = unusable(_FOLDER) is None
+if KEPT:
+    os.environ["NUMBA_CACHE_DIR"] = str(_FOLDER)
 
 import numba  # noqa: E402  (numba reads NUMBA_CACHE_DIR when it is imported)
 
-# in case numba was imported before
-numba.config.__dict__["CACHE_DIR"] = os.environ["NUMBA_CACHE_DIR"]
+if KEPT:  # in case numba was imported before
+    numba.config.__dict__["CACHE_DIR"] = str(_FOLDER)
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function with numba: nopython, no GIL, C division, cached on disk."""
-    compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    """Compile a function with numba: nopython, no GIL, C division, cached on disk where that is
+    safe.
+    """
+    compiled = numba.njit(cache=KEPT, nogil=True, error_model="numpy")(function)
     return cast(Function, compiled)
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     if foreign:
         for floor, origin in foreign.items():
             print(
-                f"windtunnel: the package {floor!r} would be imported from {origin}",
+                f"windtunnel: the package {floor!r} would be imported from {origin!a}",
                 file=sys.stderr,
             )
         print(
@@ -46,5 +46,7 @@ def main() -> None:
         )
         raise SystemExit(2)
     from pipelines.commands.app import run_command
+    from pipelines.commands.terminal.shown import show_streams
 
+    show_streams()
     run_command()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from artifacts.errors import UserError
 from artifacts.ledger import LedgerError
@@ -20,6 +19,7 @@ from pipelines.commands.dedup import dedup_app
 from pipelines.commands.mixture import mixture_app
 from pipelines.commands.options import Json, Runs, print_table, said_of_options
 from pipelines.commands.shards import shards_app
+from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.training import register
 from pipelines.training.watch import StoppedError
 
@@ -99,7 +99,8 @@ def run(
         int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")
+        str | None,
+        typer.Option(help="address of a Dask scheduler, tls://host:port or tcp://host:port"),
     ] = None,
     executor: Annotated[
         str | None,
@@ -114,7 +115,7 @@ def run(
     from pipelines.run.driver import run_recipe
 
     started = time.monotonic()
-    console = Console(stderr=as_json)
+    console = ShownConsole(stderr=as_json)
     loaded = load_recipe(recipe, overrides or ())
     with TerminalProgress(console) as progress:
         outcome = run_recipe(

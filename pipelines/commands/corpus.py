@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from artifacts.visible_text import shown_json
 from pipelines.commands.options import Json, Runs, said_of_options
+from pipelines.commands.terminal.shown import ShownConsole
 
 corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
 
@@ -29,6 +29,6 @@ def explain(
 
     facts = explain_document(*load_run(runs, run), document)
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print(shown_json(facts))
     else:
-        Console().print("\n".join(lines(facts)), markup=False, highlight=False, soft_wrap=True)
+        ShownConsole().print("\n".join(lines(facts)), markup=False, highlight=False, soft_wrap=True)

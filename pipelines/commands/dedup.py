@@ -85,12 +85,11 @@ def dedup_run(
     """Remove exact and near copies from files; what stays is written out, with who stands for whom.
     `run` may be left out.
     """
-    from rich.console import Console
-
     from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.shown import ShownConsole
     from pipelines.deduplicate.files import dedup_files
 
-    with TerminalProgress(Console(stderr=True)) as progress:
+    with TerminalProgress(ShownConsole(stderr=True)) as progress:
         done = dedup_files(
             paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep,
             max_removed=max_removed, quality=quality, text_field=text_field, id_field=id_field,

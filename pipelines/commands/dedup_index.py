@@ -255,11 +255,10 @@ def index_rollback(
 
 
 def _progress() -> TerminalProgress:
-    from rich.console import Console
-
     from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.shown import ShownConsole
 
-    return TerminalProgress(Console(stderr=True))
+    return TerminalProgress(ShownConsole(stderr=True))
 
 
 def _threads(workers: int | None) -> int:

@@ -19,6 +19,7 @@ NEEDED = (
     "torch",
     "dask",
     "distributed",
+    "cryptography",
     "fasttext-numpy2-wheel",
     "xxhash",
     "zstandard",
@@ -84,16 +85,15 @@ def _disk() -> Finding:
 
 
 def _kernels() -> Finding:
-    from artifacts.jit import cache_folder
+    from artifacts.jit import cache_folder, unusable
 
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    writable = os.access(folder, os.W_OK)
+    problem = unusable(folder)
     return Finding(
         "kernel cache",
-        str(folder),
-        "" if writable else "not writable: set WINDTUNNEL_KERNEL_CACHE",
-        writable,
+        str(folder) if problem is None else "in memory, compiled anew by each process",
+        "" if problem is None else f"{problem}; set WINDTUNNEL_KERNEL_CACHE to a folder of yours",
+        problem is None,
     )
 
 

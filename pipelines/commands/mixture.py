@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifacts.errors import UserError
+from artifacts.visible_text import exact_json
 from pipelines.commands.options import Json, Runs, print_table, said_of_options
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def mixture_plan(
             plot, share_plot(plan, f"{loaded.recipe.name}: shares of tokens over training").encode()
         )
     if as_json:
-        print(plan.to_json().decode())
+        print(exact_json(plan.to_json().decode()))
         return
     _print_plan(plan)
     for note in notes:

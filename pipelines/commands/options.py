@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.models import ArgumentInfo, OptionInfo
 
 from artifacts.errors import Address, UserError, is_parameter
 from dedup.near.settings import Door, description, limits
+from pipelines.commands.terminal.shown import ShownConsole
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,7 +95,8 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         table.add_row(*[f"{value:,}" if isinstance(value, int) else str(value) for value in row])
     for column, value in zip(table.columns, rows[0] if rows else (), strict=False):
         column.justify = "right" if isinstance(value, int) else "left"
-    Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 160
+    ShownConsole(width=width, markup=False, highlight=False).print(table)
 
 
 Device = Annotated[

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.commands.model import model_app, schedule_app
 from pipelines.commands.options import Device, Json, Runs, print_table, said_of_options
+from pipelines.commands.terminal.shown import ShownConsole
 
 
 @said_of_options()
@@ -55,7 +55,7 @@ def train(
     from pipelines.run.train_only import train_run
 
     started = time.monotonic()
-    console = Console(stderr=as_json)
+    console = ShownConsole(stderr=as_json)
     loaded = load_recipe(recipe, overrides or ())
     if roofline:
         from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline

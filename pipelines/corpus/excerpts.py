@@ -9,23 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
+from artifacts.visible_text import visible
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.corpus.texts import ChunkTexts
 
 MOST_CHARACTERS = 200_000  # of a document held for the report
-_HIDDEN = {
-    *range(0x20),
-    *range(0x7F, 0xA0),
-    0x200B,
-    0x200E,
-    0x200F,
-    *range(0x2028, 0x202F),
-    *range(0x2060, 0x2070),
-    0xFEFF,
-} - {0x09, 0x0A}
-_VISIBLE = {point: f"\\u{point:04x}" for point in _HIDDEN}
-
 Place = tuple[int, int]  # (chunk number, row)
 Id = tuple[int, int]
 
@@ -97,13 +86,6 @@ def _read_chunk(store: Store, chunk: Chunk, rows: NDArray[np.int64]) -> dict[Pla
         if high == len(rows):
             break
     return found
-
-
-def visible(text: str) -> str:
-    """The text with control characters and those that turn or hide text spelled out, so that
-    nothing a document holds can disguise it.
-    """
-    return text.translate(_VISIBLE)
 
 
 def one_line(text: str, characters: int, start: int = 0) -> str:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import dask
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, Security, as_completed
 from distributed.scheduler import KilledWorker
 
 from artifacts.errors import Setting, UserError
 from artifacts.paths import Store
 from pipelines.executors.base import Result, Task, limit_threads, worker_environment
+from pipelines.executors.private_cluster import PrivateCluster
 
-START_ATTEMPTS = 4
 ALLOWED_DEATHS = 20  # of workers under one task, before the task is taken for the killer
 
 _CONFIG = {
@@ -40,8 +40,9 @@ _CONFIG = {
 class DaskExecutor:
     """Tasks on Dask workers.
 
-    Parameters: ``workers``: processes of a local cluster; ``address``: a running scheduler's
-    (``tcp://host:port``) instead, whose workers must have this package installed.
+    Parameters: ``workers``: processes of a local cluster that only this process can use;
+    ``address``: a running scheduler's (``tls://host:port``, ``tcp://host:port``) instead, whose
+    workers must have this package installed.
     """
 
     def __init__(self, workers: int = 2, address: str | None = None) -> None:
@@ -49,25 +50,14 @@ class DaskExecutor:
         self._config = dask.config.set(
             {**_CONFIG, "distributed.nanny.pre-spawn-environ": worker_environment()}
         )
-        self._cluster: LocalCluster | None = None
+        self._cluster: PrivateCluster | None = None
         logging.getLogger("distributed").setLevel(logging.ERROR)
         if address is None:
-            self._cluster = _local_cluster(workers)
-            self._client = Client(self._cluster)
+            self._cluster = PrivateCluster(workers)
+            self._client = Client(self._cluster.cluster, security=self._cluster.security)
             self.workers = workers
         else:
-            try:
-                self._client = Client(address, timeout="20s")
-            except (OSError, ValueError) as error:  # nobody there, or no address
-                raise UserError(
-                    "no Dask scheduler answers at this address",
-                    parameter="scheduler",
-                    found=address,
-                    fix=(
-                        "start one with dask scheduler, and workers with dask worker ADDRESS "
-                        "--nthreads 1"
-                    ),
-                ) from error
+            self._client = _connected(address)
             self.workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
     def map(
@@ -139,24 +129,52 @@ def check_cluster(address: str, store: Store) -> None:
         executor.close()
 
 
-def _local_cluster(workers: int) -> LocalCluster:
-    """A cluster of worker processes on this machine; a worker that dies while starting is tried
-    again.
+def _connected(address: str) -> Client:
+    """A client, with TLS as Dask's configuration says.
+
+    Raises: UserError when no scheduler answers, or its certificate and ours do not agree.
     """
-    for attempt in range(START_ATTEMPTS):
-        try:
-            return LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                memory_limit=None,
-                silence_logs=logging.CRITICAL,
-            )
-        except RuntimeError:
-            if attempt == START_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
+    security = _security() if address.startswith("tls://") else None
+    try:
+        return Client(address, timeout="20s", security=security)
+    except (OSError, ValueError) as error:  # nobody there, no address, or no trust
+        raise UserError(
+            "no Dask scheduler answers at this address"
+            + ("" if security is None else " and trusts this certificate"),
+            parameter="scheduler",
+            found=address,
+            fix=(
+                "start one with dask scheduler, and workers with dask worker ADDRESS --nthreads 1; "
+                "one that has certificates is reached at tls://HOST:PORT, with those of one "
+                "authority on both sides"
+            ),
+        ) from error
+
+
+def _security() -> Any:
+    """What Dask's configuration says of TLS, tried before the network is.
+
+    Raises: UserError when it names no certificate, or files that are none.
+    """
+    security: Any = Security()
+    files = (security.tls_ca_file, security.tls_client_cert, security.tls_client_key)
+    try:
+        complete = security.get_connection_args("client")["ssl_context"] is not None
+        problem = ""
+    except OSError as error:  # ssl.SSLError too: missing, not a certificate, not its key
+        complete, problem = False, f": {error.strerror or error}"
+    if not complete:
+        raise UserError(
+            f"Dask's configuration holds no certificate that can be used{problem}",
+            parameter="scheduler",
+            found=", ".join(str(file) for file in files if file) or "no certificate",
+            fix=(
+                "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+                "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+                "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY to PEM files"
+            ),
+        )
+    return security
 
 
 def _sees(path: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
+from artifacts.visible_text import on_one_line
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
@@ -21,8 +21,6 @@ from tokenizer.tool_calls import spoken
 
 EXCERPT = 300
 SPANS = 10  # cut spans shown to a person; JSON has all
-# control and format characters (among them those that turn text around), line ends
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def explain_document(store: Store, record: dict[str, Any], document: str) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(f"  tokens   {lies['source']}: {lies['part']}, row {lies['row']:,}")
         if lies["removed"] is not None:
             shown.append(f"           taken down: {lies['removed']}")
-    return [visible(line) for line in shown]
+    return [on_one_line(line) for line in shown]
 
 
 def _message_line(message: dict[str, Any]) -> str:
@@ -105,13 +103,6 @@ def _message_line(message: dict[str, Any]) -> str:
     marks += [f"{message['tool_calls']} tool calls"] if message["tool_calls"] else []
     marks += [f"weight {_number(message['weight'])}"] if message["weight"] is not None else []
     return "  " + ", ".join([*marks, "target" if message["target"] else "no loss"])
-
-
-def visible(text: str) -> str:
-    """The text on one line, with every character of the categories :data:`HIDDEN` as its number."""
-    return "".join(
-        f"\\u{ord(char):04x}" if unicodedata.category(char) in HIDDEN else char for char in text
-    )
 
 
 def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, int] | None:
@@ -302,9 +293,9 @@ def _quarantined(
             if wanted.hex() in (row["detail"] or ""):
                 raise UserError(
                     "only a quarantined record has this id",
-                    file=visible(row["path"]),
+                    file=row["path"],
                     field=f"byte {row['offset']}",
-                    found=visible(row["detail"]),
+                    found=row["detail"],
                 )
     raise UserError(
         "no document of this run has this id",

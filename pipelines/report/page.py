@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from artifacts.paths import Store
-from pipelines.corpus.excerpts import visible
+from artifacts.visible_text import visible
 from pipelines.report import numerals
 from pipelines.report.corpus_sections import (
     benchmark_section,
@@ -46,9 +46,9 @@ def write_report(store: Store, record: dict[str, Any]) -> str:
 
 
 def render(record: dict[str, Any], found: Findings) -> str:
-    """The page as text."""
+    """The page as text, in which nothing that a document or a name holds acts or hides."""
     funnel = read_funnel(record)
-    return (
+    return visible(
         _environment()
         .get_template("page.html.j2")
         .render(
@@ -92,7 +92,6 @@ def _environment() -> Environment:
         "operations": numerals.operations,
         "signed": numerals.signed,
         "difference": numerals.difference,
-        "visible": visible,
     }
     return environment
 
@@ -102,4 +101,4 @@ def _yaml(recipe: dict[str, Any]) -> str:
     writer.width = 110
     out = io.StringIO()
     writer.dump(recipe, out)
-    return visible(out.getvalue())
+    return out.getvalue()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from artifacts.paths import Store
 from artifacts.schemas import check_format
-from pipelines.corpus.excerpts import visible
+from artifacts.visible_text import on_one_line
 
 ROWS = 20
 RAW_BYTES = 160
@@ -59,7 +59,7 @@ def quarantined_by_reason(record: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 def _row(value: dict[str, Any]) -> QuarantineRow:
     raw = value["raw"]
-    shown = visible(
+    shown = on_one_line(
         raw[:RAW_BYTES]
         .decode("utf-8", "backslashreplace")
         .replace("\n", "\\n")
@@ -69,10 +69,10 @@ def _row(value: dict[str, Any]) -> QuarantineRow:
         shown += " …"
     return QuarantineRow(
         value["source"],
-        visible(value["path"]),
+        value["path"],
         value["offset"],
         value["length"],
         value["reason"],
-        visible(value["detail"] or ""),
+        value["detail"] or "",
         shown,
     )

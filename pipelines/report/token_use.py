@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from artifacts.paths import Store
 from artifacts.schemas import check_format
 from pipelines.corpus.chunk import Chunk
-from pipelines.corpus.excerpts import visible
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import token_batch
 from tokenizer.vocabulary import BYTE, NORMAL
@@ -59,7 +58,7 @@ def token_use(store: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> 
             counted += len(tokens)
     unused = np.flatnonzero((vocabulary.kinds == NORMAL) & (used == 0))
     examples = tuple(
-        visible(vocabulary.surface(int(token)).decode("utf-8", "backslashreplace"))
+        vocabulary.surface(int(token)).decode("utf-8", "backslashreplace")
         for token in unused[::-1][:EXAMPLES]
     )
     return TokenUse(

@@ -235,7 +235,9 @@ def test_the_kernel_cache_folder_changes_with_any_kernel_source(tmp_path: Path) 
     (house / "dedup").mkdir()
     import artifacts.jit
 
-    (house / "artifacts" / "jit.py").write_bytes(Path(artifacts.jit.__file__).read_bytes())
+    for module in ("jit", "floors", "private_folders"):
+        source = Path(artifacts.jit.__file__).with_name(f"{module}.py")
+        (house / "artifacts" / f"{module}.py").write_bytes(source.read_bytes())
     kernel = house / "dedup" / "k.py"
     names = []
     for source in ("x = 1", "x = 2"):

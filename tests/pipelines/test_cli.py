@@ -149,11 +149,12 @@ def test_explain_prints_the_evidence_of_a_removal_as_json(finished: Path) -> Non
 
 
 def test_explain_spells_out_what_a_terminal_would_obey(finished: Path) -> None:
-    from pipelines.report.explain import explain_document, lines, visible
+    from artifacts.visible_text import on_one_line
+    from pipelines.report.explain import explain_document, lines
     from pipelines.run.record import load_run
 
     assert (
-        visible("a\x1b[2J\x9b\u202e\u2066\u061c\n\u2028é中")
+        on_one_line("a\x1b[2J\x9b\u202e\u2066\u061c\n\u2028é中")
         == "a\\u001b[2J\\u009b\\u202e\\u2066\\u061c\\u000a\\u2028é中"
     )
     first = json.loads((finished / "project" / "data" / "web.jsonl").read_text().splitlines()[0])

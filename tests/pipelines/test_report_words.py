@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus.excerpts import one_line, visible
+from artifacts.visible_text import visible
+from pipelines.corpus.excerpts import one_line
 from pipelines.report import numerals
 from pipelines.report.drawing import Part, histogram, stacked_bar
 from pipelines.report.word_diff import SHOWN, word_diff

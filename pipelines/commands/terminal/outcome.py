@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.training import held_out_table, training_places
 from pipelines.report.funnel import Funnel, FunnelRow, FunnelStep, read_funnel
 from pipelines.report.numerals import byte_size, count, duration, share
@@ -72,7 +73,7 @@ def print_outcome(
     trainings = read_trainings(outcome.store, record)
     if not console.is_terminal and console.width < WIDTH:
         # a file has no width; rich takes it for 80 columns
-        console = Console(file=console.file, width=WIDTH, color_system=None)
+        console = ShownConsole(file=console.file, width=WIDTH, color_system=None)
     console.print()
     console.print(Padding(funnel_table(record, min(console.width, WIDTH) - 2), (0, 0, 0, 2)))
     console.print()
@@ -106,7 +107,7 @@ def print_training(
     """
     trainings = read_trainings(outcome.store, outcome.record)
     if not console.is_terminal and console.width < WIDTH:
-        console = Console(file=console.file, width=WIDTH, color_system=None)
+        console = ShownConsole(file=console.file, width=WIDTH, color_system=None)
     console.print()
     _line(console, "report", outcome.store.full(report))
     for label, value in () if trainings is None else training_places(trainings):

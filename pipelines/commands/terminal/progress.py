@@ -20,6 +20,7 @@ from rich.text import Text
 
 from artifacts.ledger import Ledger
 from pipelines.commands.terminal.outcome import funnel_table, print_outcome
+from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.report.numerals import byte_size, count, duration
 
 BEAT_SECONDS = 10.0  # without a terminal, a running phase says this often that it lives
@@ -45,7 +46,7 @@ class TerminalProgress:
     def __init__(
         self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or ShownConsole(stderr=True)
         self._clock = clock
         self._phase: _Phase | None = None
         self._bar: Bar | None = None

@@ -9,8 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.box import HORIZONTALS
-from rich.console import Console
 from rich.table import Table
+
+from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
@@ -42,7 +43,7 @@ def print_roofline(found: Roofline, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found.as_json()))
         return
-    console = Console(
+    console = ShownConsole(
         width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False
     )
     console.print(_table(found))

@@ -1,0 +1,56 @@
+"""The boundary to the terminal: all that is written there is shown, and nothing in it acts.
+
+    print, warnings, tracebacks ─ ShownStream ─▶ stdout, stderr
+    tables, bars of rich ─ ShownConsole ─▶ the same, with rich's own colours and moves
+
+:func:`show_streams` is called once, before a command runs. JSON that a command prints is ASCII or
+comes from :func:`artifacts.visible_text.shown_json`, so it passes as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from artifacts.visible_text import visible
+
+
+class ShownStream:
+    """A text stream that shows what acts or hides in the text it is given."""
+
+    def __init__(self, stream: TextIO) -> None:
+        # where rich looks for the stream itself: its consoles see to their text
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        self.rich_proxied_file.write(visible(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+class ShownConsole(Console):
+    """A console of rich whose texts are shown; colours and moves are rich's alone."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+def show_streams() -> None:
+    """From here on, standard output and standard error show what is written to them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, ShownStream):
+            setattr(sys, name, ShownStream(stream))
