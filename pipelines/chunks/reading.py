@@ -20,11 +20,15 @@ from artifacts.publish import Manifest, Publication
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
 from artifacts.settings import key_settings
 from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
+from pipelines.chunks.lost_files import SpanDamage, lost_file
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import Compression, open_documents
 from pipelines.corpus.texts import HeldBatches
 from pipelines.readers import Fields, Limits, format_of, libraries_of, read
 from pipelines.stages.chunk_work import ChunkWork, Resources
+
+LOST = "lost"
+"""The fact of a unit of :class:`ReadStep` that names files of which a part is gone."""
 
 
 class _OwnStep:
@@ -85,14 +89,17 @@ class ReadStep(_OwnStep):
     def make(self, work: ChunkWork, unit: Publication) -> Entry:
         """Read every span. Raises: UserError where a file changed since the run was planned."""
         chunk, entry, held = work.chunk, Entry(), HeldBatches()
+        lost: list[dict[str, Any]] = []
         schema = INSTRUCTIONS if self.fields.messages_field else DOCUMENTS
         with (
             open_documents(unit, schema, self.compression) as documents,
             open_parquet(unit, "quarantine.parquet", QUARANTINE) as bad,
         ):
             for span, mark in zip(chunk.spans, chunk.stamps, strict=True):
+                damage = SpanDamage()
                 for batch in read(span, self.format, chunk.source, self.fields, self.limits):
                     account(entry, batch)
+                    damage.add(batch)
                     documents.write(batch.documents)
                     bad.write(batch.quarantine)
                     if work.hold:
@@ -103,6 +110,10 @@ class ReadStep(_OwnStep):
                         file=span.url,
                         fix="run again once it is no longer written to",
                     )
+                if (gone := lost_file(span, damage, self.limits)) is not None:
+                    lost.append(gone)
+        if lost:
+            unit.facts[LOST] = lost
         work.just_read = held.batches if work.hold else None
         return entry
 
