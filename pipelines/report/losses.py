@@ -1,5 +1,5 @@
-"""What a run lost that its user may not expect, a sentence each: files that are damaged, sources of
-which little or nothing is left.
+"""What a run lost that its user may not expect, a sentence each: damaged files, sources and
+languages of which little or nothing is left.
 
 Everything here is read off the ledgers of a run record.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.corpus.excerpts import visible
 from pipelines.report.funnel import choosing_ledgers
+from pipelines.report.language_losses import vanished_languages
 from pipelines.report.numerals import byte_size, count, share
 
 LEAST_KEPT_SHARE = 0.01
@@ -27,6 +28,7 @@ def warnings(record: dict[str, Any]) -> list[str]:
         *(note for ledger in read for note in lost_files(ledger)),
         *(note for ledger in read for note in unread_sources(ledger)),
         *nearly_lost_sources(record),
+        *vanished_languages(record),
     ]
 
 

@@ -20,6 +20,7 @@ from pipelines.corpus.outcomes import ChunkResult, CorpusTask, StepOutcome
 from pipelines.executors import Executor
 from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.report.language_losses import count_languages, judged_notes, vanished_languages
 from pipelines.report.losses import lost_files, nearly_lost_sources, unread_sources
 from pipelines.run.compare import ComparisonRunner
 from pipelines.run.record import RunRecord
@@ -179,6 +180,7 @@ class CorpusRunner(ComparisonRunner):
             for chunk in self.chunks
         ]
         sizes = [text_bytes(chunk) for chunk in self.chunks]
+        before = len(self.ledgers)
         with self._at(self._place_of(names)):
             results: list[ChunkResult] = self._tasks(
                 ", ".join(dict.fromkeys(names)), run_chunk, tasks, sizes
@@ -192,6 +194,9 @@ class CorpusRunner(ComparisonRunner):
                     for result in results
                 ]
             )
+        for ledger in self.ledgers[before:]:
+            for note in judged_notes(ledger.to_json()):
+                self.progress.note(note)
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())
@@ -200,7 +205,10 @@ class CorpusRunner(ComparisonRunner):
             for ref in outcome.files
         }
         self.computed += int(outcome.computed)
-        for note in nearly_lost_sources(self._recorded()):
+        languages = self._one(count_languages, self._corpus())
+        self.record.content["languages"] = languages.facts["languages"]
+        recorded = self._recorded()
+        for note in (*nearly_lost_sources(recorded), *vanished_languages(recorded)):
             self.progress.note(note)
         return tuple(outcome.files)
 

@@ -40,6 +40,7 @@ class RunRecord:
             "reached": None,
             "quarantine": [],
             "selection": {},
+            "languages": [],
             "evidence": {},
             "tokenizer": None,
             "encoded": {},

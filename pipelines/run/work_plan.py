@@ -121,19 +121,43 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
     )
     if conversations:
         steps += conversation_steps(conversations)
+    names = tuple(source.name for source in loaded.recipe.corpus.sources)
+    languages = _language_measures(loaded)
+    current: list[Step] = []  # language measures of this text version that a stage before brought
     for index, (name, stage) in enumerate(loaded.stages):
-        names = tuple(source.name for source in loaded.recipe.corpus.sources)
-        around = Surroundings(loaded.folder, names, signal_columns(steps))
+        made_before = {step.name for step in steps}
+        around = Surroundings(
+            loaded.folder,
+            names,
+            signal_columns(steps),
+            tuple(step.name for step in languages),
+            tuple(step for step in languages if step.name not in made_before),
+        )
         try:
             made = stage.steps(around, name)
-            check_step_names(made, steps)
+            own = stage.language_measure(name)
+            check_step_names(
+                [step for step in made if step == own or step not in languages],
+                [step for step in steps if step != own],
+            )
         except UserError as error:
             raise error.relocated(loaded.place_in(loaded.stage_address(index))) from None
         for step in made:
+            if step in current:
+                continue
             steps.append(step)
+            if step in languages:
+                current.append(step)
             if step.rewrites:
                 steps.append(size_step())
+                current = []
     return steps
+
+
+def _language_measures(loaded: LoadedRecipe) -> list[Step]:
+    """The measures of all stages that identify languages, in the order of the recipe."""
+    found = (stage.language_measure(name) for name, stage in loaded.stages)
+    return [step for step in found if step is not None]
 
 
 def _numbers(loaded: LoadedRecipe, steps: Sequence[Step]) -> dict[str, NumberOf]:
