@@ -22,6 +22,7 @@ from artifacts.publish import Manifest, Publication
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
 from artifacts.settings import key_settings
 from artifacts.tables import open_parquet, read_parquet, read_schema, write_parquet
+from pipelines.chunks.lost_files import SpanDamage, lost_file
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import Compression, open_documents
 from pipelines.corpus.texts import HeldBatches
@@ -29,6 +30,9 @@ from pipelines.readers import Fields, Limits, Span, format_of, libraries_of, rea
 from pipelines.stages.chunk_work import ChunkWork, Resources
 
 Stretches = tuple[tuple[int, int], ...]  # offsets [start, end) of a stream
+
+LOST = "lost"
+"""The fact of a unit of :class:`ReadStep` that names files of which a part is gone."""
 
 
 class _OwnStep:
@@ -106,6 +110,7 @@ class ReadStep(_OwnStep):
         """What was read, and of each span the stretches that failed a checksum."""
         chunk, entry, held = work.chunk, Entry(), HeldBatches()
         suspect: list[Stretches] = []
+        lost: list[dict[str, Any]] = []
         schema = DOCUMENTS if self.fields.messages_field is None else INSTRUCTIONS
         with (
             open_documents(unit, schema, self.compression) as documents,
@@ -113,9 +118,11 @@ class ReadStep(_OwnStep):
         ):
             for span, mark in zip(spans, chunk.stamps, strict=True):
                 suspect.append(())
+                damage = SpanDamage()
                 for batch in read(span, self.format, chunk.source, self.fields, self.limits):
                     account(entry, batch)
                     suspect[-1] += batch.suspect
+                    damage.add(batch)
                     documents.write(batch.documents)
                     bad.write(batch.quarantine)
                     if work.hold:
@@ -126,6 +133,10 @@ class ReadStep(_OwnStep):
                         file=span.url,
                         fix="run again once it is no longer written to",
                     )
+                if (gone := lost_file(span, damage, self.limits)) is not None:
+                    lost.append(gone)
+        if lost:
+            unit.facts[LOST] = lost
         work.just_read = held.batches if work.hold else None
         return entry, suspect
 

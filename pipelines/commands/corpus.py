@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifacts.errors import UserError
 from artifacts.visible_text import shown_json
-from pipelines.commands.options import Json, Runs, said_of_options
+from pipelines.commands.options import Json, Runs, print_table, said_of_options
 from pipelines.commands.terminal.shown import ShownConsole
+
+if TYPE_CHECKING:
+    from pipelines.run.requeue import Requeued
 
 corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
 
@@ -32,3 +37,68 @@ def explain(
         print(shown_json(facts))
     else:
         ShownConsole().print("\n".join(lines(facts)), markup=False, highlight=False, soft_wrap=True)
+
+
+@corpus_app.command("requeue")
+@said_of_options({"reasons": "reason", "sources": "source"})
+def requeue_command(
+    run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="the recipe as mended; default: the run's own, paths from this folder"),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="override a field of the recipe: a.b.c=value"),
+    ] = None,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="only records of this reason; may be repeated")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="only records of this source; may be repeated")
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="folder for the documents, and what is none still"),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="of what is written: jsonl or parquet")
+    ] = "jsonl",
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Read quarantined records again after a fix: which are documents now, and which are not."""
+    from pipelines.recipe.load import load_recipe
+    from pipelines.run.requeue import requeue
+
+    if overrides and recipe is None:
+        raise UserError("nothing to override", field="--set", fix="give the recipe with --recipe")
+    loaded = None if recipe is None else load_recipe(recipe, overrides or ())
+    done = requeue(
+        runs, run, loaded,
+        reasons=reason or (), sources=source or (), output=output, format=format,
+    )  # fmt: skip
+    if as_json:
+        print(shown_json(done.to_json()))
+    else:
+        print_requeued(done)
+
+
+def print_requeued(done: Requeued) -> None:
+    """A row for each source and reason, why records are none still, and where files lie."""
+    rows = [
+        (entry["source"], entry["reason"], entry["document"], entry["still_quarantined"],
+         entry["not_possible"])
+        for entry in done.to_json()["records"]
+    ]  # fmt: skip
+    if not rows:
+        print("no quarantined records")
+        return
+    header = ("source", "reason", "documents now", "still quarantined", "cannot be read again")
+    print_table(header, rows)
+    console = ShownConsole()
+    for (source, reason), why in sorted(done.why.items()):
+        said = ", ".join(f"{now} {number:,}" for now, number in sorted(why.items()))
+        console.print(f"{source}, {reason}: {said}", markup=False, highlight=False, soft_wrap=True)
+    for file in done.files:
+        console.print(f"written   {file}", markup=False, highlight=False, soft_wrap=True)

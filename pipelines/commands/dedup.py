@@ -65,6 +65,9 @@ def dedup_run(
         float, near_option("max_removed_share", FILES)
     ] = DEFAULTS.max_removed_share,
     quality: Annotated[int, near_option("quality_sample", FILES)] = DEFAULTS.quality_sample,
+    max_quarantined: Annotated[
+        float, typer.Option(help="stop when more than this share of a source cannot be read")
+    ] = 0.5,
     text_field: Annotated[str, typer.Option(help="field of a record that holds its text")] = "text",
     id_field: Annotated[
         str | None,
@@ -92,8 +95,8 @@ def dedup_run(
     with TerminalProgress(ShownConsole(stderr=True)) as progress:
         done = dedup_files(
             paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep,
-            max_removed=max_removed, quality=quality, text_field=text_field, id_field=id_field,
-            format=format, compression=compression,
+            max_removed=max_removed, quality=quality, max_quarantined=max_quarantined,
+            text_field=text_field, id_field=id_field, format=format, compression=compression,
             workers=workers or len(os.sched_getaffinity(0)), progress=progress,
         )  # fmt: skip
     if as_json:

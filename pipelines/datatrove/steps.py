@@ -205,7 +205,9 @@ class _Documents:
 
 
 def _arrow(documents: list[Document]) -> pa.RecordBatch:
-    """Documents as a batch of the documents format; ``native_id`` is datatrove's id."""
+    """Documents as a batch of the documents format; ``native_id`` is datatrove's id, ``lang`` what
+    their metadata say.
+    """
     texts = pa.array([document.text for document in documents], pa.large_string())
     native = [str(document.id) for document in documents]
     columns: dict[str, pa.Array] = {
@@ -216,11 +218,21 @@ def _arrow(documents: list[Document]) -> pa.RecordBatch:
         "text": texts,
         "text_hash": text_hashes(texts),
         "source": pa.repeat(SOURCE, len(documents)),
+        "lang": pa.array([_language(document) for document in documents], pa.string()),
         "path": pa.repeat("", len(documents)),
         "offset": pa.array(np.arange(len(documents))),
     }
     arrays = [columns.get(field.name, pa.nulls(len(documents), field.type)) for field in DOCUMENTS]
     return pa.RecordBatch.from_arrays(arrays, schema=DOCUMENTS)
+
+
+def _language(document: Document) -> str | None:
+    """The language of a document by its metadata, where language filters and stages put it."""
+    for name in ("language", "lang"):
+        value = document.metadata.get(name)
+        if isinstance(value, str) and _is_unicode(value):
+            return value
+    return None
 
 
 def _annotate(documents: list[Document], signals: pa.Table) -> None:

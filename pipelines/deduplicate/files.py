@@ -29,12 +29,17 @@ from pipelines.executors import open_executor
 from pipelines.executors.lent import LentExecutor
 from pipelines.executors.progress import Progress
 from pipelines.readers import Fields
+from pipelines.recipe.fields import MAX_QUARANTINED_SHARE
 from pipelines.recipe.load import given_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.writers.kept_documents import FORMATS, removal_pairs, write_kept, write_pairs
 
 RUN, KEPT, EVIDENCE, LEDGER = "run", "kept", "evidence.parquet", "ledger.json"
-_CALLED = {"max_removed_share": "max_removed", "quality_sample": "quality"}
+_CALLED = {
+    "max_removed_share": "max_removed",
+    "quality_sample": "quality",
+    "max_quarantined_share": "max_quarantined",
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ def dedup_files(
     keep: str | None = None,
     max_removed: float = DEFAULTS.max_removed_share,
     quality: int = DEFAULTS.quality_sample,
+    max_quarantined: float = MAX_QUARANTINED_SHARE,
     text_field: str = "text",
     id_field: str | None = None,
     format: str = "jsonl",
@@ -99,7 +105,9 @@ def dedup_files(
     ``paths``: files or globs, local or of a store; files of one folder are one source, and sources
     rank in the order given. ``ngrams``, ``bands``, ``rows``, ``verify``, ``keep``,
     ``max_removed`` (max_removed_share) and ``quality`` (quality_sample) are those of
-    :mod:`dedup.near.settings`; ``keep`` and ``max_removed`` hold for exact copies too. ``format``:
+    :mod:`dedup.near.settings`; ``keep`` and ``max_removed`` hold for exact copies too.
+    ``max_quarantined``: of the records of a source that may be unreadable; more stop the call.
+    ``format``:
     of the kept documents, jsonl (compressed with zstd) or parquet. ``compression``: of the texts
     under ``run/`` (zstd, lz4, none), a question of room and time and of nothing else. Writes
     ``kept/``, ``evidence.parquet`` (each removed document and the one that stands for it),
@@ -117,7 +125,7 @@ def dedup_files(
         **{"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify},
         **{"keep": keep, "max_removed_share": max_removed, "quality_sample": quality},
     }
-    values = _recipe(sources, fields, near, compression)
+    values = _recipe(sources, fields, max_quarantined, near, compression)
     executor = LentExecutor(lambda: open_executor(workers), workers)
     try:
         outcome = run_recipe(
@@ -133,12 +141,17 @@ def dedup_files(
 
 
 def _recipe(
-    sources: Mapping[str, list[str]], fields: Fields, near: Mapping[str, Any], compression: str
+    sources: Mapping[str, list[str]],
+    fields: Fields,
+    max_quarantined: float,
+    near: Mapping[str, Any],
+    compression: str,
 ) -> dict[str, Any]:
     """The recipe in memory: every setting that is given, to the stages that have it."""
     given = {name: value for name, value in near.items() if value is not None}
     exact = {name: value for name, value in given.items() if name in ("keep", "max_removed_share")}
-    own = {} if fields.id_field is None else {"id_field": fields.id_field}
+    own: dict[str, Any] = {"max_quarantined_share": max_quarantined}
+    own |= {} if fields.id_field is None else {"id_field": fields.id_field}
     return {
         "name": RUN,
         "corpus": {
@@ -192,7 +205,7 @@ def _parameter_of(address: Address) -> Address:
     name = str(address[-1]) if address else ""
     if is_parameter(address):
         return (Parameter("output"),) if name == "runs" else address
-    known = {*FILES.takes, "paths", "text_field", "id_field", "compression"}
+    known = {*FILES.takes, *_CALLED, "paths", "text_field", "id_field", "compression"}
     if name in known:
         return (Parameter(_CALLED.get(name, name)),)
     return () if address[:2] in (("corpus", "stages"), ("corpus", "sources")) else address

@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from artifacts.errors import UserError
-from artifacts.settings import Part
+from artifacts.settings import LATER, Part
 from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.corpus.document_files import Compression
 from pipelines.readers import AUTO, Fields, Limits
@@ -27,6 +27,9 @@ LONGEST_NAME = 100
 
 
 MIB = 1 << 20
+
+
+MAX_QUARANTINED_SHARE = 0.5
 
 
 Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
@@ -58,6 +61,11 @@ class Source(Part):
     license: str | None = Field(
         default=None, description="licence of records that do not say theirs"
     )
+    max_quarantined_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="of the records that may be quarantined; more stop the run"),
+        LATER,
+    ] = MAX_QUARANTINED_SHARE
 
     def fields(self) -> Fields:
         return Fields(

@@ -16,6 +16,7 @@ from pipelines.report.distributions import SCORE_BINS, BeforeAfter, SourceDistri
 from pipelines.report.drawing import Part, histogram, stacked_bar
 from pipelines.report.findings import Findings
 from pipelines.report.funnel import Funnel, FunnelRow
+from pipelines.report.language_losses import judged_notes
 from pipelines.report.near_duplicates import SIMILARITY_BINS, DedupEvidence, Pair
 from pipelines.report.numerals import power_of_two
 from pipelines.report.quality_words import quality_line
@@ -101,7 +102,8 @@ def reasons_section(record: dict[str, Any], found: Findings) -> dict[str, Any]:
                 "samples": _samples(key, found),
             }
         )
-    return {"rows": rows}
+    judged = [note for ledger in record["ledgers"] for note in judged_notes(ledger)]
+    return {"rows": rows, "judged": judged}
 
 
 def _samples(key: Key, found: Findings) -> list[dict[str, Any]]:

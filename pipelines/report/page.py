@@ -26,6 +26,7 @@ from pipelines.report.corpus_sections import (
 )
 from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
+from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
 from pipelines.report.training_cost import training_costs
@@ -56,6 +57,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             recipe=record["recipe"],
             stages=recorded_stages(record),
             total=funnel.total,
+            warnings=warnings(record),
             funnel=funnel_section(funnel),
             reasons=reasons_section(record, found),
             distributions=distributions_section(funnel, found),

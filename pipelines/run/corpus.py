@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
+from artifacts.errors import UserError
 from artifacts.ledger import Entry, Ledger
 from artifacts.paths import Store
 from artifacts.publish import FileRef
@@ -13,13 +15,18 @@ from pipelines.chunks.reading import RemoveRowsStep
 from pipelines.chunks.resources import PrepareTask, prepare
 from pipelines.chunks.work import ChunkTask, read_chunk, run_chunk
 from pipelines.comparisons.equal_keys import DuplicateRows, find_duplicates
+from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import ChunkResult, CorpusTask, StepOutcome
 from pipelines.executors import Executor
 from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.report.language_losses import count_languages, judged_notes, vanished_languages
+from pipelines.report.losses import lost_files, nearly_lost_sources, unread_sources
 from pipelines.run.compare import ComparisonRunner
 from pipelines.run.record import RunRecord
+from pipelines.run.step_facts import close_lost_files
 from pipelines.run.stretches import text_bytes
+from pipelines.run.unreadable import check_readable
 from pipelines.run.work_plan import CorpusPlan
 from pipelines.stages.base import PrepareStep, RowStep
 from pipelines.stages.chunk_work import Prepared, Resources
@@ -66,6 +73,10 @@ class CorpusRunner(ComparisonRunner):
             results = self._tasks(
                 "read", read_chunk, tasks, [text_bytes(chunk) for chunk in self.chunks]
             )
+        self._check_readable(
+            [(outcome.source, outcome.entry) for result in results for outcome in result.outcomes],
+            tuple(result.chunk for result in results),
+        )
         self.ahead = {
             outcome.units: outcome
             for result in results
@@ -73,7 +84,31 @@ class CorpusRunner(ComparisonRunner):
             if outcome.units
         }
         self._take(results)
-        self._note_sources_without_documents(self.ledgers[-1])
+        read = self.ledgers[-1].to_json()
+        for note in (*lost_files(read), *unread_sources(read)):
+            self.progress.note(note)
+
+    def _complete(self, ledger: Ledger) -> None:
+        if ledger.step == "read":
+            close_lost_files(ledger, self.plan.stored_bytes)
+
+    def _check_readable(
+        self, booked: Iterable[tuple[str, Entry]], chunks: tuple[Chunk, ...]
+    ) -> None:
+        """Stop at a source that cannot be read; its quarantine is there to look at then. Raises:
+        UserError.
+        """
+        ledger = Ledger("read")
+        for source, entry in booked:
+            ledger.entry(source).merge(entry)
+        try:
+            check_readable(self.loaded, self.store, ledger.sources, chunks)
+        except UserError:
+            self.chunks = chunks
+            made = self._one(collect_quarantine, self._corpus())
+            self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
+            self.record.save_stopped(chunks, self.ledgers or [ledger])
+            raise
 
     def unique(self) -> None:
         """Records whose key came before go to quarantine; the chunks they were in are written
@@ -83,6 +118,7 @@ class CorpusRunner(ComparisonRunner):
         self.progress.phase("unique keys", 1, 0, 0)
         found = self._one(find_duplicates, self._corpus())
         self.progress.advance(1, 0)
+        read = self.ledgers[-1]
         ledger = Ledger("unique", units=1, computed=int(found.computed))
         for outcome in self._remove_rows(found):
             ledger.entry(outcome.source).merge(_documents_only(outcome.entry))
@@ -92,6 +128,7 @@ class CorpusRunner(ComparisonRunner):
                 whole.entered.add(chunk.documents.rows, 0)
                 whole.kept.add(chunk.documents.rows, 0)
                 ledger.entry(chunk.source).merge(whole)
+        self._check_readable(_after_unique(read, ledger), self.chunks)
         made = self._one(collect_quarantine, self._corpus())
         self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
         ledger.seconds = time.monotonic() - started
@@ -143,6 +180,7 @@ class CorpusRunner(ComparisonRunner):
             for chunk in self.chunks
         ]
         sizes = [text_bytes(chunk) for chunk in self.chunks]
+        before = len(self.ledgers)
         with self._at(self._place_of(names)):
             results: list[ChunkResult] = self._tasks(
                 ", ".join(dict.fromkeys(names)), run_chunk, tasks, sizes
@@ -156,6 +194,9 @@ class CorpusRunner(ComparisonRunner):
                     for result in results
                 ]
             )
+        for ledger in self.ledgers[before:]:
+            for note in judged_notes(ledger.to_json()):
+                self.progress.note(note)
 
     def selection(self) -> tuple[FileRef, ...]:
         outcome = self._one(final_selection, self._corpus())
@@ -164,10 +205,27 @@ class CorpusRunner(ComparisonRunner):
             for ref in outcome.files
         }
         self.computed += int(outcome.computed)
+        languages = self._one(count_languages, self._corpus())
+        self.record.content["languages"] = languages.facts["languages"]
+        recorded = self._recorded()
+        for note in (*nearly_lost_sources(recorded), *vanished_languages(recorded)):
+            self.progress.note(note)
         return tuple(outcome.files)
+
+    def _recorded(self) -> dict[str, Any]:
+        """The record as it stands, for what is read off it."""
+        return {**self.record.content, "ledgers": [ledger.to_json() for ledger in self.ledgers]}
 
     def _corpus(self) -> CorpusTask:
         return CorpusTask(self.store.root, self.chunks, self.sources)
+
+
+def _after_unique(read: Ledger, unique: Ledger) -> Iterator[tuple[str, Entry]]:
+    """What became of each source's records once those with equal keys were quarantined too."""
+    for source, entry in read.sources.items():
+        left = unique.sources.get(source, entry)
+        yield source, replace(entry, kept=left.kept)
+        yield source, Entry(quarantined=left.quarantined if left is not entry else {})
 
 
 def _documents_only(entry: Entry) -> Entry:

@@ -40,6 +40,7 @@ class RunRecord:
             "reached": None,
             "quarantine": [],
             "selection": {},
+            "languages": [],
             "evidence": {},
             "tokenizer": None,
             "encoded": {},
@@ -53,7 +54,9 @@ class RunRecord:
         }
         self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
-        self._before = set(_load(store, RECORD).get("units", ()))
+        before = _load(store, RECORD)
+        self._before = set(before.get("units", ()))
+        self._stands = before.get("reached")
         self._last = (
             "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
         )
@@ -96,6 +99,13 @@ class RunRecord:
         self.content["chunks"] = [chunk.to_json() for chunk in chunks]
         self.content["ledgers"] = [ledger.to_json() for ledger in ledgers]
         write_record(self.store, self.content)
+
+    def save_stopped(self, chunks: tuple[Chunk, ...], ledgers: list[Ledger]) -> None:
+        """Record a run that stopped at what was read, so that one can look at it; the record of a
+        call that got further stays.
+        """
+        if self._stands in (None, "read"):
+            self.save(chunks, ledgers, "read")
 
     def _sweep(self) -> None:
         """Remove what a killed run left half written, and its ledgers, which this run writes

@@ -19,6 +19,7 @@ from pipelines.executors import Executor
 from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.run.record import RunRecord
+from pipelines.run.step_facts import add_facts
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -111,9 +112,15 @@ class PhaseRunner:
                 ledger.computed += int(outcome.computed)
                 ledger.seconds += outcome.seconds
                 ledger.peak_bytes = max(ledger.peak_bytes, result.peak_bytes)
+                add_facts(ledger, outcome)
+        for ledger in ledgers.values():
+            self._complete(ledger)
         for (step, chooses), ledger in ledgers.items():
             self._keep([ledger], follows=chooses and step != "read", silent=True)
         self.progress.end(list(ledgers.values()))
+
+    def _complete(self, ledger: Ledger) -> None:
+        """Say in a ledger what its chunks alone do not know."""
 
     def _keep(self, ledgers: list[Ledger], follows: bool = False, silent: bool = False) -> None:
         for ledger in ledgers:
@@ -174,12 +181,6 @@ class PhaseRunner:
         if len(places) != 1:
             return ("corpus", "stages")
         return self.loaded.stage_address(places.pop())
-
-    def _note_sources_without_documents(self, read: Ledger) -> None:
-        for source, entry in sorted(read.sources.items()):
-            if not entry.kept.documents:
-                reasons = _reasons(entry).split(", ")[0] or "it has no records"
-                self.progress.note(f"source {source!r} gives no document: {reasons}")
 
     def _not_empty(self, ledger: Ledger) -> None:
         """Raises: UserError when a step left nothing of what entered it, or nothing was read at

@@ -26,6 +26,7 @@ from pipelines.training.watch import TrainingWatch
 from trainer.checkpoints.paths import state_name
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
+STOP_A_RUN = ("max_quarantined_share",)  # settings of a source that decide no byte
 
 
 def train_run(
@@ -71,7 +72,9 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
     """
     recipe = loaded.resolved()
     for part in DECIDE_SHARDS:
-        for path, now, then in _differences((part,), recipe[part], record["recipe"][part]):
+        for path, now, then in _differences(
+            (part,), _deciding(recipe[part]), _deciding(record["recipe"][part])
+        ):
             raise loaded.file.error(
                 path,
                 "the run's shards were made with another setting",
@@ -82,6 +85,17 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
                     "on them; or set it back"
                 ),
             )
+
+
+def _deciding(part: Any) -> Any:
+    """A part of a recipe without what only says when a run stops."""
+    if not isinstance(part, dict) or "sources" not in part:
+        return part
+    sources = [
+        {name: value for name, value in source.items() if name not in STOP_A_RUN}
+        for source in part["sources"]
+    ]
+    return {**part, "sources": sources}
 
 
 def _differences(

@@ -59,7 +59,12 @@ class CorpusPlan:
     phases: tuple[Phase, ...]
     first_chain: tuple[RowStep, ...]
     numbers: dict[str, NumberOf]  # what each split source is cut by
-    input_bytes: int  # as stored, compressed where the files are
+    stored_bytes: dict[str, int]  # of each source's files, compressed where they are
+
+    @property
+    def input_bytes(self) -> int:
+        """Stored bytes of all sources."""
+        return sum(self.stored_bytes.values())
 
     def ahead(self) -> tuple[RowStep, ...]:
         """Steps that can be carried out while a chunk that was just read is in memory: those of the
@@ -81,7 +86,7 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
     numbers = _numbers(loaded, steps)
     chunks: list[Chunk] = []
     readers: dict[str, ReadStep] = {}
-    total = 0
+    stored: dict[str, int] = {}
     corpus = loaded.recipe.corpus
     for index, source in enumerate(corpus.sources):
         try:
@@ -95,14 +100,14 @@ def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPl
         # before the digests: a change after this is noticed when reading
         stamps = {file.url: stamp(file.url) for file in files}
         digests = {file.url: file_digest(file.url, known_digests) for file in files}
-        total += sum(file.bytes for file in files)
+        stored[source.name] = sum(file.bytes for file in files)
         for spans in plan_chunks(files, int(corpus.chunk_mib * (1 << 20))):
             marks = (
                 tuple(digests[span.url] for span in spans),
                 tuple(stamps[span.url] for span in spans),
             )
             chunks.append(Chunk(len(chunks), source.name, tuple(spans), *marks))
-    return CorpusPlan(tuple(chunks), readers, order.phases(), order.first_chain(), numbers, total)
+    return CorpusPlan(tuple(chunks), readers, order.phases(), order.first_chain(), numbers, stored)
 
 
 def plan_steps(loaded: LoadedRecipe) -> list[Step]:
@@ -114,19 +119,43 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
     conversations = loaded.recipe.corpus.conversations()
     if conversations:
         steps += conversation_steps(conversations)
+    names = tuple(source.name for source in loaded.recipe.corpus.sources)
+    languages = _language_measures(loaded)
+    current: list[Step] = []  # language measures of this text version that a stage before brought
     for index, (name, stage) in enumerate(loaded.stages):
-        names = tuple(source.name for source in loaded.recipe.corpus.sources)
-        around = Surroundings(loaded.folder, names, signal_columns(steps))
+        made_before = {step.name for step in steps}
+        around = Surroundings(
+            loaded.folder,
+            names,
+            signal_columns(steps),
+            tuple(step.name for step in languages),
+            tuple(step for step in languages if step.name not in made_before),
+        )
         try:
             made = stage.steps(around, name)
-            check_step_names(made, steps)
+            own = stage.language_measure(name)
+            check_step_names(
+                [step for step in made if step == own or step not in languages],
+                [step for step in steps if step != own],
+            )
         except UserError as error:
             raise error.relocated(loaded.place_in(loaded.stage_address(index))) from None
         for step in made:
+            if step in current:
+                continue
             steps.append(step)
+            if step in languages:
+                current.append(step)
             if step.rewrites:
                 steps.append(size_step())
+                current = []
     return steps
+
+
+def _language_measures(loaded: LoadedRecipe) -> list[Step]:
+    """The measures of all stages that identify languages, in the order of the recipe."""
+    found = (stage.language_measure(name) for name, stage in loaded.stages)
+    return [step for step in found if step is not None]
 
 
 def _numbers(loaded: LoadedRecipe, steps: Sequence[Step]) -> dict[str, NumberOf]:

@@ -27,6 +27,7 @@ GOPHER_QUALITY = RuleSet(
         Rule("gopher_below_alpha_threshold", "min_alpha_word_ratio", "alpha_word_ratio", "<", 0.8),
         Rule("gopher_enough_stop_words", "min_stop_words", "stop_words", "<", 2),
     ),
+    languages=("en",),
 )
 """Rae et al. 2021 (arXiv 2112.11446, table A1) as datatrove 0.10 implements it, for English."""
 
@@ -61,6 +62,7 @@ GOPHER_QUALITY_ZH = RuleSet(
             0.6,
         ),
     ),
+    languages=("zh",),
 )
 """Gopher's rules for Chinese, which has no white space between words, so that sizes are in
 characters.

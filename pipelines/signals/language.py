@@ -19,7 +19,9 @@ a table of 0.4 MB, per distinct feature (one for every two to four bytes) a row 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,14 +51,21 @@ __all__ = ["UNDETERMINED", "LanguageModel", "detect"]
 
 UNDETERMINED = "und"
 BATCH_BYTES = 1 << 17
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 # exp(-20) is 2e-9: a class this far below the best needs no exponential
 NEGLIGIBLE = np.float32(20.0)
 
 
 def detect(
-    texts: Texts, model: LanguageModel, max_bytes: int = 2000
+    texts: Texts,
+    model: LanguageModel,
+    max_bytes: int = 2000,
+    folded: Mapping[str, str] = _NOTHING,
 ) -> tuple[pa.StringArray, pa.FloatArray]:
     """Language (ISO 639 label of the model) and confidence in 0..1 of every text.
+
+    ``folded``: labels that are given as another label of the model; the confidence in that one is
+    then the sum over all that are given as it.
 
     Only the first ``max_bytes`` bytes are looked at, cut back to a whole character. A text in which
     the model finds no feature (empty, blank, unknown script) is ``("und", 0.0)``.
@@ -73,14 +82,24 @@ def detect(
     scan_texts(values, offsets, max_bytes, table.pages, table.flags, _quiet_leads(), ends, marked)
     classes = np.empty(len(starts), np.int64)
     scores = np.empty(len(starts), np.float32)
-    _score(values, starts, np.where(marked, starts, ends), model, classes, scores)
+    given = [folded.get(label, label) for label in model.classes]
+    groups = np.array([given.index(label) for label in given], np.int64)
+    _score(values, starts, np.where(marked, starts, ends), model, groups, classes, scores)
     rows = np.flatnonzero(marked)
     if len(rows):
         rewritten, bounds = _normalised(values, starts[rows], ends[rows])
         few_classes, few_scores = np.empty(len(rows), np.int64), np.empty(len(rows), np.float32)
-        _score(rewritten, bounds[:-1].copy(), bounds[1:].copy(), model, few_classes, few_scores)
+        _score(
+            rewritten,
+            bounds[:-1].copy(),
+            bounds[1:].copy(),
+            model,
+            groups,
+            few_classes,
+            few_scores,
+        )
         classes[rows], scores[rows] = few_classes, few_scores
-    labels = pa.array([*model.classes, UNDETERMINED], pa.string())
+    labels = pa.array([*given, UNDETERMINED], pa.string())
     return labels.take(pa.array(classes)), pa.array(scores, pa.float32())
 
 
@@ -123,6 +142,7 @@ def _score(
     starts: npt.NDArray[np.int64],
     ends: npt.NDArray[np.int64],
     model: LanguageModel,
+    groups: npt.NDArray[np.int64],
     classes: npt.NDArray[np.int64],
     scores: npt.NDArray[np.float32],
 ) -> None:
@@ -138,6 +158,7 @@ def _score(
         model.weights,
         model.priors,
         model.folds,
+        groups,
         log_counts,
         classes,
         scores,
@@ -278,8 +299,10 @@ def _sum_weights(features: Array, logs: Array, weights: Array, sums: Array) -> N
 
 
 @kernel
-def _decide(sums: Array, length: Any, priors: Array, folds: Array) -> tuple[Any, Any]:
-    """Best class and its probability; ``sums`` is overwritten."""
+def _decide(
+    sums: Array, length: Any, priors: Array, folds: Array, groups: Array
+) -> tuple[Any, Any]:
+    """Best class and the probability of its group; ``sums`` is overwritten."""
     temperature = np.float32(1.0 / np.sqrt(float(length)))
     top = np.float32(-np.inf)
     for column in range(len(priors)):
@@ -297,7 +320,11 @@ def _decide(sums: Array, length: Any, priors: Array, folds: Array) -> tuple[Any,
     for column in range(1, len(priors)):
         if sums[column] > sums[best]:
             best = column
-    return best, sums[best] / total
+    together = np.float32(0.0)
+    for column in range(len(priors)):
+        if groups[column] == groups[best]:
+            together += sums[column]
+    return best, together / total
 
 
 @kernel
@@ -311,6 +338,7 @@ def score_languages(
     weights: Array,
     priors: Array,
     folds: Array,
+    groups: Array,
     log_counts: Array,
     classes: Array,
     scores: Array,
@@ -318,6 +346,7 @@ def score_languages(
     """Best class (``len(priors)`` for "no features") and its confidence for every text.
 
     ``log_counts[c]`` is log1p(c) times the weight unit, up to the length of the longest text.
+    ``groups[c]`` is the class that class ``c`` is counted as.
     Walking, counting and summing are done a batch of texts at a time, because each wants the cache
     to itself.
     """
@@ -351,6 +380,6 @@ def score_languages(
             if distinct[document] > 0:
                 _sum_weights(features[own], logs[own], weights, sums)
                 classes[document], scores[document] = _decide(
-                    sums, ends[document] - starts[document], priors, folds
+                    sums, ends[document] - starts[document], priors, folds, groups
                 )
         first = last

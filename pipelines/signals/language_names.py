@@ -53,3 +53,18 @@ def nearest_language(text: str) -> str | None:
     names = {name.lower(): code for code, name in LANGUAGES.items()}
     close = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.7)
     return names[close[0]] if close else None
+
+
+MACROLANGUAGES = {
+    "ary": "ar", "arz": "ar", "hbo": "he", "ltg": "lv", "sdh": "ku", "uzs": "uz", "wuu": "zh",
+    "yue": "zh",
+}  # fmt: skip
+"""Labels of the model that are counted as another one, unless a recipe asks for them by name:
+members of an ISO 639-3 macrolanguage that is a label itself, where ISO 639-1 has no code of their
+own; and Ancient Hebrew, which the model takes modern Hebrew for.
+"""
+
+
+def macrolanguage(code: str) -> str:
+    """The language a code is counted as: its macrolanguage, else itself."""
+    return MACROLANGUAGES.get(code, code)

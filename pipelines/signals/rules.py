@@ -40,11 +40,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules under one name, over the columns of one ``measure``, which goes by its name too."""
+    """Rules under one name, over the columns of one ``measure``, which goes by its name too.
+
+    ``languages``: ISO 639 codes of the languages they are for, macrolanguages with all members;
+    None for all. They say nothing about documents known to be in another language.
+    """
 
     name: str
     measure: str
     rules: tuple[Rule, ...]
+    languages: tuple[str, ...] | None = None
 
     @property
     def options(self) -> list[str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dedup.spans.spans import Occurrences
     from pipelines.corpus.keep_policy import KeepPolicy
     from pipelines.corpus.view import CorpusView
+    from pipelines.stages.verdicts import Judged
 
 
 class Rule(Protocol):
@@ -103,6 +104,7 @@ class RowVerdict:
     names: tuple[str, ...]  # reason of rule i
     rules: NDArray[np.uint64]
     reason: pa.StringArray  # null where the row stays
+    judged: Judged | None = None  # whom its rule sets are about, where not everybody
 
 
 class Choose(Rule, Protocol):
@@ -364,6 +366,8 @@ class Surroundings:
     folder: str  # absolute root against which relative paths are resolved
     sources: tuple[str, ...]  # names, in the order of the recipe: their ranks
     columns: dict[str, str]  # signal column -> measure that makes it, of the stages before
+    languages: tuple[str, ...] = ()  # measures of all stages that make the column language
+    ahead: tuple[Step, ...] = ()  # those of them that stages after this one bring
 
 
 class StageSettings(Part):
@@ -385,14 +389,6 @@ class StageSettings(Part):
         """The steps this stage consists of, in order."""
         raise NotImplementedError(type(self).__name__)
 
-
-def first_reason(names: Sequence[str], rules: NDArray[np.uint64]) -> pa.StringArray:
-    """The name of the lowest set bit of each row, null where none is set."""
-    lowest = rules & (~rules + np.uint64(1))
-    index = np.where(rules == 0, 0, np.log2(np.maximum(lowest, 1).astype(np.float64))).astype(
-        np.int32
-    )
-    indices = pa.array(index, mask=rules == 0)
-    return pa.DictionaryArray.from_arrays(
-        indices, pa.array(list(names), pa.string())
-    ).dictionary_decode()
+    def language_measure(self, name: str) -> Step | None:
+        """The step among them that measures the column ``language``, None without one."""
+        return None

@@ -19,7 +19,7 @@ from artifacts.publish import Manifest, Publication
 from artifacts.schemas import REWRITE, SELECTION, signals
 from artifacts.tables import read_parquet, write_parquet
 from pipelines.corpus.chunk import Chunk
-from pipelines.corpus.selection import all_kept, drop
+from pipelines.corpus.selection import all_kept, drop, kept_mask
 from pipelines.stages.base import (
     Choose,
     Measure,
@@ -30,6 +30,12 @@ from pipelines.stages.base import (
     fingerprint,
 )
 from pipelines.stages.chunk_work import ChunkWork, DocumentsInMemory, Resources
+
+DOCUMENTS_READ = "documents/read"
+"""The table of columns of the documents as read; no step can have this name."""
+
+JUDGED = "judged"
+"""The fact of a choosing step's unit that counts whom its rule sets were applied to."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,15 @@ class RewriteStep(Step):
 
 @dataclass(frozen=True)
 class ChooseStep(Step):
-    """Decides row by row who stays."""
+    """Decides row by row who stays.
+
+    where_measured: measures whose signals the rule gets of chunks that have them. columns: of the
+    documents, which it gets as the table :data:`DOCUMENTS_READ`.
+    """
 
     rule: Choose
+    where_measured: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     area: ClassVar[str] = "selection"
     chooses: ClassVar[bool] = True
@@ -151,12 +163,22 @@ class ChooseStep(Step):
         return {
             **fingerprint(self.rule),
             "text": chunk.text_version(),
-            "signals": {name: chunk.signals[name].checksum for name in ("size", *self.rule.needs)},
+            "signals": {name: chunk.signals[name].checksum for name in self._signals(chunk)},
             "selection": chunk.selection_version(),
         }
 
+    def _signals(self, chunk: Chunk) -> tuple[str, ...]:
+        """Measures that decide its unit."""
+        there = (name for name in self.where_measured if name in chunk.signals)
+        return tuple(dict.fromkeys(("size", *self.rule.needs, *there)))
+
     def make(self, work: ChunkWork, unit: Publication) -> Entry:
-        verdict = self.rule.choose({name: work.signal(name) for name in self.rule.needs})
+        wanted = {*self.rule.needs, *self.where_measured}
+        tables = {name: work.signal(name) for name in self._signals(work.chunk) if name in wanted}
+        if self.columns:
+            records = work.chunk.records.name
+            tables[DOCUMENTS_READ] = read_parquet(work.store, records, "documents", self.columns)
+        verdict = self.rule.choose(tables)
         schema = signals([pa.field("rules", pa.uint64()), pa.field("reason", pa.string())])
         size = work.chunk.signals["size"].name
         ids = read_parquet(work.store, size, "signals", ["id", "text_hash"])
@@ -166,6 +188,8 @@ class ChooseStep(Step):
         selection, entry = drop(work.store, work.chunk, self.name, broken, verdict.reason)
         write_parquet(unit, "selection.parquet", SELECTION, [selection])
         unit.facts["rules"] = list(verdict.names)
+        if verdict.judged is not None:
+            unit.facts[JUDGED] = verdict.judged.facts(kept_mask(work.store, work.chunk))
         return entry
 
     def moved(self, chunk: Chunk, manifest: Manifest) -> Chunk:
@@ -173,7 +197,11 @@ class ChooseStep(Step):
         return replace(chunk, selection=manifest.file("selection.parquet"), verdicts=verdicts)
 
     def apply(self, documents: DocumentsInMemory) -> None:
-        signals = {name: documents.signals[name] for name in self.rule.needs}
+        there = [name for name in self.where_measured if name in documents.signals]
+        signals = {name: documents.signals[name] for name in (*self.rule.needs, *there)}
+        if self.columns:
+            read = documents.batch.select(list(self.columns))
+            signals[DOCUMENTS_READ] = pa.Table.from_batches([read])
         documents.chosen(self.rule.choose(signals).reason)
 
 

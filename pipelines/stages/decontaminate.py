@@ -25,10 +25,10 @@ from pipelines.stages.base import (
     StageSettings,
     Step,
     Surroundings,
-    first_reason,
 )
 from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
 from pipelines.stages.chunk_work import PreparedFiles
+from pipelines.stages.verdicts import first_reason
 
 INDEX = "table.parquet"
 NOTE = b"note"  # in the metadata of its schema

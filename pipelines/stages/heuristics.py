@@ -9,28 +9,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from unicodedata import unidata_version
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
 from artifacts.errors import UserError
 from artifacts.settings import key_settings
 from pipelines.signals import gopher
+from pipelines.signals.document_language import document_languages, language_code
+from pipelines.signals.language_names import LANGUAGES
 from pipelines.signals.rule_sets import RULE_SETS, named_rules
 from pipelines.signals.rules import MOST_RULES, Rule, RuleSet, evaluate
 from pipelines.stages.base import Measure, RowVerdict, StageSettings, Step, Surroundings
-from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
+from pipelines.stages.chunk_steps import DOCUMENTS_READ, ChooseStep, MeasureStep
+from pipelines.stages.verdicts import Judged, first_reason
 
 
 class HeuristicsStage(StageSettings):
     """Measure the Gopher quality signals and drop what breaks a rule.
 
-    Every rule is evaluated on every document; the verdict table keeps all of them as a bitmask, the
-    selection gives the first as the reason.
+    A rule set is for some languages, and applied to documents of these: the language that a
+    language stage of the recipe finds, wherever it stands, else the document's ``lang``. Documents
+    in other languages stay, and are counted as not judged; those of which no language is known are
+    judged by all sets. Every rule that applies is evaluated; the verdict table keeps all of them as
+    a bitmask, the selection gives the first as the reason.
     """
 
     kind: ClassVar[str] = "heuristics"
@@ -41,6 +48,10 @@ class HeuristicsStage(StageSettings):
     thresholds: dict[str, float | None] = Field(
         default_factory=dict, description="override a threshold by name; null turns the rule off"
     )
+    languages: tuple[str, ...] | Literal["all"] | None = Field(
+        default=None,
+        description="ISO 639 codes the rule sets are applied to, or all; default: each set's own",
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         chosen = self.chosen_rules(name)
@@ -49,7 +60,38 @@ class HeuristicsStage(StageSettings):
             for measure, _ in chosen
         }
         judged = tuple((measures[measure].name, rules) for measure, rules in chosen)
-        return [*measures.values(), ChooseStep(name, RulesChoose(judged), self.sources)]
+        applied = self._applied(name)
+        if all(rules.languages is None for rules in applied):
+            choose = ChooseStep(name, RulesChoose(judged, applied), self.sources)
+            return [*measures.values(), choose]
+        rule = RulesChoose(judged, applied, around.languages)
+        choose = ChooseStep(name, rule, self.sources, around.languages, ("lang",))
+        return [*around.ahead, *measures.values(), choose]
+
+    def _applied(self, name: str) -> tuple[Applied, ...]:
+        """The sets in their order, with the languages they are applied to. Raises: UserError."""
+        own: tuple[str, ...] | None = None
+        if isinstance(self.languages, tuple):
+            codes = [(code, language_code(code)) for code in self.languages]
+            for written, code in codes:
+                if code is None:
+                    raise UserError(
+                        "no such language",
+                        field=(name, "languages"),
+                        found=written,
+                        allowed=["all", *LANGUAGES],
+                        fix="use codes of ISO 639, or all",
+                    )
+            own = tuple(sorted({code for _, code in codes if code is not None}))
+        sets = [named_rules(rules) for rules in self.rules]
+        return tuple(
+            Applied(
+                rules.name,
+                len(self._with_thresholds(rules)),
+                rules.languages if self.languages is None else own,
+            )
+            for rules in sets
+        )
 
     def chosen_rules(self, name: str) -> list[tuple[str, tuple[Rule, ...]]]:
         """All rules of the sets in their order, with their thresholds: for each measure the rules
@@ -104,13 +146,29 @@ class GopherMeasure:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """A rule set of so many rules, and the languages whose documents it is applied to; None for
+    all.
+    """
+
+    name: str
+    rules: int
+    languages: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class RulesChoose:
     """Applies thresholds to signals; ``judged``: steps that measure, each with rules over its
     columns.
+
+    sets: what these rules come from, in the same order; none: all apply to every document.
+    identified: measures of languages, of which the first that a document has decides.
     """
 
     judged: tuple[tuple[str, tuple[Rule, ...]], ...]
-    version: ClassVar[int] = 1
+    sets: tuple[Applied, ...] = ()
+    identified: tuple[str, ...] = ()
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -122,8 +180,15 @@ class RulesChoose:
         """All of them, in the order of the bits."""
         return tuple(rule for _, rules in self.judged for rule in rules)
 
+    @property
+    def _for_all(self) -> bool:
+        return all(applied.languages is None for applied in self.sets)
+
     def settings(self) -> dict[str, Any]:
-        rules = {"rules": [key_settings(rule) for rule in self.rules]}
+        rules: dict[str, Any] = {"rules": [key_settings(rule) for rule in self.rules]}
+        if not self._for_all:
+            rules["sets"] = [key_settings(applied) for applied in self.sets]
+            rules["identified"] = list(self.identified)
         if len(self.needs) == 1:
             return rules
         return rules | {"over": [[measure, len(rules)] for measure, rules in self.judged]}
@@ -138,7 +203,41 @@ class RulesChoose:
             mask |= fires << np.uint64(bits)
             reason = pc.coalesce(reason, why)
             bits += len(rules)
-        return RowVerdict(names, mask, reason)
+        if self._for_all:
+            return RowVerdict(names, mask, reason)
+        judged = self._judged(signals)
+        mask &= self._bits(judged)
+        return RowVerdict(names, mask, first_reason(names, mask), judged)
+
+    def _judged(self, signals: dict[str, pa.Table]) -> Judged:
+        """Which documents each set is applied to."""
+        identified = [signals[name]["language"] for name in self.identified if name in signals]
+        found = identified[0] if identified else None
+        languages = document_languages(found, signals[DOCUMENTS_READ]["lang"])
+        everybody = np.ones(len(languages), np.bool_)
+        unknown = languages.is_null().to_numpy(zero_copy_only=False)
+        return Judged(
+            {
+                applied.name: everybody
+                if applied.languages is None
+                else unknown
+                | pc.is_in(languages, pa.array(applied.languages, pa.string())).to_numpy(
+                    zero_copy_only=False
+                )
+                for applied in self.sets
+            },
+            languages,
+        )
+
+    def _bits(self, judged: Judged) -> NDArray[np.uint64]:
+        """The bits of the rules that apply to each document."""
+        bits = np.zeros(len(judged.languages), np.uint64)
+        place = 0
+        for applied in self.sets:
+            own = ((1 << applied.rules) - 1) << place
+            bits |= np.where(judged.sets[applied.name], np.uint64(own), np.uint64(0))
+            place += applied.rules
+        return bits
 
 
 MEASURES: dict[str, Measure] = {"gopher": GopherMeasure()}

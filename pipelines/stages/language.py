@@ -13,19 +13,22 @@ from pydantic import Field
 
 from artifacts.errors import UserError
 from pipelines.signals.language import UNDETERMINED, LanguageModel, detect
-from pipelines.signals.language_names import LANGUAGES, nearest_language
-from pipelines.stages.base import RowVerdict, StageSettings, Step, Surroundings, first_reason
+from pipelines.signals.language_names import LANGUAGES, MACROLANGUAGES, nearest_language
+from pipelines.stages.base import RowVerdict, StageSettings, Step, Surroundings
 from pipelines.stages.chunk_steps import ChooseStep, MeasureStep
+from pipelines.stages.verdicts import first_reason
 
 MEMBERS = {
     "ar": ("ary", "arz"),
+    "he": ("hbo",),
     "ku": ("sdh",),
+    "lv": ("ltg",),
     "no": ("nn",),
     "uz": ("uzs",),
     "zh": ("wuu", "yue"),
 }
-"""Languages the model tells apart that ISO 639-3 counts as members of a macrolanguage: keeping it
-keeps them.
+"""Labels of the model that are kept with another one: members of a macrolanguage (ISO 639-3), and
+Ancient Hebrew, which the model takes modern Hebrew for.
 """
 
 
@@ -33,8 +36,9 @@ class LanguageStage(StageSettings):
     """Identify the language of each document and keep the listed ones.
 
     The model is the one py3langid ships (a naive Bayes over byte n-grams, 136 languages), walked by
-    a kernel over the Arrow bytes; it looks at the first ``max_bytes`` of each document. Keeping a
-    macrolanguage keeps its members: ``zh`` also keeps what is taken for Wu or Cantonese.
+    a kernel over the Arrow bytes; it looks at the first ``max_bytes`` of each document. What it
+    takes for a member of a macrolanguage, such as Wu, is given as the macrolanguage, ``zh``, unless
+    ``keep`` names the member. Keeping a macrolanguage keeps its members.
     """
 
     kind: ClassVar[str] = "language"
@@ -51,6 +55,10 @@ class LanguageStage(StageSettings):
     max_bytes: int = Field(
         default=2000, ge=64, le=1 << 20, description="how much of each document is looked at"
     )
+    macrolanguages: bool = Field(
+        default=True,
+        description="give members of macrolanguages as these: wuu, yue as zh, hbo as he",
+    )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         for code in self.keep or ():
@@ -65,7 +73,7 @@ class LanguageStage(StageSettings):
                     if meant is None
                     else f"write {meant} for {LANGUAGES[meant]}",
                 )
-        measure = MeasureStep(name, LanguageMeasure(self.max_bytes), self.sources)
+        measure = self.language_measure(name)
         if self.keep is None and self.min_score == 0:
             return [measure]
         return [
@@ -73,25 +81,40 @@ class LanguageStage(StageSettings):
             ChooseStep(name, LanguageChoose(self.keep, self.min_score, name), self.sources),
         ]
 
+    def language_measure(self, name: str) -> Step:
+        folded = tuple(
+            (label, language)
+            for label, language in sorted(MACROLANGUAGES.items())
+            if self.macrolanguages and label not in (self.keep or ())
+        )
+        return MeasureStep(name, LanguageMeasure(self.max_bytes, folded), self.sources)
+
 
 @dataclass(frozen=True)
 class LanguageMeasure:
-    """Columns ``language`` (ISO 639-1, ``und`` when undecidable) and ``language_score`` (0 to
-    1).
+    """Columns ``language`` (ISO 639-1, ``und`` when undecidable) and ``language_score`` (0 to 1).
+
+    ``folded``: (label of the model, label that it is given as).
     """
 
     max_bytes: int
-    version: ClassVar[int] = 1
+    folded: tuple[tuple[str, str], ...] = ()
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("numba", "py3langid")
 
     def settings(self) -> dict[str, Any]:
-        return {"max_bytes": self.max_bytes, "unicode": unidata_version}
+        return {
+            "max_bytes": self.max_bytes,
+            "unicode": unidata_version,
+            "folded": [list(pair) for pair in self.folded],
+        }
 
     def fields(self) -> list[pa.Field]:
         return [pa.field("language", pa.string()), pa.field("language_score", pa.float32())]
 
     def measure(self, documents: pa.RecordBatch, resource: pa.Table | None) -> list[pa.Array]:
-        language, score = detect(documents["text"], LanguageModel.load(), self.max_bytes)
+        model, folded = LanguageModel.load(), dict(self.folded)
+        language, score = detect(documents["text"], model, self.max_bytes, folded)
         return [language, score]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ class Materials:
     folders: dict[str, Path]
     validation: dict[str, Path]
     tokenizer: Tokenizer
+    # of the run, for what became of a source without shards
+    record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store, record: dict[str, Any]) -> Materials:
@@ -45,7 +47,7 @@ class Materials:
         model = store.read(record["tokenizer"]["file"]["name"])
         train = {name: folder for name, folder in folders.items() if not is_held_out(name)}
         held = {name: folder for name, folder in folders.items() if is_held_out(name)}
-        return cls(train, held, Tokenizer.load(model))
+        return cls(train, held, Tokenizer.load(model), record)
 
     def sources(self) -> dict[str, ShardSource]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, branch, freeze
@@ -10,6 +11,7 @@ from mixtures.spec.bands import names_meant, source_of
 from mixtures.spec.spec import PhaseSpec
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.recipe.mistakes import in_branch
+from pipelines.report.losses import gives_documents, why_lost
 from pipelines.training.materials import Materials
 from tokenizer.shards.reader import ShardSource
 
@@ -28,7 +30,7 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
         )
     sources, tokens = materials.sources(), (train.sequence_length, train.batch_tokens)
     try:
-        _check_sources(spec.phases, sources)
+        _check_sources(spec.phases, sources, materials.record)
         bos = materials.tokenizer.bos_id
         plan = freeze(
             spec,
@@ -53,7 +55,7 @@ def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dic
     start = stable_steps(plan)
     for entry in loaded.recipe.branches:
         try:
-            _check_sources(entry.phases, sources)
+            _check_sources(entry.phases, sources, materials.record)
             plans[entry.name] = branch(plan, start, entry.phases, sources, entry.name)
         except UserError as error:
             raise error.relocated(in_branch(entry.name)).relocated(loaded.place) from None
@@ -68,28 +70,42 @@ def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dic
     return plans
 
 
-def _check_sources(phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource]) -> None:
+def _check_sources(
+    phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource], record: dict[str, Any]
+) -> None:
     """Raises: UserError at the first source that is to be shown and has no shards, with what was
-    asked and what there is.
+    asked, what there is, and where its documents went.
     """
     for phase in phases:
         for name, field in phase.shown.items():
             if not names_meant(name, sources) and source_of(name) == name:
                 tokens = round(phase.weights.get(name, 0.0) * (phase.tokens or 0))
                 asked = f"{tokens:,} tokens asked of {name}" if tokens else name
+                why = why_lost(record, name) if record else []
+                said = f": {', '.join(why[:3])}" if why else ""
                 raise UserError(
                     "a source without shards",
                     field=(*phase.address, *field),
-                    found=f"{asked}; none of its documents was kept",
+                    found=f"{asked}; none of its documents was kept{said}",
                     allowed=[
                         f"{other} ({source.manifest.tokens:,} tokens)"
                         for other, source in sorted(sources.items())
                     ],
-                    fix=(
-                        "leave it out of the mixture, or loosen the stages that drop its "
-                        "documents: the report shows them"
-                    ),
+                    fix=_MENDED[bool(record) and not gives_documents(record, name)],
                 )
+
+
+_MENDED = {
+    False: (
+        "leave it out of the mixture, or loosen the stages that drop its documents: the report "
+        "shows them"
+    ),
+    True: (
+        "correct the fields of the source, or its files: none of its records became a document; "
+        "the report shows the quarantine"
+    ),
+}
+"""How to mend a source without shards, by whether reading it gave nothing."""
 
 
 def stable_steps(plan: Plan) -> int:

@@ -277,7 +277,8 @@ def test_gopher_alone_is_one_measure_with_its_name_and_settings_in_the_key(
     assert isinstance(choose.rule, RulesChoose)
     assert choose.rule.needs == ("clean-gopher",)
     assert choose.rule.rules == tuple(rule for name in rules for rule in rule_set(name))
-    assert list(choose.rule.settings()) == ["rules"]
+    by_language = ["sets", "identified"] if rules else []
+    assert list(choose.rule.settings()) == ["rules", *by_language]
 
 
 def test_more_rules_than_a_verdict_has_bits_for_are_refused_before_a_run(tmp_path: Path) -> None:
