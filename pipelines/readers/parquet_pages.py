@@ -74,7 +74,7 @@ def read_pages(chunk: bytes, column: pq.ColumnChunkMetaData, most_bytes: int) ->
     from next to nothing.
     """
     at, values, total, longest = 0, 0, 0, 0
-    rows: int | None = 0
+    counted: int | None = 0
     densest, expanded = 0, 0
     while values < column.num_values or _has_page(chunk, at):
         page = _page(chunk, at)
@@ -90,10 +90,10 @@ def read_pages(chunk: bytes, column: pq.ColumnChunkMetaData, most_bytes: int) ->
             weight = page.size + page.values * value
             expanded += weight
             densest = max(densest, weight // max(1, page.values))
-            rows = None if rows is None or page.rows is None else rows + page.rows
+            counted = None if counted is None or page.rows is None else counted + page.rows
     if values != column.num_values:
         raise PagesError(f"the footer says {column.num_values:,} values, the pages hold {values:,}")
-    return Pages(values, total, rows, densest, expanded)
+    return Pages(values, total, counted, densest, expanded)
 
 
 class _Page(NamedTuple):

@@ -30,8 +30,9 @@ from pipelines.readers import (
 )
 from pipelines.readers.base import any_fields, whole_file
 from pipelines.readers.batch import Collector
+from pipelines.readers.decoding import blocks
 from pipelines.readers.records import RecordRejectedError, Row
-from pipelines.readers.streams import blocks, compression_of, open_input
+from pipelines.readers.streams import compression_of, open_input
 from pipelines.recipe.load import LoadedRecipe, given_recipe, recipe_schema
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.signals.rule_sets import RULE_SETS, rule_set
@@ -51,7 +52,8 @@ def read_lines_of_text(
     """A line is a document; an empty one is no record that can be read."""
     collector, offset = Collector(span, source_name, fields, limits), 0
     with open_input(span.url) as file:
-        text = b"".join(blocks(file, compression_of(span.url), limits))
+        found = blocks(file, compression_of(span.url), limits)
+        text = b"".join(block for block in found if isinstance(block, bytes))
     for line in text.splitlines(keepends=True):
         content = line.rstrip(b"\n")
         if content:
