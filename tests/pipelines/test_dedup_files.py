@@ -506,7 +506,11 @@ def test_how_texts_are_compressed_under_the_run_changes_nothing_else(
     for compression in ("none", "lz4", "zstd"):
         out = tmp_path / compression
         outcome = dedup_files(
-            [str(twice), f"{folder}/one/*"], str(out), id_field="id", compression=compression
+            [str(twice), f"{folder}/one/*"],
+            str(out),
+            id_field="id",
+            compression=compression,
+            max_quarantined=1.0,
         )
         documents = [
             out / "run" / chunk["documents"]["name"] for chunk in outcome.run.record["chunks"]

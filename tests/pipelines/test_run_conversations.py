@@ -71,7 +71,9 @@ def recipe(folder: Path, sources: list[dict[str, Any]], stages: list[Any]) -> An
             "name": "chats",
             "corpus": {
                 "root": str(folder),
-                "sources": [{"id_field": "id", **source} for source in sources],
+                "sources": [
+                    {"id_field": "id", "max_quarantined_share": 1, **source} for source in sources
+                ],
                 "stages": stages,
             },
             "tokenizer": {"vocab_size": 512},
