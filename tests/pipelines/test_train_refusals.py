@@ -157,7 +157,8 @@ def test_a_source_without_shards_is_refused_with_what_was_asked_and_what_there_i
         "a source without shards",
         "mixture.phases.stable.weights.web-zh",
     )
-    assert error.found == "4,096 tokens asked of web-zh; none of its documents was kept"
+    asked = "4,096 tokens asked of web-zh; none of its documents was kept"
+    assert error.found == f"{asked}: language: language_not_kept 3"
     assert any(re.fullmatch(r"code \([\d,]+ tokens\)", other) for other in error.allowed or ())
 
 
@@ -167,7 +168,8 @@ def test_a_source_only_a_branch_shows_is_missed_before_the_run_is_trained(
     change(runs / "tiny" / "run.json", lambda facts: facts["shards"]["crawl"].update(documents=0))
     error = refused(root, runs, "branches.0.phases.0.weights={web-en: 0.5, crawl: 0.5}")
     assert error.field == "branches.without-instructions.phases.decay.weights.crawl"
-    assert error.found == "2,560 tokens asked of crawl; none of its documents was kept"
+    asked = "2,560 tokens asked of crawl; none of its documents was kept"
+    assert error.found == f"{asked}: read: not_response 4, read: not_html 3, read: http_status 2"
 
 
 def test_shards_of_another_tokenizer_are_refused(root: Path, runs: Path) -> None:
