@@ -66,3 +66,13 @@ def test_processors_of_one_core_count_once(monkeypatch: pytest.MonkeyPatch) -> N
         lambda number: f"{number % 4},{number % 4 + 4}",
     )
     assert physical_cores() == 2
+
+
+@pytest.mark.parametrize("unusable", ["0", "abc", "-1", " ", ""])
+def test_a_number_that_mkl_cannot_use_does_not_hide_the_other(
+    unusable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MKL_NUM_THREADS", unusable)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with settled_threads() as threads:
+        assert threads == 1

@@ -63,12 +63,12 @@ def physical_cores() -> int:
 
 
 def _said() -> list[int]:
-    """The number that the environment says, nothing where it says none above 0. Of a list, which is
-    by level of nesting, the first counts.
+    """The number that the environment says, MKL's before OpenMP's, nothing where neither is one
+    above 0. Of a list, which is by level of nesting, the first counts.
     """
-    said = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
-    outermost = said.split(",")[0].strip()
-    return [int(outermost)] if outermost.isdecimal() and int(outermost) else []
+    said = [os.environ.get(f"{name}_NUM_THREADS", "") for name in ("MKL", "OMP")]
+    outermost = [value.split(",")[0].strip() for value in said]
+    return [int(value) for value in outermost if value.isdecimal() and int(value)][:1]
 
 
 def _sharing_a_core(processor: int) -> str:
