@@ -89,6 +89,15 @@ def pop_to(stack: Stack, place: int) -> None:
 
 
 @kernel
+def take_out(stack: Stack, place: int) -> None:
+    """Close one open element; those in it stay open."""
+    for row in range(place, stack[COUNT, TOP] - 1):
+        for part in (NAME, KIND, LINK):
+            stack[part, row] = stack[part, row + 1]
+    stack[COUNT, TOP] -= 1
+
+
+@kernel
 def find(stack: Stack, name: int, kind: int, barriers: int) -> int:
     """The innermost open element of that name, or with a bit of ``kind``, up to one with a bit of
     ``barriers``; -1 where there is none.
@@ -198,10 +207,4 @@ def end_formatting(stack: Stack, name: int) -> None:
     stack[COUNT, NODES] += 8
     pop_to(stack, special + 1)
     forget(stack, row)
-    for above in range(place, stack[COUNT, TOP] - 1):
-        stack[NAME, above], stack[KIND, above], stack[LINK, above] = (
-            stack[NAME, above + 1],
-            stack[KIND, above + 1],
-            stack[LINK, above + 1],
-        )
-    stack[COUNT, TOP] -= 1
+    take_out(stack, place)

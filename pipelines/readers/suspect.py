@@ -8,9 +8,9 @@ stretch in ``Span.suspect`` marks its documents.
 from __future__ import annotations
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
+from pipelines.readers.json_values import parse_record
 from pipelines.readers.records import canonical_json
 
 DAMAGED = "damaged"  # the key in ``meta``
@@ -39,7 +39,7 @@ def with_mark(meta: str | None, value: str) -> str:
     """``meta`` with the mark; a member of that name moves into an object ``meta``, as all members
     do whose names are taken.
     """
-    members = orjson.loads(meta) if meta else {}
+    members = parse_record(meta.encode()) if meta else {}  # digits of any length stay
     if DAMAGED in members:
         inner = members.get("meta")
         inner = inner if isinstance(inner, dict) else {} if inner is None else {"meta": inner}

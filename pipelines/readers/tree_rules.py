@@ -10,7 +10,6 @@ from pipelines.readers.open_elements import (
     IN_FOREIGN,
     IN_POINT,
     KIND,
-    LINK,
     MARK,
     NAME,
     OPEN,
@@ -26,6 +25,7 @@ from pipelines.readers.open_elements import (
     pop_to,
     push,
     remember,
+    take_out,
 )
 from pipelines.readers.page_tags import (
     ANCHOR,
@@ -225,12 +225,5 @@ def end_tag(stack: Stack, name: int, bits: int) -> None:
 def _end_form(stack: Stack, name: int) -> None:
     """Of a form only the element itself is closed, what is open in it stays."""
     place = find(stack, name, 0, BARRIER)
-    if place < 0:
-        return
-    for row in range(place, stack[COUNT, TOP] - 1):
-        stack[NAME, row], stack[KIND, row], stack[LINK, row] = (
-            stack[NAME, row + 1],
-            stack[KIND, row + 1],
-            stack[LINK, row + 1],
-        )
-    stack[COUNT, TOP] -= 1
+    if place >= 0:
+        take_out(stack, place)

@@ -55,6 +55,8 @@ def test_a_member_of_that_name_moves_into_meta() -> None:
     assert json.loads(with_mark(None, "checksum")) == {"damaged": "checksum"}
     own = with_mark('{"damaged":"hail","k":1}', "checksum")
     assert json.loads(own) == {"damaged": "checksum", "k": 1, "meta": {"damaged": "hail"}}
+    long = '{"n":123456789012345678901234567890}'
+    assert with_mark(long, "checksum") == '{"damaged":"checksum",' + long[1:]
 
 
 def test_only_what_starts_in_a_stretch_is_marked() -> None:
