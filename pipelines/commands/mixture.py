@@ -189,7 +189,7 @@ def _check_said_once(mixture: Path | None, change: Change | None) -> None:
 
 
 @mixture_app.command("trace")
-@said_of_options()
+@said_of_options({"ids": "removed"})
 def mixture_trace(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     step: Annotated[
@@ -255,7 +255,9 @@ def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool
     from pipelines.training.exposure import touched
 
     ids = read_ids(file, sources_of(record))
-    found, unknown = touched(store, record, [one.hex() for one in ids])
+    written = {one.hex(): text for one, text in ids.items()}
+    found, nowhere = touched(store, record, written)
+    unknown = [written[document] for document in nowhere]
     if as_json:
         documents = [dataclasses.asdict(document) for document in found]
         print(json.dumps({"documents": documents, "unknown": unknown}))

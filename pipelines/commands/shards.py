@@ -104,7 +104,7 @@ def remove(
     )
 
 
-def _ids(file: Path, sources: list[str] | None) -> list[bytes]:
+def _ids(file: Path, sources: list[str] | None) -> dict[bytes, str]:
     """The ids of a file, at least one. Raises: UserError."""
     from pipelines.shards.id_lists import FORMS, read_ids
 

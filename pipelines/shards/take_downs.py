@@ -8,7 +8,7 @@ does not come back with another threshold or tokenizer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from artifacts.errors import Setting, UserError
 from artifacts.fingerprints import load_json
 from artifacts.lock import run_lock
 from artifacts.paths import Store
+from pipelines.shards.id_lists import shortened
 from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"
@@ -26,7 +27,7 @@ SHOWN = 5  # unknown ids named in an error
 @dataclass(frozen=True)
 class Removal:
     """What a take-down did: documents newly removed by source, documents removed before, ids found
-    nowhere (32 hex digits).
+    nowhere, as they were given.
     """
 
     removed: dict[str, int]
@@ -37,11 +38,12 @@ class Removal:
 def remove_from_run(
     store: Store,
     record: dict[str, Any],
-    ids: Sequence[bytes],
+    ids: Mapping[bytes, str],
     reason: str,
     ignore_missing: bool = False,
 ) -> Removal:
-    """Take documents down in all shards of a run and in those it will make.
+    """Take documents down in all shards of a run and in those it will make. ``ids``: 16 bytes each,
+    with how it was given.
 
     Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written
     then. With it they are listed all the same and removed should they come back.
@@ -61,7 +63,7 @@ def remove_from_run(
 
 
 def remove_from_folder(
-    folder: str, ids: Sequence[bytes], reason: str, ignore_missing: bool = False
+    folder: str, ids: Mapping[bytes, str], reason: str, ignore_missing: bool = False
 ) -> Removal:
     """Take documents down in the shards of one folder. Raises: UserError as
     :func:`remove_from_run`.
@@ -101,17 +103,17 @@ def _removed(
 
 
 def _unknown(
-    ids: Sequence[bytes], found: Iterable[list[Place]], file: object, ignore_missing: bool
+    ids: Mapping[bytes, str], found: Iterable[list[Place]], file: object, ignore_missing: bool
 ) -> tuple[str, ...]:
     known = {place.id for places in found for place in places}
-    unknown = tuple(one.hex() for one in ids if one.hex() not in known)
+    unknown = tuple(given for one, given in ids.items() if one.hex() not in known)
     if unknown and not ignore_missing:
         more = f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else ""
         raise UserError(
             f"{len(unknown):,} of {len(ids):,} documents are in no shard; nothing was removed",
             file=file,
             parameter="ids",
-            found=", ".join(unknown[:SHOWN]) + more,
+            found=", ".join(map(shortened, unknown[:SHOWN])) + more,
             fix=("correct the ids, or remove the others (", Setting("ignore_missing", True), ")"),
         )
     return unknown

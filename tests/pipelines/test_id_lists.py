@@ -27,10 +27,30 @@ def test_both_forms_are_read_each_once_and_comments_are_not(tmp_path: Path) -> N
     listed = tmp_path / "ids.txt"
     listed.write_text(f"# asked for\n\n{'A' * 32}\n  web:page 7\n{'a' * 32}\nweb:page 7\n")
     named = document_ids("web", [native_key("page 7")])[0].as_py()
-    assert read_ids(listed, ["web"]) == [bytes.fromhex("a" * 32), named]
+    assert read_ids(listed, ["web"]) == {bytes.fromhex("a" * 32): "A" * 32, named: "web:page 7"}
     assert read_ids(listed, None) == read_ids(listed, ["web"])
     listed.write_text("# nobody\n")
-    assert read_ids(listed, ["web"]) == []
+    assert read_ids(listed, ["web"]) == {}
+
+
+def test_a_byte_order_mark_and_what_unicode_calls_a_line_end_are_no_part_of_it(
+    tmp_path: Path,
+) -> None:
+    listed = tmp_path / "ids.txt"
+    listed.write_text(f"\ufeff{'a' * 32}\r\nweb:one\u2028two\x0cthree\n", encoding="utf-8")
+    named = document_ids("web", [native_key("one\u2028two\x0cthree")])[0].as_py()
+    assert list(read_ids(listed, ["web"])) == [bytes.fromhex("a" * 32), named]
+
+
+@pytest.mark.parametrize(
+    "entry", [" ".join(["ab"] * 16), "web:", "a" * 33, "\uff11" * 32, f"x{'y' * 10_000}"]
+)
+def test_what_only_looks_like_an_id_is_none(tmp_path: Path, entry: str) -> None:
+    listed = tmp_path / "ids.txt"
+    listed.write_text(f"{entry}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="not a document id") as caught:
+        read_ids(listed, ["web"])
+    assert len(str(caught.value.found)) < 200
 
 
 def test_the_first_line_that_is_no_id_is_named_with_the_numbers_of_the_others(

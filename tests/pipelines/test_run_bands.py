@@ -182,7 +182,7 @@ def test_explain_names_band_part_row_and_take_down(cut: RunOutcome, tmp_path: Pa
     part = pa.ipc.open_file(cut.store.full(facts["part"])).read_all()
     assert (facts["source"], facts["removed"]) == ("web/long", None)
     assert part["id"][facts["row"]].as_py().hex() == document
-    remove_from_run(cut.store, cut.record, [bytes.fromhex(document)], "asked for")
+    remove_from_run(cut.store, cut.record, {bytes.fromhex(document): document}, "asked for")
     told = lines(explain_document(cut.store, cut.record, document))
     assert any(line.strip() == f"tokens   web/long: {facts['part']}, row 2" for line in told)
     assert any("taken down: asked for" in line for line in told)

@@ -58,6 +58,20 @@ def check_fitting(
         )
 
 
+def check_finite(weights: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raises: UserError, which says ``where`` the weights are from, when one is not finite."""
+    for name in sorted(weights):
+        finite = torch.isfinite(weights[name])
+        if not bool(finite.all()):
+            raise UserError(
+                "weights that are not finite",
+                file=where,
+                field=name,
+                found=f"{int((~finite).sum())} of {finite.numel()} values",
+                fix="take the weights of an earlier checkpoint",
+            )
+
+
 def fitting_weights(
     checkpoint: Checkpoint, own: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:

@@ -25,6 +25,7 @@ from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
 from trainer.model import Model
+from trainer.objectives.contract import measure_of
 from trainer.objectives.gradient import pending_loss
 from trainer.objectives.losses import Loss, token_bytes
 from trainer.objectives.next_token import NextToken
@@ -50,7 +51,7 @@ class HeldOut:
         for number, batch in enumerate(self.batches[name]):
             place = Place(number, held_out=name)
             loss = pending_loss(objective, model, batch, place, self.rows, backward=False)
-            yield objective.measure(batch, loss.read().kept, [name])[name]
+            yield measure_of(objective, batch, loss.read().kept, name)
 
 
 def held_out(

@@ -31,12 +31,16 @@ from trainer.checkpoints.recorded import model_config
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
-from trainer.evaluation.held_out import validate
+from trainer.evaluation.held_out import held_out
+from trainer.loop.fits import check_objective
 from trainer.loop.recorded import train_settings
 from trainer.loop.run import StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.training import Folders, TrainOutcome, train
-from trainer.objectives.losses import Loss
+from trainer.objectives.contract import rows_together
+from trainer.objectives.losses import token_bytes
+from trainer.objectives.next_token import NextToken
+from trainer.objectives.objective import Measure, Objective, record_of
 from trainer.shapes.config import ModelConfig
 
 START = "start"
@@ -44,13 +48,13 @@ START = "start"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out losses: ``losses[branch][source]``, the branch ``start`` being the checkpoint
-    itself; ``outcomes`` by branch.
+    """Held-out losses: ``losses[branch][source]`` as the objective measures, the branch ``start``
+    being the checkpoint itself; ``outcomes`` by branch.
     """
 
     step: int
     tokens: int
-    losses: Mapping[str, Mapping[str, Loss]]
+    losses: Mapping[str, Mapping[str, Measure]]
     outcomes: Mapping[str, TrainOutcome]
 
     @property
@@ -61,20 +65,23 @@ class Comparison:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row per branch and held-out source: nats per token, bits per byte, and the change
-        against the start.
+        """A row per branch and held-out source: the loss (of next-token prediction nats per token,
+        with bits per byte), and its change against the start.
         """
+        facts = {
+            name: {source: measure.to_json() for source, measure in losses.items()}
+            for name, losses in self.losses.items()
+        }
         return [
             {
                 "branch": name,
                 "source": source,
+                **found,
                 "tokens": 0 if name == START else self.tokens,
-                "loss": loss.per_token,
-                "bits_per_byte": loss.bits_per_byte,
-                "change": loss.per_token - self.losses[START][source].per_token,
+                "change": found["loss"] - facts[START][source]["loss"],
             }
-            for name, losses in self.losses.items()
-            for source, loss in losses.items()
+            for name, losses in facts.items()
+            for source, found in losses.items()
         ]
 
 
@@ -86,6 +93,7 @@ def branch(
     *,
     validation: Folders,
     settings: TrainSettings | None = None,
+    objective: Objective[Any] | None = None,
     names: Mapping[str, str] | None = None,
     on_step: Callable[[str, StepReport], None] | None = None,
 ) -> Comparison:
@@ -94,13 +102,14 @@ def branch(
 
     ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders
     by source. ``settings``: default those of the checkpoint; what concerns the past must agree with
-    it. ``names``: what the mixture's rules call the branches, where that is another name than that
-    of their folder.
+    it. ``objective``: that of the checkpoint, default the loss on the next token. ``names``: what
+    the mixture's rules call the branches, where that is another name than that of their folder.
     Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as
     :func:`trainer.loop.training.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
+    check_objective(start, None if objective is None else record_of(objective))
     chosen = (settings or train_settings(start)).without_ends()
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
     branches = {
@@ -109,7 +118,7 @@ def branch(
     }
     tokens = _equal_tokens(branches, start)
     model = model_settings(model_config(start))
-    measure = _measure(validation, tokenizer, chosen)
+    measure = _measure(validation, tokenizer, chosen, objective)
     losses = {START: measure(start)}
     outcomes = {}
     for name, plan in branches.items():
@@ -123,6 +132,7 @@ def branch(
             tokenizer,
             validation=validation,
             start=start,
+            objective=objective,
             on_step=report,
         )
         if outcomes[name].stopped_by is not None:
@@ -200,17 +210,24 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
 
 
 def _measure(
-    validation: Folders, tokenizer: Tokenizer, settings: TrainSettings
-) -> Callable[[Checkpoint], dict[str, Loss]]:
-    def measure(checkpoint: Checkpoint) -> dict[str, Loss]:
-        return validate(
-            model_of(checkpoint, device_of(settings.device), DTYPES[settings.resolved_precision]),
-            validation,
-            tokenizer,
-            sequence_length=settings.sequence_length,
-            windows=settings.validation_windows,
-            rows=settings.micro_batch_windows,
-        )
+    validation: Folders,
+    tokenizer: Tokenizer,
+    settings: TrainSettings,
+    objective: Objective[Any] | None,
+) -> Callable[[Checkpoint], dict[str, Measure]]:
+    minimised = NextToken(token_bytes(tokenizer)) if objective is None else objective
+    windows = held_out(
+        validation,
+        tokenizer,
+        sequence_length=settings.sequence_length,
+        windows=settings.validation_windows,
+        rows=settings.micro_batch_windows,
+        together=rows_together(minimised),
+    )
+
+    def measure(checkpoint: Checkpoint) -> dict[str, Measure]:
+        place, precision = device_of(settings.device), DTYPES[settings.resolved_precision]
+        return windows.measure(model_of(checkpoint, place, precision), minimised)
 
     return measure
 

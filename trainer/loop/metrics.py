@@ -22,6 +22,8 @@ import os
 from collections.abc import Mapping
 from typing import IO, Any
 
+import numpy as np
+
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
@@ -152,10 +154,12 @@ def read_series(store: Store | str | os.PathLike[str], series: str = TRAIN) -> l
 
 
 def encode_line(line: Mapping[str, Any]) -> bytes:
-    """One line of JSON; numbers keep every bit, those that are not finite become null."""
+    """One line of JSON; numbers keep every bit, those that are not finite become null. Raises:
+    UserError when a value is none that JSON has.
+    """
     return (
         json.dumps(
-            _finite(dict(line)), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            {key: _plain(value, key) for key, value in line.items()}, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode()
         + b"\n"
     )
@@ -182,9 +186,21 @@ def board(store: Store, step: int) -> Any:
     )
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _plain(value: Any, name: str) -> Any:
+    """A value as JSON has it; ``name`` is what errors call it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner, f"{name}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, name) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    raise UserError(
+        "a figure is no value that JSON has",
+        field=name,
+        found=type(value).__name__,
+        fix="give numbers, texts, lists and dicts",
+    )

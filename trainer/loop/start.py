@@ -25,7 +25,14 @@ from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, Stretch
 from trainer.checkpoints.moments import restore
 from trainer.checkpoints.recorded import model_config
-from trainer.checkpoints.weights import check_fitting, checksum, file_checksum, fill, read_weights
+from trainer.checkpoints.weights import (
+    check_finite,
+    check_fitting,
+    checksum,
+    file_checksum,
+    fill,
+    read_weights,
+)
 from trainer.loop.fits import check_fits, check_objective
 from trainer.loop.settings import TrainSettings
 from trainer.model import Model, init
@@ -172,7 +179,7 @@ class FromWeights:
         return cls(lambda: tensors, where, {"weights": checksum(tensors), "past": False}, {})
 
     def check(self, wanted: Wanted) -> None:
-        """Names and shapes are checked when the model is filled."""
+        """Names, shapes and values are checked when the model is filled."""
         own = {f"model.{name}": value for name, value in wanted.config.as_dict().items()}
         own["tokenizer"] = wanted.tokenizer_hash
         for name, value in self.facts.items():
@@ -189,6 +196,7 @@ class FromWeights:
     def fill(self, model: Model, seed: int) -> None:
         weights = self.read()
         check_fitting(weights, dict(model.named_parameters()), self.where)
+        check_finite(weights, self.where)
         fill(model, weights)
 
     def restore(self, optimizer: AdamW) -> None:

@@ -43,9 +43,10 @@ from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
 from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.start import FromCheckpoint, FromSeed, Start
+from trainer.objectives.contract import rows_together
 from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken
-from trainer.objectives.objective import Objective
+from trainer.objectives.objective import NEXT_TOKEN, Objective
 
 Folders = Mapping[str, str | os.PathLike[str]]
 
@@ -117,10 +118,10 @@ def train(
     ):
         checkpoint.clean(store)
         begins = _start(store, resume, start)
-        minimised = objective or NextToken(token_bytes(tokenizer))
+        minimised = _minimised(objective, tokenizer)
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
-        measured = _held_out(validation, tokenizer, settings, minimised.rows_together)
+        measured = _held_out(validation, tokenizer, settings, rows_together(minimised))
         run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
         with Metrics(store, run.step, settings.tensorboard) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
@@ -245,7 +246,21 @@ def _start(store: Store, resume: bool, start: Start | Checkpoint | None) -> Star
         return FromCheckpoint.resuming(own)
     if isinstance(start, Checkpoint):
         return FromCheckpoint.branching(start)
-    return start or FromSeed()
+    return FromSeed() if start is None else start
+
+
+def _minimised(objective: Objective[Any] | None, tokenizer: Tokenizer) -> Objective[Any]:
+    """What is minimised. Raises: UserError when another objective bears the name of the default."""
+    if objective is None:
+        return NextToken(token_bytes(tokenizer))
+    if objective.name == NEXT_TOKEN and type(objective) is not NextToken:
+        raise UserError(
+            "another objective has the name of next-token prediction",
+            field="objective",
+            found=type(objective).__name__,
+            fix="give it a name of its own: checkpoints tell objectives apart by it",
+        )
+    return objective
 
 
 def _held_out(

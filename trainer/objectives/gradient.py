@@ -13,13 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from artifacts.errors import UserError
 from mixtures.loader.loader import Batch
 from trainer.kernels.transfer import to_device
 from trainer.model import Model
+from trainer.objectives.contract import normaliser, rows_together
 from trainer.objectives.objective import Columns, Objective, Place, Tensors
 
 ON_HOST = ("documents",)
@@ -55,8 +58,11 @@ class PendingLoss:
         return sum(self.auxiliary.values(), self.summed)
 
     def read(self) -> StepLoss:
-        """The figures on the host. Waits for the device."""
-        loss = float(self.summed) / self.normaliser if self.normaliser > 0 else 0.0
+        """The figures on the host. Waits for the device. Without anything to divide by the loss is
+        0, or not a number where the sum is not finite.
+        """
+        summed = float(self.summed)
+        loss = summed / self.normaliser if self.normaliser > 0 else 0.0 * summed
         return StepLoss(
             loss,
             self.normaliser,
@@ -79,16 +85,17 @@ def pending_loss(
     ``grad``.
 
     ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has loss 0 and no
-    gradient. Raises: UserError when rows that belong together do not fill the batch.
+    gradient. Raises: UserError when rows that belong together do not fill the batch, or the
+    normaliser is no number to divide by.
     """
     columns = objective.columns(batch, place)
-    total = objective.normaliser(columns)
+    total = normaliser(objective, columns)
     device = model.embedding.device
-    moved = {name: _moved(name, torch.from_numpy(columns[name]), device) for name in columns}
+    moved = {name: _moved(name, columns[name], device) for name in columns}
     summed = torch.zeros((), dtype=torch.float64, device=device)
     kept: dict[str, list[Tensor]] = {}
     auxiliary: dict[str, Tensor] = {}
-    for part in micro_batches(row_count(columns), rows, objective.rows_together):
+    for part in micro_batches(row_count(columns), rows, rows_together(objective)):
         found = objective.loss(model, {name: column[part] for name, column in moved.items()})
         added = {
             name: objective.auxiliary_weight(name, columns, part) * value
@@ -133,5 +140,7 @@ def row_count(columns: Columns) -> int:
     return counts.pop()
 
 
-def _moved(name: str, column: Tensor, device: torch.device) -> Tensor:
-    return column if name in ON_HOST else to_device(column, device)
+def _moved(name: str, column: NDArray[Any], device: torch.device) -> Tensor:
+    # torch reads no array backwards
+    tensor = torch.from_numpy(np.ascontiguousarray(column))
+    return tensor if name in ON_HOST else to_device(tensor, device)

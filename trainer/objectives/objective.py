@@ -29,6 +29,7 @@ from typing import Any, Protocol, Self, TypeVar
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json
 from mixtures.loader.loader import Batch
 from trainer.model import Model
@@ -40,6 +41,9 @@ NEXT_TOKEN = "next_token"
 """The objective of every checkpoint and key that names none."""
 
 LOADED = ("tokens", "positions", "targets", "weights", "documents")
+
+STEP_FIELDS = ("step", "tokens", "loss", "lr", "grad_norm", "auxiliary")
+"""What every line of ``metrics/train.jsonl`` says, whatever is minimised."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,22 @@ M = TypeVar("M", bound=Measure)
 @dataclass(frozen=True)
 class Figures:
     """An objective's own figures in a line of ``metrics/train.jsonl``: the loss in other ``units``,
-    which stand beside it, and ``further`` ones, which end the line.
+    which stand beside it, and ``further`` ones, which end the line. Raises: UserError where one has
+    the name of a figure that every line holds, or two have one name.
     """
 
     units: Mapping[str, Any] = field(default_factory=dict)
     further: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*self.units, *self.further):
+            if name in STEP_FIELDS or (name in self.units and name in self.further):
+                raise UserError(
+                    "an objective's figure has the name of another",
+                    field="figures",
+                    found=name,
+                    fix=f"give it a name of its own; taken are {', '.join(STEP_FIELDS)}",
+                )
 
 
 class Objective(Protocol[M]):
@@ -95,7 +110,7 @@ class Objective(Protocol[M]):
 
     @property
     def rows_together(self) -> int:
-        """Consecutive rows that no micro-batch parts: 1, or 2 for pairs."""
+        """Consecutive rows that no micro-batch parts: 1, or 2 for pairs; at least 1."""
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -112,7 +127,9 @@ class Objective(Protocol[M]):
         ...
 
     def normaliser(self, columns: Columns) -> float:
-        """What the sum over the global batch is divided by; 0 where there is nothing to learn."""
+        """What the sum over the global batch is divided by, finite and not negative; 0 where there
+        is nothing to learn.
+        """
         ...
 
     def loss(self, model: Model, columns: Tensors) -> PartLoss:
@@ -143,10 +160,18 @@ def loader_columns(batch: Batch) -> dict[str, NDArray[Any]]:
 
 def record_of(objective: Objective[Any]) -> dict[str, Any] | None:
     """Name and settings as checkpoints and keys hold them: None for next-token prediction, which
-    they held before there were others.
+    they held before there were others. Raises: UserError when settings are not plain JSON values.
     """
     if objective.name == NEXT_TOKEN:
         return None
     record: dict[str, Any] = {"name": objective.name, "settings": objective.settings()}
-    plain: dict[str, Any] = json.loads(canonical_json(record))
+    try:
+        plain: dict[str, Any] = json.loads(canonical_json(record))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the settings of the objective {objective.name} are no plain JSON values: {error}",
+            field="objective",
+            found=record["settings"],
+            fix="give strings, finite numbers, lists and dicts from settings()",
+        ) from None
     return plain
