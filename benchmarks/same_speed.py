@@ -12,6 +12,9 @@ compilation. The ratio of a round is new over old, that of the control old over 
 their median is exact (order statistics, at least 95 %). What the work reads is made by the old
 checkout once: the shards of ``recipes/quickstart.yaml``.
 
+Four more read the files of ``--inputs`` by their suffixes, each repeated to 20 seconds:
+``read_jsonl``, ``read_parquet``, ``read_warc``, ``read_html``.
+
 Writes ``benchmarks/results/same_speed.json``. Exit status 1 where an interval reaches above
 ``--bound``.
 """
@@ -34,6 +37,7 @@ from typing import Any
 from order_statistics import median_interval
 
 FIGURES = ("dedup_signatures", "signals", "loader", "training")
+READ_FIGURES = ("read_jsonl", "read_parquet", "read_warc", "read_html")
 SIDES = ("old", "new", "control")
 WORK = Path(__file__).with_name("same_speed_work.py")
 COMMAND = "from pipelines.launch import main; main()"
@@ -45,8 +49,14 @@ def main() -> None:
     with checkout(arguments.old) as old, checkout(arguments.new) as new:
         places = {"old": old, "control": old, "new": new}
         commit = commit_of(old)
-        run = material(old, arguments.work)
-        figures = {name: rounds(name, places, run, arguments.pairs) for name in arguments.figure}
+        asked = [name for name in arguments.figure if name in FIGURES]
+        run = material(old, arguments.work) if asked else arguments.inputs
+        figures = {
+            name: rounds(
+                name, places, run if name in FIGURES else arguments.inputs, arguments.pairs
+            )
+            for name in arguments.figure
+        }
     one_core.publish(
         "same_speed",
         {
@@ -67,10 +77,13 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--old", required=True, help="a checkout or a commit")
     parser.add_argument("--new", default=".", help="a checkout or a commit")
-    parser.add_argument("--figure", nargs="+", choices=FIGURES, default=list(FIGURES))
+    parser.add_argument(
+        "--figure", nargs="+", choices=FIGURES + READ_FIGURES, default=list(FIGURES)
+    )
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--bound", type=float, default=1.03)
     parser.add_argument("--work", type=Path, default=one_core.WORK / "same_speed")
+    parser.add_argument("--inputs", type=Path, default=one_core.ROOT / "examples" / "corpus")
     parser.add_argument("--core", type=int, default=None)
     return parser.parse_args()
 

@@ -12,12 +12,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+READ_SECONDS = 20
 SIGNATURE_PASSES, SIGNAL_PASSES, LOADER_BATCHES, TRAINING_STEPS = 8, 6, 12_000, 5
 WINDOW, BATCH_WINDOWS = 256, 16
 Work = Callable[[], object]
@@ -122,19 +124,73 @@ def training(run: Path) -> Work:
     return work
 
 
-FIGURES = {work.__name__: work for work in (dedup_signatures, signals, loader, training)}
+def reading(folder: Path, suffixes: tuple[str, ...], kind: str) -> Work:
+    """Batches of all files of a folder with one of the suffixes, over and over."""
+    read, span = named("read", "pipelines.readers"), named("Span", "pipelines.readers")
+    files = sorted(path for path in folder.rglob("*") if path.name.endswith(suffixes))
+    if not files:
+        raise SystemExit(f"no file in {folder} ends with {' or '.join(suffixes)}")
+
+    def once() -> None:
+        for path in files:
+            for _ in read(span(str(path), path.name), kind, "source"):
+                pass
+
+    began = time.process_time()
+    once()  # compiles kernels
+    once()
+    passes = max(1, round(READ_SECONDS / ((time.process_time() - began) / 2)))
+    return Passes(once, passes)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Work done so many times; what is measured is one of them."""
+
+    once: Work
+    passes: int
+
+    def __call__(self) -> object:
+        return [self.once() for _ in range(self.passes)]
+
+
+def read_jsonl(folder: Path) -> Work:
+    """Documents of JSON Lines."""
+    return reading(folder, (".jsonl.zst", ".jsonl.gz", ".jsonl"), "jsonl")
+
+
+def read_parquet(folder: Path) -> Work:
+    """Documents of Parquet files."""
+    return reading(folder, (".parquet",), "parquet")
+
+
+def read_warc(folder: Path) -> Work:
+    """Texts of the pages of web archives."""
+    return reading(folder, (".warc.gz", ".warc", ".warc.zst", ".arc.gz", ".arc", ".wet.gz"), "warc")
+
+
+def read_html(folder: Path) -> Work:
+    """Texts of pages in files."""
+    return reading(folder, (".html", ".htm"), "html")
+
+
+RUN_FIGURES = (dedup_signatures, signals, loader, training)
+READ_FIGURES = (read_jsonl, read_parquet, read_warc, read_html)
+FIGURES = {work.__name__: work for work in (*RUN_FIGURES, *READ_FIGURES)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figure", choices=FIGURES)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, help="a run folder; of figures of reading, one of inputs")
     arguments = parser.parse_args()
     work = FIGURES[arguments.figure](arguments.run)
-    work()
+    passes = work.passes if isinstance(work, Passes) else 1
+    if passes == 1:
+        work()
     before = time.process_time()
     work()
-    spent = time.process_time() - before
+    spent = (time.process_time() - before) / passes
     house = importlib.import_module("artifacts").__file__
     print(json.dumps({"processor_seconds": spent, "house": house}))
 

@@ -7,7 +7,8 @@ later one repeats it, unless the two overlap in one text: ``a a a a`` shrinks to
 not vanish. Whether a stretch goes is decided by occurrences alone, not by what else goes. So the
 outcome depends neither on the order of rows nor on how the work is divided, no stretch is left that
 could still be cut, and nothing is lost: a word that goes stands, between the same words, further up
-in keep order; follow it there, and on, and it ends at one that stays.
+in keep order; follow it there, and on, and it ends at one that stays. Only what occurs without end
+among a few texts (:func:`crowded`) is left as it is: its places would fill memory.
 
 The steps, each over any part of a corpus:
 
@@ -31,6 +32,11 @@ from artifacts.jit import kernel
 from artifacts.text_buffers import text_buffers
 from dedup.spans.radix import stable_order
 from dedup.words import Bytes, Hashes, Rows
+
+MOST_ALIKE = 1 << 16
+"""Occurrences of one key among the texts looked at together, from which they are left alone."""
+
+_LOW = np.uint64((1 << 12) - 1)
 
 Columns = TypeVar("Columns", bound="_Columns")
 
@@ -101,6 +107,14 @@ def concatenated(kind: type[Columns], parts: list[Columns]) -> Columns:
             for k, field in enumerate(fields(kind))
         )
     )
+
+
+def crowded(hashes: Hashes, most: int = MOST_ALIKE) -> NDArray[np.bool_]:
+    """Which of the hashes occur more than ``most`` times among them, (n,)."""
+    if len(hashes) <= most or np.bincount((hashes & _LOW).view(np.int64)).max() <= most:
+        return np.zeros(len(hashes), np.bool_)
+    _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return np.asarray(counts[which] > most)
 
 
 def repeats(found: Occurrences, rank: Rows, times: int = 1) -> tuple[Rows, Rows]:

@@ -62,6 +62,9 @@ class Batch:
 
 SHORT_STRETCH = 64
 
+_KINDS = {name: DOCUMENTS.field(name).type for name in _COLUMNS if name != "text"}
+_NONE_REJECTED = pa.RecordBatch.from_pylist([], schema=QUARANTINE)
+
 
 class Collector:
     """Rows and rejections of one span on their way into batches."""
@@ -199,11 +202,7 @@ class Collector:
         path, count = self._span.path, len(offsets)
         texts = _array(values["text"], pa.large_string())
         columns = {
-            **{
-                name: _array(values[name], DOCUMENTS.field(name).type)
-                for name in _COLUMNS
-                if name != "text"
-            },
+            **{name: _array(values[name], kind) for name, kind in _KINDS.items()},
             "id": document_ids(self._source, _keys(path, values["native_id"], offsets)),
             "text": texts,
             "text_hash": text_hashes(texts),
@@ -240,9 +239,9 @@ class Collector:
         )
 
     def _quarantine(self) -> pa.RecordBatch:
-        offsets, lengths, reasons, details, raws = (
-            zip(*self._rejected, strict=True) if self._rejected else ((),) * 5
-        )
+        if not self._rejected:
+            return _NONE_REJECTED
+        offsets, lengths, reasons, details, raws = zip(*self._rejected, strict=True)
         count = len(self._rejected)
         columns = [
             pa.repeat(pa.scalar(self._source, pa.string()), count),
@@ -257,7 +256,11 @@ class Collector:
 
 
 def _array(values: list[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+    if isinstance(values, pa.Array):
+        return values
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), kind)
+    return pa.array(values, kind)
 
 
 def _keys(path: str, natives: Any, offsets: list[int]) -> list[bytes]:

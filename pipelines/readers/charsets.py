@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import NamedTuple
 
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 
@@ -52,11 +53,18 @@ _XML_ENCODING = re.compile(
 _COMMENT = re.compile(rb"<!--.*?(?:-->|$)", re.DOTALL)
 
 
-def decode_page(page: bytes, declared: str | None = None) -> str:
-    """Unicode text of a page; ``declared`` is the encoding that its HTTP header says."""
+class Decoded(NamedTuple):
+    """A page as text. ``utf8``: the same in UTF-8 where that is how the page came, else None."""
+
+    text: str
+    utf8: bytes | None = None
+
+
+def decode_page(page: bytes, declared: str | None = None) -> Decoded:
+    """A page as text; ``declared`` is the encoding that its HTTP header says."""
     for mark, encoding in _MARKS:
         if page.startswith(mark):
-            return page[len(mark) :].decode(encoding, "replace")
+            return Decoded(page[len(mark) :].decode(encoding, "replace"))
     labels = [codec_of(label) for label in (declared, declared_within(page))]
     encodings = [encoding for encoding in labels if encoding is not None]
     first = [encoding for encoding in encodings if encoding in _SEVEN_BIT + _WIDE]
@@ -64,8 +72,8 @@ def decode_page(page: bytes, declared: str | None = None) -> str:
     for encoding in [*first, "utf-8", *encodings]:
         text = _decoded(page, encoding)
         if text is not None:
-            return text
-    return bytes_to_str(page, detect_encoding(page) or "utf-8", errors="replace")
+            return Decoded(text, page if encoding == "utf-8" else None)
+    return Decoded(bytes_to_str(page, detect_encoding(page) or "utf-8", errors="replace"))
 
 
 def codec_of(label: str | None) -> str | None:

@@ -25,7 +25,6 @@ HIDDEN_ELEMENTS = "hidden_elements"
 
 _ENOUGH_WORDS = 200  # of running text outside links, for a page that cannot be empty
 _READINGS = ("rt", "rp", "rtc")  # of ruby: how the characters beside them are read
-_READING_TAGS = (b"<rt", b"<rp", b"<RT", b"<RP", b"<Rt", b"<Rp", b"<rT", b"<rP")
 _WIDE_SCRIPT = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff]")
 
 
@@ -55,18 +54,18 @@ def page_text(
     Raises: RecordRejectedError with extraction_failed, lone_surrogate, or the limit that the page
     is beyond (:func:`pipelines.readers.page_shape.check_shape`).
     """
-    markup = decode_page(page, charset)
+    markup, raw = decode_page(page, charset)
     if xhtml or is_xhtml(markup):
-        markup = as_html(markup)
-    found = measured(markup, limits.page_depth)
+        markup, raw = as_html(markup), None
+    found = measured(markup, limits.page_depth, raw)
     check_shape(found.shape, limits)
-    markup, guard = guard_short_nodes(found.raw, found.short)
+    markup, guard = guard_short_nodes(markup, found.raw, found.short)
     try:
         tree = HTMLTree.parse(markup)
-        move_lists_down(tree)
+        if found.lists:
+            move_lists_down(tree)
         # each element to skip is looked for in the whole page
-        readings = _READINGS if any(tag in found.raw for tag in _READING_TAGS) else ()
-        text, extraction = _text(tree, readings)
+        text, extraction = _text(tree, _READINGS if found.readings else ())
         title = " ".join((tree.title or "").split())
         # here, in the thread that made it: the parser's trees must not be dropped in another one
         del tree

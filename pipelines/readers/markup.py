@@ -29,6 +29,7 @@ _VOID = frozenset(
 )
 _BLANKS = b" \t\n\r\f\v"
 _NONCHARACTERS = range(0xFDD0, 0xFDF0)
+_REFERENCE = re.compile("&#(?:[xX]0*([fF][dD][0-9a-fA-F]{2})|0*(6[45][0-9]{3}))")
 _DEEP_ENOUGH = 4  # levels below the body from which the extractor looks into a list
 _CLOSE_LISTS = "body > ul, body > * > ul, body > * > * > ul"
 
@@ -52,19 +53,19 @@ def _with_end_tag(found: re.Match[str]) -> str:
     return found.group() if name.lower() in _VOID else f"<{name}{rest}></{name}>"
 
 
-def guard_short_nodes(raw: bytes, short: NDArray[np.int64]) -> tuple[str, str]:
-    """(markup, guard) of a page in UTF-8: the guard stands behind every text node that the
-    extractor takes for an icon though it is none; it is empty where there is no such node.
+def guard_short_nodes(markup: str, raw: bytes, short: NDArray[np.int64]) -> tuple[str, str]:
+    """(markup, guard) of a page, given with its UTF-8: the guard stands behind every text node that
+    the extractor takes for an icon though it is none; it is empty where there is no such node.
 
-    ``short``: (n, 2), where the nodes start and end that may be such ones.
+    ``short``: (n, 2), where in UTF-8 the nodes start and end that may be such ones.
     """
     taken = [end for start, end in short.tolist() if _is_short(raw[start:end])]
-    guard = _unused(raw) if taken else b""
+    guard = _unused(markup) if taken else ""
     if not guard:
-        return raw.decode("utf-8", "surrogatepass"), ""
+        return markup, ""
     places = [0, *taken, len(raw)]
-    guarded = guard.join(raw[start:end] for start, end in pairwise(places))
-    return guarded.decode("utf-8", "surrogatepass"), guard.decode()
+    guarded = guard.encode().join(raw[start:end] for start, end in pairwise(places))
+    return guarded.decode("utf-8", "surrogatepass"), guard
 
 
 def _is_short(node: bytes) -> bool:
@@ -78,14 +79,14 @@ def _is_short(node: bytes) -> bool:
     return len(node) == 3 and node[2] >= 0x80 and not b"\xee\x80\x80" <= node <= b"\xef\xa3\xbf"
 
 
-def _unused(raw: bytes) -> bytes:
+def _unused(markup: str) -> str:
     """A noncharacter that is not in a page, as itself or as a character reference."""
-    lower = raw.lower()
-    for code in _NONCHARACTERS:
-        character = chr(code).encode()
-        if not any(form in lower for form in (character, b"%x" % code, b"%d" % code)):
-            return character
-    return b""
+    referred = {
+        int(sixteenth, 16) if sixteenth else int(tenth)
+        for sixteenth, tenth in _REFERENCE.findall(markup)
+    }
+    free = (chr(code) for code in _NONCHARACTERS if code not in referred)
+    return next((character for character in free if character not in markup), "")
 
 
 def move_lists_down(tree: HTMLTree) -> None:

@@ -26,8 +26,10 @@ from pipelines.readers.page_tags import (
     HASH_PRIME,
     HASH_START,
     HASHES,
+    PLAIN_LIST,
     PLAINTEXT,
     RAW,
+    READING,
     SCRIPT,
 )
 from pipelines.readers.records import RecordRejectedError
@@ -67,7 +69,7 @@ _OUTER = 2  # html and body, around all others
 _PADDING = 16
 _LT, _GT, _SLASH, _BANG, _QUESTION, _DASH = 0x3C, 0x3E, 0x2F, 0x21, 0x3F, 0x2D
 _QUOTE, _APOSTROPHE, _EQUALS, _AMPERSAND = 0x22, 0x27, 0x3D, 0x26
-_ATTRIBUTES, _WORK, _IN_FRAMES, _SHORT = range(4)  # in the kernel's numbers
+_ATTRIBUTES, _WORK, _IN_FRAMES, _SHORT, _KINDS_SEEN = range(5)  # in the kernel's numbers
 _MOST_WORK = 1 << 62
 
 
@@ -85,12 +87,15 @@ class PageShape(NamedTuple):
 
 class Measured(NamedTuple):
     """A page in UTF-8 with its shape. ``short``: (n, 2) where its texts of a few bytes, not all of
-    them ASCII, start and end; it is what :mod:`pipelines.readers.markup` has to look at.
+    them ASCII, start and end; it is what :mod:`pipelines.readers.markup` has to look at, and at
+    ``lists`` where there are any. ``readings``: it has such of ruby characters.
     """
 
     raw: bytes
     shape: PageShape
     short: NDArray[np.int64]
+    lists: bool
+    readings: bool
 
 
 def check_shape(shape: PageShape, limits: Limits) -> None:
@@ -122,18 +127,21 @@ def page_shape(markup: str, deepest: int) -> PageShape:
     return measured(markup, deepest).shape
 
 
-def measured(markup: str, deepest: int) -> Measured:
-    """A page with its shape, likewise."""
-    raw = markup.encode("utf-8", "surrogatepass")
+def measured(markup: str, deepest: int, utf8: bytes | None = None) -> Measured:
+    """A page with its shape, likewise; ``utf8``: the page in UTF-8 where that is known."""
+    raw = markup.encode("utf-8", "surrogatepass") if utf8 is None else utf8
     padded = np.frombuffer(raw + bytes(_PADDING), np.uint8)
-    numbers = np.zeros(4, np.int64)
+    numbers = np.zeros(5, np.int64)
     stack = new_stack(deepest)
     short = np.empty((len(raw) // 4 + 1, 2), np.int64)  # a text and a tag are 4 bytes at least
     _measure(padded, stack, HASHES, BITS, numbers, short)
     counts = stack[COUNT]
     depth, nodes = int(counts[DEPTH]) + _OUTER, int(counts[NODES])
     shape = PageShape(depth, nodes, int(numbers[_ATTRIBUTES]), int(numbers[_WORK]))
-    return Measured(raw, shape, short[: numbers[_SHORT]])
+    seen = int(numbers[_KINDS_SEEN])
+    return Measured(
+        raw, shape, short[: numbers[_SHORT]], bool(seen & PLAIN_LIST), bool(seen & READING)
+    )
 
 
 @kernel
@@ -145,19 +153,30 @@ def _measure(
     at = 0
     while at < end and stack[COUNT, DEPTH] <= room:
         start = at
-        odd = 0
         while at < end and not (data[at] == _LT and _KINDS[data[at + 1]] & _OPENS):
-            odd |= 1 if data[at] >= 0x80 else 2 if data[at] == _AMPERSAND else 0
             at += 1
         if at > start:
             text(stack)
-            if odd and at - start <= _SHORT_BYTES and (odd & 2 or _length(data, start, at) == 3):
+            if at - start <= _SHORT_BYTES and _is_short(data, start, at):
                 short[numbers[_SHORT], 0], short[numbers[_SHORT], 1] = start, at
                 numbers[_SHORT] += 1
         if at < end:
             at = _tag(data, at, end, stack, hashes, bits, numbers)
         levels = stack[COUNT, TOP] + stack[COUNT, LISTED] + _OUTER
         numbers[_WORK] = min(_MOST_WORK, numbers[_WORK] + (at - start + 1) * levels)
+
+
+@kernel
+def _is_short(data: Bytes, start: int, end: int) -> bool:
+    """Whether a text of a few bytes may be one character beyond ASCII: it is three bytes long, or
+    has a reference.
+    """
+    odd = False
+    for at in range(start, end):
+        if data[at] == _AMPERSAND:
+            return True
+        odd = odd or data[at] >= 0x80
+    return odd and _length(data, start, end) == 3
 
 
 @kernel
@@ -196,6 +215,7 @@ def _tag(
         name = (name ^ (byte | 0x20 if 0x41 <= byte <= 0x5A else byte)) * HASH_PRIME
         place += 1
     kind = _bits_of(name, hashes, bits)
+    numbers[_KINDS_SEEN] |= kind
     name_end = place
     place, attributes = _attributes(data, place, end)
     numbers[_ATTRIBUTES] = max(numbers[_ATTRIBUTES], attributes)

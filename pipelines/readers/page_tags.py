@@ -43,6 +43,8 @@ SCRIPT = 1 << 30
 BREAK = 1 << 31
 CAPTION = 1 << 32
 TEMPLATE = 1 << 33
+READING = 1 << 34  # of ruby: how the characters beside it are read
+PLAIN_LIST = 1 << 35
 
 _BLOCKS = (
     "address article aside blockquote center details dialog dir div dl fieldset figcaption figure "
@@ -79,6 +81,8 @@ _NAMES = {
     CELL: "td th",
     CAPTION: "caption",
     TEMPLATE: "template",
+    READING: "rt rp rtc",
+    PLAIN_LIST: "ul",
     ROW: "tr",
     ROW_GROUP: "tbody tfoot thead",
     TABLE: "table",

@@ -26,6 +26,9 @@ _LARGEST_GROUP = 1 << 40  # bytes that a footer is believed to state
 # what comes from next to nothing may take: of a page in longest records, of a step of rows and of
 # the values of a nested column in batches
 _PAGE_RECORDS, _STEP_BATCHES, _NESTED_BATCHES = 8, 4, 32
+# what all rows of a row group may come to: of each stored byte no more than gzip makes at most, and
+# so many batches in any case
+_GROUP_RATIO, _GROUP_BATCHES = 1000, 8
 
 
 class HeldChunks(WatchedFile):
@@ -100,8 +103,8 @@ class RowGroup:
                     f"the footer says {self.stated_rows:,} rows, and {column.num_values:,} values "
                     f"of column {column.path_in_schema!r}"
                 )
-        self._check_extents(length)
-        row_bytes = total = 0
+        stored = self._stored_bytes(length)
+        row_bytes = total = expanded = 0
         for column, flat in zip(self.columns, self.flat, strict=True):
             pages = self._pages(file, column, limits)
             if pages.rows is not None and pages.rows != self.stated_rows:
@@ -116,13 +119,18 @@ class RowGroup:
                     "bytes"
                 )
             total += pages.bytes
+            expanded += pages.likely
             row_bytes += pages.value_bytes if flat else pages.expanded // max(1, self.rows)
+        most = max(_GROUP_BATCHES * limits.batch_bytes, _GROUP_RATIO * stored)
+        if expanded > most:
+            raise TooLargeError(f"{stored:,} stored bytes become {expanded:,}")
         average = max(1, min(max(self.bytes, 1), 2 * total))
         in_batch = limits.batch_bytes * self.rows // average
         in_memory = _STEP_BATCHES * limits.batch_bytes // max(1, row_bytes)
         return int(max(1, min(_LARGEST_STEP, in_batch, in_memory)))
 
-    def _check_extents(self, length: int) -> None:
+    def _stored_bytes(self, length: int) -> int:
+        """Of all columns. Raises: PagesError when the file has not so many, or not there."""
         stored = 0
         for column in self.columns:
             start, size = extent(column)
@@ -131,6 +139,7 @@ class RowGroup:
                 raise PagesError(f"column {column.path_in_schema!r} lies outside of the file")
         if stored > length:
             raise PagesError("the columns take more bytes than the file has")
+        return stored
 
     def _pages(self, file: HeldChunks, column: pq.ColumnChunkMetaData, limits: Limits) -> Pages:
         try:

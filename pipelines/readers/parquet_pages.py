@@ -48,7 +48,8 @@ class Pages:
 
     values: in all, nulls too. bytes: uncompressed, dictionary included. rows: where every page says
     it, None elsewhere. value_bytes: at most what a value takes in memory, on the average of the
-    page where that is most. expanded: at most what all values take in memory.
+    page where that is most. expanded: at most what all values take in memory. likely: the same
+    where a dictionary's values are used alike.
     """
 
     values: int
@@ -56,6 +57,7 @@ class Pages:
     rows: int | None
     value_bytes: int
     expanded: int
+    likely: int
 
 
 def extent(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
@@ -73,9 +75,9 @@ def read_pages(chunk: bytes, column: pq.ColumnChunkMetaData, most_bytes: int) ->
     other values than the footer says; TooLargeError where a page of more than ``most_bytes`` comes
     from next to nothing.
     """
-    at, values, total, longest = 0, 0, 0, 0
+    at, values, total, longest, average = 0, 0, 0, 0, 0
     counted: int | None = 0
-    densest, expanded = 0, 0
+    densest, expanded, likely = 0, 0, 0
     while values < column.num_values or _has_page(chunk, at):
         page = _page(chunk, at)
         if page.size > max(most_bytes, BOMB_RATIO * page.stored):
@@ -84,16 +86,18 @@ def read_pages(chunk: bytes, column: pq.ColumnChunkMetaData, most_bytes: int) ->
         at = page.begin + page.stored
         if page.kind == _DICTIONARY:
             longest = _longest_value(chunk[page.begin : at], page, column)
+            average = page.size // max(1, page.values)
         elif page.kind in (_DATA, _DATA_V2):
             values += page.values
             value = _STRUCTURE_BYTES + (longest if page.in_dictionary else 0)
             weight = page.size + page.values * value
             expanded += weight
+            likely += page.size + page.values * (average if page.in_dictionary else 0)
             densest = max(densest, weight // max(1, page.values))
             counted = None if counted is None or page.rows is None else counted + page.rows
     if values != column.num_values:
         raise PagesError(f"the footer says {column.num_values:,} values, the pages hold {values:,}")
-    return Pages(values, total, counted, densest, expanded)
+    return Pages(values, total, counted, densest, expanded, likely)
 
 
 class _Page(NamedTuple):

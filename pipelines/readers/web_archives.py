@@ -164,7 +164,7 @@ def _conversion(record: ArchiveRecord, declared: str | None, limits: Limits) -> 
         raise record.rejection
     if kind in HTML_TYPES:
         return Found(page_text(record.payload, charset_of(declared), kind == XHTML_TYPE, limits))
-    return Found(Page(decode_page(record.payload, charset_of(declared)), ""))
+    return Found(Page(decode_page(record.payload, charset_of(declared)).text, ""))
 
 
 def _warc_row(named: dict[str, str], found: Found, fields: Fields) -> Row:

@@ -8,10 +8,12 @@ import time
 from typing import Any
 
 from artifacts.ledger import Ledger
+from dedup.spans.spans import MOST_ALIKE
 from pipelines.comparisons.near.compare import PHASES, compare_near
 from pipelines.comparisons.quality import QualityTask, measure_quality
 from pipelines.comparisons.removal_guard import check_removals
 from pipelines.comparisons.spans.rounds import cut_spans
+from pipelines.comparisons.spans.work import LEFT_ALONE
 from pipelines.comparisons.whole import CompareTask, compare_corpus
 from pipelines.corpus.outcomes import CorpusOutcome
 from pipelines.run.stretches import PhaseRunner
@@ -85,6 +87,11 @@ class ComparisonRunner(PhaseRunner):
             f"{step.name}: {facts['bytes']:,} bytes cut in {facts['spans']:,} spans of "
             f"{facts['documents']:,} documents"
         )
+        if LEFT_ALONE in facts:
+            self.progress.note(
+                f"{step.name}: {facts[LEFT_ALONE]:,} stretches are left alone, of which one "
+                f"occurs more than {MOST_ALIKE:,} times among a few documents"
+            )
 
     def quality(self, step: CompareStep, outcome: CorpusOutcome) -> dict[str, Any]:
         """How good a near-duplicate comparison was, as facts for its ledger."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -204,10 +205,15 @@ def _files(
     return {
         file.path: FileThen(
             file.url,
-            lambda file=file: then.get(file.path) == file_digest(file.url, known),  # type: ignore[misc]
+            partial(_unchanged, file.url, then.get(file.path), known),
         )
         for file in found
     }
+
+
+def _unchanged(url: str, digest: str | None, known: dict[str, Any]) -> bool:
+    """Whether a file is the one of which the digest is."""
+    return digest == file_digest(url, known)
 
 
 __all__ = ["DOCUMENT", "NOT_POSSIBLE", "STILL", "Requeued", "requeue"]

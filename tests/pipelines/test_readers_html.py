@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import gzip
-import io
-import lzma
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
-from fastwarc.stream_io import Lz4Writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,29 +15,12 @@ from pipelines.readers import Batch, Fields, Limits, Span, read
 from pipelines.readers.charsets import decode_page
 from pipelines.readers.extraction import page_text
 from pipelines.readers.records import RecordRejectedError
+from tests.pipelines.packing import COMPRESS
 
 NO_FIELDS = Fields()
 LIMITS = Limits()
 CHINESE = "今天天气很好，我们一起去公园散步，看花开得正盛。" * 4
 PAGE = '<html><head>{}<title>标题</title></head><body><nav><a href="/">home</a></nav><article><p>{}</p></article></body></html>'
-
-
-def lz4(content: bytes) -> bytes:
-    target = io.BytesIO()
-    writer = Lz4Writer(target)
-    writer.write(content)
-    writer.finish()
-    writer.flush()
-    return target.getvalue()
-
-
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "gz": gzip.compress,
-    "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "lz4": lz4,
-}
 
 
 def read_page(
@@ -88,10 +65,10 @@ def test_encodings_are_recognised(tmp_path: Path, encoding: str, declared: str) 
 
 
 def test_the_http_charset_decides_where_utf8_does_not_fit() -> None:
-    assert decode_page("naïve café".encode("latin-1"), "iso-8859-1") == "naïve café"
-    assert decode_page("naïve café".encode(), "iso-8859-1") == "naïve café"
-    assert decode_page(codecs.BOM_UTF8 + b"x", "gbk") == "x"
-    assert decode_page("дом".encode("cp1251"), "windows-1251") == "дом"
+    assert decode_page("naïve café".encode("latin-1"), "iso-8859-1").text == "naïve café"
+    assert decode_page("naïve café".encode(), "iso-8859-1").text == "naïve café"
+    assert decode_page(codecs.BOM_UTF8 + b"x", "gbk").text == "x"
+    assert decode_page("дом".encode("cp1251"), "windows-1251").text == "дом"
 
 
 def test_a_page_without_text_is_dropped_with_its_bytes(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def test_values_repeated_from_a_dictionary_are_handed_on_in_bounded_batches(
     values = pa.array(["word " * 4000, "other " * 10])
     places = pa.array(np.zeros(20_000, np.int32))
     text = pa.DictionaryArray.from_arrays(places, values)
-    pq.write_table(pa.table({"text": text}), path, compression=compression)
+    own = pa.array([np.random.default_rng(row).bytes(16).hex() for row in range(20_000)])
+    pq.write_table(pa.table({"text": text, "own": own}), path, compression=compression)
     limits = Limits(batch_bytes=1 << 20, record_bytes=1 << 20)
     allocated = pa.total_allocated_bytes()
     documents = 0
@@ -198,6 +199,35 @@ def test_a_page_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_path: 
 
     assert list(ids) == [1]
     assert [(offset, reason) for offset, reason, _ in bad] == [(0, "row_group_too_large")]
+
+
+def test_a_row_group_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    repeated = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 20_000, pa.int32()), pa.array(["word " * 200])
+    )
+    honest = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), pa.array(["an honest text"]))
+    with pq.ParquetWriter(path, pa.schema([("text", repeated.type)]), compression="zstd") as file:
+        for column in (repeated, honest):
+            file.write_table(pa.table({"text": column}))
+    limits = Limits(batch_bytes=1 << 20, record_bytes=1 << 20)
+
+    ids, bad = outcome(batches(path, limits))
+
+    assert list(ids) == [20_000]
+    assert [(offset, reason) for offset, reason, _ in bad] == [(0, "row_group_too_large")]
+
+
+def test_a_long_text_may_stand_in_every_row_beside_short_ones_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = [f"row {row}" for row in range(20_000)]
+    table = pa.table({"text": texts, "prompt": ["be kind " * 200] * 20_000})
+    pq.write_table(table, path, compression="zstd")
+    limits = Limits(batch_bytes=1 << 20, record_bytes=1 << 20)
+
+    ids, bad = outcome(batches(path, limits))
+
+    assert (len(ids), bad) == (20_000, [])
 
 
 def test_a_list_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_path: Path) -> None:

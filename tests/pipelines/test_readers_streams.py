@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
-import lzma
 import random
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import zstandard
-from fastwarc.stream_io import Lz4Writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +18,7 @@ from artifacts.schemas import DOCUMENTS, QUARANTINE
 from pipelines.readers import Batch, Fields, Limits, Span, read
 from pipelines.readers.damage import Damage
 from pipelines.readers.decoding import blocks
+from tests.pipelines.packing import COMPRESS
 
 LIMITS = Limits()
 LINE = b'{"id":"%d","text":"%s"}\n'
@@ -34,22 +31,6 @@ def corpus(records: int) -> bytes:
     )
 
 
-def lz4(content: bytes) -> bytes:
-    target = io.BytesIO()
-    writer = Lz4Writer(target)
-    writer.write(content)
-    writer.finish()
-    writer.flush()
-    return target.getvalue()
-
-
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "gz": gzip.compress,
-    "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "lz4": lz4,
-}
 STANDARD = ["gz", "zst", "bz2", "xz"]
 
 

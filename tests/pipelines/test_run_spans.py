@@ -14,7 +14,7 @@ import pytest
 
 from artifacts.ids import document_ids, native_key
 from dedup.spans.passages import anchors
-from dedup.spans.spans import cut
+from dedup.spans.spans import MOST_ALIKE, cut
 from pipelines.comparisons.spans import rounds as span_phase
 from pipelines.comparisons.spans.work import SpanTask, shares_of
 from pipelines.corpus.chunk import Chunk
@@ -371,3 +371,27 @@ def test_a_corpus_without_words_and_one_document_are_no_trouble(tmp_path: Path) 
     outcome = run_recipe(load_recipe(recipe), str(tmp_path / "runs"))
     assert sorted(texts_of(outcome).values()) == ["...", "a b c a b c a b c "]
     assert ledger_of(outcome, "substring_dedup")["total"]["kept"]["documents"] == 2
+
+
+@pytest.mark.parametrize("stage", ["substring_dedup: {length: 8}", "line_dedup: {least: 1}"])
+def test_a_text_that_repeats_itself_without_end_is_left_alone_and_counted(
+    tmp_path: Path, stage: str
+) -> None:
+    ending = "one two three four five six seven eight nine ten\n"
+    texts = ["\na " * (MOST_ALIKE + 100), f"{ending}first\n", f"{ending}second\n"]
+    lines = [json.dumps({"id": f"d{row}", "text": text}) for row, text in enumerate(texts)]
+    (tmp_path / "one.jsonl").write_text("\n".join(lines))
+    recipe = tmp_path / "crowded.yaml"
+    recipe.write_text(
+        "name: crowded\ncorpus:\n  sources: [{name: one, paths: [one.jsonl], id_field: id}]\n"
+        f"  stages: [{{{stage}}}]\n"
+    )
+    outcome = run_recipe(load_recipe(recipe), str(tmp_path / "runs"))
+    ids = document_ids("one", [native_key(f"d{row}") for row in range(3)]).to_pylist()
+    left = texts_of(outcome)
+    assert left[ids[0]] == texts[0]
+    assert sorted(len(left[own]) for own in ids[1:]) < sorted(map(len, texts[1:]))
+    facts = ledger_of(outcome, stage.partition(":")[0])["facts"]
+    assert MOST_ALIKE < facts["left_alone"] <= MOST_ALIKE + 100
+    write_report(outcome.store, outcome.record)
+    assert "stretches were left alone" in outcome.store.read(REPORT).decode()

@@ -159,7 +159,10 @@ def encode_line(line: Mapping[str, Any]) -> bytes:
     """
     return (
         json.dumps(
-            {key: _plain(value, key) for key, value in line.items()}, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            {key: _plain(value, key) for key, value in line.items()},
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
         ).encode()
         + b"\n"
     )

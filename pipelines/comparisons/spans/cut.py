@@ -20,7 +20,14 @@ from artifacts.schemas import REWRITE, SELECTION, SPANS
 from artifacts.tables import open_parquet, write_parquet
 from dedup.spans.spans import cut, stretches
 from dedup.words import word_hashes
-from pipelines.comparisons.spans.work import ANSWERS, SpanTask, batches, parts_for
+from pipelines.comparisons.spans.work import (
+    ANSWERS,
+    LEFT_ALONE,
+    SpanTask,
+    batches,
+    left_alone,
+    parts_for,
+)
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import drop
 from pipelines.stages.base import fingerprint
@@ -32,7 +39,7 @@ NOTHING_LEFT = "nothing_left"  # reason of a document of which too few words wou
 @dataclass(frozen=True)
 class CutChunk:
     """A chunk after its spans were cut, what that did to its documents, and the counts ``spans``,
-    ``documents`` and ``bytes`` cut.
+    ``documents`` and ``bytes`` cut, with ``left_alone`` where a stretch occurred too often.
     """
 
     chunk: Chunk
@@ -103,6 +110,9 @@ class _Cutter:
         if self.facts["bytes"]:  # cut out of documents that stay
             entry.kept.add(0, -self.facts["bytes"])
             entry.drop(self.task.step.rule.reason, 0, self.facts["bytes"])
+        crowded = left_alone(self.store, self.task)
+        if crowded:
+            self.facts[LEFT_ALONE] = crowded
         unit.facts.update(self.facts, entry=entry.to_json())
 
     def _answers(self) -> pa.Table:

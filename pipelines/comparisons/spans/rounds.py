@@ -14,7 +14,7 @@ from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from pipelines.comparisons.exchange import Made, discard
 from pipelines.comparisons.spans.cut import VERSION, CutChunk, cut_chunk
-from pipelines.comparisons.spans.work import SpanTask, run_phase
+from pipelines.comparisons.spans.work import LEFT_ALONE, SpanTask, run_phase
 from pipelines.corpus.chunk import Chunk
 from pipelines.stages.base import SpanStep, fingerprint
 
@@ -45,6 +45,8 @@ def cut_spans(
     ledger.facts = {
         name: sum(cut.facts[name] for cut in cuts) for name in ("spans", "documents", "bytes")
     }
+    crowded = sum(cut.facts.get(LEFT_ALONE, 0) for cut in cuts)
+    ledger.facts |= {LEFT_ALONE: crowded} if crowded else {}
     for cut in cuts:
         ledger.entry(cut.chunk.source).merge(cut.entry)
     ledger.seconds = time.monotonic() - started

@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from artifacts.paths import Store
 from artifacts.publish import Publication, published
 from dedup.spans.passages import repeated
-from dedup.spans.spans import Occurrences, Spans, agreeing, join_runs, repeating, stretches
+from dedup.spans.spans import (
+    Occurrences,
+    Spans,
+    agreeing,
+    crowded,
+    join_runs,
+    repeating,
+    stretches,
+)
 from pipelines.comparisons.exchange import (
     Made,
     PartsWriter,
@@ -49,6 +57,9 @@ from pipelines.stages.base import SpanStep
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
+
+LEFT_ALONE = "left_alone"
+"""Fact of a chunk: stretches that occur too often in one batch of documents to be looked at."""
 
 _CHUNK_BITS = 32  # a row of a chunk as one number: the chunk's number above its row
 _ROW = np.int64((1 << _CHUNK_BITS) - 1)
@@ -122,6 +133,12 @@ def parts_for(
     return (rows for _, rows in read_parts(store, written, [task.index], columns))
 
 
+def left_alone(store: Store, task: SpanTask) -> int:
+    """Stretches of the task's chunk that occur too often to be looked at."""
+    hashes = published(store, task.place("hashes", task.index))
+    return int(hashes.facts[LEFT_ALONE]) if hashes is not None else 0
+
+
 def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, Mask]]:
     """A chunk's documents: number of the batch's first row, the batch, and which of its rows take
     part: those still kept. Conversations do not, as their messages decide.
@@ -150,14 +167,16 @@ def _order(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
 
 def _hashes(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
     counts: list[int] = []
-    place = 0
+    place = left_alone = 0
     for _, batch, wanted in batches(store, _chunk(task)):
         found = task.step.rule.hashes(batch["text"], wanted)
-        places = np.arange(place, place + len(found))
-        parts.deal([found, places], shares_of(found, task.hash_shares))
+        # one stretch over and over: all its places would have to be held at once
+        own = np.flatnonzero(~crowded(found))
+        parts.deal([found[own], own + place], shares_of(found[own], task.hash_shares))
         place += len(found)
+        left_alone += len(found) - len(own)
         counts.append(len(found))
-    return {"counts": counts}
+    return {"counts": counts, LEFT_ALONE: left_alone}
 
 
 def _twice(store: Store, task: SpanTask, parts: PartsWriter) -> dict[str, Any]:
