@@ -173,11 +173,8 @@ def find_anchors(
     counts: Rows,
 ) -> int:
     """Anchors of every wanted text; returns how many."""
-    starts, ends, chosen = (
-        np.empty(longest, np.int64),
-        np.empty(longest, np.int64),
-        np.empty(longest, np.int64),
-    )
+    starts, ends = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    chosen = starts  # where the words lie is not asked for
     bare, full, grams = (
         np.empty(longest, np.uint64),
         np.empty(longest, np.uint64),

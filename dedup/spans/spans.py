@@ -113,8 +113,9 @@ def crowded(hashes: Hashes, most: int = MOST_ALIKE) -> NDArray[np.bool_]:
     """Which of the hashes occur more than ``most`` times among them, (n,)."""
     if len(hashes) <= most or np.bincount((hashes & _LOW).view(np.int64)).max() <= most:
         return np.zeros(len(hashes), np.bool_)
-    _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    return np.asarray(counts[which] > most)
+    ordered = np.sort(hashes)
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    return np.isin(hashes, ordered[ends[np.diff(ends, prepend=-1) > most]])
 
 
 def repeats(found: Occurrences, rank: Rows, times: int = 1) -> tuple[Rows, Rows]:
