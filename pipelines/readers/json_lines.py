@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.readers.bad_lines import BadLines
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.decoding import blocks, plain_blocks
+from pipelines.readers.json_arrays import elements_as_lines, may_be_array
 from pipelines.readers.json_columns import read_columns
 from pipelines.readers.json_numbers import wide_rows
 from pipelines.readers.json_records import DECLINED
@@ -39,7 +40,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def read_json_lines(
     span: Span, source_name: str, fields: Fields, limits: Limits
 ) -> Iterator[Batch]:
-    """Batches of one span of a JSON Lines file.
+    """Batches of one span of a JSON Lines file, or of a ``.json`` file that is one array.
 
     Every line that is no document is quarantined with its offset and reason: invalid_json,
     invalid_utf8, not_an_object, no_text, bad_id, bad_messages, content_not_text, number_too_large,
@@ -91,7 +92,10 @@ def _owned_lines(span: Span, limits: Limits) -> Iterator[LineRun | Line | Broken
                 return
             start = first
             file.seek(start)
-        for found in split_lines(blocks(file, compression, limits), start, limits):
+        stream = blocks(file, compression, limits)
+        if span.whole and may_be_array(span.url):
+            stream = elements_as_lines(stream)
+        for found in split_lines(stream, start, limits):
             if span.end is None or isinstance(found, BrokenOff):
                 yield found
             elif isinstance(found, Line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 import orjson
 
@@ -18,14 +19,24 @@ _FIRST_BYTES = 1 << 20  # of a file, whose records are looked at before a run
 
 
 def _pieces(file: InputFile, chunk_bytes: int) -> Iterator[tuple[Span, int]]:
-    """Plain files are cut at multiples of ``chunk_bytes``."""
-    if compression_of(file.path) is not None or file.bytes <= chunk_bytes:
+    """Plain files are cut at multiples of ``chunk_bytes``, but for arrays."""
+    small = compression_of(file.path) is not None or file.bytes <= chunk_bytes
+    if small or _is_array(file):
         yield from whole_file(file, chunk_bytes)
         return
     starts = range(0, file.bytes, chunk_bytes)
     for start in starts:
         end = None if start == starts[-1] else start + chunk_bytes
         yield Span(file.url, file.path, start, end), min(chunk_bytes, file.bytes - start)
+
+
+def _is_array(file: InputFile) -> bool:
+    if PurePosixPath(file.path).suffix.lower() != ".json":
+        return False
+    # late: its kernel loads numba
+    from pipelines.readers.json_arrays import is_array
+
+    return is_array(file.url)
 
 
 def _read(span: Span, source_name: str, fields: Fields, limits: Limits) -> Iterator[Batch]:

@@ -142,6 +142,7 @@ def test_equal_keys_count_and_what_is_left_out_by_kind_does_not(tmp_path: Path) 
     assert run(tmp_path, recipe(tmp_path)).ledgers[0].total().kept.documents == 1
 
 
+@pytest.mark.slow
 def test_the_verdict_is_the_same_with_workers_and_with_parts_there_already(tmp_path: Path) -> None:
     for number in range(4):
         records = [{"text": words(n + 100 * number)} for n in range(6)] + [{"x": number}] * 9
