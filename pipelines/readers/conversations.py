@@ -17,6 +17,7 @@ from pipelines.readers.messages import MEDIA, NO_MEMBERS, ROLE_OF, Members, mess
 from pipelines.readers.rejections import (
     BAD_MESSAGES,
     CONTENT_NOT_TEXT,
+    UNWANTED_ANSWER,
     RecordRejectedError,
     kind_of,
     not_that,
@@ -25,6 +26,7 @@ from tokenizer.tool_calls import spoken
 
 LISTS = ("messages", "conversations", "conversation")
 INSTRUCTION, CONTEXTS, ANSWERS = "instruction", ("input", "context"), ("output", "response")
+WANTED = ("label", "kto_tag")  # false: the answer is one that people did not want
 FURTHER = "message_fields"  # in meta: what messages had that no column takes
 
 _MARKED_MEDIA = ("<image>", "<audio>", "<video>")
@@ -51,8 +53,13 @@ class Conversation(NamedTuple):
 def conversation_of(record: dict[str, Any], messages_field: str) -> Conversation:
     """The conversation of a record, which is emptied of it on the way.
 
-    Raises: RecordRejectedError with bad_messages or content_not_text.
+    Raises: RecordRejectedError with bad_messages, content_not_text or unwanted_answer.
     """
+    for name in WANTED:
+        if record.get(name) is False:
+            raise RecordRejectedError(
+                UNWANTED_ANSWER, f"field {name!r} is false: the answer is not one to be learnt"
+            )
     media = [name for name in MEDIA if record.get(name)] if _has_media(record) else []
     name = _field(record, messages_field)
     value = record[name]

@@ -80,16 +80,16 @@ def _spread(data: NDArray[np.uint8], state: NDArray[np.int64]) -> None:
                 in_string = 0
         elif byte == _QUOTE:
             in_string = 1
-        elif byte == _OPEN_LIST or byte == _OPEN_OBJECT:
+        elif byte in (_OPEN_LIST, _OPEN_OBJECT):
             depth += 1
             if depth == 1:
                 data[at] = _BLANK
-        elif byte == _CLOSE_LIST or byte == _CLOSE_OBJECT:
+        elif byte in (_CLOSE_LIST, _CLOSE_OBJECT):
             depth = max(depth - 1, 0)
             if depth == 0:
                 data[at] = _BLANK
         elif byte == _COMMA and depth == 1:
             data[at] = _LINE_FEED
-        elif (byte == _LINE_FEED or byte == _RETURN) and depth > 0:
+        elif (byte in (_LINE_FEED, _RETURN)) and depth > 0:
             data[at] = _BLANK
     state[_DEPTH], state[_IN_STRING], state[_ESCAPED] = depth, in_string, escaped

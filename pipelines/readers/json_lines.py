@@ -43,10 +43,10 @@ def read_json_lines(
     """Batches of one span of a JSON Lines file, or of a ``.json`` file that is one array.
 
     Every line that is no document is quarantined with its offset and reason: invalid_json,
-    invalid_utf8, not_an_object, no_text, bad_id, bad_messages, content_not_text, number_too_large,
-    lone_surrogate, line_too_long; where a compressed file is damaged, the line that it breaks off:
-    truncated_stream or corrupt_stream. Very many bad lines are counted together
-    (:mod:`pipelines.readers.bad_lines`).
+    invalid_utf8, not_an_object, no_text, bad_id, bad_messages, content_not_text,
+    unwanted_answer, number_too_large, lone_surrogate, line_too_long; where a compressed file is
+    damaged, the line that it breaks off: truncated_stream or corrupt_stream. Very many bad lines
+    are counted together (:mod:`pipelines.readers.bad_lines`).
 
     Raises: UserError when the file cannot be opened, ValueError for a partial span of a compressed
     file.

@@ -63,7 +63,7 @@ def row_of(record: Any, fields: Fields) -> Row:
     """The row of a parsed record, which is emptied on the way.
 
     Raises: RecordRejectedError with not_an_object, bad_id, no_text, bad_messages,
-    content_not_text or invalid_json.
+    content_not_text, unwanted_answer or invalid_json.
     """
     if not isinstance(record, dict):
         raise RecordRejectedError(

@@ -6,6 +6,7 @@ from typing import Any
 
 BAD_MESSAGES = "bad_messages"
 CONTENT_NOT_TEXT = "content_not_text"
+UNWANTED_ANSWER = "unwanted_answer"
 
 DETAIL_CHARACTERS = 300
 

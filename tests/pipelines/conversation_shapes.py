@@ -256,6 +256,14 @@ MALFORMED = {
         BAD,
         "tool call 0 is a string",
     ),
+    "answer_people_did_not_want": Broken(
+        {"instruction": "Say hi.", "output": "No.", "label": False},
+        "unwanted_answer",
+        "'label' is false",
+    ),
+    "answer_tagged_as_unwanted": Broken(
+        {**answered(), "kto_tag": False}, "unwanted_answer", "'kto_tag' is false"
+    ),
     "image_part": Broken(
         parts({"type": "text", "text": "See"}, {"type": "image_url", "image_url": {"url": "x"}}),
         NOT_TEXT,
