@@ -66,6 +66,7 @@ def as_of_a_gpu(folder: Path) -> dict[str, dict]:
     return found
 
 
+@pytest.mark.slow
 def test_every_check_that_a_cpu_can_make_is_passed(measured: Path) -> None:
     found = result(measured, "check")
     assert found["failed"] == []
@@ -84,6 +85,7 @@ def test_every_check_that_a_cpu_can_make_is_passed(measured: Path) -> None:
     assert sum("hard:" in name for name in run_here) == 2 * len(hard_cases.LOSSES)
 
 
+@pytest.mark.slow
 def test_every_kernel_is_timed_against_its_floor(measured: Path) -> None:
     found = result(measured, "kernels")["operations"]
     assert len(found) == len(OPERATIONS) + 4
@@ -98,6 +100,7 @@ def test_every_kernel_is_timed_against_its_floor(measured: Path) -> None:
             )
 
 
+@pytest.mark.slow
 def test_a_step_is_timed_and_told_by_both_conventions(measured: Path) -> None:
     found = result(measured, "train_tiny")
     for kind in ("eager", "compiled"):
@@ -105,6 +108,7 @@ def test_a_step_is_timed_and_told_by_both_conventions(measured: Path) -> None:
         assert 0 < found[kind]["mfu"]["causal"] < found[kind]["mfu"]["palm"] < 1
 
 
+@pytest.mark.slow
 def test_runs_in_fewer_bits_start_where_fp32_does(measured: Path) -> None:
     losses = result(measured, "parity")["losses"]
     assert set(losses) == {"fp32", "bf16", "float8"}
@@ -176,6 +180,7 @@ def test_all_parts_are_run_within_nine_minutes_and_one_that_fails_or_hangs_stops
     assert told[2].startswith("exit code")  # it takes no --device
 
 
+@pytest.mark.slow
 def test_a_result_of_a_cpu_is_no_measurement(measured: Path) -> None:
     assert make_readme.read_results(measured) == {}
     lines = [
@@ -186,6 +191,7 @@ def test_a_result_of_a_cpu_is_no_measurement(measured: Path) -> None:
     assert sum(make_readme.NEVER in line for line in lines) == len(catalogue.CHECKS)
 
 
+@pytest.mark.slow
 def test_the_page_tells_what_the_results_hold(measured: Path) -> None:
     page = make_readme.render(as_of_a_gpu(measured)).splitlines()
     table = {
@@ -198,6 +204,7 @@ def test_the_page_tells_what_the_results_hold(measured: Path) -> None:
     assert "22 of 22" in table["numbers"]
 
 
+@pytest.mark.slow
 def test_a_failed_check_is_named_on_the_page(measured: Path) -> None:
     found = as_of_a_gpu(measured)
     found["check"]["swiglu, compiled"]["ok"] = False
@@ -209,6 +216,7 @@ def test_a_failed_check_is_named_on_the_page(measured: Path) -> None:
     assert "did not end" in line
 
 
+@pytest.mark.slow
 def test_the_performance_page_has_the_figures_of_a_gpu(measured: Path) -> None:
     found = as_of_a_gpu(measured)
     page = "\n".join(page_gpu.gpu_section(found))

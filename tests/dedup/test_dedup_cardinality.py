@@ -32,6 +32,7 @@ def test_registers_are_datasketch_s(found: list[str], ngrams: int, p: int) -> No
     assert ours.count() == other.count()
 
 
+@pytest.mark.slow
 def test_sketches_of_parts_merge_to_that_of_the_whole_and_count_within_the_error() -> None:
     found = [
         " ".join(f"w{(number * 7919) % 40_000}" for number in range(start, start + 9000))

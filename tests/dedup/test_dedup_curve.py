@@ -182,6 +182,7 @@ def interval(hits: int) -> tuple[float, float]:
     return found.low, found.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.bands}x{config.rows}")
 def test_pairs_become_candidates_as_often_as_the_curve_says(
@@ -191,6 +192,7 @@ def test_pairs_become_candidates_as_often_as_the_curve_says(
     assert low <= float(Curve(config.bands, config.rows).probability(similarity)) <= high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.bands}x{config.rows}")
 def test_the_measurement_tells_the_curve_from_its_neighbours(
     candidates: dict[tuple[MinHashConfig, float], int], config: MinHashConfig
@@ -209,6 +211,7 @@ def test_the_measurement_tells_the_curve_from_its_neighbours(
         assert any(outside), other
 
 
+@pytest.mark.slow
 def test_all_thirty_measurements_together_agree_with_their_curves(
     candidates: dict[tuple[MinHashConfig, float], int],
 ) -> None:

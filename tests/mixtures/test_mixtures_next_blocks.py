@@ -263,6 +263,7 @@ assert asked.wait(60)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_does_not_wait_for_what_is_asked_for(
     shards: Any, tmp_path: Path
 ) -> None:
