@@ -79,7 +79,23 @@ def kernel(function: Function) -> Function:
     safe.
     """
     compiled = numba.njit(cache=KEPT, nogil=True, error_model="numpy")(function)
+    _compile_once(compiled)
     return cast(Function, compiled)
+
+
+def _compile_once(compiled: Any) -> None:
+    """Let other kernels call this one as it is for values: numba would compile it anew for each
+    constant that it is called with. Machine code gets constants anyway, where it is inlined.
+    """
+    template = compiled.get_call_template
+
+    def of_values(arguments: Any, keywords: dict[str, Any]) -> Any:
+        return template(
+            tuple(numba.types.unliteral(one) for one in arguments),
+            {name: numba.types.unliteral(one) for name, one in keywords.items()},
+        )
+
+    compiled.get_call_template = of_values
 
 
 def start() -> None:
