@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
-from artifacts.schemas import check_format
-from artifacts.tables import iter_parquet, opened, read_parquet
+from artifacts.tables import iter_parquet, open_table, read_parquet
 from pipelines.corpus.chunk import Chunk
 
 # chunks up to this many text bytes stay in memory between the steps of one task
@@ -85,19 +83,13 @@ def texts_of_rows(
     without any are not decoded.
     """
     overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
-    with opened(store, chunk.records.name) as file:
-        source = pq.ParquetFile(file)
-        check_format(source.schema_arrow, "documents", store.full(chunk.records.name))
+    with open_table(store, chunk.records.name, "documents") as table:
         start = 0
-        for group in range(source.num_row_groups):
-            end = start + source.metadata.row_group(group).num_rows
+        for group, size in enumerate(table.group_rows):
+            end = start + size
             low, high = np.searchsorted(rows, [start, end])
             if low < high:
-                batch = (
-                    source.read_row_group(group, ["text"], use_threads=False)
-                    .combine_chunks()
-                    .to_batches()[0]
-                )
+                batch = table.group(group, ["text"])
                 for overlay in overlays:
                     batch = _overlay(batch, overlay, start)
                 yield pc.take(batch["text"], pa.array(rows[low:high] - start))

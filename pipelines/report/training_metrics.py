@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.errors import UserError
-from artifacts.fingerprints import load_json
+from artifacts.books import unsealed
+from artifacts.errors import Place, UserError
 from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan, Segment
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.order.sound_plan import load_plan
-from trainer.checkpoints.paths import FOLDER, STATE, folder_name, step_of
+from trainer.checkpoints.paths import FOLDER, RESTORE, STATE, folder_name, step_of
 from trainer.loop.metrics import TIME, TRAIN, VALIDATION, read_series
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
@@ -261,13 +261,12 @@ def _model(store: Store, ending: Ending) -> ModelConfig | None:
         return None
     name = f"{ending.checkpoint}/state.json"
     try:
-        return ModelConfig.from_dict(load_json(store.read(name))["model"])
+        return ModelConfig.from_dict(unsealed(store.read(name))["model"])
+    except UserError as error:
+        raise error.relocated(lambda address: Place(address, file=store.full(name))) from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            "the checkpoint's state is damaged",
-            file=store.full(name),
-            found=error,
-            fix="restore it from a copy",
+            "the checkpoint is damaged", file=store.full(name), found=error, fix=RESTORE
         ) from None
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from artifacts.fingerprints import content_key, libraries
 from artifacts.ledger import Entry
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, found_or_made
+from artifacts.publish import FileRef, Publication, found_or_made, read_file
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import ChunkResult, StepOutcome
 from pipelines.corpus.selection import kept_mask
@@ -51,7 +51,7 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         inputs["template"] = TEMPLATE_VERSION
 
     def make(unit: Publication) -> None:
-        tokenizer = Tokenizer.load(store.read(task.model.name))
+        tokenizer = Tokenizer.load(read_file(store, task.model))
         sizes: list[int] = []
         batches = _encoded(
             ChunkTexts(store, task.chunk), kept_mask(store, task.chunk), tokenizer, sizes
