@@ -47,7 +47,8 @@ class FileRef:
     def from_json(value: dict[str, Any]) -> FileRef:
         """Raises: KeyError or TypeError when these are not the fields of one."""
         ref = FileRef(value["name"], value["checksum"], value["bytes"], value["rows"])
-        if [type(part) for part in (ref.name, ref.checksum, ref.bytes, ref.rows)] != _FIELD_TYPES:
+        types = [type(part) for part in (ref.name, ref.checksum, ref.bytes, ref.rows)]
+        if types != _FIELD_TYPES or ".." in ref.name.split("/"):
             raise TypeError("not a file of a manifest")
         return ref
 

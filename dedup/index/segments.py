@@ -119,7 +119,9 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
             fix=f"bring the folder back from a copy, or {taken_back(batch.number)}",
         )
     kept = _columns(store, batch.number, f"{batch.segment}/kept.arrow", KEPT_FORMAT, kept_schema(0))
-    gone = _columns(store, batch.number, f"{batch.segment}/removed.arrow", REMOVED_FORMAT, removed_schema())
+    gone = _columns(
+        store, batch.number, f"{batch.segment}/removed.arrow", REMOVED_FORMAT, removed_schema()
+    )
     removed = Removed(
         halves(gone["id"]),
         halves(gone["text_hash"]),
@@ -175,9 +177,7 @@ def _columns(
 
 def _damaged(store: Store, batch: int, name: str, found: object) -> UserError:
     fix = f"bring the file back from a copy, or {taken_back(batch)}"
-    return UserError(
-        f"a file of this index is damaged: {found}", file=store.full(name), fix=fix
-    )
+    return UserError(f"a file of this index is damaged: {found}", file=store.full(name), fix=fix)
 
 
 def _check_places(store: Store, batch: BatchRecord, stored: StoredSegment) -> None:

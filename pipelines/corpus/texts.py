@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
-from artifacts.tables import iter_parquet, open_table, read_parquet
+from artifacts.tables import damaged_table, iter_parquet, open_table, read_parquet
 from pipelines.corpus.chunk import Chunk
 
 # chunks up to this many text bytes stay in memory between the steps of one task
@@ -67,7 +67,7 @@ class ChunkTexts:
 
     def stream(self) -> Iterator[pa.RecordBatch]:
         """The same read once: nothing is kept."""
-        overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]
+        overlays = _overlays(self.store, self.chunk)
         start = 0
         for batch in iter_parquet(self.store, self.chunk.records.name, "documents", self.columns):
             for overlay in overlays:
@@ -82,7 +82,7 @@ def texts_of_rows(
     """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups
     without any are not decoded.
     """
-    overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
+    overlays = _overlays(store, chunk, ["row", "text"])
     with open_table(store, chunk.records.name, "documents") as table:
         start = 0
         for group, size in enumerate(table.group_rows):
@@ -94,6 +94,19 @@ def texts_of_rows(
                     batch = _overlay(batch, overlay, start)
                 yield pc.take(batch["text"], pa.array(rows[low:high] - start))
             start = end
+
+
+def _overlays(store: Store, chunk: Chunk, columns: Sequence[str] | None = None) -> list[pa.Table]:
+    """The rewritten rows of a chunk, a table per version. Raises: UserError when one is damaged."""
+    tables = []
+    for ref in chunk.rewrites:
+        table = read_parquet(store, ref.name, "rewrite", columns)
+        rows = table["row"].to_numpy()
+        inside = not len(rows) or (rows[0] >= 0 and rows[-1] < chunk.records.rows)
+        if not inside or (np.diff(rows) <= 0).any():
+            raise damaged_table(store, ref.name, "rows that the chunk has not")
+        tables.append(table)
+    return tables
 
 
 def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordBatch:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from artifacts.books import unsealed
@@ -16,12 +17,23 @@ from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.order.sound_plan import load_plan
 from trainer.checkpoints.paths import FOLDER, RESTORE, STATE, folder_name, step_of
-from trainer.loop.metrics import TIME, TRAIN, VALIDATION, read_series
+from trainer.loop.metrics import FOLDER as METRICS
+from trainer.loop.metrics import TIME, TRAIN, VALIDATION, damaged_line, read_series
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
 
 MAIN = "main"
 Line = dict[str, Any]  # a line of a series, see trainer.loop.metrics
+# what a report reads of a line, by series
+_FIGURES: dict[str, dict[str, Any]] = {
+    TRAIN: {
+        **dict.fromkeys(("tokens", "targets", "lr"), (int, float)),
+        "loss": (int, float, NoneType),
+        "sources": dict,
+    },
+    VALIDATION: {"sources": dict},
+    TIME: {"seconds": (int, float)},
+}
 
 
 @dataclass(frozen=True)
@@ -222,7 +234,7 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
     place = (
         Store(store.full(folder)) if store.local else Store(f"{store.root.rstrip('/')}/{folder}")
     )
-    series = {kind: tuple(read_series(place, kind)) for kind in (TRAIN, VALIDATION, TIME)}
+    series = {kind: _series(place, kind) for kind in (TRAIN, VALIDATION, TIME)}
     step_by_file = {
         file: step
         for file in store.names(f"{folder}/{FOLDER}")
@@ -244,6 +256,20 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
     return _with_plan(
         store, found, plan or (f"{found.checkpoint}/plan.json" if found.checkpoint else None)
     )
+
+
+def _series(store: Store, kind: str) -> tuple[Line, ...]:
+    """The lines of a series. Raises: UserError for one without the figures that a report reads."""
+    lines = tuple(read_series(store, kind))
+    for line in lines:
+        if not all(
+            name in line and isinstance(line[name], types) for name, types in _FIGURES[kind].items()
+        ):
+            raise damaged_line(store, f"{METRICS}/{kind}.jsonl", line)
+        for value in line.get("sources", {}).values():
+            if not isinstance(value, dict) or not {"loss", "tokens"} <= value.keys():
+                raise damaged_line(store, f"{METRICS}/{kind}.jsonl", line)
+    return lines
 
 
 def _with_plan(store: Store, ending: Ending, name: str | None) -> Ending:

@@ -58,7 +58,9 @@ class RunRecord:
         self._units: set[str] = set()
         before = read_book(store, RECORD)
         units = before.get("units")
-        self._before = {unit for unit in units if isinstance(unit, str)} if isinstance(units, list) else set()
+        self._before = (
+            {unit for unit in units if isinstance(unit, str)} if isinstance(units, list) else set()
+        )
         self._stands = before.get("reached")
         self._last = (
             "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"

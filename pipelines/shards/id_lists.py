@@ -39,7 +39,10 @@ def parse_id(document: str, sources: Sequence[str] | None = None) -> bytes:
         return found
     if not _DIGITS.fullmatch(document):
         raise UserError(
-            "not a document id", parameter="document", found=shortened(document), fix=f"give {FORMS}"
+            "not a document id",
+            parameter="document",
+            found=shortened(document),
+            fix=f"give {FORMS}",
         )
     return bytes.fromhex(document)
 

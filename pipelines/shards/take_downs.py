@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.books import DamageError, parse_object
+from artifacts.books import DamageError, sealed, unsealed
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -142,7 +142,7 @@ def _listed(store: Store) -> dict[str, str]:
     if not store.exists(LIST):
         return {}
     try:
-        value = parse_object(store.read(LIST))
+        value = unsealed(store.read(LIST), required=False)
     except DamageError as error:
         raise _damaged(store, str(error)) from None
     if value.get("format") != FORMAT:
@@ -172,9 +172,5 @@ def _damaged(store: Store, found: str) -> UserError:
 
 def _to_json(listed: dict[str, str]) -> bytes:
     documents = [{"id": one, "reason": reason} for one, reason in sorted(listed.items())]
-    return (
-        json.dumps(
-            {"format": FORMAT, "documents": documents}, indent=1, sort_keys=True, ensure_ascii=False
-        ).encode()
-        + b"\n"
-    )
+    content = sealed({"format": FORMAT, "documents": documents})
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"

@@ -113,7 +113,8 @@ def _of_this_release(store: Store) -> bool:
         facts = load_json(store.read(PLAN))
     except ValueError:
         return True
-    return not isinstance(facts, dict) or facts.get("format") in (None, PLAN_FORMAT)
+    found = facts.get("format") if isinstance(facts, dict) else None
+    return not isinstance(found, str) or found == PLAN_FORMAT
 
 
 def _copy_metrics(former: Store, here: Store) -> None:

@@ -1,70 +1,430 @@
-"""A run's own files, damaged: what can be made again is, and readers name the file in one line."""
+"""A run's own files, damaged: what can be made again is, and readers name the file and the fix."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from artifacts.books import DamageError, sealed, told_of_damage, unsealed
 from artifacts.errors import UserError
+from artifacts.fingerprints import canonical_json
 from artifacts.paths import Store
-from artifacts.publish import MANIFEST, publish, published
+from artifacts.publish import MANIFEST, publish, published, read_file
 from artifacts.schemas import FORMAT_KEY
-from artifacts.tables import iter_parquet, read_parquet, read_schema, write_parquet
-from pipelines.run.record import DIGESTS, RECORD, _load, load_run
+from artifacts.tables import (
+    iter_parquet,
+    open_batches,
+    open_table,
+    read_parquet,
+    read_schema,
+    write_parquet,
+)
+from pipelines.commands.app import app
+from pipelines.executors.progress import Silent
+from pipelines.recipe.load import LoadedRecipe, load_recipe
+from pipelines.run.driver import run_recipe
+from pipelines.run.record import DIGESTS, RECORD
+from pipelines.starter.write import write_starter
+from tests.pipelines.run_trees import record, trained, tree
+from trainer.checkpoints.checkpoint import load
+from trainer.checkpoints.weights import model_of
 
-DAMAGES = [b"", b"[]", b"null", b'"text"', b'{"format": "unit/1"', b"\xff\xfe{}"]
+DAMAGES = ("empty", "list", "half", "type", "flipped", "text")
+# what nothing can make again
+KEPT = re.compile(
+    r"plan\.json|take-downs\.json|.*/source\.json|training/.*/(checkpoints|metrics)/.*"
+)
+# written anew by every run, or by whoever asks for it; read by nobody
+UNREAD = re.compile(r"ledgers/.*|report\.html|\.lock|plans/.*|training/\.lock|.*/\.lock")
+
+STAGES = (
+    "[newlines, language: {keep: [en], sources: [web]}, heuristics: {rules: [gopher_quality], "
+    "sources: [web]}, exact_dedup, line_dedup: {sources: [web]}, minhash_dedup: {verify: 0.7}, "
+    "decontaminate: {against: [data/benchmark.jsonl]}]"
+)
+OVERRIDES = [
+    f"corpus.stages={STAGES}",
+    "shards.hold_out=0.1",
+    "mixture={phases: [{name: stable, tokens: 2048, weights: {web: 0.8, instructions: 0.2}}, "
+    "{name: decay, decay: true, tokens: 512, weights: {web: 1.0}}]}",
+    "model={preset: tiny, width: 32, layers: 1, heads: 1, kv_heads: 1, ff: 64, head_dim: 32}",
+    "train={sequence_length: 64, batch_tokens: 256, tensorboard: false, threads: 1, "
+    "schedule: {kind: wsd, peak: 0.01, warmup: 2, decay: {shape: exponential}}}",
+    "prompts=[The]",
+]
 
 
-@pytest.mark.parametrize("content", [*DAMAGES, b'{"format":"unit/1"}'])
-def test_a_unit_with_a_damaged_manifest_is_not_there(tmp_path: Path, content: bytes) -> None:
-    store = Store(tmp_path)
-    with publish(store, "signals/size/key", {}) as unit, unit.file("x") as out:
-        out.raw.write(b"x")
-    assert published(store, "signals/size/key") is not None
-    store.write(f"signals/size/key/{MANIFEST}", content)
-    assert published(store, "signals/size/key") is None
+class Heard(Silent):
+    """Progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
-@pytest.mark.parametrize("content", DAMAGES)
-def test_damaged_records_and_digests_count_as_absent_and_readers_name_them(
-    tmp_path: Path, content: bytes
+class Finished:
+    """A run that ended, whose files are damaged and put back. ``names``: a file of each kind."""
+
+    def __init__(self, folder: Path) -> None:
+        write_starter(folder)
+        self.recipe, self.runs = folder / "recipe.yaml", folder / "runs"
+        self.folder = self.runs / "starter"
+        with (folder / "data" / "web.jsonl").open("a") as file:
+            file.write("not a record\n")
+        self.run()
+        ids = self.some_ids()
+        self.call("shards", "remove", "starter", "--ids", ids, "--reason", "asked for")
+        self.run()  # a plan knows whether documents were taken down
+        self.call("report", "starter")
+        self.before, self.trained = tree(self.folder), trained(self.folder)
+        self.names = self._kinds()
+
+    def loaded(self) -> LoadedRecipe:
+        return load_recipe(self.recipe, OVERRIDES)
+
+    def run(self, progress: Silent | None = None) -> None:
+        run_recipe(self.loaded(), str(self.runs), progress=progress)
+
+    def some_ids(self) -> Path:
+        content = record(self.folder)
+        part = self.folder / content["shards"]["web"]["folder"] / "part-00000.arrow"
+        gone = pq.read_table(self.folder / content["evidence"]["minhash_dedup"]["file"]["name"])
+        self.shown = [pa.ipc.open_file(str(part)).read_all()["id"][0].as_py().hex()]
+        self.shown += [one.hex() for one in gone["id"].to_pylist()[:1]]
+        (self.runs / "ids.txt").write_text(self.shown[0])
+        return self.runs / "ids.txt"
+
+    def call(self, *arguments: object) -> str:
+        """A command in this process; what it printed. Raises: what the command raised."""
+        texts = [str(argument) for argument in arguments]
+        result = CliRunner().invoke(app, [*texts, "--runs", str(self.runs)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return str(result.output)
+
+    def other(self) -> list[str]:
+        """Files that are not as before."""
+        return [
+            name
+            for then, now in ((self.before, tree(self.folder)), (self.trained, trained(self.folder)))
+            for name in sorted(then.keys() | now.keys())
+            if then.get(name) != now.get(name)
+        ]
+
+    @contextmanager
+    def damaged(self, names: list[str], how: str) -> Iterator[None]:
+        """These files damaged; afterwards they and what was removed are as before."""
+        kept = self.folder.with_name("kept")
+        shutil.copytree(self.folder, kept, copy_function=shutil.copy2)
+        try:
+            for name in names:
+                path = self.folder / name
+                path.write_bytes(broken(path.read_bytes(), how))
+            yield
+        finally:
+            shutil.rmtree(self.folder)
+            kept.rename(self.folder)
+
+    def _kinds(self) -> dict[str, str]:
+        """Kind -> the largest file of it, all kinds there are."""
+        names: dict[str, str] = {}
+        for path in sorted(self.folder.rglob("*")):
+            name = str(path.relative_to(self.folder))
+            if not path.is_file() or UNREAD.fullmatch(name):
+                continue
+            kind = re.sub(r"[0-9a-f]{8,}", "KEY", name)
+            kind = re.sub(r"\d{3,}", "N", kind)
+            known = names.setdefault(kind, name)
+            if path.stat().st_size > (self.folder / known).stat().st_size:
+                names[kind] = name
+        return names
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("artifacts.fingerprints.SETTLED_NS", -1)  # files written just now are settled
+        yield Finished(tmp_path_factory.mktemp("damaged"))
+
+
+def broken(raw: bytes, how: str) -> bytes:
+    """The bytes of a file after some damage, never the same."""
+    middle = len(raw) // 2
+    flipped = bytearray(raw)
+    for place in range(middle, max(middle + 1, len(raw) * 3 // 4), 7):
+        flipped[place : place + 1] = bytes([raw[place] ^ 0x15])
+    return {
+        "empty": b"",
+        "list": b"[]",
+        "half": raw[:middle],
+        "type": b'{"format": 7, "units": 5, "files": "x", "checksum": []}',
+        "flipped": bytes(flipped) if raw else b"\0",
+        "text": b"\xff\xfe{" + b"[" * 5000,
+    }[how]
+
+
+# -- parts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_unit_with_a_damaged_manifest_is_not_there_and_that_is_said_once(
+    tmp_path: Path, how: str
 ) -> None:
-    store = Store(tmp_path / "name")
-    for name in (RECORD, DIGESTS):
-        store.write(name, content)
-        assert _load(store, name) == {}
-    with pytest.raises(UserError) as error:
-        load_run(str(tmp_path), "name")
-    assert error.value.file == store.full(RECORD)
-
-
-@pytest.mark.parametrize("damage", ["empty", "text", "half", "flipped"])
-def test_a_damaged_table_is_named_by_all_who_read_tables(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
-    schema = pa.schema([("id", pa.binary(16))], {FORMAT_KEY: b"signals/1"})
-    rows = pa.table({"id": [b"%016d" % row for row in range(1000)]}, schema=schema)
+    with publish(store, "signals/size/key", {"rule": 1}) as unit, unit.file("x") as out:
+        out.raw.write(b"x")
+        unit.facts["counts"] = {9: 1, 10: 2}
+    assert published(store, "signals/size/key") is not None
+    name = f"signals/size/key/{MANIFEST}"
+    store.write(name, broken(store.read(name), how))
+    said: list[str] = []
+    with told_of_damage(said.append):
+        assert published(store, "signals/size/key") is None
+        assert published(store, "signals/size/key") is None
+    assert len(said) == 1 and store.full(name) in said[0]
+
+
+def test_a_manifest_of_an_older_release_has_no_checksum(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with publish(store, "signals/size/key", {"rule": 1}) as unit, unit.file("x") as out:
+        out.raw.write(b"x")
+    name = f"signals/size/key/{MANIFEST}"
+    facts = json.loads(store.read(name))
+    del facts["checksum"]
+    store.write(name, canonical_json(facts))
+    assert published(store, "signals/size/key") is not None
+    for wrong in (
+        {"files": 3},
+        {"files": [{}]},
+        {"facts": []},
+        {"files": [{**facts["files"][0], "bytes": "1"}]},
+    ):
+        store.write(name, canonical_json({**facts, **wrong}))
+        assert published(store, "signals/size/key") is None
+
+
+def test_a_book_comes_back_as_it_was_and_every_other_byte_shows() -> None:
+    facts = {"names": {10: 1.5, 9: None}, "text": "é", "list": [1e22, -0.0, 2**53]}
+    raw = canonical_json(sealed(facts))
+    assert unsealed(raw) == json.loads(canonical_json(facts))
+    for place in range(len(raw)):
+        with pytest.raises(DamageError):
+            unsealed(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
+    with pytest.raises(DamageError):
+        unsealed(canonical_json(facts))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_table_is_named_by_all_who_read_tables(tmp_path: Path, how: str) -> None:
+    store = Store(tmp_path)
+    schema = pa.schema([("id", pa.binary(16)), ("text", pa.string())], {FORMAT_KEY: b"signals/1"})
+    ids = [b"%016d" % row for row in range(1000)]
+    rows = pa.table({"id": ids, "text": [f"{row} words" for row in range(1000)]}, schema=schema)
     with publish(store, "signals/size/key", {}) as unit:
         name = write_parquet(unit, "s.parquet", schema, [rows]).name
+    assert read_parquet(store, name, "signals").equals(rows)
     whole = store.read(name)
-    assert read_parquet(store, name, "signals").num_rows == 1000
-    flipped = bytes(byte ^ 0xFF for byte in whole[4:-8])
-    store.write(
-        name,
-        {
-            "empty": b"",
-            "text": b"[]",
-            "half": whole[: len(whole) // 2],
-            "flipped": whole[:4] + flipped + whole[-8:],
-        }[damage],
-    )
-    for read in (
+    store.write(name, broken(whole, how))
+    readers: list[Callable[[], object]] = [
         lambda: read_parquet(store, name, "signals"),
         lambda: list(iter_parquet(store, name, "signals")),
-        lambda: read_schema(store, name),
-    ):
+    ]
+    if how != "flipped":  # the footer is whole there
+        readers += [
+            lambda: read_schema(store, name),
+            lambda: open_table(store, name, "signals").__enter__(),
+        ]
+    for read in readers:
         with pytest.raises(UserError) as error:
             read()
         assert error.value.file == store.full(name)
-        assert error.value.fix is not None
+        assert store.full("signals/size/key") in str(error.value.fix)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_file_of_batches_is_named(tmp_path: Path, how: str) -> None:
+    store = Store(tmp_path)
+    batch = pa.record_batch({"id": [b"%016d" % row for row in range(100)], "sets": [[1, 2]] * 100})
+    with publish(store, "work/x/key", {}) as unit, unit.file("x.arrow") as out:
+        with pa.ipc.new_file(pa.PythonFile(out.raw, mode="w"), batch.schema) as writer:
+            writer.write_batch(batch)
+    name = "work/x/key/x.arrow"
+    with open_batches(store, name, ["id"]) as source:
+        assert source.batch(0).column(0).equals(batch["id"])
+    store.write(name, broken(store.read(name), how))
+    with pytest.raises(UserError) as error, open_batches(store, name) as source:
+        source.batch(0)
+    assert error.value.file == store.full(name)
+
+
+def test_a_file_of_the_right_length_with_other_bytes_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with publish(store, "tokenizer/bpe/key", {}) as unit, unit.file("x") as out:
+        out.raw.write(b"model")
+    ref = unit.files[0]
+    assert read_file(store, ref) == b"model"
+    store.write(ref.name, b"mosel")
+    with pytest.raises(UserError) as error:
+        read_file(store, ref)
+    assert error.value.file == store.full(ref.name)
+
+
+# -- a whole run ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_run_makes_anew_what_is_damaged_and_says_so_once(finished: Finished, how: str) -> None:
+    names = [name for name in finished.names.values() if not KEPT.fullmatch(name)]
+    if how == "flipped":  # a run does not read what it needs not; tables are the next test's
+        names = [name for name in names if name.endswith(".json")]
+    heard = Heard()
+    with finished.damaged(names, how):
+        finished.run(heard)
+        assert finished.other() == []
+        said = [note for note in heard.notes if "is damaged" in note]
+        assert len(said) == len(set(said))
+        for name in (RECORD, DIGESTS):
+            assert [name in note for note in said].count(True) == 1
+        assert all("\n" not in note for note in said)
+        again = Heard()
+        finished.run(again)
+        assert not [note for note in again.notes if "is damaged" in note]
+
+
+def commands(finished: Finished) -> dict[str, Callable[[], object]]:
+    """Commands that read a finished run."""
+    return {
+        "report": lambda: finished.call("report", "starter"),
+        "explain": lambda: [
+            finished.call("corpus", "explain", one, "--run", "starter") for one in finished.shown
+        ],
+        "cache": lambda: (
+            finished.call("cache", "ls", "starter"),
+            finished.call("cache", "gc", "starter", "--dry-run"),
+        ),
+        "verify": lambda: finished.call("shards", "verify", "starter"),
+        "requeue": lambda: finished.call(
+            "corpus", "requeue", "starter", "--recipe", finished.recipe
+        ),
+    }
+
+
+@pytest.mark.parametrize("how", ["half", "flipped"])
+def test_every_reader_names_the_damaged_file_and_the_fix_works(
+    finished: Finished, how: str
+) -> None:
+    failures, mended = [], set()
+    for kind, name in finished.names.items():
+        if name.startswith("work/"):
+            continue
+        with finished.damaged([name], how):
+            for title, command in commands(finished).items():
+                try:
+                    command()
+                except UserError as error:
+                    if str(finished.folder / name) not in str(error) or error.fix is None:
+                        failures.append(f"{title}, {kind}: {error}")
+                    folder = re.match(r"delete the folder ([^;]+);", error.fix or "")
+                    if folder is not None and kind not in mended:
+                        mended.add(kind)
+                        shutil.rmtree(folder[1])
+                        finished.run()
+                        command()
+                        failures += [f"{title}, {kind}: {one}" for one in finished.other()]
+                        break
+                except Exception as error:
+                    failures.append(f"{title}, {kind}: {type(error).__name__} {error}")
+    assert failures == []
+    assert len(mended) > 10 if how == "flipped" else True
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("kind", ["plan.json", "take-downs.json", "source.json"])
+def test_what_nothing_can_make_again_stops_the_run_and_stays(
+    finished: Finished, kind: str, how: str
+) -> None:
+    name = next(
+        name
+        for name in finished.names.values()
+        if name.split("/")[-1] == kind and "training" not in name
+    )
+    with finished.damaged([name], how):
+        found = (finished.folder / name).read_bytes()
+        if kind == "take-downs.json":
+            shutil.rmtree(finished.folder / record(finished.folder)["shards"]["web"]["folder"])
+        try:
+            finished.run()
+        except UserError as error:
+            assert str(finished.folder / name) in str(error)
+            assert error.fix
+        else:
+            # a plan with other numbers in it is another plan, and this recipe's is frozen again
+            assert how == "flipped" and kind == "plan.json" and not finished.other()
+            return
+        assert (finished.folder / name).read_bytes() == found
+
+
+def test_a_plan_that_is_deleted_is_frozen_again(finished: Finished) -> None:
+    with finished.damaged(["plan.json"], "half"):
+        (finished.folder / "plan.json").unlink()
+        finished.run()
+        assert finished.other() == []
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"vocab_size": 1 << 31},
+        {"width": 1 << 20},
+        {"layers": 1 << 31},
+        {"ff": 1 << 40, "layers": 1 << 40},
+        {"head_dim": 1 << 30},
+    ],
+)
+def test_an_absurd_shape_is_refused_before_it_takes_memory(
+    finished: Finished, tmp_path: Path, shape: dict[str, int]
+) -> None:
+    name = next(name for name in finished.names.values() if name.endswith("/state.json"))
+    shutil.copytree((finished.folder / name).parent, tmp_path / "step-00000010")
+    state = tmp_path / "step-00000010" / "state.json"
+    facts = unsealed(state.read_bytes())
+    facts["model"].update(shape)
+    state.write_bytes(canonical_json(sealed(facts)))
+    with pytest.raises(UserError) as error:
+        model_of(load(state.parent))
+    assert error.value.file == str(state.parent)
+    assert error.value.fix
+
+
+def test_a_state_that_names_files_outside_its_folder_or_nests_deeply_is_damaged(
+    finished: Finished, tmp_path: Path
+) -> None:
+    name = next(name for name in finished.names.values() if name.endswith("/state.json"))
+    facts: dict[str, Any] = unsealed((finished.folder / name).read_bytes())
+    state = tmp_path / "step-00000010" / "state.json"
+    state.parent.mkdir()
+    files = {"../../etc/passwd": next(iter(facts["files"].values()))}
+    state.write_bytes(canonical_json(sealed({**facts, "files": files})))
+    deep = json.dumps(facts).replace(
+        '"spikes": null', '"spikes": ' + '{"a":' * 990 + "1" + "}" * 990
+    )
+    for raw in (state.read_bytes(), deep.encode()):
+        state.write_bytes(raw)
+        with pytest.raises(UserError) as error:
+            load(state.parent)
+        assert error.value.file == str(state)

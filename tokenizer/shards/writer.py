@@ -305,9 +305,7 @@ def _sound_chunk(path: Path) -> pa.Table:
     try:
         table.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise UserError(
-            "an encoded chunk is damaged", file=path, found=error, fix=again
-        ) from None
+        raise UserError("an encoded chunk is damaged", file=path, found=error, fix=again) from None
     return table
 
 

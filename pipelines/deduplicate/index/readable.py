@@ -16,9 +16,7 @@ from pipelines.run.unreadable import example, unreadable
 def check_share(most: float) -> None:
     """Raises: UserError for a share that is none."""
     if not 0 <= most <= 1:
-        raise UserError(
-            "not a share", parameter="max_quarantined", found=most, allowed=["0 to 1"]
-        )
+        raise UserError("not a share", parameter="max_quarantined", found=most, allowed=["0 to 1"])
 
 
 def check_sources(
