@@ -1,7 +1,7 @@
 """Books: JSON objects that carry a checksum of themselves, so that damage to them shows.
 
     store.write("state.json", canonical_json(sealed(facts)))
-    facts = unsealed(store.read("state.json"))          # DamageError where it is not what was sealed
+    facts = unsealed(store.read("state.json"))        # DamageError where it is not what was sealed
 
 What can be made again is absent where its book is damaged. Whoever makes it again says so, once,
 to whoever listens:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.schemas import check_format
 from tokenizer.shards.format import TOKEN_TYPES
-from tokenizer.shards.manifest import PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.manifest import REBUILD, PartRecord, SourceManifest, read_manifest
 from tokenizer.shards.part_index import PartIndex, read_part_index
 
 Tokens = NDArray[np.uint16 | np.uint32]
@@ -204,9 +204,7 @@ def _opened(path: Path, read: Callable[[], pa.Table], name: str, fix: str) -> pa
     try:
         table = read()
     except FileNotFoundError:
-        raise UserError(
-            "a file is missing", file=path, fix="restore it or rebuild the source"
-        ) from None
+        raise UserError("a file is missing", file=path, fix=REBUILD) from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             "not a readable Arrow IPC file",

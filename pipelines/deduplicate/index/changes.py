@@ -126,9 +126,9 @@ def add_batch(
     id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``,
     ``characters``, ``date``, ``source_rank``, ``id``; by default the first that is read.
     ``max_quarantined``: of the records of a source that may be unreadable; more stop the call, and
-    nothing is added. ``format`` of the kept documents: parquet, or jsonl (zstd), of which whole files are read when texts are
-    compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``,
-    ``quarantine.parquet`` and ``ledger.json``.
+    nothing is added. ``format`` of the kept documents: parquet, or jsonl (zstd), of which whole
+    files are read when texts are compared. ``workers``: threads that hash. Writes ``kept/``,
+    ``evidence.parquet``, ``quarantine.parquet`` and ``ledger.json``.
 
     A call that is repeated, after a kill or by mistake, changes nothing: a batch with the same
     documents is recognised.
