@@ -186,24 +186,21 @@ def read_batch(
     names, quarantine = tuple(sources), pa.Table.from_batches(parts.quarantine, QUARANTINE)
     check_sources(names, files, [ledger], quarantine, max_quarantined)
     if not parts.keys:
-        reasons = ledger.total()
-        found = {
-            reason: count.documents
-            for reason, count in [*reasons.dropped.items(), *reasons.quarantined.items()]
-        }
-        said = (
-            ", ".join(f"{reason} {count}" for reason, count in sorted(found.items()))
-            or "no records"
-        )
-        raise UserError(
-            "these files hold no document",
-            parameter="paths",
-            found=said,
-            fix="look at the first of them",
-        )
+        raise _no_document(ledger)
     whole = _unique(parts.joined(names, tuple(files), folder / SPOOL, ledger, quarantine))
     check_sources(names, files, whole.ledgers, whole.quarantine, max_quarantined)
     return whole
+
+
+def _no_document(ledger: Ledger) -> UserError:
+    total = ledger.total()
+    reasons = sorted({**total.dropped, **total.quarantined}.items())
+    return UserError(
+        "these files hold no document",
+        parameter="paths",
+        found=", ".join(f"{reason} {count.documents}" for reason, count in reasons) or "no records",
+        fix="look at the first of them",
+    )
 
 
 def _unique(whole: Read) -> Read:
