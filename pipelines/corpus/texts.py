@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
-from artifacts.tables import damaged_table, iter_parquet, open_table, read_parquet
+from artifacts.tables import damaged_table, iter_parquet, open_table, read_parquet, sound
 from pipelines.corpus.chunk import Chunk
 
 # chunks up to this many text bytes stay in memory between the steps of one task
@@ -94,6 +95,21 @@ def texts_of_rows(
                     batch = _overlay(batch, overlay, start)
                 yield pc.take(batch["text"], pa.array(rows[low:high] - start))
             start = end
+
+
+@contextlib.contextmanager
+def sound_texts(store: Store, chunk: Chunk) -> Iterator[None]:
+    """Say of a text of a chunk that is no text which table it is from. Raises: UserError."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        tables = [(chunk.records.name, "documents")]
+        tables += [(ref.name, "rewrite") for ref in chunk.rewrites]
+        for name, format_name in tables:
+            for batch in iter_parquet(store, name, format_name, ["text"]):
+                with sound(store, name):
+                    batch.validate(full=True)
+        raise damaged_table(store, chunk.records.name, error) from None
 
 
 def _overlays(store: Store, chunk: Chunk, columns: Sequence[str] | None = None) -> list[pa.Table]:

@@ -14,7 +14,7 @@ from artifacts.tables import open_batches, read_parquet
 from artifacts.visible_text import on_one_line
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
-from pipelines.corpus.texts import ChunkTexts
+from pipelines.corpus.texts import ChunkTexts, sound_texts
 from pipelines.shards.id_lists import parse_id, sources_of
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 from tokenizer.tool_calls import spoken
@@ -122,7 +122,8 @@ def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, 
 def _facts(
     store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted: bytes
 ) -> dict[str, Any]:
-    current = _row(ChunkTexts(store, chunk), row)
+    with sound_texts(store, chunk):
+        current = _row(ChunkTexts(store, chunk), row)
     selection = (
         None
         if chunk.selection is None

@@ -17,7 +17,7 @@ from artifacts.publish import FileRef, Publication, found_or_made, read_file
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import ChunkResult, StepOutcome
 from pipelines.corpus.selection import kept_mask
-from pipelines.corpus.texts import ChunkTexts
+from pipelines.corpus.texts import ChunkTexts, sound_texts
 from pipelines.executors.memory import peak_bytes, reset_peak
 from tokenizer.chat import TEMPLATE_VERSION, encode_conversations
 from tokenizer.encode import Tokenizer
@@ -56,7 +56,7 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         batches = _encoded(
             ChunkTexts(store, task.chunk), kept_mask(store, task.chunk), tokenizer, sizes
         )
-        with unit.file("encoded.arrow") as out:
+        with sound_texts(store, task.chunk), unit.file("encoded.arrow") as out:
             written = write_encoded_batches(out.raw, tokenizer.token_type, batches)  # type: ignore[arg-type]
             out.rows = written.rows
         unit.facts.update(

@@ -381,6 +381,23 @@ def folder_to_delete(error: UserError) -> Path | None:
     return None if found is None else Path(found[1])
 
 
+def test_a_text_that_is_no_text_is_named_with_its_table(finished: Finished) -> None:
+    """The bytes of a stored text, changed in a table that is otherwise whole."""
+    content = record(finished.folder)
+    (chunk,) = [chunk for chunk in content["chunks"] if chunk["source"] == "web"]
+    names = [ref["name"] for ref in (chunk["documents"], *chunk["rewrites"])]
+    with finished.damaged([], "half"):
+        for path in [finished.folder / name for name in names]:
+            table = pq.read_table(path)
+            texts = [text.encode()[:-1] + b"\xe4" for text in table["text"].to_pylist()]
+            spoiled = pa.array(texts, pa.large_binary()).view(pa.large_string())
+            place = table.schema.get_field_index("text")
+            pq.write_table(table.set_column(place, table.schema.field(place), spoiled), path)
+        with pytest.raises(UserError) as error:
+            finished.call("corpus", "explain", finished.shown[0], "--run", "starter")
+        assert str(finished.folder / names[0]) in str(error.value)
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("kind", ["plan.json", "take-downs.json", "source.json"])
 def test_what_nothing_can_make_again_stops_the_run_and_stays(
