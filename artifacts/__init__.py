@@ -6,6 +6,7 @@
     schemas        Arrow schemas of all tables, with format versions
     paths          a store: one root, local or behind fsspec, whole-file writes
     publish        units under content keys, manifest last
+    books          JSON with a checksum of itself, and who is told of damage
     fingerprints   what an output's key is made of
     ledger         in = kept + dropped + quarantined
     errors         what a user is told: file, field, found, allowed, fix

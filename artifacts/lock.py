@@ -38,7 +38,7 @@ def run_lock(store: Store) -> Iterator[None]:
 def _local_lock(store: Store) -> Iterator[None]:
     path = store.full(NAME)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "a+") as file:
+    with open(path, "a+", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -21,12 +21,14 @@ from typing import Any
 
 import xxhash
 
+from artifacts.books import DamageError, sealed, tell_damage, unsealed
 from artifacts.errors import UserError
-from artifacts.fingerprints import canonical_json, load_json
+from artifacts.fingerprints import canonical_json
 from artifacts.paths import HashingFile, Store
 
 MANIFEST = "manifest.json"
 UNIT_FORMAT = "unit/1"
+_FIELD_TYPES = [str, str, int, int]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,12 @@ class FileRef:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> FileRef:
-        return FileRef(value["name"], value["checksum"], value["bytes"], value["rows"])
+        """Raises: KeyError or TypeError when these are not the fields of one."""
+        ref = FileRef(value["name"], value["checksum"], value["bytes"], value["rows"])
+        types = [type(part) for part in (ref.name, ref.checksum, ref.bytes, ref.rows)]
+        if types != _FIELD_TYPES or ".." in ref.name.split("/"):
+            raise TypeError("not a file of a manifest")
+        return ref
 
 
 @dataclass(frozen=True)
@@ -115,37 +122,85 @@ def publish(store: Store, prefix: str, inputs: dict[str, Any]) -> Iterator[Publi
         ],
         "facts": unit.facts,
     }
-    store.write(f"{prefix}/{MANIFEST}", canonical_json(manifest) + b"\n")
+    store.write(f"{prefix}/{MANIFEST}", canonical_json(sealed(manifest)) + b"\n")
 
 
 def published(store: Store, prefix: str) -> Manifest | None:
     """The manifest of a unit, or None where the unit is not (wholly) there.
 
-    A unit one of whose files is missing or has another length counts as not there, so that it is
-    made again. Raises: UserError when the manifest is of another format.
+    A unit whose manifest is damaged, or one of whose files is missing or has another length,
+    counts as not there, so that it is made again; whoever listens is told of it. Raises: UserError
+    when the manifest is of another format.
     """
     name = f"{prefix}/{MANIFEST}"
     try:
         raw = store.read(name)
     except FileNotFoundError:
         return None
-    value = load_json(raw)
-    if value.get("format") != UNIT_FORMAT:
-        raise UserError(
-            "not a manifest this release can read",
-            file=store.full(name),
-            field="format",
-            found=value.get("format"),
-            allowed=[UNIT_FORMAT],
-            fix="choose another run folder, or delete this one",
-        )
-    files = tuple(
-        FileRef(f"{prefix}/{entry['name']}", entry["checksum"], entry["bytes"], entry["rows"])
-        for entry in value["files"]
-    )
-    if any(store.size(ref.name) != ref.bytes for ref in files):
+    try:
+        value = unsealed(raw, required=False)
+        found = value.get("format")
+        if isinstance(found, str) and found != UNIT_FORMAT:
+            raise UserError(
+                "not a manifest this release can read",
+                file=store.full(name),
+                field="format",
+                found=found,
+                allowed=[UNIT_FORMAT],
+                fix="choose another run folder, or delete this one",
+            )
+        manifest = _manifest(prefix, value)
+    except DamageError as error:
+        tell_damage(store.full(name), str(error))
         return None
-    return Manifest(prefix, value["inputs"], files, value["facts"])
+    for ref in manifest.files:
+        size = store.size(ref.name)
+        if size != ref.bytes:
+            found = "it is gone" if size is None else f"{size:,} bytes, written were {ref.bytes:,}"
+            tell_damage(store.full(ref.name), found)
+            return None
+    return manifest
+
+
+def _manifest(prefix: str, value: dict[str, Any]) -> Manifest:
+    """The manifest that a book holds. Raises: DamageError when it holds none."""
+    try:
+        files = tuple(
+            FileRef.from_json({**entry, "name": f"{prefix}/{entry['name']}"})
+            for entry in value["files"]
+        )
+        inputs, facts = value["inputs"], value["facts"]
+    except (KeyError, TypeError) as error:
+        raise DamageError(f"not the fields of a manifest: {error}") from None
+    if not (isinstance(inputs, dict) and isinstance(facts, dict)):
+        raise DamageError("not the fields of a manifest")
+    return Manifest(prefix, inputs, files, facts)
+
+
+def read_file(store: Store, ref: FileRef) -> bytes:
+    """The bytes of a published file, held against its checksum. Raises: UserError when it is gone
+    or holds other bytes.
+    """
+    try:
+        raw = store.read(ref.name)
+    except FileNotFoundError:
+        raise damaged_file(store, ref.name, "no such file") from None
+    found = xxhash.xxh3_128_hexdigest(raw)
+    if found != ref.checksum:
+        raise damaged_file(store, ref.name, f"{len(raw):,} bytes with checksum {found}")
+    return raw
+
+
+def damaged_file(store: Store, name: str, found: object) -> UserError:
+    """The error of a file of a unit that does not hold what was written."""
+    full = store.full(name)
+    return UserError(
+        "a file of the run is damaged",
+        file=full,
+        found=found,
+        fix=f"delete the folder {full.rpartition('/')[0]}; windtunnel run RECIPE, or the command "
+        "that made it, makes it anew",
+    )
 
 
 def found_or_made(

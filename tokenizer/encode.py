@@ -63,6 +63,8 @@ class Tokenizer:
     @cached_property
     def processor(self) -> spm.SentencePieceProcessor:
         """SentencePiece's own object, for what this class does not cover."""
+        if not self.model:  # SentencePiece takes no bytes for no model given
+            raise ValueError("an empty file")
         return spm.SentencePieceProcessor(model_proto=self.model)
 
     @cached_property
@@ -262,15 +264,18 @@ class Tokenizer:
     def _check(self, file: object) -> None:
         try:
             self.__dict__["vocabulary"] = read_vocabulary(self.processor, file)
-        except (RuntimeError, OSError) as error:
+            probes = [
+                (probe, self.decode_tokens(self.encode_text(probe), controls=False))
+                for probe in _PROBES
+            ]
+        except (RuntimeError, OSError, ValueError, LookupError, OverflowError) as error:
             raise UserError(
                 "not a SentencePiece model",
                 file=file,
-                found=str(error),
-                fix="give the .model file itself",
+                found=str(error) or type(error).__name__,
+                fix="give the .model file itself, or restore it",
             ) from None
-        for probe in _PROBES:
-            kept = self.decode_tokens(self.encode_text(probe), controls=False)
+        for probe, kept in probes:
             if kept != probe:
                 raise UserError(
                     "the tokenizer changes text",

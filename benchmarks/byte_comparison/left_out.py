@@ -46,7 +46,7 @@ BY_NATURE = (
     Leaving("**/metrics/tensorboard/**", BOARD),
     Leaving("*/work/**", EXCHANGE),
     Leaving("*/run/work/**", EXCHANGE),
-    Leaving("**/run.json", TIMES, ("ledgers.*.seconds", "ledgers.*.peak_bytes")),
+    Leaving("**/run.json", TIMES, ("ledgers.*.seconds", "ledgers.*.peak_bytes", "checksum")),
     Leaving("**/ledgers/*.json", TIMES, ("seconds", "peak_bytes")),
     Leaving("**/ledger.json", TIMES, ("*.seconds", "*.peak_bytes")),
     Leaving("**/checkpoints/*/state.json", SOURCE, ("history.*.source_digest", "checksum")),

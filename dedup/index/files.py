@@ -25,11 +25,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
-import orjson
 import pyarrow as pa
-import xxhash
 from pydantic import ConfigDict, ValidationError
 
+from artifacts.books import DamageError, break_seal, parse_object, sealed
 from artifacts.errors import Parameter, UserError
 from artifacts.fingerprints import canonical_json
 from artifacts.lock import NAME, run_lock
@@ -202,12 +201,12 @@ def read_head(store: Store) -> IndexHead | None:
         return None
     restore = "bring the file back from a copy, or make the index anew by adding its batches again"
     try:
-        value = orjson.loads(raw)
-        found = value.get("format")
-    except (orjson.JSONDecodeError, AttributeError):
+        value = parse_object(raw)
+    except DamageError as error:
         raise UserError(
-            "the head of this index is damaged", file=name, found="no JSON object", fix=restore
+            "the head of this index is damaged", file=name, found=error, fix=restore
         ) from None
+    found = value.get("format")
     if found != FORMAT:
         raise UserError(
             "not an index this release can read",
@@ -217,17 +216,16 @@ def read_head(store: Store) -> IndexHead | None:
             allowed=[FORMAT],
             fix=REBUILD,
         )
-    checksum = value.pop("checksum", None)
-    if checksum != xxhash.xxh3_128_hexdigest(canonical_json(value)):
+    try:
+        head = IndexHead.model_validate(break_seal(value))
+    except DamageError as error:
         raise UserError(
             "the head of this index is damaged",
             file=name,
             field="checksum",
-            found=checksum,
+            found=error,
             fix=restore,
-        )
-    try:
-        head = IndexHead.model_validate(value)
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -253,9 +251,7 @@ def read_head(store: Store) -> IndexHead | None:
 
 def write_head(store: Store, head: IndexHead) -> None:
     """Replace the head at once: the moment at which a change happens."""
-    value = head.model_dump()
-    value["checksum"] = xxhash.xxh3_128_hexdigest(canonical_json(value))
-    store.write(HEAD, canonical_json(value) + b"\n")
+    store.write(HEAD, canonical_json(sealed(head.model_dump())) + b"\n")
 
 
 def sweep(store: Store, head: IndexHead | None) -> None:

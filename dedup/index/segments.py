@@ -118,8 +118,10 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
             found="other files than the head names" if manifest else "missing or shortened files",
             fix=f"bring the folder back from a copy, or {taken_back(batch.number)}",
         )
-    kept = _columns(store, batch.number, f"{batch.segment}/kept.arrow", KEPT_FORMAT)
-    gone = _columns(store, batch.number, f"{batch.segment}/removed.arrow", REMOVED_FORMAT)
+    kept = _columns(store, batch.number, f"{batch.segment}/kept.arrow", KEPT_FORMAT, kept_schema(0))
+    gone = _columns(
+        store, batch.number, f"{batch.segment}/removed.arrow", REMOVED_FORMAT, removed_schema()
+    )
     removed = Removed(
         halves(gone["id"]),
         halves(gone["text_hash"]),
@@ -132,12 +134,17 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
     keys = tuple(_numbers(kept[name]) for name in kept.schema.names if name.startswith("band_"))
     segment = Segment(halves(kept["id"]), halves(kept["text_hash"]), keys, removed)
     places = (_numbers(kept[name]) for name in ("file", "row"))
-    return StoredSegment(
+    stored = StoredSegment(
         segment, *places, *(_numbers(gone[name]) for name in ("place", "input", "offset"))
     )
+    _check_places(store, batch, stored)
+    return stored
 
 
-def _columns(store: Store, batch: int, name: str, format_name: str) -> pa.RecordBatch:
+def _columns(
+    store: Store, batch: int, name: str, format_name: str, schema: pa.Schema
+) -> pa.RecordBatch:
+    """The columns of a file, those of ``schema`` among them. Raises: UserError."""
     try:
         source = (
             pa.memory_map(store.full(name)) if store.local else pa.BufferReader(store.read(name))
@@ -149,12 +156,14 @@ def _columns(store: Store, batch: int, name: str, format_name: str) -> pa.Record
             .decode(errors="replace")
         )
         if found == format_name:
-            return reader.get_batch(0)
-    except pa.ArrowInvalid as error:
-        fix = f"bring the file back from a copy, or {taken_back(batch)}"
-        raise UserError(
-            f"a file of this index is damaged: {error}", file=store.full(name), fix=fix
-        ) from None
+            columns = reader.get_batch(0)
+            columns.validate(full=True)
+            for field in schema:
+                if columns.schema.field(field.name).type != field.type:
+                    raise ValueError(f"column {field.name} has another type")
+            return columns
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise _damaged(store, batch, name, error) from None
     message, field = "not a table this release can read", FORMAT_KEY.decode()
     raise UserError(
         message,
@@ -164,6 +173,23 @@ def _columns(store: Store, batch: int, name: str, format_name: str) -> pa.Record
         allowed=[format_name],
         fix=REBUILD,
     )
+
+
+def _damaged(store: Store, batch: int, name: str, found: object) -> UserError:
+    fix = f"bring the file back from a copy, or {taken_back(batch)}"
+    return UserError(f"a file of this index is damaged: {found}", file=store.full(name), fix=fix)
+
+
+def _check_places(store: Store, batch: BatchRecord, stored: StoredSegment) -> None:
+    """Raises: UserError for documents that would lie in no file of the batch, or be removed for one
+    of a later batch.
+    """
+    rows = np.array([file.rows for file in batch.texts.files], np.int64)
+    inside = stored.file < len(rows)
+    if not inside.all() or (stored.row >= rows[stored.file]).any():
+        raise _damaged(store, batch.number, f"{batch.segment}/kept.arrow", "rows of no file")
+    if (stored.segment.removed.batch >= batch.number).any():
+        raise _damaged(store, batch.number, f"{batch.segment}/removed.arrow", "no such batches")
 
 
 def _numbers(column: pa.Array) -> NDArray[Any]:

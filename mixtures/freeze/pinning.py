@@ -22,6 +22,7 @@ from mixtures.parts.part_files import PartFiles
 from mixtures.parts.stream import SourceStream
 from mixtures.plan.format import MOST, Packing, PinnedPart, PinnedSource, SourceContext
 from mixtures.sequences.packing import pack
+from tokenizer.shards.manifest import REBUILD
 from tokenizer.shards.reader import ShardSource
 
 Sources = Mapping[str, ShardSource | PartFiles]
@@ -52,7 +53,7 @@ def pin(
                     field=f"parts.{field}",
                     found=found,
                     allowed=[f"up to {MOST:,}"],
-                    fix="restore the manifest, or rebuild the source",
+                    fix=REBUILD,
                 )
     if manifest.tokens == 0:
         raise UserError(

@@ -14,7 +14,13 @@ from artifacts.errors import UserError
 from mixtures.parts.part_files import check_length
 from mixtures.plan.format import PinnedPart, PinnedSource
 from tokenizer.shards.format import TOKEN_TYPES, shard_schema
-from tokenizer.shards.manifest import PartRecord, SourceManifest, read_manifest, read_raw_manifest
+from tokenizer.shards.manifest import (
+    REBUILD,
+    PartRecord,
+    SourceManifest,
+    read_manifest,
+    read_raw_manifest,
+)
 from tokenizer.shards.part_index import PartIndex, read_part_index
 from tokenizer.shards.reader import ShardSource, open_source
 from tokenizer.shards.record_batch import open_batch
@@ -156,7 +162,7 @@ class LocalParts:
                     "a part cannot be read",
                     file=path,
                     found=error,
-                    fix="restore it or rebuild the source",
+                    fix=REBUILD,
                 ) from None
             check_length(len(mapped), self.record_of(part).bytes, path)
             self._maps[part] = mapped

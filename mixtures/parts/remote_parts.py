@@ -27,7 +27,7 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.parts.part_files import check_length
 from tokenizer.shards.format import TOKEN_TYPES, shard_schema
-from tokenizer.shards.manifest import MANIFEST_NAME, SourceManifest, parse_manifest
+from tokenizer.shards.manifest import MANIFEST_NAME, REBUILD, SourceManifest, parse_manifest
 from tokenizer.shards.part_index import PartIndex, read_part_index
 from tokenizer.shards.record_batch import open_batch
 
@@ -240,7 +240,7 @@ class RemoteParts:
                     field="blocks",
                     found=xxhash.xxh3_64_hexdigest(piece),
                     allowed=[str(index.block_sum(block))],
-                    fix="restore the part, or rebuild the source",
+                    fix=REBUILD,
                 )
         found = CachedRange(self, part, first, last, start, self.cache.map(content))
         self._ranges.setdefault(part, []).append(found)

@@ -20,6 +20,7 @@ from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication, found_or_made
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import ChunkResult, StepOutcome
+from pipelines.corpus.texts import sound_texts
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.stages.base import ChunkStep
 from pipelines.stages.chunk_work import ChunkWork, Resources
@@ -102,7 +103,8 @@ def _found_or_made(work: ChunkWork, step: ChunkStep, compute: bool) -> tuple[Man
     prefix = f"{step.area}/{step.name}/{content_key({'area': step.area, **inputs})}"
 
     def make(unit: Publication) -> None:
-        unit.facts["entry"] = step.make(work, unit).to_json()
+        with sound_texts(work.store, work.chunk):
+            unit.facts["entry"] = step.make(work, unit).to_json()
 
     return found_or_made(work.store, prefix, inputs, make, compute)
 

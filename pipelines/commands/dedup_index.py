@@ -79,6 +79,9 @@ def index_add(
             "keep", INDEX, 'of those in the batch; as in "date desc, id"; default: the first'
         ),
     ] = None,
+    max_quarantined: Annotated[
+        float, typer.Option(help="stop when more than this share of a source cannot be read")
+    ] = 0.5,
     text_field: TextField = "text",
     id_field: IdField = None,
     format: KeptFormat = "parquet",
@@ -92,9 +95,10 @@ def index_add(
 
     with _progress() as progress:
         done = add_batch(
-            index, paths, output, name=name, keep=keep, text_field=text_field, id_field=id_field,
-            format=format, workers=_threads(workers), ngrams=ngrams, bands=bands, rows=rows,
-            seed=seed, verify=verify, max_comparisons=max_comparisons, progress=progress,
+            index, paths, output, name=name, keep=keep, max_quarantined=max_quarantined,
+            text_field=text_field, id_field=id_field, format=format, workers=_threads(workers),
+            ngrams=ngrams, bands=bands, rows=rows, seed=seed, verify=verify,
+            max_comparisons=max_comparisons, progress=progress,
         )  # fmt: skip
     _print_added(done, as_json)
 

@@ -88,15 +88,15 @@ def schedule_show(
 ) -> None:
     """The learning rate at given steps."""
     from pydantic import ValidationError
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    from pipelines.recipe.bounded_yaml import TooManyValuesError, load_values
     from trainer.optimizer.schedules import ScheduleSpec, rates
 
     try:
-        parsed = ScheduleSpec.model_validate(YAML(typ="safe", pure=True).load(spec))
+        parsed = ScheduleSpec.model_validate(load_values(spec))
         wanted = [int(step) for step in steps.split(",")]
-    except (ValidationError, YAMLError, ValueError) as error:
+    except (ValidationError, YAMLError, ValueError, RecursionError, TooManyValuesError) as error:
         raise UserError(
             "not a schedule, or not steps",
             field="SPEC, --steps",

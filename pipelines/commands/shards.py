@@ -119,6 +119,7 @@ def _ids(file: Path, sources: list[str] | None) -> dict[bytes, str]:
 def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]]:
     """(source, local folder, tokenizer model) of a run's shards, or of the one folder named."""
     from pipelines.run.record import load_run
+    from pipelines.shards.tokenizer import recorded_model
     from tokenizer.shards.manifest import MANIFEST_NAME
 
     if (Path(target) / MANIFEST_NAME).is_file():
@@ -137,7 +138,7 @@ def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]
             file=store.root,
             fix="copy the shards folder to a local disk and name one source's folder",
         )
-    model = store.read(record["tokenizer"]["file"]["name"])
+    model = recorded_model(store, record)
     return [
         (source, store.full(entry["folder"]), model)
         for source, entry in sorted(record["shards"].items())

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from artifacts.fingerprints import content_key
 from artifacts.paths import Store
 from artifacts.publish import CountedFile, FileRef, Manifest, Publication, found_or_made, published
+from artifacts.tables import open_batches
 
 AREA = "work"
 PARTS = "parts.arrow"
@@ -158,21 +159,10 @@ def read_parts(
     wanted = set(parts.numbers if numbers is None else numbers)
     if wanted.isdisjoint(parts.numbers):
         return
-    with opened(store, parts.ref.name) as source:
-        reader = _reader(source, columns)
+    with open_batches(store, parts.ref.name, columns) as source:
         for place, number in enumerate(parts.numbers):
             if number in wanted:
-                yield number, reader.get_batch(place)
-
-
-def _reader(source: pa.NativeFile, columns: Sequence[str] | None) -> pa.RecordBatchFileReader:
-    # threads would each keep memory of their own for what they decompress
-    if columns is None:
-        return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
-    schema = pa.ipc.open_file(source).schema
-    included = [schema.get_field_index(name) for name in columns]
-    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=included)
-    return pa.ipc.open_file(source, options=options)
+                yield number, source.batch(place)
 
 
 def by_number(rows: pa.RecordBatch, numbers: NDArray[Any]) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -201,14 +191,3 @@ def number_columns(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> dict
     """Number columns of batches concatenated, by name."""
     whole = pa.Table.from_batches(list(batches), schema)
     return {name: whole[name].to_numpy() for name in schema.names}
-
-
-@contextlib.contextmanager
-def opened(store: Store, name: str) -> Iterator[pa.NativeFile]:
-    """A file to read from: mapped where it is local, so that what is read is not copied."""
-    if store.local:
-        with pa.memory_map(store.full(name)) as mapped:
-            yield mapped
-    else:
-        with store.open(name) as file:
-            yield pa.PythonFile(file, mode="r")

@@ -8,12 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.ids import as_words
 from artifacts.paths import Store
-from artifacts.tables import read_parquet
+from artifacts.tables import read_parquet, read_schema
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 
@@ -66,11 +65,10 @@ class ChunkColumns:
 
     @cached_property
     def _names(self) -> dict[str, list[str]]:
-        names = {}
-        for signal, ref in self.chunk.signals.items():
-            with self.store.open(ref.name) as file:
-                names[signal] = pq.read_schema(file).names
-        return names
+        return {
+            signal: read_schema(self.store, ref.name).names
+            for signal, ref in self.chunk.signals.items()
+        }
 
     @cached_property
     def _size(self) -> pa.Table:

@@ -12,7 +12,7 @@ from artifacts.paths import Store
 from artifacts.visible_text import visible
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.chunk_columns import ChunkColumns
-from pipelines.corpus.texts import ChunkTexts
+from pipelines.corpus.texts import ChunkTexts, sound_texts
 
 MOST_CHARACTERS = 200_000  # of a document held for the report
 Place = tuple[int, int]  # (chunk number, row)
@@ -60,7 +60,8 @@ def read_excerpts(
     found: dict[Place, Excerpt] = {}
     for chunk in chunks:
         if chunk.number in rows:
-            found.update(_read_chunk(store, chunk, np.array(rows[chunk.number], np.int64)))
+            with sound_texts(store, chunk):
+                found.update(_read_chunk(store, chunk, np.array(rows[chunk.number], np.int64)))
     return found
 
 

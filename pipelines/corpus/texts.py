@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
-from artifacts.schemas import check_format
-from artifacts.tables import iter_parquet, opened, read_parquet
+from artifacts.tables import damaged_table, iter_parquet, open_table, read_parquet, sound
 from pipelines.corpus.chunk import Chunk
 
 # chunks up to this many text bytes stay in memory between the steps of one task
@@ -69,7 +68,7 @@ class ChunkTexts:
 
     def stream(self) -> Iterator[pa.RecordBatch]:
         """The same read once: nothing is kept."""
-        overlays = [read_parquet(self.store, ref.name, "rewrite") for ref in self.chunk.rewrites]
+        overlays = _overlays(self.store, self.chunk)
         start = 0
         for batch in iter_parquet(self.store, self.chunk.records.name, "documents", self.columns):
             for overlay in overlays:
@@ -84,24 +83,46 @@ def texts_of_rows(
     """Current texts of some rows of a chunk, ascending, a row group's in memory at a time; groups
     without any are not decoded.
     """
-    overlays = [read_parquet(store, ref.name, "rewrite", ["row", "text"]) for ref in chunk.rewrites]
-    with opened(store, chunk.records.name) as file:
-        source = pq.ParquetFile(file)
-        check_format(source.schema_arrow, "documents", store.full(chunk.records.name))
+    overlays = _overlays(store, chunk, ["row", "text"])
+    with open_table(store, chunk.records.name, "documents") as table:
         start = 0
-        for group in range(source.num_row_groups):
-            end = start + source.metadata.row_group(group).num_rows
+        for group, size in enumerate(table.group_rows):
+            end = start + size
             low, high = np.searchsorted(rows, [start, end])
             if low < high:
-                batch = (
-                    source.read_row_group(group, ["text"], use_threads=False)
-                    .combine_chunks()
-                    .to_batches()[0]
-                )
+                batch = table.group(group, ["text"])
                 for overlay in overlays:
                     batch = _overlay(batch, overlay, start)
                 yield pc.take(batch["text"], pa.array(rows[low:high] - start))
             start = end
+
+
+@contextlib.contextmanager
+def sound_texts(store: Store, chunk: Chunk) -> Iterator[None]:
+    """Say of a text of a chunk that is no text which table it is from. Raises: UserError."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        tables = [(chunk.records.name, "documents")]
+        tables += [(ref.name, "rewrite") for ref in chunk.rewrites]
+        for name, format_name in tables:
+            for batch in iter_parquet(store, name, format_name, ["text"]):
+                with sound(store, name):
+                    batch.validate(full=True)
+        raise damaged_table(store, chunk.records.name, error) from None
+
+
+def _overlays(store: Store, chunk: Chunk, columns: Sequence[str] | None = None) -> list[pa.Table]:
+    """The rewritten rows of a chunk, a table per version. Raises: UserError when one is damaged."""
+    tables = []
+    for ref in chunk.rewrites:
+        table = read_parquet(store, ref.name, "rewrite", columns)
+        rows = table["row"].to_numpy()
+        inside = not len(rows) or (rows[0] >= 0 and rows[-1] < chunk.records.rows)
+        if not inside or (np.diff(rows) <= 0).any():
+            raise damaged_table(store, ref.name, "rows that the chunk has not")
+        tables.append(table)
+    return tables
 
 
 def _overlay(batch: pa.RecordBatch, overlay: pa.Table, start: int) -> pa.RecordBatch:

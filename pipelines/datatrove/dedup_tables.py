@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from artifacts.books import DamageError, parse_object
 from artifacts.errors import UserError
 from artifacts.ids import as_words
 from artifacts.paths import Store
@@ -27,8 +28,31 @@ def write_table(store: Store, name: str, table: pa.Table) -> None:
 
 
 def read_table(store: Store, name: str) -> pa.Table:
-    with store.open(name) as file:
-        return pq.ParquetFile(file).read(use_threads=False)
+    """A table that was written here. Raises: UserError when it is damaged."""
+    try:
+        with store.open(name) as file:
+            table = pq.ParquetFile(file).read(use_threads=False)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(store, name, error) from None
+    return table
+
+
+def _damaged(store: Store, name: str, error: object) -> UserError:
+    return UserError(
+        "the table is damaged",
+        file=store.full(name),
+        found=str(error).partition("\n")[0],
+        fix="empty the folder and run MinHashSignatures again",
+    )
+
+
+def _facts(store: Store, name: str, table: pa.Table) -> dict[str, Any]:
+    """What a table of signatures was made with."""
+    try:
+        return parse_object((table.schema.metadata or {}).get(b"minhash", b""))
+    except DamageError as error:
+        raise _damaged(store, name, error) from None
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
@@ -45,7 +69,7 @@ def read_signatures(store: Store) -> tuple[list[pa.Table], MinHashConfig]:
             fix="run MinHashSignatures with this folder first",
         )
     tables = [read_table(store, first)]
-    facts = orjson.loads(tables[0].schema.metadata[b"minhash"])
+    facts = _facts(store, first, tables[0])
     for rank in range(1, facts["world_size"]):
         name = f"signatures/{rank:05d}.parquet"
         if not store.exists(name):
@@ -60,7 +84,7 @@ def read_signatures(store: Store) -> tuple[list[pa.Table], MinHashConfig]:
                 fix=fix,
             )
         tables.append(read_table(store, name))
-        other = orjson.loads(tables[-1].schema.metadata[b"minhash"])
+        other = _facts(store, name, tables[-1])
         if other != facts:
             changed = ", ".join(
                 f"{key} {facts[key]} and {other[key]}"
@@ -152,7 +176,10 @@ def read_decision(
             file=store.full(_DONE),
             fix="run MinHashDecision with this folder first",
         )
-    ranks = orjson.loads(store.read(_DONE))["ranks"]
+    try:
+        ranks = parse_object(store.read(_DONE))["ranks"]
+    except (DamageError, KeyError) as error:
+        raise _damaged(store, _DONE, error) from None
     if ranks != world_size:
         fix = f"run with tasks={ranks}"
         raise UserError(

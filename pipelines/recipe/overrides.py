@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from artifacts.errors import Address, Setting, UserError
+from pipelines.recipe.bounded_yaml import MOST_NODES, TooManyValuesError, load_values
 
 
 def apply_override(content: dict[str, Any], override: str) -> Address:
@@ -55,7 +55,14 @@ def apply_override(content: dict[str, Any], override: str) -> Address:
 
 def _value(path: str, text: str) -> Any:
     try:
-        return YAML(typ="safe").load(text)
+        return load_values(text)
+    except TooManyValuesError as error:
+        raise UserError(
+            "its aliases come to more values than a recipe has",
+            parameter=("overrides", path),
+            found=error,
+            fix=f"give at most {MOST_NODES:,} values",
+        ) from None
     except YAMLError as error:
         reason = error.problem if isinstance(error, MarkedYAMLError) else str(error).splitlines()[0]
         raise UserError(

@@ -14,11 +14,11 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from artifacts.errors import Address, Place, Setting, UserError, is_parameter
+from pipelines.recipe.bounded_yaml import MOST_NODES, TooManyValuesError, load_values
 from pipelines.recipe.overrides import apply_override
 
 LARGEST_RECIPE = 4 << 20
 LARGEST_BITS = 1024  # of an integer, as of the largest double
-MOST_NODES = 100_000  # of a recipe, aliases written out
 
 
 class YamlFile:
@@ -37,10 +37,16 @@ class YamlFile:
         self._overrides: list[tuple[Address, str]] = []
         text = _read(path)
         try:
-            values = YAML(typ="safe").load(text)
-            self._bound(values)
+            values = load_values(text)
             self._tree = YAML(typ="rt").load(text)  # the same with line numbers
             self._content = _plain(values)
+        except TooManyValuesError as error:
+            raise UserError(
+                "its aliases come to more values than a recipe has",
+                file=path,
+                found=error,
+                fix=f"write at most {MOST_NODES:,} values",
+            ) from None
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = None if mark is None else mark.line + 1
@@ -136,19 +142,6 @@ class YamlFile:
                 break
         return tuple(location)
 
-    def _bound(self, values: Any) -> None:
-        """Refuse what aliases make of a small file. Raises: UserError, RecursionError for an alias
-        inside its own anchor.
-        """
-        nodes = _nodes(values, {})
-        if nodes > MOST_NODES:
-            raise UserError(
-                "its aliases come to more values than a recipe has",
-                file=self.path,
-                found=f"{nodes:.3g} values" if nodes < 1e300 else "very many values",
-                fix=f"write at most {MOST_NODES:,} values",
-            )
-
     def _not_yaml(self, problem: str, line: int | None, fix: str) -> UserError:
         return UserError(f"not valid YAML: {problem}", file=self.path, line=line, fix=fix)
 
@@ -196,16 +189,6 @@ class GivenValues(YamlFile):
     def place(self, address: Address) -> Place:
         """The address alone: there is no file."""
         return Place(address)
-
-
-def _nodes(node: Any, known: dict[int, int]) -> int:
-    """How many values a tree has when each alias is written out; ``known``: of its containers."""
-    if not isinstance(node, dict | list):
-        return 1
-    if id(node) not in known:
-        entries = [*node.keys(), *node.values()] if isinstance(node, dict) else node
-        known[id(node)] = 1 + sum(_nodes(entry, known) for entry in entries)
-    return known[id(node)]
 
 
 def _surrogate(text: str) -> int | None:

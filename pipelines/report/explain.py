@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from artifacts.tables import read_parquet
+from artifacts.tables import open_batches, read_parquet
 from artifacts.visible_text import on_one_line
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
-from pipelines.corpus.texts import ChunkTexts
+from pipelines.corpus.texts import ChunkTexts, sound_texts
 from pipelines.shards.id_lists import parse_id, sources_of
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 from tokenizer.tool_calls import spoken
@@ -122,7 +122,8 @@ def _found(store: Store, record: dict[str, Any], wanted: bytes) -> tuple[Chunk, 
 def _facts(
     store: Store, record: dict[str, Any], chunk: Chunk, row: int, wanted: bytes
 ) -> dict[str, Any]:
-    current = _row(ChunkTexts(store, chunk), row)
+    with sound_texts(store, chunk):
+        current = _row(ChunkTexts(store, chunk), row)
     selection = (
         None
         if chunk.selection is None
@@ -257,14 +258,10 @@ def _shard_place(
 
 def _row_of(store: Store, part: str, wanted: bytes) -> int | None:
     """Row of an id in a part, of which only the ids are read."""
-    only_ids = pa.ipc.IpcReadOptions(included_fields=[0])
     start = 0
-    with (
-        pa.memory_map(store.full(part)) if store.local else store.open(part) as file,
-        pa.ipc.open_file(file, options=only_ids) as reader,
-    ):
-        for number in range(reader.num_record_batches):
-            ids = reader.get_batch(number).column(0)
+    with open_batches(store, part, ["id"]) as shard:
+        for number in range(shard.count):
+            ids = shard.batch(number).column(0)
             place = pa.compute.index(ids, pa.scalar(wanted, pa.binary(16))).as_py()
             if place >= 0:
                 return start + int(place)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.ids import as_words
 from artifacts.paths import Store
-from artifacts.schemas import check_format
+from artifacts.tables import open_table
 
 PAIRS = 8
 SIMILARITY_BINS = 50  # over 0 to 1
@@ -115,7 +114,5 @@ def _pair(batch: pa.RecordBatch, row: int) -> Pair:
 
 
 def _batches(store: Store, file: str) -> Iterator[pa.RecordBatch]:
-    with store.open(file) as opened:
-        table = pq.ParquetFile(opened)
-        check_format(table.schema_arrow, "evidence", store.full(file))
-        yield from (batch for batch in table.iter_batches(_ROWS, use_threads=False) if len(batch))
+    with open_table(store, file, "evidence") as table:
+        yield from (batch for batch in table.batches(_ROWS) if len(batch))

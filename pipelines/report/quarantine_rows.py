@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from artifacts.paths import Store
-from artifacts.schemas import check_format
+from artifacts.tables import open_table
 from artifacts.visible_text import on_one_line
 
 ROWS = 20
@@ -37,13 +35,9 @@ def first_rows(store: Store, files: Sequence[dict[str, Any]]) -> list[Quarantine
     found: list[QuarantineRow] = []
     for file in files:
         if len(found) < ROWS and file["rows"]:
-            with store.open(file["name"]) as opened:
-                table = pq.ParquetFile(opened)
-                check_format(table.schema_arrow, "quarantine", store.full(file["name"]))
-                batch = next(
-                    table.iter_batches(ROWS - len(found), columns=_COLUMNS, use_threads=False)
-                )
-            found += [_row(value) for value in batch.to_pylist()]
+            with open_table(store, file["name"], "quarantine") as table:
+                batch = next(table.batches(ROWS - len(found), _COLUMNS), None)
+            found += [] if batch is None else [_row(value) for value in batch.to_pylist()]
     return found
 
 

@@ -5,17 +5,17 @@ source.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.paths import Store
 from artifacts.schemas import check_format
+from artifacts.tables import damaged_table, open_batches
 from pipelines.corpus.chunk import Chunk
+from pipelines.shards.tokenizer import recorded_model
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import token_batch
 from tokenizer.vocabulary import BYTE, NORMAL
@@ -42,7 +42,7 @@ class TokenUse:
 
 def token_use(store: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> TokenUse:
     """Count pieces over the encoded chunks, in order, up to :data:`COUNTED` tokens."""
-    vocabulary = Tokenizer.load(store.read(record["tokenizer"]["file"]["name"])).vocabulary
+    vocabulary = Tokenizer.load(recorded_model(store, record)).vocabulary
     used = np.zeros(vocabulary.size, np.int64)
     documents: dict[str, int] = {}
     counted, complete = 0, True
@@ -54,6 +54,8 @@ def token_use(store: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> 
             complete = False
             continue
         for tokens in _tokens(store, chunk.encoded.name):
+            if len(tokens) and int(tokens.max()) >= vocabulary.size:
+                raise damaged_table(store, chunk.encoded.name, f"token {tokens.max()}")
             used += np.bincount(tokens, minlength=vocabulary.size)
             counted += len(tokens)
     unused = np.flatnonzero((vocabulary.kinds == NORMAL) & (used == 0))
@@ -73,19 +75,9 @@ def token_use(store: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> 
 
 
 def _tokens(store: Store, name: str) -> Iterator[NDArray[np.generic]]:
-    with _opened(store, name) as reader:
-        check_format(reader.schema, "encoded", store.full(name))
-        for number in range(reader.num_record_batches):
-            values = token_batch(reader.get_batch(number)["tokens"]).values
+    with open_batches(store, name) as encoded:
+        check_format(encoded.schema, "encoded", store.full(name))
+        for number in range(encoded.count):
+            values = token_batch(encoded.batch(number)["tokens"]).values
             for start in range(0, len(values), _STEP):
                 yield values[start : start + _STEP]
-
-
-@contextmanager
-def _opened(store: Store, name: str) -> Iterator[pa.ipc.RecordBatchFileReader]:
-    """The encoded file, mapped on a local disk, so that columns nobody asks for are not read."""
-    with (
-        pa.memory_map(store.full(name)) if store.local else store.open(name) as file,
-        pa.ipc.open_file(file) as reader,
-    ):
-        yield reader

@@ -6,22 +6,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
-from artifacts.errors import UserError
-from artifacts.fingerprints import load_json
+from artifacts.books import unsealed
+from artifacts.errors import Place, UserError
 from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan, Segment
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.order.sound_plan import load_plan
-from trainer.checkpoints.paths import FOLDER, STATE, folder_name, step_of
-from trainer.loop.metrics import TIME, TRAIN, VALIDATION, read_series
+from trainer.checkpoints.paths import FOLDER, RESTORE, STATE, folder_name, step_of
+from trainer.loop.metrics import FOLDER as METRICS
+from trainer.loop.metrics import TIME, TRAIN, VALIDATION, damaged_line, read_series
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
 
 MAIN = "main"
 Line = dict[str, Any]  # a line of a series, see trainer.loop.metrics
+# what a report reads of a line, by series
+_FIGURES: dict[str, dict[str, Any]] = {
+    TRAIN: {
+        **dict.fromkeys(("tokens", "targets", "lr"), (int, float)),
+        "loss": (int, float, NoneType),
+        "sources": dict,
+    },
+    VALIDATION: {"sources": dict},
+    TIME: {"seconds": (int, float)},
+}
 
 
 @dataclass(frozen=True)
@@ -222,7 +234,7 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
     place = (
         Store(store.full(folder)) if store.local else Store(f"{store.root.rstrip('/')}/{folder}")
     )
-    series = {kind: tuple(read_series(place, kind)) for kind in (TRAIN, VALIDATION, TIME)}
+    series = {kind: _series(place, kind) for kind in (TRAIN, VALIDATION, TIME)}
     step_by_file = {
         file: step
         for file in store.names(f"{folder}/{FOLDER}")
@@ -246,6 +258,20 @@ def _ending(store: Store, name: str, folder: str, from_step: int, plan: str | No
     )
 
 
+def _series(store: Store, kind: str) -> tuple[Line, ...]:
+    """The lines of a series. Raises: UserError for one without the figures that a report reads."""
+    lines = tuple(read_series(store, kind))
+    for line in lines:
+        if not all(
+            name in line and isinstance(line[name], types) for name, types in _FIGURES[kind].items()
+        ):
+            raise damaged_line(store, f"{METRICS}/{kind}.jsonl", line)
+        for value in line.get("sources", {}).values():
+            if not isinstance(value, dict) or not {"loss", "tokens"} <= value.keys():
+                raise damaged_line(store, f"{METRICS}/{kind}.jsonl", line)
+    return lines
+
+
 def _with_plan(store: Store, ending: Ending, name: str | None) -> Ending:
     if name is None or not store.exists(name):
         return ending
@@ -261,13 +287,12 @@ def _model(store: Store, ending: Ending) -> ModelConfig | None:
         return None
     name = f"{ending.checkpoint}/state.json"
     try:
-        return ModelConfig.from_dict(load_json(store.read(name))["model"])
+        return ModelConfig.from_dict(unsealed(store.read(name))["model"])
+    except UserError as error:
+        raise error.relocated(lambda address: Place(address, file=store.full(name))) from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            "the checkpoint's state is damaged",
-            file=store.full(name),
-            found=error,
-            fix="restore it from a copy",
+            "the checkpoint is damaged", file=store.full(name), found=error, fix=RESTORE
         ) from None
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.fingerprints import load_json
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from artifacts.publish import MANIFEST
-from pipelines.run.record import RECORD
+from pipelines.run.record import read_record
 
 AREAS = (
     "documents",
@@ -56,11 +55,11 @@ def collect(store: Store, dry_run: bool = False) -> tuple[int, int]:
 
     The manifest goes first, so that a kill half-way leaves no unit that looks whole.
     A run that stopped early keeps the later units of the run before it.
-    Raises: UserError when a run is writing to the folder.
+    Raises: UserError when a run is writing to the folder, or its record is damaged.
     """
     with run_lock(store):
         # read under the lock: no run can end in between
-        used = set(load_json(store.read(RECORD))["units"])
+        used = set(read_record(store)["units"])
         stale = {prefix: size for prefix, size in _units(store).items() if prefix not in used}
         for prefix in () if dry_run else stale:
             store.delete(f"{prefix}/{MANIFEST}")

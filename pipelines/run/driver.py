@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from artifacts.books import told_of_damage
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -75,18 +76,20 @@ def run_recipe(
 
         check_machine(loaded)
     executor = executor_kind(workers, scheduler, executor)
+    opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
     store = _run_store(runs, loaded.recipe.name, scheduler)
-    record = RunRecord(store, loaded)
-    plan = plan_corpus(loaded, record.known_digests)
-    with run_lock(store):
-        record.begin(plan)
-        opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
-        driver = _Driver(loaded, store, plan, record, progress or Silent(), opening)
-        try:
-            driver.run(until)
-        finally:
-            driver.close()
-        return RunOutcome(store, record.content, driver.ledgers, driver.computed)
+    progress = progress or Silent()
+    with told_of_damage(progress.note):
+        record = RunRecord(store, loaded)
+        plan = plan_corpus(loaded, record.known_digests)
+        with run_lock(store):
+            record.begin(plan)
+            driver = _Driver(loaded, store, plan, record, progress, opening)
+            try:
+                driver.run(until)
+            finally:
+                driver.close()
+            return RunOutcome(store, record.content, driver.ledgers, driver.computed)
 
 
 def _run_store(runs: str, name: str, scheduler: str | None) -> Store:

@@ -12,7 +12,9 @@ from typing import Any
 
 import orjson
 
+from artifacts.books import DamageError, read_book, sealed, unsealed
 from artifacts.errors import Setting, UserError
+from artifacts.fingerprints import canonical_json
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from pipelines.corpus.chunk import Chunk
@@ -31,7 +33,7 @@ class RunRecord:
 
     def __init__(self, store: Store, loaded: LoadedRecipe) -> None:
         self.store = store
-        self.known_digests = _load(store, DIGESTS)
+        self.known_digests = _known_digests(store)
         self.chained = ["read"]  # steps whose ledgers follow one another
         self.content: dict[str, Any] = {
             "format": FORMAT,
@@ -54,8 +56,11 @@ class RunRecord:
         }
         self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
-        before = _load(store, RECORD)
-        self._before = set(before.get("units", ()))
+        before = read_book(store, RECORD)
+        units = before.get("units")
+        self._before = (
+            {unit for unit in units if isinstance(unit, str)} if isinstance(units, list) else set()
+        )
         self._stands = before.get("reached")
         self._last = (
             "train" if loaded.recipe.mixture else "shards" if loaded.recipe.tokenizer else "corpus"
@@ -81,7 +86,7 @@ class RunRecord:
             )
         self._sweep()
         if self.known_digests:
-            self.store.write(DIGESTS, orjson.dumps(self.known_digests, option=orjson.OPT_SORT_KEYS))
+            self.store.write(DIGESTS, canonical_json(sealed(self.known_digests)))
 
     def touch(self, results: Iterable[Any]) -> None:
         """Note the units that results rest on: what ``cache gc`` must keep."""
@@ -120,7 +125,9 @@ class RunRecord:
 
 def write_record(store: Store, content: dict[str, Any]) -> None:
     """``run.json``, whole."""
-    store.write(RECORD, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+    # what a reader will find: a number that is not finite is null, a tuple is a list
+    plain = orjson.loads(orjson.dumps(content))
+    store.write(RECORD, orjson.dumps(sealed(plain), option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def write_ledger(store: Store, number: int, ledger: Ledger) -> None:
@@ -136,12 +143,12 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
     """The record of a finished (part of a) run, for reports and inspection.
 
     ``name`` is a run's name under ``runs``, or the path of a run folder.
-    Raises: UserError when there is none, naming the runs there are.
+    Raises: UserError when there is none, naming the runs there are, or when it is damaged.
     """
     for root in (f"{runs.rstrip('/')}/{name}", name):
         store = Store(root)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            record: dict[str, Any] = orjson.loads(store.read(RECORD))
+            record = read_record(store)
             if record.get("format") != FORMAT:
                 raise UserError(
                     "a run record of another release",
@@ -163,9 +170,23 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
     )
 
 
-def _load(store: Store, name: str) -> dict[str, Any]:
+def read_record(store: Store) -> dict[str, Any]:
+    """The content of ``run.json``. Raises: FileNotFoundError; UserError when it is damaged."""
     try:
-        loaded: dict[str, Any] = orjson.loads(store.read(name))
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return {}
-    return loaded
+        return unsealed(store.read(RECORD), required=False)
+    except DamageError as error:
+        raise UserError(
+            "the run's record is damaged",
+            file=store.full(RECORD),
+            found=error,
+            fix="windtunnel run RECIPE writes it anew and makes nothing again that is whole",
+        ) from None
+
+
+def _known_digests(store: Store) -> dict[str, Any]:
+    """Digests of input files by path, as :func:`artifacts.fingerprints.file_digest` keeps them."""
+    return {
+        path: entry
+        for path, entry in read_book(store, DIGESTS).items()
+        if isinstance(entry, list) and len(entry) == 5
+    }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from artifacts.books import told_of_damage
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -55,8 +56,9 @@ def train_run(
             fix=f"windtunnel run {loaded.file.path}",
         )
     check_shards_are_of(loaded, record)
-    with run_lock(store):
-        watch = TrainingWatch(progress or Silent(), until_step)
+    progress = progress or Silent()
+    with told_of_damage(progress.note), run_lock(store):
+        watch = TrainingWatch(progress, until_step)
         made = train_recipe(
             loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan
         )

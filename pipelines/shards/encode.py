@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from artifacts.fingerprints import content_key, libraries
 from artifacts.ledger import Entry
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, found_or_made
+from artifacts.publish import FileRef, Publication, found_or_made, read_file
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.outcomes import ChunkResult, StepOutcome
 from pipelines.corpus.selection import kept_mask
-from pipelines.corpus.texts import ChunkTexts
+from pipelines.corpus.texts import ChunkTexts, sound_texts
 from pipelines.executors.memory import peak_bytes, reset_peak
 from tokenizer.chat import TEMPLATE_VERSION, encode_conversations
 from tokenizer.encode import Tokenizer
@@ -51,12 +51,12 @@ def encode_chunk(task: EncodeTask, compute: bool = True) -> ChunkResult | None:
         inputs["template"] = TEMPLATE_VERSION
 
     def make(unit: Publication) -> None:
-        tokenizer = Tokenizer.load(store.read(task.model.name))
+        tokenizer = Tokenizer.load(read_file(store, task.model))
         sizes: list[int] = []
         batches = _encoded(
             ChunkTexts(store, task.chunk), kept_mask(store, task.chunk), tokenizer, sizes
         )
-        with unit.file("encoded.arrow") as out:
+        with sound_texts(store, task.chunk), unit.file("encoded.arrow") as out:
             written = write_encoded_batches(out.raw, tokenizer.token_type, batches)  # type: ignore[arg-type]
             out.rows = written.rows
         unit.facts.update(

@@ -8,12 +8,13 @@ does not come back with another threshold or tokenizer.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from artifacts.books import DamageError, sealed, unsealed
 from artifacts.errors import Setting, UserError
-from artifacts.fingerprints import load_json
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from pipelines.shards.id_lists import shortened
@@ -21,6 +22,11 @@ from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"
 FORMAT = "take-downs/1"
+RESTORE = (
+    "restore it from a copy; without one, delete it and give windtunnel shards remove every id "
+    "again: shards that are there keep what was taken down of them"
+)
+_ID = re.compile(r"[0-9a-f]{32}")
 SHOWN = 5  # unknown ids named in an error
 
 
@@ -135,25 +141,36 @@ def _listed(store: Store) -> dict[str, str]:
     """
     if not store.exists(LIST):
         return {}
-    value = load_json(store.read(LIST))
+    try:
+        value = unsealed(store.read(LIST), required=False)
+    except DamageError as error:
+        raise _damaged(store, str(error)) from None
     if value.get("format") != FORMAT:
-        found = value.get("format")
         raise UserError(
-            "not a list of take-downs",
+            "not a list of take-downs this release can read",
             file=store.full(LIST),
             field="format",
-            found=found,
+            found=value.get("format"),
             allowed=[FORMAT],
-            fix="restore it",
+            fix=RESTORE,
         )
-    return {entry["id"]: entry["reason"] for entry in value["documents"]}
+    try:
+        listed = {entry["id"]: entry["reason"] for entry in value["documents"]}
+    except (KeyError, TypeError) as error:
+        raise _damaged(store, f"not its fields: {error}") from None
+    for one, reason in listed.items():
+        if not (isinstance(one, str) and _ID.fullmatch(one) and isinstance(reason, str)):
+            raise _damaged(store, f"{one!r}: {reason!r}, which is no document with its reason")
+    return listed
+
+
+def _damaged(store: Store, found: str) -> UserError:
+    return UserError(
+        "the list of take-downs is damaged", file=store.full(LIST), found=found, fix=RESTORE
+    )
 
 
 def _to_json(listed: dict[str, str]) -> bytes:
     documents = [{"id": one, "reason": reason} for one, reason in sorted(listed.items())]
-    return (
-        json.dumps(
-            {"format": FORMAT, "documents": documents}, indent=1, sort_keys=True, ensure_ascii=False
-        ).encode()
-        + b"\n"
-    )
+    content = sealed({"format": FORMAT, "documents": documents})
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from artifacts.fingerprints import content_key, libraries
 from artifacts.ids import as_words
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, found_or_made
+from artifacts.publish import FileRef, Publication, found_or_made, read_file
 from artifacts.settings import key_settings
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.view import CorpusView
@@ -101,6 +101,11 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         if made is None
         else TrainedTokenizer(made[0].file(MODEL), made[0].facts, made[1], (made[0].prefix,))
     )
+
+
+def recorded_model(store: Store, record: dict[str, Any]) -> bytes:
+    """The tokenizer model of a run. Raises: UserError when it is damaged."""
+    return read_file(store, FileRef.from_json(record["tokenizer"]["file"]))
 
 
 def in_id_order(view: CorpusView, rows: np.ndarray) -> pa.LargeStringArray:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from artifacts.fingerprints import content_key, libraries
 from artifacts.keyed_hash import hash_key, held_out
 from artifacts.paths import HashingFile, Store
-from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made
+from artifacts.publish import MANIFEST, FileRef, Publication, found_or_made, read_file
 from artifacts.settings import key_settings
 from mixtures.spec.bands import held_out_of
 from pipelines.corpus.chunk import Chunk
@@ -177,7 +177,7 @@ def shard_tasks(
 
 def _shuffled(task: ShardTask, store: Store, unit: Publication) -> SourceManifest:
     """Write the parts of a task as files of its unit; the manifest that was written last."""
-    tokenizer = Tokenizer.load(store.read(task.model.name))
+    tokenizer = Tokenizer.load(read_file(store, task.model))
     empty = SourceManifest(
         source=task.name,
         tokenizer_hash=tokenizer.hash,

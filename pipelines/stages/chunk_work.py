@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from artifacts.paths import Store
-from artifacts.publish import FileRef
+from artifacts.publish import FileRef, read_file
 from artifacts.tables import read_parquet, read_schema
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.texts import ChunkTexts
@@ -43,14 +43,17 @@ class PreparedFiles:
 
     def full(self, name: str) -> str:
         """Name of a file in the store. Raises: KeyError where there is none of that name."""
+        return self._ref(name).name
+
+    def _ref(self, name: str) -> FileRef:
         for ref in self.prepared.files:
             if self.prepared.name(ref) == name:
-                return ref.name
+                return ref
         raise KeyError(f"{self.prepared.prefix} holds no {name}")
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
-        return self.store.read(self.full(name))
+        """A whole file. Raises: UserError when it is damaged."""
+        return read_file(self.store, self._ref(name))
 
     def table(self, name: str) -> pa.Table:
         """A table that was written as signals."""

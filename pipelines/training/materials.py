@@ -10,6 +10,7 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.spec.bands import held_out_of, is_held_out, source_of
+from pipelines.shards.tokenizer import recorded_model
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import ShardSource, open_source
 
@@ -44,7 +45,7 @@ class Materials:
             for name, entry in record["shards"].items()
             if entry["documents"]
         }
-        model = store.read(record["tokenizer"]["file"]["name"])
+        model = recorded_model(store, record)
         train = {name: folder for name, folder in folders.items() if not is_held_out(name)}
         held = {name: folder for name, folder in folders.items() if is_held_out(name)}
         return cls(train, held, Tokenizer.load(model), record)

@@ -26,6 +26,10 @@ from trainer.loop.metrics import FOLDER as METRICS
 
 PLAN = "plan.json"
 FORMER = "plans"
+_RESTORE = (
+    "copy plan.json of the newest checkpoint there; where the plan was never edited, delete it and "
+    "windtunnel run RECIPE freezes it again"
+)
 _ADOPTING = ".writing-adopted-"
 
 
@@ -37,7 +41,7 @@ def plan_of_run(store: Store) -> Plan:
             file=store.root,
             fix="add a mixture to its recipe, then windtunnel run RECIPE",
         )
-    return load_plan(store.full(PLAN))
+    return _load(store)
 
 
 def edited_plan(store: Store, frozen: Plan) -> Plan:
@@ -46,7 +50,7 @@ def edited_plan(store: Store, frozen: Plan) -> Plan:
     """
     if not store.exists(PLAN) or not _of_this_release(store):
         return frozen
-    kept = load_plan(store.full(PLAN))
+    kept = _load(store)
     return kept if any(ancestor.hash == frozen.hash for ancestor in kept.history) else frozen
 
 
@@ -55,7 +59,7 @@ def write_plan(store: Store, plan: Plan) -> None:
     from it.
     """
     if store.exists(PLAN) and _of_this_release(store):
-        before = load_plan(store.full(PLAN))
+        before = _load(store)
         if before.hash != plan.hash and (before.history or plan.history):
             keep(store, before)
     store.write(PLAN, plan.to_json())
@@ -91,6 +95,16 @@ def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]
     return None
 
 
+def _load(store: Store) -> Plan:
+    """``plan.json``. Raises: UserError when it is damaged: what edits made of it cannot be made
+    again.
+    """
+    try:
+        return load_plan(store.full(PLAN))
+    except UserError as error:
+        raise error.changed(fix=_RESTORE) from None
+
+
 def _of_this_release(store: Store) -> bool:
     """Whether ``plan.json`` says it has this release's format; others are frozen anew, and a
     damaged one is not.
@@ -99,7 +113,8 @@ def _of_this_release(store: Store) -> bool:
         facts = load_json(store.read(PLAN))
     except ValueError:
         return True
-    return not isinstance(facts, dict) or facts.get("format") in (None, PLAN_FORMAT)
+    found = facts.get("format") if isinstance(facts, dict) else None
+    return not isinstance(found, str) or found == PLAN_FORMAT
 
 
 def _copy_metrics(former: Store, here: Store) -> None:

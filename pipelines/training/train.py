@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.books import read_book, sealed
 from artifacts.errors import Setting, UserError
-from artifacts.fingerprints import canonical_json, content_key, load_json
+from artifacts.fingerprints import canonical_json, content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from artifacts.settings import key_settings
@@ -67,8 +68,9 @@ def train_recipe(
         "seed": recipe.seed,
     }
     outcome = f"{folder}/outcome-{content_key(asked)}.json"
-    if store.exists(outcome) and store.exists(f"{folder}/{state_name(plan.steps)}"):
-        record.update(load_json(store.read(outcome)))  # trained, measured and sampled already
+    known = read_book(store, outcome)
+    if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
+        record.update(known)  # trained, measured and sampled already
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     shown = [name for one in (plan, *branches.values()) for name in one.names]
@@ -90,7 +92,7 @@ def train_recipe(
     if recipe.prompts:
         record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
     facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
-    store.write(outcome, canonical_json(facts) + b"\n")
+    store.write(outcome, canonical_json(sealed(facts)) + b"\n")
     return ledgers
 
 

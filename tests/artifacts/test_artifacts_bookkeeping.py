@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import UserError
-from artifacts.fingerprints import canonical_json, content_key, file_digest, library
+from artifacts.fingerprints import canonical_json, content_key, file_digest, library, stamp
 from artifacts.jit import cache_folder
 from artifacts.ledger import Entry, Ledger, LedgerError
 from artifacts.lock import run_lock
@@ -198,6 +198,20 @@ def test_a_local_file_is_digested_by_content_and_remembered_until_it_changes(
     )
     with pytest.raises(UserError, match="gone"):
         file_digest(str(tmp_path / "nothing"))
+
+
+def test_the_mark_of_a_file_changes_with_its_content_though_its_time_is_set_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "input.jsonl"
+    path.write_bytes(b"one\n")
+    times, before = path.stat(), stamp(str(path))
+    assert stamp(str(path)) == before
+    while stamp(str(path)) == before:  # the clock of the disk has a grain
+        path.write_bytes(b"two\n")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_mtime_ns == times.st_mtime_ns
+    assert path.stat().st_size == times.st_size
 
 
 def test_a_file_on_a_store_without_marks_is_digested_by_content() -> None:

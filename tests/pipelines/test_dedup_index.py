@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,91 @@ def test_every_record_is_accounted_for(tmp_path: Path) -> None:
     assert sorted(quarantine["reason"].to_pylist()) == ["duplicate_key", "invalid_json", "no_text"]
     ledgers = orjson.loads((tmp_path / "out" / "ledger.json").read_bytes())
     assert [ledger["step"] for ledger in ledgers] == ["read", "unique", "index"]
+
+
+@pytest.mark.parametrize("bad", [19, 20, 21])
+def test_a_source_of_which_most_records_cannot_be_read_stops_and_adds_nothing(
+    tmp_path: Path, bad: int
+) -> None:
+    """As in a run: over half of the records, and at least 20 of them."""
+    good = [orjson.dumps({"text": text}) for text in texts_of(random.Random(1), 10)]
+    other = [orjson.dumps({"content": f"text {row}"}) for row in range(bad)]
+    path = tmp_path / "in" / "x.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"\n".join([*good, *other]) + b"\n")
+
+    def add(**settings: Any) -> AddOutcome:
+        return add_batch(f"{tmp_path}/index", [str(path)], f"{tmp_path}/out", **settings)
+
+    if bad < 20:
+        assert add().not_read["no_text"].documents == bad
+        return
+    with pytest.raises(UserError) as error:
+        add()
+    assert f"{bad} of its {bad + 10} records are quarantined, {bad} of them as no_text" in str(
+        error.value
+    )
+    assert error.value.field == "max_quarantined"
+    assert str(path) in str(error.value.found)
+    assert read_head(Store(f"{tmp_path}/index")) is None
+    assert not (tmp_path / "out" / "kept").exists()
+    with pytest.raises(UserError) as refused:
+        call("add", tmp_path / "index", path, "-o", tmp_path / "out")
+    assert refused.value.field == "--max-quarantined"
+    with pytest.raises(UserError, match="not a share"):
+        add(max_quarantined=2.0)
+    assert add(max_quarantined=1.0).not_read["no_text"].documents == bad
+
+
+def test_equal_keys_count_among_what_cannot_be_read(tmp_path: Path) -> None:
+    lines = [orjson.dumps({"id": "a", "text": f"the same key {row}"}) for row in range(30)]
+    (tmp_path / "x.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(UserError, match="29 of its 30 records are quarantined"):
+        add_batch(f"{tmp_path}/index", [f"{tmp_path}/x.jsonl"], f"{tmp_path}/out", id_field="id")
+
+
+def mistake_of(command: Callable[[], object]) -> UserError | None:
+    try:
+        command()
+    except UserError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "list", "flipped", "deep"])
+def test_whatever_is_damaged_of_an_index_is_named_and_nothing_is_lost(
+    tmp_path: Path, how: str
+) -> None:
+    paths = write_batches(tmp_path, [texts_of(random.Random(seed), 60) for seed in (1, 2, 3)])
+    add_all(tmp_path, paths[:2])
+    index = tmp_path / "index"
+    for path in [*index.rglob("*.*"), *(tmp_path / "index-kept").rglob("*.parquet")]:
+        if not path.is_file() or path.name in (".lock", "evidence.parquet", "quarantine.parquet"):
+            continue
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        flipped = bytearray(whole)
+        for place in range(middle, len(whole) - len(whole) // 4, 3):
+            flipped[place] ^= 0x15
+        damaged = {"empty": b"", "half": whole[:middle], "list": b"[]", "flipped": bytes(flipped)}
+        path.write_bytes(damaged.get(how, b'{"format":' * 5000))
+        before = tree(index)
+        for command in (
+            lambda: add_all(tmp_path, paths[2:]),
+            lambda: describe_index(str(index), check=True),
+            lambda: match_documents(str(index), [paths[2]]).to_pylist(),
+        ):
+            error = mistake_of(command)
+            if error is not None:
+                assert str(path) in str(error) or str(path.parent) in str(error)
+                assert error.fix
+                assert tree(index) == before
+                continue
+            assert how == "flipped", "a file that was not looked at may hold other bytes"
+            if len(list((index / "batches").iterdir())) == 3:
+                roll_back(str(index))
+                shutil.rmtree(tmp_path / "index-kept" / "2")
+        path.write_bytes(whole)
 
 
 def test_keep_chooses_the_copy_inside_a_batch(tmp_path: Path) -> None:

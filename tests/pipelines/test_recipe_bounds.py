@@ -51,6 +51,30 @@ def test_aliases_that_come_to_very_many_values_are_refused(tmp_path: Path, level
     assert "its aliases come to more values than a recipe has" in str(error)
 
 
+def merges(levels: int) -> str:
+    lines = ["m0: &m0 {key: value}"]
+    for level in range(1, levels):
+        lines.append(f"m{level}: &m{level} {{<<: [{', '.join([f'*m{level - 1}'] * 10)}]}}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("levels", [6, 9, 40])
+def test_merge_keys_that_copy_very_many_values_are_refused(tmp_path: Path, levels: int) -> None:
+    error = refused(tmp_path, RECIPE + merges(levels) + "\n")
+    assert "its aliases come to more values than a recipe has" in str(error)
+
+
+def test_a_few_merge_keys_are_read(tmp_path: Path) -> None:
+    error = refused(tmp_path, RECIPE + merges(3) + "\n")
+    assert "m0" in str(error), "only the names are not those of a recipe"
+
+
+def test_an_override_that_comes_to_very_many_values_is_refused(tmp_path: Path) -> None:
+    levels = [f"&l{level} [{', '.join([f'*l{level - 1}'] * 10)}]" for level in range(1, 9)]
+    text = f"seed=[&l0 [x], {', '.join(levels)}]"
+    assert "come to more values" in str(refused(tmp_path, RECIPE, text))
+
+
 def test_an_alias_inside_its_own_anchor_is_refused(tmp_path: Path) -> None:
     assert "nested too deeply" in str(refused(tmp_path, RECIPE + "seed: &a [*a]\n"))
 

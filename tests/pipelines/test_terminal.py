@@ -94,6 +94,21 @@ def test_a_beat_tells_how_far_a_phase_is() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [0, 1_000, 8_000_000])
+def test_more_bytes_than_there_were_to_do_leave_no_negative_time(size: int) -> None:
+    """A file that shrinks or grows while it is read."""
+    clock, on = Clock(), console()
+    with TerminalProgress(on, clock) as progress:
+        progress.phase("read", 2, 0, size)
+        clock.now = 10.0
+        progress.advance(1, 9_000_000)
+        progress.beat()
+        progress.advance(2, 9_000_000)
+        progress.beat()
+    assert "-" not in said(on)
+    assert said(on).splitlines()[-1].startswith("read: 3 of 2 tasks after 10 s, 1.80 MB/s, about 0")
+
+
 def test_what_was_there_is_said_to_be_there() -> None:
     on = console()
     with TerminalProgress(on, Clock()) as progress:

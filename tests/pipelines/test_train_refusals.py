@@ -144,6 +144,7 @@ def test_what_this_machine_cannot_train_in_or_on_is_refused_by_name(
 
 def change(path: Path, edit: Any) -> None:
     facts = json.loads(path.read_text())
+    facts.pop("checksum", None)  # else the record would be damaged
     edit(facts)
     path.write_text(json.dumps(facts))
 

@@ -16,7 +16,13 @@ import xxhash
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, native_key
 from tokenizer.shards.format import TOKEN_TYPES, TRAINABLE, shard_schema
-from tokenizer.shards.manifest import MANIFEST_NAME, PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.manifest import (
+    MANIFEST_NAME,
+    REBUILD,
+    PartRecord,
+    SourceManifest,
+    read_manifest,
+)
 from tokenizer.shards.part_index import BatchRange, PartIndex, read_part_index
 from tokenizer.shards.reader import open_source
 from tokenizer.shards.record_batch import open_batch
@@ -196,7 +202,7 @@ def test_ranges_that_cannot_be_are_refused(
         read_part_index(source, part)
     assert raised.value.file == str(source / part.index_file)
     assert raised.value.field.startswith(field)
-    assert raised.value.fix == "restore it or rebuild the source"
+    assert raised.value.fix == REBUILD
 
 
 def test_ranges_in_another_order_are_refused(source: Path) -> None:

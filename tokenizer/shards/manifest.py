@@ -22,6 +22,12 @@ from artifacts.records import Record
 
 MANIFEST_NAME = "source.json"
 MANIFEST_FORMAT = "source/2"
+REBUILD = (
+    "restore it, or delete its folder: windtunnel run RECIPE makes that anew, with the take-downs "
+    "of the run"
+)
+"""How to mend a damaged file of a source."""
+
 _MAX_MANIFEST_BYTES = 1 << 30
 _HEX128 = Field(pattern=r"^[0-9a-f]{32}$")
 
@@ -147,7 +153,7 @@ def parse_manifest(raw: bytes, path: object) -> SourceManifest:
             "the manifest is not JSON",
             file=path,
             found=str(error),
-            fix="restore it or rebuild the source",
+            fix=REBUILD,
         ) from None
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != MANIFEST_FORMAT:
@@ -168,5 +174,5 @@ def parse_manifest(raw: bytes, path: object) -> SourceManifest:
             file=path,
             field=".".join(str(place) for place in first["loc"]),
             found=first["input"],
-            fix="restore it or rebuild the source",
+            fix=REBUILD,
         ) from None

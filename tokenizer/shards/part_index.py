@@ -24,11 +24,10 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from artifacts.errors import UserError
 from artifacts.records import Record
-from tokenizer.shards.manifest import PartRecord
+from tokenizer.shards.manifest import REBUILD, PartRecord
 
 INDEX_FORMAT = "part/1"
 _MAX_INDEX_BYTES = 1 << 26
-_FIX = "restore it or rebuild the source"
 _Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 _DIGITS = 16  # of a block's checksum
 
@@ -131,13 +130,13 @@ def read_part_index(place: Path | str | bytes, part: PartRecord) -> PartIndex:
         raw = _read(path)
     if len(raw) > _MAX_INDEX_BYTES:
         raise UserError(
-            "the index is too large to be one", file=path, found=f"{len(raw)} bytes", fix=_FIX
+            "the index is too large to be one", file=path, found=f"{len(raw)} bytes", fix=REBUILD
         )
     found = xxhash.xxh3_128_hexdigest(raw)
     if found != part.index_checksum:
         message, allowed = "the index of a part is not what was written", [part.index_checksum]
         raise UserError(
-            message, file=path, field="index_checksum", found=found, allowed=allowed, fix=_FIX
+            message, file=path, field="index_checksum", found=found, allowed=allowed, fix=REBUILD
         )
     index = _parsed(raw, path)
     _check_fits(index, part, path)
@@ -150,7 +149,7 @@ def _read(path: Path) -> bytes:
             return file.read(_MAX_INDEX_BYTES + 1)
     except OSError as error:
         raise UserError(
-            "the index of a part is missing", file=path, found=error.strerror, fix=_FIX
+            "the index of a part is missing", file=path, found=error.strerror, fix=REBUILD
         ) from None
 
 
@@ -168,7 +167,7 @@ def _parsed(raw: bytes, path: Path | str) -> PartIndex:
             field=field,
             found=found,
             allowed=allowed,
-            fix=_FIX,
+            fix=REBUILD,
         ) from None
 
 
@@ -180,7 +179,7 @@ def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
             file=path,
             field="ranges",
             found=len(index.ranges),
-            fix=_FIX,
+            fix=REBUILD,
         )
     starts, sizes, rows, tokens = index.columns.T
     before = np.append(0, starts[:-1] + sizes[:-1])
@@ -194,7 +193,7 @@ def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
             field=f"ranges.{4 * wrong[0]}",
             found=list(index.batch(int(wrong[0]))),
             allowed=[f"bytes {before[wrong[0]]} to {part.bytes}"],
-            fix=_FIX,
+            fix=REBUILD,
         )
     if len(index.blocks) % _DIGITS:
         raise UserError(
@@ -202,7 +201,7 @@ def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
             file=path,
             field="blocks",
             found=len(index.blocks),
-            fix=_FIX,
+            fix=REBUILD,
         )
     for field, found, stated in (
         ("rows", int(rows.sum()), part.rows),
@@ -212,5 +211,5 @@ def _check_fits(index: PartIndex, part: PartRecord, path: Path | str) -> None:
         if found != stated:
             message = f"the index has other {field} than the manifest"
             raise UserError(
-                message, file=path, field=field, found=found, allowed=[stated], fix=_FIX
+                message, file=path, field=field, found=found, allowed=[stated], fix=REBUILD
             )

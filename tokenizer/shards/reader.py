@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.schemas import check_format
 from tokenizer.shards.format import TOKEN_TYPES
-from tokenizer.shards.manifest import PartRecord, SourceManifest, read_manifest
+from tokenizer.shards.manifest import REBUILD, PartRecord, SourceManifest, read_manifest
 from tokenizer.shards.part_index import PartIndex, read_part_index
 
 Tokens = NDArray[np.uint16 | np.uint32]
@@ -138,7 +138,7 @@ class ShardSource:
                 file=path,
                 found=table.num_rows,
                 allowed=[record.rows],
-                fix="run `windtunnel shards verify`",
+                fix=VERIFY,
             )
         return table
 
@@ -180,12 +180,16 @@ def inspect(folder: Path | str) -> list[dict[str, str | int]]:
     ]
 
 
-def map_table(path: Path, name: str) -> pa.Table:
-    """An Arrow IPC file as a memory-mapped table of format ``name``.
+VERIFY = "run `windtunnel shards verify`"
+
+
+def map_table(path: Path, name: str, fix: str = VERIFY) -> pa.Table:
+    """An Arrow IPC file as a memory-mapped table of format ``name``. ``fix``: of one that is
+    damaged.
 
     Raises: UserError when it is missing, no Arrow file, or of another format.
     """
-    return _opened(path, lambda: pa.ipc.open_file(pa.memory_map(str(path))).read_all(), name)
+    return _opened(path, lambda: pa.ipc.open_file(pa.memory_map(str(path))).read_all(), name, fix)
 
 
 def token_batch(column: pa.LargeListArray) -> TokenBatch:
@@ -196,19 +200,17 @@ def token_batch(column: pa.LargeListArray) -> TokenBatch:
     return TokenBatch(values[begin:end], offsets - begin if begin else offsets)
 
 
-def _opened(path: Path, read: Callable[[], pa.Table], name: str) -> pa.Table:
+def _opened(path: Path, read: Callable[[], pa.Table], name: str, fix: str) -> pa.Table:
     try:
         table = read()
     except FileNotFoundError:
-        raise UserError(
-            "a file is missing", file=path, fix="restore it or rebuild the source"
-        ) from None
+        raise UserError("a file is missing", file=path, fix=REBUILD) from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             "not a readable Arrow IPC file",
             file=path,
             found=error,
-            fix="run `windtunnel shards verify`",
+            fix=fix,
         ) from None
     checked_format(table.schema, name, path)
     return table
@@ -219,6 +221,4 @@ def checked_format(schema: pa.Schema, name: str, path: Path) -> None:
     try:
         check_format(schema, name, path)
     except UnicodeDecodeError:
-        raise UserError(
-            "the format mark is damaged", file=path, fix="run `windtunnel shards verify`"
-        ) from None
+        raise UserError("the format mark is damaged", file=path, fix=VERIFY) from None

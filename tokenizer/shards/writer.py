@@ -184,7 +184,7 @@ def write_source(
     source holds already are refused. ``wanted`` says of ids (n,) which documents to take, default
     all. ``batch_rows``: most documents of a record batch.
     """
-    chunks = [map_table(path, "encoded") for path in encoded]
+    chunks = [_sound_chunk(path) for path in encoded]
     present = [map_table(folder / part.file, "shard").column("id") for part in manifest.parts]
     columns = [(_one(table.column("id")), _lengths(table)) for table in chunks]
     _refuse_present(columns, present)
@@ -233,7 +233,6 @@ class _Gatherer:
         self.batch_starts = np.cumsum(
             [0, *(batch.num_rows for batch in self.batches)], dtype=np.int64
         )
-        _check_sound(self.batches)
         self.tokens = [token_batch(batch.column("tokens")) for batch in self.batches]
         for chunk in chunks:
             found = chunk.schema.field("tokens").type.value_type
@@ -297,15 +296,17 @@ class _Gatherer:
         return pa.record_batch(columns, schema=schema)
 
 
-def _check_sound(batches: Sequence[pa.RecordBatch]) -> None:
-    """Offsets are followed without a bounds check, so they are checked first."""
-    for batch in batches:
-        try:
-            batch.validate(full=True)
-        except pa.ArrowInvalid as error:
-            raise UserError(
-                "an encoded chunk is damaged", found=error, fix="encode its documents again"
-            ) from None
+def _sound_chunk(path: Path) -> pa.Table:
+    """An encoded chunk, mapped. Its offsets are followed without a bounds check, so they are
+    checked first. Raises: UserError when it is damaged.
+    """
+    again = f"delete the folder {path.parent}; windtunnel run RECIPE encodes its documents again"
+    table = map_table(path, "encoded", again)
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise UserError("an encoded chunk is damaged", file=path, found=error, fix=again) from None
+    return table
 
 
 def _batch_bounds(

@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import xxhash
@@ -31,13 +31,15 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from artifacts.books import DamageError, break_seal, parse_object, sealed
 from artifacts.errors import UserError
-from artifacts.fingerprints import canonical_json, load_json
+from artifacts.fingerprints import canonical_json
 from artifacts.paths import Store, disk_full
 from artifacts.records import Record
 from trainer.checkpoints.paths import (
     EXAMPLE,
     FOLDER,
+    RESTORE,
     STATE,
     STATES,
     folder_name,
@@ -54,6 +56,10 @@ _LARGEST_STATE = 64 << 20
 _WRITING = ".writing-"
 
 Tensors = dict[str, torch.Tensor]
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+"""A name inside the folder of a checkpoint."""
 
 
 class FileRecord(Record):
@@ -99,14 +105,14 @@ class CheckpointState(Record):
     parent: dict[str, Any] | None = None
     spikes: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
-    files: dict[str, FileRecord] = Field(default_factory=dict)
+    files: dict[FileName, FileRecord] = Field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Canonical JSON with a checksum of itself, one line."""
         facts = self.model_dump(mode="json")
         if self.objective is None:
             del facts["objective"]
-        return canonical_json({**facts, "checksum": _checksum(facts)}) + b"\n"
+        return canonical_json(sealed(facts)) + b"\n"
 
 
 @dataclass(frozen=True)
@@ -288,10 +294,10 @@ def _read(store: Store, name: str) -> Checkpoint:
     if size > _LARGEST_STATE:
         raise _damaged(file, f"{size} bytes")
     try:
-        facts = load_json(store.read(f"{name}/{STATE}"))
-    except ValueError as error:
-        raise _damaged(file, f"not JSON: {error}") from None
-    found = facts.get("format") if isinstance(facts, dict) else None
+        facts = parse_object(store.read(f"{name}/{STATE}"))
+    except DamageError as error:
+        raise _damaged(file, str(error)) from None
+    found = facts.get("format")
     if found != FORMAT:
         raise UserError(
             "not a checkpoint this release can read",
@@ -301,11 +307,10 @@ def _read(store: Store, name: str) -> Checkpoint:
             allowed=[FORMAT],
             fix="read it with the release that wrote it",
         )
-    stated = facts.pop("checksum", None)
-    if stated != _checksum(facts):
-        raise _damaged(file, f"checksum {stated}, its content has {_checksum(facts)}")
     try:
-        return Checkpoint(store, name, CheckpointState.model_validate(facts))
+        return Checkpoint(store, name, CheckpointState.model_validate(break_seal(facts)))
+    except DamageError as error:
+        raise _damaged(file, str(error)) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _damaged(
@@ -322,16 +327,12 @@ def _state_names(store: Store) -> list[str]:
     return [name for name in store.names(FOLDER) if name.endswith(f"/{STATE}")]
 
 
-def _checksum(facts: dict[str, Any]) -> str:
-    return xxhash.xxh3_128_hexdigest(canonical_json(facts))
-
-
 def _damaged(file: str, found: str) -> UserError:
     return UserError(
         "the checkpoint is damaged",
         file=file,
         found=found,
-        fix="restore it from a copy, or remove its folder to go on from the one before",
+        fix=RESTORE,
     )
 
 

@@ -18,6 +18,10 @@ EXAMPLE = f"{FOLDER}/{_STEP}…"
 """A checkpoint's folder as errors show it."""
 
 
+RESTORE = "restore it from a copy, or remove its folder to go on from the one before"
+"""How to mend a checkpoint that is damaged."""
+
+
 def folder_name(step: int) -> str:
     """A step's checkpoint inside the run."""
     return f"{FOLDER}/{_STEP}{step:08d}"

@@ -14,8 +14,11 @@ from safetensors.torch import load_file
 
 from artifacts.errors import UserError
 from trainer.checkpoints.checkpoint import Checkpoint, file_record
+from trainer.checkpoints.paths import RESTORE
 from trainer.checkpoints.recorded import model_config
 from trainer.model import Model
+from trainer.shapes.config import ModelConfig
+from trainer.shapes.parameter_counts import count_parameters
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -96,9 +99,29 @@ def model_of(
     """The model of a checkpoint, weights and all, computing in ``dtype`` on ``device``. Raises:
     UserError when a file is damaged.
     """
-    model = Model(model_config(checkpoint))
-    fill(model, fitting_weights(checkpoint, dict(model.named_parameters())))
+    config, weights = model_config(checkpoint), checkpoint.weights()
+    _check_size(config, weights, checkpoint.folder)
+    model = Model(config)
+    check_fitting(weights, dict(model.named_parameters()), checkpoint.folder)
+    fill(model, weights)
     return model.to(device, dtype)
+
+
+def _check_size(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raises: UserError when a shape takes another number of values than there are, before a model
+    of that shape takes memory.
+    """
+    asked = count_parameters(config).allocated
+    found = sum(value.numel() for value in weights.values())
+    if asked != found:
+        raise UserError(
+            "the recorded shape is not that of the weights",
+            file=where,
+            field="model",
+            found=f"a shape of {asked:,} values",
+            allowed=[f"{found:,} values, as the weights have"],
+            fix=RESTORE,
+        )
 
 
 @contextlib.contextmanager

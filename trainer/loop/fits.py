@@ -43,7 +43,7 @@ def check_fits(
         changed = next(
             (
                 step
-                for step in range(1, state.step + 1)
+                for step in range(1, min(state.step, plan.steps) + 1)
                 if rate(before, step) != rate(schedule, step)
             ),
             None,

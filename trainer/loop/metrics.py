@@ -137,13 +137,18 @@ def parse_line(raw: bytes, store: Store, name: str) -> dict[str, Any]:
     except ValueError:
         line = None
     if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-        raise UserError(
-            "a line of the metrics is damaged",
-            file=store.full(name),
-            found=raw[:80].decode("utf-8", "replace"),
-            fix="restore the file, or move it away to go on without the past",
-        )
+        raise damaged_line(store, name, raw[:80].decode("utf-8", "replace"))
     return line
+
+
+def damaged_line(store: Store, name: str, found: object) -> UserError:
+    """The error of a line that a training did not write."""
+    return UserError(
+        "a line of the metrics is damaged",
+        file=store.full(name),
+        found=found,
+        fix="restore the file, or move it away to go on without the past",
+    )
 
 
 def read_series(store: Store | str | os.PathLike[str], series: str = TRAIN) -> list[dict[str, Any]]:

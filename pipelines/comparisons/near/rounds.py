@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made
 from artifacts.schemas import ID
+from artifacts.tables import damaged_table, open_batches, sound
 from dedup.near.lsh import Groups
 from dedup.near.rounds import Bounds, Cluster, Matches, matches_before, settle_block
 from dedup.near.verify import CONTAINMENT
@@ -31,7 +32,6 @@ from pipelines.comparisons.exchange import (
     keyed,
     made_parts,
     number_columns,
-    opened,
     read_parts,
     row_batch,
     write_parts,
@@ -206,8 +206,7 @@ def conclude(task: tuple[RoundTask, dict[str, int]], compute: bool = True) -> Ma
 
     def make(unit: Publication) -> None:
         row, kept_row, similarity, bands_hit = _columns(store, whole.settled, _SETTLED)
-        with opened(store, whole.ordered.documents.name) as file:
-            documents = pa.ipc.open_file(file).read_all().combine_chunks().to_batches()[0]
+        documents = _only_batch(store, whole.ordered.documents)
         gone = documents.take(pa.array(row))
         kept = documents.take(pa.array(kept_row))
         columns = [
@@ -253,26 +252,32 @@ def _cluster(store: Store, task: RoundTask) -> Iterator[tuple[Cluster, NDArray[n
     kept = np.ones(len(ordered), np.bool_)
     kept[_columns(store, task.settled, _SETTLED)[0]] = False
     bounds = Bounds(verdict.threshold, verdict.max_comparisons, verdict.similarity == CONTAINMENT)
-    with (
-        opened(store, ordered.documents.name) as documents_file,
-        opened(store, ordered.groups.name) as groups_file,
-        _numbers(store, ordered.sets) as hashes,
-    ):
-        documents = pa.ipc.open_file(documents_file).get_batch(0)
-        members = pa.ipc.open_file(groups_file).get_batch(0)["members"]
+    with _numbers(store, ordered.sets) as hashes:
+        documents = _only_batch(store, ordered.documents)
+        members = _only_batch(store, ordered.groups)["members"]
         groups = Groups(members.offsets.to_numpy(), members.values.to_numpy())
-        yield (
-            Cluster(groups, documents["start"].to_numpy(), documents["end"].to_numpy(), hashes),
-            kept,
-            bounds,
-        )
+        start, end = documents["start"].to_numpy(), documents["end"].to_numpy()
+        # kernels follow these numbers without looking back
+        if (start < 0).any() or (end < start).any() or (end > len(hashes)).any():
+            raise damaged_table(store, ordered.documents.name, "places outside the sets")
+        if (groups.members < 0).any() or (groups.members >= len(ordered)).any():
+            raise damaged_table(store, ordered.groups.name, "members outside the documents")
+        yield Cluster(groups, start, end, hashes), kept, bounds
+
+
+def _only_batch(store: Store, ref: FileRef) -> pa.RecordBatch:
+    """What :func:`_write` wrote."""
+    with open_batches(store, ref.name) as source:
+        return source.batch(0)
 
 
 @contextlib.contextmanager
 def _numbers(store: Store, ref: FileRef) -> Iterator[NDArray[np.uint64]]:
     """A file of plain numbers, mapped; one on an object store comes to a scratch file first."""
     if store.local:
-        yield np.memmap(store.full(ref.name), np.uint64, mode="r")
+        with sound(store, ref.name):
+            numbers = np.memmap(store.full(ref.name), np.uint64, mode="r")
+        yield numbers
         return
     with tempfile.NamedTemporaryFile() as scratch, store.open(ref.name) as file:
         while block := file.read(1 << 24):

@@ -54,6 +54,7 @@ from pipelines.deduplicate.index.texts import check_texts
 from pipelines.deduplicate.sources import check_format, named_sources, output_store
 from pipelines.executors.progress import Progress, Silent
 from pipelines.readers import Fields
+from pipelines.recipe.fields import MAX_QUARANTINED_SHARE
 
 FORMATS = ("jsonl", "parquet")
 
@@ -108,6 +109,7 @@ def add_batch(
     *,
     name: str | None = None,
     keep: str | None = None,
+    max_quarantined: float = MAX_QUARANTINED_SHARE,
     text_field: str = "text",
     id_field: str | None = None,
     format: str = "parquet",
@@ -122,10 +124,11 @@ def add_batch(
     they are the index's and hold for all its batches. ``name`` begins the names
     of sources, which are otherwise those of folders: ids depend on the source, and a document whose
     id is there is not added. ``keep``: which copy in the batch stays, columns ``bytes``,
-    ``characters``, ``date``, ``source_rank``, ``id``; by default the first that is read. ``format``
-    of the kept documents: parquet, or jsonl (zstd), of which whole files are read when texts are
-    compared. ``workers``: threads that hash. Writes ``kept/``, ``evidence.parquet``,
-    ``quarantine.parquet`` and ``ledger.json``.
+    ``characters``, ``date``, ``source_rank``, ``id``; by default the first that is read.
+    ``max_quarantined``: of the records of a source that may be unreadable; more stop the call, and
+    nothing is added. ``format`` of the kept documents: parquet, or jsonl (zstd), of which whole
+    files are read when texts are compared. ``workers``: threads that hash. Writes ``kept/``,
+    ``evidence.parquet``, ``quarantine.parquet`` and ``ledger.json``.
 
     A call that is repeated, after a kill or by mistake, changes nothing: a batch with the same
     documents is recognised.
@@ -142,7 +145,9 @@ def add_batch(
         own = opened.head.settings
         check_output(opened, out)
         with _reading(store) as folder:
-            read = read_batch(sources, fields, own.config, folder, workers, progress or Silent())
+            read = read_batch(
+                sources, fields, own.config, folder, workers, progress or Silent(), max_quarantined
+            )
             twin = _twin(opened.head, read)
             if twin is not None:
                 return _outcome(opened, out, read, twin, True, {"repeated": len(read)}, started)

@@ -31,6 +31,7 @@ from dedup.shingles import ShingleSets
 from dedup.words import Hashes, Rows
 from pipelines.chunks.reading import account, duplicates
 from pipelines.corpus.keep_policy import keep_ranks, parse_keep_policy
+from pipelines.deduplicate.index.readable import check_share, check_sources
 from pipelines.executors.progress import Progress
 from pipelines.readers import AUTO, Fields, InputFile, Limits, Span, discover, read
 
@@ -145,12 +146,14 @@ def read_batch(
     folder: Path,
     workers: int,
     progress: Progress,
+    max_quarantined: float = 1.0,
 ) -> Read:
     """Read all files of some sources. ``folder``: for the spool; ``workers``: threads for band
-    keys, beside the reading one.
+    keys, beside the reading one. ``max_quarantined``: of a source's records; 1 never stops.
 
-    Raises: UserError for files that cannot be read, and when they hold no document.
+    Raises: UserError for files and sources that cannot be read, and when they hold no document.
     """
+    check_share(max_quarantined)
     files = [
         (name, file)
         for name, patterns in sources.items()
@@ -180,23 +183,24 @@ def read_batch(
         parts.keys += [future.result() for future in pending]
     ledger.check()
     progress.end([ledger])
+    names, quarantine = tuple(sources), pa.Table.from_batches(parts.quarantine, QUARANTINE)
+    check_sources(names, files, [ledger], quarantine, max_quarantined)
     if not parts.keys:
-        reasons = ledger.total()
-        found = {
-            reason: count.documents
-            for reason, count in [*reasons.dropped.items(), *reasons.quarantined.items()]
-        }
-        said = (
-            ", ".join(f"{reason} {count}" for reason, count in sorted(found.items()))
-            or "no records"
-        )
-        raise UserError(
-            "these files hold no document",
-            parameter="paths",
-            found=said,
-            fix="look at the first of them",
-        )
-    return _unique(parts.joined(tuple(sources), tuple(files), folder / SPOOL, ledger))
+        raise _no_document(ledger)
+    whole = _unique(parts.joined(names, tuple(files), folder / SPOOL, ledger, quarantine))
+    check_sources(names, files, whole.ledgers, whole.quarantine, max_quarantined)
+    return whole
+
+
+def _no_document(ledger: Ledger) -> UserError:
+    total = ledger.total()
+    reasons = sorted({**total.dropped, **total.quarantined}.items())
+    return UserError(
+        "these files hold no document",
+        parameter="paths",
+        found=", ".join(f"{reason} {count.documents}" for reason, count in reasons) or "no records",
+        fix="look at the first of them",
+    )
 
 
 def _unique(whole: Read) -> Read:
@@ -260,6 +264,7 @@ class _Parts:
         files: tuple[tuple[str, InputFile], ...],
         spool: Path,
         ledger: Ledger,
+        quarantine: pa.Table,
     ) -> Read:
         table = pa.Table.from_batches(self._columns).combine_chunks()
         starts = np.cumsum([0, *[batch.num_rows for batch in self._columns]]).astype(np.int64)
@@ -283,5 +288,5 @@ class _Parts:
             starts=starts,
             row=np.arange(table.num_rows),
             ledgers=(ledger,),
-            quarantine=pa.Table.from_batches(self.quarantine, QUARANTINE),
+            quarantine=quarantine,
         )

@@ -12,6 +12,7 @@ look at others: a document that was removed in favour of one that stays is not c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,23 +251,29 @@ def _documents(origin: InputRecord) -> Iterator[pa.RecordBatch]:
     their row.
     """
     kind = origin.format.removeprefix("kept ")
-    if kind == "parquet":
-        with open_input(origin.url) as file:
+    if kind == "parquet" and origin.text_field == "text":
+        with open_input(origin.url) as file, _readable(origin):
             source = pq.ParquetFile(file)
-            if (source.schema_arrow.metadata or {}).get(FORMAT_KEY) == DOCUMENTS.metadata[
-                FORMAT_KEY
-            ] and origin.text_field == "text":
-                for group in range(source.num_row_groups):
-                    yield from (
-                        source.read_row_group(group, use_threads=False)
-                        .cast(DOCUMENTS)
-                        .combine_chunks()
-                        .to_batches()
-                    )
-                return
+            mark = (source.schema_arrow.metadata or {}).get(FORMAT_KEY)
+            groups = source.num_row_groups if mark == DOCUMENTS.metadata[FORMAT_KEY] else None
+            for group in range(groups or 0):
+                table = source.read_row_group(group, use_threads=False).cast(DOCUMENTS)
+                table.validate(full=True)
+                yield from table.combine_chunks().to_batches()
+        if groups is not None:
+            return
     fields = Fields(id_field=origin.id_field, text_field=origin.text_field)
     for batch in read(Span(origin.url, origin.path), kind, origin.source, fields):
         yield batch.documents
+
+
+@contextmanager
+def _readable(origin: InputRecord) -> Iterator[None]:
+    """Raises: UserError for what Arrow finds wrong with a file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _needed(origin, str(error)) from None
 
 
 def _input_documents(theirs: Other, rows: Rows) -> list[pa.RecordBatch]:

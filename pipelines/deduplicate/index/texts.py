@@ -123,7 +123,14 @@ def _read(
                 if record.texts.format == "parquet"
                 else _line_rows(file, rows, record)
             )
-    except (pa.ArrowException, zstandard.ZstdError, ValueError, KeyError) as error:
+    except (
+        pa.ArrowException,
+        zstandard.ZstdError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+    ) as error:
         raise _changed(record, ref, f"a file that cannot be read: {error}") from None
 
 
