@@ -66,7 +66,7 @@ class ReadStep(_OwnStep):
     limits: Limits
     compression: Compression = "zstd"
     name: str = "read"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     def settings(self) -> dict[str, Any]:
         return {
