@@ -52,7 +52,7 @@ from pipelines.signals.rule_sets import RULE_SETS
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
 from pipelines.stages.chunk_steps import MeasureStep
-from pipelines.stages.datatrove_blocks import BLOCKS
+from pipelines.signals.datatrove_blocks import BLOCKS
 from pipelines.stages.language import MEMBERS
 from tokenizer.shards.format import encoded_schema, shard_schema
 from tokenizer.shards.manifest import PartRecord, SourceManifest, Tombstone

@@ -101,7 +101,6 @@ class Chunk:
             cuts={name: FileRef.from_json(entry) for name, entry in value.get("cuts", {}).items()},
             encoded=ref(value["encoded"]),
             undecided={
-                name: FileRef.from_json(entry)
-                for name, entry in value.get("undecided", {}).items()
+                name: FileRef.from_json(entry) for name, entry in value.get("undecided", {}).items()
             },
         )

@@ -36,8 +36,8 @@ def drop(
     """The selection of a chunk after a step dropped ``rows``, and the step's ledger entry.
 
     rows: (n,); those that went before stay with the step that dropped them. reasons: one for all,
-    or one for each row (n,), not null where the row goes. quarantines: they go to quarantine, for one
-    reason.
+    or one for each row (n,), not null where the row goes. quarantines: they go to quarantine,
+    for one reason.
     """
     size = _sizes(store, chunk)
     before = _table(store, chunk, size)

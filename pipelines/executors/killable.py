@@ -10,7 +10,7 @@ with the next one. Processor time, not time on the clock: a busy machine puts no
 
 >>> from pipelines.executors.killable import KillableProcess
 >>> process = KillableProcess()
->>> process.map(abs, [-2, 3], cpu_seconds=5.0)
+>>> process.map(abs, [-2, 3], cpu_seconds=[5.0, 5.0])
 [2, 3]
 >>> process.end()
 
@@ -38,7 +38,7 @@ from pipelines.executors.base import worker_environment
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
-_Task: TypeAlias = "tuple[Any, Any, Sequence[Any], float]"  # prepare, function, values, seconds
+_Task: TypeAlias = "tuple[Any, Any, Sequence[tuple[Any, float]]]"  # prepare, function, values
 
 GRACE_SECONDS = 10.0  # that a child may take to end once it answers no more
 
@@ -82,20 +82,21 @@ class KillableProcess:
         self,
         function: Callable[[Value], Result],
         values: Sequence[Value],
-        cpu_seconds: float,
+        cpu_seconds: Sequence[float],
         prepare: Callable[[], object] | None = None,
     ) -> list[Result | OverLimit]:
         """One answer for each value, in order.
 
-        function, prepare, values, results: what pickle takes. cpu_seconds: of the child, on one
-        value. prepare: called before, once in a child and without a limit, e.g. to load what the
+        function, prepare, values, results: what pickle takes. cpu_seconds: of the child, on each of
+        the values. prepare: called before, once in a child and without a limit, e.g. to load what the
         function needs.
         Raises: ProcessDiedError; whatever the function raises.
         """
         answers: list[Result | OverLimit] = []
         with self._lock, self._ended_on_error():
             while len(answers) < len(values):
-                child = self._begun((prepare, function, values[len(answers) :], cpu_seconds))
+                rest = [*zip(values, cpu_seconds, strict=True)][len(answers) :]
+                child = self._begun((prepare, function, rest))
                 while len(answers) < len(values) and (reply := child.reply()) is not None:
                     failed, answer = reply
                     if failed:

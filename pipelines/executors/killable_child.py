@@ -35,10 +35,10 @@ def serve(receive: int, send: int, life: int) -> None:
         while True:
             if not tasks.poll(IDLE_SECONDS):
                 return
-            prepare, function, values, cpu_seconds = tasks.recv()
+            prepare, function, values = tasks.recv()
             _prepare(prepare, prepared)
             _send(answers, False, None)
-            for value in values:
+            for value, cpu_seconds in values:
                 signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
                 try:
                     failed, answer = False, function(value)

@@ -11,6 +11,7 @@ called in a process of a pool, also covers SIGKILL.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -29,16 +30,19 @@ def sigterm_exits() -> Iterator[None]:
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _exit)
+    owner = os.getpid()
+
+    def exit_or_end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != owner:  # a process of a pool that was forked
+            os.kill(os.getpid(), number)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, exit_or_end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    raise SystemExit(128 + number)
 
 
 def end_with_parent() -> None:
@@ -49,7 +53,6 @@ def end_with_parent() -> None:
 
     parent = multiprocess.parent_process()
     if parent is not None:
-        signal.signal(signal.SIGIO, signal.SIG_DFL)
         end_with(parent.sentinel)
 
 

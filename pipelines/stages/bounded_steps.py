@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from artifacts.ledger import Entry
 from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication
-from artifacts.schemas import QUARANTINE, REWRITE, SELECTION, signals
+from artifacts.schemas import QUARANTINE, SELECTION, signals
 from artifacts.tables import read_parquet, write_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import all_kept, drop, kept_mask
@@ -33,6 +33,8 @@ from pipelines.corpus.set_aside import in_place_order, quarantine_rows
 from pipelines.stages.base import Measure, PrepareStep, Rewrite, Step, StepOrder, fingerprint
 from pipelines.stages.chunk_steps import MeasureStep, RewriteStep, changed_rows
 from pipelines.stages.chunk_work import ChunkWork, DocumentsInMemory, Resources
+
+MIB = 1 << 20
 
 TIME_LIMIT = "time_limit"
 """The reason of documents that a rule did not decide within its limit."""
@@ -45,7 +47,9 @@ _UNDECIDED = "undecided.parquet"
 
 @dataclass(frozen=True)
 class CpuLimit:
-    """``who`` may work on one document for ``seconds`` of processor time."""
+    """``who`` may work on one document for ``seconds`` of processor time, and as many again for
+    each MiB beyond the first: honest work grows with the text.
+    """
 
     who: str
     seconds: float
@@ -54,9 +58,13 @@ class CpuLimit:
         """How many documents it decided on, as a fact."""
         return {"documents": documents, "who": self.who, "cpu_seconds": self.seconds}
 
-    def detail(self) -> str:
+    def of(self, text_bytes: int) -> float:
+        """Seconds for a text of this length."""
+        return self.seconds * max(1.0, text_bytes / MIB)
+
+    def detail(self, text_bytes: int) -> str:
         """What happened to a document beyond it."""
-        return f"{self.who} had not ended after {self.seconds:g} s of processor time"
+        return f"{self.who} had not ended after {self.of(text_bytes):g} s of processor time"
 
 
 class BoundedMeasure(Measure, Protocol):
@@ -65,9 +73,7 @@ class BoundedMeasure(Measure, Protocol):
     @property
     def limit(self) -> CpuLimit: ...
 
-    def measure_within(
-        self, documents: pa.RecordBatch
-    ) -> tuple[list[pa.Array], NDArray[np.bool_]]:
+    def measure_within(self, documents: pa.RecordBatch) -> tuple[list[pa.Array], NDArray[np.bool_]]:
         """Columns, null where undecided, and who is, (n,)."""
         ...
 
@@ -81,7 +87,7 @@ class BoundedRewrite(Rewrite, Protocol):
     def rewrite_within(
         self, documents: pa.RecordBatch
     ) -> tuple[pa.LargeStringArray, NDArray[np.bool_]]:
-        """New texts, null where undecided, and who is, (n,)."""
+        """New texts, null where unchanged or undecided, and who is undecided, (n,)."""
         ...
 
 
@@ -208,7 +214,8 @@ class SetAsideStep(Step):
         for batch in work.texts.batches():
             own = batch.filter(pa.array(gone[start : start + batch.num_rows]))
             start += batch.num_rows
-            details = [self.rule.limit.detail()] * own.num_rows
+            sizes = pc.binary_length(own["text"]).to_pylist()
+            details = [self.rule.limit.detail(size) for size in sizes]
             table = pa.Table.from_batches([own])
             rows.append(quarantine_rows(table, TIME_LIMIT, details, self.rule.quarantine_bytes))
         before = read_parquet(work.store, chunk.quarantine.name, "quarantine")

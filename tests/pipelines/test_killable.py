@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,63 +28,77 @@ def process() -> Iterator[KillableProcess]:
     process.end()
 
 
+def limited(
+    process: KillableProcess,
+    function: Callable[[Any], Any],
+    values: list[Any],
+    seconds: float,
+    prepare: Callable[[], object] | None = None,
+) -> list[Any]:
+    """Answers under one limit for all values."""
+    return process.map(function, values, [seconds] * len(values), prepare)
+
+
 def backtracks(text: str) -> bool:
     return re.match(r"(a+)+$", text) is not None
 
 
 def test_one_answer_for_each_value_in_order_by_one_child(process: KillableProcess) -> None:
-    assert process.map(backtracks, ["a", "b", "aaa"], 5.0) == [True, False, True]
-    first, *others = {*process.map(process_id, [1, 2], 5.0), *process.map(process_id, [3], 5.0)}
+    assert limited(process, backtracks, ["a", "b", "aaa"], 5.0) == [True, False, True]
+    first, *others = {
+        *limited(process, process_id, [1, 2], 5.0),
+        *limited(process, process_id, [3], 5.0),
+    }
     assert first != os.getpid()
     assert others == []
-    assert process.map(backtracks, [], 5.0) == []
+    assert limited(process, backtracks, [], 5.0) == []
 
 
 def test_values_over_the_limit_are_said_to_be_and_the_others_are_answered(
     process: KillableProcess,
 ) -> None:
-    answers = process.map(backtracks, ["a", NEVER, "aa", NEVER, "b"], 0.1)
+    answers = limited(process, backtracks, ["a", NEVER, "aa", NEVER, "b"], 0.1)
     assert answers == [True, OVER_LIMIT, True, OVER_LIMIT, False]
 
 
 def test_the_limit_is_time_of_the_processor_and_what_is_prepared_has_none(
     process: KillableProcess,
 ) -> None:
-    assert process.map(waits, [0.4], 0.1) == [0.4]
-    assert process.map(backtracks, ["a"], 0.1, prepare=works_long) == [True]
+    assert limited(process, waits, [0.4], 0.1) == [0.4]
+    assert limited(process, backtracks, ["a"], 0.1, prepare=works_long) == [True]
 
 
 def test_what_a_function_raises_is_raised_here_and_the_next_call_is_answered(
     process: KillableProcess,
 ) -> None:
     with pytest.raises(ZeroDivisionError):
-        process.map(inverse, [1, 0, 2, 4], 5.0)
-    assert process.map(inverse, [4], 5.0) == [0.25]
+        limited(process, inverse, [1, 0, 2, 4], 5.0)
+    assert limited(process, inverse, [4], 5.0) == [0.25]
     with pytest.raises(TypeError, match="cannot pickle"):
-        process.map(generator, [1], 5.0)
+        limited(process, generator, [1], 5.0)
 
 
 def test_a_child_that_dies_is_an_error_that_names_the_value(process: KillableProcess) -> None:
     with pytest.raises(ProcessDiedError) as raised:
-        process.map(dies_on_two, [0, 1, 2, 3], 5.0)
+        limited(process, dies_on_two, [0, 1, 2, 3], 5.0)
     assert (raised.value.index, raised.value.how) == (2, "SIGKILL")
     with pytest.raises(ProcessDiedError) as raised:
-        process.map(leaves, [1], 5.0)
+        limited(process, leaves, [1], 5.0)
     assert (raised.value.index, raised.value.how) == (0, "exit status 3")
-    assert process.map(inverse, [1], 5.0) == [1.0]
+    assert limited(process, inverse, [1], 5.0) == [1.0]
 
 
 def test_a_child_that_was_killed_without_a_task_is_replaced(process: KillableProcess) -> None:
-    [before] = process.map(process_id, [1], 5.0)
+    [before] = limited(process, process_id, [1], 5.0)
     os.kill(before, signal.SIGKILL)
-    [after] = process.map(process_id, [1], 5.0)
+    [after] = limited(process, process_id, [1], 5.0)
     assert after != before
 
 
 def test_what_a_function_prints_does_not_reach_standard_output(
     process: KillableProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    process.map(print, ["said by a child"], 5.0)
+    limited(process, print, ["said by a child"], 5.0)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "said by a child\n")
 
@@ -92,9 +107,9 @@ PARENT = """
 import os, sys
 from pipelines.executors.killable import SHARED
 from tests.pipelines.test_killable import NEVER, backtracks, process_id
-print(*SHARED.map(process_id, [1], 5.0), flush=True)
+print(*SHARED.map(process_id, [1], [5.0]), flush=True)
 if sys.argv[1] == "at work":
-    SHARED.map(backtracks, [NEVER], 600.0)
+    SHARED.map(backtracks, [NEVER], [600.0])
 elif sys.argv[1] == "idle":
     sys.stdin.read()
 """

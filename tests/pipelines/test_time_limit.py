@@ -28,8 +28,9 @@ from pipelines.report.explain import explain_document, lines
 from pipelines.report.page import write_report
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.run.requeue import requeue
+from pipelines.signals.datatrove_blocks import BlockUse
+from pipelines.stages.bounded_steps import CpuLimit
 from pipelines.stages.datatrove import DatatroveMeasure
-from pipelines.stages.datatrove_blocks import BlockUse
 from tests.pipelines.run_trees import tree
 
 DOTS = "1.1." * 16_384  # datatrove's expression for mail addresses takes 26 s on it
@@ -56,7 +57,9 @@ def written(folder: Path, stages: str, slow: Sequence[str] = (DOTS,)) -> Path:
     rows = [{"id": str(i), "text": text} for i, text in enumerate(texts)]
     mixed = [*rows[:20], *({"id": f"slow{i}", "text": text} for i, text in enumerate(slow))]
     for name, lines_ in (("web", [*mixed, *rows[20:]]), ("books", rows)):
-        (folder / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in lines_))
+        (folder / f"{name}.jsonl").write_bytes(
+            b"".join(orjson.dumps(row) + b"\n" for row in lines_)
+        )
     (folder / "recipe.yaml").write_text(RECIPE.format(stages=stages))
     return folder / "recipe.yaml"
 
@@ -111,12 +114,12 @@ def test_the_document_is_quarantined_with_the_block_and_the_others_are_rewritten
     assert gone == {"slow0"}
     assert selected(outcome, "web")["slow0"] == "time_limit"
     assert set(selected(outcome, "books").values()) == {None}
-    [reference] = [ref for ref in outcome.record["quarantine"] if ref["name"].endswith("web.parquet")]
+    [reference] = [
+        ref for ref in outcome.record["quarantine"] if ref["name"].endswith("web.parquet")
+    ]
     [row] = read_parquet(outcome.store, reference["name"], "quarantine").to_pylist()
     assert (row["path"], row["reason"]) == ("web.jsonl", "time_limit")
-    assert row["detail"] == (
-        "datatrove's PIIFormatter had not ended after 0.2 s of processor time"
-    )
+    assert row["detail"] == ("datatrove's PIIFormatter had not ended after 0.2 s of processor time")
     assert row["length"] > len(row["raw"]) == 64 * 1024
     assert row["raw"].startswith(b'{"date":null,')
     text = "Document 3 was sent by writer3@example.com in spring."
@@ -302,3 +305,9 @@ def test_a_limit_out_of_range_is_refused(tmp_path: Path, seconds: str) -> None:
     with pytest.raises(UserError) as raised:
         load_recipe(recipe)
     assert re.search("cpu_seconds", str(raised.value))
+
+
+def test_a_longer_text_has_a_longer_limit() -> None:
+    limit = CpuLimit("somebody", 10.0)
+    assert [limit.of(size) for size in (0, 100, 1 << 20, 3 << 20)] == [10.0, 10.0, 10.0, 30.0]
+    assert limit.detail(3 << 20) == "somebody had not ended after 30 s of processor time"
