@@ -24,7 +24,6 @@ import atexit
 import contextlib
 import enum
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -87,8 +86,8 @@ class KillableProcess:
     ) -> list[Result | OverLimit]:
         """One answer for each value, in order.
 
-        function, prepare, values, results: what pickle takes. cpu_seconds: of the child, on each of
-        the values. prepare: called before, once in a child and without a limit, e.g. to load what the
+        All of it has to be of a kind that can be sent to another process. cpu_seconds: of the
+        child, on each of the values. prepare: called before, without a limit, e.g. to load what the
         function needs.
         Raises: ProcessDiedError; whatever the function raises.
         """
@@ -185,10 +184,9 @@ class _Child:
     def reply(self) -> tuple[bool, Any] | None:
         """Whether the function raised, and what, or its result; None where the child ended."""
         try:
-            message = self._answers.recv_bytes()
+            reply: tuple[bool, Any] = self._answers.recv()
         except (EOFError, OSError):
             return None
-        reply: tuple[bool, Any] = pickle.loads(message)
         return reply
 
     def ended(self) -> int:

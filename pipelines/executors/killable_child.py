@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import pickle
 import select
 import signal
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,13 +28,14 @@ def serve(receive: int, send: int, life: int) -> None:
     end_with(life)
     tasks = Connection(receive, writable=False)
     answers = Connection(send, readable=False)
-    prepared: set[bytes] = set()
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             if not tasks.poll(IDLE_SECONDS):
                 return
             prepare, function, values = tasks.recv()
-            _prepare(prepare, prepared)
+            if prepare is not None:
+                with contextlib.suppress(Exception):  # the function will raise it too
+                    prepare()
             _send(answers, False, None)
             for value, cpu_seconds in values:
                 signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
@@ -56,22 +55,14 @@ def end_with(life: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _prepare(prepare: Callable[[], object] | None, prepared: set[bytes]) -> None:
-    """Call it once; what it raises, the function will raise too."""
-    if prepare is None or (known := pickle.dumps(prepare)) in prepared:
-        return
-    prepared.add(known)
-    with contextlib.suppress(Exception):
-        prepare()
-
-
 def _send(answers: Connection, failed: bool, answer: Any) -> None:
     try:
-        message = pickle.dumps((failed, answer))
-    except Exception as error:  # an answer, or an error, that no pickle holds
+        answers.send((failed, answer))
+    except ConnectionError:
+        raise
+    except Exception as error:  # an answer, or an error, that cannot be sent
         said = f"{type(answer).__name__}: {answer}" if failed else str(error)
-        message = pickle.dumps((True, TypeError(said)))
-    answers.send_bytes(message)
+        answers.send((True, TypeError(said)))
 
 
 __all__ = ["serve"]

@@ -70,8 +70,8 @@ def machine_verdicts(ledger: dict[str, Any]) -> list[str]:
             notes.append(
                 f"{ledger['step']}: {documents} of source {source!r} in quarantine (time_limit): "
                 f"{fact['who']} had not ended after {fact['cpu_seconds']:g} s of processor time, "
-                "or as many for each MiB. This depends on the machine; the next call of the run tries again, and "
-                "cpu_seconds of the stage gives more time"
+                "or as many for each MiB. This depends on the machine; the next call of the run "
+                "tries again, and cpu_seconds of the stage gives more time"
             )
     return notes
 

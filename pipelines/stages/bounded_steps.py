@@ -30,7 +30,15 @@ from artifacts.tables import read_parquet, write_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import all_kept, drop, kept_mask
 from pipelines.corpus.set_aside import in_place_order, quarantine_rows
-from pipelines.stages.base import Measure, PrepareStep, Rewrite, Step, StepOrder, fingerprint
+from pipelines.stages.base import (
+    Measure,
+    PrepareStep,
+    Rewrite,
+    Rule,
+    Step,
+    StepOrder,
+    fingerprint,
+)
 from pipelines.stages.chunk_steps import MeasureStep, RewriteStep, changed_rows
 from pipelines.stages.chunk_work import ChunkWork, DocumentsInMemory, Resources
 
@@ -148,23 +156,17 @@ class BoundedRewriteStep(RewriteStep):
         documents.rewritten(pc.coalesce(texts, documents.batch["text"]))
 
 
-@dataclass(frozen=True)
-class SetAside:
+class SetAside(Rule, Protocol):
     """Takes the undecided documents of a step out of the selection, into quarantine."""
 
-    of: str  # the step
-    limit: CpuLimit
-    quarantine_bytes: int
-    version: ClassVar[int] = 1
-    libraries: ClassVar[tuple[str, ...]] = ("orjson",)
+    @property
+    def of(self) -> str: ...  # the step
 
-    def settings(self) -> dict[str, Any]:
-        return {
-            "of": self.of,
-            "who": self.limit.who,
-            "cpu_seconds": self.limit.seconds,
-            "quarantine_bytes": self.quarantine_bytes,
-        }
+    @property
+    def limit(self) -> CpuLimit: ...
+
+    @property
+    def quarantine_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from pipelines.stages.bounded_steps import (
     BoundedMeasureStep,
     BoundedRewriteStep,
     CpuLimit,
-    SetAside,
     SetAsideStep,
 )
 from pipelines.stages.chunk_steps import ChooseStep
@@ -82,7 +81,7 @@ class DatatroveStage(StageSettings):
         return steps
 
     def _set_aside(self, of: str, limit: CpuLimit, around: Surroundings) -> Step:
-        rule = SetAside(of, limit, around.quarantine_bytes)
+        rule = DatatroveSetAside(of, limit, around.quarantine_bytes)
         return SetAsideStep(f"{of}-limit", rule, self.sources)
 
 
@@ -187,6 +186,27 @@ class DatatroveRewrite:
     ) -> tuple[pa.LargeStringArray, NDArray[np.bool_]]:
         texts, undecided = _within(self.use, self.use.changed, documents, self.limit)
         return pa.array(texts, pa.large_string()), undecided
+
+
+@dataclass(frozen=True)
+class DatatroveSetAside:
+    """Quarantines the documents on which a block did not end, at most ``quarantine_bytes`` of
+    each.
+    """
+
+    of: str  # the step that the block works in
+    limit: CpuLimit
+    quarantine_bytes: int
+    version: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]] = ("orjson",)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "of": self.of,
+            "who": self.limit.who,
+            "cpu_seconds": self.limit.seconds,
+            "quarantine_bytes": self.quarantine_bytes,
+        }
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ NAMES = {
     "datatrove.DatatroveMeasure": "pipelines.stages.datatrove.DatatroveMeasure",
     "datatrove.DatatroveRewrite": "pipelines.stages.datatrove.DatatroveRewrite",
     "datatrove.DatatroveChoose": "pipelines.stages.datatrove.DatatroveChoose",
+    "datatrove.DatatroveSetAside": "pipelines.stages.datatrove.DatatroveSetAside",
     "decontaminate.BenchmarkIndex": "pipelines.stages.decontaminate.BenchmarkIndex",
     "decontaminate.OverlapMeasure": "pipelines.stages.decontaminate.OverlapMeasure",
     "decontaminate.OverlapChoose": "pipelines.stages.decontaminate.OverlapChoose",
