@@ -23,7 +23,7 @@ import xxhash
 
 from artifacts.books import DamageError, sealed, tell_damage, unsealed
 from artifacts.errors import UserError
-from artifacts.fingerprints import canonical_json
+from artifacts.fingerprints import canonical_json, content_key
 from artifacts.paths import HashingFile, Store
 
 MANIFEST = "manifest.json"
@@ -95,6 +95,16 @@ class Publication:
             yield counted
         self.files.append(FileRef(full, raw.checksum, raw.bytes, counted.rows))
 
+    def observe(self, **observed: Any) -> None:
+        """Say what was seen at work that no input decides, plain JSON values: a unit that holds it
+        lies under a key of its own, and that of its inputs alone stays to be made. Before the first
+        file.
+        """
+        assert not self.files, f"{self.prefix} has files"
+        folder, _, key = self.prefix.rpartition("/")
+        self.prefix = f"{folder}/{content_key({'unit': key, **observed})}"
+        self.inputs = {**self.inputs, **observed}
+
     def begin_again(self) -> None:
         """Forget what was written; files of the same names take its place."""
         self.files.clear()
@@ -117,12 +127,12 @@ def publish(store: Store, prefix: str, inputs: dict[str, Any]) -> Iterator[Publi
         "format": UNIT_FORMAT,
         "inputs": unit.inputs,
         "files": [
-            {**ref.to_json(), "name": ref.name.removeprefix(f"{prefix}/")}
+            {**ref.to_json(), "name": ref.name.removeprefix(f"{unit.prefix}/")}
             for ref in sorted(unit.files, key=lambda ref: ref.name)
         ],
         "facts": unit.facts,
     }
-    store.write(f"{prefix}/{MANIFEST}", canonical_json(sealed(manifest)) + b"\n")
+    store.write(f"{unit.prefix}/{MANIFEST}", canonical_json(sealed(manifest)) + b"\n")
 
 
 def published(store: Store, prefix: str) -> Manifest | None:
@@ -210,7 +220,9 @@ def found_or_made(
     make: Callable[[Publication], None],
     compute: bool,
 ) -> tuple[Manifest, bool] | None:
-    """The unit under a prefix; made if it is not there and ``compute`` is on."""
+    """The unit under a prefix; made if it is not there and ``compute`` is on. One that holds what
+    was observed is never found: whoever asks makes it again.
+    """
     manifest = published(store, prefix)
     if manifest is not None:
         return manifest, False
@@ -218,6 +230,6 @@ def found_or_made(
         return None
     with publish(store, prefix, inputs) as unit:
         make(unit)
-    manifest = published(store, prefix)
-    assert manifest is not None, f"{prefix} was published and is gone"
+    manifest = published(store, unit.prefix)
+    assert manifest is not None, f"{unit.prefix} was published and is gone"
     return manifest, True

@@ -48,11 +48,11 @@ from pipelines.run.driver import UNTIL
 from pipelines.run.work_plan import plan_corpus, plan_steps
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
+from pipelines.signals.datatrove_blocks import BLOCKS
 from pipelines.signals.rule_sets import RULE_SETS
 from pipelines.stages import STAGES
 from pipelines.stages.base import StageSettings
 from pipelines.stages.chunk_steps import MeasureStep
-from pipelines.stages.datatrove_blocks import BLOCKS
 from pipelines.stages.language import MEMBERS
 from tokenizer.shards.format import encoded_schema, shard_schema
 from tokenizer.shards.manifest import PartRecord, SourceManifest, Tombstone

@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.errors import UserError
 from artifacts.fingerprints import libraries, stamp
 from artifacts.ledger import Entry
-from artifacts.messages import without_nulls
 from artifacts.paths import Store
 from artifacts.publish import Manifest, Publication
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, QUARANTINE
@@ -25,6 +23,7 @@ from artifacts.tables import open_parquet, read_parquet, read_schema, write_parq
 from pipelines.chunks.lost_files import SpanDamage, lost_file
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import Compression, open_documents
+from pipelines.corpus.set_aside import in_place_order, quarantine_rows
 from pipelines.corpus.texts import HeldBatches
 from pipelines.readers import Fields, Limits, Span, format_of, libraries_of, read
 from pipelines.stages.chunk_work import ChunkWork, Resources
@@ -42,8 +41,9 @@ class _OwnStep:
 
     area: ClassVar[str] = "documents"
     chooses: ClassVar[bool] = True
+    occasional: ClassVar[bool] = False
 
-    def concerns(self, source: str) -> bool:
+    def has_work(self, chunk: Chunk) -> bool:
         return True
 
     def passed_over(self, store: Store, chunk: Chunk) -> None:
@@ -181,9 +181,7 @@ class RemoveRowsStep(_OwnStep):
                 entry.kept.add(int(stay.sum()), int(sizes[stay].sum()))
                 entry.quarantine("duplicate_key", int((~stay).sum()), int(sizes[~stay].sum()))
         old = read_parquet(work.store, chunk.quarantine.name, "quarantine")
-        table = pa.concat_tables([old, *removed]).sort_by(
-            [("path", "ascending"), ("offset", "ascending")]
-        )
+        table = in_place_order(old, *removed)
         write_parquet(unit, "quarantine.parquet", QUARANTINE, [table])
         return entry
 
@@ -207,31 +205,6 @@ def account(entry: Entry, batch: Any) -> None:
 
 
 def duplicates(documents: pa.Table, most_bytes: int) -> pa.Table:
-    """Quarantine rows for documents whose key came twice; ``raw`` is the record spelled anew as
-    JSON, all columns but the hashes.
-    """
-    columns = [
-        name
-        for name in documents.column_names
-        if name not in ("id", "text_hash", "source", "path", "offset")
-    ]
-    records = documents.select(columns).to_pylist()
-    for record in records:
-        if record.get("messages") is not None:
-            record["messages"] = without_nulls(record["messages"])
-    raw = [orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in records]
-    return pa.table(
-        [
-            documents["source"],
-            documents["path"],
-            documents["offset"],
-            pa.array([len(record) for record in raw], pa.int64()),
-            pa.array(["duplicate_key"] * len(raw), pa.string()),
-            pa.array(
-                [f"id {value.hex()} was seen before" for value in documents["id"].to_pylist()],
-                pa.string(),
-            ),
-            pa.array([record[:most_bytes] for record in raw], pa.large_binary()),
-        ],
-        schema=QUARANTINE,
-    )
+    """Quarantine rows for documents whose key came twice."""
+    details = [f"id {value.hex()} was seen before" for value in documents["id"].to_pylist()]
+    return quarantine_rows(documents, "duplicate_key", details, most_bytes)

@@ -77,10 +77,11 @@ def _carry_out(
     source = work.chunk.source
     for step in steps:
         started = time.monotonic()
-        if not step.concerns(source):
+        if not step.has_work(work.chunk):
             entry = step.passed_over(work.store, work.chunk)
             if entry is not None:
-                outcomes.append(StepOutcome(step.name, step.chooses, source, entry, False, 0.0, {}))
+                outcome = StepOutcome(step.name, step.chooses, source, entry, False, 0.0, {})
+                outcomes.append(replace(outcome, idle=step.occasional))
             continue
         made = _found_or_made(work, step, compute)
         if made is None:

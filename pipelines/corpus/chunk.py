@@ -18,7 +18,7 @@ class Chunk:
     ``documents`` holds the records as read, ``rewrites`` the later text versions in order,
     ``signals`` the newest file of each measure, ``verdicts`` the rules that each choosing step
     found broken, ``selection`` who is still kept (None: everybody), ``cuts`` the spans that each
-    stage cut out of texts.
+    stage cut out of texts, ``undecided`` the documents that a step did not decide within its limit.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Chunk:
     verdicts: dict[str, FileRef] = field(default_factory=dict)
     cuts: dict[str, FileRef] = field(default_factory=dict)
     encoded: FileRef | None = None
+    undecided: dict[str, FileRef] = field(default_factory=dict)
 
     @property
     def records(self) -> FileRef:
@@ -56,6 +57,7 @@ class Chunk:
         def ref(value: FileRef | None) -> dict[str, Any] | None:
             return None if value is None else value.to_json()
 
+        undecided = {name: value.to_json() for name, value in self.undecided.items()}
         return {
             "number": self.number,
             "source": self.source,
@@ -70,6 +72,7 @@ class Chunk:
             "verdicts": {name: value.to_json() for name, value in self.verdicts.items()},
             "cuts": {name: value.to_json() for name, value in self.cuts.items()},
             "encoded": ref(self.encoded),
+            **({"undecided": undecided} if undecided else {}),
         }
 
     @staticmethod
@@ -97,4 +100,7 @@ class Chunk:
             verdicts={name: FileRef.from_json(entry) for name, entry in value["verdicts"].items()},
             cuts={name: FileRef.from_json(entry) for name, entry in value.get("cuts", {}).items()},
             encoded=ref(value["encoded"]),
+            undecided={
+                name: FileRef.from_json(entry) for name, entry in value.get("undecided", {}).items()
+            },
         )

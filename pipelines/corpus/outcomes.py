@@ -22,6 +22,7 @@ class StepOutcome:
     seconds: float
     facts: dict[str, Any]
     units: tuple[str, ...] = ()
+    idle: bool = False  # of a step that has a ledger only where it was about some chunk
 
 
 @dataclass(frozen=True)

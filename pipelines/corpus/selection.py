@@ -26,12 +26,18 @@ def kept_mask(store: Store, chunk: Chunk) -> NDArray[np.bool_]:
 
 
 def drop(
-    store: Store, chunk: Chunk, step: str, rows: NDArray[np.bool_], reasons: str | pa.StringArray
+    store: Store,
+    chunk: Chunk,
+    step: str,
+    rows: NDArray[np.bool_],
+    reasons: str | pa.StringArray,
+    quarantines: bool = False,
 ) -> tuple[pa.Table, Entry]:
     """The selection of a chunk after a step dropped ``rows``, and the step's ledger entry.
 
     rows: (n,); those that went before stay with the step that dropped them. reasons: one for all,
-    or one for each row (n,), not null where the row goes.
+    or one for each row (n,), not null where the row goes. quarantines: they go to quarantine,
+    for one reason.
     """
     size = _sizes(store, chunk)
     before = _table(store, chunk, size)
@@ -45,7 +51,8 @@ def drop(
     if not isinstance(reasons, str):
         _book_drops(entry, reasons.filter(mask), sizes[gone])
     elif gone.any():
-        entry.drop(reasons, int(gone.sum()), int(sizes[gone].sum()))
+        book = entry.quarantine if quarantines else entry.drop
+        book(reasons, int(gone.sum()), int(sizes[gone].sum()))
     columns = [
         before["id"],
         before["text_hash"],

@@ -5,7 +5,7 @@
     run folder ─ reader ─▶ the documents it selected, as a pipeline's input
 
 **Its blocks as stages.** A recipe names a block of
-:data:`pipelines.stages.datatrove_blocks.BLOCKS`::
+:data:`pipelines.signals.datatrove_blocks.BLOCKS`::
 
     stages:
       - datatrove: {block: GopherRepetitionFilter, settings: {dup_line_frac: 0.25}}

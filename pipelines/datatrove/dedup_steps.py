@@ -48,6 +48,7 @@ from pipelines.datatrove.dedup_tables import (
     write_decision,
     write_table,
 )
+from pipelines.executors.termination import end_with_parent
 
 SOURCE = "datatrove"
 REASON = "near_duplicate"
@@ -83,6 +84,7 @@ class MinHashSignatures(PipelineStep):  # type: ignore[misc]
         self.prefer = prefer
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        end_with_parent()
         parts: list[pa.Table] = []
         for documents in _batches(data or ()):
             with self.track_time("batch"):
@@ -155,6 +157,7 @@ class MinHashDecision(PipelineStep):  # type: ignore[misc]
         self.max_comparisons = max_comparisons
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        end_with_parent()
         if world_size != 1:
             raise UserError(
                 "the decision sees all documents at once",
@@ -228,6 +231,7 @@ class MinHashFilter(PipelineStep):  # type: ignore[misc]
         self.exclusion_writer = exclusion_writer
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        end_with_parent()
         store = Store(self.folder)
         ids, removed, stands_for = read_decision(store, rank, world_size)
         place = 0

@@ -15,6 +15,7 @@ from artifacts.messages import without_nulls
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
 from pipelines.corpus.texts import ChunkTexts
+from pipelines.executors.termination import end_with_parent
 from pipelines.run.record import load_run
 
 _METADATA = ("native_id", "source", "lang", "url", "license", "date", "path", "offset")
@@ -62,6 +63,7 @@ class WindtunnelReader(PipelineStep):  # type: ignore[misc]
         self.sources = tuple(sources) if sources is not None else tuple(record["selection"])
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        end_with_parent()
         yield from data or ()
         store, record = load_run(self.runs, self.run_name)
         chunks = [

@@ -21,6 +21,7 @@ from artifacts.ids import document_ids, native_key, text_hashes
 from artifacts.paths import Store
 from artifacts.schemas import DOCUMENTS
 from pipelines.chunks.resources import PrepareTask, prepare
+from pipelines.executors.termination import end_with_parent
 from pipelines.stages import STAGES
 from pipelines.stages.base import (
     CompareStep,
@@ -74,6 +75,7 @@ class WindtunnelStep(PipelineStep):  # type: ignore[misc]
         self.batch_bytes = int(batch_mib * (1 << 20))
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        end_with_parent()
         resources = self.steps.opened()
         with self.exclusion_writer or contextlib.nullcontext() as writer:
             for documents in self._batches(data or ()):

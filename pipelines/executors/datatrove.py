@@ -25,9 +25,11 @@ from datatrove.executor.local import LocalPipelineExecutor
 from loguru import logger
 from multiprocess import forkserver
 from multiprocess.connection import Client, Listener
+from multiprocess.managers import SyncManager
 
 from artifacts.errors import Setting, UserError
 from pipelines.executors.base import Result, Task, gathered, limit_threads, worker_environment
+from pipelines.executors.termination import end_with_parent, sigterm_exits
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 10.0  # a worker that is gone for longer, while ranks still run, has died
@@ -54,6 +56,7 @@ class DatatroveExecutor:
             return []
         workers = min(self.workers, len(tasks))
         with (
+            sigterm_exits(),
             tempfile.TemporaryDirectory(prefix="windtunnel-") as folder,
             _Exchange(tasks, workers) as exchange,
         ):
@@ -167,6 +170,7 @@ class _RunTask:
         self.address = address
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:
+        end_with_parent()
         limit_threads()
         with Client(self.address, authkey=_authkey()) as link:
             link.send(rank)
@@ -238,12 +242,22 @@ def _never_forking() -> Iterator[None]:
     forked from this threaded process.
     """
     method = multiprocess.get_start_method(allow_none=True)
+    usual = multiprocess.Manager
     multiprocess.set_start_method("forkserver", force=True)
     forkserver.ensure_running()
+    multiprocess.Manager = _manager
     try:
         yield
     finally:
+        multiprocess.Manager = usual
         multiprocess.set_start_method(method, force=True)
+
+
+def _manager() -> SyncManager:
+    """What datatrove calls ``multiprocess.Manager()`` for; its process ends with this one."""
+    manager = SyncManager(ctx=multiprocess.get_context())
+    manager.start(end_with_parent)
+    return manager
 
 
 @contextlib.contextmanager

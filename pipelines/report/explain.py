@@ -64,7 +64,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
     if facts["kept"]:
         shown.append("  kept")
     else:
-        shown.append(f"  dropped by {facts['stage']}: {facts['reason']}")
+        done = "quarantined" if facts["quarantined"] else "dropped"
+        shown.append(f"  {done} by {facts['stage']}: {facts['reason']}")
     for step, evidence in facts["evidence"].items():
         proof = (
             f"similarity {evidence['similarity']:.3f}, "
@@ -158,11 +159,21 @@ def _facts(
         "kept": bool(kept_mask(store, chunk)[row]),
         "stage": None if selection is None else selection["stage"],
         "reason": None if selection is None else selection["reason"],
+        "quarantined": selection is not None and _quarantines(record, selection),
         "evidence": evidence,
         "cuts": _cuts(store, chunk, wanted),
         "stands_for": stands_for,
         "shards": _shard_place(store, record, chunk.source, wanted),
     }
+
+
+def _quarantines(record: dict[str, Any], selection: dict[str, Any]) -> bool:
+    """Whether the step that took a document away quarantines for this reason."""
+    return any(
+        ledger["step"] == selection["stage"]
+        and selection["reason"] in ledger["total"]["quarantined"]
+        for ledger in record["ledgers"]
+    )
 
 
 def _message_facts(message: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What a run lost that its user may not expect, a sentence each: damaged files, sources and
-languages of which little or nothing is left.
+"""What a run lost that its user may not expect, a sentence each: damaged files, verdicts of
+the machine, sources and languages of which little or nothing is left.
 
 Everything here is read off the ledgers of a run record.
 """
@@ -27,6 +27,7 @@ def warnings(record: dict[str, Any]) -> list[str]:
     return [
         *(note for ledger in read for note in lost_files(ledger)),
         *(note for ledger in read for note in unread_sources(ledger)),
+        *(note for ledger in ledgers for note in machine_verdicts(ledger)),
         *nearly_lost_sources(record),
         *vanished_languages(record),
     ]
@@ -55,6 +56,24 @@ def _lost(source: str, lost: dict[str, Any]) -> str:
         for file in lost["named"][:_NAMED]
     )
     return f"{said}: {names}" + (", …" if lost["files"] > _NAMED else "")
+
+
+def machine_verdicts(ledger: dict[str, Any]) -> list[str]:
+    """A sentence for each source of which a step quarantined documents that it did not decide
+    within its limit: another machine may decide them.
+    """
+    notes = []
+    for source, fact in sorted(ledger["facts"].get("depends_on_machine", {}).items()):
+        number = fact["documents"]
+        if number:
+            documents = "1 document" if number == 1 else f"{count(number)} documents"
+            notes.append(
+                f"{ledger['step']}: {documents} of source {source!r} in quarantine (time_limit): "
+                f"{fact['who']} had not ended after {fact['cpu_seconds']:g} s of processor time, "
+                "or as many for each MiB. This depends on the machine; the next call of the run "
+                "tries again, and cpu_seconds of the stage gives more time"
+            )
+    return notes
 
 
 def unread_sources(read: dict[str, Any]) -> list[str]:

@@ -21,7 +21,12 @@ from pipelines.executors import Executor
 from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.report.language_losses import count_languages, judged_notes, vanished_languages
-from pipelines.report.losses import lost_files, nearly_lost_sources, unread_sources
+from pipelines.report.losses import (
+    lost_files,
+    machine_verdicts,
+    nearly_lost_sources,
+    unread_sources,
+)
 from pipelines.run.compare import ComparisonRunner
 from pipelines.run.record import RunRecord
 from pipelines.run.step_facts import close_lost_files
@@ -59,6 +64,8 @@ class CorpusRunner(ComparisonRunner):
         """All phases; the final selection, by source."""
         for phase in self.plan.phases:
             phase.carry_out(self)
+        if any(chunk.undecided for chunk in self.chunks):
+            self._collect_quarantine()
         return self.selection()
 
     def read(self, ahead: Sequence[RowStep]) -> None:
@@ -105,8 +112,7 @@ class CorpusRunner(ComparisonRunner):
             check_readable(self.loaded, self.store, ledger.sources, chunks)
         except UserError:
             self.chunks = chunks
-            made = self._one(collect_quarantine, self._corpus())
-            self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
+            self._collect_quarantine()
             self.record.save_stopped(chunks, self.ledgers or [ledger])
             raise
 
@@ -129,10 +135,13 @@ class CorpusRunner(ComparisonRunner):
                 whole.kept.add(chunk.documents.rows, 0)
                 ledger.entry(chunk.source).merge(whole)
         self._check_readable(_after_unique(read, ledger), self.chunks)
-        made = self._one(collect_quarantine, self._corpus())
-        self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
+        self._collect_quarantine()
         ledger.seconds = time.monotonic() - started
         self._keep([ledger], follows=True)
+
+    def _collect_quarantine(self) -> None:
+        made = self._one(collect_quarantine, self._corpus())
+        self.record.content["quarantine"] = [ref.to_json() for ref in made.files]
 
     def _remove_rows(self, found: DuplicateRows) -> list[StepOutcome]:
         """Take rows out of the chunks they are in."""
@@ -195,7 +204,8 @@ class CorpusRunner(ComparisonRunner):
                 ]
             )
         for ledger in self.ledgers[before:]:
-            for note in judged_notes(ledger.to_json()):
+            said = ledger.to_json()
+            for note in (*machine_verdicts(said), *judged_notes(said)):
                 self.progress.note(note)
 
     def selection(self) -> tuple[FileRef, ...]:

@@ -18,6 +18,7 @@ from artifacts.tables import read_parquet
 from pipelines.chunks.lost_files import ENDS_A_FILE
 from pipelines.corpus.chunk import Chunk
 from pipelines.readers import Fields, Limits, Span, format_of, read
+from pipelines.stages.bounded_steps import TIME_LIMIT
 
 _DUPLICATE = "duplicate_key"
 _WORDS = np.dtype([("high", np.uint64), ("low", np.uint64)])
@@ -98,12 +99,16 @@ class ReadAgain:
 
     def bytes_of(self, batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
         """Documents and outcomes of the records whose bytes are whole."""
-        ready = []
+        ready, tried = [], []
         for row in batch.to_pylist():
-            if self._whole(row):
+            if row["reason"] == TIME_LIMIT:
+                tried.append(Outcome(row, "still_quarantined", "the next call of its run tries it"))
+            elif self._whole(row):
                 ready.append(row)
             else:
                 self._waiting.setdefault(row["path"], []).append(row)
+        if tried:
+            yield self._none(), tried
         if not ready:
             return
         with tempfile.TemporaryDirectory() as folder:

@@ -48,6 +48,8 @@ CARRIERS = frozenset(
     for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "settings", "jit")
 ) | {
     "pipelines.executors.base",
+    "pipelines.executors.killable",
+    "pipelines.executors.killable_child",
     "pipelines.recipe.load",
     "pipelines.recipe.fields",
     "pipelines.recipe.mistakes",
@@ -59,7 +61,9 @@ CARRIERS = frozenset(
 }
 
 # How steps take a chunk through any stage's rules: the run's own work, and of no stage alone.
-CARRIERS_OF_STAGES = CARRIERS | {"pipelines.stages.chunk_steps", "pipelines.stages.chunk_work"}
+CARRIERS_OF_STAGES = CARRIERS | {
+    f"pipelines.stages.{name}" for name in ("bounded_steps", "chunk_steps", "chunk_work")
+}
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,21 @@ from artifacts.ledger import Ledger
 from pipelines.chunks.lost_files import lost_of_source
 from pipelines.chunks.reading import LOST
 from pipelines.corpus.outcomes import StepOutcome
+from pipelines.stages.bounded_steps import MACHINE
 from pipelines.stages.chunk_steps import JUDGED
 
 
 def add_facts(ledger: Ledger, outcome: StepOutcome) -> None:
-    """Add what a step says of a chunk: files of which a part is gone, and whom its rule sets were
-    applied to.
+    """Add what a step says of a chunk: files of which a part is gone, documents that the
+    machine decided on, and whom its rule sets were applied to.
     """
     if LOST in outcome.facts:
         files = ledger.facts.setdefault(LOST, {}).setdefault(outcome.source, [])
         files.extend(outcome.facts[LOST])
+    if MACHINE in outcome.facts and outcome.chooses:
+        fact = outcome.facts[MACHINE]
+        known = ledger.facts.setdefault(MACHINE, {}).setdefault(outcome.source, {"documents": 0})
+        known.update({**fact, "documents": known["documents"] + fact["documents"]})
     if JUDGED in outcome.facts:
         sums = ledger.facts.setdefault(JUDGED, {}).setdefault(outcome.source, {})
         _add(sums, outcome.facts[JUDGED])

@@ -5,6 +5,7 @@ books.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -103,6 +104,7 @@ class PhaseRunner:
         """Move the chunks on and book what each step did to them."""
         self.chunks = tuple(result.chunk for result in results)
         ledgers: dict[tuple[str, bool], Ledger] = {}
+        busy: dict[tuple[str, bool], bool] = defaultdict(bool)
         for result in results:
             for outcome in result.outcomes:
                 name = outcome.step if outcome.chooses else f"{outcome.step} (measure)"
@@ -113,6 +115,8 @@ class PhaseRunner:
                 ledger.seconds += outcome.seconds
                 ledger.peak_bytes = max(ledger.peak_bytes, result.peak_bytes)
                 add_facts(ledger, outcome)
+                busy[outcome.step, outcome.chooses] |= not outcome.idle
+        ledgers = {key: ledger for key, ledger in ledgers.items() if busy[key]}
         for ledger in ledgers.values():
             self._complete(ledger)
         for (step, chooses), ledger in ledgers.items():

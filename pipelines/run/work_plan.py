@@ -68,9 +68,12 @@ class CorpusPlan:
 
     def ahead(self) -> tuple[RowStep, ...]:
         """Steps that can be carried out while a chunk that was just read is in memory: those of the
-        first chain up to one for which something has to be prepared.
+        first chain up to one for which something has to be prepared, or which would be tried again
+        when its own phase comes.
         """
-        return tuple(takewhile(lambda step: step.resource is None, self.first_chain))
+        return tuple(
+            takewhile(lambda step: step.resource is None and not step.tried_again, self.first_chain)
+        )
 
 
 def plan_corpus(loaded: LoadedRecipe, known_digests: dict[str, Any]) -> CorpusPlan:
@@ -130,6 +133,7 @@ def plan_steps(loaded: LoadedRecipe) -> list[Step]:
             signal_columns(steps),
             tuple(step.name for step in languages),
             tuple(step for step in languages if step.name not in made_before),
+            loaded.recipe.corpus.limits.limits().quarantine_bytes,
         )
         try:
             made = stage.steps(around, name)

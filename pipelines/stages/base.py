@@ -97,9 +97,7 @@ class Rewrite(Rule, Protocol):
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """Which rules would drop each row (bit i = rule i, all evaluated) and the first one's
-    reason.
-    """
+    """Which rules would drop each row (bit i = rule i, all evaluated) and the first's reason."""
 
     names: tuple[str, ...]  # reason of rule i
     rules: NDArray[np.uint64]
@@ -229,12 +227,13 @@ class ChunkStep(Protocol):
 
     area: ClassVar[str]  # folder of its units
     chooses: ClassVar[bool]  # its ledger follows that of the choice before
+    occasional: ClassVar[bool]  # it has a ledger only where it was about some chunk
 
     @property
     def name(self) -> str: ...
 
-    def concerns(self, source: str) -> bool:
-        """Whether it is about the documents of this source."""
+    def has_work(self, chunk: Chunk) -> bool:
+        """Whether it is about the documents of this chunk."""
 
     def passed_over(self, store: Store, chunk: Chunk) -> Entry | None:
         """Its ledger entry for a chunk that it is not about; None where it has none."""
@@ -258,10 +257,15 @@ class Step:
     sources: tuple[str, ...] | None = None  # None: all
     rewrites: ClassVar[bool] = False  # a new text version begins after it
     finds_copies: ClassVar[bool] = False  # says in evidence which document stands for which
+    occasional: ClassVar[bool] = False  # it has a ledger only where it was about some chunk
+    tried_again: ClassVar[bool] = False  # it may leave documents undecided, for the next call
 
     def concerns(self, source: str) -> bool:
         """Whether it is about the documents of this source."""
         return self.sources is None or source in self.sources
+
+    def has_work(self, chunk: Chunk) -> bool:
+        return self.concerns(chunk.source)
 
     def signals(self) -> Sequence[pa.Field]:
         """Signal columns that it makes."""
@@ -326,6 +330,7 @@ class RowStep(ChunkStep, Protocol):
 
     rewrites: ClassVar[bool]
     needs_text_alone: ClassVar[bool]  # so it may be carried out before steps that choose
+    tried_again: ClassVar[bool]  # it may leave documents undecided, which the next call tries again
 
     @property
     def resource(self) -> PrepareStep | None:
@@ -368,6 +373,7 @@ class Surroundings:
     columns: dict[str, str]  # signal column -> measure that makes it, of the stages before
     languages: tuple[str, ...] = ()  # measures of all stages that make the column language
     ahead: tuple[Step, ...] = ()  # those of them that stages after this one bring
+    quarantine_bytes: int = 64 << 10  # kept of a document that goes to quarantine
 
 
 class StageSettings(Part):

@@ -4,7 +4,7 @@ and moves the chunk on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -70,10 +70,11 @@ class MeasureStep(Step):
         if self.resource is not None:
             resource = self.resource.rule.open(work.prepared(self.resource.name))
         entry = Entry()
+        measure = self.measure(work, unit, resource)
 
         def measured() -> Iterator[pa.RecordBatch]:
             for batch in work.texts.batches():
-                columns = self.rule.measure(batch, resource)
+                columns = measure(batch)
                 size = int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
                 entry.entered.add(batch.num_rows, size)
                 entry.kept.add(batch.num_rows, size)
@@ -83,6 +84,12 @@ class MeasureStep(Step):
 
         write_parquet(unit, "signals.parquet", schema, measured())
         return entry
+
+    def measure(
+        self, work: ChunkWork, unit: Publication, resource: Any
+    ) -> Callable[[pa.RecordBatch], list[pa.Array]]:
+        """What gives the signal columns of a batch; it is called with all batches, in order."""
+        return lambda batch: self.rule.measure(batch, resource)
 
     def moved(self, chunk: Chunk, manifest: Manifest) -> Chunk:
         return chunk.with_signal(self.name, manifest.file("signals.parquet"))
@@ -118,16 +125,18 @@ class RewriteStep(Step):
     def make(self, work: ChunkWork, unit: Publication) -> Entry:
         entry = Entry()
         facts = {"rewritten": 0, "bytes_before": 0, "bytes_after": 0}
-
-        def changed() -> Iterator[pa.RecordBatch]:
-            start = 0
-            for batch in work.texts.batches():
-                yield _changed_rows(batch, self.rule.rewrite(batch["text"]), start, entry, facts)
-                start += batch.num_rows
-
-        write_parquet(unit, "rewrite.parquet", REWRITE, changed())
+        write_parquet(unit, "rewrite.parquet", REWRITE, self.changed(work, unit, entry, facts))
         unit.facts.update(facts)
         return entry
+
+    def changed(
+        self, work: ChunkWork, unit: Publication, entry: Entry, facts: dict[str, int]
+    ) -> Iterable[pa.RecordBatch]:
+        """Rows that the rule changes, of each batch of the chunk."""
+        start = 0
+        for batch in work.texts.batches():
+            yield changed_rows(batch, self.rule.rewrite(batch["text"]), start, entry, facts)
+            start += batch.num_rows
 
     def moved(self, chunk: Chunk, manifest: Manifest) -> Chunk:
         return replace(chunk, rewrites=(*chunk.rewrites, manifest.file("rewrite.parquet")))
@@ -205,15 +214,15 @@ class ChooseStep(Step):
         documents.chosen(self.rule.choose(signals).reason)
 
 
-def _changed_rows(
+def changed_rows(
     batch: pa.RecordBatch,
     texts: pa.LargeStringArray,
     start: int,
     entry: Entry,
     facts: dict[str, int],
 ) -> pa.RecordBatch:
-    """The rows of a batch whose text a rewrite changed. Conversations are left alone: their
-    messages decide.
+    """The rows of a batch whose text a rewrite changed; a null changes nothing. Conversations are
+    left alone: their messages decide.
     """
     changed = pc.fill_null(pc.not_equal(batch["text"], texts), False).to_numpy(zero_copy_only=False)
     if "messages" in batch.schema.names:

@@ -36,6 +36,7 @@ from pipelines.recipe.load import load_recipe
 from pipelines.report.explain import explain_document
 from pipelines.report.page import write_report
 from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.signals.datatrove_blocks import BLOCKS, REFUSED, BlockUse
 from pipelines.stages.base import Surroundings
 from pipelines.stages.datatrove import (
     DatatroveChoose,
@@ -43,7 +44,6 @@ from pipelines.stages.datatrove import (
     DatatroveRewrite,
     DatatroveStage,
 )
-from pipelines.stages.datatrove_blocks import BLOCKS, REFUSED, BlockUse
 
 WITHOUT_SPACY = pytest.mark.skipif(
     importlib.util.find_spec("spacy") is not None,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import multiprocess
+import orjson
+import psutil
 import pytest
 
 import pipelines.executors.datatrove as room
@@ -133,3 +139,89 @@ def _kill_itself_on_three(value: int) -> int:
     if value == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return value
+
+
+RUN = """
+import sys
+from pipelines.launch import main
+
+if __name__ == "__main__":
+    sys.argv = ["windtunnel", "run", "recipe.yaml", "--executor", "datatrove", "--workers", "2", "--until", "corpus"]
+    main()
+"""
+PIPELINE = """
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.readers import JsonlReader
+from pipelines.datatrove.steps import WindtunnelStep
+from pipelines.executors.termination import sigterm_exits
+
+if __name__ == "__main__":
+    step = WindtunnelStep("datatrove", {"block": "PIIFormatter", "cpu_seconds": 600})
+    reader = JsonlReader(".", glob_pattern="*.jsonl")
+    with sigterm_exits():
+        LocalPipelineExecutor([reader, step], tasks=2, workers=WORKERS, logging_dir="logs").run()
+"""
+RECIPE = """
+name: stopped
+corpus:
+  sources:
+    - {name: one, paths: [one.jsonl]}
+    - {name: two, paths: [two.jsonl]}
+  stages:
+    - datatrove: {block: PIIFormatter, cpu_seconds: 600}
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "number"),
+    [
+        (RUN, signal.SIGTERM),
+        (RUN, signal.SIGKILL),
+        (PIPELINE.replace("WORKERS", "1"), signal.SIGTERM),
+        (PIPELINE.replace("WORKERS", "2"), signal.SIGTERM),
+    ],
+    ids=["run-SIGTERM", "run-SIGKILL", "pipeline-SIGTERM", "pipeline-of-two-SIGTERM"],
+)
+def test_a_signal_to_the_driver_ends_all_processes_at_work(
+    root: Path, tmp_path: Path, script: str, number: signal.Signals
+) -> None:
+    """Every worker is inside a regular expression that takes hours."""
+    for name in ("one", "two"):
+        text = orjson.dumps({"id": name, "text": "1.1." * (1 << 18)})
+        (tmp_path / f"{name}.jsonl").write_bytes(text + b"\n")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "script.py").write_text(script)
+    driver = subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    at_work = 1 if "workers=1" in script else 2
+    with contextlib.ExitStack() as cleared:
+        cleared.callback(driver.kill)
+        while len(busy := _busy(driver.pid)) < at_work and driver.poll() is None:
+            time.sleep(0.05)
+        assert len(busy) == at_work, driver.communicate()[0]
+        children = psutil.Process(driver.pid).children(recursive=True)
+        driver.send_signal(number)
+        said, _ = driver.communicate(timeout=20)
+        assert driver.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+        assert "Traceback" not in said
+        _, alive = psutil.wait_procs(children, timeout=10)
+        for process in alive:
+            cleared.callback(process.kill)
+        assert [process.cmdline() for process in alive] == []
+
+
+def _busy(driver: int) -> list[psutil.Process]:
+    """Processes below the driver that a block works in: they have worked longer than to start."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(driver).children(recursive=True):
+            if "killable_child" in " ".join(process.cmdline()) and process.cpu_times().user > 1:
+                found.append(process)
+    return found

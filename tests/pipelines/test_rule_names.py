@@ -18,6 +18,7 @@ NAMES = {
     "datatrove.DatatroveMeasure": "pipelines.stages.datatrove.DatatroveMeasure",
     "datatrove.DatatroveRewrite": "pipelines.stages.datatrove.DatatroveRewrite",
     "datatrove.DatatroveChoose": "pipelines.stages.datatrove.DatatroveChoose",
+    "datatrove.DatatroveSetAside": "pipelines.stages.datatrove.DatatroveSetAside",
     "decontaminate.BenchmarkIndex": "pipelines.stages.decontaminate.BenchmarkIndex",
     "decontaminate.OverlapMeasure": "pipelines.stages.decontaminate.OverlapMeasure",
     "decontaminate.OverlapChoose": "pipelines.stages.decontaminate.OverlapChoose",
@@ -98,8 +99,8 @@ def test_a_subclass_does_not_take_the_written_name() -> None:
 
 def test_where_a_datatrove_block_lies_is_in_no_key() -> None:
     """So the module of the blocks may move."""
+    from pipelines.signals.datatrove_blocks import BlockUse
     from pipelines.stages.datatrove import DatatroveMeasure, DatatroveRewrite
-    from pipelines.stages.datatrove_blocks import BlockUse
 
     use = BlockUse("GopherQualityFilter", {"min_doc_words": 3}, "whitespace")
     for rule in (DatatroveMeasure(use), DatatroveRewrite(use)):

@@ -4,6 +4,8 @@ A block may stand in a recipe if it needs no download, no code in its settings, 
 document but its text. Each text gets a fresh block, because some carry state from one document to
 the next (PIIFormatter takes its replacements in turn) and a document's fate must not hang on its
 neighbours.
+
+This module loads little: it is all that the process in which blocks work has to load.
 """
 
 from __future__ import annotations
@@ -122,6 +124,11 @@ class BlockUse:
         except Exception as error:  # whatever their code raises
             raise self._error("failed on a document", error, "settings") from error
         return new
+
+    def changed(self, text: str) -> str | None:
+        """The text as the block leaves it, None where that is as it was."""
+        new = self.rewritten(text)
+        return None if new == text else new
 
     def tokenizer_libraries(self) -> list[str]:
         """Libraries besides datatrove that decide where a word or sentence ends."""
