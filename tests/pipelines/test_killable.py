@@ -104,7 +104,8 @@ def test_what_a_function_prints_does_not_reach_standard_output(
 
 
 PARENT = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from pipelines.executors.killable import SHARED
 from tests.pipelines.test_killable import NEVER, backtracks, process_id
 print(*SHARED.map(process_id, [1], [5.0]), flush=True)
