@@ -281,7 +281,7 @@ def test_every_reason_for_quarantine_is_documented(root: Path) -> None:
         + sections(text_of("docs/formats.md"))["Ledgers"]
     )
     reasons = set()
-    for path in (root / "pipelines" / "readers").glob("*.py"):
+    for path in (root / "pipelines" / "readers").rglob("*.py"):
         reasons |= set(
             re.findall(
                 r'^[A-Z][A-Z_0-9]+ = "([a-z0-9]+(?:_[a-z0-9]+)+)"$',

@@ -51,6 +51,11 @@ ORDERS: dict[str, list[Step]] = {
 }
 """Rooms of a floor in steps, lowest first. A room imports rooms of lower steps, and itself."""
 
+INNER_ORDERS: dict[str, list[Step]] = {
+    "pipelines.readers": [("streams", "rows"), ("jsonl", "parquet", "pages"), ("archives",)],
+}
+"""Rooms within a room, likewise; the modules beside them are under and over them."""
+
 ROOTS: dict[str, set[str]] = {
     "mixtures": {"__init__.py"},
     "trainer": {"__init__.py"},
@@ -147,6 +152,27 @@ def test_a_room_imports_only_rooms_of_lower_steps(floor: str) -> None:
             if room is None or below in (None, room):
                 continue
             if step_of.get(below, 99) >= step_of.get(room, 99):
+                backwards.append(f"{module}:{line} imports {target}")
+    assert backwards == []
+
+
+@pytest.mark.parametrize("room", INNER_ORDERS)
+def test_a_room_within_a_room_imports_only_those_of_lower_steps(room: str) -> None:
+    order = INNER_ORDERS[room]
+    folder = ROOT.joinpath(*room.split("."))
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert {name for step in order for name in step} == packages
+    step_of = {name: number for number, step in enumerate(order) for name in step}
+    prefix = f"{room}."
+    backwards = []
+    for module in modules():
+        inner = module.removeprefix(prefix).split(".")[0]
+        if not module.startswith(prefix) or inner not in step_of:
+            continue
+        for target, line in imports(module).items():
+            below = target.removeprefix(prefix).split(".")[0]
+            inside = target.startswith(prefix) and below in step_of and below != inner
+            if inside and step_of[below] >= step_of[inner]:
                 backwards.append(f"{module}:{line} imports {target}")
     assert backwards == []
 

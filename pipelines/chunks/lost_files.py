@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from pipelines.readers import Batch, Limits, Span
-from pipelines.readers.streams import compression_of, open_input
+from pipelines.readers.streams.opened import compression_of, open_input
 
 ENDS_A_FILE = (
     "truncated_stream",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from artifacts.errors import Parameter, UserError
 from artifacts.paths import Store
 from pipelines.readers import AUTO, Fields, InputFile, discover
-from pipelines.readers.parquet_conversations import NotTextsError
+from pipelines.readers.parquet.conversations import NotTextsError
 from pipelines.readers.source_fields import check_fields, check_records
 
 

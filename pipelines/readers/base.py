@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from pipelines.readers.batch import Batch
 from pipelines.readers.span import Fields, Limits, Span
-from pipelines.readers.streams import compression_of
+from pipelines.readers.streams.opened import compression_of
 
 COMPRESSION_RATIO = 4  # uncompressed bytes counted per stored byte of a compressed file
 

@@ -21,11 +21,11 @@ from artifacts.ids import (
     text_hashes,
 )
 from artifacts.schemas import DOCUMENTS, INSTRUCTIONS, MESSAGES, QUARANTINE
-from pipelines.readers.damage import Damage
-from pipelines.readers.messages import NO_MEMBERS, Members
-from pipelines.readers.plain import Columns
-from pipelines.readers.records import RecordRejectedError, Row
+from pipelines.readers.rows.messages import NO_MEMBERS, Members
+from pipelines.readers.rows.plain import Columns
+from pipelines.readers.rows.records import RecordRejectedError, Row
 from pipelines.readers.span import Fields, Limits, Span
+from pipelines.readers.streams.damage import Damage
 from pipelines.readers.suspect import marked
 
 _COLUMNS = ("text", "native_id", "lang", "url", "license", "date", "meta")  # of a Row, in its order

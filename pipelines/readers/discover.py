@@ -19,7 +19,7 @@ from artifacts.errors import UserError
 from pipelines.readers.base import InputFile
 from pipelines.readers.followed_links import FollowedLinks
 from pipelines.readers.formats import AUTO, format_of
-from pipelines.readers.streams import filesystem_of
+from pipelines.readers.streams.opened import filesystem_of
 
 _WILDCARDS = "*?["
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from artifacts.errors import UserError
+from pipelines.readers.archives.format import WARC
 from pipelines.readers.base import Format
-from pipelines.readers.html import HTML
-from pipelines.readers.jsonl import JSONL
-from pipelines.readers.parquet import PARQUET
-from pipelines.readers.streams import COMPRESSIONS
-from pipelines.readers.warc import WARC
+from pipelines.readers.jsonl.format import JSONL
+from pipelines.readers.pages.format import HTML
+from pipelines.readers.parquet.format import PARQUET
+from pipelines.readers.streams.opened import COMPRESSIONS
 
 AUTO = "auto"
 FORMATS: dict[str, Format] = {format.name: format for format in (JSONL, PARQUET, WARC, HTML)}

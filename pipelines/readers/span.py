@@ -37,8 +37,8 @@ class Fields:
     """Which field of a record fills which column of the documents.
 
     ``messages_field`` marks instruction data: the text is then what the conversation says. A record
-    without that field is told by its fields (:mod:`pipelines.readers.conversations`). ``lang`` and
-    ``license`` are the values of records that do not say theirs. Fields that fill no column are
+    without that field is told by its fields (:mod:`pipelines.readers.rows.conversations`). ``lang``
+    and ``license`` are the values of records that do not say theirs. Fields that fill no column are
     kept in ``meta``.
     """
 

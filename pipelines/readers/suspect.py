@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipelines.readers.json_values import parse_record
-from pipelines.readers.records import canonical_json
+from pipelines.readers.jsonl.values import parse_record
+from pipelines.readers.rows.records import canonical_json
 
 DAMAGED = "damaged"  # the key in ``meta``
 CHECKSUM = "checksum"  # its value: the stream fails one

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from pipelines.readers import Batch, Fields, Limits, Span, read
-from pipelines.readers.record_headers import HeaderSearch, arc_header
+from pipelines.readers.archives.record_headers import HeaderSearch, arc_header
 
 PAGE = "<html><head><title>T</title></head><body><main><p>Page {} says a few words of its own.</p></main></body></html>"
 LIMITS = Limits()

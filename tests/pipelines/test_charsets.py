@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webencodings.labels import LABELS
 
-from pipelines.readers.charsets import codec_of, declared_within, decode_page
+from pipelines.readers.pages.charsets import codec_of, declared_within, decode_page
 
 CHINESE = "天气渐渐凉了，院子里的桂花开了，邻居们坐在树下喝茶，说起从前的日子。" * 4
 JAPANESE = "秋になると庭の木が赤く染まり、近所の人たちは縁側でお茶を飲みます。" * 4

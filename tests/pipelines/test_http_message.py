@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.readers.http_message import (
+from pipelines.readers.pages.http_message import (
     Body,
     bare_media_type,
     charset_of,
@@ -21,7 +21,7 @@ from pipelines.readers.http_message import (
     response_head,
     unchunked,
 )
-from pipelines.readers.records import RecordRejectedError
+from pipelines.readers.rows.records import RecordRejectedError
 from pipelines.readers.span import Limits
 
 LIMITS = Limits()

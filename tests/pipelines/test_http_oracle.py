@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.readers.http_message import response_body, response_head
+from pipelines.readers.pages.http_message import response_body, response_head
 from pipelines.readers.span import Limits
 
 ENCODE = {

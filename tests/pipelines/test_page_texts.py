@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
 
-from pipelines.readers.extraction import page_text
-from pipelines.readers.page_shape import page_shape
-from pipelines.readers.records import RecordRejectedError
+from pipelines.readers.pages.extraction import page_text
+from pipelines.readers.pages.shape import page_shape
+from pipelines.readers.rows.records import RecordRejectedError
 from tests.oracles.html_lines import foreign_lines, text_nodes
 
 WORDS = (

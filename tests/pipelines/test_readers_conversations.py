@@ -20,7 +20,7 @@ from artifacts.messages import without_nulls
 from artifacts.schemas import INSTRUCTIONS, MESSAGES, check_format
 from pipelines.deduplicate.files import dedup_files
 from pipelines.readers import Batch, Fields, Span, discover, read
-from pipelines.readers.records import RecordRejectedError, Row, row_of
+from pipelines.readers.rows.records import RecordRejectedError, Row, row_of
 from pipelines.readers.source_fields import check_records
 from tests.pipelines.conversation_shapes import (
     ANSWER,

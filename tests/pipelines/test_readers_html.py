@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from pipelines.readers import Batch, Fields, Limits, Span, read
-from pipelines.readers.charsets import decode_page
-from pipelines.readers.extraction import page_text
-from pipelines.readers.records import RecordRejectedError
+from pipelines.readers.pages.charsets import decode_page
+from pipelines.readers.pages.extraction import page_text
+from pipelines.readers.rows.records import RecordRejectedError
 from tests.pipelines.packing import COMPRESS
 
 NO_FIELDS = Fields()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipelines.readers import Batch, Fields, Limits, Span, read
 from pipelines.readers.base import InputFile
 from pipelines.readers.chunks import plan_chunks
-from pipelines.readers.damage import Damage
-from pipelines.readers.json_arrays import elements_as_lines
+from pipelines.readers.jsonl.arrays import elements_as_lines
+from pipelines.readers.streams.damage import Damage
 from tests.pipelines.packing import COMPRESS
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)

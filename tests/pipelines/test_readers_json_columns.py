@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.readers import Fields
-from pipelines.readers.json_columns import read_columns
-from pipelines.readers.json_records import DECLINED, READ, REST_IS_JSON
-from pipelines.readers.json_scan import PADDING
-from pipelines.readers.json_values import parse_record
-from pipelines.readers.lines import LineRun
-from pipelines.readers.records import RecordRejectedError, Row, row_of
+from pipelines.readers.jsonl.columns import read_columns
+from pipelines.readers.jsonl.lines import LineRun
+from pipelines.readers.jsonl.records import DECLINED, READ, REST_IS_JSON
+from pipelines.readers.jsonl.scan import PADDING
+from pipelines.readers.jsonl.values import parse_record
+from pipelines.readers.rows.records import RecordRejectedError, Row, row_of
 
 NAMES = (
     "id",

@@ -264,6 +264,8 @@ def test_a_failing_disk_is_no_corrupt_file(tmp_path: Path, monkeypatch: pytest.M
             return self.inner.read(length)
 
     with path.open("rb") as file:
-        monkeypatch.setattr("pipelines.readers.parquet.open_input", lambda url: Failing(file))
+        monkeypatch.setattr(
+            "pipelines.readers.parquet.format.open_input", lambda url: Failing(file)
+        )
         with pytest.raises(TimeoutError, match="network"):
             batches(path)

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.schemas import DOCUMENTS, QUARANTINE
-from pipelines.readers import Fields, Limits, Span, json_lines, read
-from pipelines.readers.zstd_pieces import BLOCKS_PER_PIECE, zstd_pieces
+from pipelines.readers import Fields, Limits, Span, read
+from pipelines.readers.jsonl import reading
+from pipelines.readers.streams.zstd_pieces import BLOCKS_PER_PIECE, zstd_pieces
 
 FIELDS = ("id", "text", "lang", "url", "license", "date", "meta", "other")
 VALUES = st.one_of(
@@ -85,9 +86,9 @@ def test_runs_of_records_read_as_one_record_at_a_time(
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     from_bytes = read_all(path, fields, batch_bytes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_lines, "read_columns", lambda lines, starts, fields: None)
+        patch.setattr(reading, "read_columns", lambda lines, starts, fields: None)
         together = read_all(path, fields, batch_bytes)
-        patch.setattr(json_lines, "odd_rows", lambda records, fields: list(range(len(records))))
+        patch.setattr(reading, "odd_rows", lambda records, fields: list(range(len(records))))
         assert from_bytes == together == read_all(path, fields, batch_bytes)
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from artifacts.schemas import DOCUMENTS, QUARANTINE
 from pipelines.readers import Batch, Fields, Limits, Span, read
-from pipelines.readers.damage import Damage
-from pipelines.readers.decoding import blocks
+from pipelines.readers.streams.damage import Damage
+from pipelines.readers.streams.decoding import blocks
 from tests.pipelines.packing import COMPRESS
 
 LIMITS = Limits()

@@ -128,7 +128,7 @@ def test_every_rule_of_a_stage_counts_with_what_makes_it(code: RuleCode) -> None
             {"bands", "exact_dedup.ExactCompare", "tokenizer"},
             id="object that is passed in",
         ),
-        pytest.param(Definition("pipelines.readers.json_scan", "HEX"), {"read"}, id="constant"),
+        pytest.param(Definition("pipelines.readers.jsonl.scan", "HEX"), {"read"}, id="constant"),
         pytest.param(Definition("tokenizer.sample", "weighted_sample"), {"tokenizer"}, id="sample"),
     ],
 )

@@ -16,9 +16,9 @@ import pytest
 
 from artifacts.paths import Store
 from pipelines.executors.base import worker_environment
-from pipelines.readers.decoding import blocks
 from pipelines.readers.span import Limits
-from pipelines.readers.streams import open_input
+from pipelines.readers.streams.decoding import blocks
+from pipelines.readers.streams.opened import open_input
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
 from tests.pipelines.run_trees import products, record, tree

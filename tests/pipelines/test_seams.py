@@ -30,9 +30,9 @@ from pipelines.readers import (
 )
 from pipelines.readers.base import any_fields, whole_file
 from pipelines.readers.batch import Collector
-from pipelines.readers.decoding import blocks
-from pipelines.readers.records import RecordRejectedError, Row
-from pipelines.readers.streams import compression_of, open_input
+from pipelines.readers.rows.records import RecordRejectedError, Row
+from pipelines.readers.streams.decoding import blocks
+from pipelines.readers.streams.opened import compression_of, open_input
 from pipelines.recipe.load import LoadedRecipe, given_recipe, recipe_schema
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.signals.rule_sets import RULE_SETS, rule_set

@@ -36,7 +36,7 @@ from pipelines.deduplicate.index.documents import SPOOL, Read
 from pipelines.deduplicate.index.opened import OpenIndex
 from pipelines.deduplicate.index.texts import present
 from pipelines.readers import Fields, InputFile, Span, read
-from pipelines.readers.streams import open_input
+from pipelines.readers.streams.opened import open_input
 
 
 @dataclass(frozen=True)

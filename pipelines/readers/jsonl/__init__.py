@@ -1,0 +1,1 @@
+"""JSON Lines and JSON arrays: lines into columns, from the bytes where nothing is unusual."""

@@ -1,0 +1,1 @@
+"""Parquet: footers, pages and values, none of which is believed unseen."""

@@ -1,0 +1,1 @@
+"""Streams: inputs opened, decompressed, cut into lines, and what damage does to them."""
