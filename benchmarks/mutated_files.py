@@ -198,10 +198,10 @@ def run(folder: Path, kind: str, workers: int, runs: Path) -> dict[str, Any]:
             )
             break
         except UserError as error:
-            name = Path(str(error.file or ""))
-            if name.parent != folder or not name.exists():
+            named = [path for path in folder.iterdir() if str(path) in str(error)]
+            if len(named) != 1:
                 raise
-            name.unlink()
+            named[0].unlink()
             refused += 1
     (ledger,) = [ledger for ledger in outcome.ledgers if ledger.step == "read"]
     entry = ledger.sources["damaged"].to_json()
