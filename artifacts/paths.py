@@ -79,8 +79,20 @@ class Store:
             return None
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading."""
-        file: IO[bytes] = self.fs.open(self.full(name), "rb")
+        """Open a file for reading. Raises: UserError where a folder or a link to itself stands in
+        its place.
+        """
+        try:
+            file: IO[bytes] = self.fs.open(self.full(name), "rb")
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ELOOP):
+                raise
+            raise UserError(
+                "no file, where one has to be",
+                file=self.full(name),
+                found="a folder" if error.errno == errno.EISDIR else "a link to itself",
+                fix="move it away, and restore the file or run again",
+            ) from None
         return file
 
     def read(self, name: str) -> bytes:

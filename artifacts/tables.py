@@ -17,8 +17,11 @@ from artifacts.publish import CountedFile, FileRef, Publication, damaged_file
 from artifacts.schemas import check_format
 
 # what reading damaged bytes raises; a column that is gone is a KeyError or an IndexError
-_DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError)
+_DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError)
 _OF_THE_CONTENT = (None, errno.ENOENT, errno.EINVAL)
+# of the machine or the network: the table may be whole (ArrowMemoryError is a MemoryError)
+_OF_THE_PLACE = (MemoryError, TimeoutError, ConnectionError)
+_OF_A_STORE = "AWS Error"  # Arrow's own file systems raise an OSError without a number
 
 LIBRARIES = ("pyarrow",)  # decides the bytes of every table
 # text a quarter larger than at level 3, written in three quarters to two thirds of the time
@@ -189,9 +192,12 @@ def sound(store: Store, name: str) -> Iterator[None]:
     """
     try:
         yield
+    except _OF_THE_PLACE:
+        raise
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno not in _OF_THE_CONTENT:
-            raise  # of the disk or the network: the table may be whole
+        of_the_disk = isinstance(error, OSError) and error.errno not in _OF_THE_CONTENT
+        if of_the_disk or _OF_A_STORE in str(error):
+            raise
         raise damaged_table(store, name, error) from error
 
 

@@ -102,11 +102,30 @@ class BlockUse:
         self._check_settings()
         self._check_words()
         try:
+            self._made()
+        except Exception as error:  # whatever their code raises at these settings
+            raise self.unusable(f"{type(error).__name__}: {error}") from None
+
+    def probe(self) -> str | None:
+        """What goes wrong on a short text at these settings, None where nothing does. It may take
+        without end: an expression of the user's may be among the settings.
+        """
+        try:
             document = _document(_PROBE)
             block = self._made()
             block.filter(document) if self.kind.drops else block.format(document.text)
         except Exception as error:  # whatever their code raises at these settings
-            raise self._error("cannot work with these settings", error, "settings") from None
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def unusable(self, found: str) -> UserError:
+        """The error of settings that the block cannot work with."""
+        return UserError(
+            f"datatrove's {self.block} cannot work with these settings",
+            field="settings",
+            found=found,
+            fix="see the block's documentation for what its settings take",
+        )
 
     def reason(self, text: str) -> str | None:
         """Why datatrove drops this text, in its own words; None where it stays.

@@ -67,6 +67,7 @@ class DatatroveStage(StageSettings):
     def steps(self, around: Surroundings, name: str) -> list[Step]:
         use = BlockUse(self.block, self.settings, self.words)
         use.check()
+        _try_out(use)
         steps: list[Step] = []
         if use.kind.drops:
             measure = DatatroveMeasure(use, self.cpu_seconds)
@@ -92,6 +93,18 @@ def _settings(use: BlockUse) -> dict[str, Any]:
         "words": use.words,
         "tokenizers": use.tokenizer_libraries(),
     }
+
+
+def _try_out(use: BlockUse) -> None:
+    """Let a block work on a short text, within a limit. Raises: UserError."""
+    try:
+        (found,) = SHARED.map(BlockUse.probe, [use], [CPU_SECONDS])
+    except ProcessDiedError as error:
+        found = f"its process died: {error.how}"
+    if found is OVER_LIMIT:
+        found = f"no end on a short text within {CPU_SECONDS:g} s of processor time"
+    if found is not None:
+        raise use.unusable(found)
 
 
 def _limit(use: BlockUse, seconds: float) -> CpuLimit:

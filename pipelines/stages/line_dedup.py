@@ -65,7 +65,7 @@ class LineSpans:
     policy: KeepPolicy
     min_words: int
     occurrences_per_hash: ClassVar[int] = 1
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     @property

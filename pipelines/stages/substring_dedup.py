@@ -60,7 +60,7 @@ class PassageSpans:
     kind: ClassVar[str] = "passage"
     reason: ClassVar[str] = "repeated_passage"
     times: ClassVar[int] = 1
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("numba",)
 
     @property

@@ -20,7 +20,7 @@ def with_messages(documents: pa.RecordBatch) -> pa.LargeStringArray:
 
 def _record(messages: list[dict[str, Any]] | None, meta: str | None) -> str | None:
     """Members of an object, the messages first; a member of ``meta`` of the same name is in an
-    object ``meta``, as :func:`pipelines.readers.records.spread` reads it.
+    object ``meta``, as :func:`pipelines.readers.rows.records.spread` reads it.
     """
     if messages is None:
         return meta

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fsspec.exceptions import FSTimeoutError
 
 from artifacts.books import DamageError, sealed, told_of_damage, unsealed
 from artifacts.errors import UserError
@@ -21,6 +23,7 @@ from artifacts.tables import (
     open_table,
     read_parquet,
     read_schema,
+    sound,
     write_parquet,
 )
 from tests.damage import DAMAGES, broken
@@ -130,3 +133,33 @@ def test_a_file_of_the_right_length_with_other_bytes_is_named(tmp_path: Path) ->
     with pytest.raises(UserError) as error:
         read_file(store, ref)
     assert error.value.file == store.full(ref.name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        pa.ArrowMemoryError("malloc"),
+        TimeoutError(),
+        FSTimeoutError(),
+        ConnectionResetError("no route"),
+        OSError("AWS Error NETWORK_CONNECTION during GetObject operation"),
+        OSError(errno.EIO, "Input/output error"),
+    ],
+    ids=repr,
+)
+def test_what_a_machine_or_a_network_fails_at_is_no_damage(
+    tmp_path: Path, error: Exception
+) -> None:
+    with pytest.raises(type(error)), sound(Store(tmp_path), "documents/a.parquet"):
+        raise error
+
+
+def test_a_folder_or_a_link_to_itself_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "b.json").symlink_to(tmp_path / "b.json")
+    for name, found in (("a.json", "a folder"), ("b.json", "a link to itself")):
+        with pytest.raises(UserError, match="no file") as caught:
+            Store(tmp_path).read(name)
+        assert caught.value.found == found
+        assert str(caught.value.file).endswith(name)

@@ -27,11 +27,7 @@ VALUES = st.recursive(
 
 def as_lines(content: bytes, size: int) -> bytes:
     blocks = [content[start : start + size] for start in range(0, len(content), size)]
-    out = b""
-    for block in elements_as_lines(blocks):
-        assert not isinstance(block, Damage)
-        out += block
-    return out
+    return b"".join(block for block in elements_as_lines(blocks) if not isinstance(block, Damage))
 
 
 @given(
@@ -51,6 +47,55 @@ def test_each_element_is_a_line_and_nothing_moves(
         new == old or (old in b"[],\n" and new in b" \n")
         for old, new in zip(content, lines, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[]\n"\n{"text": "see {x} [y], z"}\n',
+        b'["id", "text"]\n{"text": "one"}\n{"text": "t [w], o"}\n',
+        b'[{"text":"one"}]\n{"text": "t {w}, o"}\n',
+        b"[1, 2]\n[3]\n",
+        b'{{"text": "one"}, {"text": "two"}}',
+        b"[\n" + b" " * (1 << 16) + b'{"text": "one"}]',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_no_byte_behind_an_array_or_of_other_lines_is_altered(content: bytes, size: int) -> None:
+    lines = as_lines(content, size)
+    assert len(lines) == len(content)
+    end = content.find(b"]\n") + 1 if content.startswith((b"[]", b"[{")) else 0
+    assert lines[end:] == content[end:]
+    if not content.startswith((b"[]", b"[{")):
+        assert lines == content
+
+
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+@pytest.mark.parametrize(
+    "content", [b'[{"text":"one"},{"text":"two"}', b'[{"text":"one"},', b'[{"text":"one"}}', b"[{"]
+)
+def test_an_array_that_is_cut_off_says_so(content: bytes, size: int) -> None:
+    blocks = [content[start : start + size] for start in range(0, len(content), size)]
+    *_, last = elements_as_lines(blocks)
+    assert isinstance(last, Damage)
+    assert last.reason == "truncated_stream"
+
+
+def test_a_cut_array_keeps_its_whole_elements_and_counts_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'[{"text":"one"},\n{"text":"two"},\n{"text":"thr')
+    batches = list(read(Span(str(path), "a.json"), "auto", "s"))
+    assert [row["text"] for row in documents(batches)] == ["one", "two"]
+    (bad,) = [row for batch in batches for row in batch.quarantine.to_pylist()]
+    assert (bad["reason"], bad["raw"]) == ("truncated_stream", b' {"text":"thr')
+    assert "not closed" in bad["detail"]
+
+
+def test_blanks_before_an_array_change_nothing_about_how_it_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"\n" * 5000 + json.dumps(ALPACA).encode())
+    file = InputFile(str(path), "a.json", path.stat().st_size, "jsonl")
+    assert sum(len(chunk) for chunk in plan_chunks([file], 10_000)) == 1
 
 
 @given(st.binary(max_size=80), st.integers(1, 40))

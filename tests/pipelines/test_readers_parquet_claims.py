@@ -204,7 +204,7 @@ def test_a_page_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_path: 
 def test_a_row_group_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     repeated = pa.DictionaryArray.from_arrays(
-        pa.array([0] * 20_000, pa.int32()), pa.array(["word " * 200])
+        pa.array(np.zeros(200_000, np.int32)), pa.array(["word " * 200])
     )
     honest = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), pa.array(["an honest text"]))
     with pq.ParquetWriter(path, pa.schema([("text", repeated.type)]), compression="zstd") as file:
@@ -214,20 +214,30 @@ def test_a_row_group_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_p
 
     ids, bad = outcome(batches(path, limits))
 
-    assert list(ids) == [20_000]
+    assert list(ids) == [200_000]
     assert [(offset, reason) for offset, reason, _ in bad] == [(0, "row_group_too_large")]
 
 
 def test_a_long_text_may_stand_in_every_row_beside_short_ones_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    texts = [f"row {row}" for row in range(20_000)]
-    table = pa.table({"text": texts, "prompt": ["be kind " * 200] * 20_000})
+    texts = [str(row) for row in range(20_000)]
+    prompts = [f"{number}: be kind " * 500 for number in range(57)]
+    table = pa.table({"text": texts, "prompt": [prompts[row % 57] for row in range(20_000)]})
     pq.write_table(table, path, compression="zstd")
     limits = Limits(batch_bytes=1 << 20, record_bytes=1 << 20)
 
     ids, bad = outcome(batches(path, limits))
 
     assert (len(ids), bad) == (20_000, [])
+
+
+def test_one_page_may_stand_in_every_row_of_a_file_that_is_no_bomb(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["404, not found. " * 40] * 50_000}), path, compression="zstd")
+
+    ids, bad = outcome(batches(path, Limits(batch_bytes=1 << 20, record_bytes=1 << 20)))
+
+    assert (len(ids), bad) == (50_000, [])
 
 
 def test_a_list_that_becomes_huge_from_next_to_nothing_is_quarantined(tmp_path: Path) -> None:

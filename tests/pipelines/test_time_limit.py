@@ -311,3 +311,18 @@ def test_a_longer_text_has_a_longer_limit() -> None:
     limit = CpuLimit("somebody", 10.0)
     assert [limit.of(size) for size in (0, 100, 1 << 20, 3 << 20)] == [10.0, 10.0, 10.0, 30.0]
     assert limit.detail(3 << 20) == "somebody had not ended after 30 s of processor time"
+
+
+def test_an_expression_that_does_not_end_on_a_short_text_is_refused_with_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.stages.datatrove.CPU_SECONDS", 0.3)
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    recipe = tmp_path / "endless.yaml"
+    recipe.write_text(
+        "name: endless\ncorpus:\n  sources: [{name: s, paths: [a.jsonl]}]\n  stages:\n"
+        "    - datatrove: {block: RegexFilter, settings: {regex_exp: '^(([a-zA-Z,.\\s])+)+;$'}}\n"
+    )
+    with pytest.raises(UserError, match="cannot work with these settings") as error:
+        run_recipe(load_recipe(recipe), str(tmp_path / "runs"))
+    assert "no end on a short text" in str(error.value.found)

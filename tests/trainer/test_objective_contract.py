@@ -63,7 +63,9 @@ class Breaking(Pairs):
         return Figures(further={} if self.figure is None else {"figure": self.figure})
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, np.float32("nan")])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -1.0, np.float32("nan"), "x", torch.ones(2), [1.0]]
+)
 def test_a_step_is_divided_by_a_finite_number_that_is_not_negative(
     corpus: Corpus, tmp_path: Path, value: float
 ) -> None:
@@ -147,9 +149,10 @@ def test_settings_that_no_checkpoint_can_hold_are_refused_before_a_step(
     assert error.value.field == "objective"
 
 
-def test_groups_hold_at_least_one_row(corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [0, 2.0, math.nan, True, "2", None])
+def test_groups_hold_a_whole_number_of_rows(corpus: Corpus, tmp_path: Path, rows: Any) -> None:
     with pytest.raises(UserError, match="breaks its word") as error:
-        run(corpus, tmp_path, objective=Pairs(rows_together=0), until_step=1)
+        run(corpus, tmp_path, objective=Pairs(rows_together=rows), until_step=1)
     assert error.value.field == "objective.rows_together"
 
 

@@ -136,7 +136,7 @@ def parts_for(
 def left_alone(store: Store, task: SpanTask) -> int:
     """Stretches of the task's chunk that occur too often to be looked at."""
     hashes = published(store, task.place("hashes", task.index))
-    return int(hashes.facts[LEFT_ALONE]) if hashes is not None else 0
+    return int(hashes.facts.get(LEFT_ALONE, 0)) if hashes is not None else 0
 
 
 def batches(store: Store, chunk: Chunk) -> Iterator[tuple[int, pa.RecordBatch, Mask]]:

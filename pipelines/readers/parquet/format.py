@@ -18,7 +18,7 @@ from pipelines.readers.base import COMPRESSION_RATIO, Format, InputFile
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.parquet.columns import BROKEN, check_columns, check_schema
 from pipelines.readers.parquet.conversations import is_string, without_absent_arguments
-from pipelines.readers.parquet.groups import HeldChunks, RowGroup
+from pipelines.readers.parquet.groups import Extent, HeldChunks, RowGroup
 from pipelines.readers.parquet.pages import PagesError, TooLargeError
 from pipelines.readers.rows.records import (
     INVALID_UTF8,
@@ -66,10 +66,12 @@ def read_parquet(span: Span, source_name: str, fields: Fields, limits: Limits) -
         end = file.num_row_groups if span.end is None else min(span.end, file.num_row_groups)
         if span.start == 0:
             _check_rows(file.metadata, collector)
+        whole = Extent.of(file.metadata)
         offset = sum(RowGroup(file.metadata, group).rows for group in range(span.start))
         for number in range(span.start, end):
             group = RowGroup(file.metadata, number)
-            for _ in _read_row_group(file, watched, group, offset, collector, fields, limits):
+            rows = _read_row_group(file, watched, group, whole, offset, collector, fields, limits)
+            for _ in rows:
                 if collector.full:
                     yield collector.take()
             offset += group.rows
@@ -101,6 +103,7 @@ def _read_row_group(
     file: pq.ParquetFile,
     watched: HeldChunks,
     group: RowGroup,
+    whole: Extent,
     offset: int,
     collector: Collector,
     fields: Fields,
@@ -112,7 +115,7 @@ def _read_row_group(
     reason, complaint = CORRUPT_ROW_GROUP, "the row group ends early"
     tables: Iterator[pa.RecordBatch] = iter(())
     try:
-        step = group.step(watched, watched.seek(0, 2), limits)
+        step = group.step(watched, watched.seek(0, 2), whole, limits)
         tables = file.iter_batches(batch_size=step, row_groups=[group.number], use_threads=False)
     except TooLargeError as error:
         reason, complaint = ROW_GROUP_TOO_LARGE, str(error)

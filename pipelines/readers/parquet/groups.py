@@ -6,7 +6,7 @@ whole, since nobody can say which of its rows are missing.
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -26,9 +26,9 @@ _LARGEST_GROUP = 1 << 40  # bytes that a footer is believed to state
 # what comes from next to nothing may take: of a page in longest records, of a step of rows and of
 # the values of a nested column in batches
 _PAGE_RECORDS, _STEP_BATCHES, _NESTED_BATCHES = 8, 4, 32
-# what all rows of a row group may come to: of each stored byte no more than gzip makes at most, and
-# so many batches in any case
-_GROUP_RATIO, _GROUP_BATCHES = 1000, 8
+# rows of a file for each stored byte, from which it holds nothing of its own in most of them, and
+# batches that such a file may come to
+_EMPTY_ROWS, _EMPTY_BATCHES = 8, 64
 
 
 class HeldChunks(WatchedFile):
@@ -69,6 +69,18 @@ class HeldChunks(WatchedFile):
         return self._at
 
 
+class Extent(NamedTuple):
+    """Rows of a whole file, and the bytes that its columns take in it, by its footer."""
+
+    rows: int
+    stored: int
+
+    @classmethod
+    def of(cls, footer: pq.FileMetaData) -> Extent:
+        groups = [RowGroup(footer, number) for number in range(footer.num_row_groups)]
+        return cls(sum(group.rows for group in groups), sum(group.stored for group in groups))
+
+
 class RowGroup:
     """A row group by its number. ``rows`` and ``bytes``: as the footer says, where its columns do
     not tell otherwise.
@@ -87,11 +99,11 @@ class RowGroup:
             column.num_values for column, flat in zip(self.columns, self.flat, strict=True) if flat
         }
         self.rows = max(0, counts.pop() if len(counts) == 1 else self.stated_rows)
-        stored = sum(max(0, column.total_compressed_size) for column in self.columns)
+        self.stored = sum(max(0, column.total_compressed_size) for column in self.columns)
         believed = 0 <= group.total_byte_size <= _LARGEST_GROUP
-        self.bytes = group.total_byte_size if believed else min(stored, _LARGEST_GROUP)
+        self.bytes = group.total_byte_size if believed else min(self.stored, _LARGEST_GROUP)
 
-    def step(self, file: HeldChunks, length: int, limits: Limits) -> int:
+    def step(self, file: HeldChunks, length: int, whole: Extent, limits: Limits) -> int:
         """Rows to decode at a time; the columns are then held by the file, of this length.
 
         Raises: PagesError where rows, columns and pages do not agree, TooLargeError where they
@@ -103,7 +115,7 @@ class RowGroup:
                     f"the footer says {self.stated_rows:,} rows, and {column.num_values:,} values "
                     f"of column {column.path_in_schema!r}"
                 )
-        stored = self._stored_bytes(length)
+        self._check_extents(length)
         row_bytes = total = expanded = 0
         for column, flat in zip(self.columns, self.flat, strict=True):
             pages = self._pages(file, column, limits)
@@ -121,16 +133,19 @@ class RowGroup:
             total += pages.bytes
             expanded += pages.likely
             row_bytes += pages.value_bytes if flat else pages.expanded // max(1, self.rows)
-        most = max(_GROUP_BATCHES * limits.batch_bytes, _GROUP_RATIO * stored)
-        if expanded > most:
-            raise TooLargeError(f"{stored:,} stored bytes become {expanded:,}")
+        of_file = expanded * whole.rows // max(1, self.rows)
+        empty = whole.rows > _EMPTY_ROWS * whole.stored
+        if empty and of_file > _EMPTY_BATCHES * limits.batch_bytes:
+            raise TooLargeError(
+                f"the {whole.stored:,} stored bytes of the file become {of_file:,} in "
+                f"{whole.rows:,} rows"
+            )
         average = max(1, min(max(self.bytes, 1), 2 * total))
         in_batch = limits.batch_bytes * self.rows // average
         in_memory = _STEP_BATCHES * limits.batch_bytes // max(1, row_bytes)
         return int(max(1, min(_LARGEST_STEP, in_batch, in_memory)))
 
-    def _stored_bytes(self, length: int) -> int:
-        """Of all columns. Raises: PagesError when the file has not so many, or not there."""
+    def _check_extents(self, length: int) -> None:
         stored = 0
         for column in self.columns:
             start, size = extent(column)
@@ -139,7 +154,6 @@ class RowGroup:
                 raise PagesError(f"column {column.path_in_schema!r} lies outside of the file")
         if stored > length:
             raise PagesError("the columns take more bytes than the file has")
-        return stored
 
     def _pages(self, file: HeldChunks, column: pq.ColumnChunkMetaData, limits: Limits) -> Pages:
         try:

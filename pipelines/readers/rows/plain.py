@@ -2,8 +2,8 @@
 nearly all.
 
 A pass per field over a run of records costs a fraction of a pass over the fields of each. What
-:func:`odd_rows` names goes through :func:`pipelines.readers.records.row_of` instead, which says
-what is wrong with it; both give the same columns.
+:func:`odd_rows` names goes through :func:`pipelines.readers.rows.records.row_of` instead, which
+says what is wrong with it; both give the same columns.
 """
 
 from __future__ import annotations
