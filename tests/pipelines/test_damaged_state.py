@@ -153,6 +153,9 @@ class Finished:
         return names
 
 
+pytestmark = pytest.mark.slow  # all need a run of their own, which is damaged
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     with pytest.MonkeyPatch.context() as patch:
@@ -205,7 +208,6 @@ def readers(finished: Finished, name: str) -> dict[str, Callable[[], object]]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["half", "flipped"])
 def test_every_reader_names_the_damaged_file_and_the_fix_works(
     finished: Finished, how: str

@@ -165,6 +165,7 @@ def test_manifest_terminal_report_and_explain_say_that_the_machine_decided(
     assert "  quarantined by pii-limit: time_limit" in lines(explained)
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes(
     slow_run: tuple[Path, RunOutcome, list[str]], tmp_path: Path
 ) -> None:
