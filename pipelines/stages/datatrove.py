@@ -24,7 +24,7 @@ from pipelines.stages.bounded_steps import (
 )
 from pipelines.stages.chunk_steps import ChooseStep
 
-CPU_SECONDS = 10.0  # of the example corpus no document takes any block more than 0.13
+CPU_SECONDS = 5.0  # of the example corpus no document takes any block more than 0.13
 
 MOST_REASONS = 64  # bits of a verdict; further reasons share the last
 
