@@ -1,31 +1,9 @@
-"""Compression as tests write it, by suffix."""
+"""Compression as tests write it, by suffix: that of the benchmark of damaged files."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
-from collections.abc import Callable
+from benchmarks.mutated_files import PACK, lz4
 
-import zstandard
-from fastwarc.stream_io import Lz4Writer
+COMPRESS = {suffix.removeprefix("."): pack for suffix, pack in PACK.items() if suffix}
 
-
-def lz4(content: bytes) -> bytes:
-    """One LZ4 frame."""
-    target = io.BytesIO()
-    writer = Lz4Writer(target)
-    writer.write(content)
-    writer.finish()
-    writer.flush()
-    return target.getvalue()
-
-
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "gz": gzip.compress,
-    "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "lz4": lz4,
-}
+__all__ = ["COMPRESS", "lz4"]

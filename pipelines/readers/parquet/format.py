@@ -18,7 +18,7 @@ from pipelines.readers.base import COMPRESSION_RATIO, Format, InputFile
 from pipelines.readers.batch import Batch, Collector
 from pipelines.readers.parquet.columns import BROKEN, check_columns, check_schema
 from pipelines.readers.parquet.conversations import is_string, without_absent_arguments
-from pipelines.readers.parquet.groups import Extent, HeldChunks, RowGroup
+from pipelines.readers.parquet.groups import Extent, HeldChunks, RowGroup, row_groups
 from pipelines.readers.parquet.pages import PagesError, TooLargeError
 from pipelines.readers.rows.records import (
     INVALID_UTF8,
@@ -64,12 +64,12 @@ def read_parquet(span: Span, source_name: str, fields: Fields, limits: Limits) -
             return
         check_schema(schema, fields, span.url)
         end = file.num_row_groups if span.end is None else min(span.end, file.num_row_groups)
+        groups = row_groups(file.metadata)
+        whole = Extent.of(groups)
         if span.start == 0:
-            _check_rows(file.metadata, collector)
-        whole = Extent.of(file.metadata)
-        offset = sum(RowGroup(file.metadata, group).rows for group in range(span.start))
-        for number in range(span.start, end):
-            group = RowGroup(file.metadata, number)
+            _check_rows(file.metadata.num_rows, whole.rows, collector)
+        offset = sum(group.rows for group in groups[: span.start])
+        for group in groups[span.start : end]:
             rows = _read_row_group(file, watched, group, whole, offset, collector, fields, limits)
             for _ in rows:
                 if collector.full:
@@ -79,11 +79,10 @@ def read_parquet(span: Span, source_name: str, fields: Fields, limits: Limits) -
         yield collector.take()
 
 
-def _check_rows(footer: pq.FileMetaData, collector: Collector) -> None:
+def _check_rows(stated: int, rows: int, collector: Collector) -> None:
     """Quarantine the rows that a footer counts and its row groups do not have, or the reverse."""
-    rows = sum(RowGroup(footer, group).rows for group in range(footer.num_row_groups))
-    if rows != footer.num_rows:
-        detail = f"the footer says {footer.num_rows:,} rows, its row groups hold {rows:,}"
+    if rows != stated:
+        detail = f"the footer says {stated:,} rows, its row groups hold {rows:,}"
         collector.reject(0, 0, b"", RecordRejectedError(CORRUPT_FILE, detail))
 
 
@@ -266,7 +265,7 @@ def _row_group_bytes(file: InputFile) -> list[int]:
             footer = pq.read_metadata(handle)
         except (pa.ArrowInvalid, OSError):
             return []
-    return [RowGroup(footer, group).bytes for group in range(footer.num_row_groups)]
+    return [group.bytes for group in row_groups(footer)]
 
 
 PARQUET = Format(

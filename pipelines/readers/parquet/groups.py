@@ -6,6 +6,7 @@ whole, since nobody can say which of its rows are missing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, NamedTuple
 
 import pyarrow.parquet as pq
@@ -76,8 +77,7 @@ class Extent(NamedTuple):
     stored: int
 
     @classmethod
-    def of(cls, footer: pq.FileMetaData) -> Extent:
-        groups = [RowGroup(footer, number) for number in range(footer.num_row_groups)]
+    def of(cls, groups: Sequence[RowGroup]) -> Extent:
         return cls(sum(group.rows for group in groups), sum(group.stored for group in groups))
 
 
@@ -162,3 +162,8 @@ class RowGroup:
             )
         except PagesError as error:
             raise type(error)(f"column {column.path_in_schema!r}: {error}") from None
+
+
+def row_groups(footer: pq.FileMetaData) -> list[RowGroup]:
+    """All row groups of a file, in order."""
+    return [RowGroup(footer, number) for number in range(footer.num_row_groups)]
