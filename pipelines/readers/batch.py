@@ -161,10 +161,14 @@ class Collector:
         return self._limits.batch_bytes - self._bytes
 
     @property
+    def room_held(self) -> int:
+        """Bytes of documents in memory until the batch is full."""
+        return 2 * self._limits.batch_bytes - self._held
+
+    @property
     def full(self) -> bool:
         """True when the batch covers enough bytes to be handed on, or holds twice as many."""
-        most = self._limits.batch_bytes
-        return self._bytes >= most or self._held >= 2 * most
+        return self.room <= 0 or self.room_held <= 0
 
     @property
     def empty(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from artifacts.settings import LATER
 
@@ -52,7 +53,7 @@ class Fields:
     lang: str | None = None
     license: str | None = None
 
-    @property
+    @cached_property
     def named(self) -> frozenset[str]:
         """Names of the fields that fill columns."""
         names = (

@@ -265,7 +265,7 @@ def test_a_failing_disk_is_no_corrupt_file(tmp_path: Path, monkeypatch: pytest.M
 
     with path.open("rb") as file:
         monkeypatch.setattr(
-            "pipelines.readers.parquet.format.open_input", lambda url: Failing(file)
+            "pipelines.readers.parquet.reading.open_input", lambda url: Failing(file)
         )
         with pytest.raises(TimeoutError, match="network"):
             batches(path)

@@ -11,11 +11,6 @@ from pipelines.readers.jsonl.scan import QUOTE, Bytes, Ends, copy_string, is_wor
 SHORT = ("native_id", "lang", "url", "license", "date")
 TEXT, ID, FURTHER = 0, 1, -1  # columns by number: the text, then SHORT; a field that fills none
 
-VISIBLE = np.zeros(256, np.bool_)  # bytes that only a text with more than white space has
-VISIBLE[0x21:0x80] = True
-VISIBLE[0xC3:] = True
-VISIBLE[0xE1:0xE4] = False  # U+1680, U+2000 and their like, U+3000 are white space
-
 
 @kernel
 def read_column(
@@ -75,12 +70,3 @@ def column_of(
             if same:
                 return column
     return FURTHER
-
-
-@kernel
-def visible(texts: Bytes, start: int, end: int) -> bool:
-    """Whether a text surely has more than white space."""
-    at = start
-    while at < end and not VISIBLE[texts[at]]:
-        at += 1
-    return at < end

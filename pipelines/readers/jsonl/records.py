@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.jit import kernel
-from pipelines.readers.jsonl.fields import FURTHER, ID, TEXT, column_of, read_column, visible
+from pipelines.readers.jsonl.fields import FURTHER, ID, TEXT, column_of, read_column
 from pipelines.readers.jsonl.members import MEMBERS, sort_members, write_members
 from pipelines.readers.jsonl.scan import (
     BARE,
@@ -26,6 +26,7 @@ from pipelines.readers.jsonl.scan import (
     string_end,
     value_end,
 )
+from pipelines.readers.rows.visible import visible
 
 # outcome of a line; REST_IS_JSON: its further fields went through orjson
 DECLINED, READ, REST_IS_JSON, SPREAD = 0, 1, 2, 3

@@ -2,7 +2,9 @@
 
     footer ─ columns ─▶ the columns that a source needs, of the types they need
     row group ─ groups, pages ─▶ counts that agree, and rows to decode at a time
-    rows ─ format, conversations ─▶ records, as JSON Lines of the same rows would give
+    rows ─ usual ─▶ columns of documents, straight from those of the file
+    other rows ─ values, conversations ─▶ records, as JSON Lines of the same rows would give
+    reading ─▶ batches; format ─▶ where files are cut
 
 >>> import pyarrow as pa, pyarrow.parquet as pq
 >>> from pipelines.readers import Span, read

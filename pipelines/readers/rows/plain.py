@@ -67,6 +67,17 @@ def plain_columns(records: Sequence[dict[str, Any]], fields: Fields) -> Columns 
         "license": _defaulted(records, fields.license_field, fields.license),
         "date": _strings(records, fields.date_field),
     }
+    meta = meta_column(records, fields)
+    if meta is None:
+        return None
+    columns["meta"] = meta
+    return columns
+
+
+def meta_column(records: Sequence[dict[str, Any]], fields: Fields) -> pa.LargeStringArray | None:
+    """What ``meta`` keeps of records that were emptied of their columns; None where one holds what
+    orjson does not write.
+    """
     try:
         rest = [
             orjson.dumps(fuller, option=orjson.OPT_SORT_KEYS)
@@ -76,8 +87,7 @@ def plain_columns(records: Sequence[dict[str, Any]], fields: Fields) -> Columns 
         ]
     except orjson.JSONEncodeError:  # nested deeper than it writes
         return None
-    columns["meta"] = pa.array(rest, pa.large_binary()).view(pa.large_string())
-    return columns
+    return pa.array(rest, pa.large_binary()).view(pa.large_string())
 
 
 def _value(line: bytes, bad: set[bytes]) -> Any:
