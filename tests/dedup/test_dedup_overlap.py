@@ -78,6 +78,7 @@ def test_of_all_hashes_the_share_is_exact(one: list[int], other: list[int]) -> N
     assert (share.hits, share.trials) == (len(set(one) & set(other)), len(set(one)))
 
 
+@pytest.mark.slow
 def test_estimates_are_near_the_truth_and_the_interval_holds_it_as_often_as_it_says() -> None:
     """A small source of which 3 % lie in one that is 50 times as large and thinned more."""
     random = np.random.default_rng(3)

@@ -67,7 +67,7 @@ def test_rounds_decide_as_the_one_loop(case: Case, first: int, pieces: int) -> N
     )
 
 
-@pytest.mark.parametrize("limit", [8, 1 << 20])
+@pytest.mark.parametrize("limit", [pytest.param(8, marks=pytest.mark.slow), 1 << 20])
 def test_a_large_template_with_copies_in_it(limit: int) -> None:
     rng = np.random.default_rng(limit)
     own = [

@@ -105,7 +105,13 @@ def following(order: SourceOrder, number: int) -> tuple[tuple[int, int] | None, 
     return (epoch, group), ((epoch, group + 1) if group + 1 < order.groups else (epoch + 1, 0))
 
 
-@pytest.mark.parametrize("phases", PHASES.values(), ids=list(PHASES))
+@pytest.mark.parametrize(
+    "phases",
+    [
+        pytest.param(PHASES["one length"], id="one length"),
+        pytest.param(PHASES["three lengths"], id="three lengths", marks=pytest.mark.slow),
+    ],
+)
 def test_the_next_group_is_asked_for_before_it_begins_and_nothing_behind_it(
     shards: Any, phases: tuple[PhaseSpec, ...]
 ) -> None:

@@ -84,6 +84,7 @@ def test_no_rule_changed_without_a_new_version() -> None:
     assert rule_versions.stale(rule_versions.current(), rule_versions.recorded()) == []
 
 
+@pytest.mark.slow
 def test_a_change_of_its_own_code_is_noticed_for_every_rule(code: RuleCode) -> None:
     """One more statement in each function and class that a rule starts from."""
     before = digests(code)
@@ -140,6 +141,7 @@ def test_a_changed_callee_in_another_file_is_noticed(
         assert noticed(code, before) >= labels
 
 
+@pytest.mark.slow
 def test_a_change_of_anything_in_reach_is_noticed(code: RuleCode) -> None:
     """Two hundred of the definitions that rules reach: each decides the digest of all that do."""
     before = digests(code)

@@ -187,6 +187,7 @@ def test_the_next_call_tries_it_again_and_makes_nothing_else_where_the_outcome_i
     assert selected(again, "web") == selected(first, "web")
 
 
+@pytest.mark.slow
 def test_a_document_that_gets_longer_is_decided_and_that_of_a_run_that_always_gave_it_longer(
     tmp_path: Path,
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_document_that_gets_longer_is_decided_and_that_of_a_run_that_always_ga
     assert limited(short, tmp_path / "runs").computed == 0  # what was decided stays
 
 
+@pytest.mark.slow
 def test_a_filter_quarantines_it_before_it_chooses(tmp_path: Path) -> None:
     stages = (
         "[{datatrove: {block: RegexFilter, settings: {regex_exp: '(a+)+$|writer2[0-9]@'}, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mixtures.inspect.trace import ShownSpan, Tracer
 from mixtures.spec.phase import Phase
@@ -59,6 +60,7 @@ def targets(span: ShownSpan, spans: list[tuple[int, int]] | None) -> int:
     return sum(max(0, min(stop, span.stop) - max(start, span.start)) for start, stop in inside)
 
 
+@pytest.mark.slow
 def test_the_documents_traced_for_each_of_200_steps_have_the_targets_that_the_training_counted(
     corpus: Corpus, tmp_path: Path
 ) -> None:

@@ -99,7 +99,10 @@ BOTH = pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "referenc
 
 @BOTH
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("tokens", "vocab"), [(1, 5), (57, 101), (300, 33)])
+@pytest.mark.parametrize(
+    ("tokens", "vocab"),
+    [(1, 5), (57, 101), pytest.param(300, 33, marks=pytest.mark.slow)],
+)
 def test_loss_and_gradients_are_right_over_several_chunks(
     tokens: int, vocab: int, dtype: torch.dtype, kernel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
