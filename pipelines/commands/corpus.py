@@ -13,6 +13,7 @@ from pipelines.commands.options import Json, Runs, print_table, said_of_options
 from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
+    from pipelines.run.export import Exported
     from pipelines.run.requeue import Requeued
 
 corpus_app = typer.Typer(no_args_is_help=True, help="Ask what happened to documents.")
@@ -102,3 +103,44 @@ def print_requeued(done: Requeued) -> None:
         console.print(f"{source}, {reason}: {said}", markup=False, highlight=False, soft_wrap=True)
     for file in done.files:
         console.print(f"written   {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+@corpus_app.command("export")
+@said_of_options({"sources": "source"})
+def export_command(
+    run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="folder to write into, or a store's URL")
+    ],
+    source: Annotated[
+        list[str] | None, typer.Option(help="only documents of this source; may be repeated")
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="jsonl (zstd), records as they came; or parquet")
+    ] = "jsonl",
+    workers: Annotated[int, typer.Option(min=1, help="local worker processes")] = 1,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Write the kept documents as a dataset: files by source, and a card that tells of them."""
+    from pipelines.run.export import export
+
+    done = export(runs, run, output, sources=source or (), format=format, workers=workers)
+    if as_json:
+        print(shown_json(done.to_json()))
+    else:
+        print_exported(done)
+
+
+def print_exported(done: Exported) -> None:
+    """What was written, and where."""
+    from pipelines.report.numerals import byte_size, count
+
+    files = f"{len(done.files)} {'file' if len(done.files) == 1 else 'files'}"
+    size = byte_size(done.text_bytes)
+    lines = [f"kept      {count(done.documents)} documents, {size} of text, {files}"]
+    if done.taken_down:
+        lines.append(f"left out  {count(done.taken_down)} documents that were taken down")
+    lines += [f"written   {file}" for file in done.files]
+    lines.append(f"card      {done.card}" + ("" if done.computed else " (all was there)"))
+    ShownConsole().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

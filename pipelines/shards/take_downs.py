@@ -100,6 +100,13 @@ def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
     return written
 
 
+def taken_down_ids(store: Store) -> tuple[str, ...]:
+    """Ids in hex of the documents that a run may not show, ascending. Raises: UserError where the
+    list is damaged.
+    """
+    return tuple(sorted(_listed(store)))
+
+
 def _removed(
     folders: dict[str, str], found: dict[str, list[Place]], reason: str, unknown: tuple[str, ...]
 ) -> Removal:

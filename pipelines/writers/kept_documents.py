@@ -7,7 +7,7 @@ Records come out with the fields they came in with, at their newest text version
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -77,6 +77,7 @@ class KeptTask:
     format: str
     chunk: Chunk
     fields: Fields
+    without: tuple[str, ...] = ()  # ids in hex
 
 
 def write_kept(
@@ -88,6 +89,7 @@ def write_kept(
     format: str,
     executor: Callable[[], Executor],
     companions: Sequence[str] = (),
+    without: Collection[str] = (),
 ) -> Written:
     """Write the kept documents of a run's chunks into ``out`` under ``prefix``,
     ``SOURCE-NNNNN.jsonl.zst`` or ``.parquet``.
@@ -96,13 +98,49 @@ def write_kept(
     file. Returns the files and whether they had to be written: what is there from the same
     documents and selection stays. ``executor``: gives what carries out one :func:`write_chunk` per
     chunk, asked for only then. ``companions``: other files in ``out`` that speak of the same
-    selection; they go before new files come, so that none outlives its documents.
+    selection; they go before new files come, so that none outlives its documents. ``without``: ids
+    in hex of documents that are left out.
     Raises: UserError where something else than such files lies under the prefix; ValueError for an
     unknown format.
     """
     if format not in FORMATS:
         raise ValueError(f"format is one of {FORMATS}, not {format!r}")
-    inputs = {
+    inputs = _inputs(chunks, fields, format, without)
+    there = published(out, prefix)
+    if there is not None and content_key(there.inputs) == content_key(inputs):
+        return there.files, False
+    clear_kept(out, prefix)
+    for name in companions:
+        out.delete(name)
+    counts: dict[str, int] = {}
+    tasks = []
+    for chunk in chunks:
+        number = counts[chunk.source] = counts.get(chunk.source, -1) + 1
+        name = f"{prefix}/{chunk.source}-{number:05d}{SUFFIXES[format]}"
+        tasks.append(
+            KeptTask(
+                run.root,
+                out.root,
+                name,
+                format,
+                chunk,
+                fields[chunk.source],
+                tuple(sorted(without)),
+            )
+        )
+    files = executor().map(write_chunk, tasks, lambda index, file: None)
+    with publish(out, prefix, inputs) as unit:
+        unit.files.extend(file for file in files if file is not None)
+    made = published(out, prefix)
+    assert made is not None
+    return made.files, True
+
+
+def _inputs(
+    chunks: Sequence[Chunk], fields: dict[str, Fields], format: str, without: Collection[str]
+) -> dict[str, Any]:
+    """What decides the bytes of the files."""
+    inputs: dict[str, Any] = {
         "work": "write_kept",
         "version": VERSION,
         "libraries": libraries("pyarrow", "orjson", "zstandard"),
@@ -120,31 +158,16 @@ def write_kept(
             for chunk in chunks
         ],
     }
-    there = published(out, prefix)
-    if there is not None and content_key(there.inputs) == content_key(inputs):
-        return there.files, False
-    clear_kept(out, prefix)
-    for name in companions:
-        out.delete(name)
-    counts: dict[str, int] = {}
-    tasks = []
-    for chunk in chunks:
-        number = counts[chunk.source] = counts.get(chunk.source, -1) + 1
-        name = f"{prefix}/{chunk.source}-{number:05d}{SUFFIXES[format]}"
-        tasks.append(KeptTask(run.root, out.root, name, format, chunk, fields[chunk.source]))
-    files = executor().map(write_chunk, tasks, lambda index, file: None)
-    with publish(out, prefix, inputs) as unit:
-        unit.files.extend(file for file in files if file is not None)
-    made = published(out, prefix)
-    assert made is not None
-    return made.files, True
+    return inputs | ({"without": sorted(without)} if without else {})
 
 
 def write_chunk(task: KeptTask) -> FileRef | None:
     """Write a chunk's file; None where it keeps nothing."""
     run, out = Store(task.run), Store(task.out)
     # texts are not copied where nothing is left out
-    kept = None if task.chunk.selection is None else kept_mask(run, task.chunk)
+    kept = None
+    if task.chunk.records.rows and (task.chunk.selection is not None or task.without):
+        kept, _ = exported_mask(run, task.chunk, task.without)
     if not task.chunk.records.rows or (kept is not None and not kept.any()):
         return None
     folder, name = task.name.rsplit("/", 1)
@@ -155,6 +178,21 @@ def write_chunk(task: KeptTask) -> FileRef | None:
         schema = read_schema(run, task.chunk.records.name)
         write_parquet(unit, name, schema, _kept_batches(run, task.chunk, kept))
     return unit.files[0]
+
+
+def exported_mask(
+    run: Store, chunk: Chunk, without: Collection[str] = ()
+) -> tuple[NDArray[np.bool_], int]:
+    """Which rows of a chunk are written, (n,): those kept but the ids in hex that are left out, and
+    how many these are.
+    """
+    kept = kept_mask(run, chunk)
+    if not without:
+        return kept, 0
+    ids = read_parquet(run, chunk.signals["size"].name, "signals", ["id"])["id"]
+    wanted = pa.array([bytes.fromhex(one) for one in without], pa.binary(16))
+    out = kept & pc.is_in(ids, value_set=wanted).to_numpy()
+    return kept & ~out, int(out.sum())
 
 
 def removal_pairs(run: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> pa.Table:
