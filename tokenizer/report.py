@@ -40,11 +40,13 @@ def source_report(
     texts: Iterable[pa.LargeStringArray],
     tokenizer: Tokenizer,
     encoded: Iterable[pa.LargeListArray] | None = None,
+    controls: bool = False,
 ) -> SourceReport:
     """Report over a source's documents, a column of texts at a time.
 
     ``encoded``: the same documents' ids when they exist already, with or without EOS last; else
-    they are encoded here.
+    they are encoded here. ``controls``: the texts hold control marks by name, as rendered
+    conversations do.
     """
     used = np.zeros(tokenizer.vocab_size, np.int64)
     documents = size = failures = 0
@@ -55,7 +57,7 @@ def source_report(
         used += np.bincount(held.values, minlength=tokenizer.vocab_size)
         documents += len(column)
         size += pc.sum(pc.binary_length(column)).as_py() or 0
-        kept = pc.equal(tokenizer.decode(tokens, controls=False), column)
+        kept = pc.equal(tokenizer.decode(tokens, controls=controls), column)
         failures += len(column) - (pc.sum(kept).as_py() or 0)
     used[tokenizer.eos_id] = 0
     kinds = tokenizer.vocabulary.kinds

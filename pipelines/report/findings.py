@@ -21,11 +21,13 @@ from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
 from pipelines.report.reasons import ReasonTally
 from pipelines.report.shard_parts import SourceShards, read_shards
+from pipelines.report.source_fit import source_fits
 from pipelines.report.source_overlap import SourceOverlap, recorded_overlap
 from pipelines.report.token_use import TokenUse, token_use
 from pipelines.report.training_metrics import Trainings, read_trainings
 from pipelines.report.verdict_trail import choosing_steps
 from pipelines.report.versions import recorded_libraries
+from tokenizer.report import SourceReport
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Findings:
     overlap: SourceOverlap | None = None
     quarantine: list[QuarantineRow] = field(default_factory=list)
     tokens: TokenUse | None = None
+    fits: dict[str, SourceReport] = field(default_factory=dict)
     shards: list[SourceShards] = field(default_factory=list)
     trainings: Trainings | None = None
     reached: list[PhaseEnd] = field(default_factory=list)
@@ -84,6 +87,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     found.excerpts = read_excerpts(store, chunks, [*places.found.values(), *_sampled(found)])
     if record["tokenizer"]:
         found.tokens = token_use(store, record, chunks)
+        found.fits = source_fits(store, record, chunks)
     found.shards = read_shards(store, record)
     found.trainings = read_trainings(store, record)
     found.reached = phase_ends(store, record, found.trainings)

@@ -145,13 +145,16 @@ class _Driver(CorpusRunner):
         assert settings is not None
         started = time.monotonic()
         self.progress.phase("tokenizer", 1, 0, 0)
-        sources = tuple(
-            source.name
-            for source in self.loaded.recipe.corpus.sources
-            if settings.sample is None or source.name in settings.sample
-        )
+        recipe = self.loaded.recipe
         task = TokenizerTask(
-            self.store.root, self.chunks, selection, sources, settings, self.loaded.recipe.seed
+            self.store.root,
+            self.chunks,
+            selection,
+            self.sources,
+            settings,
+            recipe.seed,
+            recipe.shards.hold_out,
+            () if recipe.mixture is None else recipe.mixture.hold_out,
         )
         with self._at(("tokenizer",)):
             trained = self._one(train_tokenizer, task)

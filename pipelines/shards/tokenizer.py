@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from artifacts.fingerprints import content_key, libraries
 from artifacts.ids import as_words
+from artifacts.keyed_hash import held_out
 from artifacts.paths import Store
 from artifacts.publish import FileRef, Publication, found_or_made, read_file
 from artifacts.settings import key_settings
@@ -28,12 +30,61 @@ MODEL = "tokenizer.model"
 
 @dataclass(frozen=True)
 class TokenizerTask:
+    """What the tokenizer is trained on: the kept documents of ``sources``, but for those that a
+    loss is measured on: the share ``hold_out`` of each that shards set aside, and the sources that
+    are ``measured`` whole, unless the settings name them.
+    """
+
     root: str
     chunks: tuple[Chunk, ...]
     selection: tuple[FileRef, ...]
     sources: tuple[str, ...]
     settings: TokenizerSettings
     seed: int
+    hold_out: float = 0.0
+    measured: tuple[str, ...] = ()
+
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        """Sources of the sample."""
+        named = self.settings.sample
+        if named is not None:
+            return tuple(source for source in self.sources if source in named)
+        return tuple(source for source in self.sources if source not in self.measured)
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """What of the documents is left out, as the key holds it; nothing where all are sampled."""
+        share = {"hold_out": self.hold_out} if self.hold_out else {}
+        return {**share, **({"measured": self.left_whole} if self.left_whole else {})}
+
+    @property
+    def left_whole(self) -> list[str]:
+        """Sources of which no document is in the sample because all are measured on, by name."""
+        named = self.settings.sample is not None
+        return [] if named else sorted({*self.sources} & {*self.measured})
+
+
+@dataclass(frozen=True)
+class SampledSource:
+    """A source that documents are taken of: ``rows`` (n,) of its view, ascending, that may be."""
+
+    view: CorpusView
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, view: CorpusView, seed: int, hold_out: float) -> SampledSource:
+        """All rows of a view but those that are held out."""
+        return cls(view, np.flatnonzero(~held_out(view.ids, seed, hold_out)))
+
+    @property
+    def available(self) -> Available:
+        size = self.view.column("size", "bytes").to_numpy(zero_copy_only=False)
+        return Available(self.view.ids.take(pa.array(self.rows)), size[self.rows])
+
+    def texts(self, chosen: NDArray[np.int64]) -> pa.LargeStringArray:
+        """Texts of the chosen ones of these rows, ordered by id."""
+        return in_id_order(self.view, self.rows[np.sort(chosen)])
 
 
 @dataclass(frozen=True)
@@ -47,8 +98,8 @@ class TrainedTokenizer:
 def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokenizer | None:
     """Train on a weighted sample of the kept documents.
 
-    The key is the final selection (which fixes ids and texts) and the settings, so neither files
-    nor chunks matter.
+    The key is the final selection (which fixes ids and texts), the settings and what is held out
+    where something is, so neither files nor chunks matter.
     """
     store = Store(task.root)
     config = TrainConfig(vocab_size=task.settings.vocab_size)
@@ -60,14 +111,18 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         "config": key_settings(config),
         "sample": key_settings(task.settings),
         "seed": task.seed,
+        **task.left_out,
     }
 
     def make(unit: Publication) -> None:
-        views = {source: CorpusView(store, task.chunks, (source,)) for source in task.sources}
-        views = {source: view for source, view in views.items() if len(view)}
+        sources = {
+            source: SampledSource.of(
+                CorpusView(store, task.chunks, (source,)), task.seed, task.hold_out
+            )
+            for source in task.sampled
+        }
         available = {
-            source: Available(view.ids, view.column("size", "bytes").to_numpy(zero_copy_only=False))
-            for source, view in views.items()
+            source: entry.available for source, entry in sources.items() if len(entry.rows)
         }
         weights = task.settings.sample or {
             source: float(entry.bytes.sum()) for source, entry in available.items()
@@ -80,10 +135,7 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
             task.seed,
             config.max_document_bytes,
         )
-        texts = [
-            in_id_order(views[source], np.sort(rows))
-            for source, rows in sorted(sample.rows.items())
-        ]
+        texts = [sources[source].texts(rows) for source, rows in sorted(sample.rows.items())]
         model, counts = train_model(texts, config)
         with unit.file(MODEL) as out:
             out.raw.write(model)
@@ -94,6 +146,9 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
             sample=[{**asdict(share), "bytes_short": share.bytes_short} for share in sample.shares],
             sentences=asdict(counts),
         )
+        if task.left_out:
+            held = sum(len(entry.view) - len(entry.rows) for entry in sources.values())
+            unit.facts.update(held_out={"documents": held, "sources": task.left_whole})
 
     made = found_or_made(store, f"tokenizer/bpe/{content_key(inputs)}", inputs, make, compute)
     return (
