@@ -38,7 +38,6 @@ from trainer.evaluation.generate import (
     pick,
     speaker,
 )
-from trainer.evaluation.held_out import held_out, validate
 from trainer.loop.branch import START, branch, branch_plan
 from trainer.loop.metrics import read_series
 from trainer.objectives.losses import NOTHING, by_source, token_bytes
@@ -198,24 +197,6 @@ def test_unequal_tokens_a_decayed_start_and_odd_names_are_refused(
         with pytest.raises(UserError, match="not a name for a branch"):
             branch(start, {name: [PLAIN]}, corpus.folders, tmp_path, validation=corpus.held_out)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_validation_takes_the_same_windows_every_time_and_all_of_them_when_asked(
-    corpus: Corpus, whole: Path
-) -> None:
-    model = model_of(at_step(whole, STABLE))
-    once, again = (
-        validate(
-            model, corpus.held_out, corpus.tokenizer, sequence_length=LENGTH, windows=5, rows=rows
-        )
-        for rows in (1, 8)
-    )
-    assert once == again
-    named = {f"{name}-validation": folder for name, folder in corpus.held_out.items()}
-    assert validate(model, named, corpus.tokenizer, sequence_length=LENGTH, windows=5) == once
-    every = held_out(corpus.held_out, corpus.tokenizer, sequence_length=LENGTH, windows=None)
-    starts = sorted(int(batch.pieces[0, 3]) for batch in every.batches["web"])
-    assert starts == list(range(0, len(starts) * LENGTH, LENGTH))
 
 
 def test_validation_agrees_with_the_losses_of_training(corpus: Corpus, whole: Path) -> None:

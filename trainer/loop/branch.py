@@ -31,7 +31,7 @@ from trainer.checkpoints.recorded import model_config
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
-from trainer.evaluation.held_out import held_out
+from trainer.evaluation.held_out import Measured, held_out
 from trainer.loop.fits import check_objective
 from trainer.loop.recorded import train_settings
 from trainer.loop.run import StepReport
@@ -48,14 +48,22 @@ START = "start"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out losses: ``losses[branch][source]`` as the objective measures, the branch ``start``
+    """Held-out losses: ``measured[branch][source]`` as the objective measures, the branch ``start``
     being the checkpoint itself; ``outcomes`` by branch.
     """
 
     step: int
     tokens: int
-    losses: Mapping[str, Mapping[str, Measure]]
+    measured: Mapping[str, Mapping[str, Measured[Any]]]
     outcomes: Mapping[str, TrainOutcome]
+
+    @property
+    def losses(self) -> dict[str, dict[str, Measure]]:
+        """What each source came to in all, by branch."""
+        return {
+            name: {source: found.whole for source, found in sources.items()}
+            for name, sources in self.measured.items()
+        }
 
     @property
     def stopped_by(self) -> str | None:
@@ -110,7 +118,8 @@ def branch(
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
     check_objective(start, None if objective is None else record_of(objective))
-    chosen = (settings or train_settings(start)).without_ends()
+    rule = train_settings(start).validation_rule
+    chosen = (settings or train_settings(start)).without_ends().measuring_by(rule)
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
     branches = {
         name: branch_plan(start, phases, folders, (names or {}).get(name, name))
@@ -214,7 +223,7 @@ def _measure(
     tokenizer: Tokenizer,
     settings: TrainSettings,
     objective: Objective[Any] | None,
-) -> Callable[[Checkpoint], dict[str, Measure]]:
+) -> Callable[[Checkpoint], dict[str, Measured[Any]]]:
     minimised = NextToken(token_bytes(tokenizer)) if objective is None else objective
     windows = held_out(
         validation,
@@ -223,9 +232,10 @@ def _measure(
         windows=settings.validation_windows,
         rows=settings.micro_batch_windows,
         together=rows_together(minimised),
+        rule=settings.validation_rule,
     )
 
-    def measure(checkpoint: Checkpoint) -> dict[str, Measure]:
+    def measure(checkpoint: Checkpoint) -> dict[str, Measured[Any]]:
         place, precision = device_of(settings.device), DTYPES[settings.resolved_precision]
         return windows.measure(model_of(checkpoint, place, precision), minimised)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from trainer.checkpoints.checkpoint import Checkpoint
 from trainer.checkpoints.recorded import read_settings
+from trainer.evaluation.rule import WINDOWS
 from trainer.loop.settings import TrainSettings
 
 
 def train_settings(checkpoint: Checkpoint) -> TrainSettings:
-    """The settings of a training, the precision as the one computed in. Raises: UserError for a
-    setting that is not known or not valid.
+    """The settings of a training, the precision as the one computed in; one that records no rule
+    for held-out text measured windows. Raises: UserError for a setting that is not known or not
+    valid.
     """
-    return read_settings(checkpoint, "train", TrainSettings, checkpoint.state.settings)
+    recorded = {"validation_rule": WINDOWS, **checkpoint.state.settings}
+    return read_settings(checkpoint, "train", TrainSettings, recorded)

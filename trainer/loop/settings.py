@@ -16,6 +16,8 @@ from pydantic import Field, field_validator, model_validator
 
 from artifacts.errors import UserError
 from artifacts.records import Record
+from artifacts.settings import LATER
+from trainer.evaluation.rule import DOCUMENTS, Rule
 from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.presets import TINY, preset
@@ -73,9 +75,11 @@ class TrainSettings(Record):
 
     ``clip`` is the joint gradient norm above which gradients are scaled down, null for never.
     ``micro_batch_tokens`` bounds memory and changes rounding only. ``checkpoint_every`` checkpoints
-    are all kept, besides one at the end of each segment. ``validation_windows`` bounds what is read
-    of each held-out source, null for all. ``threads`` are torch's, null for as many as it has.
-    ``device`` and ``precision`` are carried out by :mod:`trainer.devices.precision`, which also
+    are all kept, besides one at the end of each segment. ``validation_windows`` and
+    ``validation_rule`` say what is read of each held-out source
+    (:func:`trainer.evaluation.held_out.held_out`), null for all. ``threads`` are torch's, null for
+    as many as it has. ``device`` and ``precision`` are carried out by
+    :mod:`trainer.devices.precision`, which also
     says what ``auto`` comes to. ``float8`` lets the layers' matrices multiply in 8-bit floats
     (:mod:`trainer.kernels.float8`), on GPUs that can.
     """
@@ -98,6 +102,8 @@ class TrainSettings(Record):
     checkpoint_every: Count = 100
     validate_every: Count = 50
     validation_windows: Count | None = 64
+    # of a training that goes on: the one it began with
+    validation_rule: Annotated[Rule, LATER] = DOCUMENTS
     threads: Count | None = None
     tensorboard: bool = True
 
@@ -200,6 +206,10 @@ class TrainSettings(Record):
         return self.model_copy(
             update={"schedule": self.schedule.resolved(decay_start=None, end=None)}
         )
+
+    def measuring_by(self, rule: Rule) -> TrainSettings:
+        """The same settings with the rule for held-out text that a training began with."""
+        return self.model_copy(update={"validation_rule": rule})
 
     def fixed(self) -> dict[str, Any]:
         """What a run cannot change once it has begun: everything that decides the past but the

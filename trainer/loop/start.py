@@ -34,6 +34,7 @@ from trainer.checkpoints.weights import (
     read_weights,
 )
 from trainer.loop.fits import check_fits, check_objective
+from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
 from trainer.model import Model, init
 from trainer.optimizer.adamw import AdamW
@@ -65,6 +66,10 @@ class Start(Protocol):
     @property
     def parent(self) -> dict[str, Any] | None: ...
 
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        """The settings asked for, under the rules of what was done already."""
+        ...
+
     def check(self, wanted: Wanted) -> None:
         """Raises: UserError when the training cannot begin here."""
         ...
@@ -85,6 +90,9 @@ class FromSeed:
     step = 0
     history = ()
     parent = None
+
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        return asked
 
     def check(self, wanted: Wanted) -> None:
         """Anything may begin."""
@@ -120,6 +128,10 @@ class FromCheckpoint:
     @property
     def history(self) -> tuple[Stretch, ...]:
         return self.checkpoint.state.history
+
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        """With the rule by which the checkpoint's training cuts held-out text."""
+        return asked.measuring_by(train_settings(self.checkpoint).validation_rule)
 
     def check(self, wanted: Wanted) -> None:
         check_objective(self.checkpoint, wanted.objective)
@@ -177,6 +189,9 @@ class FromWeights:
     def of_tensors(cls, tensors: Mapping[str, Tensor], where: str) -> FromWeights:
         """These, by parameter name; ``where`` names them in errors."""
         return cls(lambda: tensors, where, {"weights": checksum(tensors), "past": False}, {})
+
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        return asked
 
     def check(self, wanted: Wanted) -> None:
         """Names, shapes and values are checked when the model is filled."""

@@ -118,6 +118,7 @@ def train(
     ):
         checkpoint.clean(store)
         begins = _start(store, resume, start)
+        settings = begins.settings(settings)
         minimised = _minimised(objective, tokenizer)
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
@@ -275,4 +276,5 @@ def _held_out(
         windows=settings.validation_windows,
         rows=settings.micro_batch_windows,
         together=together,
+        rule=settings.validation_rule,
     )
