@@ -47,6 +47,7 @@ def mixture_plan(
     as_json: Json = False,
 ) -> None:
     """Freeze a recipe's mixture over the shards and show what each phase takes from each source."""
+    from mixtures.inspect.cut_documents import cut_documents
     from mixtures.spec.resolve import preset_notes
     from pipelines.recipe.load import load_recipe
     from pipelines.run.record import load_run
@@ -56,7 +57,7 @@ def mixture_plan(
     loaded = load_recipe(recipe, overrides or ())
     materials = Materials.of(*load_run(runs, loaded.recipe.name))
     plan = plan_mixture(loaded, materials)
-    plan_branches(loaded, materials, plan)
+    branches = plan_branches(loaded, materials, plan)
     notes = [] if loaded.recipe.mixture is None else preset_notes(loaded.recipe.mixture.phases)
     if output is not None:
         _write(output, plan.to_json())
@@ -70,6 +71,8 @@ def mixture_plan(
         print(exact_json(plan.to_json().decode()))
         return
     _print_plan(plan)
+    for cut in cut_documents((plan, *branches.values()), materials.folders):
+        print(cut.sentence)
     for note in notes:
         print(f"preset of phase {note}")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from artifacts.paths import Store
 from mixtures.inspect.accounting import documents_shown, realised
+from mixtures.inspect.cut_documents import CutDocuments, cut_documents
 from mixtures.plan.format import Plan
 from pipelines.report.training_metrics import Ending, Trainings, stretches
 from tokenizer.shards.manifest import MANIFEST_NAME
@@ -53,22 +54,38 @@ def phase_ends(store: Store, record: dict[str, Any], trainings: Trainings | None
     """
     if trainings is None:
         return []
-    folders = (
-        {name: Path(store.full(entry["folder"])) for name, entry in record["shards"].items()}
-        if store.local
-        else {}
-    )
+    folders = _folders(store, record)
     return [end for ending in trainings.endings for end in _ends(ending, folders)]
+
+
+def recorded_cuts(
+    store: Store, record: dict[str, Any], trainings: Trainings | None
+) -> list[CutDocuments]:
+    """The sources of which the endings' windows cut documents; none where the shards are not there
+    to be counted.
+    """
+    folders = _folders(store, record)
+    endings = () if trainings is None else trainings.endings
+    plans = [one.plan for one in endings if one.plan is not None and _held(one.plan, folders)]
+    return cut_documents(plans, folders)
+
+
+def _folders(store: Store, record: dict[str, Any]) -> dict[str, Path]:
+    """Shard folders by source; none where they are not on a local disk."""
+    entries = record["shards"].items() if store.local else ()
+    return {name: Path(store.full(entry["folder"])) for name, entry in entries}
+
+
+def _held(plan: Plan, folders: dict[str, Path]) -> bool:
+    """Whether the shards of every source are there."""
+    return all(name in folders and (folders[name] / MANIFEST_NAME).is_file() for name in plan.names)
 
 
 def _ends(ending: Ending, folders: dict[str, Path]) -> Iterator[PhaseEnd]:
     plan = ending.plan
     if plan is None:
         return
-    held = all(
-        (folders[name] / MANIFEST_NAME).is_file() if name in folders else False
-        for name in plan.names
-    )
+    held = _held(plan, folders)
     for name, _, first, last in stretches(plan.segments):
         step = min(last, ending.last_step)
         if first < step > ending.from_step:

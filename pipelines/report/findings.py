@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from artifacts.paths import Store
+from mixtures.inspect.cut_documents import CutDocuments
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.corpus.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
-from pipelines.report.data_progress import PhaseEnd, phase_ends
+from pipelines.report.data_progress import PhaseEnd, phase_ends, recorded_cuts
 from pipelines.report.distributions import SourceDistributions
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
@@ -45,6 +46,7 @@ class Findings:
     shards: list[SourceShards] = field(default_factory=list)
     trainings: Trainings | None = None
     reached: list[PhaseEnd] = field(default_factory=list)
+    cut: list[CutDocuments] = field(default_factory=list)
     libraries: list[tuple[str, str]] = field(default_factory=list)
     places: Mapping[tuple[int, int], Place] = field(default_factory=dict)
     excerpts: Mapping[Place, Excerpt] = field(default_factory=dict)
@@ -91,6 +93,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     found.shards = read_shards(store, record)
     found.trainings = read_trainings(store, record)
     found.reached = phase_ends(store, record, found.trainings)
+    found.cut = recorded_cuts(store, record, found.trainings)
     return found
 
 

@@ -18,6 +18,7 @@ from artifacts.paths import Store
 from artifacts.settings import key_settings
 from mixtures.freeze.freeze import Plan
 from mixtures.inspect.accounting import realised
+from mixtures.inspect.cut_documents import cut_documents
 from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
@@ -77,6 +78,8 @@ def train_recipe(
     measured = materials.held_out(
         [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
     )
+    for cut in cut_documents((plan, *branches.values()), materials.folders):
+        watch.progress.note(cut.sentence)
     reset_peak()
     trained = _train(
         recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step
