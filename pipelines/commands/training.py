@@ -95,8 +95,8 @@ def branch_checkpoint(
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.spec.bands import source_of
+    from pipelines.commands.terminal.comparison import branch_json, branch_rows, unequal_branches
     from pipelines.commands.terminal.progress import TerminalProgress
-    from pipelines.commands.terminal.training import branch_rows
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
     from pipelines.training.materials import Materials
@@ -128,9 +128,11 @@ def branch_checkpoint(
         )
     ended(*comparison.outcomes.values())
     if as_json:
-        print(json.dumps(comparison.rows()))
+        print(json.dumps(branch_json(comparison)))
         return
     print_table(*branch_rows(comparison))
+    for sentence in unequal_branches(comparison):
+        print(sentence)
 
 
 @said_of_options()

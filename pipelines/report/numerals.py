@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log10
 
 _BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
@@ -87,6 +88,22 @@ def operations(value: float) -> str:
 def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign; the minus is a minus."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
+def decimals(half_width: float | None, most: int = 4) -> int:
+    """Decimals that say something of a figure known within ``half_width``: those of its first two
+    digits; ``most`` where it is not known.
+    """
+    if not half_width:
+        return most
+    return min(most, max(0, 1 - floor(log10(half_width))))
+
+
+def uncertain(value: float, half_width: float | None, plus: bool = False) -> str:
+    """A figure and half of its 95 % interval: ``5.083 ±0.021``; ``plus``: with its sign."""
+    digits = decimals(half_width)
+    figure = signed(value, digits) if plus else f"{value:.{digits}f}"
+    return figure if half_width is None else f"{figure} \u00b1{half_width:.{digits}f}"
 
 
 def difference(value: int) -> str:

@@ -94,6 +94,7 @@ def _environment() -> Environment:
         "operations": numerals.operations,
         "signed": numerals.signed,
         "difference": numerals.difference,
+        "uncertain": numerals.uncertain,
     }
     return environment
 

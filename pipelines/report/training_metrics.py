@@ -16,6 +16,7 @@ from mixtures.freeze.freeze import Plan, Segment
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.order.sound_plan import load_plan
+from pipelines.report.held_out_loss import HeldOutLoss
 from trainer.checkpoints.paths import FOLDER, RESTORE, STATE, folder_name, step_of
 from trainer.loop.metrics import FOLDER as METRICS
 from trainer.loop.metrics import TIME, TRAIN, VALIDATION, damaged_line, read_series
@@ -34,14 +35,6 @@ _FIGURES: dict[str, dict[str, Any]] = {
     VALIDATION: {"sources": dict},
     TIME: {"seconds": (int, float)},
 }
-
-
-@dataclass(frozen=True)
-class HeldOutLoss:
-    """Loss of one source's held-out documents: nats per target token, and bits per byte."""
-
-    loss: float
-    bits_per_byte: float | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,7 @@ class Ending:
         lines = [line for line in self.validation if line["step"] == step]
         found = lines[-1]["sources"] if lines else {}
         return {
-            name: HeldOutLoss(value["loss"], value.get("bits_per_byte"))
+            name: HeldOutLoss.of(value)
             for name, value in found.items()
             if value["loss"] is not None
         }

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
+from pipelines.report.endings import held_out_rows, unequal_endings
 from pipelines.report.line_chart import Band, Chart, Curve, Point, line_chart, padded
 from pipelines.report.loss_points import (
     held_out_points,
@@ -22,7 +23,6 @@ from pipelines.report.loss_points import (
 )
 from pipelines.report.training_metrics import (
     Ending,
-    HeldOutLoss,
     PhaseShares,
     Trainings,
     phase_shares,
@@ -71,34 +71,11 @@ def training_section(
         "sources": _per_source(main, bands, window, names[:CHARTED_SOURCES]),
         "sources_left_out": max(0, len(names) - CHARTED_SOURCES),
         "held_out": held_out_rows(trainings),
+        "unequal": unequal_endings(trainings),
         "held_out_names": [ending.name for ending in trainings.branches],
         **_endings(trainings, bands, window),
         "samples": [_sample(sample) for sample in record.get("samples") or []],
     }
-
-
-def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:
-    """A row per held-out source: before the decay, after it with the change, and each branch with
-    its difference to the run.
-    """
-    main = trainings.main
-    before = main.held_out(trainings.stable_steps) if trainings.decays else {}
-    after = main.held_out(main.last_step)
-    branches = [ending.held_out(ending.last_step) for ending in trainings.branches]
-    names = dict.fromkeys([*before, *after, *(name for losses in branches for name in losses)])
-    return [
-        {
-            "source": name,
-            "before": before.get(name),
-            "after": after.get(name),
-            "change": _difference(after.get(name), before.get(name)),
-            "branches": [
-                (losses.get(name), _difference(losses.get(name), after.get(name)))
-                for losses in branches
-            ],
-        }
-        for name in sorted(names)
-    ]
 
 
 def _sample(sample: dict[str, str]) -> dict[str, Any]:
@@ -111,17 +88,6 @@ def _sample(sample: dict[str, str]) -> dict[str, Any]:
         blanks = [len(blank) for blank in pieces[1::2]] + [0]
         said[when] = [piece for piece in zip(pieces[::2], blanks, strict=True) if piece != ("", 0)]
     return {"prompt": sample["prompt"], **said}
-
-
-def _difference(value: HeldOutLoss | None, base: HeldOutLoss | None) -> HeldOutLoss | None:
-    if value is None or base is None:
-        return None
-    bits = (
-        None
-        if value.bits_per_byte is None or base.bits_per_byte is None
-        else value.bits_per_byte - base.bits_per_byte
-    )
-    return HeldOutLoss(value.loss - base.loss, bits)
 
 
 def _bars(part: PhaseShares, colours: dict[str, str]) -> tuple[Markup, Markup]:

@@ -11,17 +11,28 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy import stats
 
 from mixtures.inspect.accounting import documents_shown, realised
 from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
+from pipelines.report.endings import held_out_rows, unequal_endings
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
 from pipelines.report.loss_points import smoothed
-from pipelines.report.numerals import byte_size, count, operations, quantity, share, signed
+from pipelines.report.numerals import (
+    byte_size,
+    count,
+    operations,
+    quantity,
+    share,
+    signed,
+    uncertain,
+)
 from pipelines.report.page import render
 from pipelines.report.recipe_stages import is_finished, last_step
 from pipelines.report.training_metrics import MAIN, Ending, Trainings, phase_shares, read_trainings
@@ -76,6 +87,15 @@ def measured(outcome: RunOutcome, folder: str, step: int) -> dict[str, dict[str,
     return sources
 
 
+def spread(groups: list[list[float]]) -> float:
+    """Half of a 95 % interval of the groups' mean by tokens, by another library's t."""
+    tokens, losses = np.array(groups).T
+    mean = np.average(losses, weights=tokens)
+    variance = np.var(tokens * (losses - mean), ddof=0) * len(tokens) / (len(tokens) - 1)
+    error = float(np.sqrt(variance * len(tokens)) / tokens.sum())
+    return error * float(stats.t.ppf(0.975, len(tokens) - 1))
+
+
 def test_held_out_losses_equal_the_metrics(outcome: RunOutcome, page: Page) -> None:
     training, branch = outcome.record["training"], outcome.record["branches"][BRANCH]
     before = measured(outcome, training["folder"], branch["from_step"])
@@ -83,18 +103,65 @@ def test_held_out_losses_equal_the_metrics(outcome: RunOutcome, page: Page) -> N
     assert set(before) == set(after) == set(other)
     assert "sft" in before
     for source in before:
-        pairs = [
-            [losses[source][unit] for losses in (before, after, other)]
-            for unit in ("loss", "bits_per_byte")
-        ]
-        cells = [
-            [f"{a:.4f}", f"{b:.4f}", signed(b - a, 4), f"{c:.4f}", signed(c - b, 4)]
-            for a, b, c in pairs
-        ]
-        assert page.row(source, 6) == [
+        a, b, c = (losses[source] for losses in (before, after, other))
+        assert [group[0] for group in a["groups"]] == [group[0] for group in c["groups"]]
+        cells = [uncertain(one["loss"], spread(one["groups"])) for one in (a, b, c)]
+        changes = []
+        for one, base in ((b, a), (c, b)):
+            pairs = zip(one["groups"], base["groups"], strict=True)
+            groups = [[tokens, loss - former] for (tokens, loss), (_, former) in pairs]
+            changes.append(uncertain(one["loss"] - base["loss"], spread(groups), plus=True))
+        bits = [one["bits_per_byte"] for one in (a, b, c)]
+        assert page.row(source, 7) == [
             source,
-            *(f"{nats} | {bits}" for nats, bits in zip(*cells, strict=True)),
+            count(round(a["tokens"])),
+            f"{cells[0]} | {bits[0]:.4f}",
+            f"{cells[1]} | {bits[1]:.4f}",
+            f"{changes[0]} | {signed(bits[1] - bits[0], 4)}",
+            f"{cells[2]} | {bits[2]:.4f}",
+            f"{changes[1]} | {signed(bits[2] - bits[1], 4)}",
         ]
+
+
+def test_a_difference_is_surer_than_the_losses_it_is_of(trainings: Trainings) -> None:
+    """Both sides are measured on the same documents."""
+    rows = held_out_rows(trainings)
+    widths = [(row["change"].half_width, row["after"].half_width) for row in rows]
+    assert sum(change for change, _ in widths) < sum(loss for _, loss in widths) / 2
+
+
+def test_the_windows_that_cut_conversations_are_said(found: Findings, html: str) -> None:
+    (cut,) = found.cut
+    assert (cut.source, cut.window) == ("sft", 128)
+    assert cut.longer > 0.9 * cut.documents
+    assert cut.sentence.replace("'", "&#39;") in html
+
+
+def without_decay(trainings: Trainings) -> Trainings:
+    """The same with a branch whose rate stays, and which showed a step less."""
+    (branch,) = trainings.branches
+    assert branch.plan is not None
+    segments = [
+        segment.model_copy(update={"decay": False}) if segment.decay else segment
+        for segment in branch.plan.segments
+    ]
+    plan = branch.plan.model_copy(update={"segments": tuple(segments)})
+    shorter = dataclasses.replace(branch, plan=plan, train=branch.train[:-1])
+    return dataclasses.replace(trainings, branches=(shorter,))
+
+
+def test_endings_that_are_not_equal_are_said_so(outcome: RunOutcome, trainings: Trainings) -> None:
+    assert unequal_endings(trainings) == []
+    (said,) = unequal_endings(without_decay(trainings))
+    assert said == (
+        f"{BRANCH} and main are not equal: 4,096 against 5,120 tokens after they part, the "
+        f"learning rate of main decays, that of {BRANCH} does not, {BRANCH} is at step 24 of 25"
+    )
+    section = training_section(outcome.record, without_decay(trainings))
+    assert section is not None
+    assert section["unequal"] == [said]
+    found = Findings(trainings=without_decay(trainings))
+    assert said in render({**outcome.record, "tokenizer": None}, found)
 
 
 def test_branches_are_measured_as_the_run_recorded_them(
@@ -386,7 +453,7 @@ def test_a_branch_whose_checkpoints_are_gone_is_still_measured(
         Findings(trainings=dataclasses.replace(trainings, branches=(bare,))),
     )
     assert f"{BRANCH}: decay" not in html
-    assert Page(html).row("sft", 6)
+    assert Page(html).row("sft", 7)
 
 
 def test_the_same_record_gives_the_same_section(outcome: RunOutcome, html: str) -> None:
@@ -486,13 +553,15 @@ def test_the_outcome_tells_of_the_training(outcome: RunOutcome, trainings: Train
         measured(outcome, ending.folder, ending.last_step) for ending in (trainings.main, branch)
     )
     for source in before:
-        a, b, c = (losses[source]["loss"] for losses in (before, after, other))
-        assert any(
-            line.split()
-            == [source, f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}", f"{c:.4f}", f"{c - b:+.4f}"]
-            for line in text.splitlines()
-        )
-    assert rows["held-out"][-2:] == [BRANCH, "difference"]
+        a, b, c = (losses[source] for losses in (before, after, other))
+        figures = [uncertain(x["loss"], spread(x["groups"])).split()[0] for x in (a, b, c)]
+        (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [source]][-1:]
+        assert line[:4] == [source, count(round(a["tokens"])), *figures[:2]]
+        assert line[6] == figures[2]
+        assert float(line[4]) == pytest.approx(b["loss"] - a["loss"], abs=0.05)
+        assert float(line[7]) == pytest.approx(c["loss"] - b["loss"], abs=0.05)
+        assert line[5][0] == line[8][0] == "±"
+    assert rows["nats/token"][-2:] == [BRANCH, "difference"]
     assert "go on to" not in text
     assert f"windtunnel generate {outcome.store.full(str(trainings.main.checkpoint))} TEXT" in text
 
@@ -525,7 +594,7 @@ def test_branches_that_do_not_fit_are_said_to_be_in_the_report(
         found = held_out_table(dataclasses.replace(trainings, branches=many), width)
         assert found is not None
         table, left_out = found
-        assert (len(table.columns) - 4) // 2 + left_out == len(many)
+        assert (len(table.columns) - 5) // 2 + left_out == len(many)
         on = console(width)
         on.print(table)
         assert max(len(line.rstrip()) for line in said(on).splitlines()) <= width

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.training import held_out_table, training_places
+from pipelines.report.endings import unequal_endings
 from pipelines.report.funnel import Funnel, FunnelRow, FunnelStep, read_funnel
 from pipelines.report.numerals import byte_size, count, duration, share
 from pipelines.report.page import REPORT
@@ -141,6 +142,8 @@ def _held_out(console: Console, trainings: Trainings) -> None:
                 style="dim",
             )
         )
+    for sentence in unequal_endings(trainings):
+        console.print(f"  {sentence}", soft_wrap=True)
     console.print()
 
 

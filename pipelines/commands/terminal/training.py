@@ -4,18 +4,16 @@ losses side by side.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from rich.box import HORIZONTALS
 from rich.table import Table
 
-from pipelines.report.numerals import count, signed
-from pipelines.report.training_metrics import Ending, HeldOutLoss, Trainings, read_trainings
-from pipelines.report.training_section import held_out_rows
+from pipelines.report.endings import held_out_rows, unequal_endings
+from pipelines.report.held_out_loss import HeldOutLoss
+from pipelines.report.numerals import count, uncertain
+from pipelines.report.training_metrics import Ending, Trainings, read_trainings
 from pipelines.run.driver import RunOutcome
-
-if TYPE_CHECKING:
-    from trainer.loop.branch import Comparison
 
 _GAP = 2
 
@@ -36,7 +34,8 @@ def training_json(outcome: RunOutcome) -> dict[str, Any]:
     ending is.
 
     ``computed``: trainings this call made steps of. ``endings``: per ending its folder, steps,
-    tokens, last loss, last checkpoint inside the run, and held-out losses by source.
+    tokens, last loss, last checkpoint inside the run, and held-out losses by source. ``unequal``:
+    why endings do not compare, a sentence each.
     """
     record = outcome.record
     trainings = read_trainings(outcome.store, record)
@@ -49,7 +48,7 @@ def training_json(outcome: RunOutcome) -> dict[str, Any]:
             "loss": ending.last_loss,
             "checkpoint": ending.checkpoint,
             "held_out": {
-                name: loss.__dict__ for name, loss in ending.held_out(ending.last_step).items()
+                name: loss.to_json() for name, loss in ending.held_out(ending.last_step).items()
             },
         }
         for ending in (() if trainings is None else trainings.endings)
@@ -58,53 +57,28 @@ def training_json(outcome: RunOutcome) -> dict[str, Any]:
         name: record[name]
         for name in ("name", "reached", "plan", "training", "branches", "samples")
     }
-    return {"run": outcome.store.root, **facts, "endings": endings, "computed": outcome.computed}
-
-
-def branch_rows(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Header and rows of the table that compares branches on held-out sources."""
-    rows = [
-        (
-            row["branch"],
-            row["source"],
-            f"{row['loss']:.4f}",
-            f"{row['bits_per_byte']:.4f}",
-            f"{row['change']:+.4f}",
-        )
-        for row in comparison.rows()
-    ]
-    return ("branch", "held-out source", "nats/token", "bits/byte", "change"), rows
+    unequal = [] if trainings is None else unequal_endings(trainings)
+    return {
+        "run": outcome.store.root,
+        **facts,
+        "endings": endings,
+        "unequal": unequal,
+        "computed": outcome.computed,
+    }
 
 
 def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None:
     """Nats per token of each held-out source before and after the decay and for each branch, with
-    differences.
+    differences, the branch's minus the run's, and their intervals; those of the losses where they
+    fit, else as many digits as they leave.
 
     Also how many branches did not fit into ``width`` columns. None where nothing was held out.
     """
-    rows = held_out_rows(trainings)
-    if not rows:
+    if not held_out_rows(trainings):
         return None
-    headers = [
-        "held-out nats/token",
-        *(["before decay", "after decay", "change"] if trainings.decays else ["at the end"]),
-    ]
-    cells = [
-        [row["source"], *([_loss(row["before"])] if trainings.decays else []), _loss(row["after"])]
-        for row in rows
-    ]
-    if trainings.decays:
-        cells = [[*line, _signed(row["change"])] for line, row in zip(cells, rows, strict=True)]
-    left_out = 0
-    for place, ending in enumerate(trainings.branches):
-        more = [
-            [_loss(row["branches"][place][0]), _signed(row["branches"][place][1])] for row in rows
-        ]
-        wider = [[*line, *pair] for line, pair in zip(cells, more, strict=True)]
-        if left_out or _width([[*headers, ending.name, "difference"], *wider]) > width:
-            left_out += 1
-            continue
-        headers, cells = [*headers, ending.name, "difference"], wider
+    headers, cells, left_out = _held_out_cells(trainings, width, intervals=True)
+    if left_out or _width([headers, *cells]) > width:
+        headers, cells, left_out = _held_out_cells(trainings, width, intervals=False)
     table = Table(
         box=HORIZONTALS,
         header_style="dim",
@@ -114,10 +88,46 @@ def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None
         padding=(0, 0, 0, _GAP - 1),
     )
     for place, header in enumerate(headers):
-        table.add_column(header, justify="right" if place else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if place else "left"
+        table.add_column(header, justify=justify, no_wrap=True, vertical="bottom")
     for line in cells:
         table.add_row(*line)
     return table, left_out
+
+
+def _held_out_cells(
+    trainings: Trainings, width: int, intervals: bool
+) -> tuple[list[str], list[list[str]], int]:
+    """Headers, rows, and how many branches did not fit."""
+    rows = held_out_rows(trainings)
+    decayed = ["before\ndecay", "after\ndecay", "change"]
+    headers = [
+        "held-out\nnats/token",
+        "tokens",
+        *(decayed if trainings.decays else ["at the\nend"]),
+    ]
+    cells = [
+        [
+            row["source"],
+            " to ".join(map(count, row["tokens"])) or "-",
+            *([_loss(row["before"], intervals)] if trainings.decays else []),
+            _loss(row["after"], intervals),
+            *([_signed(row["change"])] if trainings.decays else []),
+        ]
+        for row in rows
+    ]
+    left_out = 0
+    for place, ending in enumerate(trainings.branches):
+        more = [
+            [_loss(row["branches"][place][0], intervals), _signed(row["branches"][place][1])]
+            for row in rows
+        ]
+        wider = [[*line, *pair] for line, pair in zip(cells, more, strict=True)]
+        if left_out or _width([[*headers, ending.name, "difference"], *wider]) > width:
+            left_out += 1
+            continue
+        headers, cells = [*headers, ending.name, "difference"], wider
+    return headers, cells, left_out
 
 
 def _said(ending: Ending, width: int) -> str:
@@ -132,15 +142,23 @@ def _said(ending: Ending, width: int) -> str:
     )
 
 
-def _loss(value: HeldOutLoss | None) -> str:
-    return "-" if value is None else f"{value.loss:.4f}"
+def _loss(value: HeldOutLoss | None, interval: bool) -> str:
+    if value is None:
+        return "-"
+    said = uncertain(value.loss, value.half_width)
+    return said if interval else said.partition(" ")[0]
 
 
 def _signed(value: HeldOutLoss | None) -> str:
-    return "-" if value is None else signed(value.loss, 4).replace("\u2212", "-")
+    if value is None:
+        return "-"
+    return uncertain(value.loss, value.half_width, plus=True).replace("\u2212", "-")
 
 
 def _width(lines: list[list[str]]) -> int:
     """Columns a table of these lines takes."""
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    widths = [
+        max(len(part) for line in lines for part in line[place].split("\n"))
+        for place in range(len(lines[0]))
+    ]
     return sum(widths) + _GAP * (len(widths) - 1)
