@@ -13,7 +13,8 @@ trainings that are there already.
 
 Recorded per seed: held-out loss of every source before the decay and after each ending (nats per
 token, bits per byte), and the mean training loss over the last steps of each phase. Over the seeds:
-the mean difference with minus without, with a 95 % t-interval, and in how many seeds a loss ended
+the mean difference without minus with, as the run's own table has the branch minus the run, with a
+95 % t-interval, and in how many seeds a loss ended
 the decay below where the stable phase left it. Writes ``benchmarks/results/decay_comparison.json``.
 """
 
@@ -191,15 +192,15 @@ def facts(loaded: LoadedRecipe, runs: Sequence[dict[str, Any]]) -> dict[str, Any
 
 
 def differences(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """With minus without after the decay, per held-out source and unit: mean over the seeds and its
-    t-interval.
+    """Without minus with after the decay, the branch minus the run, per held-out source and unit:
+    mean over the seeds and its t-interval.
     """
     found = {}
     for name in runs[0]["held_out"][WITH]:
         found[name] = {
             unit: interval(
                 [
-                    run["held_out"][WITH][name][unit] - run["held_out"][WITHOUT][name][unit]
+                    run["held_out"][WITHOUT][name][unit] - run["held_out"][WITH][name][unit]
                     for run in runs
                 ]
             )

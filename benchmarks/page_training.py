@@ -232,7 +232,7 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         f"{instructions} among them and once without, from the same checkpoint. {count} seeds, of "
         "initial weights and of order. Held-out "
         "documents, the same for all, in nats per token; means over the seeds. The difference is "
-        "with minus without (below 0: "
+        "without minus with, the branch minus the run (above 0: "
         f"{instructions} in the decay helps), its interval Student's at "
         f"{result['confidence']:.0%}, with bits per byte beside it."
     )

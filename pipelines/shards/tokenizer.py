@@ -19,7 +19,7 @@ from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.view import CorpusView
 from pipelines.shards.settings import TokenizerSettings
 from tokenizer.encode import Tokenizer
-from tokenizer.sample import Available, weighted_sample
+from tokenizer.sample import Available, Sample, weighted_sample
 from tokenizer.train import TrainConfig, train_model
 
 TOKENIZER_VERSION = 1
@@ -121,20 +121,7 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
             )
             for source in task.sampled
         }
-        available = {
-            source: entry.available for source, entry in sources.items() if len(entry.rows)
-        }
-        weights = task.settings.sample or {
-            source: float(entry.bytes.sum()) for source, entry in available.items()
-        }
-        weights = {source: weight for source, weight in weights.items() if source in available}
-        sample = weighted_sample(
-            available,
-            weights,
-            int(task.settings.sample_mib * (1 << 20)),
-            task.seed,
-            config.max_document_bytes,
-        )
+        sample = _sample(sources, task, config)
         texts = [sources[source].texts(rows) for source, rows in sorted(sample.rows.items())]
         model, counts = train_model(texts, config)
         with unit.file(MODEL) as out:
@@ -155,6 +142,22 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
         None
         if made is None
         else TrainedTokenizer(made[0].file(MODEL), made[0].facts, made[1], (made[0].prefix,))
+    )
+
+
+def _sample(sources: dict[str, SampledSource], task: TokenizerTask, config: TrainConfig) -> Sample:
+    """Rows of each source, by its share of the bytes; without shares by size."""
+    available = {source: entry.available for source, entry in sources.items() if len(entry.rows)}
+    weights = task.settings.sample or {
+        source: float(entry.bytes.sum()) for source, entry in available.items()
+    }
+    weights = {source: weight for source, weight in weights.items() if source in available}
+    return weighted_sample(
+        available,
+        weights,
+        int(task.settings.sample_mib * (1 << 20)),
+        task.seed,
+        config.max_document_bytes,
     )
 
 

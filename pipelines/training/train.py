@@ -7,6 +7,7 @@ trains anew beside the old one, and an unchanged one finds its checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,7 @@ def train_recipe(
     measured = materials.held_out(
         [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
     )
-    for cut in cut_documents((plan, *branches.values()), materials.folders):
-        watch.progress.note(cut.sentence)
+    _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
     trained = _train(
         recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step
@@ -97,6 +97,12 @@ def train_recipe(
     facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
     store.write(outcome, canonical_json(sealed(facts)) + b"\n")
     return ledgers
+
+
+def _tell_cuts(plans: Sequence[Plan], materials: Materials, watch: TrainingWatch) -> None:
+    """Note which documents the windows of the plans cut."""
+    for cut in cut_documents(plans, materials.folders):
+        watch.progress.note(cut.sentence)
 
 
 def check_machine(loaded: LoadedRecipe) -> None:

@@ -15,6 +15,8 @@ from artifacts.errors import UserError
 from mixtures.loader.loader import Loader
 from mixtures.spec.rules import MixtureRules
 from mixtures.spec.spec import Phase, PhaseSpec
+from pipelines.commands.terminal.comparison import branch_json, branch_rows, unequal_branches
+from pipelines.report.numerals import uncertain
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import (
     BATCH,
@@ -38,7 +40,7 @@ from trainer.evaluation.generate import (
     pick,
     speaker,
 )
-from trainer.loop.branch import START, branch, branch_plan
+from trainer.loop.branch import START, Comparison, branch, branch_plan
 from trainer.loop.metrics import read_series
 from trainer.objectives.losses import NOTHING, by_source, token_bytes
 from trainer.objectives.next_token import batch_loss
@@ -113,6 +115,8 @@ def test_branches_share_the_start_and_the_tokens_and_differ_in_the_mixture(
     assert rows[START, "chat"]["change"] == 0
     assert rows["mixed", "chat"]["loss"] < rows["plain", "chat"]["loss"]  # it saw conversations
     assert rows["plain", "code"]["loss"] < rows["mixed", "code"]["loss"]  # it saw code
+    says_every_difference_with_one_sign(comparison)
+    assert unequal_branches(comparison) == []
     state = comparison.outcomes["mixed"].checkpoint.state
     assert state.parent == {
         "step": STABLE,
@@ -121,6 +125,50 @@ def test_branches_share_the_start_and_the_tokens_and_differ_in_the_mixture(
     assert [line["step"] for line in read_series(tmp_path / "plain")] == list(
         range(STABLE + 1, STABLE + DECAY + 1)
     )
+
+
+def says_every_difference_with_one_sign(comparison: Comparison) -> None:
+    """A row's own loss minus the start's, and minus the first branch's: exactly and in words."""
+    losses = {
+        (name, source): found.whole.per_token
+        for name, sources in comparison.measured.items()
+        for source, found in sources.items()
+    }
+    header, lines = branch_rows(comparison)
+    assert header[-2:] == ("minus start", "minus plain")
+    for row, line in zip(branch_json(comparison), lines, strict=True):
+        name, source = row["branch"], row["source"]
+        own = comparison.measured[name][source]
+        assert (row["targets"], row["tokens"]) == (
+            own.whole.tokens,
+            0 if name == START else comparison.tokens,
+        )
+        assert row["half_width"] > 0
+        assert row["change"] == losses[name, source] - losses[START, source]
+        assert line[3] == uncertain(row["loss"], row["half_width"])
+        if name != "mixed":
+            assert (row["difference"], row["difference_half_width"], line[-1]) == (None, None, "-")
+            continue
+        assert row["difference"] == losses["mixed", source] - losses["plain", source]
+        said = uncertain(row["difference"], row["difference_half_width"], plus=True)
+        assert line[-1] == said.replace("\u2212", "-")
+        assert (line[-1][0] == "-") == (losses["mixed", source] < losses["plain", source])
+
+
+def test_a_branch_whose_rate_does_not_decay_is_said_to_be_another_thing(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
+    steady = PLAIN.model_copy(update={"name": "more", "decay": False})
+    comparison = branch(
+        at_step(whole, STABLE),
+        {"plain": [PLAIN], "steady": [steady]},
+        corpus.folders,
+        tmp_path,
+        validation=corpus.held_out,
+    )
+    assert unequal_branches(comparison) == [
+        "not equal: the learning rate of steady does not decay, that of the others does"
+    ]
 
 
 def test_a_branch_with_the_runs_own_decay_is_bitwise_the_run(
