@@ -2,6 +2,7 @@
 
     plan, step ─ trace ─▶ the documents of a step        plan, id ─ trace ─▶ steps that show it
     plan, step ─ accounting ─▶ tokens, epochs and documents of each source up to there
+    plans, shards ─ cut_documents ─▶ how many documents their windows do not hold
     plan, shards ─ check_plan ─▶ are they those it was frozen with, are its rules kept
 
 Nothing has to be trained for it. In a folder with a trained run:

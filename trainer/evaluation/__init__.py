@@ -3,8 +3,8 @@
     model, held-out shards ─ held_out ─▶ nats per target, bits per byte, by source
     model, prompts ─ generate ─▶ texts
 
-Held-out windows depend on the shards and the window length alone, so the figures of two trainings
-compare. In a folder with a trained run:
+Held-out documents are chosen by their order in the shards and their bytes, so the figures of two
+trainings compare, under two tokenizers too. In a folder with a trained run:
 
 >>> from pipelines.run.record import load_run
 >>> from pipelines.training.checkpoints import run_checkpoints
