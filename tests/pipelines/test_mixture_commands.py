@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import zstandard
 from typer.testing import CliRunner
@@ -23,6 +24,7 @@ from mixtures.inspect.accounting import realised
 from mixtures.inspect.trace import Tracer
 from mixtures.order.sound_plan import load_plan
 from pipelines.commands.app import app
+from pipelines.executors.progress import Silent
 from pipelines.recipe.load import load_recipe
 from pipelines.report.share_plot import planned_shares, share_plot
 from pipelines.run.driver import RunOutcome, run_recipe
@@ -100,6 +102,36 @@ def refused(*arguments: object) -> UserError:
 
 
 # -- plan ---------------------------------------------------------------------------------------
+
+
+class Notes(Silent):
+    """Keeps what a run notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_plan_and_a_training_say_how_many_conversations_they_cut(
+    runs: Path, recipe: Path
+) -> None:
+    folder = json.loads((runs / "tiny" / "run.json").read_text())["shards"]["sft"]["folder"]
+    source = open_source(runs / "tiny" / folder)
+    numbers = range(len(source.manifest.parts))
+    sizes = np.concatenate([np.diff(source.tokens(number).offsets) for number in numbers])
+    longer, behind = int((sizes > 128).sum()), int(np.maximum(sizes - 128, 0).sum())
+    said = (
+        f"sft: {longer:,} of {len(sizes):,} documents ({100 * longer / len(sizes):.1f} %) are "
+        "longer than a window of 128 tokens; they are cut every 128 tokens, and what follows a cut "
+        f"({100 * behind / sizes.sum():.1f} % of the source's tokens) is predicted without what "
+        "precedes it"
+    )
+    assert said in done("mixture", "plan", recipe, "--runs", runs).splitlines()
+    heard = Notes()
+    train_run(load_recipe(recipe, ALONE), str(runs), until_step=TRAINED + 1, progress=heard)
+    assert heard.notes.count(said) == 1
 
 
 def test_plan_shows_caps_padding_and_what_was_asked_and_writes_what_it_froze(

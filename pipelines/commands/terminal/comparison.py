@@ -21,7 +21,8 @@ def branch_json(comparison: Comparison) -> list[dict[str, Any]]:
     ``difference`` to the first branch, each with ``half_width`` of its 95 % interval; ``targets``
     are the tokens measured, ``tokens`` those trained on.
     """
-    start, first = list(comparison.measured)[:2] or [None, None]
+    start, *branches = comparison.measured
+    first = branches[0] if branches else None
     rows = []
     for row in comparison.rows():
         branch, source = row["branch"], row["source"]
