@@ -352,9 +352,10 @@ def test_token_figures_equal_record_and_model(outcome: RunOutcome, page: Page) -
         row = next(
             row
             for row in page.rows
-            if row[0] == source and len(row) == 7 and row[3] == count(use["tokens"])
+            if row[0] == source and len(row) == 10 and row[3] == count(use["tokens"])
         )
         assert row[1] == count(documents)
+        assert row[9] == f"0 of {count(documents)}"  # texts that do not come back
         assert row[5] == f"{use['bytes'] / use['tokens']:.2f}"
         assert row[6] == f"{use['tokens'] / documents:,.1f}"
     use = collect(outcome.store, outcome.record).tokens

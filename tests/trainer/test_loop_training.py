@@ -336,7 +336,7 @@ def test_plan_settings_and_tokenizer_must_fit_together(corpus: Corpus) -> None:
     assert error.value.field == "train.batch_tokens"
 
 
-def test_a_held_out_source_too_short_for_a_window_is_said_before_training(
+def test_a_held_out_source_shorter_than_a_window_is_measured_but_not_as_windows(
     corpus: Corpus, tmp_path: Path
 ) -> None:
     import pyarrow as pa
@@ -350,9 +350,15 @@ def test_a_held_out_source_too_short_for_a_window_is_said_before_training(
         None,
         corpus.tokenizer,
     )
+    held = {"web-validation": folder}
+    windows = loop_runs.settings(validation_rule="windows")
     with pytest.raises(UserError, match="do not fill one window"):
-        run(corpus, tmp_path / "run", validation={"web-validation": folder})
+        run(corpus, tmp_path / "run", validation=held, settings=windows)
     assert not (tmp_path / "run" / "metrics").exists()
+    run(corpus, tmp_path / "run", validation=held, until_step=4)
+    (line,) = read_series(tmp_path / "run", "validation")
+    (tokens,) = (len(row) for row in corpus.tokenizer.encode(short, eos=True).to_pylist())
+    assert (line["sources"]["web"]["documents"], line["sources"]["web"]["tokens"]) == (1, tokens)
 
 
 def test_gradients_are_clipped_after_their_norm_is_logged(corpus: Corpus, tmp_path: Path) -> None:
