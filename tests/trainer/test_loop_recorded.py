@@ -25,7 +25,7 @@ from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
 
-def rewritten(found: Checkpoint, **facts: dict[str, Any]) -> Checkpoint:
+def rewritten(found: Checkpoint, **facts: dict[str, Any] | None) -> Checkpoint:
     """The checkpoint with other facts in its state."""
     state = CheckpointState.model_validate({**found.state.model_dump(), **facts})
     Path(found.folder, STATE).write_bytes(state.to_json())

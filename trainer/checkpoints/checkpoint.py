@@ -46,6 +46,7 @@ from trainer.checkpoints.paths import (
     state_name,
     step_of,
 )
+from trainer.optimizer.rule import UpdateCount
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
@@ -88,7 +89,8 @@ class CheckpointState(Record):
     there. ``parent`` is what the training started from: of a branch the step of its checkpoint and
     the checksum of its weights; of weights alone ``"past": false`` besides, and the step where it
     is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
-    settings; next-token prediction is None and not written.
+    settings; next-token prediction is None and not written. ``optimizer`` says how many updates
+    counted and by which rule; None where a checkpoint was made before it was recorded.
     """
 
     format: Literal["checkpoint/1"] = "checkpoint/1"
@@ -105,13 +107,20 @@ class CheckpointState(Record):
     parent: dict[str, Any] | None = None
     spikes: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
+    optimizer: UpdateCount | None = None
     files: dict[FileName, FileRecord] = Field(default_factory=dict)
+
+    @property
+    def counted(self) -> UpdateCount:
+        """How many updates counted and by which rule, also where that is not recorded."""
+        return self.optimizer or UpdateCount(rule=1, updates=self.step)
 
     def to_json(self) -> bytes:
         """Canonical JSON with a checksum of itself, one line."""
         facts = self.model_dump(mode="json")
-        if self.objective is None:
-            del facts["objective"]
+        for name in ("objective", "optimizer"):
+            if facts[name] is None:
+                del facts[name]
         return canonical_json(sealed(facts)) + b"\n"
 
 

@@ -197,6 +197,7 @@ class Run:
             asked=asked,
             parent=self.parent,
             objective=record_of(self.objective),
+            optimizer=self.optimizer.count,
         )
         weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}
