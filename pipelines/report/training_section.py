@@ -68,6 +68,7 @@ def training_section(
         "phases": [(part, _bars(part, colours)) for part in phases],
         "rate": _rate(main, bands),
         "loss": _loss(main, bands, window),
+        "without_targets": sum(not line["targets"] for line in main.train),
         "sources": _per_source(main, bands, window, names[:CHARTED_SOURCES]),
         "sources_left_out": max(0, len(names) - CHARTED_SOURCES),
         "held_out": held_out_rows(trainings),

@@ -5,6 +5,7 @@ the optimizer.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from artifacts.paths import Store
+from artifacts.fingerprints import canonical_json
 from mixtures.freeze.freeze import Plan
 from mixtures.spec.spec import Phase
+from pipelines.commands.terminal.training import branch_rows
 from tests.trainer import loop_runs
 from tests.trainer.loop_corpus import Corpus, web, write_shards
 from tests.trainer.loop_runs import BATCH, plan
 from tests.trainer.test_loop_recorded import rewritten
 from trainer.checkpoints.checkpoint import Checkpoint, at_step, latest
-from trainer.loop.branch import branch_plan
-from trainer.loop.metrics import read_series
+from trainer.loop.branch import branch, branch_plan
+from trainer.loop.metrics import flat, read_series
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.training import TrainOutcome
 from trainer.optimizer.rule import OPTIMIZER_RULE, UpdateCount
@@ -142,3 +144,39 @@ def test_a_checkpoint_that_records_no_count_goes_on_under_the_first_rule(
     expected = state(latest(tmp_path / "straight"))
     assert expected[2] == UpdateCount(rule=1, updates=counted)
     assert state(latest(tmp_path / "stopped")) == expected
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_without_targets_says_so_in_metrics_and_outcome(
+    half_silent: Corpus, tmp_path: Path, precision: str
+) -> None:
+    frozen = plan(half_silent, *phases([LOUD, SILENT]))
+    outcome = run(half_silent, tmp_path, frozen, precision)
+    loud, silent = read_series(tmp_path)
+    assert loud["loss"] > 0
+    nothing = {"tokens": 0.0, "loss": None, "bits_per_byte": None}
+    assert (silent["loss"], silent["bits_per_byte"], silent["targets"]) == (None, None, 0)
+    assert (silent["sources"], silent["grad_norm"]) == ({"silent": nothing}, 0.0)
+    assert (outcome.step, outcome.loss) == (2, None)
+    assert flat({**silent, "sources": {"silent": {"loss": math.nan, "tokens": 0}}}) == [
+        ("tokens", 2.0 * BATCH), ("lr", silent["lr"]), ("grad_norm", 0.0), ("targets", 0.0),
+        ("sources/silent/tokens", 0.0),
+    ]  # fmt: skip
+
+
+def test_a_held_out_source_without_targets_has_no_loss_and_no_change(
+    half_silent: Corpus, tmp_path: Path
+) -> None:
+    start = run(half_silent, tmp_path / "run", plan(half_silent, *phases([LOUD])), "fp32")
+    held = {"silent": half_silent.folders["silent"], "web": half_silent.held_out["web"]}
+    comparison = branch(
+        start.checkpoint, {"more": phases([LOUD])}, half_silent.folders, tmp_path, validation=held
+    )
+    rows = {(row["branch"], row["source"]): row for row in comparison.rows()}
+    assert canonical_json(list(rows.values()))
+    for name in ("start", "more"):
+        row = rows[name, "silent"]
+        assert (row["loss"], row["bits_per_byte"], row["change"]) == (None, None, None)
+        assert rows[name, "web"]["loss"] > 0
+    silent = [line[2:] for line in branch_rows(comparison)[1] if line[1] == "silent"]
+    assert silent == [("-", "-", "-")] * 2

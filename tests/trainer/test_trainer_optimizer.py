@@ -90,7 +90,9 @@ def test_foreign_moments_are_refused() -> None:
     _, optimizer = started()
     moments, three = optimizer.moments(), UpdateCount(updates=3)
     with pytest.raises(UserError, match="another model"):
-        optimizer.restore({name: pair for name, pair in moments.items() if name != "embedding"}, three)
+        optimizer.restore(
+            {name: pair for name, pair in moments.items() if name != "embedding"}, three
+        )
     with pytest.raises(UserError, match="shape"):
         optimizer.restore({**moments, "embedding": (torch.zeros(2, 2), torch.zeros(2, 2))}, three)
 

@@ -66,7 +66,7 @@ class Comparison:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per branch and held-out source: the loss (of next-token prediction nats per token,
-        with bits per byte), and its change against the start.
+        with bits per byte), and its change against the start; None where there is no loss.
         """
         facts = {
             name: {source: measure.to_json() for source, measure in losses.items()}
@@ -78,7 +78,7 @@ class Comparison:
                 "source": source,
                 **found,
                 "tokens": 0 if name == START else self.tokens,
-                "change": found["loss"] - facts[START][source]["loss"],
+                "change": _change(facts[START][source]["loss"], found["loss"]),
             }
             for name, losses in facts.items()
             for source, found in losses.items()
@@ -207,6 +207,10 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
             fix="give the phases of every branch the same tokens in all",
         )
     return next(iter(counts.values()))
+
+
+def _change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _measure(

@@ -34,14 +34,15 @@ class StepReport:
     """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
     these by this step.
 
-    ``grad_norm`` is before clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
+    ``loss`` is None where the step had nothing to learn: it made no update. ``grad_norm`` is before
+    clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
     model added to the loss, by name, ``seconds`` is what the step took.
     """
 
     step: int
     steps: int
     tokens: int
-    loss: float
+    loss: float | None
     lr: float
     grad_norm: float
     figures: Figures
@@ -147,7 +148,7 @@ class Run:
         self.optimizer.zero_grad()
         # the one time that the device is waited for
         found, norm = pending.read(), float(pending_norm)
-        if not (math.isfinite(found.loss) and math.isfinite(norm)):
+        if not (math.isfinite(found.loss or 0.0) and math.isfinite(norm)):
             raise UserError(
                 f"the loss or the gradient is not finite at step {step}",
                 field="train.schedule.peak",

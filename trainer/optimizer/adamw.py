@@ -132,8 +132,8 @@ class AdamW:
         return dict(zip(self.named, self._update.moments(), strict=True))
 
     def restore(self, moments: Mapping[str, tuple[Tensor, Tensor]], count: UpdateCount) -> None:
-        """Take over stored ``moments`` and the ``count`` of updates done, whose rule holds from here
-        on; UserError where names or shapes differ.
+        """Take over stored ``moments`` and the ``count`` of updates done, whose rule holds from
+        here on; UserError where names or shapes differ.
         """
         if set(moments) != set(self.named):
             odd = sorted(set(moments) ^ set(self.named))

@@ -11,13 +11,13 @@ with.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from artifacts.records import Record
 
-OPTIMIZER_RULE = 2
+OPTIMIZER_RULE: Final = 2
 """What a training that begins now counts by."""
 
 
