@@ -100,6 +100,7 @@ def branch_checkpoint(
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
     from pipelines.training.materials import Materials
+    from pipelines.training.not_finite import advised_branch
     from pipelines.training.watch import TrainingWatch, ended
     from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import branch
@@ -116,7 +117,7 @@ def branch_checkpoint(
     held = materials.held_out(
         [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
     )
-    with TerminalProgress() as progress, settled_threads():
+    with TerminalProgress() as progress, settled_threads(), advised_branch():
         watch = TrainingWatch(progress)
         comparison = branch(
             checkpoint,

@@ -24,6 +24,7 @@ from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.materials import Materials
+from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
 from pipelines.training.watch import TrainingWatch, ended
@@ -79,7 +80,7 @@ def train_recipe(
     )
     reset_peak()
     trained = _train(
-        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step
+        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step, store.root
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
@@ -162,7 +163,7 @@ def _branches(
         entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
         for entry in recipe.branches
     }
-    with settled_threads():
+    with settled_threads(), advised_branch():
         comparison = branch(
             start,
             {places[entry.name]: entry.phases for entry in recipe.branches},
@@ -196,12 +197,13 @@ def _train(
     output: Store,
     watch: TrainingWatch,
     until_step: int | None,
+    run: str,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
 
-    with settled_threads():
+    with settled_threads(), advised(run):
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},

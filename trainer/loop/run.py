@@ -29,6 +29,36 @@ from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
 
 
+class NotFiniteError(UserError):
+    """A step whose loss or gradient is not finite; nothing of it was taken over.
+
+    ``step`` counts from 1; ``before`` are the tokens shown before it, ``left`` the steps of the plan
+    from it on, ``peak`` that of the schedule.
+    """
+
+    step: int
+    before: int
+    left: int
+    peak: float
+
+    @classmethod
+    def at(cls, run: Run, loss: float, norm: float) -> NotFiniteError:
+        """Of the step that a run was about to make."""
+        step = run.step + 1
+        error = cls(
+            f"the loss or the gradient is not finite at step {step}",
+            field="train.schedule.peak",
+            found=f"loss {loss}, gradient norm {norm}",
+            fix=(
+                "go on with a plan that skips the step, or train anew with a lower peak (now "
+                f"{run.schedule.peak})"
+            ),
+        )
+        error.step, error.before = step, run.plan.tokens_before(run.step)
+        error.left, error.peak = run.plan.steps - run.step, run.schedule.peak
+        return error
+
+
 @dataclass(frozen=True)
 class StepReport:
     """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
@@ -134,8 +164,8 @@ class Run:
     def update(self, batch: Batch) -> StepReport:
         """Make the next update, from the batch of its step.
 
-        Raises: UserError when the loss or the gradient is not finite; the weights are untouched
-        then.
+        Raises: NotFiniteError when the loss or the gradient is not finite; the weights are
+        untouched then.
         """
         step = self.step + 1
         rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
@@ -148,16 +178,10 @@ class Run:
         self.optimizer.zero_grad()
         # the one time that the device is waited for
         found, norm = pending.read(), float(pending_norm)
-        if not (math.isfinite(found.loss or 0.0) and math.isfinite(norm)):
-            raise UserError(
-                f"the loss or the gradient is not finite at step {step}",
-                field="train.schedule.peak",
-                found=f"loss {found.loss}, gradient norm {norm}",
-                fix=(
-                    f"lower the peak learning rate (now {self.schedule.peak}) and resume from an "
-                    "earlier checkpoint"
-                ),
-            )
+        # what passes by in a skipped step is not asked for its loss
+        loss = None if self.plan.skips(self.step) else found.loss
+        if not (math.isfinite(loss or 0.0) and math.isfinite(norm)):
+            raise NotFiniteError.at(self, loss or 0.0, norm)
         self.step = step
         measures = self.objective.measure(batch, found.kept, self.plan.names)
         tokens = self.plan.tokens_before(step)
@@ -165,7 +189,7 @@ class Run:
             step,
             self.plan.steps,
             tokens,
-            found.loss,
+            loss,
             lr,
             norm,
             self.objective.figures(measures),
