@@ -25,6 +25,13 @@ EDITS = {
     "change.skip": "skip",
 }
 
+SkippedSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="STEPS", help="make no update in so many steps: their windows pass by"
+    ),
+]
+
 mixture_app = typer.Typer(
     no_args_is_help=True,
     help="Plan mixtures in tokens, check and edit plans, and ask which documents a step shows.",
@@ -150,12 +157,7 @@ def mixture_edit(
             min=1, metavar="TOKENS", help="begin a decay of so many tokens, and end with it"
         ),
     ] = None,
-    skip: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="STEPS", help="make no update in so many steps: their windows pass by"
-        ),
-    ] = None,
+    skip: SkippedSteps = None,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from artifacts.errors import UserError
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import MIXED, STABLE, run, traces
-from trainer.checkpoints.checkpoint import STATE, Checkpoint, CheckpointState, at_step, load
+from trainer.checkpoints.checkpoint import STATE, Checkpoint, at_step, load
 from trainer.checkpoints.recorded import model_config, schedule
+from trainer.checkpoints.state import CheckpointState
 from trainer.checkpoints.weights import model_of
 from trainer.loop.branch import branch
 from trainer.loop.recorded import train_settings

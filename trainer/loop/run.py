@@ -15,8 +15,9 @@ from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
-from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint
 from trainer.checkpoints.moments import moment_tensors
+from trainer.checkpoints.state import CheckpointState, Stretch
 from trainer.devices.precision import DTYPES, device_of
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
@@ -32,8 +33,8 @@ from trainer.optimizer.schedules import ScheduleSpec, rate
 class NotFiniteError(UserError):
     """A step whose loss or gradient is not finite; nothing of it was taken over.
 
-    ``step`` counts from 1; ``before`` are the tokens shown before it, ``left`` the steps of the plan
-    from it on, ``peak`` that of the schedule.
+    ``step`` counts from 1; ``before`` are the tokens shown before it, ``left`` the steps of the
+    plan from it on, ``peak`` that of the schedule.
     """
 
     step: int
@@ -207,7 +208,7 @@ class Run:
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
         """Write a checkpoint of this moment; ``asked`` as in
-        :class:`~trainer.checkpoints.checkpoint.CheckpointState`.
+        :class:`~trainer.checkpoints.state.CheckpointState`.
         """
         state = CheckpointState(
             step=self.step,
