@@ -103,6 +103,14 @@ def schedule_show(
             found=f"{spec} {steps}",
             fix=str(error).splitlines()[0],
         ) from None
+    if min(wanted) < 1:
+        raise UserError(
+            "no such step of a schedule",
+            field="--steps",
+            found=min(wanted),
+            allowed=["1 and more"],
+            fix="steps are updates, the first is 1",
+        )
     rows = rates(parsed, wanted)
     if as_json:
         print(json.dumps(rows))

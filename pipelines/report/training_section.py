@@ -102,7 +102,7 @@ def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:
     ]
 
 
-def _sample(sample: dict[str, str]) -> dict[str, Any]:
+def _sample(sample: dict[str, Any]) -> dict[str, Any]:
     """A prompt and what was said before and after, in pieces (text, white space behind it that is
     counted and not shown).
     """
@@ -111,7 +111,7 @@ def _sample(sample: dict[str, str]) -> dict[str, Any]:
         pieces = _BLANK.split(sample[when])  # text, blank, text, blank, ..., text
         blanks = [len(blank) for blank in pieces[1::2]] + [0]
         said[when] = [piece for piece in zip(pieces[::2], blanks, strict=True) if piece != ("", 0)]
-    return {"prompt": sample["prompt"], **said}
+    return {"prompt": sample["prompt"], "unseen": sample.get("unseen", 0), **said}
 
 
 def _difference(value: HeldOutLoss | None, base: HeldOutLoss | None) -> HeldOutLoss | None:

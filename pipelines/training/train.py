@@ -31,6 +31,8 @@ from pipelines.training.watch import TrainingWatch, ended
 from trainer.checkpoints.paths import state_name
 
 if TYPE_CHECKING:
+    from trainer.checkpoints.checkpoint import Checkpoint
+    from trainer.evaluation.generate import Answer
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
@@ -256,15 +258,28 @@ def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dic
     """What the model says before and after the decay, from the same prompts."""
     from trainer.checkpoints.checkpoint import at_step
     from trainer.devices.determinism import settled_threads
-    from trainer.evaluation.generate import GenerateSettings, generate, speaker
 
-    settings = GenerateSettings(tokens=SAMPLE_TOKENS, seed=recipe.seed)
     with settled_threads():
-        said = [
-            generate(*speaker(at_step(output, step)), recipe.prompts, settings)
-            for step in (stable, plan.steps)
-        ]
+        said = [_said(recipe, at_step(output, step)) for step in (stable, plan.steps)]
     return [
-        {"prompt": prompt, "before": before, "after": after}
+        {
+            "prompt": prompt,
+            "before": before.text,
+            "after": after.text,
+            **({"unseen": unseen} if (unseen := max(before.unseen, after.unseen)) else {}),
+        }
         for prompt, before, after in zip(recipe.prompts, *said, strict=True)
     ]
+
+
+def _said(recipe: Recipe, checkpoint: Checkpoint) -> list[Answer]:
+    """What a checkpoint says after each of the recipe's prompts, looking back the window it was
+    trained with.
+    """
+    from trainer.evaluation.generate import GenerateSettings, answer, speaker, trained_window
+
+    settings = GenerateSettings(
+        tokens=SAMPLE_TOKENS, seed=recipe.seed, context=trained_window(checkpoint)
+    )
+    model, tokenizer = speaker(checkpoint)
+    return [answer(model, tokenizer, prompt, settings) for prompt in recipe.prompts]

@@ -262,6 +262,16 @@ def test_every_prompt_is_shown_with_what_was_said(outcome: RunOutcome, page: Pag
             assert sample["prompt"] + sample[when][:12].split("\n")[0].rstrip() in words
 
 
+def test_a_sample_that_lost_sight_of_its_beginning_says_so(
+    outcome: RunOutcome, trainings: Trainings
+) -> None:
+    record = {**outcome.record, "tokenizer": None}
+    cut = [{**sample, "unseen": 12} for sample in record["samples"]]
+    said = "longer than the model looks back: 12 tokens were out of its sight"
+    assert render({**record, "samples": cut}, Findings(trainings=trainings)).count(said) == len(cut)
+    assert "out of its sight" not in render(record, Findings(trainings=trainings))
+
+
 def test_the_endings_leave_from_one_point(outcome: RunOutcome, trainings: Trainings) -> None:
     section = training_section(outcome.record, trainings)
     assert section is not None

@@ -26,8 +26,8 @@ from mixtures.freeze.freeze import Plan
 from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
-from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, load
-from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
+from trainer.checkpoints.recorded import model_config, plan_of
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
@@ -148,11 +148,6 @@ def branch_plan(
     plan = plan_of(start)
     opened = {source: open_source(Path(folder)) for source, folder in folders.items()}
     return plans.branch(plan, start.state.step, list(phases), opened, name)
-
-
-def plan_of(checkpoint: Checkpoint) -> Plan:
-    """The plan a checkpoint carries."""
-    return Plan.model_validate_json(checkpoint.read(PLAN))
 
 
 def model_settings(config: ModelConfig) -> ModelSettings:
