@@ -126,6 +126,6 @@ def test_samples_look_back_the_window_and_count_what_they_do_not_see(
 @pytest.mark.parametrize("steps", ["-1", "0", "5,-3"])
 def test_a_schedule_has_no_step_before_the_first(steps: str) -> None:
     error = refused("schedule", "show", SPEC, "--steps", steps)
-    assert (error.field, error.allowed) == ("--steps", ["1 and more"])
+    assert (error.field, error.allowed) == ("--steps", ["1 to 375"])
     shown = call("schedule", "show", SPEC, "--steps", "1,20", "--json")
     assert json.loads(shown.output) == [[1, 0.0005], [20, 0.01]]
