@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipelines.report.beginnings import beginning_lines
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.line_chart import Band, Chart, Curve, Point, line_chart, padded
@@ -59,6 +60,7 @@ def training_section(
     bands = _bands(main)
     return {
         "trainings": trainings,
+        "notes": _notes(record, trainings),
         "model": record["recipe"]["model"]["preset"],
         "settings": record["recipe"]["train"],
         "windows": _windows(main, record["recipe"]["train"]),
@@ -76,6 +78,13 @@ def training_section(
         **_endings(trainings, bands, window),
         "samples": [_sample(sample) for sample in record.get("samples") or []],
     }
+
+
+def _notes(record: dict[str, Any], trainings: Trainings) -> list[str]:
+    """How the training began, and what is odd about its model."""
+    odd = "" if trainings.model is None else trainings.model.below_base
+    lines = [*beginning_lines(record["training"]), *([odd] if odd else [])]
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
 def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from artifacts.lock import run_lock
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
 from pipelines.executors.progress import Progress, Silent
-from pipelines.recipe.load import LoadedRecipe
+from pipelines.recipe.load import LoadedRecipe, given_recipe
 from pipelines.run.driver import RunOutcome
 from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
@@ -72,10 +72,10 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
     """Raises: UserError at the first setting of the corpus, the tokenizer or the shards that is not
     the one the shards were made with.
     """
-    recipe = loaded.resolved()
+    recipe, recorded = loaded.resolved(), _of_this_release(record["recipe"])
     for part in DECIDE_SHARDS:
         for path, now, then in _differences(
-            (part,), _deciding(recipe[part]), _deciding(record["recipe"][part])
+            (part,), _deciding(recipe[part]), _deciding(recorded[part])
         ):
             raise loaded.file.error(
                 path,
@@ -87,6 +87,19 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
                     "on them; or set it back"
                 ),
             )
+
+
+def _of_this_release(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded recipe's parts that decide shards, with the settings that came since at their
+    defaults, which mean what was done before.
+
+    One that this release does not take is compared as it stands.
+    """
+    try:
+        parts = {part: recorded[part] for part in ("name", *DECIDE_SHARDS)}
+        return given_recipe(parts).resolved()
+    except UserError:
+        return recorded
 
 
 def _deciding(part: Any) -> Any:

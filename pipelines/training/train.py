@@ -1,34 +1,38 @@
 """The second half of a run: freeze the plan, train, and end the run in other ways for comparison.
 
 Everything of one training lies under ``training/KEY/``: checkpoints and metrics, and the same below
-``branches/NAME/`` for each other ending. The key is the plan and all settings, so a changed recipe
-trains anew beside the old one, and an unchanged one finds its checkpoints.
+``branches/NAME/`` for each other ending. The key (:mod:`pipelines.training.keys`) is the plan and
+all that the settings resolve to, so another recipe, or another preset under the same name, trains
+anew beside the old one, and an unchanged one finds its checkpoints.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts.books import read_book, sealed
 from artifacts.errors import Setting, UserError
-from artifacts.fingerprints import canonical_json, content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from artifacts.settings import key_settings
 from mixtures.freeze.freeze import Plan
 from mixtures.inspect.accounting import realised
 from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.report.beginnings import beginning_lines
 from pipelines.stages.step_names import BRANCH, TRAIN
+from pipelines.training.begun import how_begun, note_beginning
+from pipelines.training.keys import Places, places_of
 from pipelines.training.materials import Materials
 from pipelines.training.not_finite import advised, advised_branch
+from pipelines.training.outcomes import Outcome
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
 from pipelines.training.watch import TrainingWatch, ended
 from trainer.checkpoints.paths import state_name
+from trainer.shapes.config import ModelConfig
 
 if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
@@ -61,41 +65,39 @@ def train_recipe(
     plan = plan or edited_plan(store, plan_mixture(loaded, materials))
     branches = plan_branches(loaded, materials, plan)
     write_plan(store, plan)
-    recipe, folder = loaded.recipe, training_folder(loaded, plan.hash)
-    adopt(store, plan, folder, lambda plan_hash: training_folder(loaded, plan_hash))
+    recipe, config = loaded.recipe, _config(loaded, materials)
+    places = places_of(store, recipe, config, plan, branches)
+    folder = places.folder
+    adopt(store, plan, folder, places.keying.folder)
     if not resume:
         _refuse_if_begun(loaded, store, folder)
-    asked = {
-        "branches": [key_settings(entry) for entry in recipe.branches],
-        "prompts": list(recipe.prompts),
-        "seed": recipe.seed,
-    }
-    outcome = f"{folder}/outcome-{content_key(asked)}.json"
-    known = read_book(store, outcome)
+    measured = _measured(materials, plan, branches)
+    shards = {name: record["shards"][name]["folder"] for name in measured}
+    outcome = Outcome(store, recipe, places, shards)
+    known = outcome.known()
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(known)  # trained, measured and sampled already
+        record["training"] |= how_begun(store, folder)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
-    shown = [name for one in (plan, *branches.values()) for name in one.names]
-    measured = materials.held_out(
-        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
-    )
+    note_beginning(store, folder, plan, config, recipe.train)
+    _tell(how_begun(store, folder), config, watch)
     reset_peak()
     trained = _train(
         recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step, store.root
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
-    record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
+    began = how_begun(store, folder)
+    record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan), **began}
     record["branches"], record["samples"] = {}, []
     if not trained.finished:
         return ledgers
     if recipe.branches:
-        ledgers += _branches(recipe, plan, materials, measured, store, folder, record, watch)
+        ledgers += _branches(recipe, plan, materials, measured, store, places, record, watch)
     if recipe.prompts:
         record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
-    facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
-    store.write(outcome, canonical_json(sealed(facts)) + b"\n")
+    outcome.keep(record)
     return ledgers
 
 
@@ -112,17 +114,28 @@ def check_machine(loaded: LoadedRecipe) -> None:
         raise error.relocated(loaded.place) from None
 
 
-def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
-    """Where this training lies in the run: under a key of its plan and all its settings."""
-    recipe = loaded.recipe
-    key = content_key(
-        {
-            "plan": plan_hash,
-            "model": key_settings(recipe.model),
-            "train": key_settings(recipe.train),
-        }
+def _config(loaded: LoadedRecipe, materials: Materials) -> ModelConfig:
+    """What the recipe's model resolves to. Raises: UserError as
+    :meth:`trainer.loop.settings.ModelSettings.config`.
+    """
+    try:
+        return loaded.recipe.model.config(materials.tokenizer.vocab_size)
+    except UserError as error:
+        raise error.relocated(loaded.place) from None
+
+
+def _tell(began: Mapping[str, Any], config: ModelConfig, watch: TrainingWatch) -> None:
+    """Note how a training began, and what is odd about its model."""
+    for line in filter(None, (*beginning_lines(began), config.below_base)):
+        watch.progress.note(line)
+
+
+def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) -> dict[str, Path]:
+    """The held-out shards that a training and its branches are measured on."""
+    shown = [name for one in (plan, *branches.values()) for name in one.names]
+    return materials.held_out(
+        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
     )
-    return f"training/{key}"
 
 
 def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
@@ -151,7 +164,7 @@ def _branches(
     materials: Materials,
     measured: dict[str, Path],
     store: Store,
-    folder: str,
+    places: Places,
     record: dict[str, Any],
     watch: TrainingWatch,
 ) -> list[Ledger]:
@@ -160,24 +173,21 @@ def _branches(
     from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import branch
 
+    folder = places.folder
     start = at_step(Store(store.full(folder)), stable_steps(plan))
-    places = {
-        entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
-        for entry in recipe.branches
-    }
     with settled_threads(), advised_branch():
         comparison = branch(
             start,
-            {places[entry.name]: entry.phases for entry in recipe.branches},
+            {places.branches[entry.name]: entry.phases for entry in recipe.branches},
             materials.folders,
             store.full(f"{folder}/branches"),
             validation=measured,
-            names={place: name for name, place in places.items()},
+            names={place: name for name, place in places.branches.items()},
             on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
         )
     ended(*comparison.outcomes.values())
     ledgers = []
-    for name, place in places.items():
+    for name, place in places.branches.items():
         outcome = comparison.outcomes[place]
         facts = {
             "folder": f"{folder}/branches/{place}",

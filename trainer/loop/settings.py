@@ -201,6 +201,12 @@ class TrainSettings(Record):
             update={"schedule": self.schedule.resolved(decay_start=None, end=None)}
         )
 
+    def under_version(self, version: Literal[1, 2]) -> TrainSettings:
+        """The same settings with the schedule's ``version`` that a training began with."""
+        return self.model_copy(
+            update={"schedule": self.schedule.model_copy(update={"version": version})}
+        )
+
     def fixed(self) -> dict[str, Any]:
         """What a run cannot change once it has begun: everything that decides the past but the
         schedule, which is compared by its rates.

@@ -25,6 +25,7 @@ from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint
 from trainer.checkpoints.moments import restore
 from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.state import Stretch
 from trainer.checkpoints.weights import (
     check_finite,
@@ -66,6 +67,10 @@ class Start(Protocol):
     @property
     def parent(self) -> dict[str, Any] | None: ...
 
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        """The settings asked for, under the rules of what was done already."""
+        ...
+
     def check(self, wanted: Wanted) -> None:
         """Raises: UserError when the training cannot begin here."""
         ...
@@ -86,6 +91,9 @@ class FromSeed:
     step = 0
     history = ()
     parent = None
+
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        return asked
 
     def check(self, wanted: Wanted) -> None:
         """Anything may begin."""
@@ -121,6 +129,10 @@ class FromCheckpoint:
     @property
     def history(self) -> tuple[Stretch, ...]:
         return self.checkpoint.state.history
+
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        """With the version that the checkpoint's schedule has."""
+        return asked.under_version(recorded_schedule(self.checkpoint).version)
 
     def check(self, wanted: Wanted) -> None:
         check_objective(self.checkpoint, wanted.objective)
@@ -178,6 +190,9 @@ class FromWeights:
     def of_tensors(cls, tensors: Mapping[str, Tensor], where: str) -> FromWeights:
         """These, by parameter name; ``where`` names them in errors."""
         return cls(lambda: tensors, where, {"weights": checksum(tensors), "past": False}, {})
+
+    def settings(self, asked: TrainSettings) -> TrainSettings:
+        return asked
 
     def check(self, wanted: Wanted) -> None:
         """Names, shapes and values are checked when the model is filled."""

@@ -101,7 +101,8 @@ def train(
     ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With
     ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: where
     to begin when there is none here yet, a checkpoint of another run to branch from it; default
-    initial weights (:mod:`trainer.loop.start`). ``objective``: what is minimised, default the loss
+    initial weights (:mod:`trainer.loop.start`). What goes on from a checkpoint has its schedule's
+    version, whatever ``settings`` say. ``objective``: what is minimised, default the loss
     on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
     update.
 
@@ -119,6 +120,7 @@ def train(
     ):
         checkpoint.clean(store)
         begins = _start(store, resume, start)
+        settings = begins.settings(settings)
         minimised = _minimised(objective, tokenizer)
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
