@@ -30,7 +30,7 @@ from mixtures.plan.format import Context, PinnedSource, Plan, Segment, Skip
 from mixtures.plan.shares import between, fill_of, shares_of
 from mixtures.sequences.chairman import LONGEST_RAMP, Shares
 from mixtures.spec.resolve import check_windows, names_of, resolve, resolve_phases
-from mixtures.spec.rules import check_hold_out, check_min_tokens, check_reserve
+from mixtures.spec.rules import check_hold_out, check_min_tokens, check_one_decay, check_reserve
 from mixtures.spec.spec import MixtureSpec, Phase, PhaseSpec
 
 __all__ = ["Plan", "Segment", "append_segment", "branch", "common_steps", "freeze"]
@@ -119,7 +119,9 @@ def branch(
         if past
         else None
     )
-    check_reserve(resolved, plan.rules, any(segment.decay for segment in past), name, before)
+    decaying = [segment.name for segment in past if segment.decay]
+    check_one_decay(resolved, decaying[-1] if decaying else None, name)
+    check_reserve(resolved, plan.rules, bool(decaying), name, before)
     facts = {
         **plan.model_dump(include={"seed", "bos", "bos_id", "rules"}),
         "history": plan.history_of(step),

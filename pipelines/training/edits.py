@@ -68,6 +68,7 @@ def edit_run(
             if phases is None
             else append(plan, at, phases, materials.sources())
         )
+        _check_beginning(plan, made)
         for one in begun:
             _check_goes_on(one, made, materials)
         write_plan(store, made)
@@ -115,6 +116,20 @@ def _check_future(plan: Plan, step: int, begun: Sequence[RunCheckpoint]) -> None
                 "windtunnel branch"
             ),
         )
+
+
+def _check_beginning(before: Plan, plan: Plan) -> None:
+    """Raises: UserError when a plan begins with other windows or batches than training does."""
+    for name in ("sequence_length", "batch_tokens"):
+        found, wanted = getattr(plan, name), getattr(before, name)
+        if found != wanted:
+            raise UserError(
+                "a run begins with the windows and batches that its recipe's train says",
+                field=("mixture", "phases", plan.segments[0].name, name),
+                found=found,
+                allowed=[wanted],
+                fix=f"leave it out of the first phase, or run a recipe with train.{name}: {found}",
+            )
 
 
 def _check_goes_on(one: RunCheckpoint, plan: Plan, materials: Materials) -> None:

@@ -8,7 +8,7 @@ anew beside the old one, and an unchanged one finds its checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from artifacts.errors import Setting, UserError
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan
+from mixtures.freeze.plan_table import shown_nothing, table
 from mixtures.inspect.accounting import realised
 from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
@@ -81,7 +82,7 @@ def train_recipe(
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     note_beginning(store, folder, plan, config, recipe.train)
-    _tell(how_begun(store, folder), config, watch)
+    _tell([*beginning_lines(how_begun(store, folder)), config.below_base], plan, watch)
     reset_peak()
     trained = _train(
         recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step, store.root
@@ -124,9 +125,9 @@ def _config(loaded: LoadedRecipe, materials: Materials) -> ModelConfig:
         raise error.relocated(loaded.place) from None
 
 
-def _tell(began: Mapping[str, Any], config: ModelConfig, watch: TrainingWatch) -> None:
-    """Note how a training began, and what is odd about its model."""
-    for line in filter(None, (*beginning_lines(began), config.below_base)):
+def _tell(lines: Sequence[str], plan: Plan, watch: TrainingWatch) -> None:
+    """Note what is odd about a training that begins or goes on, and about its plan."""
+    for line in filter(None, (*lines, *shown_nothing(table(plan)))):
         watch.progress.note(line)
 
 
