@@ -163,9 +163,7 @@ def test_what_is_reserved_for_the_decay_never_appears_before_it(
         branch(
             plan,
             step,
-            [
-                phase.model_copy(update={"decay": place == 0}) for place, phase in enumerate(other)
-            ],
+            [phase.model_copy(update={"decay": place == 0}) for place, phase in enumerate(other)],
             shards.sources,
         ),
     ]

@@ -348,6 +348,20 @@ def test_an_edit_that_cannot_be_made_leaves_the_run_as_it_was(
     assert not (runs / "tiny" / "plans").exists()
 
 
+def test_an_edit_of_the_first_step_keeps_the_windows_that_train_says(
+    tiny: tuple[Path, RunOutcome], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny[0], tmp_path / "tiny", ignore=shutil.ignore_patterns("training"))
+    file = tmp_path / "whole.yaml"
+    file.write_text(
+        "phases:\n  - {name: all, tokens: 4096, sequence_length: 256, weights: {web-en: 1.0}}\n"
+    )
+    error = refused("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
+    assert (error.found, error.allowed) == ("256", ["128"])
+    file.write_text(file.read_text().replace("256", "128"))
+    done("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
+
+
 def test_a_mistake_in_the_file_of_an_edit_is_placed_in_it(runs: Path, tmp_path: Path) -> None:
     file = tmp_path / "rest.yaml"
     file.write_text("phases:\n  - name: more\n    tokens: 4096\n    weights: {web-eng: 1.0}\n")

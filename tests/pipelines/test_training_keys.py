@@ -12,12 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.fingerprints import content_key
+from artifacts.paths import Store
 from mixtures.order.sound_plan import load_plan
 from pipelines.commands.app import app
 from pipelines.recipe.load import LoadedRecipe, load_recipe
 from pipelines.run.driver import RunOutcome
 from pipelines.run.train_only import train_run
-from pipelines.training.keys import former_keyings, keying_of
+from pipelines.training.keys import Keying, Places, former_keyings, keying_of
+from pipelines.training.outcomes import Outcome
 from tests.pipelines.run_trees import record, trained
 from trainer.checkpoints.checkpoint import at_step, latest
 from trainer.loop.metrics import read_series
@@ -202,7 +204,7 @@ def test_the_key_holds_the_model_the_optimizers_rule_and_the_schedules_version(
     assert len(keys) == 4
 
 
-def test_a_branch_over_other_shards_or_with_another_plan_is_trained_again(former: Path) -> None:
+def test_a_branch_with_another_plan_is_trained_beside_the_former_one(former: Path) -> None:
     first = train(former)
     place = first.record["branches"]["other"]["folder"]
     run = former / "runs" / "former"
@@ -216,6 +218,23 @@ def test_a_branch_over_other_shards_or_with_another_plan_is_trained_again(former
         trained(run)[f"{place}/metrics/train.jsonl"]
         == trained(run)[f"{STOPPED}/branches/kept/metrics/train.jsonl"]
     )
+
+
+def test_an_outcome_is_of_the_branches_and_the_measured_shards_that_are_asked(
+    former: Path,
+) -> None:
+    loaded, store = recipe(former).recipe, Store(str(former / "runs" / "former"))
+    keying = Keying({})
+
+    def names(branch: str, shards: str, former: bool = False) -> tuple[str, ...]:
+        places = Places(keying, "training/k", {"other": branch}, former)
+        return tuple(Outcome(store, loaded, places, {"web-validation": shards}).names)
+
+    asked = [names("other-1", "a"), names("other-2", "a"), names("other-1", "b")]
+    assert len(set(asked)) == 3
+    assert [len(one) for one in asked] == [1, 1, 1]
+    found = names("other-1", "a", former=True)
+    assert found == (*asked[0], "training/k/outcome-a4327e735bef78c10773.json")
 
 
 def options(*overrides: str) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from artifacts.errors import UserError
 from artifacts.records import Record
-from trainer.optimizer.schedules import ScheduleSpec
+from trainer.optimizer.schedules import ScheduleSpec, Version
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.presets import TINY, preset
 
@@ -201,7 +201,7 @@ class TrainSettings(Record):
             update={"schedule": self.schedule.resolved(decay_start=None, end=None)}
         )
 
-    def under_version(self, version: Literal[1, 2]) -> TrainSettings:
+    def under_version(self, version: Version) -> TrainSettings:
         """The same settings with the schedule's ``version`` that a training began with."""
         return self.model_copy(
             update={"schedule": self.schedule.model_copy(update={"version": version})}

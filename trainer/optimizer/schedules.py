@@ -45,10 +45,11 @@ DecayShape = Literal[
 ]
 Steps = Annotated[int, Field(ge=0, strict=True)]
 
-VERSION = 2
+Version = Literal[1, 2]
+VERSION: Version = 2
 """Of schedules that begin now."""
 
-FIRST_VERSION = 1
+FIRST_VERSION: Version = 1
 """Of schedules recorded before there were versions; their last update runs at rate 0 where they end
 at 0.
 """
@@ -101,7 +102,7 @@ class ScheduleSpec(Record):
     end: Steps | None = None
     period: Steps | None = None
     final: Annotated[float, Field(ge=0, le=1)] = 0.1
-    version: Literal[1, 2] = VERSION
+    version: Version = VERSION
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
