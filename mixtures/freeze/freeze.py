@@ -105,10 +105,7 @@ def branch(
     """
     past = _cut(plan, step)
     last = plan.context_at(max(step - 1, 0))[1]
-    available = {
-        **_available(sources or {}),
-        **{source.name: source.tokens for source in plan.sources},
-    }
+    available = _available(sources or {}) | {source.name: source.tokens for source in plan.sources}
     check_windows(phases, available, last.sequence_length)
     resolved = resolve_phases(
         phases, available, sum(segment.asked_tokens for segment in plan.segments)
