@@ -25,9 +25,11 @@ def beginning_lines(training: Mapping[str, Any]) -> list[str]:
             f"this training began anew; {training['beside']} stays, and differs in {differs}"
         )
     if training.get("rules"):
-        versions = ", ".join(f"{name} {version}" for name, version in training["rules"].items())
+        versions = ", ".join(
+            f"{name}: version {version}" for name, version in training["rules"].items()
+        )
         lines.append(
-            "an earlier release began this training; it goes on under the rules it began with: "
-            f"{versions}"
+            "an earlier release began this training; it goes on under the rules it began with "
+            f"({versions})"
         )
     return lines

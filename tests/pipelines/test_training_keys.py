@@ -98,7 +98,7 @@ def test_a_training_stopped_in_a_former_decay_goes_on_under_its_rules(former: Pa
     again = train(former)
     assert again.computed == 0
     assert again.record["training"] == training
-    assert "it goes on under the rules it began with: schedule 1." in report(former)
+    assert "it goes on under the rules it began with (schedule: version 1)." in report(former)
 
 
 def test_a_finished_former_training_is_found_with_its_branch_and_its_rules(former: Path) -> None:
