@@ -428,7 +428,7 @@ def random_plan(shards: Any, facts: list[tuple[list[int], int, int]]) -> Plan:
 
 @given(PHASES)
 @settings(max_examples=40)
-def test_every_source_is_within_one_window_of_its_share_after_every_window(
+def test_in_a_segment_every_source_is_within_one_window_of_its_share_after_every_window(
     shards: Any, facts: list[tuple[list[int], int, int]]
 ) -> None:
     plan = random_plan(shards, facts)
@@ -440,6 +440,19 @@ def test_every_source_is_within_one_window_of_its_share_after_every_window(
         assert (counts == counts_before(plan, *place)).all()
         counts[source] += 1
     assert (counts == counts_at_end(plan, 0)).all()
+
+
+@given(PHASES)
+@settings(max_examples=40)
+def test_over_the_run_what_segments_round_adds_up_to_less_than_a_window_each(
+    shards: Any, facts: list[tuple[list[int], int, int]]
+) -> None:
+    plan = random_plan(shards, facts)
+    due = np.zeros(3)
+    for number, segment in enumerate(plan.segments):
+        assert np.abs(np.array(segment.cursors) - due).max() < max(number, 1)
+        due += segment.mix(plan.batch_windows).due(segment.steps * plan.batch_windows)
+    assert np.abs(counts_at_end(plan, 0) - due).max() < len(plan.segments)
 
 
 @given(PHASES, st.data())
