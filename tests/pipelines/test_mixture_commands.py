@@ -357,7 +357,7 @@ def test_an_edit_of_the_first_step_keeps_the_windows_that_train_says(
         "phases:\n  - {name: all, tokens: 4096, sequence_length: 256, weights: {web-en: 1.0}}\n"
     )
     error = refused("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
-    assert (error.found, error.allowed) == ("256", ["128"])
+    assert (str(error.found), error.allowed) == ("256", ["128"])
     file.write_text(file.read_text().replace("256", "128"))
     done("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
 
