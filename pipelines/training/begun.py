@@ -1,7 +1,7 @@
 """How a training began: anew beside another one of its run, or before there were today's rules.
 
     {"beside": "training/KEY", "differs": [{"field": "model.layers", "before": 4, "now": 6}]}
-    {"rules": {"schedule": 1}}
+    {"rules": {"optimizer": 1, "schedule": 1}}
 
 The first is kept as ``begun.json`` in the training's folder, so that a later call knows it too; the
 second stands in its checkpoints.
@@ -24,6 +24,7 @@ from trainer.checkpoints.paths import STATES
 from trainer.checkpoints.recorded import model_config, schedule
 from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
+from trainer.optimizer.rule import OPTIMIZER_RULE
 from trainer.optimizer.schedules import VERSION
 from trainer.shapes.config import ModelConfig
 
@@ -63,8 +64,9 @@ def how_begun(store: Store, folder: str) -> dict[str, Any]:
 
 def former_rules(checkpoint: Checkpoint) -> dict[str, int]:
     """The versions of rules that a training began with, of those that have changed since."""
-    version = schedule(checkpoint).version
-    return {} if version == VERSION else {"schedule": version}
+    then = {"optimizer": checkpoint.state.counted.rule, "schedule": schedule(checkpoint).version}
+    now = {"optimizer": OPTIMIZER_RULE, "schedule": VERSION}
+    return {name: version for name, version in then.items() if version != now[name]}
 
 
 def _trained(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:

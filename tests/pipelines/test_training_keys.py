@@ -36,6 +36,7 @@ STOPPED, FINISHED, OF_A_PRESET = (
 
 PRESETS_OWN = ("train.seed=3", "model.dim_model_base=null")
 STEPS, STABLE, STOPPED_AT = 12, 8, 10
+FORMER_RULES = {"optimizer": 1, "schedule": 1}
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_training_stopped_in_a_former_decay_goes_on_under_its_rules(former: Pa
     outcome = train(former)
     training = outcome.record["training"]
     assert training["folder"] == STOPPED
-    assert training["rules"] == {"schedule": 1}
+    assert training["rules"] == FORMER_RULES
     assert "beside" not in training
     assert folders(run) == {STOPPED, FINISHED, OF_A_PRESET}
 
@@ -98,7 +99,10 @@ def test_a_training_stopped_in_a_former_decay_goes_on_under_its_rules(former: Pa
     again = train(former)
     assert again.computed == 0
     assert again.record["training"] == training
-    assert "it goes on under the rules it began with (schedule: version 1)." in report(former)
+    assert (
+        "it goes on under the rules it began with (optimizer: version 1, schedule: version 1)."
+        in report(former)
+    )
 
 
 def test_a_finished_former_training_is_found_with_its_branch_and_its_rules(former: Path) -> None:
@@ -107,7 +111,7 @@ def test_a_finished_former_training_is_found_with_its_branch_and_its_rules(forme
     outcome = train(former, "train.seed=2")
     assert outcome.computed == 0
     assert outcome.record["training"]["folder"] == FINISHED
-    assert outcome.record["training"]["rules"] == {"schedule": 1}
+    assert outcome.record["training"]["rules"] == FORMER_RULES
     assert outcome.record["branches"]["other"]["folder"].startswith(f"{FINISHED}/branches/")
     after = {path: path.read_bytes() for path in run.glob(f"{FINISHED}/**/*") if path.is_file()}
     assert after == before
@@ -155,7 +159,7 @@ def test_an_edit_of_a_former_plan_goes_on_with_its_training(former: Path) -> Non
     call("mixture", "edit", "former", "--runs", former / "runs", *edit)
     outcome = train(former, "train.seed=3", "model.dim_model_base=256")
     training = outcome.record["training"]
-    assert training["rules"] == {"schedule": 1}
+    assert training["rules"] == FORMER_RULES
     assert "beside" not in training
     assert training["folder"] != OF_A_PRESET
     lines = read_series(run / training["folder"])
