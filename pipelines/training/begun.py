@@ -42,7 +42,7 @@ def note_beginning(
     here = Store(store.full(folder))
     if saved(here) or here.exists(BEGUN):
         return read_book(here, BEGUN)
-    now = _decided(plan.hash, config, settings)
+    now = _decided(plan.hash, config, settings, OPTIMIZER_RULE)
     others = {name: _differences(facts, now) for name, facts in _trained(store)}
     if not others:
         return {}
@@ -77,16 +77,21 @@ def _trained(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             newest = latest(Store(store.full(folder)))
             if newest is not None:
-                config, settings = model_config(newest), train_settings(newest)
-                yield folder, _decided(newest.state.plan_hash, config, settings)
+                state, settings = newest.state, train_settings(newest)
+                yield (
+                    folder,
+                    _decided(state.plan_hash, model_config(newest), settings, state.counted.rule),
+                )
         except UserError:  # nothing here rests on it
             continue
 
 
-def _decided(plan_hash: str, config: ModelConfig, settings: TrainSettings) -> dict[str, Any]:
-    """Everything that decides a training, by its address."""
+def _decided(
+    plan_hash: str, config: ModelConfig, settings: TrainSettings, rule: int
+) -> dict[str, Any]:
+    """Everything that decides a training, by its address; ``rule`` is the optimizer's."""
     facts = {"model": config.as_dict(), "train": settings.resolved()}
-    return {"plan": plan_hash, **dict(_addressed(facts))}
+    return {"plan": plan_hash, **dict(_addressed(facts)), "optimizer": rule}
 
 
 def _addressed(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -129,6 +129,7 @@ def test_another_preset_trains_anew_and_says_why(former: Path) -> None:
     assert [entry["field"] for entry in training["differs"]] == [
         "model.dim_model_base",
         "train.schedule.version",
+        "optimizer",
     ]
     assert "rules" not in training
     assert read_series(run / training["folder"])[-1]["lr"] == pytest.approx(0.01 / 5)
