@@ -22,10 +22,11 @@ from mixtures.freeze.caps import check_caps
 from mixtures.freeze.contexts import continued, first_context, next_context
 from mixtures.freeze.pinning import Sources, check_one_tokenizer, pin
 from mixtures.freeze.plan_table import table
+from mixtures.freeze.take_downs import take_downs_until
 from mixtures.order.block_sizes import OPEN_TOKENS
 from mixtures.order.interleave import counts_at_end
 from mixtures.parts.open_parts import files_of
-from mixtures.plan.format import Ancestor, Context, PinnedSource, Plan, Segment
+from mixtures.plan.format import Context, PinnedSource, Plan, Segment
 from mixtures.plan.shares import between, fill_of, shares_of
 from mixtures.sequences.chairman import LONGEST_RAMP, Shares
 from mixtures.spec.resolve import check_windows, names_of, resolve, resolve_phases
@@ -119,18 +120,10 @@ def branch(
         else None
     )
     check_reserve(resolved, plan.rules, any(segment.decay for segment in past), name, before)
-    history = (
-        *(ancestor for ancestor in plan.history if ancestor.steps <= step),
-        Ancestor(hash=plan.hash, steps=step),
-    )
-    shortened = tuple(
-        Ancestor(hash=ancestor.hash, steps=step)
-        for ancestor in plan.history
-        if ancestor.steps > step
-    )
     facts = {
         **plan.model_dump(include={"seed", "bos", "bos_id", "rules"}),
-        "history": shortened + history,
+        "history": plan.history_of(step),
+        "take_downs": take_downs_until(plan, step),
     }
     contexts = tuple(context for context in plan.contexts if context.first_step < step)
     known = _known(past[-1], contexts[-1]) if past else len(plan.sources)

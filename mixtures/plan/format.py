@@ -47,8 +47,9 @@ class PinnedPart(Record):
 class PinnedSource(Record):
     """A source as the plan uses it; ``key`` is that of its order.
 
-    ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down;
-    while it holds, the parts are those pinned. ``packing``: ``stream`` cuts windows from the tokens
+    ``manifest``: xxh3_128 of the source's manifest without its tombstones; while a source has none
+    and it holds, the parts are those pinned. Empty in a plan of an earlier release that was frozen
+    after a take-down. ``packing``: ``stream`` cuts windows from the tokens
     of all documents one behind the other, ``documents`` packs whole documents.
     """
 
@@ -145,6 +146,26 @@ class Ancestor(Record):
     steps: Count
 
 
+class TakeDown(Record):
+    """A document that was taken down: row ``row`` of the part ``part`` of a source, shown or not.
+
+    Steps before ``from_step`` have shown it where the plan has a place for it there, the others do
+    not; 0 where none has. ``kept``: a training whose weights have seen it was to go on.
+    """
+
+    source: str
+    part: str
+    row: Count
+    id: str = _HEX128
+    from_step: Count = 0
+    kept: bool = False
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Source, part and row."""
+        return self.source, self.part, self.row
+
+
 class Plan(Record):
     """What training will be shown, step by step. Steps count from 0; windows of a context from its
     first step on.
@@ -159,6 +180,7 @@ class Plan(Record):
     contexts: tuple[Context, ...] = Field(min_length=1)
     segments: tuple[Segment, ...] = Field(min_length=1)
     history: tuple[Ancestor, ...] = ()
+    take_downs: tuple[TakeDown, ...] = ()
 
     @model_validator(mode="after")
     def _segments_join(self) -> Plan:
@@ -288,11 +310,22 @@ class Plan(Record):
             plan_hash == ancestor.hash and steps <= ancestor.steps for ancestor in self.history
         )
 
+    def history_of(self, step: int) -> tuple[Ancestor, ...]:
+        """The history of a plan that agrees with this one in its first ``step`` steps."""
+        kept = [ancestor for ancestor in self.history if ancestor.steps <= step]
+        shortened = [
+            ancestor.model_copy(update={"steps": step})
+            for ancestor in self.history
+            if ancestor.steps > step
+        ]
+        return (*shortened, *kept, Ancestor(hash=self.hash, steps=step))
+
     def to_json(self) -> bytes:
-        """Canonical bytes: sorted keys, UTF-8, one line end."""
+        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs only where there are."""
+        left_out = set() if self.take_downs else {"take_downs"}
         return (
             json.dumps(
-                self.model_dump(mode="json"),
+                self.model_dump(mode="json", exclude=left_out),
                 sort_keys=True,
                 indent=1,
                 ensure_ascii=False,

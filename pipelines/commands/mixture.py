@@ -214,11 +214,9 @@ def mixture_trace(
     """Which documents a step shows, which steps show a document, or what a take-down touches (exit
     code 1 for unknown ids).
     """
-    from mixtures.inspect.trace import Tracer
     from pipelines.commands.terminal.traces import span_rows
     from pipelines.run.record import load_run
-    from pipelines.training.materials import Materials
-    from pipelines.training.plan_file import plan_of_run
+    from pipelines.training.exposure import run_tracer
 
     if sum(question is not None for question in (step, document, removed)) != 1:
         raise UserError(
@@ -238,8 +236,7 @@ def mixture_trace(
             allowed=[f"0 to {world_size - 1}"],
             fix="give --world-size as well",
         )
-    materials = Materials.of(store, record)
-    tracer = Tracer(plan_of_run(store), materials.folders)
+    tracer = run_tracer(store, record)
     spans = (
         tracer.step(step, rank, world_size) if step is not None else tracer.document(str(document))
     )

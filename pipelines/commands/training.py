@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.model import model_app, schedule_app
-from pipelines.commands.options import Device, Json, Runs, print_table, said_of_options
+from pipelines.commands.options import (
+    Back,
+    Device,
+    Json,
+    Keep,
+    Restart,
+    Runs,
+    print_table,
+    said_of_options,
+)
 from pipelines.commands.terminal.shown import ShownConsole
 
 
@@ -41,6 +50,9 @@ def train(
         ),
     ] = False,
     device: Device = "H200",
+    keep: Keep = False,
+    back: Back = False,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the
@@ -65,7 +77,15 @@ def train(
     with TerminalProgress(console) as progress:
         followed = None if plan is None else load_plan(plan)
         outcome = train_run(
-            loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress
+            loaded,
+            runs,
+            resume=resume,
+            until_step=until_step,
+            plan=followed,
+            progress=progress,
+            keep=keep,
+            back=back,
+            restart=restart,
         )
     report = write_report(outcome.store, outcome.record)
     if as_json:

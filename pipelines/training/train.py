@@ -26,13 +26,16 @@ from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
+from pipelines.training.taken_down import FolderOf, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
+from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
 
 if TYPE_CHECKING:
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
+BRANCHES = "branches"  # below a training's folder
 
 
 def train_recipe(
@@ -44,22 +47,31 @@ def train_recipe(
     resume: bool = True,
     until_step: int | None = None,
     plan: Plan | None = None,
+    way: Way | None = None,
 ) -> list[Ledger]:
     """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger
     per training: time and memory.
 
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
     updates; branches come only behind the last one. ``plan``: follow this one rather than the
-    run's, which is the recipe's or what edits made of it. Raises: StoppedError after a signal;
-    UserError when plan, shards and settings do not fit together.
+    run's, which is the recipe's or what edits made of it. ``way``: what becomes of weights that
+    have seen a document which was taken down since. Raises: StoppedError after a signal; UserError
+    when plan, shards and settings do not fit together, and as
+    :func:`~pipelines.training.taken_down.settled`.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
     plan = plan or edited_plan(store, plan_mixture(loaded, materials))
+
+    def folder_of(plan_hash: str) -> str:
+        return training_folder(loaded, plan_hash)
+
+    places, note = branch_places(loaded.recipe), watch.progress.note
+    plan = settled(store, plan, materials, folder_of, places, way, note)
     branches = plan_branches(loaded, materials, plan)
     write_plan(store, plan)
-    recipe, folder = loaded.recipe, training_folder(loaded, plan.hash)
-    adopt(store, plan, folder, lambda plan_hash: training_folder(loaded, plan_hash))
+    recipe, folder = loaded.recipe, folder_of(plan.hash)
+    adopt(store, plan, folder, folder_of)
     if not resume:
         _refuse_if_begun(loaded, store, folder)
     asked = {
@@ -83,12 +95,13 @@ def train_recipe(
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
-    record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
+    facts = {"steps": plan.steps, **_facts(plan), **_taken_down(plan, materials.folders)}
+    record["training"] = {"folder": folder, **facts}
     record["branches"], record["samples"] = {}, []
     if not trained.finished:
         return ledgers
     if recipe.branches:
-        ledgers += _branches(recipe, plan, materials, measured, store, folder, record, watch)
+        ledgers += _branches(recipe, plan, materials, measured, store, folder_of, record, watch)
     if recipe.prompts:
         record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
     facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
@@ -148,44 +161,56 @@ def _branches(
     materials: Materials,
     measured: dict[str, Path],
     store: Store,
-    folder: str,
+    folder_of: FolderOf,
     record: dict[str, Any],
     watch: TrainingWatch,
 ) -> list[Ledger]:
     """End the run in the recipe's other ways, from its last stable checkpoint; a ledger of each."""
     from trainer.checkpoints.checkpoint import at_step
     from trainer.devices.determinism import settled_threads
-    from trainer.loop.branch import branch
+    from trainer.loop.branch import branch_plan, compare
 
+    folder = folder_of(plan.hash)
     start = at_step(Store(store.full(folder)), stable_steps(plan))
-    places = {
-        entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
-        for entry in recipe.branches
-    }
+    places = branch_places(recipe)
+    plans = {}
+    for entry in recipe.branches:
+        made = branch_plan(start, entry.phases, materials.folders, entry.name)
+        place = places[entry.name]
+        plans[Path(place).name] = settled_branch(store, plan, made, materials, folder_of, place)
+    names = {Path(place).name: name for name, place in places.items()}
     with settled_threads():
-        comparison = branch(
+        comparison = compare(
             start,
-            {places[entry.name]: entry.phases for entry in recipe.branches},
+            plans,
             materials.folders,
-            store.full(f"{folder}/branches"),
+            store.full(f"{folder}/{BRANCHES}"),
             validation=measured,
-            names={place: name for name, place in places.items()},
-            on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
+            on_step=lambda place, report: watch(f"{BRANCH}{names[place]}", report),
         )
     ended(*comparison.outcomes.values())
     ledgers = []
-    for name, place in places.items():
+    for place, name in names.items():
         outcome = comparison.outcomes[place]
         facts = {
-            "folder": f"{folder}/branches/{place}",
+            "folder": f"{folder}/{BRANCHES}/{place}",
             "from_step": comparison.step,
             "steps": outcome.steps,
             "tokens": outcome.tokens,
+            **_taken_down(plans[place], materials.folders),
         }
         losses = {source: loss.to_json() for source, loss in comparison.losses[place].items()}
         record["branches"][name] = {**facts, "validation": losses}
         ledgers.append(_ledger(f"{BRANCH}{name}", outcome, folder))
     return ledgers
+
+
+def branch_places(recipe: Recipe) -> dict[str, str]:
+    """Where each branch of a recipe lies below its training's folder, by name."""
+    return {
+        entry.name: f"{BRANCHES}/{entry.name}-{content_key(key_settings(entry))[:8]}"
+        for entry in recipe.branches
+    }
 
 
 def _train(
@@ -248,6 +273,24 @@ def _facts(plan: Plan) -> dict[str, Any]:
         for part in realised(plan, plan.steps)
     }
     return {"tokens": plan.tokens, "segments": segments, "sources": progress}
+
+
+def _taken_down(plan: Plan, folders: dict[str, Path]) -> dict[str, Any]:
+    """The documents that the plan records as taken down, and those of them that its weights have
+    seen, with the steps, from 1; nothing where none was taken down.
+    """
+    if not plan.take_downs:
+        return {}
+    seen = [
+        {
+            "id": exposure.id,
+            "source": exposure.source,
+            "steps": [step + 1 for step in exposure.steps],
+            "tokens": exposure.tokens,
+        }
+        for exposure in exposed(plan, folders)
+    ]
+    return {"taken_down": {"documents": len(plan.take_downs), "seen": seen}}
 
 
 def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dict[str, Any]]:
