@@ -111,6 +111,7 @@ def branch_checkpoint(
         Path | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
+    keep: Keep = False,
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
@@ -119,28 +120,32 @@ def branch_checkpoint(
     from pipelines.commands.terminal.training import branch_rows
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
+    from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
     from pipelines.training.watch import TrainingWatch, ended
     from trainer.devices.determinism import settled_threads
-    from trainer.loop.branch import branch
+    from trainer.loop.branch import compare
 
-    materials = Materials.of(*load_run(runs, run))
+    store, record = load_run(runs, run)
+    materials = Materials.of(store, record)
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or Path(checkpoint).parent.parent / "branches"
     from trainer.checkpoints.checkpoint import load
     from trainer.devices.precision import check_possible
     from trainer.loop.recorded import train_settings
 
-    settings = train_settings(load(checkpoint))
+    start = load(checkpoint)
+    settings = train_settings(start)
     check_possible(settings.precision, settings.device, float8=settings.float8)
     held = materials.held_out(
         [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
     )
+    plans = ending_plans(start, phases, materials, place, store, keep=keep)
     with TerminalProgress() as progress, settled_threads():
         watch = TrainingWatch(progress)
-        comparison = branch(
-            checkpoint,
-            phases,
+        comparison = compare(
+            start,
+            plans,
             materials.folders,
             place,
             validation=held,

@@ -34,8 +34,8 @@ class Touched:
 
     ``steps`` have shown it up to the newest checkpoint of the run's plan, ``shown_tokens`` in all;
     ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it has a
-    tombstone already; ``masked_steps`` have places for it in the plan, ``masked_tokens`` in all, and
-    came after that: they do not show it.
+    tombstone already; ``masked_steps`` come after that and do not show it in the places that the
+    plan has for it, of ``masked_tokens`` in all.
     """
 
     id: str

@@ -30,6 +30,9 @@ from trainer.checkpoints.checkpoint import PLAN, at_step, saved
 FolderOf: TypeAlias = Callable[[str], str]
 """Where the training with the plan of a hash lies in the run."""
 
+Spot: TypeAlias = tuple[str, str, int]
+"""A document by its source, part and row."""
+
 MOST_NAMED = 5  # documents of an error, and steps of each
 
 
@@ -52,14 +55,14 @@ class Past:
         return max(self.steps, default=0)
 
     @cached_property
-    def shown_at(self) -> dict[tuple[str, str, int], tuple[int, ...]]:
+    def shown_at(self) -> dict[Spot, tuple[int, ...]]:
         """By place of a document, the steps of the plan that show it; those of none are left
         out.
         """
         exposures = _exposures(self.plan, self.folders, self.take_downs)
         return {(one.source, one.part, one.row): one.steps for one in exposures}
 
-    def seen(self) -> dict[tuple[str, str, int], tuple[int, ...]]:
+    def seen(self) -> dict[Spot, tuple[int, ...]]:
         """By place, the steps that have shown a document up to the newest checkpoint."""
         found = {
             place: tuple(step for step in steps if step < self.newest)
@@ -67,19 +70,19 @@ class Past:
         }
         return {place: steps for place, steps in found.items() if steps}
 
-    def clean(self, kept: Set[tuple[str, str, int]] = frozenset()) -> int:
+    def clean(self, kept: Set[Spot] = frozenset()) -> int:
         """The step of the last checkpoint that has seen no document but ``kept``, 0 without one."""
         first = self.first_shown(kept)
         return max((step for step in self.steps if step <= first), default=0)
 
-    def first_shown(self, kept: Set[tuple[str, str, int]] = frozenset()) -> int:
+    def first_shown(self, kept: Set[Spot] = frozenset()) -> int:
         """The first step of the plan that shows a document but ``kept``; its end where none
         does.
         """
         others = (steps[0] for place, steps in self.shown_at.items() if place not in kept)
         return min(others, default=self.plan.steps)
 
-    def settled(self, kept: Set[tuple[str, str, int]], restart: bool = False) -> Plan:
+    def settled(self, kept: Set[Spot], restart: bool = False) -> Plan:
         """The plan with the take-downs: it goes on from the last checkpoint that has seen none but
         ``kept``, or from the start.
         """
@@ -120,7 +123,7 @@ def settled(
     pasts = [main, *_begun_branches(store, plan, new, materials.folders, folder_of, branches)]
     seen_by = [past for past in pasts if past.seen()]
     if seen_by and way is None:
-        raise _undecided(store.full(folder), seen_by, new)
+        raise _undecided(store.full(folder), seen_by)
     kept = {place for past in seen_by for place in past.seen()} if way == "keep" else set()
     restart = way == "restart" and main in seen_by
     note(_told(new, seen_by, way))
@@ -141,20 +144,30 @@ def settled_branch(
     ``run_plan`` says of which documents weights that have seen them are kept.
     """
     found = _begun(store, run_plan, folder_of, place)
-    base = made
-    steps: tuple[int, ...] = ()
-    if found is not None:
-        former = _plan_of(found)
-        if made.hash in (former.hash, *(ancestor.hash for ancestor in former.history)):
-            base, steps = former, tuple(saved(found))
-    new = unrecorded(base, materials.sources())
-    plan = base
+    if found is None:
+        found = Store(store.full(f"{folder_of(run_plan.hash)}/{place}"))
+    base, steps = followed(found, made)
+    new, plan = unrecorded(base, materials.sources()), base
     if new:
-        kept = {one.place for one in run_plan.take_downs if one.kept}
-        plan = Past(place, base, steps, new, materials.folders).settled(kept)
-    if steps and found is not None:
-        adopt_fitting(found, Store(store.full(f"{folder_of(run_plan.hash)}/{place}")), plan)
+        plan = Past(place, base, steps, new, materials.folders).settled(kept_of(run_plan))
+    adopt_fitting(found, Store(store.full(f"{folder_of(run_plan.hash)}/{place}")), plan)
     return plan
+
+
+def followed(branch: Store, made: Plan) -> tuple[Plan, tuple[int, ...]]:
+    """The plan that the checkpoints of a branch follow, and their steps, where take-downs made it
+    of the plan ``made`` of its phases; else that plan, and no steps.
+    """
+    steps = tuple(saved(branch))
+    former = _plan_of(branch) if steps else made
+    if made.hash in (former.hash, *(ancestor.hash for ancestor in former.history)):
+        return former, steps
+    return made, ()
+
+
+def kept_of(plan: Plan) -> set[Spot]:
+    """The documents of which weights that have seen them are kept."""
+    return {one.place for one in plan.take_downs if one.kept}
 
 
 def exposed(plan: Plan, folders: Folders) -> list[Exposure]:
@@ -203,7 +216,7 @@ def _plan_of(training: Store) -> Plan:
     return Plan.model_validate_json(at_step(training, saved(training)[-1]).read(PLAN))
 
 
-def _undecided(file: str, seen_by: Sequence[Past], new: Sequence[TakeDown]) -> UserError:
+def _undecided(file: str, seen_by: Sequence[Past]) -> UserError:
     """The error that says what has seen which documents, and offers the ways to go on."""
     clean = seen_by[0].clean()
     last = f"step {clean:,}" if clean else "there is none, so from the start"
@@ -218,17 +231,17 @@ def _undecided(file: str, seen_by: Sequence[Past], new: Sequence[TakeDown]) -> U
     return UserError(
         "the training has seen documents that were taken down since",
         file=file,
-        found="; ".join(_sighting(past, new) for past in seen_by),
+        found="; ".join(sighting(past) for past in seen_by),
         fix=fix,
     )
 
 
-def _sighting(past: Past, new: Sequence[TakeDown]) -> str:
+def sighting(past: Past) -> str:
     """What a training has seen: documents with their steps, counted from 1, and checkpoints."""
     seen = past.seen()
     said = [
         f"{one.source} {one.id} at step {_listed(step + 1 for step in seen[one.place])}"
-        for one in new
+        for one in past.take_downs
         if one.place in seen
     ]
     more = f" and {len(said) - MOST_NAMED:,} more documents" if len(said) > MOST_NAMED else ""

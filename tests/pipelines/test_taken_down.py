@@ -430,6 +430,38 @@ def test_a_plan_that_an_earlier_release_froze_after_a_take_down_is_gone_on_with(
     assert read_series(training_of(place)) == read_series(begun)
 
 
+def test_a_checkpoint_that_has_seen_a_document_is_not_branched_in_silence(
+    finished: Path, early: str, late: str
+) -> None:
+    mixture = finished / "other.yaml"
+    mixture.write_text("phases: [{name: decay, decay: true, tokens: 1024, weights: {web: 1}}]\n")
+    training = training_of(finished)
+
+    def branch(step: int, *more: object) -> None:
+        start = training / f"checkpoints/step-{step:08d}"
+        named = ("--mixture", mixture, "--run", run_of(finished), "--output", finished / "out")
+        call("branch", start, *named, *more)
+
+    remove(finished, late)
+    with pytest.raises(UserError, match="checkpoint has seen documents") as raised:
+        branch(STABLE)
+    assert f"it has shown web {late} at step " in str(raised.value.found)
+    assert "branch from step 4, which has not, or give --keep" in str(raised.value.fix)
+    branch(4)
+    plan = load_plan(finished / "out/other/checkpoints/step-00000006/plan.json")
+    assert [(one.id, one.from_step, one.kept) for one in plan.take_downs] == [(late, 0, False)]
+    remove(finished, early)
+    with pytest.raises(UserError, match="checkpoint has seen documents"):
+        branch(4)
+    branch(4, "--keep")  # finished, so that its own weights stay
+    shutil.rmtree(finished / "out")
+    branch(4, "--keep")
+    plan = load_plan(finished / "out/other/checkpoints/step-00000006/plan.json")
+    assert [(one.id, one.from_step, one.kept) for one in plan.take_downs if one.kept] == [
+        (early, 4, True)
+    ]
+
+
 # -- stopped in between ---------------------------------------------------------------------------
 
 KILLED = """
