@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,11 @@ from pipelines.commands.options import (
     said_of_options,
 )
 from pipelines.commands.terminal.shown import ShownConsole
+
+if TYPE_CHECKING:
+    from pipelines.recipe.fields import Recipe
+    from pipelines.run.driver import RunOutcome
+    from trainer.checkpoints.checkpoint import Checkpoint
 
 
 @said_of_options()
@@ -59,23 +64,19 @@ def train(
     corpus.
     """
     from mixtures.order.sound_plan import load_plan
-    from pipelines.commands.terminal.outcome import print_training
     from pipelines.commands.terminal.progress import TerminalProgress
-    from pipelines.commands.terminal.training import training_json
     from pipelines.recipe.load import load_recipe
-    from pipelines.report.page import write_report
     from pipelines.run.train_only import train_run
 
     started = time.monotonic()
     console = ShownConsole(stderr=as_json)
     loaded = load_recipe(recipe, overrides or ())
     if roofline:
-        from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
-
-        print_roofline(recipe_roofline(loaded.recipe, device), as_json)
+        _show_roofline(loaded.recipe, device, as_json)
         return
+    followed = None if plan is None else load_plan(plan)
+    ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
-        followed = None if plan is None else load_plan(plan)
         outcome = train_run(
             loaded,
             runs,
@@ -83,15 +84,29 @@ def train(
             until_step=until_step,
             plan=followed,
             progress=progress,
-            keep=keep,
-            back=back,
-            restart=restart,
+            **ways,
         )
+    _say_trained(console, outcome, time.monotonic() - started, str(recipe), as_json)
+
+
+def _say_trained(
+    console: ShownConsole, outcome: RunOutcome, seconds: float, recipe: str, as_json: bool
+) -> None:
+    from pipelines.commands.terminal.outcome import print_training
+    from pipelines.commands.terminal.training import training_json
+    from pipelines.report.page import write_report
+
     report = write_report(outcome.store, outcome.record)
     if as_json:
         print(json.dumps(training_json(outcome)))
     else:
-        print_training(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
+        print_training(console, outcome, report, seconds, recipe=recipe)
+
+
+def _show_roofline(recipe: Recipe, device: str, as_json: bool) -> None:
+    from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
+
+    print_roofline(recipe_roofline(recipe, device), as_json)
 
 
 @said_of_options()
@@ -130,16 +145,8 @@ def branch_checkpoint(
     materials = Materials.of(store, record)
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or Path(checkpoint).parent.parent / "branches"
-    from trainer.checkpoints.checkpoint import load
-    from trainer.devices.precision import check_possible
-    from trainer.loop.recorded import train_settings
-
-    start = load(checkpoint)
-    settings = train_settings(start)
-    check_possible(settings.precision, settings.device, float8=settings.float8)
-    held = materials.held_out(
-        [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
-    )
+    start, length = _stable_start(checkpoint)
+    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)
     with TerminalProgress() as progress, settled_threads():
         watch = TrainingWatch(progress)
@@ -156,6 +163,20 @@ def branch_checkpoint(
         print(json.dumps(comparison.rows()))
         return
     print_table(*branch_rows(comparison))
+
+
+def _stable_start(folder: str) -> tuple[Checkpoint, int]:
+    """A checkpoint and the length of its windows. Raises: UserError where this machine cannot go on
+    from it.
+    """
+    from trainer.checkpoints.checkpoint import load
+    from trainer.devices.precision import check_possible
+    from trainer.loop.recorded import train_settings
+
+    start = load(folder)
+    settings = train_settings(start)
+    check_possible(settings.precision, settings.device, float8=settings.float8)
+    return start, settings.sequence_length
 
 
 @said_of_options()

@@ -32,10 +32,10 @@ class Touched:
     """A document of the shards. ``part`` is the file that holds it, inside the run, ``row`` its row
     in it, ``tokens`` its length.
 
-    ``steps`` have shown it up to the newest checkpoint of the run's plan, ``shown_tokens`` in all;
-    ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it has a
-    tombstone already; ``masked_steps`` come after that and do not show it in the places that the
-    plan has for it, of ``masked_tokens`` in all.
+    ``steps``, from 1, have shown it up to the newest checkpoint of the run's plan, ``shown_tokens``
+    in all; ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it
+    has a tombstone already; ``masked_steps`` come after that and do not show it in the places that
+    the plan has for it, of ``masked_tokens`` in all.
     """
 
     id: str
@@ -134,9 +134,9 @@ def _touched(
             (stone.part, stone.row) == (part, place.row)
             for stone in stream.files.manifest.tombstones
         ),
-        steps=steps_of(shown),
+        steps=tuple(step + 1 for step in steps_of(shown)),
         shown_tokens=tokens_of(shown),
-        masked_steps=steps_of(masked),
+        masked_steps=tuple(step + 1 for step in steps_of(masked)),
         masked_tokens=tokens_of(masked),
         checkpoints=seen.checkpoints(name, place.part, document),
     )

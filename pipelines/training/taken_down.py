@@ -1,7 +1,7 @@
 """Go on with a training after documents were taken down: with weights that have not seen them, or
 as the user says.
 
-    plan = settled(store, plan, materials, folder_of, places, way)      # records the take-downs
+    plan = settled(store, plan, branches, materials, folder_of, way, note)
 
 The plan before and the one that records them agree up to the first step that shows one of the
 documents no more, so every checkpoint up to there is clean and is gone on from. Where a training or
@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeAlias
 
 from artifacts.errors import Setting, Text, UserError
 from artifacts.paths import Store
+from mixtures.freeze.freeze import common_steps
 from mixtures.freeze.take_downs import recorded, unrecorded
 from mixtures.inspect.trace import Exposure, Tracer
 from mixtures.loader.loader import Folders
@@ -26,6 +28,8 @@ from pipelines.training.materials import Materials
 from pipelines.training.plan_file import adopt, adopt_fitting
 from pipelines.training.way import Way
 from trainer.checkpoints.checkpoint import PLAN, at_step, saved
+
+BRANCHES = "branches"  # below a training's folder
 
 FolderOf: TypeAlias = Callable[[str], str]
 """Where the training with the plan of a hash lies in the run."""
@@ -101,17 +105,17 @@ class Past:
 def settled(
     store: Store,
     plan: Plan,
+    branches: Mapping[str, Plan],
     materials: Materials,
     folder_of: FolderOf,
-    branches: Mapping[str, str],
     way: Way | None,
     note: Callable[[str], None],
 ) -> Plan:
     """The run's plan with the take-downs of its shards that it does not record.
 
-    ``branches``: by name, where each lies below the training's folder. ``note`` is told what the
-    training does about them. Raises: UserError when weights have seen one of the documents and no
-    ``way`` is said, naming steps and checkpoints.
+    ``branches``: their plans by name. ``note`` is told what the training does about them. Raises:
+    UserError when weights have seen one of the documents and no ``way`` is said, naming steps and
+    checkpoints.
     """
     new = unrecorded(plan, materials.sources())
     if not new:
@@ -120,8 +124,13 @@ def settled(
     adopt(store, plan, folder, folder_of)
     steps = tuple(saved(Store(store.full(folder))))
     main = Past("the training", plan, steps, new, materials.folders)
-    pasts = [main, *_begun_branches(store, plan, new, materials.folders, folder_of, branches)]
-    seen_by = [past for past in pasts if past.seen()]
+    begun = (
+        Past(f"branch {name}", _plan_of(found), tuple(saved(found)), new, materials.folders)
+        for name, made in branches.items()
+        for found in _begun(store, plan, folder_of, name)
+        if common_steps(_plan_of(found), made) == made.steps
+    )
+    seen_by = [past for past in (main, *begun) if past.seen()]
     if seen_by and way is None:
         raise _undecided(store.full(folder), seen_by)
     kept = {place for past in seen_by for place in past.seen()} if way == "keep" else set()
@@ -136,21 +145,22 @@ def settled_branch(
     made: Plan,
     materials: Materials,
     folder_of: FolderOf,
+    name: str,
     place: str,
 ) -> Plan:
-    """The plan that a branch follows, ``made`` of its phases or what take-downs made of that; it
-    begins with the checkpoints that a former one left in ``place`` below the training's folder.
+    """The plan that a branch follows in ``place``: ``made`` of its phases, or what take-downs made
+    of that; it begins with the checkpoints that it has under a former plan of the run.
 
     ``run_plan`` says of which documents weights that have seen them are kept.
     """
-    found = _begun(store, run_plan, folder_of, place)
-    if found is None:
-        found = Store(store.full(f"{folder_of(run_plan.hash)}/{place}"))
+    here = Store(store.full(place))
+    former = [here, *_begun(store, run_plan, folder_of, name)]
+    found = next((one for one in former if followed(one, made)[1]), here)
     base, steps = followed(found, made)
     new, plan = unrecorded(base, materials.sources()), base
     if new:
-        plan = Past(place, base, steps, new, materials.folders).settled(kept_of(run_plan))
-    adopt_fitting(found, Store(store.full(f"{folder_of(run_plan.hash)}/{place}")), plan)
+        plan = Past(name, base, steps, new, materials.folders).settled(kept_of(run_plan))
+    adopt_fitting(found, here, plan)
     return plan
 
 
@@ -189,26 +199,15 @@ def _exposures(plan: Plan, folders: Folders, take_downs: Iterable[TakeDown]) -> 
     return [exposure for exposure in tracer.exposures(known) if exposure.steps]
 
 
-def _begun_branches(
-    store: Store,
-    plan: Plan,
-    new: tuple[TakeDown, ...],
-    folders: Folders,
-    folder_of: FolderOf,
-    branches: Mapping[str, str],
-) -> Iterator[Past]:
-    """The branches that have checkpoints."""
-    for name, place in branches.items():
-        found = _begun(store, plan, folder_of, place)
-        if found is not None:
-            yield Past(f"branch {name}", _plan_of(found), tuple(saved(found)), new, folders)
-
-
-def _begun(store: Store, plan: Plan, folder_of: FolderOf, place: str) -> Store | None:
-    """Where a branch has checkpoints: below the training's folder, or that of a former plan."""
-    hashes = (plan.hash, *(ancestor.hash for ancestor in reversed(plan.history)))
-    stores = (Store(store.full(f"{folder_of(each)}/{place}")) for each in hashes)
-    return next((found for found in stores if saved(found)), None)
+def _begun(store: Store, plan: Plan, folder_of: FolderOf, name: str) -> Iterator[Store]:
+    """Where a branch has checkpoints: below the training's folder, or that of a former plan; a
+    branch of the name may have had other phases.
+    """
+    for each in (plan.hash, *(ancestor.hash for ancestor in reversed(plan.history))):
+        below = Path(store.full(folder_of(each))) / BRANCHES
+        for folder in sorted(below.glob(f"{name}-????????")):
+            if saved(Store(str(folder))):
+                yield Store(str(folder))
 
 
 def _plan_of(training: Store) -> Plan:

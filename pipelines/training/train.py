@@ -7,6 +7,7 @@ trains anew beside the old one, and an unchanged one finds its checkpoints.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
-from pipelines.training.taken_down import FolderOf, exposed, settled, settled_branch
+from pipelines.training.taken_down import BRANCHES, FolderOf, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
 from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
-BRANCHES = "branches"  # below a training's folder
 
 
 def train_recipe(
@@ -55,34 +55,26 @@ def train_recipe(
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
     updates; branches come only behind the last one. ``plan``: follow this one rather than the
     run's, which is the recipe's or what edits made of it. ``way``: what becomes of weights that
-    have seen a document which was taken down since. Raises: StoppedError after a signal; UserError
-    when plan, shards and settings do not fit together, and as
-    :func:`~pipelines.training.taken_down.settled`.
+    have seen a document which was taken down since; UserError where that is not said. Raises:
+    StoppedError after a signal; UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
+    folder_of = partial(training_folder, loaded)
     plan = plan or edited_plan(store, plan_mixture(loaded, materials))
-
-    def folder_of(plan_hash: str) -> str:
-        return training_folder(loaded, plan_hash)
-
-    places, note = branch_places(loaded.recipe), watch.progress.note
-    plan = settled(store, plan, materials, folder_of, places, way, note)
+    branches = plan_branches(loaded, materials, plan)
+    plan = settled(store, plan, branches, materials, folder_of, way, watch.progress.note)
     branches = plan_branches(loaded, materials, plan)
     write_plan(store, plan)
     recipe, folder = loaded.recipe, folder_of(plan.hash)
     adopt(store, plan, folder, folder_of)
     if not resume:
         _refuse_if_begun(loaded, store, folder)
-    asked = {
-        "branches": [key_settings(entry) for entry in recipe.branches],
-        "prompts": list(recipe.prompts),
-        "seed": recipe.seed,
-    }
-    outcome = f"{folder}/outcome-{content_key(asked)}.json"
+    outcome = _outcome(recipe, folder)
     known = read_book(store, outcome)
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(known)  # trained, measured and sampled already
+        record["training"] |= _facts(plan, materials)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     shown = [name for one in (plan, *branches.values()) for name in one.names]
@@ -95,8 +87,7 @@ def train_recipe(
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
-    facts = {"steps": plan.steps, **_facts(plan), **_taken_down(plan, materials.folders)}
-    record["training"] = {"folder": folder, **facts}
+    record["training"] = {"folder": folder, **_facts(plan, materials)}
     record["branches"], record["samples"] = {}, []
     if not trained.finished:
         return ledgers
@@ -107,6 +98,16 @@ def train_recipe(
     facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
     store.write(outcome, canonical_json(sealed(facts)) + b"\n")
     return ledgers
+
+
+def _outcome(recipe: Recipe, folder: str) -> str:
+    """The book of what a finished training, its endings and its samples came to."""
+    asked = {
+        "branches": [key_settings(entry) for entry in recipe.branches],
+        "prompts": list(recipe.prompts),
+        "seed": recipe.seed,
+    }
+    return f"{folder}/outcome-{content_key(asked)}.json"
 
 
 def check_machine(loaded: LoadedRecipe) -> None:
@@ -176,9 +177,11 @@ def _branches(
     plans = {}
     for entry in recipe.branches:
         made = branch_plan(start, entry.phases, materials.folders, entry.name)
-        place = places[entry.name]
-        plans[Path(place).name] = settled_branch(store, plan, made, materials, folder_of, place)
-    names = {Path(place).name: name for name, place in places.items()}
+        place = f"{folder}/{BRANCHES}/{places[entry.name]}"
+        plans[places[entry.name]] = settled_branch(
+            store, plan, made, materials, folder_of, entry.name, place
+        )
+    names = {place: name for name, place in places.items()}
     with settled_threads():
         comparison = compare(
             start,
@@ -206,9 +209,9 @@ def _branches(
 
 
 def branch_places(recipe: Recipe) -> dict[str, str]:
-    """Where each branch of a recipe lies below its training's folder, by name."""
+    """The folder of each branch of a recipe, by its name, below ``branches/`` of a training."""
     return {
-        entry.name: f"{BRANCHES}/{entry.name}-{content_key(key_settings(entry))[:8]}"
+        entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
         for entry in recipe.branches
     }
 
@@ -257,13 +260,15 @@ def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
     )
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
-    """Tokens and epochs per source at the end of a plan, and its segments."""
+def _facts(plan: Plan, materials: Materials) -> dict[str, Any]:
+    """Steps of a plan, tokens and epochs per source at its end, its segments with their first and
+    last steps, from 1, and what was taken down.
+    """
     segments = [
         {
             "name": part.name,
             "decay": part.decay,
-            "first_step": part.first_step,
+            "first_step": part.first_step + 1,
             "last_step": part.last_step,
         }
         for part in plan.segments
@@ -272,7 +277,13 @@ def _facts(plan: Plan) -> dict[str, Any]:
         part.source: {"tokens": part.tokens, "epochs": round(part.epochs, 4)}
         for part in realised(plan, plan.steps)
     }
-    return {"tokens": plan.tokens, "segments": segments, "sources": progress}
+    return {
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "segments": segments,
+        "sources": progress,
+        **_taken_down(plan, materials.folders),
+    }
 
 
 def _taken_down(plan: Plan, folders: dict[str, Path]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Who has seen which document: spans that steps show, and what a take-down touches."""
+"""Who has seen which document: spans that steps show, and what a take-down touches. Steps are shown
+from 1.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ def span_rows(spans: Sequence[ShownSpan]) -> tuple[tuple[str, ...], list[tuple[A
     header = ("step", "window", "place", "source", "document", "part", "row", "tokens", "shown")
     return header, [
         (
-            span.step,
+            span.step + 1,
             span.window,
             span.place,
             span.source,
@@ -28,6 +30,11 @@ def span_rows(spans: Sequence[ShownSpan]) -> tuple[tuple[str, ...], list[tuple[A
         )
         for span in spans
     ]
+
+
+def span_json(span: ShownSpan) -> dict[str, Any]:
+    """A document, or a piece of one, in a window of a step, exactly."""
+    return {**span.__dict__, "step": span.step + 1}
 
 
 def touched_rows(documents: Sequence[Touched]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
