@@ -262,7 +262,7 @@ def _listed(steps: Iterable[int]) -> str:
 
 def _told(new: Sequence[TakeDown], seen_by: Sequence[Past], way: Way | None) -> str:
     """What the training does about the take-downs."""
-    said = f"{len(new):,} documents were taken down and are not shown from here on"
+    said = f"taken down since, not shown from here on: {len(new):,} documents"
     if not seen_by:
         return f"{said}; no weights have seen them"
     if way == "keep":
