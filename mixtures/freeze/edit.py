@@ -18,6 +18,7 @@ from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, branch
 from mixtures.freeze.pinning import Sources
 from mixtures.freeze.plan_phases import PlannedPhase, check_rules_held, planned_phases
+from mixtures.freeze.skips import skipped, skips_kept
 from mixtures.spec.phase import MOST_TOKENS, Phase, PhaseSpec
 
 DECAY = "decay"
@@ -29,13 +30,35 @@ class Change:
 
     ``lengthen``: tokens more, by phase. ``drop`` and ``weights``: of sources in the phase that
     holds the step, for the rest of it; sources that are not named keep their proportions.
-    ``decay``: tokens of a decay that begins here instead of all that was to come.
+    ``decay``: tokens of a decay that begins here instead of all that was to come. ``skip``: steps
+    that make no update.
     """
 
     lengthen: Mapping[str, int] = field(default_factory=dict)
     drop: Sequence[str] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     decay: int | None = None
+    skip: int | None = None
+
+    @property
+    def says_phases(self) -> bool:
+        """Whether it says anew what is shown."""
+        return bool(self.lengthen or self.drop or self.weights or self.decay)
+
+
+def changed(plan: Plan, step: int, change: Change, sources: Sources) -> Plan:
+    """The plan up to ``step``, then what it says anyway with a change; steps that it skips stay
+    skipped.
+
+    Raises: UserError as :func:`append`, :func:`rest` and
+    :func:`~mixtures.freeze.skips.skipped`.
+    """
+    if change.skip is not None and not change.says_phases:
+        return skipped(plan, step, change.skip)
+    made = skips_kept(plan, append(plan, step, rest(plan, step, change), sources), step)
+    if change.skip is None:
+        return made
+    return skipped(made, step, change.skip, of=plan)
 
 
 def append(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources) -> Plan:

@@ -22,11 +22,12 @@ from mixtures.freeze.caps import check_caps
 from mixtures.freeze.contexts import continued, first_context, next_context
 from mixtures.freeze.pinning import Sources, check_one_tokenizer, pin
 from mixtures.freeze.plan_table import table
+from mixtures.freeze.skips import skips_until
 from mixtures.freeze.take_downs import take_downs_until
 from mixtures.order.block_sizes import OPEN_TOKENS
 from mixtures.order.interleave import counts_at_end
 from mixtures.parts.open_parts import files_of
-from mixtures.plan.format import Context, PinnedSource, Plan, Segment
+from mixtures.plan.format import Context, PinnedSource, Plan, Segment, Skip
 from mixtures.plan.shares import between, fill_of, shares_of
 from mixtures.sequences.chairman import LONGEST_RAMP, Shares
 from mixtures.spec.resolve import check_windows, names_of, resolve, resolve_phases
@@ -124,6 +125,7 @@ def branch(
         **plan.model_dump(include={"seed", "bos", "bos_id", "rules"}),
         "history": plan.history_of(step),
         "take_downs": take_downs_until(plan, step),
+        "skipped": skips_until(plan, step),
     }
     contexts = tuple(context for context in plan.contexts if context.first_step < step)
     known = _known(past[-1], contexts[-1]) if past else len(plan.sources)
@@ -156,7 +158,13 @@ def common_steps(one: Plan, other: Plan) -> int:
             break
         # where lengths differ, the next segments begin at different steps
         steps = min(first.last_step, second.last_step)
-    return steps
+    skips = {step for plan in (one, other) for skip in plan.skipped for step in _edges(skip)}
+    apart = (step for step in sorted(skips) if one.skips(step) != other.skips(step))
+    return min(steps, next(apart, steps))
+
+
+def _edges(skip: Skip) -> tuple[int, int]:
+    return skip.first_step, skip.last_step
 
 
 @dataclass

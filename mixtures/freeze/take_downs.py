@@ -30,9 +30,8 @@ def recorded(plan: Plan, take_downs: Sequence[TakeDown], step: int) -> Plan:
     """A plan that shows the same and records further take-downs. It says that it agrees with this
     one in its first ``step`` steps: before the first that shows one of them no more.
     """
-    facts = {name: getattr(plan, name) for name in Plan.model_fields}
-    facts |= {"history": plan.history_of(step), "take_downs": (*plan.take_downs, *take_downs)}
-    return Plan(**facts)
+    together = (*plan.take_downs, *take_downs)
+    return plan.changed(history=plan.history_of(step), take_downs=together)
 
 
 def take_downs_until(plan: Plan, step: int) -> tuple[TakeDown, ...]:

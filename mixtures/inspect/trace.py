@@ -75,7 +75,7 @@ class Tracer:
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[ShownSpan]:
         """Every document of a step's batch, window by window; of one rank's share of it where there
-        are several.
+        are several. Of a step that is skipped, what passes by.
 
         Raises: UserError when the step is outside the plan.
         """
@@ -96,7 +96,7 @@ class Tracer:
 
     def document(self, document: str) -> list[ShownSpan]:
         """Every time a document was or will be shown, by step and window; empty when the plan does
-        not reach it.
+        not reach it. Steps that the plan skips show nothing.
 
         ``document``: 32 hex digits. Raises: UserError when no source of the plan holds it.
         """
@@ -104,7 +104,8 @@ class Tracer:
         spans: list[ShownSpan] = []
         for number in range(len(self.plan.contexts)):
             spans += self._in_context(number, found)
-        return sorted(spans, key=lambda span: (span.step, span.window, span.place))
+        shown = [span for span in spans if not self.plan.skips(span.step)]
+        return sorted(shown, key=lambda span: (span.step, span.window, span.place))
 
     def exposures(
         self, documents: Iterable[str], until_step: int | None = None

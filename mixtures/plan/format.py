@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import xxhash
 from pydantic import Field, model_validator
@@ -166,6 +166,18 @@ class TakeDown(Record):
         return self.source, self.part, self.row
 
 
+class Skip(Record):
+    """A stretch of steps that make no update: their windows pass by without a target."""
+
+    first_step: Count
+    steps: Positive
+
+    @property
+    def last_step(self) -> int:
+        """The step behind its last."""
+        return self.first_step + self.steps
+
+
 class Plan(Record):
     """What training will be shown, step by step. Steps count from 0; windows of a context from its
     first step on.
@@ -181,6 +193,7 @@ class Plan(Record):
     segments: tuple[Segment, ...] = Field(min_length=1)
     history: tuple[Ancestor, ...] = ()
     take_downs: tuple[TakeDown, ...] = ()
+    skipped: tuple[Skip, ...] = ()
 
     @model_validator(mode="after")
     def _segments_join(self) -> Plan:
@@ -211,6 +224,13 @@ class Plan(Record):
                 )
         if self.tokens > _MOST_TOKENS:
             raise ValueError(f"a run of {self.tokens} tokens is beyond 2^60")
+        return self
+
+    @model_validator(mode="after")
+    def _skips_in_order(self) -> Plan:
+        borders = [step for one in self.skipped for step in (one.first_step, one.last_step)]
+        if borders != sorted(set(borders)) or (borders and borders[-1] > self.steps):
+            raise ValueError(f"steps skipped from and up to {borders}, not apart and in order")
         return self
 
     @property
@@ -263,6 +283,11 @@ class Plan(Record):
         """First steps of the contexts."""
         return [context.first_step for context in self.contexts]
 
+    @cached_property
+    def skip_starts(self) -> list[int]:
+        """First steps of the stretches skipped."""
+        return [one.first_step for one in self.skipped]
+
     def segment_at(self, step: int) -> Segment:
         """The segment that holds a step, the last one for the step behind the end. Raises:
         UserError outside the plan.
@@ -300,6 +325,11 @@ class Plan(Record):
                 return max(step, context.first_step)
         return self.steps
 
+    def skips(self, step: int) -> bool:
+        """Whether a step makes no update."""
+        place = bisect_right(self.skip_starts, step) - 1
+        return place >= 0 and step < self.skipped[place].last_step
+
     def agrees_with(self, plan_hash: str, steps: int) -> bool:
         """Whether a run that did ``steps`` steps of the plan of that hash can go on with this
         one.
@@ -320,9 +350,15 @@ class Plan(Record):
         ]
         return (*shortened, *kept, Ancestor(hash=self.hash, steps=step))
 
+    def changed(self, **facts: Any) -> Plan:
+        """A plan with other values of some fields."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields} | facts)
+
     def to_json(self) -> bytes:
-        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs only where there are."""
-        left_out = set() if self.take_downs else {"take_downs"}
+        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs and skipped steps only
+        where there are some.
+        """
+        left_out = {name for name in ("take_downs", "skipped") if not getattr(self, name)}
         return (
             json.dumps(
                 self.model_dump(mode="json", exclude=left_out),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from artifacts.errors import UserError
+from artifacts.extras import extra_of, missing_extra
 from artifacts.ledger import LedgerError
 from pipelines.commands.cache import cache_app
 from pipelines.commands.corpus import corpus_app
@@ -55,6 +55,12 @@ def run_command() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name)
+        if extra is None:
+            raise
+        print(f"error: {missing_extra(extra, [str(error.name)])}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         place = ", ".join(
@@ -121,6 +127,7 @@ def run(
 ) -> None:
     """Carry out a recipe; resumes whatever an earlier call left."""
     from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
+    from pipelines.executors import default_workers
     from pipelines.recipe.load import load_recipe
     from pipelines.report.page import write_report
     from pipelines.run.driver import run_recipe
@@ -132,7 +139,7 @@ def run(
         outcome = run_recipe(
             loaded,
             runs,
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or default_workers(),
             scheduler=scheduler,
             executor=executor,
             until=until,

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 EDITS = {
     **{"step": "at", "tokens": "at_tokens", "change.lengthen": "lengthen"},
     **{"change.drop": "drop", "change.weights": "weight", "change.decay": "decay"},
+    "change.skip": "skip",
 }
+
+SkippedSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="STEPS", help="make no update in so many steps: their windows pass by"
+    ),
+]
 
 mixture_app = typer.Typer(
     no_args_is_help=True,
@@ -149,6 +157,7 @@ def mixture_edit(
             min=1, metavar="TOKENS", help="begin a decay of so many tokens, and end with it"
         ),
     ] = None,
+    skip: SkippedSteps = None,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -161,7 +170,7 @@ def mixture_edit(
     from pipelines.run.record import load_run
     from pipelines.training.edits import edit_run
 
-    change = change_of(lengthen or (), drop or (), weight or (), decay)
+    change = change_of(lengthen or (), drop or (), weight or (), decay, skip)
     _check_said_once(mixture, change)
     phases = None if mixture is None else load_branch(mixture).phases
     store, record = load_run(runs, run)
@@ -184,7 +193,7 @@ def _check_said_once(mixture: Path | None, change: Change | None) -> None:
             "an edit is said in one way",
             field="--mixture",
             found="nothing" if mixture is None else "a file and short forms",
-            fix="give --mixture FILE, or some of --lengthen, --drop, --weight and --decay",
+            fix="give --mixture FILE, or some of --lengthen, --drop, --weight, --decay and --skip",
         )
 
 

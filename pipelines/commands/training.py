@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -137,6 +138,7 @@ def branch_checkpoint(
     from pipelines.run.record import load_run
     from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
+    from pipelines.training.not_finite import advised_branch
     from pipelines.training.watch import TrainingWatch, ended
     from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import compare
@@ -148,7 +150,7 @@ def branch_checkpoint(
     start, length = _stable_start(checkpoint)
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)
-    with TerminalProgress() as progress, settled_threads():
+    with TerminalProgress() as progress, settled_threads(), advised_branch():
         watch = TrainingWatch(progress)
         comparison = compare(
             start,
@@ -179,30 +181,47 @@ def _stable_start(folder: str) -> tuple[Checkpoint, int]:
     return start, settings.sequence_length
 
 
-@said_of_options()
+@said_of_options({"text": "prompt"})
 def generate_text(
     checkpoint: Annotated[str, typer.Argument(help="folder of a checkpoint")],
     prompt: Annotated[str, typer.Argument(help="text to go on from")],
-    tokens: Annotated[int, typer.Option(min=1)] = 64,
-    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    tokens: Annotated[int, typer.Option(help="how many at most")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time")] = 0.0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same text")] = 1,
+    context: Annotated[
+        int | None,
+        typer.Option(help="tokens to look back; default: the longest window of the training"),
+    ] = None,
     chat: Annotated[
         bool, typer.Option(help="the prompt is a user's turn; the model answers")
     ] = False,
 ) -> None:
-    """Let a checkpoint go on from a prompt."""
-    from trainer.evaluation.generate import GenerateSettings, chat_prompt, generate, speaker
-
-    model, tokenizer = speaker(checkpoint)
-    start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
-    print(
-        generate(
-            model,
-            tokenizer,
-            [start],
-            GenerateSettings(tokens=tokens, temperature=temperature, seed=seed),
-        )[0]
+    """Let a checkpoint go on from a prompt. BOS, with --chat the whole prompt, stays in sight; what
+    does not is said on standard error.
+    """
+    from trainer.checkpoints.checkpoint import load
+    from trainer.evaluation.generate import (
+        GenerateSettings,
+        answer,
+        chat_prompt,
+        speaker,
+        trained_window,
     )
+
+    settings = GenerateSettings.asked(
+        tokens=tokens, temperature=temperature, seed=seed, context=context
+    )
+    found = load(checkpoint)
+    window = context or trained_window(found)
+    model, tokenizer = speaker(found)
+    start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
+    said = answer(model, tokenizer, start, settings.model_copy(update={"context": window}))
+    print(said.text)
+    if said.unseen:
+        note = f"note: the model looks back {window:,} tokens; {said.unseen:,} that came before its"
+        print(
+            f"{note} last one were out of its sight (--context looks back further)", file=sys.stderr
+        )
 
 
 def register(app: typer.Typer) -> None:

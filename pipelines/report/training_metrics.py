@@ -73,7 +73,8 @@ class Ending:
 
     @property
     def last_loss(self) -> float | None:
-        return self.train[-1]["loss"] if self.train else None
+        """Loss of the last step; None where there is none, or it had no targets."""
+        return step_loss(self.train[-1]) if self.train else None
 
     @property
     def tokens(self) -> int:
@@ -155,6 +156,12 @@ class PhaseShares:
     last_step: int
     tokens: int
     shares: tuple[SourceShare, ...]
+
+
+def step_loss(line: Line) -> float | None:
+    """Loss of a step; None where it had no targets, which older runs noted as 0."""
+    loss: float | None = line["loss"] if line["targets"] else None
+    return loss
 
 
 def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:

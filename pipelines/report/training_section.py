@@ -69,6 +69,7 @@ def training_section(
         "phases": [(part, _bars(part, colours)) for part in phases],
         "rate": _rate(main, bands),
         "loss": _loss(main, bands, window),
+        "without_targets": sum(not line["targets"] for line in main.train),
         "sources": _per_source(main, bands, window, names[:CHARTED_SOURCES]),
         "sources_left_out": max(0, len(names) - CHARTED_SOURCES),
         "held_out": held_out_rows(trainings),
@@ -114,7 +115,7 @@ def _taken_down(record: dict[str, Any], main: str) -> list[dict[str, Any]]:
     ]
 
 
-def _sample(sample: dict[str, str]) -> dict[str, Any]:
+def _sample(sample: dict[str, Any]) -> dict[str, Any]:
     """A prompt and what was said before and after, in pieces (text, white space behind it that is
     counted and not shown).
     """
@@ -123,7 +124,7 @@ def _sample(sample: dict[str, str]) -> dict[str, Any]:
         pieces = _BLANK.split(sample[when])  # text, blank, text, blank, ..., text
         blanks = [len(blank) for blank in pieces[1::2]] + [0]
         said[when] = [piece for piece in zip(pieces[::2], blanks, strict=True) if piece != ("", 0)]
-    return {"prompt": sample["prompt"], **said}
+    return {"prompt": sample["prompt"], "unseen": sample.get("unseen", 0), **said}
 
 
 def _difference(value: HeldOutLoss | None, base: HeldOutLoss | None) -> HeldOutLoss | None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.books import told_of_damage
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
+from artifacts.extras import require
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -76,6 +77,7 @@ def run_recipe(
     if until not in UNTIL:
         raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
+        require("train", "until", Setting("until", "shards"))
         from pipelines.training.train import check_machine
 
         check_machine(loaded)

@@ -15,7 +15,7 @@ from typing import Any
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from mixtures.freeze.edit import Change, append, rest
+from mixtures.freeze.edit import Change, append, changed
 from mixtures.plan.format import Plan
 from mixtures.spec.phase import PhaseSpec
 from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
@@ -63,8 +63,11 @@ def edit_run(
         at = _step(plan, step, tokens)
         begun = trained_with(plan, run_checkpoints(store))
         _check_future(plan, at, begun)
-        wanted = phases if phases is not None else rest(plan, at, change or Change())
-        made = append(plan, at, wanted, materials.sources())
+        made = (
+            changed(plan, at, change or Change(), materials.sources())
+            if phases is None
+            else append(plan, at, phases, materials.sources())
+        )
         for one in begun:
             _check_goes_on(one, made, materials)
         write_plan(store, made)

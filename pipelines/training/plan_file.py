@@ -137,8 +137,7 @@ def _pinned_as(kept: Plan, frozen: Plan) -> Plan:
         source.model_copy(update={"manifest": ""}) if source.name in empty else source
         for source in frozen.sources
     )
-    facts = {name: getattr(frozen, name) for name in Plan.model_fields}
-    return Plan(**{**facts, "sources": sources})
+    return frozen.changed(sources=sources)
 
 
 def _of_this_release(store: Store) -> bool:

@@ -25,6 +25,7 @@ from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.materials import Materials
+from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
 from pipelines.training.taken_down import BRANCHES, FolderOf, exposed, settled, settled_branch
@@ -33,6 +34,8 @@ from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
 
 if TYPE_CHECKING:
+    from trainer.checkpoints.checkpoint import Checkpoint
+    from trainer.evaluation.generate import Answer
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
@@ -83,7 +86,7 @@ def train_recipe(
     )
     reset_peak()
     trained = _train(
-        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step
+        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step, store.root
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
@@ -182,7 +185,7 @@ def _branches(
             store, plan, made, materials, folder_of, entry.name, place
         )
     names = {place: name for name, place in places.items()}
-    with settled_threads():
+    with settled_threads(), advised_branch():
         comparison = compare(
             start,
             plans,
@@ -224,12 +227,13 @@ def _train(
     output: Store,
     watch: TrainingWatch,
     until_step: int | None,
+    run: str,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
 
-    with settled_threads():
+    with settled_threads(), advised(run):
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},
@@ -308,15 +312,28 @@ def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dic
     """What the model says before and after the decay, from the same prompts."""
     from trainer.checkpoints.checkpoint import at_step
     from trainer.devices.determinism import settled_threads
-    from trainer.evaluation.generate import GenerateSettings, generate, speaker
 
-    settings = GenerateSettings(tokens=SAMPLE_TOKENS, seed=recipe.seed)
     with settled_threads():
-        said = [
-            generate(*speaker(at_step(output, step)), recipe.prompts, settings)
-            for step in (stable, plan.steps)
-        ]
+        said = [_said(recipe, at_step(output, step)) for step in (stable, plan.steps)]
     return [
-        {"prompt": prompt, "before": before, "after": after}
+        {
+            "prompt": prompt,
+            "before": before.text,
+            "after": after.text,
+            **({"unseen": unseen} if (unseen := max(before.unseen, after.unseen)) else {}),
+        }
         for prompt, before, after in zip(recipe.prompts, *said, strict=True)
     ]
+
+
+def _said(recipe: Recipe, checkpoint: Checkpoint) -> list[Answer]:
+    """What a checkpoint says after each of the recipe's prompts, looking back the window it was
+    trained with.
+    """
+    from trainer.evaluation.generate import GenerateSettings, answer, speaker, trained_window
+
+    settings = GenerateSettings(
+        tokens=SAMPLE_TOKENS, seed=recipe.seed, context=trained_window(checkpoint)
+    )
+    model, tokenizer = speaker(checkpoint)
+    return [answer(model, tokenizer, prompt, settings) for prompt in recipe.prompts]

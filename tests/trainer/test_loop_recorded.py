@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from artifacts.errors import UserError
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import MIXED, STABLE, run, traces
-from trainer.checkpoints.checkpoint import STATE, Checkpoint, CheckpointState, at_step, load
+from trainer.checkpoints.checkpoint import STATE, Checkpoint, at_step, load
 from trainer.checkpoints.recorded import model_config, schedule
+from trainer.checkpoints.state import CheckpointState
 from trainer.checkpoints.weights import model_of
 from trainer.loop.branch import branch
 from trainer.loop.recorded import train_settings
@@ -25,7 +26,7 @@ from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
 
-def rewritten(found: Checkpoint, **facts: dict[str, Any]) -> Checkpoint:
+def rewritten(found: Checkpoint, **facts: dict[str, Any] | None) -> Checkpoint:
     """The checkpoint with other facts in its state."""
     state = CheckpointState.model_validate({**found.state.model_dump(), **facts})
     Path(found.folder, STATE).write_bytes(state.to_json())

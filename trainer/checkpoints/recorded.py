@@ -1,4 +1,4 @@
-"""What a checkpoint records of its run: the model's shape, the settings, the schedule.
+"""What a checkpoint records of its run: the model's shape, the settings, the schedule, the plan.
 
 A setting that it does not record came later than the checkpoint, and had its default. One that this
 release does not know is of a later release, and nothing here could go on as that did.
@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import Place, UserError
-from trainer.checkpoints.checkpoint import Checkpoint
+from mixtures.plan.format import Plan
+from trainer.checkpoints.checkpoint import PLAN, Checkpoint
 from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
@@ -34,6 +35,11 @@ def model_config(checkpoint: Checkpoint) -> ModelConfig:
 def schedule(checkpoint: Checkpoint) -> ScheduleSpec:
     """The schedule with the ends that its plan fixed. Raises: UserError as :func:`model_config`."""
     return read_settings(checkpoint, "train.schedule", ScheduleSpec, checkpoint.state.schedule)
+
+
+def plan_of(checkpoint: Checkpoint) -> Plan:
+    """The plan a checkpoint carries."""
+    return Plan.model_validate_json(checkpoint.read(PLAN))
 
 
 def read_settings(

@@ -26,8 +26,8 @@ from mixtures.freeze.freeze import Plan
 from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
-from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, load
-from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
+from trainer.checkpoints.recorded import model_config, plan_of
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
@@ -66,7 +66,7 @@ class Comparison:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per branch and held-out source: the loss (of next-token prediction nats per token,
-        with bits per byte), and its change against the start.
+        with bits per byte), and its change against the start; None where there is no loss.
         """
         facts = {
             name: {source: measure.to_json() for source, measure in losses.items()}
@@ -78,7 +78,7 @@ class Comparison:
                 "source": source,
                 **found,
                 "tokens": 0 if name == START else self.tokens,
-                "change": found["loss"] - facts[START][source]["loss"],
+                "change": _change(facts[START][source]["loss"], found["loss"]),
             }
             for name, losses in facts.items()
             for source, found in losses.items()
@@ -173,11 +173,6 @@ def branch_plan(
     return plans.branch(plan, start.state.step, list(phases), opened, name)
 
 
-def plan_of(checkpoint: Checkpoint) -> Plan:
-    """The plan a checkpoint carries."""
-    return Plan.model_validate_json(checkpoint.read(PLAN))
-
-
 def model_settings(config: ModelConfig) -> ModelSettings:
     """Settings that give exactly this shape."""
     return ModelSettings.model_validate(config.as_dict())
@@ -230,6 +225,10 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
             fix="give the phases of every branch the same tokens in all",
         )
     return next(iter(counts.values()))
+
+
+def _change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _measure(

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
-from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, Stretch
+from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint
 from trainer.checkpoints.moments import restore
 from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.state import Stretch
 from trainer.checkpoints.weights import (
     check_finite,
     check_fitting,

@@ -56,8 +56,9 @@ class TrainOutcome:
     """How a call of :func:`train` ended.
 
     ``step`` of ``steps`` updates are done, the first ``first_step`` of them before this call.
-    ``loss`` is that of the last update, None when none was made. ``stopped_by`` names the signal
-    that ended it, None when it came to its end (or to ``until_step``).
+    ``loss`` is that of the last step, None when none was made or it had nothing to learn.
+    ``stopped_by`` names the signal that ended it, None when it came to its end (or to
+    ``until_step``).
     """
 
     step: int

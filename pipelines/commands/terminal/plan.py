@@ -72,8 +72,8 @@ def edit_lines(edited: Edited) -> Iterator[str]:
 
 
 def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
-    """Windows and batches where they change, caps nearly used up, and what was asked against what
-    is planned.
+    """Windows and batches where they change, steps skipped, caps nearly used up, and what was asked
+    against what is planned.
     """
     if len(plan.contexts) > 1 or len({context.batch_tokens for context in plan.contexts}) > 1:
         for context in plan.contexts:
@@ -83,6 +83,8 @@ def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
                 "windows of "
                 f"{context.sequence_length:,} tokens, {context.batch_tokens:,} tokens a step"
             )
+    for one in plan.skipped:
+        yield f"steps {one.first_step + 1:,} to {one.last_step:,} make no update (skipped)"
     near = [row for row in rows if row.phase and row.cap is not None and row.cap.used > NEAR]
     for row in near:
         assert row.cap is not None

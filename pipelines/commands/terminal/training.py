@@ -67,9 +67,9 @@ def branch_rows(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[Any
         (
             row["branch"],
             row["source"],
-            f"{row['loss']:.4f}",
-            f"{row['bits_per_byte']:.4f}",
-            f"{row['change']:+.4f}",
+            _figure(row["loss"]),
+            _figure(row["bits_per_byte"]),
+            _figure(row["change"], "+.4f"),
         )
         for row in comparison.rows()
     ]
@@ -121,7 +121,10 @@ def held_out_table(trainings: Trainings, width: int) -> tuple[Table, int] | None
 
 
 def _said(ending: Ending, width: int) -> str:
-    loss = "" if ending.last_loss is None else f", last loss {ending.last_loss:.4f}"
+    loss = ""
+    if ending.train:
+        last = ending.last_loss
+        loss = ", the last step without targets" if last is None else f", last loss {last:.4f}"
     steps = (
         f"{count(ending.last_step - ending.from_step)} steps"
         f"{f' after step {count(ending.from_step)}' if ending.from_step else ''}"
@@ -132,8 +135,12 @@ def _said(ending: Ending, width: int) -> str:
     )
 
 
+def _figure(value: float | None, form: str = ".4f") -> str:
+    return "-" if value is None else format(value, form)
+
+
 def _loss(value: HeldOutLoss | None) -> str:
-    return "-" if value is None else f"{value.loss:.4f}"
+    return _figure(None if value is None else value.loss)
 
 
 def _signed(value: HeldOutLoss | None) -> str:
