@@ -3,8 +3,9 @@
     edited = append(plan, 120, phases_of_a_file, sources)  # mixtures.freeze.freeze.branch
     edited = append(plan, 120, rest(plan, 120, Change(drop=("web-zh",))), sources)
 
-A :class:`Change` alters what a plan says anyway: the phase that holds the step, for the rest of it,
-and the phases behind it.
+``step`` is a boundary of the plan: how many steps stay. Errors speak of the first that does not,
+counted from 1. A :class:`Change` alters what a plan says anyway: the phase that holds the step, for
+the rest of it, and the phases behind it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def rest(plan: Plan, step: int, change: Change) -> tuple[Phase, ...]:
             raise UserError(
                 "nothing is left of the phase whose weights are to change",
                 parameter="step",
-                found=f"step {step}, the plan's end",
+                found=f"step {step + 1}, after the plan's end",
                 fix="lengthen the phase as well, or name an earlier step",
             )
         phases[0] = phases[0].model_copy(update={"weights": weights})
@@ -155,8 +156,8 @@ def _decay(
         raise UserError(
             "the decay has begun already",
             parameter=("change", "decay"),
-            found=f"step {step}",
-            allowed=[f"up to step {begun}, where the decay starts"],
+            found=f"step {step + 1}",
+            allowed=[f"up to step {begun + 1}, the first of the decay"],
             fix=(
                 "lengthen the phase that decays, or go on from an earlier checkpoint with "
                 "windtunnel branch"

@@ -23,6 +23,7 @@ from mixtures.freeze.contexts import continued, first_context, next_context
 from mixtures.freeze.pinning import Sources, check_one_tokenizer, pin
 from mixtures.freeze.plan_table import table
 from mixtures.freeze.skips import skips_until
+from mixtures.freeze.take_downs import take_downs_until
 from mixtures.order.block_sizes import OPEN_TOKENS
 from mixtures.order.interleave import counts_at_end
 from mixtures.parts.open_parts import files_of
@@ -122,6 +123,7 @@ def branch(
     facts = {
         **plan.model_dump(include={"seed", "bos", "bos_id", "rules"}),
         "history": plan.history_of(step),
+        "take_downs": take_downs_until(plan, step),
         "skipped": skips_until(plan, step),
     }
     contexts = tuple(context for context in plan.contexts if context.first_step < step)

@@ -10,7 +10,6 @@ shown anyway, and no step is repeated.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from artifacts.errors import UserError
 from mixtures.plan.format import Plan, Skip
@@ -32,7 +31,7 @@ def skipped(plan: Plan, step: int, steps: int, of: Plan | None = None) -> Plan:
             fix=f"the plan has {plan.steps} steps; skip up to its end at most",
         )
     skips = _joined([*plan.skipped, Skip(first_step=step, steps=steps)])
-    return _changed(plan, skipped=skips, history=(of or plan).history_of(step))
+    return plan.changed(skipped=skips, history=(of or plan).history_of(step))
 
 
 def skips_until(plan: Plan, step: int) -> tuple[Skip, ...]:
@@ -54,11 +53,7 @@ def skips_kept(plan: Plan, edited: Plan, step: int) -> Plan:
         for first, last in [(max(one.first_step, step), min(one.last_step, edited.steps))]
         if first < last
     ]
-    return _changed(edited, skipped=_joined([*edited.skipped, *later])) if later else edited
-
-
-def _changed(plan: Plan, **changes: Any) -> Plan:
-    return Plan(**{name: getattr(plan, name) for name in Plan.model_fields} | changes)
+    return edited.changed(skipped=_joined([*edited.skipped, *later])) if later else edited
 
 
 def _joined(skips: Iterable[Skip]) -> tuple[Skip, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import xxhash
 from pydantic import Field, model_validator
@@ -47,8 +47,9 @@ class PinnedPart(Record):
 class PinnedSource(Record):
     """A source as the plan uses it; ``key`` is that of its order.
 
-    ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down;
-    while it holds, the parts are those pinned. ``packing``: ``stream`` cuts windows from the tokens
+    ``manifest``: xxh3_128 of the source's manifest without its tombstones; while a source has none
+    and it holds, the parts are those pinned. Empty in a plan of an earlier release that was frozen
+    after a take-down. ``packing``: ``stream`` cuts windows from the tokens
     of all documents one behind the other, ``documents`` packs whole documents.
     """
 
@@ -145,6 +146,26 @@ class Ancestor(Record):
     steps: Count
 
 
+class TakeDown(Record):
+    """A document that was taken down: row ``row`` of the part ``part`` of a source, shown or not.
+
+    Steps before ``from_step`` have shown it where the plan has a place for it there, the others do
+    not; 0 where none has. ``kept``: a training whose weights have seen it was to go on.
+    """
+
+    source: str
+    part: str
+    row: Count
+    id: str = _HEX128
+    from_step: Count = 0
+    kept: bool = False
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Source, part and row."""
+        return self.source, self.part, self.row
+
+
 class Skip(Record):
     """A stretch of steps that make no update: their windows pass by without a target."""
 
@@ -171,6 +192,7 @@ class Plan(Record):
     contexts: tuple[Context, ...] = Field(min_length=1)
     segments: tuple[Segment, ...] = Field(min_length=1)
     history: tuple[Ancestor, ...] = ()
+    take_downs: tuple[TakeDown, ...] = ()
     skipped: tuple[Skip, ...] = ()
 
     @model_validator(mode="after")
@@ -328,9 +350,15 @@ class Plan(Record):
         ]
         return (*shortened, *kept, Ancestor(hash=self.hash, steps=step))
 
+    def changed(self, **facts: Any) -> Plan:
+        """A plan with other values of some fields."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields} | facts)
+
     def to_json(self) -> bytes:
-        """Canonical bytes: sorted keys, UTF-8, one line end; steps skipped only where some are."""
-        left_out = set() if self.skipped else {"skipped"}
+        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs and skipped steps only
+        where there are some.
+        """
+        left_out = {name for name in ("take_downs", "skipped") if not getattr(self, name)}
         return (
             json.dumps(
                 self.model_dump(mode="json", exclude=left_out),

@@ -17,7 +17,15 @@ from pipelines.commands.cache import cache_app
 from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
 from pipelines.commands.mixture import mixture_app
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import (
+    Back,
+    Json,
+    Keep,
+    Restart,
+    Runs,
+    print_table,
+    said_of_options,
+)
 from pipelines.commands.shards import shards_app
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.training import register
@@ -112,6 +120,9 @@ def run(
         str | None,
         typer.Option(help="in-process, dask or datatrove; default: by workers and scheduler"),
     ] = None,
+    keep: Keep = False,
+    back: Back = False,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Carry out a recipe; resumes whatever an earlier call left."""
@@ -133,6 +144,9 @@ def run(
             executor=executor,
             until=until,
             progress=progress,
+            keep=keep,
+            back=back,
+            restart=restart,
         )
         report = write_report(outcome.store, outcome.record)
     if as_json:

@@ -4,7 +4,7 @@ its branches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -177,11 +177,17 @@ def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
     branches = []
     for name, facts in record.get("branches", {}).items():
         branches.append(_ending(store, name, facts["folder"], facts["from_step"], None))
-    stable = next(
-        (segment["first_step"] for segment in training["segments"] if segment["decay"]),
-        main.last_step,
-    )
+    stable = _stable_steps(training["segments"], main.last_step)
     return Trainings(main, tuple(branches), stable, _model(store, main))
+
+
+def _stable_steps(segments: Sequence[dict[str, Any]], steps: int) -> int:
+    """Steps before the decay, all of them where nothing decays. Steps count from that of the first
+    segment: 1, and 0 in the records of earlier releases.
+    """
+    decays = (segment["first_step"] for segment in segments if segment["decay"])
+    decay = next(decays, None)
+    return steps if decay is None else int(decay) - int(segments[0]["first_step"])
 
 
 def phase_shares(ending: Ending) -> Iterator[PhaseShares]:

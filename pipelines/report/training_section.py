@@ -65,6 +65,7 @@ def training_section(
         "settings": record["recipe"]["train"],
         "windows": _windows(main, record["recipe"]["train"]),
         "reached": reached,
+        "taken_down": _taken_down(record, main.name),
         "window": window,
         "colours": colours,
         "phases": [(part, _bars(part, colours)) for part in phases],
@@ -108,6 +109,18 @@ def held_out_rows(trainings: Trainings) -> list[dict[str, Any]]:
             ],
         }
         for name in sorted(names)
+    ]
+
+
+def _taken_down(record: dict[str, Any], main: str) -> list[dict[str, Any]]:
+    """Of each ending, how many documents were taken down and which of them its weights have
+    seen.
+    """
+    endings = {main: record["training"], **record["branches"]}
+    return [
+        {"name": name, **facts["taken_down"]}
+        for name, facts in endings.items()
+        if "taken_down" in facts
     ]
 
 

@@ -24,6 +24,7 @@ from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
 from pipelines.training.watch import TrainingWatch
+from pipelines.training.way import chosen_way
 from trainer.checkpoints.paths import state_name
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
@@ -38,15 +39,20 @@ def train_run(
     until_step: int | None = None,
     plan: Plan | None = None,
     progress: Progress | None = None,
+    keep: bool = False,
+    back: bool = False,
+    restart: bool = False,
 ) -> RunOutcome:
     """Train to the end of the recipe, branches and samples included, or to ``until_step`` updates
     of its own training.
 
     Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of
-    the run's.
+    the run's. ``keep``, ``back`` or ``restart``: of weights that have seen a document which was
+    taken down since, to go on with them, from the last checkpoint that has not, or from the start.
     Raises: StoppedError after a signal; UserError when the run has no shards, or those of other
     settings, and as :func:`pipelines.training.train.train_recipe`.
     """
+    way = chosen_way(keep, back, restart)
     store, record = load_run(runs, f"{runs.rstrip('/')}/{loaded.recipe.name}")
     if not record["shards"]:
         raise UserError(
@@ -60,7 +66,7 @@ def train_run(
     with told_of_damage(progress.note), run_lock(store):
         watch = TrainingWatch(progress, until_step)
         made = train_recipe(
-            loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan
+            loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan, way=way
         )
         record["recipe"] = loaded.resolved()
         record["reached"] = "train" if _finished(store, record) else "shards"

@@ -25,13 +25,15 @@ from pipelines.recipe.load import LoadedRecipe
 from pipelines.report.beginnings import beginning_lines
 from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.begun import how_begun, note_beginning
-from pipelines.training.keys import Places, places_of
+from pipelines.training.keys import Places, begun_keying, places_of
 from pipelines.training.materials import Materials
 from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.outcomes import Outcome
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
+from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
+from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
 from trainer.shapes.config import ModelConfig
 
@@ -52,21 +54,24 @@ def train_recipe(
     resume: bool = True,
     until_step: int | None = None,
     plan: Plan | None = None,
+    way: Way | None = None,
 ) -> list[Ledger]:
     """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger
     per training: time and memory.
 
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
     updates; branches come only behind the last one. ``plan``: follow this one rather than the
-    run's, which is the recipe's or what edits made of it. Raises: StoppedError after a signal;
-    UserError when plan, shards and settings do not fit together.
+    run's, which is the recipe's or what edits made of it. ``way``: what becomes of weights that
+    have seen a document which was taken down since; UserError where that is not said. Raises:
+    StoppedError after a signal; UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
     plan = plan or edited_plan(store, plan_mixture(loaded, materials))
+    recipe, config = loaded.recipe, _config(loaded, materials)
+    plan = _without_removed(loaded, store, plan, materials, way, watch)
     branches = plan_branches(loaded, materials, plan)
     write_plan(store, plan)
-    recipe, config = loaded.recipe, _config(loaded, materials)
     places = places_of(store, recipe, config, plan, branches)
     folder = places.folder
     adopt(store, plan, folder, places.keying.folder)
@@ -78,7 +83,7 @@ def train_recipe(
     known = outcome.known()
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(known)  # trained, measured and sampled already
-        record["training"] |= how_begun(store, folder)
+        record["training"] |= _training(store, folder, plan, materials)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     note_beginning(store, folder, plan, config, recipe.train)
@@ -89,8 +94,7 @@ def train_recipe(
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
-    began = how_begun(store, folder)
-    record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan), **began}
+    record["training"] = _training(store, folder, plan, materials)
     record["branches"], record["samples"] = {}, []
     if not trained.finished:
         return ledgers
@@ -100,6 +104,22 @@ def train_recipe(
         record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
     outcome.keep(record)
     return ledgers
+
+
+def _without_removed(
+    loaded: LoadedRecipe,
+    store: Store,
+    plan: Plan,
+    materials: Materials,
+    way: Way | None,
+    watch: TrainingWatch,
+) -> Plan:
+    """The plan with what was taken down since. Raises: UserError as
+    :func:`~pipelines.training.taken_down.settled`.
+    """
+    keying = begun_keying(store, plan, loaded.recipe, _config(loaded, materials))
+    branches = plan_branches(loaded, materials, plan)
+    return settled(store, plan, branches, materials, keying.folder, way, watch.progress.note)
 
 
 def check_machine(loaded: LoadedRecipe) -> None:
@@ -172,29 +192,37 @@ def _branches(
     """End the run in the recipe's other ways, from its last stable checkpoint; a ledger of each."""
     from trainer.checkpoints.checkpoint import at_step
     from trainer.devices.determinism import settled_threads
-    from trainer.loop.branch import branch
+    from trainer.loop.branch import branch_plan, compare
 
     folder = places.folder
     start = at_step(Store(store.full(folder)), stable_steps(plan))
+    plans = {}
+    for entry in recipe.branches:
+        made = branch_plan(start, entry.phases, materials.folders, entry.name)
+        place, of = places.branches[entry.name], places.keying.folder
+        plans[place] = settled_branch(
+            store, plan, made, materials, of, entry.name, f"{folder}/{BRANCHES}/{place}"
+        )
+    names = {place: name for name, place in places.branches.items()}
     with settled_threads(), advised_branch():
-        comparison = branch(
+        comparison = compare(
             start,
-            {places.branches[entry.name]: entry.phases for entry in recipe.branches},
+            plans,
             materials.folders,
-            store.full(f"{folder}/branches"),
+            store.full(f"{folder}/{BRANCHES}"),
             validation=measured,
-            names={place: name for name, place in places.branches.items()},
-            on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
+            on_step=lambda place, report: watch(f"{BRANCH}{names[place]}", report),
         )
     ended(*comparison.outcomes.values())
     ledgers = []
-    for name, place in places.branches.items():
+    for place, name in names.items():
         outcome = comparison.outcomes[place]
         facts = {
-            "folder": f"{folder}/branches/{place}",
+            "folder": f"{folder}/{BRANCHES}/{place}",
             "from_step": comparison.step,
             "steps": outcome.steps,
             "tokens": outcome.tokens,
+            **_taken_down(plans[place], materials.folders),
         }
         losses = {source: loss.to_json() for source, loss in comparison.losses[place].items()}
         record["branches"][name] = {**facts, "validation": losses}
@@ -247,13 +275,20 @@ def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
     )
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
-    """Tokens and epochs per source at the end of a plan, and its segments."""
+def _training(store: Store, folder: str, plan: Plan, materials: Materials) -> dict[str, Any]:
+    """What a run's record says of its own training."""
+    return {"folder": folder, **_facts(plan, materials), **how_begun(store, folder)}
+
+
+def _facts(plan: Plan, materials: Materials) -> dict[str, Any]:
+    """Steps of a plan, tokens and epochs per source at its end, its segments with their first and
+    last steps, from 1, and what was taken down.
+    """
     segments = [
         {
             "name": part.name,
             "decay": part.decay,
-            "first_step": part.first_step,
+            "first_step": part.first_step + 1,
             "last_step": part.last_step,
         }
         for part in plan.segments
@@ -262,7 +297,31 @@ def _facts(plan: Plan) -> dict[str, Any]:
         part.source: {"tokens": part.tokens, "epochs": round(part.epochs, 4)}
         for part in realised(plan, plan.steps)
     }
-    return {"tokens": plan.tokens, "segments": segments, "sources": progress}
+    return {
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "segments": segments,
+        "sources": progress,
+        **_taken_down(plan, materials.folders),
+    }
+
+
+def _taken_down(plan: Plan, folders: dict[str, Path]) -> dict[str, Any]:
+    """The documents that the plan records as taken down, and those of them that its weights have
+    seen, with the steps, from 1; nothing where none was taken down.
+    """
+    if not plan.take_downs:
+        return {}
+    seen = [
+        {
+            "id": exposure.id,
+            "source": exposure.source,
+            "steps": [step + 1 for step in exposure.steps],
+            "tokens": exposure.tokens,
+        }
+        for exposure in exposed(plan, folders)
+    ]
+    return {"taken_down": {"documents": len(plan.take_downs), "seen": seen}}
 
 
 def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dict[str, Any]]:

@@ -94,7 +94,6 @@ def branch(
     validation: Folders,
     settings: TrainSettings | None = None,
     objective: Objective[Any] | None = None,
-    names: Mapping[str, str] | None = None,
     on_step: Callable[[str, StepReport], None] | None = None,
 ) -> Comparison:
     """Train each branch to its end and measure all on the same held-out windows; a second call goes
@@ -102,26 +101,50 @@ def branch(
 
     ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders
     by source. ``settings``: default those of the checkpoint; what concerns the past must agree with
-    it. ``objective``: that of the checkpoint, default the loss on the next token. ``names``: what
-    the mixture's rules call the branches, where that is another name than that of their folder.
-    Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as
+    it. ``objective``: that of the checkpoint, default the loss on the next token. Raises: UserError
+    when the checkpoint has begun to decay, when branches differ in tokens, and as
     :func:`trainer.loop.training.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     check_stable(start)
+    plans = {name: branch_plan(start, phases, folders, name) for name, phases in mixtures.items()}
+    return compare(
+        start,
+        plans,
+        folders,
+        output,
+        validation=validation,
+        settings=settings,
+        objective=objective,
+        on_step=on_step,
+    )
+
+
+def compare(
+    start: Checkpoint,
+    plans: Mapping[str, Plan],
+    folders: Folders,
+    output: str | os.PathLike[str],
+    *,
+    validation: Folders,
+    settings: TrainSettings | None = None,
+    objective: Objective[Any] | None = None,
+    on_step: Callable[[str, StepReport], None] | None = None,
+) -> Comparison:
+    """Train the branches of these plans, each of which agrees with the checkpoint's up to its step.
+
+    Arguments and errors are those of :func:`branch`.
+    """
+    check_stable(start)
     check_objective(start, None if objective is None else record_of(objective))
     chosen = (settings or train_settings(start)).without_ends()
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
-    branches = {
-        name: branch_plan(start, phases, folders, (names or {}).get(name, name))
-        for name, phases in mixtures.items()
-    }
-    tokens = _equal_tokens(branches, start)
+    tokens = _equal_tokens(plans, start)
     model = model_settings(model_config(start))
     measure = _measure(validation, tokenizer, chosen, objective)
     losses = {START: measure(start)}
     outcomes = {}
-    for name, plan in branches.items():
+    for name, plan in plans.items():
         report = None if on_step is None else _named(on_step, name)
         outcomes[name] = train(
             plan,

@@ -79,7 +79,7 @@ def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
         for context in plan.contexts:
             phase = plan.segment_at(context.first_step).name
             yield (
-                f"from step {context.first_step:,}, phase {phase}: {context.batch_windows:,} "
+                f"from step {context.first_step + 1:,}, phase {phase}: {context.batch_windows:,} "
                 "windows of "
                 f"{context.sequence_length:,} tokens, {context.batch_tokens:,} tokens a step"
             )

@@ -127,7 +127,7 @@ def _said(ending: Ending, width: int) -> str:
         loss = ", the last step without targets" if last is None else f", last loss {last:.4f}"
     steps = (
         f"{count(ending.last_step - ending.from_step)} steps"
-        f"{f' from step {count(ending.from_step)}' if ending.from_step else ''}"
+        f"{f' after step {count(ending.from_step)}' if ending.from_step else ''}"
     )
     name = f"{ending.name:<{width}}  " if width else ""
     return (
