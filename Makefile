@@ -26,7 +26,7 @@ $(VENV)/.created:
 
 $(STAMP): $(VENV)/.created pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt '$(TORCH)'
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dask,datatrove,cloud,dev]'
 	touch $@
 
 quickstart: $(STAMP)

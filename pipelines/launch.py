@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 # artifacts.floors has them too, but no floor is imported before it is known to be ours
@@ -27,6 +28,12 @@ def foreign_floors(home: Path) -> dict[str, str]:
     return foreign
 
 
+def owners(floor: str) -> list[str]:
+    """Other distributions that have installed a package of that name."""
+    found = metadata.packages_distributions().get(floor, ())
+    return sorted({name for name in found if name != "windtunnel"})
+
+
 def main() -> None:
     """Entry point of the ``windtunnel`` command."""
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -35,15 +42,19 @@ def main() -> None:
     home = Path(__file__).resolve().parent.parent
     foreign = foreign_floors(home)
     if foreign:
-        for floor, origin in foreign.items():
-            print(
-                f"windtunnel: the package {floor!r} would be imported from {origin!a}",
-                file=sys.stderr,
-            )
-        print(
-            f"  allowed: {home}\n  fix:     remove it from PYTHONPATH, or rename it",
-            file=sys.stderr,
+        told = [
+            f"windtunnel: the package {floor!r} would be imported from {origin!a}"
+            for floor, origin in foreign.items()
+        ]
+        others = sorted({name for floor in foreign for name in owners(floor)})
+        fix = (
+            f"pip uninstall {' '.join(others)}, which installed it; then install windtunnel again, "
+            "or keep each in an environment of its own"
+            if others
+            else "remove it from PYTHONPATH, or rename it"
         )
+        told += [f"  allowed: {home}", f"  fix:     {fix}"]
+        print("\n".join(told), file=sys.stderr)
         raise SystemExit(2)
     from pipelines.commands.app import run_command
     from pipelines.commands.terminal.shown import show_streams

@@ -35,6 +35,7 @@ from mixtures.plan.format import (
     PinnedSource,
     Plan,
     Segment,
+    Skip,
     SourceContext,
 )
 from mixtures.spec.phase import PhaseSpec, Preset
@@ -57,8 +58,9 @@ from pipelines.stages.language import MEMBERS
 from tokenizer.shards.format import encoded_schema, shard_schema
 from tokenizer.shards.manifest import PartRecord, SourceManifest, Tombstone
 from tokenizer.shards.part_index import PartIndex
-from trainer.checkpoints.checkpoint import CheckpointState, FileRecord, Stretch
+from trainer.checkpoints.state import CheckpointState, FileRecord, Stretch
 from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.optimizer.rule import UpdateCount
 from trainer.optimizer.schedules import DecaySpec, ScheduleSpec
 from trainer.shapes.parameter_counts import count_parameters
 from trainer.shapes.presets import PRESETS
@@ -232,6 +234,7 @@ def test_every_format_version_is_in_the_table_of_versions() -> None:
                 Left,
                 Segment,
                 Ancestor,
+                Skip,
             )
         ),
         *(
@@ -240,7 +243,7 @@ def test_every_format_version_is_in_the_table_of_versions() -> None:
         ),
         *(
             ("Checkpoints: `checkpoint/1`", model)
-            for model in (CheckpointState, Stretch, FileRecord)
+            for model in (CheckpointState, Stretch, FileRecord, UpdateCount)
         ),
     ],
 )

@@ -51,9 +51,10 @@ def test_the_floors_are_the_same_wherever_they_are_written(root: Path) -> None:
     packaged = tools["setuptools"]["packages"]["find"]["include"]
     assert tuple(BELOW) == FLOORS
     assert launch.FLOORS == FLOORS
-    assert packaged == [pattern for floor in FLOORS for pattern in (floor, f"{floor}.*")]
-    assert tools["mypy"]["packages"] == [*FLOORS]
-    assert tools["coverage"]["run"]["source"] == [*FLOORS]
+    packages = [*FLOORS, "windtunnel"]
+    assert packaged == [pattern for name in packages for pattern in (name, f"{name}.*")]
+    assert tools["mypy"]["packages"] == packages
+    assert tools["coverage"]["run"]["source"] == packages
     for number, floor in enumerate(FLOORS):
         assert BELOW[floor] <= set(FLOORS[:number])
 
@@ -108,6 +109,25 @@ def test_a_foreign_package_in_the_place_of_a_floor_is_a_clear_error(
     assert done.returncode == 2
     assert "'trainer' would be imported from" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_distribution_that_owns_the_name_of_a_floor_is_named(root: Path, tmp_path: Path) -> None:
+    """As after `pip install trainer`: by the command where it hides ours, by the doctor else."""
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "__init__.py").write_text("")
+    (tmp_path / "trainer-0.1.dist-info").mkdir()
+    (tmp_path / "trainer-0.1.dist-info" / "METADATA").write_text("Name: trainer\nVersion: 0.1\n")
+    (tmp_path / "trainer-0.1.dist-info" / "RECORD").write_text("trainer/__init__.py,,\n")
+    for first, second in ((tmp_path, root), (root, tmp_path)):
+        paths = f"import sys; sys.path[:0] = [{str(first)!r}, {str(second)!r}]; "
+        code = paths + "sys.argv[1:] = ['doctor']; from pipelines.launch import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert "pip uninstall trainer" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        if first == tmp_path:
+            assert done.returncode == 2
 
 
 def test_no_source_uses_pickle_eval_or_names_of_utility_rooms(root: Path) -> None:

@@ -23,7 +23,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import shutil
 
     source = tmp_path_factory.mktemp("source")
-    for name in FLOORS:
+    for name in (*FLOORS, "windtunnel"):
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source / name)
@@ -47,9 +47,9 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_package_and_data_file_is_in_the_wheel(root: Path, wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    for floor in FLOORS:
+    for floor in (*FLOORS, "windtunnel"):
         for path in (root / floor).rglob("*"):
-            if path.suffix in {".py", ".cu", ".j2", ".css", ".yaml", ".jsonl", ".zst"}:
+            if path.suffix in {".py", ".typed", ".cu", ".j2", ".css", ".yaml", ".jsonl", ".zst"}:
                 assert str(path.relative_to(root)) in held, path
     assert not [name for name in held if name.startswith(("tests", "examples", "benchmarks"))]
 

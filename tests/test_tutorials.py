@@ -29,7 +29,7 @@ TRAINED = [
     "tokenizer={vocab_size: 512, sample: {web: 1}, sample_mib: 1}",
     "mixture={phases: [{name: stable, tokens: 4096, weights: {web: 1}}, {name: decay, decay: true,"
     " tokens: 2048, weights: {web: 0.5, instructions: 0.5}}]}",
-    "model={preset: tiny, width: 64, layers: 1, heads: 2, kv_heads: 1, head_dim: 32, ff: 128}",
+    "model={preset: tiny, width: 64, layers: 1, heads: 2, kv_heads: 1, head_dim: 32, ff: 128, dim_model_base: 64}",
     "train={sequence_length: 64, batch_tokens: 512, checkpoint_every: 4, threads: 1,"
     " tensorboard: false, schedule: {kind: wsd, peak: 0.01, warmup: 2}}",
 ]

@@ -154,7 +154,18 @@ class Tokenizer:
         return _as_text(text, bounds)
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of one text, for single prompts."""
+        """Ids of one text, for single prompts. Raises: UserError when it is not Unicode, such as an
+        argument of a command that was not UTF-8.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                "not a text in UTF-8",
+                parameter="text",
+                found=ascii(text[error.start : error.end]),
+                fix="give it in UTF-8",
+            ) from None
         ids: list[int] = self.encode(pa.array([text], pa.large_string()))[0].as_py()
         return ids
 

@@ -101,7 +101,7 @@ branches:
   - name: without-chats
     phases: [{name: decay, decay: true, tokens: 5_120, weights: {web-en: 0.6, web-zh: 0.4}}]
 prompts: ["The server", "组件"]
-model: {preset: tiny, width: 64, layers: 2, heads: 1, kv_heads: 1, ff: 160}
+model: {preset: tiny, width: 64, layers: 2, heads: 1, kv_heads: 1, ff: 160, dim_model_base: 64}
 train:
   sequence_length: 128
   batch_tokens: 1024

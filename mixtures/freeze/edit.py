@@ -3,8 +3,9 @@
     edited = append(plan, 120, phases_of_a_file, sources)  # mixtures.freeze.freeze.branch
     edited = append(plan, 120, rest(plan, 120, Change(drop=("web-zh",))), sources)
 
-A :class:`Change` alters what a plan says anyway: the phase that holds the step, for the rest of it,
-and the phases behind it.
+``step`` is a boundary of the plan: how many steps stay. Errors speak of the first that does not,
+counted from 1. A :class:`Change` alters what a plan says anyway: the phase that holds the step, for
+the rest of it, and the phases behind it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, branch
 from mixtures.freeze.pinning import Sources
 from mixtures.freeze.plan_phases import PlannedPhase, check_rules_held, planned_phases
+from mixtures.freeze.skips import skipped, skips_kept
 from mixtures.spec.phase import MOST_TOKENS, Phase, PhaseSpec
 
 DECAY = "decay"
@@ -28,13 +30,35 @@ class Change:
 
     ``lengthen``: tokens more, by phase. ``drop`` and ``weights``: of sources in the phase that
     holds the step, for the rest of it; sources that are not named keep their proportions.
-    ``decay``: tokens of a decay that begins here instead of all that was to come.
+    ``decay``: tokens of a decay that begins here instead of all that was to come. ``skip``: steps
+    that make no update.
     """
 
     lengthen: Mapping[str, int] = field(default_factory=dict)
     drop: Sequence[str] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     decay: int | None = None
+    skip: int | None = None
+
+    @property
+    def says_phases(self) -> bool:
+        """Whether it says anew what is shown."""
+        return bool(self.lengthen or self.drop or self.weights or self.decay)
+
+
+def changed(plan: Plan, step: int, change: Change, sources: Sources) -> Plan:
+    """The plan up to ``step``, then what it says anyway with a change; steps that it skips stay
+    skipped.
+
+    Raises: UserError as :func:`append`, :func:`rest` and
+    :func:`~mixtures.freeze.skips.skipped`.
+    """
+    if change.skip is not None and not change.says_phases:
+        return skipped(plan, step, change.skip)
+    made = skips_kept(plan, append(plan, step, rest(plan, step, change), sources), step)
+    if change.skip is None:
+        return made
+    return skipped(made, step, change.skip, of=plan)
 
 
 def append(plan: Plan, step: int, phases: Sequence[PhaseSpec], sources: Sources) -> Plan:
@@ -67,7 +91,7 @@ def rest(plan: Plan, step: int, change: Change) -> tuple[Phase, ...]:
             raise UserError(
                 "nothing is left of the phase whose weights are to change",
                 parameter="step",
-                found=f"step {step}, the plan's end",
+                found=f"step {step + 1}, after the plan's end",
                 fix="lengthen the phase as well, or name an earlier step",
             )
         phases[0] = phases[0].model_copy(update={"weights": weights})
@@ -132,8 +156,8 @@ def _decay(
         raise UserError(
             "the decay has begun already",
             parameter=("change", "decay"),
-            found=f"step {step}",
-            allowed=[f"up to step {begun}, where the decay starts"],
+            found=f"step {step + 1}",
+            allowed=[f"up to step {begun + 1}, the first of the decay"],
             fix=(
                 "lengthen the phase that decays, or go on from an earlier checkpoint with "
                 "windtunnel branch"

@@ -22,14 +22,16 @@ from mixtures.freeze.caps import check_caps
 from mixtures.freeze.contexts import continued, first_context, next_context
 from mixtures.freeze.pinning import Sources, check_one_tokenizer, pin
 from mixtures.freeze.plan_table import table
+from mixtures.freeze.skips import skips_until
+from mixtures.freeze.take_downs import take_downs_until
 from mixtures.order.block_sizes import OPEN_TOKENS
 from mixtures.order.interleave import counts_at_end
 from mixtures.parts.open_parts import files_of
-from mixtures.plan.format import Ancestor, Context, PinnedSource, Plan, Segment
+from mixtures.plan.format import Context, PinnedSource, Plan, Segment, Skip
 from mixtures.plan.shares import between, fill_of, shares_of
 from mixtures.sequences.chairman import LONGEST_RAMP, Shares
 from mixtures.spec.resolve import check_windows, names_of, resolve, resolve_phases
-from mixtures.spec.rules import check_hold_out, check_min_tokens, check_reserve
+from mixtures.spec.rules import check_hold_out, check_min_tokens, check_one_decay, check_reserve
 from mixtures.spec.spec import MixtureSpec, Phase, PhaseSpec
 
 __all__ = ["Plan", "Segment", "append_segment", "branch", "common_steps", "freeze"]
@@ -104,10 +106,7 @@ def branch(
     """
     past = _cut(plan, step)
     last = plan.context_at(max(step - 1, 0))[1]
-    available = {
-        **_available(sources or {}),
-        **{source.name: source.tokens for source in plan.sources},
-    }
+    available = _available(sources or {}) | {source.name: source.tokens for source in plan.sources}
     check_windows(phases, available, last.sequence_length)
     resolved = resolve_phases(
         phases, available, sum(segment.asked_tokens for segment in plan.segments)
@@ -118,19 +117,14 @@ def branch(
         if past
         else None
     )
-    check_reserve(resolved, plan.rules, any(segment.decay for segment in past), name, before)
-    history = (
-        *(ancestor for ancestor in plan.history if ancestor.steps <= step),
-        Ancestor(hash=plan.hash, steps=step),
-    )
-    shortened = tuple(
-        Ancestor(hash=ancestor.hash, steps=step)
-        for ancestor in plan.history
-        if ancestor.steps > step
-    )
+    decaying = [segment.name for segment in past if segment.decay]
+    check_one_decay(resolved, decaying[-1] if decaying else None, name)
+    check_reserve(resolved, plan.rules, bool(decaying), name, before)
     facts = {
         **plan.model_dump(include={"seed", "bos", "bos_id", "rules"}),
-        "history": shortened + history,
+        "history": plan.history_of(step),
+        "take_downs": take_downs_until(plan, step),
+        "skipped": skips_until(plan, step),
     }
     contexts = tuple(context for context in plan.contexts if context.first_step < step)
     known = _known(past[-1], contexts[-1]) if past else len(plan.sources)
@@ -163,7 +157,13 @@ def common_steps(one: Plan, other: Plan) -> int:
             break
         # where lengths differ, the next segments begin at different steps
         steps = min(first.last_step, second.last_step)
-    return steps
+    skips = {step for plan in (one, other) for skip in plan.skipped for step in _edges(skip)}
+    apart = (step for step in sorted(skips) if one.skips(step) != other.skips(step))
+    return min(steps, next(apart, steps))
+
+
+def _edges(skip: Skip) -> tuple[int, int]:
+    return skip.first_step, skip.last_step
 
 
 @dataclass

@@ -73,7 +73,8 @@ def pin(
         open_blocks=open_blocks(manifest.tokens, open_tokens),
         key=f"{hash_key(seed, 'order/' + name):016x}",
         packing=packing or default,
-        manifest="" if manifest.tombstones else xxhash.xxh3_128_hexdigest(manifest.to_json()),
+        # a take-down moves nothing, so that it makes no other plan
+        manifest=xxhash.xxh3_128_hexdigest(manifest.without_tombstones().to_json()),
         parts=tuple(
             PinnedPart(**part.model_dump(include=set(PinnedPart.model_fields)))
             for part in manifest.parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,18 @@ def table(plan: Plan) -> list[ShareRow]:
         for index, source in enumerate(plan.names)
     ]
     return rows
+
+
+def shown_nothing(rows: Sequence[ShareRow]) -> list[str]:
+    """A line for every weight that comes to no window, so that its phase shows nothing of the
+    source.
+    """
+    return [
+        f"{row.source} in {row.phase}: a weight of {row.weight:.4g} asks for "
+        f"{row.asked_tokens:,.0f} tokens and comes to no window; it is not shown there"
+        for row in rows
+        if row.phase is not None and row.weight > 0 and row.places == 0
+    ]
 
 
 def _row(

@@ -1,8 +1,12 @@
-"""Which documents a step shows, when a document is shown, and what a take-down touches."""
+"""Which documents a step shows, when a document is shown, and what a take-down touches.
+
+A document that was taken down keeps its places in the windows. Steps made before have shown it, in
+the others its places are masked: no loss, and nothing of it as an input.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +27,8 @@ class ShownSpan:
 
     ``window`` counts in the step, ``place`` in the window; ``part`` is a file name and ``row`` the
     document's row in it. Tokens ``start`` to ``stop`` - 1 of the document are the window's targets
-    from that place on.
+    from that place on; where ``masked``, it was taken down before the step, which does not show
+    them.
     """
 
     step: int
@@ -35,12 +40,13 @@ class ShownSpan:
     row: int
     start: int
     stop: int
+    masked: bool = False
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What a document has to do with a run: where it lies, the steps that show it, the first of
-    them and how many tokens in all.
+    """What a document has to do with a run: where it lies, the steps that show it and how many
+    tokens in all, and those in which its places are masked.
     """
 
     id: str
@@ -49,23 +55,27 @@ class Exposure:
     row: int
     steps: tuple[int, ...]
     tokens: int
+    masked_steps: tuple[int, ...]
+    masked_tokens: int
 
 
 class Tracer:
     """Answers questions about a plan; opens the shards it needs once.
 
-    ``folders``: each source's folder. Raises: UserError when a folder is missing or holds other
-    shards.
+    ``folders``: each source's folder. ``shown_before``: how many steps were made before the
+    take-downs that the plan does not record. Raises: UserError when a folder is missing or holds
+    other shards.
     """
 
-    def __init__(self, plan: Plan, folders: Folders) -> None:
+    def __init__(self, plan: Plan, folders: Folders, shown_before: int = 0) -> None:
         self.plan = plan
         self.streams = open_streams(plan, folders)
         self.windows = Windows(plan, self.streams)
+        self._masked_from = _masked_from(plan, self.streams, shown_before)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[ShownSpan]:
         """Every document of a step's batch, window by window; of one rank's share of it where there
-        are several.
+        are several. Of a step that is skipped, what passes by.
 
         Raises: UserError when the step is outside the plan.
         """
@@ -81,12 +91,12 @@ class Tracer:
         _, pieces = self.windows.of_step(step, first, last)
         spans: list[ShownSpan] = []
         for row, place, source, start, tokens in pieces.tolist():
-            spans += _spans(self.streams[source], step, first + row, place, start, tokens)
+            spans += self._spans(source, step, first + row, place, start, tokens)
         return spans
 
     def document(self, document: str) -> list[ShownSpan]:
         """Every time a document was or will be shown, by step and window; empty when the plan does
-        not reach it.
+        not reach it. Steps that the plan skips show nothing.
 
         ``document``: 32 hex digits. Raises: UserError when no source of the plan holds it.
         """
@@ -94,26 +104,29 @@ class Tracer:
         spans: list[ShownSpan] = []
         for number in range(len(self.plan.contexts)):
             spans += self._in_context(number, found)
-        return sorted(spans, key=lambda span: (span.step, span.window, span.place))
+        shown = [span for span in spans if not self.plan.skips(span.step)]
+        return sorted(shown, key=lambda span: (span.step, span.window, span.place))
 
     def exposures(
         self, documents: Iterable[str], until_step: int | None = None
     ) -> Iterator[Exposure]:
-        """What steps before ``until_step`` (default all) have shown of each document."""
+        """What steps before ``until_step`` (default all) have shown and masked of each document."""
         last = self.plan.steps if until_step is None else until_step
         for document in documents:
             found = find_document(self.streams, document)
             spans = [span for span in self.document(document) if span.step < last]
-            steps = tuple(dict.fromkeys(span.step for span in spans))
+            shown = [span for span in spans if not span.masked]
+            masked = [span for span in spans if span.masked]
             stream = self.streams[found.source]
-            part = stream.pinned.parts[found.part].file
             yield Exposure(
                 document,
                 stream.pinned.name,
-                part,
+                stream.pinned.parts[found.part].file,
                 found.row,
-                steps,
-                sum(span.stop - span.start for span in spans),
+                steps_of(shown),
+                tokens_of(shown),
+                steps_of(masked),
+                tokens_of(masked),
             )
 
     def _in_context(self, number: int, found: Found) -> Iterator[ShownSpan]:
@@ -124,13 +137,37 @@ class Tracer:
             assert place is not None
             for at, start, tokens in self.windows.parts(number, found.source, shown):
                 if start < found.stop and found.start < start + tokens:
-                    spans = _spans(stream, place[0], place[1], at, start, tokens)
+                    spans = self._spans(found.source, *place, at, start, tokens)
                     yield from (
                         span
                         for span in spans
                         if (span.part, span.row)
                         == (stream.pinned.parts[found.part].file, found.row)
                     )
+
+    def _spans(
+        self, source: int, step: int, window: int, place: int, start: int, tokens: int
+    ) -> Iterator[ShownSpan]:
+        """The documents behind ``tokens`` targets of a window from a place on; ``start`` is the
+        first's place in the source's stream.
+        """
+        stream = self.streams[source]
+        for document in stream.documents(start, start + tokens):
+            low, high = max(document.start, start), min(document.stop, start + tokens)
+            masked_from = self._masked_from.get((source, document.part, document.row))
+            if low < high:
+                yield ShownSpan(
+                    step=step,
+                    window=window,
+                    place=place + low - start,
+                    source=stream.pinned.name,
+                    id=document.id,
+                    part=stream.pinned.parts[document.part].file,
+                    row=document.row,
+                    start=low - document.start,
+                    stop=high - document.start,
+                    masked=masked_from is not None and step >= masked_from,
+                )
 
     def _numbers(self, number: int, found: Found, count: int) -> Iterator[int]:
         """The source's windows of a context, below ``count``, that may show a document."""
@@ -203,20 +240,30 @@ def trace_document(plan: Plan, folders: Folders, document: str) -> list[ShownSpa
     return Tracer(plan, folders).document(document)
 
 
-def _spans(
-    stream: SourceStream, step: int, window: int, place: int, start: int, tokens: int
-) -> Iterator[ShownSpan]:
-    for document in stream.documents(start, start + tokens):
-        low, high = max(document.start, start), min(document.stop, start + tokens)
-        if low < high:
-            yield ShownSpan(
-                step=step,
-                window=window,
-                place=place + low - start,
-                source=stream.pinned.name,
-                id=document.id,
-                part=stream.pinned.parts[document.part].file,
-                row=document.row,
-                start=low - document.start,
-                stop=high - document.start,
-            )
+def _masked_from(
+    plan: Plan, streams: Sequence[SourceStream], shown_before: int
+) -> Mapping[tuple[int, int, int], int]:
+    """By stream, part and row of a document that was taken down, the first step that masks it."""
+    recorded = {one.place: one.from_step for one in plan.take_downs}
+    places = (
+        (index, part, row)
+        for index, stream in enumerate(streams)
+        for part, rows in stream.removed.items()
+        for row in rows.tolist()
+    )
+    return {
+        (index, part, row): recorded.get(
+            (plan.names[index], plan.sources[index].parts[part].file, row), shown_before
+        )
+        for index, part, row in places
+    }
+
+
+def steps_of(spans: Iterable[ShownSpan]) -> tuple[int, ...]:
+    """Their steps, in order."""
+    return tuple(dict.fromkeys(span.step for span in spans))
+
+
+def tokens_of(spans: Iterable[ShownSpan]) -> int:
+    """Targets in all."""
+    return sum(span.stop - span.start for span in spans)

@@ -59,12 +59,13 @@ class Batch:
     """B windows, a rank's share of a step (or all of it).
 
     ``tokens`` and ``targets`` (B, T) int32. ``weights`` (B, T) float32: 1 where the loss on the
-    target counts, 0 in padding, outside the trainable spans, for what was taken down, and (without
-    BOS) for a document's first token. ``positions`` (B, T) int32 from 0 in every document.
-    ``documents`` (B, T) int32: number of the document in its window, for masks. ``lengths``
-    (documents + 1,) int32: borders of the documents in the B * T tokens one behind the other, for
-    attention over packed sequences. ``source`` (B,) int32 index into ``plan.sources``. ``pieces``
-    (n, 5) int64: row, place in it, source, first target's place in the source's stream, tokens.
+    target counts, 0 in padding, outside the trainable spans, for what was taken down, in a step
+    that the plan skips, and (without BOS) for a document's first token. ``positions`` (B, T) int32
+    from 0 in every document. ``documents`` (B, T) int32: number of the document in its window, for
+    masks. ``lengths`` (documents + 1,) int32: borders of the documents in the B * T tokens one
+    behind the other, for attention over packed sequences. ``source`` (B,) int32 index into
+    ``plan.sources``. ``pieces`` (n, 5) int64: row, place in it, source, first target's place in the
+    source's stream, tokens.
     """
 
     tokens: NDArray[np.int32]
@@ -169,6 +170,8 @@ class Loader:
         with self._reading:
             source, pieces = self.windows.of_step(step, *self.slice_of(step))
             batch = self.gather(source, pieces, self.plan.context_at(step)[1].sequence_length, into)
+            if self.plan.skips(step):
+                batch.weights[:] = 0
             self._next_blocks.shown(step)
         return batch
 

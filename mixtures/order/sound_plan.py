@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from artifacts.errors import UserError
 from mixtures.order.source_order import SourceOrder, left_rows
-from mixtures.plan.format import PLAN_FORMAT, PinnedSource, Plan, SourceContext
+from mixtures.plan.format import MOST, PLAN_FORMAT, PinnedSource, Plan, SourceContext
 
 _MOST_BYTES = 1 << 28
 
@@ -71,6 +71,7 @@ def check_sound(plan: Plan, file: Path | None = None) -> None:
             )
             if problem is not None:
                 _refuse(file, f"contexts.{number}.sources.{source.name}", problem)
+    _check_take_downs(plan, file)
     for segment in plan.segments:
         number, context = plan.context_at(segment.first_step)
         shown = np.array(segment.start, np.int64) + np.array(segment.end, np.int64) > 0
@@ -82,6 +83,20 @@ def check_sound(plan: Plan, file: Path | None = None) -> None:
                 f"contexts.{number}.sources.{name}.windows",
                 f"none, and segment {segment.name} shows it",
             )
+
+
+def _check_take_downs(plan: Plan, file: Path | None) -> None:
+    """Raises: UserError at a take-down of a row that its part does not have, or that counts steps
+    which the plan does not have.
+    """
+    rows = {(source.name, part.file): part.rows for source in plan.sources for part in source.parts}
+    for number, one in enumerate(plan.take_downs):
+        most = rows.get(one.place[:2], MOST)
+        if one.row >= most:
+            _refuse(file, f"take_downs.{number}.row", f"{one.row:,} of {most:,} rows")
+        if one.from_step > plan.steps:
+            found = f"step {one.from_step:,} of {plan.steps:,}"
+            _refuse(file, f"take_downs.{number}.from_step", found)
 
 
 def _odd_windows(source: PinnedSource, own: SourceContext, length: int) -> str | None:

@@ -90,7 +90,8 @@ class SourceStream:
         self.starts = np.zeros(len(pinned.parts) + 1, np.int64)
         np.cumsum([part.tokens for part in pinned.parts], out=self.starts[1:])
         self.tokens = int(self.starts[-1])
-        self._removed = {} if files.as_pinned else _removed_rows(pinned, files.manifest)
+        # rows that were taken down, ascending, by part
+        self.removed = {} if files.as_pinned else _removed_rows(pinned, files.manifest)
         self._layouts: dict[int, tuple[Ints, Ints]] = {}
         self._open: dict[tuple[int, int], StreamBatch] = {}
 
@@ -118,7 +119,7 @@ class SourceStream:
         if found is None:
             starts, rows = self.layout(part)
             record = self.files.record(part, number, self._together(part, place))
-            removed = self._removed.get(part)
+            removed = self.removed.get(part)
             found = _stream_batch(part, int(starts[number]), int(rows[number]), record, removed)
             if (
                 found.rows != rows[number + 1] - rows[number]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import xxhash
 from pydantic import Field, model_validator
@@ -47,8 +47,9 @@ class PinnedPart(Record):
 class PinnedSource(Record):
     """A source as the plan uses it; ``key`` is that of its order.
 
-    ``manifest``: xxh3_128 of the source's manifest, empty where documents had been taken down;
-    while it holds, the parts are those pinned. ``packing``: ``stream`` cuts windows from the tokens
+    ``manifest``: xxh3_128 of the source's manifest without its tombstones; while a source has none
+    and it holds, the parts are those pinned. Empty in a plan of an earlier release that was frozen
+    after a take-down. ``packing``: ``stream`` cuts windows from the tokens
     of all documents one behind the other, ``documents`` packs whole documents.
     """
 
@@ -145,6 +146,38 @@ class Ancestor(Record):
     steps: Count
 
 
+class TakeDown(Record):
+    """A document that was taken down: row ``row`` of the part ``part`` of a source, shown or not.
+
+    Steps before ``from_step`` have shown it where the plan has a place for it there, the others do
+    not; 0 where none has. ``kept``: a training whose weights have seen it was to go on.
+    """
+
+    source: str
+    part: str
+    row: Count
+    id: str = _HEX128
+    from_step: Count = 0
+    kept: bool = False
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Source, part and row."""
+        return self.source, self.part, self.row
+
+
+class Skip(Record):
+    """A stretch of steps that make no update: their windows pass by without a target."""
+
+    first_step: Count
+    steps: Positive
+
+    @property
+    def last_step(self) -> int:
+        """The step behind its last."""
+        return self.first_step + self.steps
+
+
 class Plan(Record):
     """What training will be shown, step by step. Steps count from 0; windows of a context from its
     first step on.
@@ -159,6 +192,8 @@ class Plan(Record):
     contexts: tuple[Context, ...] = Field(min_length=1)
     segments: tuple[Segment, ...] = Field(min_length=1)
     history: tuple[Ancestor, ...] = ()
+    take_downs: tuple[TakeDown, ...] = ()
+    skipped: tuple[Skip, ...] = ()
 
     @model_validator(mode="after")
     def _segments_join(self) -> Plan:
@@ -189,6 +224,13 @@ class Plan(Record):
                 )
         if self.tokens > _MOST_TOKENS:
             raise ValueError(f"a run of {self.tokens} tokens is beyond 2^60")
+        return self
+
+    @model_validator(mode="after")
+    def _skips_in_order(self) -> Plan:
+        borders = [step for one in self.skipped for step in (one.first_step, one.last_step)]
+        if borders != sorted(set(borders)) or (borders and borders[-1] > self.steps):
+            raise ValueError(f"steps skipped from and up to {borders}, not apart and in order")
         return self
 
     @property
@@ -241,6 +283,11 @@ class Plan(Record):
         """First steps of the contexts."""
         return [context.first_step for context in self.contexts]
 
+    @cached_property
+    def skip_starts(self) -> list[int]:
+        """First steps of the stretches skipped."""
+        return [one.first_step for one in self.skipped]
+
     def segment_at(self, step: int) -> Segment:
         """The segment that holds a step, the last one for the step behind the end. Raises:
         UserError outside the plan.
@@ -278,6 +325,11 @@ class Plan(Record):
                 return max(step, context.first_step)
         return self.steps
 
+    def skips(self, step: int) -> bool:
+        """Whether a step makes no update."""
+        place = bisect_right(self.skip_starts, step) - 1
+        return place >= 0 and step < self.skipped[place].last_step
+
     def agrees_with(self, plan_hash: str, steps: int) -> bool:
         """Whether a run that did ``steps`` steps of the plan of that hash can go on with this
         one.
@@ -288,11 +340,28 @@ class Plan(Record):
             plan_hash == ancestor.hash and steps <= ancestor.steps for ancestor in self.history
         )
 
+    def history_of(self, step: int) -> tuple[Ancestor, ...]:
+        """The history of a plan that agrees with this one in its first ``step`` steps."""
+        kept = [ancestor for ancestor in self.history if ancestor.steps <= step]
+        shortened = [
+            ancestor.model_copy(update={"steps": step})
+            for ancestor in self.history
+            if ancestor.steps > step
+        ]
+        return (*shortened, *kept, Ancestor(hash=self.hash, steps=step))
+
+    def changed(self, **facts: Any) -> Plan:
+        """A plan with other values of some fields."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields} | facts)
+
     def to_json(self) -> bytes:
-        """Canonical bytes: sorted keys, UTF-8, one line end."""
+        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs and skipped steps only
+        where there are some.
+        """
+        left_out = {name for name in ("take_downs", "skipped") if not getattr(self, name)}
         return (
             json.dumps(
-                self.model_dump(mode="json"),
+                self.model_dump(mode="json", exclude=left_out),
                 sort_keys=True,
                 indent=1,
                 ensure_ascii=False,

@@ -65,6 +65,29 @@ def check_reserve(
         fading = phase.shown
 
 
+def check_one_decay(
+    phases: Sequence[PhaseSpec], begun: str | None = None, branch: str | None = None
+) -> None:
+    """Check that a decay begins once: from there the learning rate falls to the end of the run.
+
+    ``begun``: the phase that decays already when these begin, which the first of them may go on
+    with. ``branch`` as in :func:`check_reserve`.
+    Raises: UserError with the second phase that is marked.
+    """
+    for place, phase in enumerate(phases):
+        if not phase.decay or (place == 0 and phase.name == begun):
+            continue
+        if begun is not None:
+            raise UserError(
+                "the decay begins once, and lasts to the end of the run",
+                field=(*phase.address, "decay"),
+                found=f"a second decay{f' in branch {branch}' if branch else ''}; phase {begun} "
+                "has begun it",
+                fix=f"leave decay out of phase {phase.name}: the rate falls through it as well",
+            )
+        begun = phase.name
+
+
 def check_hold_out(phases: Sequence[PhaseSpec], rules: MixtureRules) -> None:
     """Check that no phase shows a source that is only measured. Raises: UserError with the phase
     and the source.

@@ -23,7 +23,7 @@ from artifacts.errors import UserError
 from artifacts.records import Record
 from mixtures.spec.lengths import run_tokens
 from mixtures.spec.phase import Epochs, Name, Phase, PhaseSpec, refuse_unknown
-from mixtures.spec.rules import MixtureRules, check_hold_out
+from mixtures.spec.rules import MixtureRules, check_hold_out, check_one_decay
 
 __all__ = ["MixtureSpec", "Phase", "PhaseSpec"]
 
@@ -65,6 +65,7 @@ class MixtureSpec(Record):
                 found=self.phases[0].ramp_tokens,
                 allowed=[0],
             )
+        check_one_decay(self.phases)
         run_tokens(self.phases, self.tokens)
         return self
 

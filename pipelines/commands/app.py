@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,12 +11,21 @@ from typing import Annotated
 import typer
 
 from artifacts.errors import UserError
+from artifacts.extras import extra_of, missing_extra
 from artifacts.ledger import LedgerError
 from pipelines.commands.cache import cache_app
 from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
 from pipelines.commands.mixture import mixture_app
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import (
+    Back,
+    Json,
+    Keep,
+    Restart,
+    Runs,
+    print_table,
+    said_of_options,
+)
 from pipelines.commands.shards import shards_app
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.training import register
@@ -47,6 +55,12 @@ def run_command() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name)
+        if extra is None:
+            raise
+        print(f"error: {missing_extra(extra, [str(error.name)])}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         place = ", ".join(
@@ -106,10 +120,14 @@ def run(
         str | None,
         typer.Option(help="in-process, dask or datatrove; default: by workers and scheduler"),
     ] = None,
+    keep: Keep = False,
+    back: Back = False,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Carry out a recipe; resumes whatever an earlier call left."""
     from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
+    from pipelines.executors import default_workers
     from pipelines.recipe.load import load_recipe
     from pipelines.report.page import write_report
     from pipelines.run.driver import run_recipe
@@ -121,11 +139,14 @@ def run(
         outcome = run_recipe(
             loaded,
             runs,
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or default_workers(),
             scheduler=scheduler,
             executor=executor,
             until=until,
             progress=progress,
+            keep=keep,
+            back=back,
+            restart=restart,
         )
         report = write_report(outcome.store, outcome.record)
     if as_json:

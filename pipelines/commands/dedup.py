@@ -5,7 +5,6 @@ own.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,13 +90,14 @@ def dedup_run(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.commands.terminal.shown import ShownConsole
     from pipelines.deduplicate.files import dedup_files
+    from pipelines.executors import default_workers
 
     with TerminalProgress(ShownConsole(stderr=True)) as progress:
         done = dedup_files(
             paths, output, ngrams=ngrams, bands=bands, rows=rows, verify=verify, keep=keep,
             max_removed=max_removed, quality=quality, max_quarantined=max_quarantined,
             text_field=text_field, id_field=id_field, format=format, compression=compression,
-            workers=workers or len(os.sched_getaffinity(0)), progress=progress,
+            workers=workers or default_workers(), progress=progress,
         )  # fmt: skip
     if as_json:
         print(json.dumps(done.to_json()))

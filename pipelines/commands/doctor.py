@@ -9,17 +9,15 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 
+from artifacts.extras import EXTRAS, install_command
+from artifacts.floors import FLOORS
+
 NEEDED = (
     "pyarrow",
     "polars",
     "numba",
-    "datatrove",
     "datasketch",
     "sentencepiece",
-    "torch",
-    "dask",
-    "distributed",
-    "cryptography",
     "fasttext-numpy2-wheel",
     "xxhash",
     "zstandard",
@@ -48,6 +46,8 @@ def examine() -> list[Finding]:
         )
     ]
     findings += [_library(name) for name in NEEDED]
+    findings += [_extra(name, extra) for extra, names in EXTRAS.items() for name in names]
+    findings += _clashes()
     findings += [_cores(), _memory(), _disk(), _kernels(), _fasttext()]
     return findings
 
@@ -57,6 +57,26 @@ def _library(name: str) -> Finding:
         return Finding(name, metadata.version(name), "")
     except metadata.PackageNotFoundError:
         return Finding(name, "missing", "pip install windtunnel", ok=False)
+
+
+def _extra(name: str, extra: str) -> Finding:
+    """A library that only some of the work needs: no fault where it is missing."""
+    try:
+        return Finding(name, metadata.version(name), "")
+    except metadata.PackageNotFoundError:
+        return Finding(name, "not installed", install_command(extra))
+
+
+def _clashes() -> list[Finding]:
+    """Packages of ours that another distribution has written into, or hides."""
+    owners = metadata.packages_distributions()
+    found = []
+    for floor in FLOORS:
+        others = " ".join(sorted({name for name in owners.get(floor, ()) if name != "windtunnel"}))
+        if others:
+            remark = f"pip uninstall {others}, then install windtunnel again"
+            found.append(Finding(f"package {floor}", f"also of {others}", remark, ok=False))
+    return found
 
 
 def _cores() -> Finding:

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 EDITS = {
     **{"step": "at", "tokens": "at_tokens", "change.lengthen": "lengthen"},
     **{"change.drop": "drop", "change.weights": "weight", "change.decay": "decay"},
+    "change.skip": "skip",
 }
+
+SkippedSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="STEPS", help="make no update in so many steps: their windows pass by"
+    ),
+]
 
 mixture_app = typer.Typer(
     no_args_is_help=True,
@@ -126,7 +134,7 @@ def mixture_check(
 def mixture_edit(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     at: Annotated[
-        int | None, typer.Option(help="the first step that is to be different, from 0")
+        int | None, typer.Option(help="the first step that is to be different, from 1")
     ] = None,
     at_tokens: Annotated[
         int | None, typer.Option(help="the same in tokens: the first step behind so many")
@@ -152,6 +160,7 @@ def mixture_edit(
             min=1, metavar="TOKENS", help="begin a decay of so many tokens, and end with it"
         ),
     ] = None,
+    skip: SkippedSteps = None,
     runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
@@ -164,7 +173,7 @@ def mixture_edit(
     from pipelines.run.record import load_run
     from pipelines.training.edits import edit_run
 
-    change = change_of(lengthen or (), drop or (), weight or (), decay)
+    change = change_of(lengthen or (), drop or (), weight or (), decay, skip)
     _check_said_once(mixture, change)
     phases = None if mixture is None else load_branch(mixture).phases
     store, record = load_run(runs, run)
@@ -187,7 +196,7 @@ def _check_said_once(mixture: Path | None, change: Change | None) -> None:
             "an edit is said in one way",
             field="--mixture",
             found="nothing" if mixture is None else "a file and short forms",
-            fix="give --mixture FILE, or some of --lengthen, --drop, --weight and --decay",
+            fix="give --mixture FILE, or some of --lengthen, --drop, --weight, --decay and --skip",
         )
 
 
@@ -196,7 +205,7 @@ def _check_said_once(mixture: Path | None, change: Change | None) -> None:
 def mixture_trace(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     step: Annotated[
-        int | None, typer.Option(help="show the documents of this step (from 0)")
+        int | None, typer.Option(help="show the documents of this step (from 1)")
     ] = None,
     rank: Annotated[int, typer.Option(min=0, help="of the step, only what this rank sees")] = 0,
     world_size: Annotated[int, typer.Option(min=1, help="how many ranks there are")] = 1,
@@ -217,11 +226,9 @@ def mixture_trace(
     """Which documents a step shows, which steps show a document, or what a take-down touches (exit
     code 1 for unknown ids).
     """
-    from mixtures.inspect.trace import Tracer
-    from pipelines.commands.terminal.traces import span_rows
+    from pipelines.commands.terminal.traces import span_json, span_rows
     from pipelines.run.record import load_run
-    from pipelines.training.materials import Materials
-    from pipelines.training.plan_file import plan_of_run
+    from pipelines.training.exposure import run_tracer
 
     if sum(question is not None for question in (step, document, removed)) != 1:
         raise UserError(
@@ -241,15 +248,24 @@ def mixture_trace(
             allowed=[f"0 to {world_size - 1}"],
             fix="give --world-size as well",
         )
-    materials = Materials.of(store, record)
-    tracer = Tracer(plan_of_run(store), materials.folders)
-    spans = (
-        tracer.step(step, rank, world_size) if step is not None else tracer.document(str(document))
-    )
+    tracer = run_tracer(store, record)
+    if step is not None:
+        _check_step(step, tracer.plan)
+        spans = tracer.step(step - 1, rank, world_size)
+    else:
+        spans = tracer.document(str(document))
     if as_json:
-        print(json.dumps([span.__dict__ for span in spans]))
+        print(json.dumps([span_json(span) for span in spans]))
         return
     print_table(*span_rows(spans))
+
+
+def _check_step(step: int, plan: Plan) -> None:
+    """Raises: UserError when the plan has no such step; the first is 1."""
+    if not 1 <= step <= plan.steps:
+        raise UserError(
+            "no such step in the plan", parameter="step", found=step, allowed=[f"1 to {plan.steps}"]
+        )
 
 
 def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool) -> None:

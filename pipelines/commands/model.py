@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +84,7 @@ def schedule_show(
             )
         ),
     ],
-    steps: Annotated[str, typer.Option(help="steps, separated by commas")],
+    steps: Annotated[str, typer.Option(help="steps from 1, separated by commas")],
     as_json: Json = False,
 ) -> None:
     """The learning rate at given steps."""
@@ -103,8 +104,22 @@ def schedule_show(
             found=f"{spec} {steps}",
             fix=str(error).splitlines()[0],
         ) from None
+    _check_steps(wanted, parsed.end)
     rows = rates(parsed, wanted)
     if as_json:
         print(json.dumps(rows))
         return
     print_table(("step", "learning rate"), [(step, repr(rate)) for step, rate in rows])
+
+
+def _check_steps(steps: Sequence[int], end: int | None) -> None:
+    """Raises: UserError at a step before the first."""
+    for step in steps:
+        if step < 1:
+            raise UserError(
+                "no such step in the schedule",
+                field="--steps",
+                found=step,
+                allowed=["from 1" if end is None else f"1 to {end}"],
+                fix="the first update is step 1",
+            )

@@ -20,6 +20,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Runs = Annotated[str, typer.Option("--runs", help="folder or store URL that holds the runs")]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep",
+        help="go on with weights that have seen a document which was taken down since; the plan "
+        "and the report record it",
+    ),
+]
+Back = Annotated[
+    bool,
+    typer.Option(
+        "--back", help="instead go on from the last checkpoint that has not seen such a document"
+    ),
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="instead train anew where weights have seen one")
+]
 Json = Annotated[bool, typer.Option("--json", help="exact machine-readable output")]
 
 

@@ -10,13 +10,17 @@ from mixtures.freeze.edit import Change
 
 
 def change_of(
-    lengthen: Sequence[str], drop: Sequence[str], weight: Sequence[str], decay: int | None
+    lengthen: Sequence[str],
+    drop: Sequence[str],
+    weight: Sequence[str],
+    decay: int | None,
+    skip: int | None,
 ) -> Change | None:
     """The short forms together, None where there are none.
 
     Raises: UserError for one that is not a name and a number.
     """
-    if not (lengthen or drop or weight or decay):
+    if not (lengthen or drop or weight or decay or skip):
         return None
     more = {
         name: _tokens("--lengthen", text, value)
@@ -28,7 +32,7 @@ def change_of(
         for text in weight
         for name, value in [_pair("--weight", text)]
     }
-    return Change(more, tuple(drop), weights, decay)
+    return Change(more, tuple(drop), weights, decay, skip)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.commands.model import model_app, schedule_app
-from pipelines.commands.options import Device, Json, Runs, print_table, said_of_options
+from pipelines.commands.options import (
+    Back,
+    Device,
+    Json,
+    Keep,
+    Restart,
+    Runs,
+    print_table,
+    said_of_options,
+)
 from pipelines.commands.terminal.shown import ShownConsole
+
+if TYPE_CHECKING:
+    from pipelines.recipe.fields import Recipe
+    from pipelines.run.driver import RunOutcome
+    from trainer.checkpoints.checkpoint import Checkpoint
 
 
 @said_of_options()
@@ -41,37 +56,58 @@ def train(
         ),
     ] = False,
     device: Device = "H200",
+    keep: Keep = False,
+    back: Back = False,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe's mixture over shards that are there; windtunnel run does the same behind the
     corpus.
     """
     from mixtures.order.sound_plan import load_plan
-    from pipelines.commands.terminal.outcome import print_training
     from pipelines.commands.terminal.progress import TerminalProgress
-    from pipelines.commands.terminal.training import training_json
     from pipelines.recipe.load import load_recipe
-    from pipelines.report.page import write_report
     from pipelines.run.train_only import train_run
 
     started = time.monotonic()
     console = ShownConsole(stderr=as_json)
     loaded = load_recipe(recipe, overrides or ())
     if roofline:
-        from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
-
-        print_roofline(recipe_roofline(loaded.recipe, device), as_json)
+        _show_roofline(loaded.recipe, device, as_json)
         return
+    followed = None if plan is None else load_plan(plan)
+    ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
-        followed = None if plan is None else load_plan(plan)
         outcome = train_run(
-            loaded, runs, resume=resume, until_step=until_step, plan=followed, progress=progress
+            loaded,
+            runs,
+            resume=resume,
+            until_step=until_step,
+            plan=followed,
+            progress=progress,
+            **ways,
         )
+    _say_trained(console, outcome, time.monotonic() - started, str(recipe), as_json)
+
+
+def _say_trained(
+    console: ShownConsole, outcome: RunOutcome, seconds: float, recipe: str, as_json: bool
+) -> None:
+    from pipelines.commands.terminal.outcome import print_training
+    from pipelines.commands.terminal.training import training_json
+    from pipelines.report.page import write_report
+
     report = write_report(outcome.store, outcome.record)
     if as_json:
         print(json.dumps(training_json(outcome)))
     else:
-        print_training(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
+        print_training(console, outcome, report, seconds, recipe=recipe)
+
+
+def _show_roofline(recipe: Recipe, device: str, as_json: bool) -> None:
+    from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
+
+    print_roofline(recipe_roofline(recipe, device), as_json)
 
 
 @said_of_options()
@@ -91,6 +127,7 @@ def branch_checkpoint(
         Path | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
+    keep: Keep = False,
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
@@ -99,28 +136,25 @@ def branch_checkpoint(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
+    from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
+    from pipelines.training.not_finite import advised_branch
     from pipelines.training.watch import TrainingWatch, ended
     from trainer.devices.determinism import settled_threads
-    from trainer.loop.branch import branch
+    from trainer.loop.branch import compare
 
-    materials = Materials.of(*load_run(runs, run))
+    store, record = load_run(runs, run)
+    materials = Materials.of(store, record)
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or Path(checkpoint).parent.parent / "branches"
-    from trainer.checkpoints.checkpoint import load
-    from trainer.devices.precision import check_possible
-    from trainer.loop.recorded import train_settings
-
-    settings = train_settings(load(checkpoint))
-    check_possible(settings.precision, settings.device, float8=settings.float8)
-    held = materials.held_out(
-        [*materials.folders, *map(source_of, materials.folders)], settings.sequence_length
-    )
-    with TerminalProgress() as progress, settled_threads():
+    start, length = _stable_start(checkpoint)
+    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
+    plans = ending_plans(start, phases, materials, place, store, keep=keep)
+    with TerminalProgress() as progress, settled_threads(), advised_branch():
         watch = TrainingWatch(progress)
-        comparison = branch(
-            checkpoint,
-            phases,
+        comparison = compare(
+            start,
+            plans,
             materials.folders,
             place,
             validation=held,
@@ -135,30 +169,61 @@ def branch_checkpoint(
         print(sentence)
 
 
-@said_of_options()
+def _stable_start(folder: str) -> tuple[Checkpoint, int]:
+    """A checkpoint and the length of its windows. Raises: UserError where this machine cannot go on
+    from it.
+    """
+    from trainer.checkpoints.checkpoint import load
+    from trainer.devices.precision import check_possible
+    from trainer.loop.recorded import train_settings
+
+    start = load(folder)
+    settings = train_settings(start)
+    check_possible(settings.precision, settings.device, float8=settings.float8)
+    return start, settings.sequence_length
+
+
+@said_of_options({"text": "prompt"})
 def generate_text(
     checkpoint: Annotated[str, typer.Argument(help="folder of a checkpoint")],
     prompt: Annotated[str, typer.Argument(help="text to go on from")],
-    tokens: Annotated[int, typer.Option(min=1)] = 64,
-    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    tokens: Annotated[int, typer.Option(help="how many at most")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time")] = 0.0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same text")] = 1,
+    context: Annotated[
+        int | None,
+        typer.Option(help="tokens to look back; default: the longest window of the training"),
+    ] = None,
     chat: Annotated[
         bool, typer.Option(help="the prompt is a user's turn; the model answers")
     ] = False,
 ) -> None:
-    """Let a checkpoint go on from a prompt."""
-    from trainer.evaluation.generate import GenerateSettings, chat_prompt, generate, speaker
-
-    model, tokenizer = speaker(checkpoint)
-    start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
-    print(
-        generate(
-            model,
-            tokenizer,
-            [start],
-            GenerateSettings(tokens=tokens, temperature=temperature, seed=seed),
-        )[0]
+    """Let a checkpoint go on from a prompt. BOS, with --chat the whole prompt, stays in sight; what
+    does not is said on standard error.
+    """
+    from trainer.checkpoints.checkpoint import load
+    from trainer.evaluation.generate import (
+        GenerateSettings,
+        answer,
+        chat_prompt,
+        speaker,
+        trained_window,
     )
+
+    settings = GenerateSettings.asked(
+        tokens=tokens, temperature=temperature, seed=seed, context=context
+    )
+    found = load(checkpoint)
+    window = context or trained_window(found)
+    model, tokenizer = speaker(found)
+    start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
+    said = answer(model, tokenizer, start, settings.model_copy(update={"context": window}))
+    print(said.text)
+    if said.unseen:
+        note = f"note: the model looks back {window:,} tokens; {said.unseen:,} that came before its"
+        print(
+            f"{note} last one were out of its sight (--context looks back further)", file=sys.stderr
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -25,11 +25,21 @@ its phases by :mod:`pipelines.executors.progress`.
 
 from __future__ import annotations
 
-from artifacts.errors import UserError
+import os
+
+from artifacts.errors import Setting, UserError
+from artifacts.extras import EXTRAS, has, require
 from pipelines.executors.base import Executor
 from pipelines.executors.in_process import InProcessExecutor
 
-__all__ = ["KINDS", "Executor", "InProcessExecutor", "executor_kind", "open_executor"]
+__all__ = [
+    "KINDS",
+    "Executor",
+    "InProcessExecutor",
+    "default_workers",
+    "executor_kind",
+    "open_executor",
+]
 
 KINDS = ("in-process", "dask", "datatrove")
 
@@ -57,11 +67,11 @@ def open_executor(
 def executor_kind(workers: int = 1, scheduler: str | None = None, kind: str | None = None) -> str:
     """The kind asked for; by default Dask, and this process where one worker is enough.
 
-    Raises: UserError for an unknown kind, and for a scheduler together with a kind that has none.
+    Raises: UserError for an unknown kind, for a scheduler together with a kind that has none, and
+    for one whose library is not installed.
     """
-    if kind is None:
-        return "in-process" if scheduler is None and workers <= 1 else "dask"
-    if kind not in KINDS:
+    chosen = kind or ("in-process" if scheduler is None and workers <= 1 else "dask")
+    if chosen not in KINDS:
         raise UserError(
             "no such executor",
             parameter="executor",
@@ -69,11 +79,20 @@ def executor_kind(workers: int = 1, scheduler: str | None = None, kind: str | No
             allowed=KINDS,
             fix="use one of these",
         )
-    if scheduler is not None and kind != "dask":
+    if scheduler is not None and chosen != "dask":
         raise UserError(
             "only Dask has a scheduler",
             parameter="scheduler",
             found=f"{kind} workers and a scheduler",
             fix="leave one of the two out",
         )
-    return kind
+    if chosen in EXTRAS:
+        alone = Setting("workers", 1) if kind is None and scheduler is None else None
+        asked = "executor" if kind else "workers" if scheduler is None else "scheduler"
+        require(chosen, asked, alone)
+    return chosen
+
+
+def default_workers() -> int:
+    """One worker process for each core, where there is what makes them work together; else one."""
+    return len(os.sched_getaffinity(0)) if has("dask") else 1

@@ -12,6 +12,7 @@ from pydantic import (
 
 from artifacts.errors import UserError
 from artifacts.settings import LATER, Part
+from mixtures.spec.rules import check_one_decay
 from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.corpus.document_files import Compression
 from pipelines.readers import AUTO, Fields, Limits
@@ -153,6 +154,11 @@ class Branch(Part):
     name: Name
     phases: Annotated[tuple[PhaseSpec, ...], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _one_decay(self) -> Branch:
+        check_one_decay(self.phases, branch=self.name)
+        return self
+
     @model_validator(mode="wrap")
     @classmethod
     def _errors_name_the_branch(
@@ -183,3 +189,21 @@ class Recipe(Part):
         default=(),
         description="texts the model goes on from, before and after the decay, in the report",
     )
+
+    @model_validator(mode="after")
+    def _training_begins_with_the_windows_of_train(self) -> Recipe:
+        """What the first phase shows is said in ``train``; it may repeat it, not differ from it."""
+        if self.mixture is None:
+            return self
+        first = self.mixture.phases[0]
+        for name in ("sequence_length", "batch_tokens"):
+            said, wanted = getattr(first, name), getattr(self.train, name)
+            if said not in (None, wanted):
+                raise UserError(
+                    "the first phase begins with the windows and batches that train says",
+                    field=(*first.address, name),
+                    found=said,
+                    allowed=[wanted],
+                    fix=f"leave it out, or set train.{name} to {said}",
+                )
+        return self

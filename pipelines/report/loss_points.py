@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.report.line_chart import Point
-from pipelines.report.training_metrics import Ending, Line
+from pipelines.report.training_metrics import Ending, Line, step_loss
 
 MOST_POINTS = 600  # of one curve; longer ones are means over equal numbers of steps
 
@@ -25,12 +25,9 @@ def held_out_points(lines: Sequence[Line], source: str, ending: Ending) -> list[
 
 
 def whole(lines: Sequence[Line]) -> Weighted:
-    """The loss of each step over all sources, weighted by target tokens."""
-    return [
-        (line["tokens"], line["loss"], line["targets"])
-        for line in lines
-        if line["loss"] is not None
-    ]
+    """The loss of each step with targets over all sources, weighted by target tokens."""
+    losses = [(line, step_loss(line)) for line in lines]
+    return [(line["tokens"], loss, line["targets"]) for line, loss in losses if loss is not None]
 
 
 def of_sources(lines: Sequence[Line], names: set[str]) -> Weighted:

@@ -4,7 +4,7 @@ its branches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -66,7 +66,8 @@ class Ending:
 
     @property
     def last_loss(self) -> float | None:
-        return self.train[-1]["loss"] if self.train else None
+        """Loss of the last step; None where there is none, or it had no targets."""
+        return step_loss(self.train[-1]) if self.train else None
 
     @property
     def tokens(self) -> int:
@@ -150,6 +151,12 @@ class PhaseShares:
     shares: tuple[SourceShare, ...]
 
 
+def step_loss(line: Line) -> float | None:
+    """Loss of a step; None where it had no targets, which older runs noted as 0."""
+    loss: float | None = line["loss"] if line["targets"] else None
+    return loss
+
+
 def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
     """Everything the record's trainings left; None where the run has not trained, or its metrics
     are gone.
@@ -163,11 +170,17 @@ def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
     branches = []
     for name, facts in record.get("branches", {}).items():
         branches.append(_ending(store, name, facts["folder"], facts["from_step"], None))
-    stable = next(
-        (segment["first_step"] for segment in training["segments"] if segment["decay"]),
-        main.last_step,
-    )
+    stable = _stable_steps(training["segments"], main.last_step)
     return Trainings(main, tuple(branches), stable, _model(store, main))
+
+
+def _stable_steps(segments: Sequence[dict[str, Any]], steps: int) -> int:
+    """Steps before the decay, all of them where nothing decays. Steps count from that of the first
+    segment: 1, and 0 in the records of earlier releases.
+    """
+    decays = (segment["first_step"] for segment in segments if segment["decay"])
+    decay = next(decays, None)
+    return steps if decay is None else int(decay) - int(segments[0]["first_step"])
 
 
 def phase_shares(ending: Ending) -> Iterator[PhaseShares]:

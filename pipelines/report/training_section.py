@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipelines.report.beginnings import beginning_lines
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.endings import held_out_rows, unequal_endings
@@ -59,15 +60,18 @@ def training_section(
     bands = _bands(main)
     return {
         "trainings": trainings,
+        "notes": _notes(record, trainings),
         "model": record["recipe"]["model"]["preset"],
         "settings": record["recipe"]["train"],
         "windows": _windows(main, record["recipe"]["train"]),
         "reached": reached,
+        "taken_down": _taken_down(record, main.name),
         "window": window,
         "colours": colours,
         "phases": [(part, _bars(part, colours)) for part in phases],
         "rate": _rate(main, bands),
         "loss": _loss(main, bands, window),
+        "without_targets": sum(not line["targets"] for line in main.train),
         "sources": _per_source(main, bands, window, names[:CHARTED_SOURCES]),
         "sources_left_out": max(0, len(names) - CHARTED_SOURCES),
         "held_out": held_out_rows(trainings),
@@ -78,7 +82,26 @@ def training_section(
     }
 
 
-def _sample(sample: dict[str, str]) -> dict[str, Any]:
+def _notes(record: dict[str, Any], trainings: Trainings) -> list[str]:
+    """How the training began, and what is odd about its model."""
+    odd = "" if trainings.model is None else trainings.model.below_base
+    lines = [*beginning_lines(record["training"]), *([odd] if odd else [])]
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
+
+
+def _taken_down(record: dict[str, Any], main: str) -> list[dict[str, Any]]:
+    """Of each ending, how many documents were taken down and which of them its weights have
+    seen.
+    """
+    endings = {main: record["training"], **record["branches"]}
+    return [
+        {"name": name, **facts["taken_down"]}
+        for name, facts in endings.items()
+        if "taken_down" in facts
+    ]
+
+
+def _sample(sample: dict[str, Any]) -> dict[str, Any]:
     """A prompt and what was said before and after, in pieces (text, white space behind it that is
     counted and not shown).
     """
@@ -87,7 +110,7 @@ def _sample(sample: dict[str, str]) -> dict[str, Any]:
         pieces = _BLANK.split(sample[when])  # text, blank, text, blank, ..., text
         blanks = [len(blank) for blank in pieces[1::2]] + [0]
         said[when] = [piece for piece in zip(pieces[::2], blanks, strict=True) if piece != ("", 0)]
-    return {"prompt": sample["prompt"], **said}
+    return {"prompt": sample["prompt"], "unseen": sample.get("unseen", 0), **said}
 
 
 def _bars(part: PhaseShares, colours: dict[str, str]) -> tuple[Markup, Markup]:

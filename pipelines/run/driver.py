@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.books import told_of_damage
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
+from artifacts.extras import require
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -36,6 +37,7 @@ from pipelines.shards.take_downs import repeat_take_downs
 from pipelines.shards.tokenizer import TokenizerTask, train_tokenizer
 from pipelines.shards.write import encoded_of, shard_tasks, write_shards
 from pipelines.training.watch import TrainingWatch
+from pipelines.training.way import Way, chosen_way
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 
@@ -60,21 +62,26 @@ def run_recipe(
     until: str = "train",
     progress: Progress | None = None,
     open_workers: Callable[[], Executor] | None = None,
+    keep: bool = False,
+    back: bool = False,
+    restart: bool = False,
 ) -> RunOutcome:
     """Carry out a recipe under ``runs/NAME`` as far as ``until``; resumes whatever is there.
 
     ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler
     instead. ``executor``: in-process, dask or datatrove; default: what ``workers`` and
     ``scheduler`` ask for. ``open_workers``: opens an executor in place of these, which the run
-    closes.
+    closes. ``keep``, ``back``, ``restart``: as of :func:`pipelines.run.train_only.train_run`.
     Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
         raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
+        require("train", "until", Setting("until", "shards"))
         from pipelines.training.train import check_machine
 
         check_machine(loaded)
+    way = chosen_way(keep, back, restart)
     executor = executor_kind(workers, scheduler, executor)
     opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
     store = _run_store(runs, loaded.recipe.name, scheduler)
@@ -86,7 +93,7 @@ def run_recipe(
             record.begin(plan)
             driver = _Driver(loaded, store, plan, record, progress, opening)
             try:
-                driver.run(until)
+                driver.run(until, way)
             finally:
                 driver.close()
             return RunOutcome(store, record.content, driver.ledgers, driver.computed)
@@ -116,7 +123,7 @@ def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
 class _Driver(CorpusRunner):
     """Carries a plan out, and goes on to a tokenizer, shards and a training."""
 
-    def run(self, until: str) -> None:
+    def run(self, until: str, way: Way | None) -> None:
         self.read(() if until == "read" else self.plan.ahead())
         self.unique()
         if until == "read":
@@ -134,7 +141,7 @@ class _Driver(CorpusRunner):
         self.record.save(self.chunks, self.ledgers, "shards")
         if until == "shards" or self.loaded.recipe.mixture is None:
             return None
-        self.train()
+        self.train(way)
         self.record.save(self.chunks, self.ledgers, "train")
         return None
 
@@ -288,17 +295,14 @@ class _Driver(CorpusRunner):
             if not result.facts["documents"] and (result.band is None or is_held_out(result.name)):
                 self.progress.note(f"{result.name} has no documents, so it has no shards")
 
-    def train(self) -> None:
+    def train(self, way: Way | None) -> None:
         """Plan, train and branch, in this process: torch uses the cores by itself."""
         from pipelines.training.train import train_recipe
 
         self.close()
-        self._keep(
-            train_recipe(
-                self.loaded, self.store, self.record.content, TrainingWatch(self.progress)
-            ),
-            silent=True,
-        )
+        watch = TrainingWatch(self.progress)
+        made = train_recipe(self.loaded, self.store, self.record.content, watch, way=way)
+        self._keep(made, silent=True)
 
 
 def _by_source(selection: tuple[FileRef, ...]) -> dict[str, FileRef]:

@@ -18,12 +18,13 @@ from artifacts.lock import run_lock
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
 from pipelines.executors.progress import Progress, Silent
-from pipelines.recipe.load import LoadedRecipe
+from pipelines.recipe.load import LoadedRecipe, given_recipe
 from pipelines.run.driver import RunOutcome
 from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
 from pipelines.training.watch import TrainingWatch
+from pipelines.training.way import chosen_way
 from trainer.checkpoints.paths import state_name
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
@@ -38,15 +39,20 @@ def train_run(
     until_step: int | None = None,
     plan: Plan | None = None,
     progress: Progress | None = None,
+    keep: bool = False,
+    back: bool = False,
+    restart: bool = False,
 ) -> RunOutcome:
     """Train to the end of the recipe, branches and samples included, or to ``until_step`` updates
     of its own training.
 
     Without ``resume`` a training that has a checkpoint is refused. ``plan``: follow it instead of
-    the run's.
+    the run's. ``keep``, ``back`` or ``restart``: of weights that have seen a document which was
+    taken down since, to go on with them, from the last checkpoint that has not, or from the start.
     Raises: StoppedError after a signal; UserError when the run has no shards, or those of other
     settings, and as :func:`pipelines.training.train.train_recipe`.
     """
+    way = chosen_way(keep, back, restart)
     store, record = load_run(runs, f"{runs.rstrip('/')}/{loaded.recipe.name}")
     if not record["shards"]:
         raise UserError(
@@ -60,7 +66,7 @@ def train_run(
     with told_of_damage(progress.note), run_lock(store):
         watch = TrainingWatch(progress, until_step)
         made = train_recipe(
-            loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan
+            loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan, way=way
         )
         record["recipe"] = loaded.resolved()
         record["reached"] = "train" if _finished(store, record) else "shards"
@@ -72,10 +78,10 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
     """Raises: UserError at the first setting of the corpus, the tokenizer or the shards that is not
     the one the shards were made with.
     """
-    recipe = loaded.resolved()
+    recipe, recorded = loaded.resolved(), _of_this_release(record["recipe"])
     for part in DECIDE_SHARDS:
         for path, now, then in _differences(
-            (part,), _deciding(recipe[part]), _deciding(record["recipe"][part])
+            (part,), _deciding(recipe[part]), _deciding(recorded[part])
         ):
             raise loaded.file.error(
                 path,
@@ -87,6 +93,19 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
                     "on them; or set it back"
                 ),
             )
+
+
+def _of_this_release(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded recipe's parts that decide shards, with the settings that came since at their
+    defaults, which mean what was done before.
+
+    One that this release does not take is compared as it stands.
+    """
+    try:
+        parts = {part: recorded[part] for part in ("name", *DECIDE_SHARDS)}
+        return given_recipe(parts).resolved()
+    except UserError:
+        return recorded
 
 
 def _deciding(part: Any) -> Any:

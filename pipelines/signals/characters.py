@@ -3,7 +3,7 @@
 The table is built once per process (about a quarter of a second, on first use) from Python's own
 ``unicodedata`` and ``str`` predicates, so kernels agree with ``str.split``, ``str.splitlines``,
 ``str.isalpha`` and ``str.isupper`` of the running interpreter by construction. Punctuation is
-datatrove's ``PUNCTUATION_SET``, imported and not retyped, so "symbol" means the same in both.
+that of datatrove (:mod:`pipelines.signals.punctuation`), so "symbol" means the same in both.
 
 Legend: a code point's flags are ``flags[pages[code >> 8] << 8 | code & 255]``; page 0 is stored
 first, so ``flags[byte]`` is the class of an ASCII byte.
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import xxhash
 
 from artifacts.jit import kernel
+from pipelines.signals.punctuation import PUNCTUATION_RANGES
 
 Array: TypeAlias = npt.NDArray[Any]
 """An array as a kernel takes it; the element types stand in the docstrings."""
@@ -138,9 +139,7 @@ def _second_in_composition() -> set[int]:
 
 
 def _punctuation() -> set[int]:
-    from datatrove.utils.text import PUNCTUATION_SET
-
-    return {ord(character) for character in PUNCTUATION_SET}
+    return {code for first, last in PUNCTUATION_RANGES for code in range(first, last + 1)}
 
 
 def _mark(flags: npt.NDArray[np.uint16], codes: object, flag: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from artifacts.errors import UserError
+from artifacts.extras import require
 from pipelines.executors.killable import OVER_LIMIT, SHARED, ProcessDiedError
 from pipelines.signals.datatrove_blocks import BLOCKS, BlockUse, Words
 from pipelines.stages.base import RowVerdict, StageSettings, Step, Surroundings
@@ -65,6 +66,7 @@ class DatatroveStage(StageSettings):
     )
 
     def steps(self, around: Surroundings, name: str) -> list[Step]:
+        require("datatrove")
         use = BlockUse(self.block, self.settings, self.words)
         use.check()
         _try_out(use)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
-from trainer.checkpoints.checkpoint import PLAN, Checkpoint, load
+from trainer.checkpoints.checkpoint import Checkpoint, load
 from trainer.checkpoints.paths import STATES
+from trainer.checkpoints.recorded import plan_of
 
 TRAINING = "training"
 
@@ -33,7 +34,7 @@ class RunCheckpoint:
 
     def plan(self) -> Plan:
         """The plan it carries."""
-        return Plan.model_validate_json(self.checkpoint.read(PLAN))
+        return plan_of(self.checkpoint)
 
 
 def run_checkpoints(store: Store) -> list[RunCheckpoint]:

@@ -1,6 +1,6 @@
-"""Edit the plan of a run from a step on that no checkpoint is behind of.
+"""Edit the plan of a run from a step on that no checkpoint has made. Steps count from 1.
 
-    edit_run("runs/tiny", step=20, change=Change(drop=("web-zh",)))
+    edit_run(store, record, step=21, change=Change(drop=("web-zh",)))
     windtunnel train RECIPE                # goes on from the newest checkpoint with the edited plan
 
 What was trained before that step stays as it was.
@@ -15,7 +15,7 @@ from typing import Any
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
-from mixtures.freeze.edit import Change, append, rest
+from mixtures.freeze.edit import Change, append, changed
 from mixtures.plan.format import Plan
 from mixtures.spec.phase import PhaseSpec
 from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
@@ -25,8 +25,8 @@ from pipelines.training.plan_file import FORMER, plan_of_run, write_plan
 
 @dataclass(frozen=True)
 class Edited:
-    """An edit: the plan before and after, the step from which on they differ, and how far it has
-    been trained.
+    """An edit: the plan before and after, the first step in which they differ, from 1, and how many
+    steps have been trained.
     """
 
     before: Plan
@@ -49,8 +49,8 @@ def edit_run(
     phases: Sequence[PhaseSpec] | None = None,
     change: Change | None = None,
 ) -> Edited:
-    """Replace the run's plan by one that agrees with it before ``step`` (or the first step behind
-    ``tokens`` tokens).
+    """Replace the run's plan by one that agrees with it before ``step``, from 1 (or the first step
+    behind ``tokens`` tokens).
 
     From there on it shows ``phases``, or what the plan says anyway with a ``change``.
     Raises: UserError when the step lies before the newest checkpoint, when the plan that comes out
@@ -63,15 +63,20 @@ def edit_run(
         at = _step(plan, step, tokens)
         begun = trained_with(plan, run_checkpoints(store))
         _check_future(plan, at, begun)
-        wanted = phases if phases is not None else rest(plan, at, change or Change())
-        made = append(plan, at, wanted, materials.sources())
+        made = (
+            changed(plan, at, change or Change(), materials.sources())
+            if phases is None
+            else append(plan, at, phases, materials.sources())
+        )
+        _check_beginning(plan, made)
         for one in begun:
             _check_goes_on(one, made, materials)
         write_plan(store, made)
-    return Edited(plan, made, at, begun[-1].step if begun else 0)
+    return Edited(plan, made, at + 1, begun[-1].step if begun else 0)
 
 
 def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
+    """How many steps stay as they are. Raises: UserError."""
     if (step is None) == (tokens is None):
         raise UserError(
             "where the edit begins is said once",
@@ -88,30 +93,45 @@ def _step(plan: Plan, step: int | None, tokens: int | None) -> int:
             )
         return plan.step_at(tokens)
     assert step is not None
-    if not 0 <= step <= plan.steps:
+    if not 1 <= step <= plan.steps + 1:
         raise UserError(
-            "no such step in the plan", parameter="step", found=step, allowed=[f"0 to {plan.steps}"]
+            "no such step in the plan, nor the one after its end",
+            parameter="step",
+            found=step,
+            allowed=[f"1 to {plan.steps + 1}"],
         )
-    return step
+    return step - 1
 
 
-def _check_future(plan: Plan, step: int, begun: Sequence[RunCheckpoint]) -> None:
-    if begun and step < begun[-1].step:
+def _check_future(plan: Plan, kept: int, begun: Sequence[RunCheckpoint]) -> None:
+    """Raises: UserError when fewer steps are to stay than the newest checkpoint has made."""
+    if begun and kept < begun[-1].step:
         newest = begun[-1]
         raise UserError(
             "what was trained cannot be edited",
             file=newest.path,
             parameter="step",
-            found=(
-                f"step {step}, {newest.step - step} before the newest checkpoint, of step "
-                f"{newest.step}"
-            ),
-            allowed=[f"{newest.step} to {plan.steps}"],
+            found=f"step {kept + 1}; the newest checkpoint is of step {newest.step}",
+            allowed=[f"{newest.step + 1} to {plan.steps + 1}"],
             fix=(
-                f"edit from step {newest.step} on; to end an earlier checkpoint in another way: "
-                "windtunnel branch"
+                f"edit from step {newest.step + 1} on; to end an earlier checkpoint in another "
+                "way: windtunnel branch"
             ),
         )
+
+
+def _check_beginning(before: Plan, plan: Plan) -> None:
+    """Raises: UserError when a plan begins with other windows or batches than training does."""
+    for name in ("sequence_length", "batch_tokens"):
+        found, wanted = getattr(plan, name), getattr(before, name)
+        if found != wanted:
+            raise UserError(
+                "a run begins with the windows and batches that its recipe's train says",
+                field=("mixture", "phases", plan.segments[0].name, name),
+                found=found,
+                allowed=[wanted],
+                fix=f"leave it out of the first phase, or run a recipe with train.{name}: {found}",
+            )
 
 
 def _check_goes_on(one: RunCheckpoint, plan: Plan, materials: Materials) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.freeze.pinning import pin
-from mixtures.inspect.trace import Tracer
+from mixtures.inspect.trace import ShownSpan, Tracer, steps_of, tokens_of
 from mixtures.parts.find_document import Found, find_document
 from mixtures.parts.local_parts import LocalParts
 from mixtures.parts.stream import SourceStream
@@ -32,9 +32,10 @@ class Touched:
     """A document of the shards. ``part`` is the file that holds it, inside the run, ``row`` its row
     in it, ``tokens`` its length.
 
-    ``steps`` have shown it up to the newest checkpoint of the run's plan, ``shown_tokens`` in all;
-    ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it has a
-    tombstone already.
+    ``steps``, from 1, have shown it up to the newest checkpoint of the run's plan, ``shown_tokens``
+    in all; ``checkpoints``, of the run's trainings and branches, have seen it. ``taken_down``: it
+    has a tombstone already; ``masked_steps`` come after that and do not show it in the places that
+    the plan has for it, of ``masked_tokens`` in all.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Touched:
     taken_down: bool
     steps: tuple[int, ...]
     shown_tokens: int
+    masked_steps: tuple[int, ...]
+    masked_tokens: int
     checkpoints: tuple[str, ...]
 
 
@@ -71,6 +74,17 @@ def touched(
     return found, unknown
 
 
+def run_tracer(store: Store, record: dict[str, Any]) -> Tracer:
+    """Of a run's plan: it knows which of its steps were made before what was taken down since."""
+    plan = plan_of_run(store)
+    return Tracer(plan, Materials.of(store, record).folders, _newest(plan, run_checkpoints(store)))
+
+
+def _newest(plan: Plan, checkpoints: Sequence[RunCheckpoint]) -> int:
+    """The step of the newest checkpoint that a training with the plan goes on from, 0 without."""
+    return max((one.step for one in trained_with(plan, checkpoints)), default=0)
+
+
 class _Seen:
     """Which steps and checkpoints have seen a document, plan by plan."""
 
@@ -78,33 +92,29 @@ class _Seen:
         self, plan: Plan | None, checkpoints: Sequence[RunCheckpoint], folders: Mapping[str, Path]
     ) -> None:
         self.folders = folders
-        self.newest = (
-            max((one.step for one in trained_with(plan, checkpoints)), default=0)
-            if plan is not None
-            else 0
-        )
-        self.own = None if plan is None else Tracer(plan, folders)
+        self.newest = 0 if plan is None else _newest(plan, checkpoints)
+        self.own = None if plan is None else Tracer(plan, folders, self.newest)
         self.by_plan: dict[str, tuple[Tracer, list[RunCheckpoint]]] = {}
         for one in checkpoints:
             if one.plan_hash not in self.by_plan:
-                same = plan is not None and plan.hash == one.plan_hash
-                tracer = self.own if same and self.own is not None else Tracer(one.plan(), folders)
-                self.by_plan[one.plan_hash] = tracer, []
+                made_with = one.plan()
+                self.by_plan[one.plan_hash] = Tracer(made_with, folders, made_with.steps), []
             self.by_plan[one.plan_hash][1].append(one)
 
-    def steps(self, source: str, part: int, document: str) -> tuple[tuple[int, ...], int]:
+    def spans(self, source: str, part: int, document: str) -> tuple[list[ShownSpan], ...]:
+        """Where the run's plan has shown a document, and where it masks it."""
         if self.own is None or not _planned(self.own.plan, source, part):
-            return (), 0
-        (exposure,) = self.own.exposures([document], self.newest)
-        return exposure.steps, exposure.tokens
+            return [], []
+        spans = self.own.document(document)
+        shown = [span for span in spans if not span.masked and span.step < self.newest]
+        return shown, [span for span in spans if span.masked]
 
     def checkpoints(self, source: str, part: int, document: str) -> tuple[str, ...]:
         paths = []
         for tracer, made in self.by_plan.values():
             if _planned(tracer.plan, source, part):
-                first = min(
-                    (span.step for span in tracer.document(document)), default=tracer.plan.steps
-                )
+                shown = (span.step for span in tracer.document(document) if not span.masked)
+                first = min(shown, default=tracer.plan.steps)
                 paths += [one.path for one in made if first < one.step]
         return tuple(sorted(paths))
 
@@ -113,7 +123,7 @@ def _touched(
     store: Store, stream: SourceStream, place: Found, document: str, seen: _Seen
 ) -> Touched:
     name, part = stream.pinned.name, stream.pinned.parts[place.part].file
-    steps, shown = seen.steps(name, place.part, document)
+    shown, masked = seen.spans(name, place.part, document)
     return Touched(
         id=document,
         source=name,
@@ -124,8 +134,10 @@ def _touched(
             (stone.part, stone.row) == (part, place.row)
             for stone in stream.files.manifest.tombstones
         ),
-        steps=steps,
-        shown_tokens=shown,
+        steps=tuple(step + 1 for step in steps_of(shown)),
+        shown_tokens=tokens_of(shown),
+        masked_steps=tuple(step + 1 for step in steps_of(masked)),
+        masked_tokens=tokens_of(masked),
         checkpoints=seen.checkpoints(name, place.part, document),
     )
 

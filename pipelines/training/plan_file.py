@@ -1,10 +1,11 @@
 """The plan a run follows: ``plan.json``. That of its recipe, or what edits made of it; former ones
 lie in ``plans/HASH.json``.
 
-An edit appends to the plan and names it as an ancestor. So a run whose ``plan.json`` descends from
-the plan that its recipe freezes goes on with the edited one. A training has a folder of its own
-under every plan; under an edited one it begins with the checkpoints and metrics that the former
-training left, up to the step from which on they differ.
+An edit appends to the plan and names it as an ancestor; so does a take-down
+(:mod:`pipelines.training.taken_down`). So a run whose ``plan.json`` descends from the plan that its
+recipe freezes goes on with the edited one. A training has a folder of its own under every plan;
+under an edited one it begins with the checkpoints and metrics that the former training left, up to
+the step from which on they differ.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from artifacts.fingerprints import load_json
 from artifacts.paths import Store
 from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import PLAN_FORMAT, Plan
-from trainer.checkpoints.checkpoint import clean, flush, saved
+from trainer.checkpoints.checkpoint import at_step, clean, flush, saved
 from trainer.checkpoints.paths import FOLDER as CHECKPOINTS
 from trainer.checkpoints.paths import folder_name
 from trainer.loop.metrics import FOLDER as METRICS
@@ -51,7 +52,9 @@ def edited_plan(store: Store, frozen: Plan) -> Plan:
     if not store.exists(PLAN) or not _of_this_release(store):
         return frozen
     kept = _load(store)
-    return kept if any(ancestor.hash == frozen.hash for ancestor in kept.history) else frozen
+    same = _pinned_as(kept, frozen).hash
+    known = (kept.hash, *(ancestor.hash for ancestor in kept.history))
+    return kept if same in known else frozen
 
 
 def write_plan(store: Store, plan: Plan) -> None:
@@ -95,6 +98,24 @@ def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]
     return None
 
 
+def adopt_fitting(former: Store, here: Store, plan: Plan) -> None:
+    """Begin a training with what a former one left: the checkpoints from which it can go on with
+    the plan, and the metrics. A call that was killed is completed by the next.
+    """
+    clean(here)
+    fitting = [
+        step
+        for step in saved(former)
+        if plan.agrees_with(at_step(former, step).state.plan_hash, step)
+    ]
+    if former.root == here.root or not fitting or max(saved(here), default=0) > fitting[-1]:
+        return
+    if not saved(here):
+        _copy_metrics(former, here)
+    for step in fitting:
+        _link(former, here, step)
+
+
 def _load(store: Store) -> Plan:
     """``plan.json``. Raises: UserError when it is damaged: what edits made of it cannot be made
     again.
@@ -103,6 +124,20 @@ def _load(store: Store) -> Plan:
         return load_plan(store.full(PLAN))
     except UserError as error:
         raise error.changed(fix=_RESTORE) from None
+
+
+def _pinned_as(kept: Plan, frozen: Plan) -> Plan:
+    """``frozen`` with the pins of a plan that an earlier release froze after a take-down: there a
+    source's manifest is empty.
+    """
+    empty = {source.name for source in kept.sources if not source.manifest}
+    if not empty & set(frozen.names):
+        return frozen
+    sources = tuple(
+        source.model_copy(update={"manifest": ""}) if source.name in empty else source
+        for source in frozen.sources
+    )
+    return frozen.changed(sources=sources)
 
 
 def _of_this_release(store: Store) -> bool:

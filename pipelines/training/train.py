@@ -1,37 +1,46 @@
 """The second half of a run: freeze the plan, train, and end the run in other ways for comparison.
 
 Everything of one training lies under ``training/KEY/``: checkpoints and metrics, and the same below
-``branches/NAME/`` for each other ending. The key is the plan and all settings, so a changed recipe
-trains anew beside the old one, and an unchanged one finds its checkpoints.
+``branches/NAME/`` for each other ending. The key (:mod:`pipelines.training.keys`) is the plan and
+all that the settings resolve to, so another recipe, or another preset under the same name, trains
+anew beside the old one, and an unchanged one finds its checkpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts.books import read_book, sealed
 from artifacts.errors import Setting, UserError
-from artifacts.fingerprints import canonical_json, content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
-from artifacts.settings import key_settings
 from mixtures.freeze.freeze import Plan
+from mixtures.freeze.plan_table import shown_nothing, table
 from mixtures.inspect.accounting import realised
 from mixtures.inspect.cut_documents import cut_documents
 from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.report.beginnings import beginning_lines
 from pipelines.stages.step_names import BRANCH, TRAIN
+from pipelines.training.begun import how_begun, note_beginning
+from pipelines.training.keys import Places, begun_keying, places_of
 from pipelines.training.materials import Materials
+from pipelines.training.not_finite import advised, advised_branch
+from pipelines.training.outcomes import Outcome
 from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
 from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
+from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
+from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
+from trainer.shapes.config import ModelConfig
 
 if TYPE_CHECKING:
+    from trainer.checkpoints.checkpoint import Checkpoint
+    from trainer.evaluation.generate import Answer
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
@@ -46,56 +55,56 @@ def train_recipe(
     resume: bool = True,
     until_step: int | None = None,
     plan: Plan | None = None,
+    way: Way | None = None,
 ) -> list[Ledger]:
     """Train what the recipe says, then its branches; fills ``record["training"]``. Returns a ledger
     per training: time and memory.
 
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
     updates; branches come only behind the last one. ``plan``: follow this one rather than the
-    run's, which is the recipe's or what edits made of it. Raises: StoppedError after a signal;
-    UserError when plan, shards and settings do not fit together.
+    run's, which is the recipe's or what edits made of it. ``way``: what becomes of weights that
+    have seen a document which was taken down since; UserError where that is not said. Raises:
+    StoppedError after a signal; UserError when plan, shards and settings do not fit together.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
     plan = plan or edited_plan(store, plan_mixture(loaded, materials))
+    recipe, config = loaded.recipe, _config(loaded, materials)
+    plan = _without_removed(loaded, store, plan, materials, way, watch)
     branches = plan_branches(loaded, materials, plan)
     write_plan(store, plan)
-    recipe, folder = loaded.recipe, training_folder(loaded, plan.hash)
-    adopt(store, plan, folder, lambda plan_hash: training_folder(loaded, plan_hash))
+    places = places_of(store, recipe, config, plan, branches)
+    folder = places.folder
+    adopt(store, plan, folder, places.keying.folder)
     if not resume:
         _refuse_if_begun(loaded, store, folder)
-    asked = {
-        "branches": [key_settings(entry) for entry in recipe.branches],
-        "prompts": list(recipe.prompts),
-        "seed": recipe.seed,
-    }
-    outcome = f"{folder}/outcome-{content_key(asked)}.json"
-    known = read_book(store, outcome)
+    measured = _measured(materials, plan, branches)
+    shards = {name: record["shards"][name]["folder"] for name in measured}
+    outcome = Outcome(store, recipe, places, shards)
+    known = outcome.known()
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(known)  # trained, measured and sampled already
+        record["training"] |= _training(store, folder, plan, materials)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
-    shown = [name for one in (plan, *branches.values()) for name in one.names]
-    measured = materials.held_out(
-        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
-    )
+    note_beginning(store, folder, plan, config, recipe.train)
+    _tell([*beginning_lines(how_begun(store, folder)), config.below_base], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
     trained = _train(
-        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step
+        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step, store.root
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
-    record["training"] = {"folder": folder, "steps": plan.steps, **_facts(plan)}
+    record["training"] = _training(store, folder, plan, materials)
     record["branches"], record["samples"] = {}, []
     if not trained.finished:
         return ledgers
     if recipe.branches:
-        ledgers += _branches(recipe, plan, materials, measured, store, folder, record, watch)
+        ledgers += _branches(recipe, plan, materials, measured, store, places, record, watch)
     if recipe.prompts:
         record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
-    facts = {name: record[name] for name in ("plan", "training", "branches", "samples")}
-    store.write(outcome, canonical_json(sealed(facts)) + b"\n")
+    outcome.keep(record)
     return ledgers
 
 
@@ -103,6 +112,22 @@ def _tell_cuts(plans: Sequence[Plan], materials: Materials, watch: TrainingWatch
     """Note which documents the windows of the plans cut."""
     for cut in cut_documents(plans, materials.folders):
         watch.progress.note(cut.sentence)
+
+
+def _without_removed(
+    loaded: LoadedRecipe,
+    store: Store,
+    plan: Plan,
+    materials: Materials,
+    way: Way | None,
+    watch: TrainingWatch,
+) -> Plan:
+    """The plan with what was taken down since. Raises: UserError as
+    :func:`~pipelines.training.taken_down.settled`.
+    """
+    keying = begun_keying(store, plan, loaded.recipe, _config(loaded, materials))
+    branches = plan_branches(loaded, materials, plan)
+    return settled(store, plan, branches, materials, keying.folder, way, watch.progress.note)
 
 
 def check_machine(loaded: LoadedRecipe) -> None:
@@ -118,17 +143,28 @@ def check_machine(loaded: LoadedRecipe) -> None:
         raise error.relocated(loaded.place) from None
 
 
-def training_folder(loaded: LoadedRecipe, plan_hash: str) -> str:
-    """Where this training lies in the run: under a key of its plan and all its settings."""
-    recipe = loaded.recipe
-    key = content_key(
-        {
-            "plan": plan_hash,
-            "model": key_settings(recipe.model),
-            "train": key_settings(recipe.train),
-        }
+def _config(loaded: LoadedRecipe, materials: Materials) -> ModelConfig:
+    """What the recipe's model resolves to. Raises: UserError as
+    :meth:`trainer.loop.settings.ModelSettings.config`.
+    """
+    try:
+        return loaded.recipe.model.config(materials.tokenizer.vocab_size)
+    except UserError as error:
+        raise error.relocated(loaded.place) from None
+
+
+def _tell(lines: Sequence[str], plan: Plan, watch: TrainingWatch) -> None:
+    """Note what is odd about a training that begins or goes on, and about its plan."""
+    for line in filter(None, (*lines, *shown_nothing(table(plan)))):
+        watch.progress.note(line)
+
+
+def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) -> dict[str, Path]:
+    """The held-out shards that a training and its branches are measured on."""
+    shown = [name for one in (plan, *branches.values()) for name in one.names]
+    return materials.held_out(
+        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
     )
-    return f"training/{key}"
 
 
 def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
@@ -157,39 +193,44 @@ def _branches(
     materials: Materials,
     measured: dict[str, Path],
     store: Store,
-    folder: str,
+    places: Places,
     record: dict[str, Any],
     watch: TrainingWatch,
 ) -> list[Ledger]:
     """End the run in the recipe's other ways, from its last stable checkpoint; a ledger of each."""
     from trainer.checkpoints.checkpoint import at_step
     from trainer.devices.determinism import settled_threads
-    from trainer.loop.branch import branch
+    from trainer.loop.branch import branch_plan, compare
 
+    folder = places.folder
     start = at_step(Store(store.full(folder)), stable_steps(plan))
-    places = {
-        entry.name: f"{entry.name}-{content_key(key_settings(entry))[:8]}"
-        for entry in recipe.branches
-    }
-    with settled_threads():
-        comparison = branch(
+    plans = {}
+    for entry in recipe.branches:
+        made = branch_plan(start, entry.phases, materials.folders, entry.name)
+        place, of = places.branches[entry.name], places.keying.folder
+        plans[place] = settled_branch(
+            store, plan, made, materials, of, entry.name, f"{folder}/{BRANCHES}/{place}"
+        )
+    names = {place: name for name, place in places.branches.items()}
+    with settled_threads(), advised_branch():
+        comparison = compare(
             start,
-            {places[entry.name]: entry.phases for entry in recipe.branches},
+            plans,
             materials.folders,
-            store.full(f"{folder}/branches"),
+            store.full(f"{folder}/{BRANCHES}"),
             validation=measured,
-            names={place: name for name, place in places.items()},
-            on_step=lambda place, report: watch(f"{BRANCH}{place[:-9]}", report),
+            on_step=lambda place, report: watch(f"{BRANCH}{names[place]}", report),
         )
     ended(*comparison.outcomes.values())
     ledgers = []
-    for name, place in places.items():
+    for place, name in names.items():
         outcome = comparison.outcomes[place]
         facts = {
-            "folder": f"{folder}/branches/{place}",
+            "folder": f"{folder}/{BRANCHES}/{place}",
             "from_step": comparison.step,
             "steps": outcome.steps,
             "tokens": outcome.tokens,
+            **_taken_down(plans[place], materials.folders),
         }
         losses = {source: loss.to_json() for source, loss in comparison.losses[place].items()}
         record["branches"][name] = {**facts, "validation": losses}
@@ -205,12 +246,13 @@ def _train(
     output: Store,
     watch: TrainingWatch,
     until_step: int | None,
+    run: str,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
 
-    with settled_threads():
+    with settled_threads(), advised(run):
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},
@@ -241,13 +283,20 @@ def _ledger(step: str, outcome: TrainOutcome, folder: str) -> Ledger:
     )
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
-    """Tokens and epochs per source at the end of a plan, and its segments."""
+def _training(store: Store, folder: str, plan: Plan, materials: Materials) -> dict[str, Any]:
+    """What a run's record says of its own training."""
+    return {"folder": folder, **_facts(plan, materials), **how_begun(store, folder)}
+
+
+def _facts(plan: Plan, materials: Materials) -> dict[str, Any]:
+    """Steps of a plan, tokens and epochs per source at its end, its segments with their first and
+    last steps, from 1, and what was taken down.
+    """
     segments = [
         {
             "name": part.name,
             "decay": part.decay,
-            "first_step": part.first_step,
+            "first_step": part.first_step + 1,
             "last_step": part.last_step,
         }
         for part in plan.segments
@@ -256,22 +305,59 @@ def _facts(plan: Plan) -> dict[str, Any]:
         part.source: {"tokens": part.tokens, "epochs": round(part.epochs, 4)}
         for part in realised(plan, plan.steps)
     }
-    return {"tokens": plan.tokens, "segments": segments, "sources": progress}
+    return {
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "segments": segments,
+        "sources": progress,
+        **_taken_down(plan, materials.folders),
+    }
+
+
+def _taken_down(plan: Plan, folders: dict[str, Path]) -> dict[str, Any]:
+    """The documents that the plan records as taken down, and those of them that its weights have
+    seen, with the steps, from 1; nothing where none was taken down.
+    """
+    if not plan.take_downs:
+        return {}
+    seen = [
+        {
+            "id": exposure.id,
+            "source": exposure.source,
+            "steps": [step + 1 for step in exposure.steps],
+            "tokens": exposure.tokens,
+        }
+        for exposure in exposed(plan, folders)
+    ]
+    return {"taken_down": {"documents": len(plan.take_downs), "seen": seen}}
 
 
 def _samples(recipe: Recipe, output: Store, plan: Plan, stable: int) -> list[dict[str, Any]]:
     """What the model says before and after the decay, from the same prompts."""
     from trainer.checkpoints.checkpoint import at_step
     from trainer.devices.determinism import settled_threads
-    from trainer.evaluation.generate import GenerateSettings, generate, speaker
 
-    settings = GenerateSettings(tokens=SAMPLE_TOKENS, seed=recipe.seed)
     with settled_threads():
-        said = [
-            generate(*speaker(at_step(output, step)), recipe.prompts, settings)
-            for step in (stable, plan.steps)
-        ]
+        said = [_said(recipe, at_step(output, step)) for step in (stable, plan.steps)]
     return [
-        {"prompt": prompt, "before": before, "after": after}
+        {
+            "prompt": prompt,
+            "before": before.text,
+            "after": after.text,
+            **({"unseen": unseen} if (unseen := max(before.unseen, after.unseen)) else {}),
+        }
         for prompt, before, after in zip(recipe.prompts, *said, strict=True)
     ]
+
+
+def _said(recipe: Recipe, checkpoint: Checkpoint) -> list[Answer]:
+    """What a checkpoint says after each of the recipe's prompts, looking back the window it was
+    trained with.
+    """
+    from trainer.evaluation.generate import GenerateSettings, answer, speaker, trained_window
+
+    settings = GenerateSettings(
+        tokens=SAMPLE_TOKENS, seed=recipe.seed, context=trained_window(checkpoint)
+    )
+    model, tokenizer = speaker(checkpoint)
+    return [answer(model, tokenizer, prompt, settings) for prompt in recipe.prompts]

@@ -54,9 +54,8 @@ class TrainingWatch:
         self._seconds += report.seconds
         speed = (report.tokens - self._before) / self._seconds if self._seconds else 0.0
         self.progress.advance(1, 0)
-        self.progress.stands(
-            f"loss {report.loss:.3f}, learning rate {report.lr:.5f}, {speed:,.0f} tokens/s"
-        )
+        loss = "no targets" if report.loss is None else f"loss {report.loss:.3f}"
+        self.progress.stands(f"{loss}, learning rate {report.lr:.5f}, {speed:,.0f} tokens/s")
         if report.step == last:
             self._title = None
             self.progress.end([Ledger(title, units=1, computed=1)])

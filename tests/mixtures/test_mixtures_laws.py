@@ -149,7 +149,10 @@ def test_what_is_reserved_for_the_decay_never_appears_before_it(
     where: float,
     seed: int,
 ) -> None:
-    decay = [phase.model_copy(update={"decay": True, "ramp_tokens": 0}) for phase in decay]
+    decay = [
+        phase.model_copy(update={"decay": place == 0, "ramp_tokens": 0})
+        for place, phase in enumerate(decay)
+    ]
     spec = MixtureSpec(phases=(*stable, *decay), reserve={"chat": "decay"})
     plan = plan_of(shards, spec, seed)
     start = plan.decay_step
@@ -160,7 +163,7 @@ def test_what_is_reserved_for_the_decay_never_appears_before_it(
         branch(
             plan,
             step,
-            [phase.model_copy(update={"decay": True}) for phase in other],
+            [phase.model_copy(update={"decay": place == 0}) for place, phase in enumerate(other)],
             shards.sources,
         ),
     ]

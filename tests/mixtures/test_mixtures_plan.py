@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, append_segment, branch, common_steps, freeze
-from mixtures.freeze.plan_table import table
+from mixtures.freeze.plan_table import shown_nothing, table
 from mixtures.loader.loader import Loader
 from mixtures.order.interleave import (
     check_cursors,
@@ -117,7 +117,7 @@ def test_a_plan_survives_its_file_and_its_hash_is_that_of_the_bytes(
 def test_a_damaged_plan_is_refused(
     shards: Any, tmp_path: Path, damage: Callable[[dict[str, Any]], object]
 ) -> None:
-    longer = DECAY.model_copy(update={"name": "longer", "sequence_length": 32})
+    longer = DECAY.model_copy(update={"name": "longer", "decay": False, "sequence_length": 32})
     facts = json.loads(
         plan_of(shards, STABLE, DECAY, longer, packing={"chat": "documents"}).to_json()
     )
@@ -328,6 +328,38 @@ def test_branches_of_equal_length_share_their_past_and_differ_after(shards: Any)
     assert one.hash != plan.hash
 
 
+def test_what_is_appended_to_a_decay_begins_no_second_one_and_may_go_on_with_the_first(
+    shards: Any,
+) -> None:
+    plan = plan_of(shards, STABLE, DECAY)
+    again = Phase(name="again", decay=True, tokens=640, weights={"web": 1.0})
+    with pytest.raises(UserError, match="the decay begins once") as raised:
+        branch(plan, 30, [again])
+    assert (raised.value.field, raised.value.found) == (
+        "mixture.phases.again.decay",
+        "a second decay; phase decay has begun it",
+    )
+    with pytest.raises(UserError, match="the decay begins once"):
+        branch(plan, 30, [DECAY, again])
+    assert branch(plan, 24, [again]).decay_step == branch(plan, 30, [DECAY]).decay_step == 24
+    assert branch(plan, 30, [again.model_copy(update={"decay": False})]).decay_step == 24
+
+
+def test_a_weight_that_comes_to_no_window_is_said_and_only_that(shards: Any) -> None:
+    rare = {"web": 0.9999, "code": 0.0001, "chat": 0.0}
+    plan = plan_of(shards, STABLE.model_copy(update={"weights": rare}), DECAY)
+    rows = table(plan)
+    assert [(row.source, row.tokens) for row in rows if row.phase == "stable"] == [
+        ("code", 0),
+        ("web", 24 * 64),
+    ]
+    assert shown_nothing(rows) == [
+        "code in stable: a weight of 0.0001 asks for 0 tokens and comes to no window; it is not "
+        "shown there"
+    ]
+    assert shown_nothing(table(plan_of(shards, STABLE, DECAY))) == []
+
+
 def test_a_longer_plan_agrees_with_the_shorter_to_its_end(shards: Any) -> None:
     short, long = (
         plan_of(shards, STABLE),
@@ -396,7 +428,7 @@ def random_plan(shards: Any, facts: list[tuple[list[int], int, int]]) -> Plan:
 
 @given(PHASES)
 @settings(max_examples=40)
-def test_every_source_is_within_one_window_of_its_share_after_every_window(
+def test_in_a_segment_every_source_is_within_one_window_of_its_share_after_every_window(
     shards: Any, facts: list[tuple[list[int], int, int]]
 ) -> None:
     plan = random_plan(shards, facts)
@@ -408,6 +440,19 @@ def test_every_source_is_within_one_window_of_its_share_after_every_window(
         assert (counts == counts_before(plan, *place)).all()
         counts[source] += 1
     assert (counts == counts_at_end(plan, 0)).all()
+
+
+@given(PHASES)
+@settings(max_examples=40)
+def test_over_the_run_what_segments_round_adds_up_to_less_than_a_window_each(
+    shards: Any, facts: list[tuple[list[int], int, int]]
+) -> None:
+    plan = random_plan(shards, facts)
+    due = np.zeros(3)
+    for number, segment in enumerate(plan.segments):
+        assert np.abs(np.array(segment.cursors) - due).max() < max(number, 1)
+        due += segment.mix(plan.batch_windows).due(segment.steps * plan.batch_windows)
+    assert np.abs(counts_at_end(plan, 0) - due).max() < len(plan.segments)
 
 
 @given(PHASES, st.data())

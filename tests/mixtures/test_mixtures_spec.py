@@ -31,6 +31,15 @@ def test_weights_that_do_not_sum_to_one_are_refused_with_the_normalised_ones() -
     assert "web: 0.75, code: 0.25" in str(raised.value.fix)
 
 
+def test_a_second_decay_is_refused_with_the_one_that_began() -> None:
+    second = {**DECAY, "name": "cooling"}
+    with pytest.raises(UserError, match="the decay begins once") as raised:
+        spec(STABLE, DECAY, second)
+    assert raised.value.field == "mixture.phases.cooling.decay"
+    assert raised.value.found == "a second decay; phase decay has begun it"
+    assert spec(STABLE, DECAY, {**second, "decay": False}).phases[2].name == "cooling"
+
+
 def test_a_sum_within_a_millionth_of_one_passes() -> None:
     third = {"a": 0.3333333, "b": 0.3333333, "c": 0.3333333}
     assert spec({**STABLE, "weights": third}).sources == ("a", "b", "c")

@@ -23,10 +23,11 @@ from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from pipelines.shards.split import Split
 from pipelines.signals.rules import Rule
 from pipelines.stages.heuristics import HeuristicsStage, RulesChoose
-from pipelines.training.train import training_folder
+from pipelines.training.keys import former_keyings, former_places, keying_of
 from tokenizer.train import TrainConfig
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.optimizer.schedules import DecaySpec, ScheduleSpec
+from trainer.shapes.config import ModelConfig
 
 # a field that is added to one of these is marked as LATER (artifacts.settings) and not listed here
 KEY_FIELDS: dict[type, str] = {
@@ -39,7 +40,11 @@ KEY_FIELDS: dict[type, str] = {
         "device precision float8 checkpoint_every validate_every validation_windows threads "
         "tensorboard"
     ),
-    ScheduleSpec: "kind peak warmup decay decay_start end period final",
+    ScheduleSpec: "kind peak warmup decay decay_start end period final version",
+    ModelConfig: (
+        "vocab_size width layers heads kv_heads ff head_dim scale_emb scale_depth dim_model_base "
+        "init_std rope_theta norm_eps tied"
+    ),
     DecaySpec: "shape half_life final",
     Branch: "name phases",
     PhaseSpec: (
@@ -97,8 +102,9 @@ def test_settings_within_settings_are_listed_too() -> None:
 
 
 KEYS = {
-    "training": "training/aa7a872458e8eeb5b188",
-    "branch": "68f03cabcc6266bfa5bd",
+    "former training": "training/aa7a872458e8eeb5b188",
+    "former branch": "other-68f03cab",
+    "training": "6b7b61bf6223172ae4ea",
     "tokenizer": "bed90a2995a876d947d7",
     "trained": "a93318dd254531700bee",
     "shards": "6a922544ad5631449182",
@@ -131,15 +137,25 @@ def load(folder: Path) -> LoadedRecipe:
     return load_recipe(str(path))
 
 
+def training_folder(loaded: LoadedRecipe) -> str:
+    config = loaded.recipe.model.config(vocab_size=600)
+    return keying_of(loaded.recipe, config).folder("p" * 20)
+
+
 def test_keys_of_a_recipe_are_what_they_always_were(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     recipe = loaded.recipe
     assert recipe.tokenizer is not None
+    (former,) = former_keyings(recipe)
+    keying = keying_of(recipe, recipe.model.config(vocab_size=600))
     rules = RulesChoose((("gopher", HeuristicsStage().chosen_rules("heuristics")[0][1]),))
     read = ReadStep("jsonl", Fields(id_field="id"), Limits(record_bytes=5))
     keys = {
-        "training": training_folder(loaded, "p" * 20),
-        "branch": content_key(key_settings(recipe.branches[0])),
+        "former training": former.folder("p" * 20),
+        "former branch": former_places({"other": recipe.branches[0]})["other"],
+        "training": content_key(
+            {name: value for name, value in keying.facts.items() if name != "optimizer"}
+        ),
         "tokenizer": content_key(key_settings(recipe.tokenizer)),
         "trained": content_key(key_settings(TrainConfig(vocab_size=600))),
         "shards": content_key(key_settings(recipe.shards, exclude={"split"})),
@@ -164,4 +180,4 @@ def test_a_new_setting_of_training_restarts_only_who_sets_it(
     train = LaterTrain.model_validate({**loaded.recipe.train.model_dump(), "z_loss": z_loss})
     later = copy.copy(loaded)
     later.recipe = loaded.recipe.model_copy(update={"train": train})
-    assert (training_folder(later, "p" * 20) == training_folder(loaded, "p" * 20)) == same
+    assert (training_folder(later) == training_folder(loaded)) == same

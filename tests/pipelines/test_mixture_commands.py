@@ -177,8 +177,8 @@ def test_plan_says_where_windows_and_batches_change_and_what_a_preset_left_out(
     said = done(
         "mixture", "plan", recipe, "--runs", tiny[0].parent, "--set", longer, "--set", "branches=[]"
     )
-    assert "from step 0, phase stable: 8 windows of 128 tokens, 1,024 tokens a step" in said
-    assert "from step 20, phase long: 8 windows of 256 tokens, 2,048 tokens a step" in said
+    assert "from step 1, phase stable: 8 windows of 128 tokens, 1,024 tokens a step" in said
+    assert "from step 21, phase long: 8 windows of 256 tokens, 2,048 tokens a step" in said
     assert (
         "preset of phase long: minicpm-stable, 40 % of it mapped; left out: commoncrawl-chinese 25 %"
         in said
@@ -266,7 +266,7 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
             "--runs",
             runs,
             "--at",
-            EDITED,
+            EDITED + 1,
             "--drop",
             "web-zh",
             "--lengthen",
@@ -276,7 +276,7 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
     )
     plan = load_plan(runs / "tiny" / "plan.json")
     assert (said["at"], said["trained"], said["plan"], said["before"]) == (
-        EDITED,
+        EDITED + 1,
         TRAINED,
         plan.hash,
         before.hash,
@@ -321,11 +321,12 @@ def test_a_training_goes_on_with_an_edited_plan_and_what_was_trained_stays_bit_f
 def test_a_second_edit_goes_on_from_where_the_first_was_trained_to(
     runs: Path, recipe: Path
 ) -> None:
-    done("mixture", "edit", "tiny", "--runs", runs, "--at", EDITED, "--weight", "code=0.5")
+    done("mixture", "edit", "tiny", "--runs", runs, "--at", EDITED + 1, "--weight", "code=0.5")
     train_run(load_recipe(recipe, ALONE), str(runs), until_step=16)
-    error = refused("mixture", "edit", "tiny", "--runs", runs, "--at", 15, "--drop", "code")
-    assert "step 15" in str(error.found)
-    assert "step 16" in str(error.found)
+    error = refused("mixture", "edit", "tiny", "--runs", runs, "--at", 16, "--drop", "code")
+    assert error.found == "step 16; the newest checkpoint is of step 16"
+    assert error.allowed == ["17 to 26"]
+    assert "edit from step 17 on" in str(error.fix)
     done("mixture", "edit", "tiny", "--runs", runs, "--at-tokens", 17 * 1024, "--decay", 3072)
     plan = load_plan(runs / "tiny" / "plan.json")
     assert (plan.decay_step, plan.steps, len(plan.history)) == (17, 20, 2)
@@ -344,8 +345,8 @@ def test_an_edit_from_a_file_says_phases_as_a_recipe_does(
         "  - {name: longer, tokens: 4096, sequence_length: 256, batch_tokens: 2048, weights: {web-en: 0.5, code: 0.5}}\n"
         "  - {name: decay, decay: true, tokens: 2048, weights: {web-en: 0.5, sft: 0.5}}\n"
     )
-    said = done("mixture", "edit", "tiny", "--runs", runs, "--at", 12, "--mixture", file)
-    assert "from step 12, phase longer: 8 windows of 256 tokens" in said
+    said = done("mixture", "edit", "tiny", "--runs", runs, "--at", 13, "--mixture", file)
+    assert "from step 13, phase longer: 8 windows of 256 tokens" in said
     outcome = train_run(load_recipe(recipe, ALONE), str(runs))
     lines = read_series(runs / "tiny" / outcome.record["training"]["folder"])
     assert (len(lines), lines[-1]["tokens"]) == (15, 12 * 1024 + 3 * 2048)
@@ -356,11 +357,12 @@ def test_an_edit_from_a_file_says_phases_as_a_recipe_does(
     ("options", "field", "found"),
     [
         (
-            ["--at", "8", "--drop", "web-zh"],
+            ["--at", "9", "--drop", "web-zh"],
             "--at",
-            "step 8, 4 before the newest checkpoint, of step 12",
+            "step 9; the newest checkpoint is of step 12",
         ),
-        (["--at", "26", "--drop", "web-zh"], "--at", "26"),
+        (["--at", "0", "--drop", "web-zh"], "--at", "0"),
+        (["--at", "27", "--drop", "web-zh"], "--at", "27"),
         (["--drop", "web-zh"], "--at, --at-tokens", None),
         (["--at", "14"], "--mixture", "nothing"),
         (["--at", "14", "--weight", "web-zh"], "--weight", "web-zh"),
@@ -380,6 +382,20 @@ def test_an_edit_that_cannot_be_made_leaves_the_run_as_it_was(
     assert not (runs / "tiny" / "plans").exists()
 
 
+def test_an_edit_of_the_first_step_keeps_the_windows_that_train_says(
+    tiny: tuple[Path, RunOutcome], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny[0], tmp_path / "tiny", ignore=shutil.ignore_patterns("training"))
+    file = tmp_path / "whole.yaml"
+    file.write_text(
+        "phases:\n  - {name: all, tokens: 4096, sequence_length: 256, weights: {web-en: 1.0}}\n"
+    )
+    error = refused("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
+    assert (str(error.found), error.allowed) == ("256", ["128"])
+    file.write_text(file.read_text().replace("256", "128"))
+    done("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
+
+
 def test_a_mistake_in_the_file_of_an_edit_is_placed_in_it(runs: Path, tmp_path: Path) -> None:
     file = tmp_path / "rest.yaml"
     file.write_text("phases:\n  - name: more\n    tokens: 4096\n    weights: {web-eng: 1.0}\n")
@@ -388,6 +404,37 @@ def test_a_mistake_in_the_file_of_an_edit_is_placed_in_it(runs: Path, tmp_path: 
 
 
 # -- trace --------------------------------------------------------------------------------------
+
+
+def test_steps_count_from_1_wherever_they_are_asked_for_or_shown(
+    tiny: tuple[Path, RunOutcome],
+) -> None:
+    run = tiny[0]
+    tracer = Tracer(load_plan(run / "plan.json"), Materials.of(tiny[1].store, record(run)).folders)
+    for step in (1, 7, 25):
+        spans = json.loads(done("mixture", "trace", run, "--step", step, "--json"))
+        assert {span["step"] for span in spans} == {step}
+        assert [span["id"] for span in spans] == [span.id for span in tracer.step(step - 1)]
+        lines = done("mixture", "trace", run, "--step", step).splitlines()
+        assert {line.split()[0] for line in lines[1:]} == {str(step)}
+        metrics = read_series(run / record(run)["training"]["folder"])[step - 1]
+        assert metrics["step"] == step
+        assert set(metrics["sources"]) <= {span["source"] for span in spans}
+    document = tracer.step(6)[0].id
+    spans = json.loads(done("mixture", "trace", run, "--doc", document, "--json"))
+    assert 7 in [span["step"] for span in spans]
+    for step in (0, 26):
+        error = refused("mixture", "trace", run, "--step", step)
+        assert (error.field, error.found, error.allowed) == ("--step", step, ["1 to 25"])
+    assert [
+        (part["name"], part["first_step"], part["last_step"])
+        for part in record(run)["training"]["segments"]
+    ] == [("stable", 1, 20), ("decay", 21, 25)]
+    spec = "{peak: 0.01, warmup: 20, decay_start: 300, end: 375}"
+    error = refused("schedule", "show", spec, "--steps", "1,0")
+    assert (error.field, error.found, error.allowed) == ("--steps", 0, ["1 to 375"])
+    (shown,) = json.loads(done("schedule", "show", spec, "--steps", "1", "--json"))
+    assert shown == [1, 0.01 / 20]
 
 
 def test_the_ranks_of_a_step_see_what_the_step_shows(tiny: tuple[Path, RunOutcome]) -> None:
@@ -439,14 +486,14 @@ def test_a_take_down_is_traced_to_steps_checkpoints_and_shards(
     for found, document in ((first, late), (second, early)):
         spans = tracer.document(document)
         assert found["id"] == document
-        assert found["steps"] == sorted({span.step for span in spans})
+        assert found["steps"] == sorted({span.step + 1 for span in spans})
         assert found["shown_tokens"] == sum(span.stop - span.start for span in spans)
         assert (run / found["part"]).is_file()
         seen = {
             path: json.loads((run / path / "state.json").read_text())["step"]
             for path in found["checkpoints"]
         }
-        assert all(step > found["steps"][0] for step in seen.values())
+        assert all(step >= found["steps"][0] for step in seen.values())
         assert any(step == 25 and "/branches/" not in path for path, step in seen.items())
     assert len(second["checkpoints"]) > len(first["checkpoints"])
     assert any("/branches/" in path for path in second["checkpoints"])

@@ -20,10 +20,11 @@ from scipy import stats
 
 from mixtures.inspect.accounting import documents_shown, realised
 from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
+from pipelines.commands.terminal.training import training_places
 from pipelines.report.endings import held_out_rows, unequal_endings
 from pipelines.report.findings import Findings, collect
 from pipelines.report.line_chart import Band, Curve, line_chart, nice_marks
-from pipelines.report.loss_points import smoothed
+from pipelines.report.loss_points import of_sources, smoothed, thinned, whole
 from pipelines.report.numerals import (
     byte_size,
     count,
@@ -35,7 +36,14 @@ from pipelines.report.numerals import (
 )
 from pipelines.report.page import render
 from pipelines.report.recipe_stages import is_finished, last_step
-from pipelines.report.training_metrics import MAIN, Ending, Trainings, phase_shares, read_trainings
+from pipelines.report.training_metrics import (
+    MAIN,
+    Ending,
+    Line,
+    Trainings,
+    phase_shares,
+    read_trainings,
+)
 from pipelines.report.training_section import training_section
 from pipelines.run.driver import RunOutcome
 from pipelines.stages.step_names import is_training
@@ -321,6 +329,16 @@ def test_every_prompt_is_shown_with_what_was_said(outcome: RunOutcome, page: Pag
             assert sample["prompt"] + sample[when][:12].split("\n")[0].rstrip() in words
 
 
+def test_a_sample_that_lost_sight_of_its_beginning_says_so(
+    outcome: RunOutcome, trainings: Trainings
+) -> None:
+    record = {**outcome.record, "tokenizer": None}
+    cut = [{**sample, "unseen": 12} for sample in record["samples"]]
+    said = "longer than the model looks back: 12 tokens were out of its sight"
+    assert render({**record, "samples": cut}, Findings(trainings=trainings)).count(said) == len(cut)
+    assert "out of its sight" not in render(record, Findings(trainings=trainings))
+
+
 def test_the_endings_leave_from_one_point(outcome: RunOutcome, trainings: Trainings) -> None:
     section = training_section(outcome.record, trainings)
     assert section is not None
@@ -483,6 +501,52 @@ def test_smoothing_is_the_weighted_mean_over_the_last_steps(
         )
 
 
+def lines_of(targets: list[int], older: bool) -> list[Line]:
+    """Lines of steps with so many targets, as a run writes them; one without had loss 0 once."""
+    return [
+        {
+            "step": step,
+            "tokens": 10 * step,
+            "targets": count,
+            "loss": 2.0 + step if count else 0.0 if older else None,
+            "sources": {"chat": {"tokens": count, "loss": 2.0 + step if count else None}},
+        }
+        for step, count in enumerate(targets, 1)
+    ]
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.booleans(), st.integers(1, 8))
+def test_a_step_without_targets_is_no_point_of_a_curve(
+    targets: list[int], older: bool, window: int
+) -> None:
+    lines = lines_of(targets, older)
+    for values in (whole(lines), of_sources(lines, {"chat"})):
+        points = smoothed(values, window)
+        assert [tokens for tokens, _ in points] == [
+            line["tokens"] for line in lines if line["targets"]
+        ]
+        assert all(2 < loss < 2.1 + len(targets) for _, loss in [*points, *thinned(values)])
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_steps_without_targets_are_counted_and_draw_nothing(
+    outcome: RunOutcome, trainings: Trainings, older: bool
+) -> None:
+    main = trainings.main
+    silent = {"targets": 0, "loss": 0.0 if older else None, "sources": {}}
+    train = [{**line, **silent} if line["step"] in (1, 2) else line for line in main.train[:-1]]
+    train.append({**main.train[-1], **silent})
+    quiet = dataclasses.replace(main, train=tuple(train))
+    assert quiet.last_loss is None
+    bare = {**outcome.record, "tokenizer": None}
+    html = render(bare, Findings(trainings=dataclasses.replace(trainings, main=quiet)))
+    section = html[html.index('<section id="training">') : html.index('<section id="cost">')]
+    assert "The last step had no targets. 3 steps had no targets and made no update." in section
+    assert re.search(r"\bnan\b", section) is None
+    (place, *_) = training_places(dataclasses.replace(trainings, main=quiet))
+    assert place[1].endswith(", the last step without targets")
+
+
 def test_long_curves_are_thinned_to_means_that_end_where_they_end() -> None:
     smooth = smoothed([(float(place), float(place % 2), 1.0) for place in range(10_000)], 1)
     assert len(smooth) == 600
@@ -601,7 +665,7 @@ def test_branches_that_do_not_fit_are_said_to_be_in_the_report(
         assert "…" not in said(on)
 
 
-def report(step: int, steps: int, loss: float, lr: float) -> StepReport:
+def report(step: int, steps: int, loss: float | None, lr: float) -> StepReport:
     """A step of 100 tokens that took two seconds."""
     return StepReport(
         step, steps, step * 100, loss, lr, 1.0, Figures(), step_tokens=100, seconds=2.0
@@ -637,6 +701,18 @@ def test_a_training_is_told_in_steps_without_a_line_per_note() -> None:
         "branch plain: 10 steps (20 of 30 are there already)",
         "branch plain: step 21 of 30, loss 5.000, learning rate 0.00100, 50 tokens/s",
         "branch plain: done in 0.0 s, 30 steps, loss 5.000, 50 tokens/s",
+    ]
+
+
+def test_a_step_without_targets_is_told_as_one() -> None:
+    on = console()
+    with TerminalProgress(on, Clock()) as progress:
+        watch = TrainingWatch(progress)
+        for step, loss in ((1, None), (2, 5.0)):
+            watch("train", report(step, 2, loss, 0.01))
+    assert said(on).splitlines()[1:] == [
+        "train: step 1 of 2, no targets, learning rate 0.01000, 50 tokens/s",
+        "train: done in 0.0 s, 2 steps, loss 5.000, 50 tokens/s",
     ]
 
 

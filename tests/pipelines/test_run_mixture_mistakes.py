@@ -255,6 +255,38 @@ def test_an_error_in_a_branch_names_the_branch_and_its_line(
     assert (error.field, text) == ("branches[0].phases[0].weights.sft/low", "sft/low: 1.0")
 
 
+def test_a_second_decay_is_refused_in_mixture_and_branch_when_the_recipe_is_read(
+    recipe: Path,
+) -> None:
+    error, _ = told(recipe, "      percent: 90\n", "      percent: 90\n      decay: true\n")
+    assert error.field == "mixture.phases.decay.decay"
+    more = "      - {name: more, decay: true, percent: 1, weights: {sft: 1.0}}\nmodel:"
+    error, text = told(recipe, "model:", more)
+    assert error.field == "branches.sft-only.phases.more.decay"
+    assert text.startswith("- {name: more")
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "same"), [("sequence_length", 32, 16), ("batch_tokens", 128, 64)]
+)
+def test_the_first_phase_begins_with_the_windows_of_train(
+    recipe: Path, materials: Materials, name: str, other: int, same: int
+) -> None:
+    phase = "      percent: 90\n"
+    error, text = told(recipe, phase, f"{phase}      {name}: {other}\n")
+    assert (error.field, str(error.found), error.allowed) == (
+        f"mixture.phases.stable.{name}",
+        str(other),
+        [str(same)],
+    )
+    assert text == f"{name}: {other}"
+    assert error.fix == f"leave it out, or set train.{name} to {other}"
+    loaded = load_recipe(recipe, [f"train.{name}={other}"])
+    assert getattr(plan_mixture(loaded, materials), name) == other
+    recipe.write_text(RECIPE.replace(phase, f"{phase}      {name}: {same}\n"))
+    assert getattr(plan_mixture(load_recipe(recipe), materials), name) == same
+
+
 def test_a_source_reserved_for_a_branch_is_shown_there_and_refused_in_the_others_before_anything_is_run(
     recipe: Path, materials: Materials
 ) -> None:

@@ -14,18 +14,20 @@ from pydantic import BaseModel
 
 from artifacts.errors import UserError
 from tests.trainer.loop_corpus import Corpus
-from tests.trainer.loop_runs import MIXED, STABLE, run, traces
-from trainer.checkpoints.checkpoint import STATE, Checkpoint, CheckpointState, at_step, load
+from tests.trainer.loop_runs import DECAY, MIXED, STABLE, run, settings, traces
+from trainer.checkpoints.checkpoint import STATE, Checkpoint, at_step, load
 from trainer.checkpoints.recorded import model_config, schedule
+from trainer.checkpoints.state import CheckpointState
 from trainer.checkpoints.weights import model_of
 from trainer.loop.branch import branch
+from trainer.loop.metrics import read_series
 from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
 from trainer.optimizer.schedules import ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
 
-def rewritten(found: Checkpoint, **facts: dict[str, Any]) -> Checkpoint:
+def rewritten(found: Checkpoint, **facts: dict[str, Any] | None) -> Checkpoint:
     """The checkpoint with other facts in its state."""
     state = CheckpointState.model_validate({**found.state.model_dump(), **facts})
     Path(found.folder, STATE).write_bytes(state.to_json())
@@ -56,12 +58,12 @@ def test_a_run_goes_on_from_a_checkpoint_that_lacks_settings(
     usual = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
     shape = {name: value for name, value in state.model.items() if value != usual[name]}
     rule = {"validation_rule": state.settings["validation_rule"]}
-    settings = {**without_defaults(TrainSettings, state.settings), **rule}
-    rates = without_defaults(ScheduleSpec, state.schedule)
+    chosen = {**without_defaults(TrainSettings, state.settings), **rule}
+    rates = {**without_defaults(ScheduleSpec, state.schedule), "version": 2}
     assert {"norm_eps", "tied"} <= state.model.keys() - shape.keys()
-    assert {"float8", "weight_decay", "betas"} <= state.settings.keys() - settings.keys()
+    assert {"float8", "weight_decay", "betas"} <= state.settings.keys() - chosen.keys()
     assert {"decay", "period"} <= state.schedule.keys() - rates.keys()
-    older = rewritten(stopped, model=shape, settings=settings, schedule=rates)
+    older = rewritten(stopped, model=shape, settings=chosen, schedule=rates)
     assert model_config(older).as_dict() == state.model
     assert schedule(older).model_dump(mode="json") == state.schedule
     outcome = run(corpus, older.folder.rsplit("/", 2)[0])
@@ -69,6 +71,33 @@ def test_a_run_goes_on_from_a_checkpoint_that_lacks_settings(
     made, wanted = traces(Path(older.folder).parent.parent), traces(whole)
     assert made == {name: wanted[name] for name in made}
     assert {name.split("/")[0] for name in made} >= {"train", "8", "12"}
+
+
+@pytest.mark.parametrize("stop", [STABLE, STABLE + 2])
+def test_a_schedule_without_a_version_goes_on_by_the_first_bit_for_bit(
+    corpus: Corpus, tmp_path: Path, stop: int
+) -> None:
+    linear = {"peak": 0.02, "warmup": 3, "decay": {"shape": "linear"}}
+    first, now = (settings(schedule={**linear, "version": version}) for version in (1, 2))
+    run(corpus, tmp_path / "whole", settings=first)
+    run(corpus, tmp_path / "former", settings=first, until_step=stop)
+    found = at_step(tmp_path / "former", stop)
+    facts: dict[str, Any] = {
+        "schedule": dict(found.state.schedule),
+        "settings": dict(found.state.settings),
+    }
+    facts["settings"]["schedule"] = dict(facts["settings"]["schedule"])
+    for recorded in (facts["schedule"], facts["settings"]["schedule"]):
+        assert recorded.pop("version") == 1
+    rewritten(found, **facts)
+    run(corpus, tmp_path / "former", settings=now)
+    assert traces(tmp_path / "former") == traces(tmp_path / "whole")
+    newest = at_step(tmp_path / "former", STABLE + DECAY)
+    assert train_settings(newest).schedule.version == schedule(newest).version == 1
+
+    run(corpus, tmp_path / "anew", settings=now)
+    assert traces(tmp_path / "anew") != traces(tmp_path / "whole")
+    assert read_series(tmp_path / "anew")[-1]["lr"] == pytest.approx(0.02 / (DECAY + 1))
 
 
 def test_a_setting_that_is_not_recorded_and_not_at_its_default_is_another_run(

@@ -225,7 +225,7 @@ def test_updates_are_the_same_bits_every_time_also_from_stored_state() -> None:
             name: (first.clone(), second.clone())
             for name, (first, second) in optimizer.moments().items()
         },
-        optimizer.updates,
+        optimizer.count,
     )
     for number in range(4, 7):
         assert update(copy, resumed, number) == update(model, optimizer, number)

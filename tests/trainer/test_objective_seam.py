@@ -351,6 +351,7 @@ def test_next_token_prediction_adds_nothing_to_a_checkpoint(corpus: Corpus, whol
         "format",
         "history",
         "model",
+        "optimizer",
         "parent",
         "plan_hash",
         "schedule",

@@ -43,7 +43,7 @@ SHAPES = [
     PlainShape(vocabulary=128, width=320, layers=1, heads=5, kv_heads=5, inner=200),
 ]
 # the preset, with fewer pieces
-TINY = PlainShape(vocabulary=512, width=128, layers=4, heads=2, kv_heads=2, inner=320)
+TINY = PlainShape(vocabulary=512, width=128, layers=4, heads=2, kv_heads=2, inner=320, base=128)
 PEAK, EPS = 0.001, 1e-8
 
 
@@ -66,6 +66,7 @@ def twin(shape: PlainShape, weights: dict[str, torch.Tensor]) -> Model:
         kv_heads=shape.kv_heads,
         ff=shape.inner,
         head_dim=shape.head,
+        dim_model_base=shape.base,
     )
     model = Model(config)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from artifacts.errors import UserError
 from tests.oracles.document_batches import document_batch
 from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.optimizer.adamw import AdamW, gradient_norm
+from trainer.optimizer.rule import UpdateCount
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=1, heads=2, kv_heads=2, ff=96, head_dim=16)
 
@@ -67,7 +68,7 @@ def test_a_restored_optimizer_goes_on_with_the_same_bits() -> None:
             name: (first.clone(), second.clone())
             for name, (first, second) in optimizer.moments().items()
         },
-        optimizer.updates,
+        optimizer.count,
     )
     assert bits(copy) == bits(model)
     for number in range(4, 8):
@@ -87,11 +88,13 @@ def test_moments_come_by_name_and_are_zero_before_the_first_update() -> None:
 
 def test_foreign_moments_are_refused() -> None:
     _, optimizer = started()
-    moments = optimizer.moments()
+    moments, three = optimizer.moments(), UpdateCount(updates=3)
     with pytest.raises(UserError, match="another model"):
-        optimizer.restore({name: pair for name, pair in moments.items() if name != "embedding"}, 3)
+        optimizer.restore(
+            {name: pair for name, pair in moments.items() if name != "embedding"}, three
+        )
     with pytest.raises(UserError, match="shape"):
-        optimizer.restore({**moments, "embedding": (torch.zeros(2, 2), torch.zeros(2, 2))}, 3)
+        optimizer.restore({**moments, "embedding": (torch.zeros(2, 2), torch.zeros(2, 2))}, three)
 
 
 def test_padding_rows_stay_zero() -> None:

@@ -206,6 +206,26 @@ def test_a_shape_that_cannot_be_built_is_refused_by_name(
     assert error.value.field == field
 
 
+def test_no_preset_is_narrower_than_its_base_and_tiny_is_as_wide() -> None:
+    assert {name: config.below_base for name, config in PRESETS.items()} == dict.fromkeys(
+        PRESETS, ""
+    )
+    assert {config.dim_model_base for name, config in PRESETS.items() if name != "tiny"} == {256}
+    assert preset("tiny").width_multiplier == 1.0
+    assert (
+        min(config.width_multiplier for name, config in PRESETS.items() if name != "tiny") == 1.25
+    )
+
+
+def test_a_model_narrower_than_its_base_says_so_with_the_base_that_fits() -> None:
+    narrow = preset("tiny", width=64, heads=1, kv_heads=1)
+    assert "m = 64 / 128 is below 1" in narrow.below_base
+    assert "dim_model_base: 64 gives m = 1" in narrow.below_base
+    (row,) = [row for row in describe(narrow) if row.name == "width multiplier m"]
+    assert (row.value, row.rule) == (0.5, "width / dim_model_base; below 1")
+    assert preset("tiny", width=64, heads=1, kv_heads=1, dim_model_base=64).below_base == ""
+
+
 def test_unknown_presets_and_settings_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError) as error:
         preset("2.5B")

@@ -56,6 +56,8 @@ def test_decay_shapes_have_the_factors_of_their_formulas(
     shape: DecayShape, factors: tuple[float, ...]
 ) -> None:
     spec = wsd(1400, 400, peak=1.0, decay=DecaySpec(shape=shape))
+    if spec.decay.floor == 0:
+        spec = spec.resolved(decay_start=1000, end=1399)  # 0 is reached after the last update
     assert [rate(spec, step) for step in (1100, 1200, 1300)] == pytest.approx(factors, abs=5e-6)
 
 
@@ -121,6 +123,50 @@ def test_a_decay_falls_from_the_peak_to_its_final_fraction_and_stays(
     assert shown[0] == 0.02 if warmup + start else shown[0] <= 0.02
     assert all(late <= early * (1 + 1e-12) for early, late in zip(shown, shown[1:], strict=False))
     assert shown[steps:] == pytest.approx([0.02 * final] * 3)
+
+
+def falling(shape: DecayShape, final: float | None, steps: int, version: int) -> ScheduleSpec:
+    """A decay of some steps after 20, by a version of the rules."""
+    spec = wsd(20 + steps, steps, peak=0.02, decay=DecaySpec(shape=shape, final=final))
+    return ScheduleSpec.model_validate({**spec.model_dump(), "version": version})
+
+
+@given(
+    shape=st.sampled_from(["linear", "one_minus_sqrt", "cosine", "linear_to"]),
+    steps=st.integers(1, 300),
+)
+def test_a_decay_to_zero_has_no_update_at_rate_zero(shape: DecayShape, steps: int) -> None:
+    spec, longer = falling(shape, 0.0, steps, 2), falling(shape, 0.0, steps + 1, 1)
+    shown = [rate(spec, step) for step in range(20, 21 + steps)]
+    assert shown == [rate(longer, step) for step in range(20, 21 + steps)]
+    assert shown[0] == 0.02
+    assert all(0 < late < early for early, late in zip(shown, shown[1:], strict=False))
+    assert rate(spec, 21 + steps) == rate(spec, 40 + steps) == 0.0
+    assert rate(falling(shape, 0.0, steps, 1), 20 + steps) == 0.0
+
+
+@given(
+    shape=st.sampled_from(SHAPES),
+    final=st.floats(1e-6, 1.0),
+    steps=st.integers(1, 300),
+    step=st.integers(1, 400),
+)
+def test_a_decay_to_more_than_zero_is_the_same_in_every_version(
+    shape: DecayShape, final: float, steps: int, step: int
+) -> None:
+    first, second = (rate(falling(shape, final, steps, version), step) for version in (1, 2))
+    assert first.hex() == second.hex()
+
+
+@pytest.mark.parametrize(
+    ("final", "last"), [(0.0, 0.5 * (1 + math.cos(math.pi * 90 / 91))), (0.1, 0.1)]
+)
+def test_a_cosine_schedule_to_zero_has_no_update_at_rate_zero(final: float, last: float) -> None:
+    spec = ScheduleSpec(kind="cosine", peak=1.0, warmup=10, period=100, final=final)
+    assert rate(spec, 100) == pytest.approx(last)
+    assert rate(spec, 101) == pytest.approx(final)
+    former = ScheduleSpec(kind="cosine", peak=1.0, warmup=10, period=100, final=final, version=1)
+    assert rate(former, 100) == final
 
 
 @given(step=st.integers(1, 2000), decay_start=st.integers(100, 900))

@@ -105,6 +105,10 @@ class SourceManifest(Record):
             taken.add(part.file)
         return self.model_copy(update={"parts": (*self.parts, *parts)})
 
+    def without_tombstones(self) -> SourceManifest:
+        """The source as it is written, whatever was taken down of it."""
+        return self.model_copy(update={"tombstones": ()})
+
     def to_json(self) -> bytes:
         """Canonical bytes: sorted keys, UTF-8, one line end."""
         text = json.dumps(

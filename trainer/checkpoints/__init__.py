@@ -4,8 +4,9 @@
     folder ─ load ─▶ Checkpoint ─ model_of ─▶ a model        Checkpoint ─ restore ─▶ an optimizer
 
 Weights and moments are safetensors; ``state.json`` says step, plan, schedule, shape, settings and
-what computed each stretch. :mod:`~trainer.checkpoints.checkpoint` has the files,
-:mod:`~trainer.checkpoints.weights` and :mod:`~trainer.checkpoints.moments` what is read from them.
+what computed each stretch (:mod:`~trainer.checkpoints.state`).
+:mod:`~trainer.checkpoints.checkpoint` has the files, :mod:`~trainer.checkpoints.weights` and
+:mod:`~trainer.checkpoints.moments` what is read from them.
 In a folder with a trained run:
 
 >>> from pipelines.run.record import load_run

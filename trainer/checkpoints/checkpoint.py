@@ -23,19 +23,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import torch
 import xxhash
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from artifacts.books import DamageError, break_seal, parse_object, sealed
+from artifacts.books import DamageError, break_seal, parse_object
 from artifacts.errors import UserError
-from artifacts.fingerprints import canonical_json
 from artifacts.paths import Store, disk_full
-from artifacts.records import Record
 from trainer.checkpoints.paths import (
     EXAMPLE,
     FOLDER,
@@ -46,73 +43,16 @@ from trainer.checkpoints.paths import (
     state_name,
     step_of,
 )
+from trainer.checkpoints.state import FORMAT, CheckpointState, FileRecord
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
 PLAN = "plan.json"
 TOKENIZER = "tokenizer.model"
-FORMAT = "checkpoint/1"
 _LARGEST_STATE = 64 << 20
 _WRITING = ".writing-"
 
 Tensors = dict[str, torch.Tensor]
-
-
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-"""A name inside the folder of a checkpoint."""
-
-
-class FileRecord(Record):
-    """A file of a checkpoint: its length and the xxh3_128 of its bytes, 32 hex digits."""
-
-    bytes: int = Field(ge=0)
-    checksum: str = Field(pattern=r"^[0-9a-f]{32}$")
-
-
-class Stretch(Record):
-    """Updates made in one go: from which step on, under which plan, by which software."""
-
-    from_step: int = Field(ge=0)
-    plan_hash: str
-    source_digest: str
-    software: dict[str, str]
-    threads: int
-
-
-class CheckpointState(Record):
-    """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.loop.settings`,
-    resolved.
-
-    ``tokens`` counts the window tokens shown so far. ``asked`` is False for a checkpoint written
-    because the run was stopped between two that were asked for; it is removed when the next one is
-    there. ``parent`` is what the training started from: of a branch the step of its checkpoint and
-    the checksum of its weights; of weights alone ``"past": false`` besides, and the step where it
-    is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
-    settings; next-token prediction is None and not written.
-    """
-
-    format: Literal["checkpoint/1"] = "checkpoint/1"
-    step: int = Field(ge=0)
-    tokens: int = Field(ge=0)
-    plan_hash: str
-    history: tuple[Stretch, ...]
-    schedule: dict[str, Any]
-    model: dict[str, Any]
-    settings: dict[str, Any]
-    tokenizer_hash: str
-    seeds: dict[str, int]
-    asked: bool = True
-    parent: dict[str, Any] | None = None
-    spikes: dict[str, Any] | None = None
-    objective: dict[str, Any] | None = None
-    files: dict[FileName, FileRecord] = Field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        """Canonical JSON with a checksum of itself, one line."""
-        facts = self.model_dump(mode="json")
-        if self.objective is None:
-            del facts["objective"]
-        return canonical_json(sealed(facts)) + b"\n"
 
 
 @dataclass(frozen=True)

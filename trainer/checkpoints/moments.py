@@ -35,4 +35,4 @@ def restore(checkpoint: Checkpoint, optimizer: AdamW) -> None:
         for name in names
         if SECOND + name in moments
     }
-    optimizer.restore(pairs, checkpoint.state.step)
+    optimizer.restore(pairs, checkpoint.state.counted)

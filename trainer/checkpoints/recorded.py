@@ -1,7 +1,8 @@
-"""What a checkpoint records of its run: the model's shape, the settings, the schedule.
+"""What a checkpoint records of its run: the model's shape, the settings, the schedule, the plan.
 
-A setting that it does not record came later than the checkpoint, and had its default. One that this
-release does not know is of a later release, and nothing here could go on as that did.
+A setting that it does not record came later than the checkpoint, and had its default; a schedule
+without a version had the first. A setting that this release does not know is of a later release,
+and nothing here could go on as that did.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import Place, UserError
-from trainer.checkpoints.checkpoint import Checkpoint
-from trainer.optimizer.schedules import ScheduleSpec
+from mixtures.plan.format import Plan
+from trainer.checkpoints.checkpoint import PLAN, Checkpoint
+from trainer.optimizer.schedules import FIRST_VERSION, ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -33,7 +35,18 @@ def model_config(checkpoint: Checkpoint) -> ModelConfig:
 
 def schedule(checkpoint: Checkpoint) -> ScheduleSpec:
     """The schedule with the ends that its plan fixed. Raises: UserError as :func:`model_config`."""
-    return read_settings(checkpoint, "train.schedule", ScheduleSpec, checkpoint.state.schedule)
+    recorded = with_version(checkpoint.state.schedule)
+    return read_settings(checkpoint, "train.schedule", ScheduleSpec, recorded)
+
+
+def with_version(recorded: Any) -> Any:
+    """A schedule as it was recorded, with the version that it had."""
+    return {"version": FIRST_VERSION, **recorded} if isinstance(recorded, dict) else recorded
+
+
+def plan_of(checkpoint: Checkpoint) -> Plan:
+    """The plan a checkpoint carries."""
+    return Plan.model_validate_json(checkpoint.read(PLAN))
 
 
 def read_settings(

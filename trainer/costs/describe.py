@@ -88,7 +88,12 @@ def _parameters(config: ModelConfig) -> list[Row]:
 def _multipliers(config: ModelConfig, peak: float) -> list[Row]:
     multiplier = config.width_multiplier
     return [
-        Row("multipliers", "width multiplier m", multiplier, rule="width / dim_model_base"),
+        Row(
+            "multipliers",
+            "width multiplier m",
+            multiplier,
+            rule=f"width / dim_model_base{'; below 1' if config.below_base else ''}",
+        ),
         Row("multipliers", "embedding output", config.scale_emb, rule="scale_emb"),
         Row(
             "multipliers",

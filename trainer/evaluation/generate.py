@@ -7,23 +7,28 @@
 
 Meant for looking at small models. The same seed gives the same text; each prompt draws from its own
 generator, so its answer does not depend on the prompts beside it.
+
+A model that looks back ``context`` tokens sees the beginning of the text all the time, BOS or all
+marks of a conversation, and of the rest the newest tokens. What went out of its sight is counted.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.records import Record
 from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
 from tokenizer.tool_calls import spoken
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
+from trainer.checkpoints.recorded import plan_of
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import device_of
 from trainer.model import Model
@@ -32,14 +37,47 @@ from trainer.model import Model
 class GenerateSettings(Record):
     """``tokens``: how many at most. ``temperature`` 0 takes the likeliest token each time;
     ``top_p`` keeps the likeliest tokens that make up this probability. ``context``: tokens the
-    model looks back, at best the window it was trained with.
+    model looks back, at best :func:`trained_window`; None for all there are.
     """
 
-    tokens: Annotated[int, Field(ge=1)] = 64
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
-    context: Annotated[int, Field(ge=1)] = 256
+    tokens: Annotated[int, Field(ge=1, description="a whole number from 1")] = 64
+    temperature: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description="a finite number from 0")
+    ] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="a number above 0, up to 1")] = 1.0
+    seed: Annotated[
+        int, Field(ge=0, lt=1 << 63, description=f"a whole number from 0 to {(1 << 63) - 1}")
+    ] = 1
+    context: Annotated[
+        int | None, Field(ge=1, description="a whole number from 1, or nothing for all")
+    ] = None
+
+    @classmethod
+    def asked(cls, **values: Any) -> GenerateSettings:
+        """Settings that a user asked for. Raises: UserError naming the first that is not valid."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            known = cls.model_fields.get(name)
+            raise UserError(
+                "a text cannot be generated so",
+                parameter=name,
+                found=first["input"],
+                allowed=[known.description] if known else sorted(cls.model_fields),
+                fix=("give ", Setting(name), " another value, or leave it out"),
+            ) from None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said after a prompt. ``unseen``: how many tokens before the last one, of prompt and
+    answer, were out of the model's sight when it said that.
+    """
+
+    text: str
+    unseen: int
 
 
 def speaker(
@@ -52,31 +90,52 @@ def speaker(
     return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))
 
 
+def trained_window(checkpoint: Checkpoint) -> int:
+    """Tokens of the longest windows that a checkpoint was trained on: how far its model can look
+    back.
+    """
+    begun = [
+        context.sequence_length
+        for context in plan_of(checkpoint).contexts
+        if context.first_step < max(checkpoint.state.step, 1)
+    ]
+    return max(begun)
+
+
 def generate(
     model: Model,
     tokenizer: Tokenizer,
     prompts: Sequence[str | Sequence[int]],
     settings: GenerateSettings | None = None,
 ) -> list[str]:
-    """What the model says after each prompt, up to the document's end.
+    """What the model says after each prompt, up to the document's end: the texts of
+    :func:`answer`.
+    """
+    return [answer(model, tokenizer, prompt, settings).text for prompt in prompts]
 
-    Prompts are texts, or ids such as :func:`chat_prompt` makes; texts begin a document. The prompt
-    is not repeated.
+
+def answer(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompt: str | Sequence[int],
+    settings: GenerateSettings | None = None,
+) -> Answer:
+    """What the model says after a prompt: a text, which begins a document, or ids such as
+    :func:`chat_prompt` makes. The prompt is not repeated.
+
+    Of a text BOS stays in sight, of ids all. Raises: UserError when these leave no room for a
+    token more in ``settings.context``, and when a text is not Unicode.
     """
     chosen = settings or GenerateSettings()
-    texts = []
-    for prompt in prompts:
-        ids = (
-            [tokenizer.bos_id, *tokenizer.encode_text(prompt)]
-            if isinstance(prompt, str)
-            else list(prompt)
-        )
-        texts.append(
-            tokenizer.decode_tokens(
-                continuation(model, ids, tokenizer.eos_id, chosen), controls=False
-            )
-        )
-    return texts
+    if isinstance(prompt, str):
+        ids, kept = [tokenizer.bos_id, *tokenizer.encode_text(prompt)], 1
+    else:
+        ids, kept = list(prompt), len(prompt)
+    said = continuation(model, ids, tokenizer.eos_id, chosen, kept)
+    seen = len(ids) + min(len(said), chosen.tokens - 1)
+    return Answer(
+        tokenizer.decode_tokens(said, controls=False), max(0, seen - (chosen.context or seen))
+    )
 
 
 def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -98,16 +157,28 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> 
 
 @torch.inference_mode()
 def continuation(
-    model: Model, prompt: Sequence[int], eos: int, settings: GenerateSettings
+    model: Model, prompt: Sequence[int], eos: int, settings: GenerateSettings, kept: int = 1
 ) -> list[int]:
-    """The ids after a prompt, EOS left out. Raises: UserError when the prompt is empty."""
+    """The ids after a prompt, EOS left out. ``kept``: its first ids, which stay in sight.
+
+    Raises: UserError when the prompt is empty, when what is kept fills the context, and when the
+    model's scores are not finite.
+    """
     if not prompt:
         raise UserError("nothing to continue", field="prompt", fix="begin with BOS")
+    if settings.context is not None and kept >= settings.context:
+        raise UserError(
+            "the prompt fills all that the model looks back",
+            parameter="prompt",
+            found=f"{kept} tokens",
+            allowed=[f"up to {settings.context - 1} tokens"],
+            fix=("shorten it, or give ", Setting("context", kept + settings.tokens)),
+        )
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(settings.seed)
     ids = list(prompt)
     for _ in range(settings.tokens):
-        tokens = torch.tensor([ids[-settings.context :]], device=device)  # (1, t)
+        tokens = torch.tensor([in_sight(ids, kept, settings.context)], device=device)  # (1, t)
         positions = torch.arange(tokens.shape[1], device=device)[None]
         scores = model.logits(model(tokens, positions)[0, -1]).float().cpu()  # (V,)
         token = pick(scores, settings, generator)
@@ -117,13 +188,29 @@ def continuation(
     return ids[len(prompt) :]
 
 
+def in_sight(ids: Sequence[int], kept: int, context: int | None) -> Sequence[int]:
+    """What a model that looks back ``context`` tokens sees: the first ``kept`` ids, which are
+    fewer, and the newest.
+    """
+    if context is None or len(ids) <= context:
+        return ids
+    return [*ids[:kept], *ids[kept - context :]]
+
+
 def pick(scores: torch.Tensor, settings: GenerateSettings, generator: torch.Generator) -> int:
-    """The next token by its scores (V,)."""
+    """The next token by its scores (V,). Raises: UserError when one is not finite."""
+    if not bool(torch.isfinite(scores).all()):
+        raise UserError(
+            "the model's scores are not finite",
+            found=f"{int((~torch.isfinite(scores)).sum())} of {len(scores)}",
+            fix="take an earlier checkpoint",
+        )
     if settings.temperature == 0:
         return int(scores.argmax())
-    chances, order = torch.softmax(scores.double() / settings.temperature, -1).sort(
-        descending=True, stable=True
-    )
+    warmed = scores.double() / settings.temperature
+    if not bool(torch.isfinite(warmed).all()):  # the temperature is next to nothing
+        warmed = (scores.double() - scores.max()) / settings.temperature
+    chances, order = torch.softmax(warmed, -1).sort(descending=True, stable=True)
     before = chances.cumsum(-1) - chances
     chances = torch.where(before < settings.top_p, chances, 0.0)
     return int(order[torch.multinomial(chances, 1, generator=generator)])

@@ -26,8 +26,8 @@ from mixtures.freeze.freeze import Plan
 from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
-from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, load
-from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
+from trainer.checkpoints.recorded import model_config, plan_of
 from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
@@ -74,7 +74,7 @@ class Comparison:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per branch and held-out source: the loss (of next-token prediction nats per token,
-        with bits per byte), and its change against the start.
+        with bits per byte), and its change against the start; None where there is no loss.
         """
         facts = {
             name: {source: measure.to_json() for source, measure in losses.items()}
@@ -86,7 +86,7 @@ class Comparison:
                 "source": source,
                 **found,
                 "tokens": 0 if name == START else self.tokens,
-                "change": found["loss"] - facts[START][source]["loss"],
+                "change": _change(facts[START][source]["loss"], found["loss"]),
             }
             for name, losses in facts.items()
             for source, found in losses.items()
@@ -102,7 +102,6 @@ def branch(
     validation: Folders,
     settings: TrainSettings | None = None,
     objective: Objective[Any] | None = None,
-    names: Mapping[str, str] | None = None,
     on_step: Callable[[str, StepReport], None] | None = None,
 ) -> Comparison:
     """Train each branch to its end and measure all on the same held-out windows; a second call goes
@@ -110,27 +109,51 @@ def branch(
 
     ``mixtures``: the phases of each branch by name. ``folders`` and ``validation``: shard folders
     by source. ``settings``: default those of the checkpoint; what concerns the past must agree with
-    it. ``objective``: that of the checkpoint, default the loss on the next token. ``names``: what
-    the mixture's rules call the branches, where that is another name than that of their folder.
-    Raises: UserError when the checkpoint has begun to decay, when branches differ in tokens, and as
+    it. ``objective``: that of the checkpoint, default the loss on the next token. Raises: UserError
+    when the checkpoint has begun to decay, when branches differ in tokens, and as
     :func:`trainer.loop.training.train`.
     """
     start = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
+    check_stable(start)
+    plans = {name: branch_plan(start, phases, folders, name) for name, phases in mixtures.items()}
+    return compare(
+        start,
+        plans,
+        folders,
+        output,
+        validation=validation,
+        settings=settings,
+        objective=objective,
+        on_step=on_step,
+    )
+
+
+def compare(
+    start: Checkpoint,
+    plans: Mapping[str, Plan],
+    folders: Folders,
+    output: str | os.PathLike[str],
+    *,
+    validation: Folders,
+    settings: TrainSettings | None = None,
+    objective: Objective[Any] | None = None,
+    on_step: Callable[[str, StepReport], None] | None = None,
+) -> Comparison:
+    """Train the branches of these plans, each of which agrees with the checkpoint's up to its step.
+
+    Arguments and errors are those of :func:`branch`.
+    """
     check_stable(start)
     check_objective(start, None if objective is None else record_of(objective))
     rule = train_settings(start).validation_rule
     chosen = (settings or train_settings(start)).without_ends().measuring_by(rule)
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
-    branches = {
-        name: branch_plan(start, phases, folders, (names or {}).get(name, name))
-        for name, phases in mixtures.items()
-    }
-    tokens = _equal_tokens(branches, start)
+    tokens = _equal_tokens(plans, start)
     model = model_settings(model_config(start))
     measure = _measure(validation, tokenizer, chosen, objective)
     losses = {START: measure(start)}
     outcomes = {}
-    for name, plan in branches.items():
+    for name, plan in plans.items():
         report = None if on_step is None else _named(on_step, name)
         outcomes[name] = train(
             plan,
@@ -157,11 +180,6 @@ def branch_plan(
     plan = plan_of(start)
     opened = {source: open_source(Path(folder)) for source, folder in folders.items()}
     return plans.branch(plan, start.state.step, list(phases), opened, name)
-
-
-def plan_of(checkpoint: Checkpoint) -> Plan:
-    """The plan a checkpoint carries."""
-    return Plan.model_validate_json(checkpoint.read(PLAN))
 
 
 def model_settings(config: ModelConfig) -> ModelSettings:
@@ -216,6 +234,10 @@ def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
             fix="give the phases of every branch the same tokens in all",
         )
     return next(iter(counts.values()))
+
+
+def _change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _measure(

@@ -8,10 +8,10 @@
                                 one that differs from run to run
     metrics/tensorboard/        the same for TensorBoard
 
-``step`` counts updates from 1. Losses are nats per token and bits per byte. A resumed run first
-cuts every file back to the step of its checkpoint; before a checkpoint is written the lines up to
-it are on disk. So the files but ``time.jsonl`` of a run that was stopped a hundred times are byte
-for byte those of one that was not.
+``step`` counts from 1. Losses are nats per token and bits per byte, null without a target. A
+resumed run first cuts every file back to the step of its checkpoint; before a checkpoint is written
+the lines up to it are on disk. So the files but ``time.jsonl`` of a run that was stopped a hundred
+times are byte for byte those of one that was not.
 """
 
 from __future__ import annotations
@@ -174,12 +174,12 @@ def encode_line(line: Mapping[str, Any]) -> bytes:
 
 
 def flat(line: Mapping[str, Any], above: str = "") -> list[tuple[str, float]]:
-    """The numbers of a line with slash-separated names, the step left out."""
+    """The finite numbers of a line with slash-separated names, the step left out."""
     found: list[tuple[str, float]] = []
     for key, value in line.items():
         if isinstance(value, Mapping):
             found += flat(value, f"{above}{key}/")
-        elif isinstance(value, int | float) and not (key == "step" and not above):
+        elif (above or key != "step") and isinstance(value, int | float) and math.isfinite(value):
             found.append((f"{above}{key}", float(value)))
     return found
 

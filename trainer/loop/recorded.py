@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.checkpoints.checkpoint import Checkpoint
-from trainer.checkpoints.recorded import read_settings
+from trainer.checkpoints.recorded import read_settings, with_version
 from trainer.evaluation.rule import WINDOWS
 from trainer.loop.settings import TrainSettings
 
@@ -14,4 +14,5 @@ def train_settings(checkpoint: Checkpoint) -> TrainSettings:
     valid.
     """
     recorded = {"validation_rule": WINDOWS, **checkpoint.state.settings}
+    recorded["schedule"] = with_version(recorded.get("schedule", {}))
     return read_settings(checkpoint, "train", TrainSettings, recorded)

@@ -15,8 +15,9 @@ from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
-from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint, CheckpointState, Stretch
+from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint
 from trainer.checkpoints.moments import moment_tensors
+from trainer.checkpoints.state import CheckpointState, Stretch
 from trainer.devices.precision import DTYPES, device_of
 from trainer.loop.provenance import software, source_digest
 from trainer.loop.settings import TrainSettings
@@ -29,19 +30,50 @@ from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
 
 
+class NotFiniteError(UserError):
+    """A step whose loss or gradient is not finite; nothing of it was taken over.
+
+    ``step`` counts from 1; ``before`` are the tokens shown before it, ``left`` the steps of the
+    plan from it on, ``peak`` that of the schedule.
+    """
+
+    step: int
+    before: int
+    left: int
+    peak: float
+
+    @classmethod
+    def at(cls, run: Run, loss: float, norm: float) -> NotFiniteError:
+        """Of the step that a run was about to make."""
+        step = run.step + 1
+        error = cls(
+            f"the loss or the gradient is not finite at step {step}",
+            field="train.schedule.peak",
+            found=f"loss {loss}, gradient norm {norm}",
+            fix=(
+                "go on with a plan that skips the step, or train anew with a lower peak (now "
+                f"{run.schedule.peak})"
+            ),
+        )
+        error.step, error.before = step, run.plan.tokens_before(run.step)
+        error.left, error.peak = run.plan.steps - run.step, run.schedule.peak
+        return error
+
+
 @dataclass(frozen=True)
 class StepReport:
     """One update. ``step`` counts from 1, ``tokens`` are those shown so far, ``step_tokens`` of
     these by this step.
 
-    ``grad_norm`` is before clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
+    ``loss`` is None where the step had nothing to learn: it made no update. ``grad_norm`` is before
+    clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
     model added to the loss, by name, ``seconds`` is what the step took.
     """
 
     step: int
     steps: int
     tokens: int
-    loss: float
+    loss: float | None
     lr: float
     grad_norm: float
     figures: Figures
@@ -133,8 +165,8 @@ class Run:
     def update(self, batch: Batch) -> StepReport:
         """Make the next update, from the batch of its step.
 
-        Raises: UserError when the loss or the gradient is not finite; the weights are untouched
-        then.
+        Raises: NotFiniteError when the loss or the gradient is not finite; the weights are
+        untouched then.
         """
         step = self.step + 1
         rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
@@ -147,16 +179,10 @@ class Run:
         self.optimizer.zero_grad()
         # the one time that the device is waited for
         found, norm = pending.read(), float(pending_norm)
-        if not (math.isfinite(found.loss) and math.isfinite(norm)):
-            raise UserError(
-                f"the loss or the gradient is not finite at step {step}",
-                field="train.schedule.peak",
-                found=f"loss {found.loss}, gradient norm {norm}",
-                fix=(
-                    f"lower the peak learning rate (now {self.schedule.peak}) and resume from an "
-                    "earlier checkpoint"
-                ),
-            )
+        # what passes by in a skipped step is not asked for its loss
+        loss = None if self.plan.skips(self.step) else found.loss
+        if not (math.isfinite(loss or 0.0) and math.isfinite(norm)):
+            raise NotFiniteError.at(self, loss or 0.0, norm)
         self.step = step
         measures = self.objective.measure(batch, found.kept, self.plan.names)
         tokens = self.plan.tokens_before(step)
@@ -164,7 +190,7 @@ class Run:
             step,
             self.plan.steps,
             tokens,
-            found.loss,
+            loss,
             lr,
             norm,
             self.objective.figures(measures),
@@ -182,7 +208,7 @@ class Run:
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
         """Write a checkpoint of this moment; ``asked`` as in
-        :class:`~trainer.checkpoints.checkpoint.CheckpointState`.
+        :class:`~trainer.checkpoints.state.CheckpointState`.
         """
         state = CheckpointState(
             step=self.step,
@@ -197,6 +223,7 @@ class Run:
             asked=asked,
             parent=self.parent,
             objective=record_of(self.objective),
+            optimizer=self.optimizer.count,
         )
         weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}

@@ -18,7 +18,7 @@ from artifacts.errors import UserError
 from artifacts.records import Record
 from artifacts.settings import LATER
 from trainer.evaluation.rule import DOCUMENTS, Rule
-from trainer.optimizer.schedules import ScheduleSpec
+from trainer.optimizer.schedules import ScheduleSpec, Version
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.presets import TINY, preset
 
@@ -210,6 +210,12 @@ class TrainSettings(Record):
     def measuring_by(self, rule: Rule) -> TrainSettings:
         """The same settings with the rule for held-out text that a training began with."""
         return self.model_copy(update={"validation_rule": rule})
+
+    def under_version(self, version: Version) -> TrainSettings:
+        """The same settings with the schedule's ``version`` that a training began with."""
+        return self.model_copy(
+            update={"schedule": self.schedule.model_copy(update={"version": version})}
+        )
 
     def fixed(self) -> dict[str, Any]:
         """What a run cannot change once it has begun: everything that decides the past but the

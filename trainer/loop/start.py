@@ -22,9 +22,11 @@ from torch import Tensor
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
-from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint, Stretch
+from trainer.checkpoints.checkpoint import WEIGHTS, Checkpoint
 from trainer.checkpoints.moments import restore
 from trainer.checkpoints.recorded import model_config
+from trainer.checkpoints.recorded import schedule as recorded_schedule
+from trainer.checkpoints.state import Stretch
 from trainer.checkpoints.weights import (
     check_finite,
     check_fitting,
@@ -130,8 +132,11 @@ class FromCheckpoint:
         return self.checkpoint.state.history
 
     def settings(self, asked: TrainSettings) -> TrainSettings:
-        """With the rule by which the checkpoint's training cuts held-out text."""
-        return asked.measuring_by(train_settings(self.checkpoint).validation_rule)
+        """With the version that the checkpoint's schedule has, and the rule by which its training
+        cuts held-out text.
+        """
+        rule = train_settings(self.checkpoint).validation_rule
+        return asked.under_version(recorded_schedule(self.checkpoint).version).measuring_by(rule)
 
     def check(self, wanted: Wanted) -> None:
         check_objective(self.checkpoint, wanted.objective)

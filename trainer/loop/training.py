@@ -56,8 +56,9 @@ class TrainOutcome:
     """How a call of :func:`train` ended.
 
     ``step`` of ``steps`` updates are done, the first ``first_step`` of them before this call.
-    ``loss`` is that of the last update, None when none was made. ``stopped_by`` names the signal
-    that ended it, None when it came to its end (or to ``until_step``).
+    ``loss`` is that of the last step, None when none was made or it had nothing to learn.
+    ``stopped_by`` names the signal that ended it, None when it came to its end (or to
+    ``until_step``).
     """
 
     step: int
@@ -100,7 +101,8 @@ def train(
     ``folders``: shard folders by source name; ``validation``: held-out shards by source name. With
     ``resume`` a run that is there already goes on from its latest checkpoint. ``start``: where
     to begin when there is none here yet, a checkpoint of another run to branch from it; default
-    initial weights (:mod:`trainer.loop.start`). ``objective``: what is minimised, default the loss
+    initial weights (:mod:`trainer.loop.start`). What goes on from a checkpoint has its schedule's
+    version, whatever ``settings`` say. ``objective``: what is minimised, default the loss
     on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
     update.
 

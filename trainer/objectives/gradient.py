@@ -9,6 +9,7 @@ Shapes: B rows in the global batch, b of them in a micro-batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +33,11 @@ ON_HOST = ("documents",)
 @dataclass(frozen=True)
 class StepLoss:
     """``loss`` is the sum over the global batch divided by ``normaliser``, without what the model
-    added; ``kept`` (B, ...) by name; ``auxiliary`` by name what it added.
+    added, None where there was nothing to learn; ``kept`` (B, ...) by name; ``auxiliary`` by name
+    what it added.
     """
 
-    loss: float
+    loss: float | None
     normaliser: float
     kept: Columns
     auxiliary: Mapping[str, float]
@@ -58,13 +60,13 @@ class PendingLoss:
         return sum(self.auxiliary.values(), self.summed)
 
     def read(self) -> StepLoss:
-        """The figures on the host. Waits for the device. Without anything to divide by the loss is
-        0, or not a number where the sum is not finite.
+        """The figures on the host. Waits for the device. Without anything to divide by there is no
+        loss, or one that is not a number where the sum is not finite.
         """
         summed = float(self.summed)
-        loss = summed / self.normaliser if self.normaliser > 0 else 0.0 * summed
+        nothing = None if math.isfinite(summed) else math.nan
         return StepLoss(
-            loss,
+            summed / self.normaliser if self.normaliser > 0 else nothing,
             self.normaliser,
             {name: values.cpu().numpy() for name, values in self.kept.items()},
             {name: float(value) for name, value in self.auxiliary.items()},
@@ -84,7 +86,7 @@ def pending_loss(
     at once, its figures stay there. With ``backward`` its gradient is added to the parameters'
     ``grad``.
 
-    ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has loss 0 and no
+    ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has no loss and no
     gradient. Raises: UserError when rows that belong together do not fill the batch, or the
     normaliser is no number to divide by.
     """

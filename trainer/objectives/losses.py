@@ -36,13 +36,17 @@ class Loss:
 
     @property
     def bits_per_byte(self) -> float:
+        """Not a number where no target had a byte."""
         return self.nats / math.log(2) / self.bytes if self.bytes else math.nan
 
     def __add__(self, other: Loss) -> Loss:
         return Loss(self.nats + other.nats, self.tokens + other.tokens, self.bytes + other.bytes)
 
     def to_json(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "loss": self.per_token, "bits_per_byte": self.bits_per_byte}
+        """The tokens and both losses; null for one that there is not."""
+        losses = {"loss": self.per_token, "bits_per_byte": self.bits_per_byte}
+        known = {name: None if math.isnan(loss) else loss for name, loss in losses.items()}
+        return {"tokens": self.tokens, **known}
 
 
 NOTHING = Loss(0.0, 0.0, 0.0)

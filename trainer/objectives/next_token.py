@@ -8,6 +8,7 @@ Shapes: B windows of T tokens in the global batch, b of them in a micro-batch, V
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ class NextToken:
         """Bits per byte, the targets, and the losses by source."""
         whole = sum(measures.values(), NOTHING)
         return Figures(
-            units={"bits_per_byte": whole.bits_per_byte},
+            units={"bits_per_byte": whole.to_json()["bits_per_byte"]},
             further={
                 "targets": whole.tokens,
                 "sources": {name: loss.to_json() for name, loss in measures.items()},
@@ -91,8 +92,8 @@ class NextToken:
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """``loss`` nats per target token, ``targets`` the sum of the loss weights, ``nats`` (B, T) of
-    each target, unweighted.
+    """``loss`` nats per target token, not a number without any; ``targets`` the sum of the loss
+    weights, ``nats`` (B, T) of each target, unweighted.
     """
 
     loss: float
@@ -104,8 +105,9 @@ def batch_loss(model: Model, batch: Batch, rows: int, *, backward: bool) -> Toke
     """Next-token loss of a global batch; with ``backward`` its gradient is added to the parameters'
     ``grad``.
 
-    ``rows``: windows per micro-batch. A batch without any target has loss 0 and no gradient.
+    ``rows``: windows per micro-batch. A batch without any target has no gradient.
     """
     objective = NextToken(np.zeros(0, np.int64))  # nobody asks for bits per byte
     found = pending_loss(objective, model, batch, Place(0), rows, backward=backward).read()
-    return TokenLoss(found.loss, found.normaliser, found.kept[NATS])
+    loss = math.nan if found.loss is None else found.loss
+    return TokenLoss(loss, found.normaliser, found.kept[NATS])

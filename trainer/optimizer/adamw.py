@@ -11,7 +11,8 @@ The update is torch's fused AdamW (decoupled decay, Loshchilov and Hutter, arXiv
 
     m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p = p - lr (wd p + m' / (sqrt(v') + eps)),
 
-with m', v' corrected for their start at zero.
+with m', v' corrected for their start at zero by the number of updates. Which steps count as one is
+said by :mod:`trainer.optimizer.rule`: those that have a gradient.
 
 Parameters of a CPU in fp32 (or fp64) are updated by torch itself (:class:`TorchUpdate`). On a GPU,
 and wherever the model computes in bf16, one kernel updates fp32 masters and writes their bf16
@@ -31,6 +32,7 @@ from artifacts.errors import UserError
 from trainer.kernels.gradient_norm import euclidean_norm
 from trainer.model.parameterisation import ParameterGroup
 from trainer.optimizer.master_weights import MasterUpdate
+from trainer.optimizer.rule import UpdateCount
 
 FIRST, SECOND = "exp_avg", "exp_avg_sq"
 
@@ -65,6 +67,7 @@ class AdamW:
             for group in self.groups
             for name, parameter in zip(group.names, group.parameters, strict=True)
         }
+        self._rule = UpdateCount().rule
         plain = compute != torch.bfloat16 and all(
             parameter.device.type == "cpu" for parameter in self.named.values()
         )
@@ -74,8 +77,15 @@ class AdamW:
 
     @property
     def updates(self) -> int:
-        """Updates made, those skipped not counted. Waits for a GPU."""
+        """Updates made; steps that were skipped or had no gradient do not count. Waits for a
+        GPU.
+        """
         return self._update.updates
+
+    @property
+    def count(self) -> UpdateCount:
+        """The updates made and the rule they are counted by. Waits for a GPU."""
+        return UpdateCount(rule=self._rule, updates=self.updates)
 
     def step(self, rate: float) -> None:
         """Update every tensor that has a gradient at ``rate`` times its group's multiplier, clipped
@@ -121,9 +131,9 @@ class AdamW:
         """
         return dict(zip(self.named, self._update.moments(), strict=True))
 
-    def restore(self, moments: Mapping[str, tuple[Tensor, Tensor]], updates: int) -> None:
-        """Take over stored ``moments`` and the count of ``updates`` done; UserError where names or
-        shapes differ.
+    def restore(self, moments: Mapping[str, tuple[Tensor, Tensor]], count: UpdateCount) -> None:
+        """Take over stored ``moments`` and the ``count`` of updates done, whose rule holds from
+        here on; UserError where names or shapes differ.
         """
         if set(moments) != set(self.named):
             odd = sorted(set(moments) ^ set(self.named))
@@ -141,7 +151,8 @@ class AdamW:
                     field=name,
                     fix="resume with the model the checkpoint was made of",
                 )
-        self._update.restore([moments[name] for name in self.named], updates)
+        self._rule = count.rule
+        self._update.restore([moments[name] for name in self.named], count)
 
 
 class TorchUpdate:
@@ -158,13 +169,14 @@ class TorchUpdate:
     ) -> None:
         self.groups = groups
         self.parameters = [parameter for group in groups for parameter in group.parameters]
-        self.updates = 0
         self._skip = False
         settings = [
             {"params": list(group.parameters), "lr": group.lr, "weight_decay": group.weight_decay}
             for group in groups
         ]
         self._torch = torch.optim.AdamW(settings, betas=betas, eps=eps, fused=True)
+        zeros = [torch.zeros_like(parameter.data) for parameter in self.parameters]
+        self.restore([(zero, zero) for zero in zeros], UpdateCount())
 
     def clip(self, limit: float | None, loss: Tensor | None) -> Tensor:
         found = gradient_norm(self.parameters)
@@ -178,10 +190,13 @@ class TorchUpdate:
 
     def step(self, rate: float) -> None:
         skip, self._skip = self._skip, False
-        if skip:
+        if skip or all(parameter.grad is None for parameter in self.parameters):
             return
         for settings, group in zip(self._torch.param_groups, self.groups, strict=True):
             settings["lr"] = rate * group.lr_multiplier
+        for state in self._torch.state.values():
+            # torch counts a tensor's own updates; here one count holds for all
+            state["step"].fill_(self.updates)
         self._torch.step()
         self.updates += 1
 
@@ -189,19 +204,15 @@ class TorchUpdate:
         return self.parameters
 
     def moments(self) -> list[tuple[Tensor, Tensor]]:
-        states = [(self._torch.state.get(parameter), parameter) for parameter in self.parameters]
-        return [
-            (state[FIRST], state[SECOND])
-            if state
-            else (torch.zeros_like(parameter.data), torch.zeros_like(parameter.data))
-            for state, parameter in states
-        ]
+        states = [self._torch.state[parameter] for parameter in self.parameters]
+        return [(state[FIRST], state[SECOND]) for state in states]
 
-    def restore(self, moments: Sequence[tuple[Tensor, Tensor]], updates: int) -> None:
+    def restore(self, moments: Sequence[tuple[Tensor, Tensor]], count: UpdateCount) -> None:
         for parameter, (first, second) in zip(self.parameters, moments, strict=True):
+            # torch would begin a tensor's state at its own first update
             self._torch.state[parameter] = {
-                "step": torch.tensor(float(updates), dtype=torch.float32, device=parameter.device),
+                "step": torch.tensor(float(count.updates), dtype=torch.float32),
                 FIRST: first.to(parameter, copy=True),
                 SECOND: second.to(parameter, copy=True),
             }
-        self.updates = updates
+        self.updates = count.updates

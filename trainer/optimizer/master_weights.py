@@ -21,6 +21,7 @@ from trainer.kernels.adamw import adamw_
 from trainer.kernels.gradient_norm import gradient_norm
 from trainer.kernels.tensor_table import ALIGNMENT, TensorTable
 from trainer.model.parameterisation import ParameterGroup
+from trainer.optimizer.rule import UpdateCount
 
 
 class MasterUpdate:
@@ -62,6 +63,7 @@ class MasterUpdate:
         self._rules = torch.tensor(rules, dtype=torch.float32, device=device)
         self._powers = torch.tensor(betas, dtype=torch.float64, device=device)
         self._updates = torch.zeros((), dtype=torch.int64, device=device)
+        self._counts_every_step = False
         self._rate = torch.zeros((), dtype=torch.float32, device=device)
         self._whole = torch.ones((), dtype=torch.float32, device=device)
         self._never = torch.zeros((), dtype=torch.int32, device=device)
@@ -81,13 +83,15 @@ class MasterUpdate:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         (coefficient, skip), self._clipping = self._clipping, (self._whole, self._never)
-        self._updates += 1 - skip
+        gradients = self._gradients()
+        if self._counts_every_step or any(gradient is not None for gradient in gradients):
+            self._updates += 1 - skip
         corrections = (1 - self._powers**self._updates).float()
         self._rate.fill_(rate)
         adamw_(
             self._table,
             self._masters,
-            self._gradients(),
+            gradients,
             self._firsts,
             self._seconds,
             self._copies,
@@ -103,11 +107,12 @@ class MasterUpdate:
     def moments(self) -> list[tuple[Tensor, Tensor]]:
         return list(zip(self._firsts, self._seconds, strict=True))
 
-    def restore(self, moments: Sequence[tuple[Tensor, Tensor]], updates: int) -> None:
+    def restore(self, moments: Sequence[tuple[Tensor, Tensor]], count: UpdateCount) -> None:
         for own, stored in zip(self.moments(), moments, strict=True):
             for tensor, value in zip(own, stored, strict=True):
                 tensor.copy_(value)
-        self._updates.fill_(updates)
+        self._updates.fill_(count.updates)
+        self._counts_every_step = count.counts_every_step
 
     def _gradients(self) -> list[Tensor | None]:
         """The gradients, each contiguous and aligned."""

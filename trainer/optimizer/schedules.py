@@ -15,7 +15,9 @@ Because warm-up is s/W and steps count from 1, no update runs at rate 0. WSD(D, 
 decay: S = D, T = D - d.
 
 Decay shapes f of progress p = (s-T)/(S-T), ending at ``final`` = r (default 0, or 0.1 for the last
-three) at p = 1 and staying there:
+three) at p = 1 and staying there. What ends at 0 (r = 0) has p = (s-T)/(S-T+1) instead, and reaches
+0 after the last update: at rate 0 that would waste its batch. So has the cosine kind with ``final``
+0: p = (s-W)/(T-W+1). A schedule of ``version`` 1 has not.
 
     linear           r + (1-r)(1-p)
     one_minus_sqrt   r + (1-r)(1-sqrt(p))            (Haegele et al., arXiv 2405.18392)
@@ -42,6 +44,15 @@ DecayShape = Literal[
     "linear", "exponential", "one_minus_sqrt", "cosine", "inverse_linear", "linear_to"
 ]
 Steps = Annotated[int, Field(ge=0, strict=True)]
+
+Version = Literal[1, 2]
+VERSION: Version = 2
+"""Of schedules that begin now."""
+
+FIRST_VERSION: Version = 1
+"""Of schedules recorded before there were versions; their last update runs at rate 0 where they end
+at 0.
+"""
 
 _TENTH: frozenset[str] = frozenset({"exponential", "inverse_linear", "linear_to"})
 
@@ -80,6 +91,7 @@ class ScheduleSpec(Record):
     usually come from the plan.
 
     ``final`` and ``period`` are those of the cosine kinds; a period not given is ``end``.
+    ``version`` says how progress is counted; a training that goes on has that of its checkpoint.
     """
 
     kind: ScheduleKind = "wsd"
@@ -90,6 +102,7 @@ class ScheduleSpec(Record):
     end: Steps | None = None
     period: Steps | None = None
     final: Annotated[float, Field(ge=0, le=1)] = 0.1
+    version: Version = VERSION
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -152,7 +165,9 @@ def rate(spec: ScheduleSpec, step: int) -> float:
         case "wsd":
             if spec.decay_start is None or step <= spec.decay_start:
                 return spec.peak
-            return spec.peak * decay_factor(spec.decay, step - spec.decay_start, _decay_steps(spec))
+            return spec.peak * decay_factor(
+                spec.decay, step - spec.decay_start, _decay_steps(spec), spec.version
+            )
         case _:
             period = spec.end if spec.period is None else spec.period
             if period is None:
@@ -161,7 +176,10 @@ def rate(spec: ScheduleSpec, step: int) -> float:
                     field="schedule.period",
                     fix="give period or end, in steps",
                 )
-            progress = (step - spec.warmup) / (period - spec.warmup)
+            falling = period - spec.warmup
+            if spec.kind == "cosine":
+                falling = _steps_to_final(falling, spec.final, spec.version)
+            progress = (step - spec.warmup) / falling
             if spec.kind == "cosine" and progress >= 1.0:
                 return spec.peak * spec.final
             return spec.peak * (
@@ -169,9 +187,9 @@ def rate(spec: ScheduleSpec, step: int) -> float:
             )
 
 
-def decay_factor(decay: DecaySpec, step: int, steps: int | None) -> float:
+def decay_factor(decay: DecaySpec, step: int, steps: int | None, version: int = VERSION) -> float:
     """f: the fraction of the peak ``step`` steps into a decay of ``steps`` (None: without an end,
-    for a half-life alone).
+    for a half-life alone), by the rules of a schedule's ``version``.
     """
     if decay.half_life is not None:
         return float(0.5 ** (step / decay.half_life))
@@ -181,7 +199,9 @@ def decay_factor(decay: DecaySpec, step: int, steps: int | None) -> float:
             field="schedule.end",
             fix="give end, or a half_life to the exponential shape",
         )
-    progress, floor = (step / steps if step < steps else 1.0), decay.floor
+    floor = decay.floor
+    ends = _steps_to_final(steps, floor, version)
+    progress = step / ends if step < ends else 1.0
     match decay.shape:
         case "exponential":
             return float(floor**progress)
@@ -199,6 +219,11 @@ def decay_factor(decay: DecaySpec, step: int, steps: int | None) -> float:
 def rates(spec: ScheduleSpec, steps: Iterable[int]) -> list[tuple[int, float]]:
     """(step, rate) of each of ``steps``: the rows of a schedule shown."""
     return [(step, rate(spec, step)) for step in steps]
+
+
+def _steps_to_final(steps: int, final: float, version: int) -> int:
+    """Steps after which a fall of ``steps`` updates is at its end: one more where that is 0."""
+    return steps + 1 if final == 0 and version > FIRST_VERSION else steps
 
 
 def _decay_steps(spec: ScheduleSpec) -> int | None:

@@ -97,6 +97,17 @@ class ModelConfig:
         return self.width / self.dim_model_base
 
     @property
+    def below_base(self) -> str:
+        """What is odd about a model narrower than its base, m < 1; nothing where it is not."""
+        if self.width_multiplier >= 1:
+            return ""
+        return (
+            f"the model is narrower than its base: m = {self.width} / {self.dim_model_base} is "
+            "below 1, so logits are multiplied instead of divided, and hidden matrices start and "
+            f"learn larger than the embedding; dim_model_base: {self.width} gives m = 1"
+        )
+
+    @property
     def residual_multiplier(self) -> float:
         """What each attention and each feed-forward branch is multiplied by before it joins the
         stream.

@@ -1,6 +1,10 @@
 """Named model shapes: MiniCPM's wind-tunnel sizes (arXiv 2404.06395, Table 8), its two released
 models, and a tiny one.
 
+The paper's m, width / ``dim_model_base``, is 1.25 for its smallest shape and 9 for its largest.
+``tiny`` is narrower than the base of 256, so it has one of its own, its width: below m = 1 logits
+are multiplied, not divided, and its loss began far above ln(vocabulary).
+
 All have heads of 64, an inner width of 2.5 times the width, and tied embeddings. Exact
 non-embedding counts are those of ``trainer.shapes.parameter_counts``: 9M has 9,426,240, 1.2B
 1,247,442,432 and 2.4B 2,442,057,984 as the paper prints them.
@@ -28,6 +32,7 @@ def _shape(
     *,
     kv_heads: int = 0,
     vocab_size: int = PAPER_VOCABULARY,
+    dim_model_base: int = 256,
 ) -> ModelConfig:
     return ModelConfig(
         vocab_size=vocab_size,
@@ -36,11 +41,12 @@ def _shape(
         heads=heads,
         kv_heads=kv_heads or heads,
         ff=ff,
+        dim_model_base=dim_model_base,
     )
 
 
 PRESETS: dict[str, ModelConfig] = {
-    TINY: _shape(128, 320, 2, 4, vocab_size=4096),
+    TINY: _shape(128, 320, 2, 4, vocab_size=4096, dim_model_base=128),
     "9M": _shape(320, 800, 5, 8),
     "30M": _shape(512, 1280, 8, 12),
     "70M": _shape(640, 1600, 10, 14),

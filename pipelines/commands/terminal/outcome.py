@@ -330,7 +330,7 @@ def _next_commands(
         commands.append((f"windtunnel shards verify {run}", "check every byte of the shards"))
     if trainings is not None:
         commands.append(
-            (f"windtunnel mixture trace {run} --step 0", "which documents a step showed")
+            (f"windtunnel mixture trace {run} --step 1", "which documents a step showed")
         )
         if trainings.main.checkpoint is not None:
             checkpoint = shlex.quote(outcome.store.full(trainings.main.checkpoint))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mixtures.freeze.caps import Cap
-from mixtures.freeze.plan_table import ShareRow
+from mixtures.freeze.plan_table import ShareRow, shown_nothing
 from mixtures.plan.format import Plan
 from pipelines.report.numerals import share
 from pipelines.training.edits import Edited
@@ -72,17 +72,19 @@ def edit_lines(edited: Edited) -> Iterator[str]:
 
 
 def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
-    """Windows and batches where they change, caps nearly used up, and what was asked against what
-    is planned.
+    """Windows and batches where they change, steps skipped, caps nearly used up, weights that show
+    nothing, and what was asked against what is planned.
     """
     if len(plan.contexts) > 1 or len({context.batch_tokens for context in plan.contexts}) > 1:
         for context in plan.contexts:
             phase = plan.segment_at(context.first_step).name
             yield (
-                f"from step {context.first_step:,}, phase {phase}: {context.batch_windows:,} "
+                f"from step {context.first_step + 1:,}, phase {phase}: {context.batch_windows:,} "
                 "windows of "
                 f"{context.sequence_length:,} tokens, {context.batch_tokens:,} tokens a step"
             )
+    for one in plan.skipped:
+        yield f"steps {one.first_step + 1:,} to {one.last_step:,} make no update (skipped)"
     near = [row for row in rows if row.phase and row.cap is not None and row.cap.used > NEAR]
     for row in near:
         assert row.cap is not None
@@ -90,6 +92,7 @@ def plan_lines(plan: Plan, rows: Sequence[ShareRow]) -> Iterator[str]:
             f"! {row.source} in {row.phase}: {row.cap.shown:,} "
             f"of the {row.cap.tokens:,} tokens that {row.cap.field} allows"
         )
+    yield from (f"! {line}" for line in shown_nothing(rows))
     asked = sum(segment.asked_tokens for segment in plan.segments)
     each = f" of {plan.batch_tokens:,} tokens" if len(plan.contexts) == 1 else ""
     yield (

@@ -1,4 +1,6 @@
-"""Who has seen which document: spans that steps show, and what a take-down touches."""
+"""Who has seen which document: spans that steps show, and what a take-down touches. Steps are shown
+from 1.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ MOST_STEPS = 40  # of a document on one line; JSON has all
 
 def span_rows(spans: Sequence[ShownSpan]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Header and rows: a document, or a piece of one, in a window of a step."""
-    header = ("step", "window", "place", "source", "document", "part", "row", "tokens")
+    header = ("step", "window", "place", "source", "document", "part", "row", "tokens", "shown")
     return header, [
         (
-            span.step,
+            span.step + 1,
             span.window,
             span.place,
             span.source,
@@ -24,9 +26,15 @@ def span_rows(spans: Sequence[ShownSpan]) -> tuple[tuple[str, ...], list[tuple[A
             span.part,
             span.row,
             f"{span.start}-{span.stop}",
+            "taken down" if span.masked else "yes",
         )
         for span in spans
     ]
+
+
+def span_json(span: ShownSpan) -> dict[str, Any]:
+    """A document, or a piece of one, in a window of a step, exactly."""
+    return {**span.__dict__, "step": span.step + 1}
 
 
 def touched_rows(documents: Sequence[Touched]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
@@ -38,6 +46,7 @@ def touched_rows(documents: Sequence[Touched]) -> tuple[tuple[str, ...], list[tu
         "row",
         "steps",
         "tokens shown",
+        "masked",
         "checkpoints",
         "taken down",
     )
@@ -49,6 +58,7 @@ def touched_rows(documents: Sequence[Touched]) -> tuple[tuple[str, ...], list[tu
             document.row,
             len(document.steps),
             document.shown_tokens,
+            document.masked_tokens,
             len(document.checkpoints),
             "yes" if document.taken_down else "",
         )
@@ -59,7 +69,7 @@ def touched_rows(documents: Sequence[Touched]) -> tuple[tuple[str, ...], list[tu
 def touched_lines(documents: Sequence[Touched], unknown: Sequence[str]) -> Iterator[str]:
     """Steps and checkpoints of each document that was shown, parts, and ids that are nowhere."""
     for document in documents:
-        if document.steps or document.checkpoints:
+        if document.steps or document.checkpoints or document.masked_steps:
             yield f"\n{document.id}"
             yield (
                 f"  shown at step {_steps(document.steps)}"
@@ -67,6 +77,8 @@ def touched_lines(documents: Sequence[Touched], unknown: Sequence[str]) -> Itera
                 else "  not shown by the run's own training"
             )
             yield from (f"  seen by {path}" for path in document.checkpoints)
+            if document.masked_steps:
+                yield f"  taken down, so not shown at step {_steps(document.masked_steps)}"
     parts = sorted({document.part for document in documents})
     yield f"\n{len(documents):,} documents in {len(parts):,} parts"
     yield from (f"  {part}" for part in parts)

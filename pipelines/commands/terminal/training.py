@@ -131,10 +131,13 @@ def _held_out_cells(
 
 
 def _said(ending: Ending, width: int) -> str:
-    loss = "" if ending.last_loss is None else f", last loss {ending.last_loss:.4f}"
+    loss = ""
+    if ending.train:
+        last = ending.last_loss
+        loss = ", the last step without targets" if last is None else f", last loss {last:.4f}"
     steps = (
         f"{count(ending.last_step - ending.from_step)} steps"
-        f"{f' from step {count(ending.from_step)}' if ending.from_step else ''}"
+        f"{f' after step {count(ending.from_step)}' if ending.from_step else ''}"
     )
     name = f"{ending.name:<{width}}  " if width else ""
     return (

@@ -1,0 +1,59 @@
+"""One import name: every public name is its home's, and importing it loads nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import windtunnel
+from artifacts.floors import FLOORS
+
+
+@pytest.mark.parametrize("name", windtunnel.__all__)
+def test_a_name_is_that_of_its_home_and_documented(name: str) -> None:
+    module, symbol = windtunnel.HOMES[name].rsplit(".", 1)
+    found = getattr(windtunnel, name)
+    assert found is getattr(import_module(module), symbol)
+    assert found.__doc__
+
+
+def test_what_is_typed_is_what_is_imported(root: Path) -> None:
+    tree = ast.parse((root / "windtunnel" / "__init__.py").read_text())
+    typed = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == windtunnel.HOMES
+    assert sorted(windtunnel.HOMES) == windtunnel.__all__
+    assert set(windtunnel.__all__) <= set(dir(windtunnel))
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["__getattr__", "__dir__"]
+
+
+def test_no_floor_knows_the_facade(root: Path) -> None:
+    for floor in FLOORS:
+        for path in (root / floor).rglob("*.py"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert not [line for line in lines if line.startswith(("import windtunnel", "from windtunnel"))], path  # fmt: skip
+
+
+def test_importing_it_loads_nothing_else() -> None:
+    code = "import sys, windtunnel; windtunnel.UserError; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"windtunnel", "artifacts"} <= loaded
+    assert not loaded & {"torch", "numpy", "pyarrow", "numba", "pipelines", "trainer", "mixtures"}
+
+
+def test_another_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Trainer'"):
+        windtunnel.Trainer  # noqa: B018
