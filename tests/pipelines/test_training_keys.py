@@ -129,6 +129,7 @@ def test_another_preset_trains_anew_and_says_why(former: Path) -> None:
     assert [entry["field"] for entry in training["differs"]] == [
         "model.dim_model_base",
         "train.schedule.version",
+        "train.validation_rule",
         "optimizer",
     ]
     assert "rules" not in training
