@@ -390,10 +390,10 @@ def test_an_edit_of_the_first_step_keeps_the_windows_that_train_says(
     file.write_text(
         "phases:\n  - {name: all, tokens: 4096, sequence_length: 256, weights: {web-en: 1.0}}\n"
     )
-    error = refused("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
+    error = refused("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 1, "--mixture", file)
     assert (str(error.found), error.allowed) == ("256", ["128"])
     file.write_text(file.read_text().replace("256", "128"))
-    done("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 0, "--mixture", file)
+    done("mixture", "edit", "tiny", "--runs", tmp_path, "--at", 1, "--mixture", file)
 
 
 def test_a_mistake_in_the_file_of_an_edit_is_placed_in_it(runs: Path, tmp_path: Path) -> None:
