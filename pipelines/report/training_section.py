@@ -10,6 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipelines.report.calls import TRAIN as TRAINING
+from pipelines.report.calls import recipe_of
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.line_chart import Band, Chart, Curve, Point, line_chart, padded
@@ -46,7 +48,7 @@ def training_section(
     """
     if trainings is None:
         return None
-    main = trainings.main
+    main, recipe = trainings.main, recipe_of(record, TRAINING)
     phases = [shares for ending in trainings.endings for shares in phase_shares(ending)]
     names = sorted(
         {name for line in main.train for name in line["sources"]}
@@ -59,9 +61,9 @@ def training_section(
     bands = _bands(main)
     return {
         "trainings": trainings,
-        "model": record["recipe"]["model"]["preset"],
-        "settings": record["recipe"]["train"],
-        "windows": _windows(main, record["recipe"]["train"]),
+        "model": recipe["model"]["preset"],
+        "settings": recipe["train"],
+        "windows": _windows(main, recipe["train"]),
         "reached": reached,
         "window": window,
         "colours": colours,

@@ -20,6 +20,7 @@ from artifacts.paths import Store
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import DISK_PER_INPUT_BYTE
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.run.earlier import take_over
 from pipelines.run.work_plan import CorpusPlan
 
 RECORD = "run.json"
@@ -37,6 +38,7 @@ class RunRecord:
         self.chained = ["read"]  # steps whose ledgers follow one another
         self.content: dict[str, Any] = {
             "format": FORMAT,
+            "call": 1,
             "name": loaded.recipe.name,
             "recipe": loaded.resolved(),
             "reached": None,
@@ -50,6 +52,8 @@ class RunRecord:
             "training": None,
             "branches": {},
             "samples": [],
+            "made": {},
+            "costs": {},
             "ledgers": [],
             "chunks": [],
             "units": [],
@@ -57,6 +61,7 @@ class RunRecord:
         self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
         before = read_book(store, RECORD)
+        self._earlier = before if before.get("format") == FORMAT else {}
         units = before.get("units")
         self._before = (
             {unit for unit in units if isinstance(unit, str)} if isinstance(units, list) else set()
@@ -103,6 +108,7 @@ class RunRecord:
         )
         self.content["chunks"] = [chunk.to_json() for chunk in chunks]
         self.content["ledgers"] = [ledger.to_json() for ledger in ledgers]
+        take_over(self.store, self.content, self._earlier, reached, self._last)
         write_record(self.store, self.content)
 
     def save_stopped(self, chunks: tuple[Chunk, ...], ledgers: list[Ledger]) -> None:

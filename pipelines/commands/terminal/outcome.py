@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.training import held_out_table, training_places
+from pipelines.report.calls import earlier_stretches
 from pipelines.report.funnel import Funnel, FunnelRow, FunnelStep, read_funnel
 from pipelines.report.numerals import byte_size, count, duration, share
 from pipelines.report.page import REPORT
@@ -81,6 +82,8 @@ def print_outcome(
         _line(console, label, value)
     for label, value in () if trainings is None else training_places(trainings):
         _line(console, label, value)
+    for sentence in earlier_stretches(record):
+        _line(console, "earlier", sentence)
     _line(console, "work", _work(outcome, seconds))
     console.print()
     if trainings is not None:
