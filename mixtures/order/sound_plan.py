@@ -22,7 +22,11 @@ _MOST_BYTES = 1 << 28
 
 
 def load_plan(path: Path | str) -> Plan:
-    """Read a plan. Raises: UserError when it is missing, of another format, or damaged."""
+    """Read a plan, from a file or a URL. Raises: UserError when it is missing, of another format,
+    or damaged.
+    """
+    if "://" in str(path):
+        return _load_remote(str(path))
     path = Path(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -39,15 +43,32 @@ def load_plan(path: Path | str) -> Plan:
             found=error.strerror,
             fix="freeze one with `windtunnel mixture plan`",
         ) from None
+    return _parsed(raw, path)
+
+
+def _load_remote(url: str) -> Plan:
+    from artifacts.paths import Store  # fsspec is loaded where it is needed
+
+    folder, _, name = url.rpartition("/")
+    try:
+        raw = Store(folder).read(name)
+    except FileNotFoundError:
+        raise UserError(
+            "no readable plan here", file=url, fix="freeze one with `windtunnel mixture plan`"
+        ) from None
+    return _parsed(raw, url)
+
+
+def _parsed(raw: bytes, file: Path | str) -> Plan:
     try:
         plan = Plan.model_validate_json(raw)
     except ValidationError as error:
-        raise _unreadable(path, raw, error) from None
-    check_sound(plan, path)
+        raise _unreadable(file, raw, error) from None
+    check_sound(plan, file)
     return plan
 
 
-def check_sound(plan: Plan, file: Path | None = None) -> None:
+def check_sound(plan: Plan, file: Path | str | None = None) -> None:
     """Raises: UserError with the first source or context whose numbers do not follow from the
     plan's others; ``file`` is named.
     """
@@ -133,7 +154,7 @@ def _odd_left(plan: Plan, number: int, source: PinnedSource, own: SourceContext)
     return None
 
 
-def _refuse(file: Path | None, field: str, found: str) -> None:
+def _refuse(file: Path | str | None, field: str, found: str) -> None:
     raise UserError(
         "the plan is damaged: its numbers do not fit together",
         file=file,
@@ -143,7 +164,7 @@ def _refuse(file: Path | None, field: str, found: str) -> None:
     )
 
 
-def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
+def _unreadable(path: Path | str, raw: bytes, error: ValidationError) -> UserError:
     """Why a file is not a plan: no JSON, another format, or damage, in this order."""
     try:
         facts: Any = json.loads(raw)

@@ -55,7 +55,7 @@ def named_folders(shards: Sequence[str]) -> dict[str, Path | str]:
     return folders
 
 
-def _folders_around(plan: Path) -> dict[str, Path]:
+def _folders_around(plan: Path) -> Folders:
     """The shards of the run that a plan's file lies in."""
     for folder in plan.resolve().parents:
         if (folder / RECORD).is_file():

@@ -89,7 +89,7 @@ def branch_checkpoint(
     run: Annotated[str, typer.Option(help="run whose shards are used")],
     runs: Runs = "runs",
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
     as_json: Json = False,
@@ -108,7 +108,7 @@ def branch_checkpoint(
 
     materials = Materials.of(*load_run(runs, run))
     phases = {path.stem: load_branch(path).phases for path in mixtures}
-    place = output or Path(checkpoint).parent.parent / "branches"
+    place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"
     from trainer.checkpoints.checkpoint import load
     from trainer.devices.precision import check_possible
     from trainer.loop.recorded import train_settings

@@ -262,9 +262,7 @@ class _Driver(CorpusRunner):
             }
             for result in results
         }
-        if self.store.local and (
-            again := repeat_take_downs(self.store, [result.prefix for result in results])
-        ):
+        if again := repeat_take_downs(self.store, [result.prefix for result in results]):
             self.progress.note(
                 f"{again:,} documents that were taken down are not shown by the new shards either"
             )

@@ -1,4 +1,4 @@
-"""What a record keeps of earlier calls: what they made and this one has not got to, and what it cost.
+"""What a record keeps of earlier calls: what they made and this one has not got to, and its cost.
 
     take_over(store, content, before, reached, last)
 

@@ -151,7 +151,7 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
     ``name`` is a run's name under ``runs``, or the path of a run folder.
     Raises: UserError when there is none, naming the runs there are, or when it is damaged.
     """
-    for root in (f"{runs.rstrip('/')}/{name}", name):
+    for root in (name,) if "://" in name else (f"{runs.rstrip('/')}/{name}", name):
         store = Store(root)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             record = read_record(store)

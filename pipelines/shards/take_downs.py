@@ -7,6 +7,7 @@ does not come back with another threshold or tokenizer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from pipelines.shards.id_lists import shortened
+from pipelines.shards.local_folder import local_folder
 from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"
@@ -54,11 +56,12 @@ def remove_from_run(
     Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written
     then. With it they are listed all the same and removed should they come back.
     """
-    folders = {
-        name: store.full(entry["folder"]) for name, entry in sorted(record["shards"].items())
-    }
-    with run_lock(store):
+    with run_lock(store), contextlib.ExitStack() as copies:
         _check_reason(reason)
+        folders = {
+            name: copies.enter_context(local_folder(store, entry["folder"]))
+            for name, entry in sorted(record["shards"].items())
+        }
         found = {name: find_documents(folder, ids) for name, folder in folders.items()}
         unknown = _unknown(ids, found.values(), store.root, ignore_missing)
         listed = _listed(store)
@@ -89,14 +92,12 @@ def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
         return 0
     listed = _listed(store)
     written = 0
-    for folder in folders:
-        places = find_documents(store.full(folder), map(bytes.fromhex, listed))
-        for reason in sorted({listed[place.id] for place in places}):
-            written += take_down(
-                store.full(folder),
-                [place for place in places if listed[place.id] == reason],
-                reason,
-            )
+    for name in folders:
+        with local_folder(store, name) as folder:
+            places = find_documents(folder, map(bytes.fromhex, listed))
+            for reason in sorted({listed[place.id] for place in places}):
+                chosen = [place for place in places if listed[place.id] == reason]
+                written += take_down(folder, chosen, reason)
     return written
 
 

@@ -18,6 +18,7 @@ from artifacts.paths import Store
 from artifacts.settings import key_settings
 from mixtures.freeze.freeze import Plan
 from mixtures.inspect.accounting import realised
+from mixtures.loader.loader import Folders
 from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
@@ -149,7 +150,7 @@ def _branches(
     recipe: Recipe,
     plan: Plan,
     materials: Materials,
-    measured: dict[str, Path],
+    measured: Folders,
     store: Store,
     folder: str,
     record: dict[str, Any],
@@ -195,7 +196,7 @@ def _train(
     recipe: Recipe,
     plan: Plan,
     materials: Materials,
-    measured: dict[str, Path],
+    measured: Folders,
     output: Store,
     watch: TrainingWatch,
     until_step: int | None,

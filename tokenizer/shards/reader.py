@@ -172,7 +172,11 @@ def inspect(folder: Path | str) -> list[dict[str, str | int]]:
     """One row per part for a table: file, append, rows, tokens, trainable tokens, bytes, checksum,
     documents taken down.
     """
-    manifest = read_manifest(folder)
+    return parts_of(read_manifest(folder))
+
+
+def parts_of(manifest: SourceManifest) -> list[dict[str, str | int]]:
+    """The same of a source whose manifest is read."""
     removed = Counter(stone.part for stone in manifest.tombstones)
     shown = {"file", "append", "rows", "tokens", "trainable_tokens", "bytes", "checksum"}
     return [

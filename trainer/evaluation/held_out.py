@@ -13,17 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
 
 import torch
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import freeze
 from mixtures.loader.loader import Batch, Loader
+from mixtures.parts.open_parts import open_shards
 from mixtures.spec.bands import shown_beside
 from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
-from tokenizer.shards.reader import open_source
 from trainer.model import Model
 from trainer.objectives.contract import measure_of
 from trainer.objectives.gradient import pending_loss
@@ -70,7 +69,7 @@ def held_out(
     """
     batches = {
         name: _batches(
-            shown_beside(name), Path(folder), tokenizer, sequence_length, windows, together
+            shown_beside(name), os.fspath(folder), tokenizer, sequence_length, windows, together
         )
         for name, folder in sorted(folders.items())
     }
@@ -95,9 +94,9 @@ def validate(
 
 
 def _batches(
-    name: str, folder: Path, tokenizer: Tokenizer, length: int, most: int | None, together: int
+    name: str, folder: str, tokenizer: Tokenizer, length: int, most: int | None, together: int
 ) -> tuple[Batch, ...]:
-    source = open_source(folder, tokenizer.hash)
+    source = open_shards(folder, tokenizer.hash)
     available = source.manifest.tokens // length
     if available < together:
         filled = "one window" if together == 1 else f"{together} windows"
