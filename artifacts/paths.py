@@ -22,6 +22,7 @@ import xxhash
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.store_errors import is_from_a_store, unanswered
 
@@ -210,7 +211,9 @@ def disk_full(path: str, written: int) -> DiskFullError:
         f"are needed, {free:,} are free",
         file=path,
         fix=(
-            "free some room (windtunnel cache gc RUN), or choose another disk (",
+            "free some room (",
+            Command("cache gc RUN"),
+            "), or choose another disk (",
             Setting("runs"),
             "); the run goes on where it stopped",
         ),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from mixtures.order.source_order import SourceOrder, left_rows
 from mixtures.plan.format import PLAN_FORMAT, PinnedSource, Plan, SourceContext
@@ -41,7 +42,7 @@ def load_plan(path: Path | str) -> Plan:
             "no readable plan here",
             file=path,
             found=error.strerror,
-            fix="freeze one with `windtunnel mixture plan`",
+            fix=("freeze one: ", Command("mixture plan RECIPE --output FILE")),
         ) from None
     return _parsed(raw, path)
 
@@ -54,7 +55,9 @@ def _load_remote(url: str) -> Plan:
         raw = Store(folder).read(name)
     except FileNotFoundError:
         raise UserError(
-            "no readable plan here", file=url, fix="freeze one with `windtunnel mixture plan`"
+            "no readable plan here",
+            file=url,
+            fix=("freeze one: ", Command("mixture plan RECIPE --output FILE")),
         ) from None
     return _parsed(raw, url)
 
@@ -180,7 +183,7 @@ def _unreadable(path: Path | str, raw: bytes, error: ValidationError) -> UserErr
             field="format",
             found=found,
             allowed=[PLAN_FORMAT],
-            fix="freeze it again with `windtunnel mixture plan`",
+            fix=("freeze it again: ", Command("mixture plan RECIPE --output FILE")),
         )
     first = error.errors(include_url=False)[0]
     return UserError(

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.extras import extra_of, missing_extra
 from artifacts.ledger import LedgerError
@@ -92,7 +93,7 @@ def init(folder: Annotated[Path, typer.Argument(help="folder to write into")] = 
     written = write_starter(folder)
     for path in written:
         print(path)
-    print(f"\nnext: windtunnel run {folder / 'recipe.yaml'}")
+    print(f"\nnext: {Command('run RECIPE', RECIPE=folder / 'recipe.yaml')}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.commands.options import Json, Runs, print_table, said_of_options
@@ -19,6 +20,7 @@ shards_app = typer.Typer(
 
 
 @shards_app.command()
+@said_of_options()
 def verify(
     target: Annotated[
         str, typer.Argument(help="name of a run, or the folder of one source's shards")
@@ -47,6 +49,7 @@ def verify(
 
 
 @shards_app.command()
+@said_of_options()
 def inspect(
     target: Annotated[
         str, typer.Argument(help="name of a run, or the folder of one source's shards")
@@ -141,7 +144,7 @@ def _shard_folders(runs: str, target: str) -> list[tuple[str, tuple[Store, str],
             "this run has no shards yet",
             file=store.root,
             found=f"reached {record['reached']}",
-            fix="windtunnel run RECIPE, without --until",
+            fix=(Command("run RECIPE"), ", without --until"),
         )
     model = recorded_model(store, record)
     return [

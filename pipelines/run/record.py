@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from artifacts.books import DamageError, read_book, sealed, unsealed
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.fingerprints import canonical_json
 from artifacts.ledger import Ledger
@@ -172,7 +173,7 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
         file=runs,
         found=name,
         allowed=known or None,
-        fix="windtunnel run RECIPE makes one",
+        fix=(Command("run RECIPE"), " makes one"),
     )
 
 
@@ -185,7 +186,7 @@ def read_record(store: Store) -> dict[str, Any]:
             "the run's record is damaged",
             file=store.full(RECORD),
             found=error,
-            fix="windtunnel run RECIPE writes it anew and makes nothing again that is whole",
+            fix=(Command("run RECIPE"), " writes it anew and makes nothing again that is whole"),
         ) from None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from artifacts.books import told_of_damage
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -55,7 +56,7 @@ def train_run(
             "this run has no shards yet",
             file=store.root,
             found=f"it reached {record['reached']}",
-            fix=f"windtunnel run {loaded.file.path}",
+            fix=Command("run RECIPE", RECIPE=loaded.file.path),
         )
     check_shards_are_of(loaded, record)
     progress = progress or Silent()
@@ -85,8 +86,8 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
                 found=now,
                 allowed=[then],
                 fix=(
-                    f"windtunnel run {loaded.file.path} makes the shards of this recipe and trains "
-                    "on them; or set it back"
+                    Command("run RECIPE", RECIPE=loaded.file.path),
+                    " makes the shards of this recipe and trains on them; or set it back",
                 ),
             )
 

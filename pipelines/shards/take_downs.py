@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.books import DamageError, sealed, unsealed
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -25,8 +26,9 @@ from tokenizer.shards.take_down import Place, find_documents, take_down
 LIST = "take-downs.json"
 FORMAT = "take-downs/1"
 RESTORE = (
-    "restore it from a copy; without one, delete it and give windtunnel shards remove every id "
-    "again: shards that are there keep what was taken down of them"
+    "restore it from a copy; without one, delete it and give every id again (",
+    Command("shards remove RUN --ids FILE --reason TEXT"),
+    "): shards that are there keep what was taken down of them",
 )
 _ID = re.compile(r"[0-9a-f]{32}")
 SHOWN = 5  # unknown ids named in an error

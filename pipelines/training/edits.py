@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -111,8 +112,8 @@ def _check_future(plan: Plan, step: int, begun: Sequence[RunCheckpoint]) -> None
             ),
             allowed=[f"{newest.step} to {plan.steps}"],
             fix=(
-                f"edit from step {newest.step} on; to end an earlier checkpoint in another way: "
-                "windtunnel branch"
+                f"edit from step {newest.step} on; to end an earlier checkpoint in another way: ",
+                Command("branch CHECKPOINT --mixture FILE --run RUN"),
             ),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.parts.open_parts import open_shards
@@ -32,7 +33,7 @@ class Materials:
         """Raises: UserError when the run has no shards. Those on a store are read in ranges."""
         if not record["shards"]:
             raise UserError(
-                "this run has no shards yet", file=store.root, fix="windtunnel run RECIPE"
+                "this run has no shards yet", file=store.root, fix=Command("run RECIPE")
             )
         place = Path if store.local else str
         folders: dict[str, Path | str] = {

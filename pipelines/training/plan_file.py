@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
@@ -27,8 +28,10 @@ from trainer.loop.metrics import FOLDER as METRICS
 PLAN = "plan.json"
 FORMER = "plans"
 _RESTORE = (
-    "copy plan.json of the newest checkpoint there; where the plan was never edited, delete it and "
-    "windtunnel run RECIPE freezes it again"
+    "copy plan.json of the newest checkpoint there; where the plan was never edited, delete it, ",
+    "and ",
+    Command("run RECIPE"),
+    " freezes it again",
 )
 _ADOPTING = ".writing-adopted-"
 
@@ -39,7 +42,7 @@ def plan_of_run(store: Store) -> Plan:
         raise UserError(
             "this run has no plan",
             file=store.root,
-            fix="add a mixture to its recipe, then windtunnel run RECIPE",
+            fix=("add a mixture to its recipe, then ", Command("run RECIPE")),
         )
     return _load(store)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifacts.books import read_book, sealed
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.fingerprints import canonical_json, content_key
 from artifacts.ledger import Ledger
@@ -139,7 +140,8 @@ def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
             file=store.full(folder),
             found=f"a checkpoint of step {steps[-1]:,}",
             fix=(
-                f"windtunnel train {loaded.file.path} goes on with it, ",
+                Command("train RECIPE", RECIPE=loaded.file.path),
+                " goes on with it, ",
                 Setting("overrides", "train.seed=N"),
                 " is another one; remove the folder to repeat it",
             ),
