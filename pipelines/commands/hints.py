@@ -19,6 +19,15 @@ from artifacts.errors import UserError
 
 CARRIED = {"runs": "--runs", "overrides": "--set", "scheduler": "--scheduler"}
 """Options that say where and what; a command to go on with needs them again."""
+_TAKES = {
+    "--runs": (
+        "run", "train", "branch", "report", "corpus explain", "corpus requeue", "cache ls",
+        "cache gc", "shards verify", "shards inspect", "shards remove", "mixture plan",
+        "mixture check", "mixture edit", "mixture trace",
+    ),
+    "--set": ("run", "train", "mixture plan", "corpus requeue"),
+    "--scheduler": ("run",),
+}  # fmt: skip
 _BLANKS = {"recipe": "RECIPE", "run": "RUN", "target": "RUN", "index": "INDEX", "document": "ID"}
 _DEFAULTS: tuple[object, ...] = ("runs", None, (), [])
 
@@ -60,12 +69,11 @@ def completed(command: Command) -> Command:
     known = dict(asked.known)
     if "RUN" in command.blanks and "RUN" not in known and (name := _name_of(known)):
         known["RUN"] = name
-    accepted = _options_of(command)
     words = command.words.split()
     more = [
         f"{option} {shlex.quote(value)}"
         for option, values in asked.options.items()
-        if option in accepted and option not in words
+        if option not in words and takes(command, option)
         for value in values
     ]
     return command.filled(known).with_options(" ".join(more))
@@ -83,15 +91,6 @@ def _name_of(known: Mapping[str, object]) -> str | None:
     return None
 
 
-def _options_of(command: Command) -> set[str]:
-    """The options that a command knows."""
-    from typer.main import get_command
-
-    from pipelines.commands.app import app
-
-    found: Any = get_command(app)
-    for word in command.words.split():
-        if word not in getattr(found, "commands", {}):
-            break
-        found = found.commands[word]
-    return {option for parameter in found.params for option in parameter.opts}
+def takes(command: Command, option: str) -> bool:
+    """Whether a command has one of the options in :data:`CARRIED`."""
+    return any(f"{command.words} ".startswith(f"{name} ") for name in _TAKES[option])

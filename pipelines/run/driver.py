@@ -36,6 +36,7 @@ from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty
 from pipelines.shards.take_downs import repeat_take_downs
 from pipelines.shards.tokenizer import TokenizerTask, train_tokenizer
 from pipelines.shards.write import encoded_of, shard_tasks, write_shards
+from pipelines.training.ahead import check_warmup
 from pipelines.training.watch import TrainingWatch
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
@@ -77,6 +78,7 @@ def run_recipe(
         from pipelines.training.train import check_machine
 
         check_machine(loaded)
+    check_warmup(loaded)
     executor = executor_kind(workers, scheduler, executor)
     opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
     store = _run_store(runs, loaded.recipe.name, scheduler)

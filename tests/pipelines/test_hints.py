@@ -9,6 +9,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from artifacts.commands import Command
 from pipelines.commands.app import app
+from pipelines.commands.hints import CARRIED, takes
 from pipelines.run.record import load_run
 from tests.pipelines.test_run_store import TRAINED
 from tests.test_floors import FLOORS
@@ -67,6 +69,21 @@ def test_texts_speak_of_commands_in_one_way_only() -> None:
             if id(node) not in said and SPOKEN.search(node.value) and path != DOORS
         ]
     assert strays == []
+
+
+def leaves(group: Any, above: str = "") -> Iterator[tuple[str, set[str]]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", {one for each in command.params for one in each.opts}
+
+
+def test_options_are_carried_to_every_command_that_has_them() -> None:
+    for words, options in leaves(get_command(app)):
+        for option in CARRIED.values():
+            if not words.startswith("dedup"):  # its runs are its own
+                assert takes(Command(words), option) == (option in options), (words, option)
 
 
 @pytest.fixture(scope="module")
