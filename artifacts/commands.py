@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Self
 
 NAME = "windtunnel"
-_BLANK = re.compile(r"\b[A-Z]{2,}\b")
+_BLANK = re.compile(r"(?<!\S)[A-Z]{2,}(?!\S)")
 
 
 class Command(str):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from artifacts.errors import UserError
 from pipelines.commands.options import Device, Json, print_table, said_of_options
 
 model_app = typer.Typer(

@@ -25,8 +25,8 @@ from tests.test_floors import FLOORS
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 SPOKEN = re.compile(rf"windtunnel ({'|'.join(GROUPS)})\b")
-DOORS = Path("dedup/near/settings.py")
-"""Names doors by their commands, and tells nobody to give one."""
+NAMED = (Path("dedup/near/settings.py"), Path("pipelines/writers/dataset_card.py"))
+"""Name commands, and tell nobody to give one."""
 PHASES = "phases: [{name: decay, decay: true, tokens: 1_024, weights: {web: 1.0}}]\n"
 
 
@@ -66,7 +66,7 @@ def test_texts_speak_of_commands_in_one_way_only() -> None:
             f"{path}:{node.lineno}: {node.value}"
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            if id(node) not in said and SPOKEN.search(node.value) and path != DOORS
+            if id(node) not in said and SPOKEN.search(node.value) and path not in NAMED
         ]
     assert strays == []
 
@@ -124,6 +124,8 @@ def blanks(folder: Path, words: str) -> Mapping[str, object]:
         "TEXT": "The server",
         "FILE": folder / file,
         "STEP": decay,
+        "STEPS": 1,
+        "TOKENS": decay * 512,
         "INDEX": folder / "index",
         "PATHS": folder / "data/web.jsonl",
         "DIR": folder / "other",
