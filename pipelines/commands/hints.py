@@ -21,8 +21,8 @@ CARRIED = {"runs": "--runs", "overrides": "--set", "scheduler": "--scheduler"}
 """Options that say where and what; a command to go on with needs them again."""
 _TAKES = {
     "--runs": (
-        "run", "train", "branch", "report", "corpus explain", "corpus export", "corpus requeue", "cache ls",
-        "cache gc", "shards verify", "shards inspect", "shards remove", "mixture plan",
+        "run", "train", "branch", "report", "corpus explain", "corpus export", "corpus requeue",
+        "cache ls", "cache gc", "shards verify", "shards inspect", "shards remove", "mixture plan",
         "mixture check", "mixture edit", "mixture trace",
     ),
     "--set": ("run", "train", "mixture plan", "corpus requeue"),

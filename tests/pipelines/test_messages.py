@@ -100,9 +100,9 @@ def test_a_branch_that_is_not_there_is_refused(tiny: tuple[Path, RunOutcome]) ->
 
 def test_a_source_is_weighed_once() -> None:
     with pytest.raises(UserError, match="given twice"):
-        change_of((), (), ("web=0.1", "web=0.2"), None)
+        change_of((), (), ("web=0.1", "web=0.2"), None, None)
     with pytest.raises(UserError, match="given twice"):
-        change_of(("a=5", "a=6"), (), (), None)
+        change_of(("a=5", "a=6"), (), (), None, None)
 
 
 @pytest.mark.parametrize("until", ["corpus", "train"])
