@@ -32,6 +32,7 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from artifacts.commands import Command
 from artifacts.visible_text import on_one_line, visible
 
 Address: TypeAlias = tuple[str | int, ...]
@@ -156,6 +157,13 @@ class UserError(Exception):
         facts["message"] += (" (", *_parts(place.note), ")") if place.note else ()
         return type(self)(**facts)
 
+    def completed(self, complete: Callable[[Command], Command]) -> UserError:
+        """The same error, the commands its texts speak of completed with what the user typed."""
+        facts = self._facts()
+        facts["message"] = _with_commands(self._message, complete)
+        facts["fix"] = None if self._fix is None else _with_commands(self._fix, complete)
+        return type(self)(**facts)
+
     @property
     def nearest(self) -> str | None:
         """The allowed value closest to what was found, if any is close."""
@@ -246,6 +254,12 @@ def _moved(parts: Sequence[str | Setting], move: Move) -> tuple[str | Setting, .
         part if isinstance(part, str) else Setting(_place(move(part.address)).address, part.value)
         for part in parts
     )
+
+
+def _with_commands(
+    parts: Sequence[str | Setting], complete: Callable[[Command], Command]
+) -> tuple[str | Setting, ...]:
+    return tuple(complete(part) if isinstance(part, Command) else part for part in parts)
 
 
 def _rebuild(kind: type[UserError], facts: dict[str, Any]) -> UserError:

@@ -22,7 +22,9 @@ import xxhash
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
+from artifacts.store_errors import is_from_a_store, unanswered
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a quota that is used up is a full disk to its user
 PROBE = ".writing-probe"
@@ -58,12 +60,15 @@ class Store:
         self.local = isinstance(self.fs, LocalFileSystem)
         if self.local:
             self.root = self.base
+        else:
+            # with its protocol: what is printed, or opened elsewhere, is a URL
+            self.base = str(self.fs.unstrip_protocol(self.base))
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
 
     def full(self, name: str) -> str:
-        """Path of a file as its filesystem wants it; local ones are plain absolute paths."""
+        """Path of a file, which opens anywhere: an absolute one, or the URL of an object."""
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"not a name inside the store: {name!r}")
         return f"{self.base.rstrip('/')}/{name}"
@@ -106,7 +111,7 @@ class Store:
             found = self.fs.find(top)
         except FileNotFoundError:
             return []
-        cut = len(self.base.rstrip("/")) + 1
+        cut = len(self.fs._strip_protocol(self.base).rstrip("/")) + 1
         return sorted(str(path)[cut:] for path in found)
 
     def delete(self, prefix: str) -> None:
@@ -143,6 +148,8 @@ class Store:
                 self.write(PROBE, b"")
                 path = self.full(PROBE)
         except Exception as error:  # stores raise errors of their own, such as missing credentials
+            if is_from_a_store(error):
+                raise unanswered(error, self.root, "cannot write here") from error
             reason = getattr(error, "strerror", None) or error
             raise UserError(
                 f"cannot write here: {reason}",
@@ -204,7 +211,9 @@ def disk_full(path: str, written: int) -> DiskFullError:
         f"are needed, {free:,} are free",
         file=path,
         fix=(
-            "free some room (windtunnel cache gc RUN), or choose another disk (",
+            "free some room (",
+            Command("cache gc RUN"),
+            "), or choose another disk (",
             Setting("runs"),
             "); the run goes on where it stopped",
         ),

@@ -22,6 +22,7 @@ from typing import Any
 import xxhash
 
 from artifacts.books import DamageError, sealed, tell_damage, unsealed
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json, content_key
 from artifacts.paths import HashingFile, Store
@@ -208,8 +209,11 @@ def damaged_file(store: Store, name: str, found: object) -> UserError:
         "a file of the run is damaged",
         file=full,
         found=found,
-        fix=f"delete the folder {full.rpartition('/')[0]}; windtunnel run RECIPE, or the command "
-        "that made it, makes it anew",
+        fix=(
+            f"delete the folder {full.rpartition('/')[0]}; ",
+            Command("run RECIPE"),
+            ", or the command that made it, makes it anew",
+        ),
     )
 
 

@@ -29,6 +29,7 @@ import pyarrow as pa
 from pydantic import ConfigDict, ValidationError
 
 from artifacts.books import DamageError, break_seal, parse_object, sealed
+from artifacts.commands import Command
 from artifacts.errors import Parameter, UserError
 from artifacts.fingerprints import canonical_json
 from artifacts.lock import NAME, run_lock
@@ -49,9 +50,12 @@ _OURS = re.compile(
 REBUILD = "use the release that wrote it, or make the index anew by adding its batches again"
 
 
-def taken_back(batch: int) -> str:
+def taken_back(batch: int) -> tuple[str, ...]:
     """How a user goes on without a batch whose files are gone: the end of a fix."""
-    return f"take the batch back (windtunnel dedup index: rollback {batch} --cascade)"
+    return (
+        "take the batch back: ",
+        Command("dedup index rollback INDEX BATCH --cascade", BATCH=batch),
+    )
 
 
 class _Strict(Record):

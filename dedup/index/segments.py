@@ -116,7 +116,7 @@ def read_segment(store: Store, batch: BatchRecord) -> StoredSegment:
             file=store.full(batch.segment),
             field=f"batches.{batch.number - 1}.segment",
             found="other files than the head names" if manifest else "missing or shortened files",
-            fix=f"bring the folder back from a copy, or {taken_back(batch.number)}",
+            fix=("bring the folder back from a copy, or ", *taken_back(batch.number)),
         )
     kept = _columns(store, batch.number, f"{batch.segment}/kept.arrow", KEPT_FORMAT, kept_schema(0))
     gone = _columns(
@@ -176,7 +176,7 @@ def _columns(
 
 
 def _damaged(store: Store, batch: int, name: str, found: object) -> UserError:
-    fix = f"bring the file back from a copy, or {taken_back(batch)}"
+    fix = ("bring the file back from a copy, or ", *taken_back(batch))
     return UserError(f"a file of this index is damaged: {found}", file=store.full(name), fix=fix)
 
 
@@ -210,7 +210,7 @@ def check_files(store: Store, batch: BatchRecord) -> None:
             while block := file.read(1 << 22):
                 digest.update(block)
         if digest.hexdigest() != ref.checksum:
-            fix = f"bring the file back from a copy, or {taken_back(batch.number)}"
+            fix = ("bring the file back from a copy, or ", *taken_back(batch.number))
             message = "a file of this index has other content than when it was written"
             raise UserError(
                 message,

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, branch
 from mixtures.freeze.pinning import Sources
@@ -159,8 +160,8 @@ def _decay(
             found=f"step {step + 1}",
             allowed=[f"up to step {begun + 1}, the first of the decay"],
             fix=(
-                "lengthen the phase that decays, or go on from an earlier checkpoint with "
-                "windtunnel branch"
+                "lengthen the phase that decays, or go on from an earlier checkpoint: ",
+                Command("branch CHECKPOINT --mixture FILE --run RUN"),
             ),
         )
     if change.lengthen:

@@ -30,6 +30,7 @@ from mixtures.parts.open_parts import files_of
 from mixtures.plan.format import Context, PinnedSource, Plan, Segment, Skip
 from mixtures.plan.shares import between, fill_of, shares_of
 from mixtures.sequences.chairman import LONGEST_RAMP, Shares
+from mixtures.spec.batches import check_batch, place_of_batch
 from mixtures.spec.resolve import check_windows, names_of, resolve, resolve_phases
 from mixtures.spec.rules import check_hold_out, check_min_tokens, check_one_decay, check_reserve
 from mixtures.spec.spec import MixtureSpec, Phase, PhaseSpec
@@ -235,7 +236,7 @@ class _Draft:
         now = self.contexts[-1] if self.contexts else None
         length = phase.sequence_length or (now.sequence_length if now else sequence_length)
         tokens = phase.batch_tokens or (now.batch_tokens if now else batch_tokens)
-        check_batch(length, tokens)
+        check_batch(length, tokens, place_of_batch(phase))
         longest = max([length, *(other.sequence_length or 0 for other in phases)])
         if now is None:
             self.contexts = (
@@ -352,25 +353,6 @@ def _known(last: Segment, context: Context) -> int:
     while sources > len(last.start) and context.sources[sources - 1].windows == 0:
         sources -= 1
     return sources
-
-
-def check_batch(sequence_length: int, batch_tokens: int) -> None:
-    """Raises: UserError when a batch is not a whole number of windows, or too many."""
-    if sequence_length < 1 or batch_tokens < sequence_length or batch_tokens % sequence_length:
-        nearest = max(1, round(batch_tokens / max(1, sequence_length))) * max(1, sequence_length)
-        raise UserError(
-            "a batch is a whole number of windows",
-            field="train.batch_tokens",
-            found=f"{batch_tokens} tokens for windows of {sequence_length}",
-            fix=f"batch_tokens: {nearest} is {nearest // max(1, sequence_length)} windows",
-        )
-    if batch_tokens // sequence_length > LONGEST_RAMP:
-        raise UserError(
-            "too many windows in a batch",
-            field="train.batch_tokens",
-            found=batch_tokens // sequence_length,
-            allowed=[LONGEST_RAMP],
-        )
 
 
 def _check_windows(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from mixtures.freeze.plan_phases import check_rules_held
 from mixtures.loader.loader import Folders, open_streams
@@ -90,7 +91,7 @@ def _removed_lengths(stream: SourceStream, part: int) -> list[int]:
             field="tombstones",
             found=rows[-1],
             allowed=[f"below {stream.pinned.parts[part].rows}"],
-            fix="run `windtunnel shards verify`, then restore the manifest",
+            fix=(Command("shards verify RUN"), " names the damage; then restore the manifest"),
         )
     _, firsts = stream.layout(part)
     lengths = []

@@ -87,6 +87,13 @@ class Tracer:
                 allowed=[f"0 to {self.plan.steps - 1}"],
             )
         batch = self.plan.context_at(step)[1].batch_windows
+        if world_size > batch:
+            raise UserError(
+                "every rank needs at least a window of each batch",
+                field="world_size",
+                found=f"{world_size} ranks",
+                allowed=[f"1 to {batch}, the windows of this step's batch"],
+            )
         first, last = rank * batch // world_size, (rank + 1) * batch // world_size
         _, pieces = self.windows.of_step(step, first, last)
         spans: list[ShownSpan] = []

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from mixtures.loader.batch_table import BatchTable
 from mixtures.loader.fill import fill_batch
@@ -255,7 +256,10 @@ class Loader:
                         field="tokens",
                         found=int(batch.values.max()),
                         allowed=[f"below {vocabulary}"],
-                        fix="run `windtunnel shards verify`, then restore the part",
+                        fix=(
+                            Command("shards verify RUN"),
+                            " names the damage; then restore the part",
+                        ),
                     )
 
 

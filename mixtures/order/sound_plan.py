@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from mixtures.order.source_order import SourceOrder, left_rows
 from mixtures.plan.format import MOST, PLAN_FORMAT, PinnedSource, Plan, SourceContext
@@ -22,7 +23,11 @@ _MOST_BYTES = 1 << 28
 
 
 def load_plan(path: Path | str) -> Plan:
-    """Read a plan. Raises: UserError when it is missing, of another format, or damaged."""
+    """Read a plan, from a file or a URL. Raises: UserError when it is missing, of another format,
+    or damaged.
+    """
+    if "://" in str(path):
+        return _load_remote(str(path))
     path = Path(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -37,17 +42,36 @@ def load_plan(path: Path | str) -> Plan:
             "no readable plan here",
             file=path,
             found=error.strerror,
-            fix="freeze one with `windtunnel mixture plan`",
+            fix=("freeze one: ", Command("mixture plan RECIPE --output FILE")),
         ) from None
+    return _parsed(raw, path)
+
+
+def _load_remote(url: str) -> Plan:
+    from artifacts.paths import Store  # fsspec is loaded where it is needed
+
+    folder, _, name = url.rpartition("/")
+    try:
+        raw = Store(folder).read(name)
+    except FileNotFoundError:
+        raise UserError(
+            "no readable plan here",
+            file=url,
+            fix=("freeze one: ", Command("mixture plan RECIPE --output FILE")),
+        ) from None
+    return _parsed(raw, url)
+
+
+def _parsed(raw: bytes, file: Path | str) -> Plan:
     try:
         plan = Plan.model_validate_json(raw)
     except ValidationError as error:
-        raise _unreadable(path, raw, error) from None
-    check_sound(plan, path)
+        raise _unreadable(file, raw, error) from None
+    check_sound(plan, file)
     return plan
 
 
-def check_sound(plan: Plan, file: Path | None = None) -> None:
+def check_sound(plan: Plan, file: Path | str | None = None) -> None:
     """Raises: UserError with the first source or context whose numbers do not follow from the
     plan's others; ``file`` is named.
     """
@@ -85,7 +109,7 @@ def check_sound(plan: Plan, file: Path | None = None) -> None:
             )
 
 
-def _check_take_downs(plan: Plan, file: Path | None) -> None:
+def _check_take_downs(plan: Plan, file: Path | str | None) -> None:
     """Raises: UserError at a take-down of a row that its part does not have, or that counts steps
     which the plan does not have.
     """
@@ -148,7 +172,7 @@ def _odd_left(plan: Plan, number: int, source: PinnedSource, own: SourceContext)
     return None
 
 
-def _refuse(file: Path | None, field: str, found: str) -> None:
+def _refuse(file: Path | str | None, field: str, found: str) -> None:
     raise UserError(
         "the plan is damaged: its numbers do not fit together",
         file=file,
@@ -158,7 +182,7 @@ def _refuse(file: Path | None, field: str, found: str) -> None:
     )
 
 
-def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
+def _unreadable(path: Path | str, raw: bytes, error: ValidationError) -> UserError:
     """Why a file is not a plan: no JSON, another format, or damage, in this order."""
     try:
         facts: Any = json.loads(raw)
@@ -174,7 +198,7 @@ def _unreadable(path: Path, raw: bytes, error: ValidationError) -> UserError:
             field="format",
             found=found,
             allowed=[PLAN_FORMAT],
-            fix="freeze it again with `windtunnel mixture plan`",
+            fix=("freeze it again: ", Command("mixture plan RECIPE --output FILE")),
         )
     first = error.errors(include_url=False)[0]
     return UserError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ids import as_words
 from artifacts.keyed_hash import keyed_hash
@@ -59,7 +60,7 @@ def find_document(streams: Sequence[SourceStream], document: str) -> Found:
         "no source of the plan holds this document",
         field="id",
         found=document,
-        fix="ask `windtunnel corpus explain` why",
+        fix=("ask why: ", Command("corpus explain ID --run RUN")),
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mixtures.parts.local_parts import LocalParts
 from mixtures.parts.part_files import PartFiles
 from mixtures.plan.format import PinnedSource
-from tokenizer.shards.reader import ShardSource
+from tokenizer.shards.reader import ShardSource, open_source
 
 if TYPE_CHECKING:
     from mixtures.parts.remote_parts import RangeCache
@@ -33,6 +33,18 @@ def part_files(
 
         return open_remote(str(folder), pinned.tokenizer_hash, cache)
     return LocalParts.pinned(Path(folder), pinned)
+
+
+def open_shards(folder: Path | str, tokenizer_hash: str | None = None) -> ShardSource | PartFiles:
+    """A source in a folder or at a URL; its parts are read when they are asked for.
+
+    Raises: UserError as :func:`tokenizer.shards.reader.open_source`.
+    """
+    if "://" in str(folder):
+        from mixtures.parts.remote_parts import open_remote
+
+        return open_remote(str(folder), tokenizer_hash)
+    return open_source(folder, tokenizer_hash)
 
 
 def files_of(source: ShardSource | PartFiles) -> PartFiles:

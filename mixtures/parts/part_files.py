@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from tokenizer.shards.manifest import SourceManifest
 from tokenizer.shards.part_index import PartIndex
@@ -70,5 +71,5 @@ def check_length(found: int, stated: int, path: str) -> None:
             file=path,
             found=f"{found} bytes",
             allowed=[f"{stated} bytes"],
-            fix="run `windtunnel shards verify`, then restore the part",
+            fix=(Command("shards verify RUN"), " names the damage; then restore the part"),
         )

@@ -25,6 +25,7 @@ import xxhash
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
+from artifacts.store_errors import unanswered
 from mixtures.parts.part_files import check_length
 from tokenizer.shards.format import TOKEN_TYPES, shard_schema
 from tokenizer.shards.manifest import MANIFEST_NAME, REBUILD, SourceManifest, parse_manifest
@@ -260,11 +261,7 @@ class RemoteParts:
                 fix="name a folder of shards",
             ) from None
         except Exception as error:  # stores raise errors of their own, such as missing credentials
-            raise UserError(
-                f"the store does not answer: {error}",
-                file=self.store.full(name),
-                fix="check address and rights",
-            ) from error
+            raise unanswered(error, self.store.full(name)) from error
         return content
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from mixtures.parts.part_files import PartFiles
 from mixtures.plan.format import PinnedSource
@@ -128,7 +129,7 @@ class SourceStream:
                 raise UserError(
                     "a record batch is not what the part's index says",
                     file=self.files.path(part),
-                    fix="run `windtunnel shards verify`",
+                    fix=(Command("shards verify RUN"), " names the damage"),
                 )
             self._open[part, number] = found
         return found

@@ -8,7 +8,8 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from math import fsum
 from typing import Annotated, Literal
 
@@ -214,7 +215,7 @@ class Phase(PhaseSpec):
                     "a phase of a plan has tokens and weights",
                     field=(*self.address, name),
                     found=getattr(self, name),
-                    fix="resolve it first, with mixtures.spec.resolve",
+                    fix="give the phase tokens, and weights that sum to 1",
                 )
         return self
 
@@ -237,12 +238,21 @@ def refuse_unknown(
             )
 
 
+def _whole(weights: Mapping[str, float], total: float) -> dict[str, str]:
+    """Shares in the proportions of weights, as decimals that sum to 1."""
+    for places in range(6, 16):
+        units = {name: round(weight / total * 10**places) for name, weight in weights.items()}
+        largest = max(units, key=lambda name: units[name])
+        units[largest] += 10**places - sum(units.values())
+        if all(bool(units[name]) == bool(weight) for name, weight in weights.items()):
+            break
+    shares = {name: Decimal(count).scaleb(-places).normalize() for name, count in units.items()}
+    return {name: f"{share:f}" for name, share in shares.items()}
+
+
 def _refuse_sum(phase: PhaseSpec, total: float) -> None:
-    shares = (
-        ", ".join(f"{name}: {weight / total:.6g}" for name, weight in phase.weights.items())
-        if total > 0
-        else None
-    )
+    whole = _whole(phase.weights, total) if total > 0 else {}
+    shares = ", ".join(f"{name}: {share}" for name, share in whole.items())
     raise UserError(
         "the weights of a phase are shares of its tokens and sum to 1",
         field=(*phase.address, "weights"),

@@ -76,7 +76,10 @@ def check_windows(
     """Check that every source or band that is shown has a window of tokens. Raises: UserError with
     the numbers.
     """
+    at = "train"
     for phase in phases:
+        own = phase.sequence_length is not None
+        at = ".".join(map(str, phase.address)) if own else at
         sequence_length = phase.sequence_length or sequence_length
         for spoken, field in phase.shown.items():
             for name in names_meant(spoken, available):
@@ -87,7 +90,7 @@ def check_windows(
                         found=f"{available[name]:,} tokens",
                         allowed=[f"at least {sequence_length:,}, the sequence length"],
                         fix="give it more documents, leave it out of the mixture, or lower "
-                        f"train.sequence_length to {available[name]:,} or less",
+                        f"{at}.sequence_length to {available[name]:,} or less",
                     )
 
 

@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.extras import extra_of, missing_extra
 from artifacts.ledger import LedgerError
+from artifacts.store_errors import is_from_a_store, unanswered
 from pipelines.commands.cache import cache_app
 from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
@@ -81,6 +83,11 @@ def run_command() -> None:
             file=sys.stderr,
         )
         raise SystemExit(stopped.exit_code) from None
+    except Exception as error:
+        if not is_from_a_store(error):
+            raise
+        print(f"error: {unanswered(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
@@ -94,7 +101,7 @@ def init(folder: Annotated[Path, typer.Argument(help="folder to write into")] = 
     written = write_starter(folder)
     for path in written:
         print(path)
-    print(f"\nnext: windtunnel run {folder / 'recipe.yaml'}")
+    print(f"\nnext: {Command('run RECIPE', RECIPE=folder / 'recipe.yaml')}")
 
 
 @app.command()

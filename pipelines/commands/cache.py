@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import Json, Runs, print_table
+from pipelines.commands.options import Json, Runs, print_table, said_of_options
 
 cache_app = typer.Typer(
     no_args_is_help=True, help="What a run folder holds, and removing what no recipe uses any more."
@@ -15,6 +15,7 @@ cache_app = typer.Typer(
 
 
 @cache_app.command("ls")
+@said_of_options()
 def cache_list(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     runs: Runs = "runs",
@@ -35,6 +36,7 @@ def cache_list(
 
 
 @cache_app.command("gc")
+@said_of_options()
 def cache_collect(
     run: Annotated[str, typer.Argument(help="name of a run, or its folder")],
     runs: Runs = "runs",

@@ -114,10 +114,11 @@ def mixture_check(
     are damaged.
     """
     from mixtures.inspect.check_plan import check_plan
-    from pipelines.commands.plan_target import plan_and_folders
+    from pipelines.commands.plan_target import check_branch, plan_and_folders
     from pipelines.commands.terminal.plan_check import check_json, check_lines, check_rows
 
     plan, folders = plan_and_folders(target, shards or (), runs)
+    check_branch(plan, branch, target, runs)
     found = check_plan(plan, folders, branch=branch, deep=deep)
     damaged = any(row.findings for row in found)
     if as_json:

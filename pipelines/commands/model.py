@@ -88,22 +88,10 @@ def schedule_show(
     as_json: Json = False,
 ) -> None:
     """The learning rate at given steps."""
-    from pydantic import ValidationError
-    from ruamel.yaml.error import YAMLError
+    from pipelines.commands.schedule_text import schedule_of, steps_of
+    from trainer.optimizer.schedules import rates
 
-    from pipelines.recipe.bounded_yaml import TooManyValuesError, load_values
-    from trainer.optimizer.schedules import ScheduleSpec, rates
-
-    try:
-        parsed = ScheduleSpec.model_validate(load_values(spec))
-        wanted = [int(step) for step in steps.split(",")]
-    except (ValidationError, YAMLError, ValueError, RecursionError, TooManyValuesError) as error:
-        raise UserError(
-            "not a schedule, or not steps",
-            field="SPEC, --steps",
-            found=f"{spec} {steps}",
-            fix=str(error).splitlines()[0],
-        ) from None
+    parsed, wanted = schedule_of(spec), steps_of(steps)
     _check_steps(wanted, parsed.end)
     rows = rates(parsed, wanted)
     if as_json:

@@ -14,6 +14,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from artifacts.errors import Address, UserError, is_parameter
 from dedup.near.settings import Door, description, limits
+from pipelines.commands.hints import asking, completed
 from pipelines.commands.terminal.shown import ShownConsole
 
 P = ParamSpec("P")
@@ -59,10 +60,12 @@ def said_of_options(
     def decorated(command: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(command)
         def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
-            try:
-                return command(*arguments, **options)
-            except UserError as error:
-                raise error.relocated(_mover(command, names or {})) from None
+            with asking(options):
+                try:
+                    return command(*arguments, **options)
+                except UserError as error:
+                    moved = error.relocated(_mover(command, names or {}))
+                    raise moved.completed(completed) from None
 
         return wrapped
 

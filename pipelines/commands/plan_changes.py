@@ -24,15 +24,29 @@ def change_of(
         return None
     more = {
         name: _tokens("--lengthen", text, value)
-        for text in lengthen
-        for name, value in [_pair("--lengthen", text)]
+        for name, (text, value) in _pairs("--lengthen", lengthen).items()
     }
     weights = {
         name: _number("--weight", text, value)
-        for text in weight
-        for name, value in [_pair("--weight", text)]
+        for name, (text, value) in _pairs("--weight", weight).items()
     }
     return Change(more, tuple(drop), weights, decay, skip)
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Texts and values by name. Raises: UserError for a name that is given twice."""
+    pairs: dict[str, tuple[str, str]] = {}
+    for text in texts:
+        name, value = _pair(option, text)
+        if name in pairs:
+            raise UserError(
+                f"{name} is given twice",
+                field=option,
+                found=f"{pairs[name][0]}, {text}",
+                fix=f"give {option} {name}=… once",
+            )
+        pairs[name] = text, value
+    return pairs
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -30,6 +30,24 @@ def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Pla
     return plan, named_folders(shards) if shards else Materials.of(store, record).folders
 
 
+def check_branch(plan: Plan, branch: str | None, target: str, runs: str) -> None:
+    """Raises: UserError for a branch that neither the plan's rules nor the run's recipe name."""
+    if branch is None:
+        return
+    known = set(plan.rules.reserve.values()) - {segment.name for segment in plan.segments}
+    if not Path(target).is_file():
+        recipe = load_run(runs, target)[1]["recipe"]
+        known |= {entry["name"] for entry in recipe.get("branches", ())}
+    if branch not in known:
+        raise UserError(
+            "no such branch",
+            field="--branch",
+            found=branch,
+            allowed=sorted(known) or None,
+            fix="leave --branch out: the plan reserves nothing for a branch" if not known else None,
+        )
+
+
 def named_folders(shards: Sequence[str]) -> dict[str, Path | str]:
     """Folders by source from ``SOURCE=FOLDER``, a source's folder, or a folder of such folders.
 
@@ -55,7 +73,7 @@ def named_folders(shards: Sequence[str]) -> dict[str, Path | str]:
     return folders
 
 
-def _folders_around(plan: Path) -> dict[str, Path]:
+def _folders_around(plan: Path) -> Folders:
     """The shards of the run that a plan's file lies in."""
     for folder in plan.resolve().parents:
         if (folder / RECORD).is_file():

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.shards.local_folder import local_folder
 
 shards_app = typer.Typer(
     no_args_is_help=True, help="Look into token shards, check them, take documents down."
@@ -17,6 +20,7 @@ shards_app = typer.Typer(
 
 
 @shards_app.command()
+@said_of_options()
 def verify(
     target: Annotated[
         str, typer.Argument(help="name of a run, or the folder of one source's shards")
@@ -30,8 +34,9 @@ def verify(
 
     failed = False
     report: dict[str, Any] = {}
-    for source, folder, model in _shard_folders(runs, target):
-        findings = verify_source(folder, None if model is None else Tokenizer.load(model))
+    for source, place, model in _shard_folders(runs, target):
+        with local_folder(*place) as folder:
+            findings = verify_source(folder, None if model is None else Tokenizer.load(model))
         report[source] = [str(finding) for finding in findings]
         failed |= bool(findings)
         if not as_json:
@@ -44,6 +49,7 @@ def verify(
 
 
 @shards_app.command()
+@said_of_options()
 def inspect(
     target: Annotated[
         str, typer.Argument(help="name of a run, or the folder of one source's shards")
@@ -52,12 +58,10 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """List the parts of token shards."""
-    from tokenizer.shards.reader import inspect as inspect_source
-
     rows = [
         {"source": source, **row}
-        for source, folder, _ in _shard_folders(runs, target)
-        for row in inspect_source(folder)
+        for source, place, _ in _shard_folders(runs, target)
+        for row in _parts(*place)
     ]
     if as_json:
         print(json.dumps(rows))
@@ -116,30 +120,34 @@ def _ids(file: Path, sources: list[str] | None) -> dict[bytes, str]:
     return ids
 
 
-def _shard_folders(runs: str, target: str) -> list[tuple[str, str, bytes | None]]:
-    """(source, local folder, tokenizer model) of a run's shards, or of the one folder named."""
+def _parts(store: Store, folder: str) -> list[dict[str, Any]]:
+    """A row per part, from the manifest alone."""
+    from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
+    from tokenizer.shards.reader import parts_of
+
+    name = f"{folder}/{MANIFEST_NAME}"
+    return parts_of(parse_manifest(store.read(name), store.full(name)))
+
+
+def _shard_folders(runs: str, target: str) -> list[tuple[str, tuple[Store, str], bytes | None]]:
+    """(source, (store, folder in it), tokenizer model) of a run's shards, or of a folder."""
     from pipelines.run.record import load_run
     from pipelines.shards.tokenizer import recorded_model
     from tokenizer.shards.manifest import MANIFEST_NAME
 
     if (Path(target) / MANIFEST_NAME).is_file():
-        return [(target, target, None)]
+        folder = Path(target).absolute()
+        return [(target, (Store(str(folder.parent)), folder.name), None)]
     store, record = load_run(runs, target)
     if not record["shards"]:
         raise UserError(
             "this run has no shards yet",
             file=store.root,
             found=f"reached {record['reached']}",
-            fix="windtunnel run RECIPE, without --until",
-        )
-    if not store.local:
-        raise UserError(
-            "shards on a store are checked from a copy",
-            file=store.root,
-            fix="copy the shards folder to a local disk and name one source's folder",
+            fix=(Command("run RECIPE"), ", without --until"),
         )
     model = recorded_model(store, record)
     return [
-        (source, store.full(entry["folder"]), model)
+        (source, (store, entry["folder"]), model)
         for source, entry in sorted(record["shards"].items())
     ]

@@ -124,7 +124,7 @@ def branch_checkpoint(
     run: Annotated[str, typer.Option(help="run whose shards are used")],
     runs: Runs = "runs",
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
     keep: Keep = False,
@@ -146,7 +146,7 @@ def branch_checkpoint(
     store, record = load_run(runs, run)
     materials = Materials.of(store, record)
     phases = {path.stem: load_branch(path).phases for path in mixtures}
-    place = output or Path(checkpoint).parent.parent / "branches"
+    place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"
     start, length = _stable_start(checkpoint)
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)

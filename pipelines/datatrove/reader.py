@@ -10,6 +10,7 @@ import pyarrow as pa
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.messages import without_nulls
 from pipelines.corpus.chunk import Chunk
@@ -49,7 +50,7 @@ class WindtunnelReader(PipelineStep):  # type: ignore[misc]
                 "this run has selected no documents yet",
                 file=store.root,
                 found=f"reached {record['reached']}",
-                fix="windtunnel run RECIPE --until corpus",
+                fix=Command("run RECIPE --until corpus"),
             )
         for source in sources or ():
             if source not in record["selection"]:

@@ -16,6 +16,7 @@ from datatrove.pipeline.writers.disk_base import DiskWriter
 from datatrove.utils.typeshelper import StatHints
 from pydantic import ValidationError
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ids import document_ids, native_key, text_hashes
 from artifacts.paths import Store
@@ -148,8 +149,8 @@ class _Steps:
             field="stage",
             found=self._kind,
             fix=(
-                "use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe and "
-                "use windtunnel run"
+                "use the steps of pipelines.datatrove.dedup_steps, or put it into a recipe: ",
+                Command("run RECIPE"),
             ),
         )
 

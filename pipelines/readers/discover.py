@@ -16,6 +16,7 @@ from typing import Any
 from fsspec.core import split_protocol
 
 from artifacts.errors import UserError
+from artifacts.store_errors import CREDENTIALS, in_one_line
 from pipelines.readers.base import InputFile
 from pipelines.readers.followed_links import FollowedLinks
 from pipelines.readers.formats import AUTO, format_of
@@ -78,11 +79,10 @@ def _reached(source_name: str | None, pattern: str, format: str, base: str) -> l
         raise
     except Exception as error:  # whatever the code of a store raises
         raise UserError(
-            f"{_of(source_name)}this path cannot be reached: {type(error).__name__}: "
-            f"{str(error) or 'no answer'}",
+            f"{_of(source_name)}this path cannot be reached: {in_one_line(error)}",
             file=pattern,
             field="paths",
-            fix="check the address, and that its server answers",
+            fix=CREDENTIALS,
         ) from error
 
 

@@ -116,6 +116,17 @@ def _validated(file: YamlFile, model: type[M], values: Any, above: Address) -> M
         raise explained(file, model, error.errors()[0], above) from None
 
 
+def given_part(model: type[M], values: dict[str, Any], fix: str) -> M:
+    """A part of a recipe that stands alone. Raises: UserError naming its first field that is wrong;
+    ``fix``: of one that says nothing of its own.
+    """
+    file = GivenValues(values, Path())
+    try:
+        return _validated(file, model, file.plain(), ())
+    except UserError as error:
+        raise (error if error.fix else error.changed(fix=fix)) from None
+
+
 def load_branch(path: str | os.PathLike[str]) -> Branch:
     """Read a branch from a file with ``phases``; its name is the file's. Raises: UserError for
     anything that is wrong with it.

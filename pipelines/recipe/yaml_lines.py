@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from artifacts.commands import Command
 from artifacts.errors import Address, Place, Setting, UserError, is_parameter
 from pipelines.recipe.bounded_yaml import MOST_NODES, TooManyValuesError, load_values
 from pipelines.recipe.overrides import apply_override
@@ -240,7 +241,7 @@ def _read(path: Path) -> str:
             file=path,
             found=str(path),
             allowed=near,
-            fix="windtunnel init writes a recipe to start from",
+            fix=(Command("init"), " writes a recipe to start from"),
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(

@@ -88,7 +88,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     found.places = places.found
     found.excerpts = read_excerpts(store, chunks, [*places.found.values(), *_sampled(found)])
     if record["tokenizer"]:
-        found.tokens = token_use(store, record, chunks)
+        found.tokens = token_use(store, record)
         found.fits = source_fits(store, record, chunks)
     found.shards = read_shards(store, record)
     found.trainings = read_trainings(store, record)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.report.calls import shards_hold_the_corpus
+
 # steps whose ledgers are about documents already chosen
 AFTER_CORPUS = ("encode", "split", "shards")
 
@@ -103,7 +105,7 @@ def _row(
         for entry, step in zip(entries, steps, strict=True)
         if step.compares and entry is not None
     ]
-    encoded = record["encoded"].get(source)
+    encoded = record["encoded"].get(source) if shards_hold_the_corpus(record) else None
     return FunnelRow(
         source=source,
         entered=known[0]["in"]["documents"] if known else 0,

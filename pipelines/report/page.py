@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from artifacts.paths import Store
 from artifacts.visible_text import visible
 from pipelines.report import numerals
+from pipelines.report.calls import earlier_stretches, step_costs
 from pipelines.report.corpus_sections import (
     benchmark_section,
     distributions_section,
@@ -48,7 +49,7 @@ def write_report(store: Store, record: dict[str, Any]) -> str:
 
 def render(record: dict[str, Any], found: Findings) -> str:
     """The page as text, in which nothing that a document or a name holds acts or hides."""
-    funnel = read_funnel(record)
+    funnel, steps = read_funnel(record), step_costs(record)
     return visible(
         _environment()
         .get_template("page.html.j2")
@@ -70,7 +71,9 @@ def render(record: dict[str, Any], found: Findings) -> str:
             quarantined=quarantined_by_reason(record),
             found=found,
             rows={row.source: row for row in funnel.rows},
-            seconds=sum(ledger["seconds"] for ledger in record["ledgers"]),
+            earlier=list(earlier_stretches(record)),
+            steps=steps,
+            seconds=sum(step.seconds for step in steps),
             yaml=_yaml(record["recipe"]),
         )
     )

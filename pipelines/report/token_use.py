@@ -4,7 +4,7 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from artifacts.paths import Store
 from artifacts.schemas import check_format
 from artifacts.tables import damaged_table, open_batches
-from pipelines.corpus.chunk import Chunk
+from pipelines.report.calls import encoded_files
 from pipelines.shards.tokenizer import recorded_model
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import token_batch
@@ -40,22 +40,20 @@ class TokenUse:
     documents: dict[str, int]
 
 
-def token_use(store: Store, record: dict[str, Any], chunks: Sequence[Chunk]) -> TokenUse:
+def token_use(store: Store, record: dict[str, Any]) -> TokenUse:
     """Count pieces over the encoded chunks, in order, up to :data:`COUNTED` tokens."""
     vocabulary = Tokenizer.load(recorded_model(store, record)).vocabulary
     used = np.zeros(vocabulary.size, np.int64)
     documents: dict[str, int] = {}
     counted, complete = 0, True
-    for chunk in chunks:
-        if chunk.encoded is None:
-            continue
-        documents[chunk.source] = documents.get(chunk.source, 0) + chunk.encoded.rows
+    for source, encoded in encoded_files(record):
+        documents[source] = documents.get(source, 0) + encoded.rows
         if counted >= COUNTED:
             complete = False
             continue
-        for tokens in _tokens(store, chunk.encoded.name):
+        for tokens in _tokens(store, encoded.name):
             if len(tokens) and int(tokens.max()) >= vocabulary.size:
-                raise damaged_table(store, chunk.encoded.name, f"token {tokens.max()}")
+                raise damaged_table(store, encoded.name, f"token {tokens.max()}")
             used += np.bincount(tokens, minlength=vocabulary.size)
             counted += len(tokens)
     unused = np.flatnonzero((vocabulary.kinds == NORMAL) & (used == 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.report.calls import TRAIN, recipe_of
 from pipelines.report.training_metrics import Ending, Trainings
 from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
 
@@ -39,7 +40,7 @@ def training_costs(record: dict[str, Any], trainings: Trainings | None) -> list[
     """A row per ending, the run's own first; empty where nothing was trained."""
     if trainings is None:
         return []
-    length = record["recipe"]["train"]["sequence_length"]
+    length = recipe_of(record, TRAIN)["train"]["sequence_length"]
     exact = None if trainings.model is None else exact_flops_per_token(trainings.model, length)
     paper = None if trainings.model is None else flops_per_token(trainings.model)
     return [

@@ -11,6 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from pipelines.report.beginnings import beginning_lines
+from pipelines.report.calls import TRAIN as TRAINING
+from pipelines.report.calls import recipe_of
 from pipelines.report.data_progress import PhaseEnd
 from pipelines.report.drawing import Part, stacked_bar
 from pipelines.report.endings import held_out_rows, unequal_endings
@@ -47,7 +49,7 @@ def training_section(
     """
     if trainings is None:
         return None
-    main = trainings.main
+    main, recipe = trainings.main, recipe_of(record, TRAINING)
     phases = [shares for ending in trainings.endings for shares in phase_shares(ending)]
     names = sorted(
         {name for line in main.train for name in line["sources"]}
@@ -61,9 +63,9 @@ def training_section(
     return {
         "trainings": trainings,
         "notes": _notes(record, trainings),
-        "model": record["recipe"]["model"]["preset"],
-        "settings": record["recipe"]["train"],
-        "windows": _windows(main, record["recipe"]["train"]),
+        "model": recipe["model"]["preset"],
+        "settings": recipe["train"],
+        "windows": _windows(main, recipe["train"]),
         "reached": reached,
         "taken_down": _taken_down(record, main.name),
         "window": window,

@@ -7,6 +7,7 @@ from typing import Any
 
 from artifacts.paths import Store
 from artifacts.publish import published
+from pipelines.report.calls import encoded_files
 
 
 def recorded_libraries(store: Store, record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -31,11 +32,11 @@ def _files(record: dict[str, Any]) -> Iterable[str]:
             refs = [
                 chunk["documents"],
                 chunk["selection"],
-                chunk["encoded"],
                 *chunk["rewrites"],
                 *chunk["signals"].values(),
             ]
             yield from (ref["name"] for ref in refs if ref)
+    yield from {source: file.name for source, file in reversed(encoded_files(record))}.values()
     if record["tokenizer"]:
         yield record["tokenizer"]["file"]["name"]
     yield from (f"{facts['folder']}/x" for facts in record["shards"].values())

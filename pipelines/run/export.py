@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from artifacts.tables import read_parquet
@@ -111,7 +112,7 @@ def _check(store: Store, record: dict[str, Any], sources: Collection[str], forma
         raise UserError(
             "this run has read its sources, and chosen no documents yet",
             file=store.root,
-            fix="mend what stopped it, and call windtunnel run again",
+            fix=("mend what stopped it, then give ", Command("run RECIPE"), " again"),
         )
     known = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
     for name in sources:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from artifacts.books import DamageError, read_book, sealed, unsealed
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.fingerprints import canonical_json
 from artifacts.ledger import Ledger
@@ -20,6 +21,7 @@ from artifacts.paths import Store
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.document_files import DISK_PER_INPUT_BYTE
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.run.earlier import take_over
 from pipelines.run.work_plan import CorpusPlan
 
 RECORD = "run.json"
@@ -37,6 +39,7 @@ class RunRecord:
         self.chained = ["read"]  # steps whose ledgers follow one another
         self.content: dict[str, Any] = {
             "format": FORMAT,
+            "call": 1,
             "name": loaded.recipe.name,
             "recipe": loaded.resolved(),
             "reached": None,
@@ -50,6 +53,8 @@ class RunRecord:
             "training": None,
             "branches": {},
             "samples": [],
+            "made": {},
+            "costs": {},
             "ledgers": [],
             "chunks": [],
             "units": [],
@@ -57,6 +62,7 @@ class RunRecord:
         self._compression = loaded.recipe.corpus.compression
         self._units: set[str] = set()
         before = read_book(store, RECORD)
+        self._earlier = before if before.get("format") == FORMAT else {}
         units = before.get("units")
         self._before = (
             {unit for unit in units if isinstance(unit, str)} if isinstance(units, list) else set()
@@ -103,6 +109,7 @@ class RunRecord:
         )
         self.content["chunks"] = [chunk.to_json() for chunk in chunks]
         self.content["ledgers"] = [ledger.to_json() for ledger in ledgers]
+        take_over(self.store, self.content, self._earlier, reached, self._last)
         write_record(self.store, self.content)
 
     def save_stopped(self, chunks: tuple[Chunk, ...], ledgers: list[Ledger]) -> None:
@@ -145,7 +152,7 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
     ``name`` is a run's name under ``runs``, or the path of a run folder.
     Raises: UserError when there is none, naming the runs there are, or when it is damaged.
     """
-    for root in (f"{runs.rstrip('/')}/{name}", name):
+    for root in (name,) if "://" in name else (f"{runs.rstrip('/')}/{name}", name):
         store = Store(root)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             record = read_record(store)
@@ -166,7 +173,7 @@ def load_run(runs: str, name: str) -> tuple[Store, dict[str, Any]]:
         file=runs,
         found=name,
         allowed=known or None,
-        fix="windtunnel run RECIPE makes one",
+        fix=(Command("run RECIPE"), " makes one"),
     )
 
 
@@ -179,7 +186,7 @@ def read_record(store: Store) -> dict[str, Any]:
             "the run's record is damaged",
             file=store.full(RECORD),
             found=error,
-            fix="windtunnel run RECIPE writes it anew and makes nothing again that is whole",
+            fix=(Command("run RECIPE"), " writes it anew and makes nothing again that is whole"),
         ) from None
 
 

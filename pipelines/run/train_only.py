@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from artifacts.books import told_of_damage
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -19,7 +20,9 @@ from artifacts.paths import Store
 from mixtures.plan.format import Plan
 from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe, given_recipe
+from pipelines.report.calls import SHARDS, recipe_of
 from pipelines.run.driver import RunOutcome
+from pipelines.run.earlier import book_costs, trained
 from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
@@ -59,7 +62,7 @@ def train_run(
             "this run has no shards yet",
             file=store.root,
             found=f"it reached {record['reached']}",
-            fix=f"windtunnel run {loaded.file.path}",
+            fix=Command("run RECIPE", RECIPE=loaded.file.path),
         )
     check_shards_are_of(loaded, record)
     progress = progress or Silent()
@@ -68,7 +71,7 @@ def train_run(
         made = train_recipe(
             loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan, way=way
         )
-        record["recipe"] = loaded.resolved()
+        _note_recipe(record, loaded.resolved())
         record["reached"] = "train" if _finished(store, record) else "shards"
         _book(store, record, made)
     return RunOutcome(store, record, made, sum(ledger.computed for ledger in made))
@@ -78,10 +81,10 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
     """Raises: UserError at the first setting of the corpus, the tokenizer or the shards that is not
     the one the shards were made with.
     """
-    recipe, recorded = loaded.resolved(), _of_this_release(record["recipe"])
+    recipe, made_with = loaded.resolved(), _of_this_release(recipe_of(record, SHARDS))
     for part in DECIDE_SHARDS:
         for path, now, then in _differences(
-            (part,), _deciding(recipe[part]), _deciding(recorded[part])
+            (part,), _deciding(recipe[part]), _deciding(made_with[part])
         ):
             raise loaded.file.error(
                 path,
@@ -89,8 +92,8 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
                 found=now,
                 allowed=[then],
                 fix=(
-                    f"windtunnel run {loaded.file.path} makes the shards of this recipe and trains "
-                    "on them; or set it back"
+                    Command("run RECIPE", RECIPE=loaded.file.path),
+                    " makes the shards of this recipe and trains on them; or set it back",
                 ),
             )
 
@@ -133,6 +136,15 @@ def _differences(
         yield path, now, then
 
 
+def _note_recipe(record: dict[str, Any], recipe: dict[str, Any]) -> None:
+    """Make the recipe the record's, where its corpus is of that recipe too; note the training."""
+    before = _of_this_release(record["recipe"])
+    same = [_deciding(recipe[part]) == _deciding(before[part]) for part in DECIDE_SHARDS]
+    if all(same):
+        record["recipe"] = recipe
+    trained(record, recipe)
+
+
 def _finished(store: Store, record: dict[str, Any]) -> bool:
     training = record["training"]
     return store.exists(f"{training['folder']}/{state_name(training['steps'])}")
@@ -147,5 +159,7 @@ def _book(store: Store, record: dict[str, Any], made: list[Ledger]) -> None:
             store.delete(name)
     for place, ledger in enumerate(made, len(kept) + 1):
         write_ledger(store, place, ledger)
-    record["ledgers"] = [*kept, *(ledger.to_json() for ledger in made)]
+    ledgers = [ledger.to_json() for ledger in made]
+    record["ledgers"] = [*kept, *ledgers]
+    book_costs(record, ledgers)
     write_record(store, record)

@@ -7,6 +7,7 @@ does not come back with another threshold or tokenizer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,17 +15,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.books import DamageError, sealed, unsealed
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
 from pipelines.shards.id_lists import shortened
+from pipelines.shards.local_folder import local_folder
 from tokenizer.shards.take_down import Place, find_documents, take_down
 
 LIST = "take-downs.json"
 FORMAT = "take-downs/1"
 RESTORE = (
-    "restore it from a copy; without one, delete it and give windtunnel shards remove every id "
-    "again: shards that are there keep what was taken down of them"
+    "restore it from a copy; without one, delete it and give every id again (",
+    Command("shards remove RUN --ids FILE --reason TEXT"),
+    "): shards that are there keep what was taken down of them",
 )
 _ID = re.compile(r"[0-9a-f]{32}")
 SHOWN = 5  # unknown ids named in an error
@@ -54,11 +58,12 @@ def remove_from_run(
     Raises: UserError naming ids that no shard holds, unless ``ignore_missing``; nothing is written
     then. With it they are listed all the same and removed should they come back.
     """
-    folders = {
-        name: store.full(entry["folder"]) for name, entry in sorted(record["shards"].items())
-    }
-    with run_lock(store):
+    with run_lock(store), contextlib.ExitStack() as copies:
         _check_reason(reason)
+        folders = {
+            name: copies.enter_context(local_folder(store, entry["folder"]))
+            for name, entry in sorted(record["shards"].items())
+        }
         found = {name: find_documents(folder, ids) for name, folder in folders.items()}
         unknown = _unknown(ids, found.values(), store.root, ignore_missing)
         listed = _listed(store)
@@ -89,14 +94,12 @@ def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
         return 0
     listed = _listed(store)
     written = 0
-    for folder in folders:
-        places = find_documents(store.full(folder), map(bytes.fromhex, listed))
-        for reason in sorted({listed[place.id] for place in places}):
-            written += take_down(
-                store.full(folder),
-                [place for place in places if listed[place.id] == reason],
-                reason,
-            )
+    for name in folders:
+        with local_folder(store, name) as folder:
+            places = find_documents(folder, map(bytes.fromhex, listed))
+            for reason in sorted({listed[place.id] for place in places}):
+                chosen = [place for place in places if listed[place.id] == reason]
+                written += take_down(folder, chosen, reason)
     return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,17 @@ class RunCheckpoint:
 
 
 def run_checkpoints(store: Store) -> list[RunCheckpoint]:
-    """Every checkpoint of a local run, by path. Raises: UserError when one is damaged."""
+    """Every checkpoint of a run, by path. Raises: UserError when one is damaged."""
+    folders = sorted(name.rpartition("/")[0] for name in _states(store))
+    return [RunCheckpoint(folder, load(store.full(folder))) for folder in folders]
+
+
+def _states(store: Store) -> list[str]:
+    if not store.local:
+        names = store.names(TRAINING)
+        return [name for name in names if fnmatch.fnmatch(name, f"{TRAINING}/*{STATES}")]
     base = Path(store.base)
-    folders = sorted(path.parent for path in base.glob(f"{TRAINING}/**/{STATES}"))
-    return [RunCheckpoint(str(folder.relative_to(base)), load(folder)) for folder in folders]
+    return [str(path.relative_to(base)) for path in base.glob(f"{TRAINING}/**/{STATES}")]
 
 
 def trained_with(plan: Plan, checkpoints: Iterable[RunCheckpoint]) -> list[RunCheckpoint]:

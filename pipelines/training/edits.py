@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -115,7 +116,8 @@ def _check_future(plan: Plan, kept: int, begun: Sequence[RunCheckpoint]) -> None
             allowed=[f"{newest.step + 1} to {plan.steps + 1}"],
             fix=(
                 f"edit from step {newest.step + 1} on; to end an earlier checkpoint in another "
-                "way: windtunnel branch"
+                "way: ",
+                Command("branch CHECKPOINT --mixture FILE --run RUN"),
             ),
         )
 

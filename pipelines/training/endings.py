@@ -23,7 +23,7 @@ def ending_plans(
     start: Checkpoint,
     mixtures: Mapping[str, Sequence[PhaseSpec]],
     materials: Materials,
-    output: Path,
+    output: str,
     run: Store,
     *,
     keep: bool = False,
@@ -40,7 +40,7 @@ def ending_plans(
             start,
             branch_plan(start, phases, materials.folders, name),
             materials,
-            Store(output / name),
+            Store(f"{output.rstrip('/')}/{name}"),
             None if keep else kept,
         )
         for name, phases in mixtures.items()

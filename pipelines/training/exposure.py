@@ -8,7 +8,7 @@ have seen them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.freeze.pinning import pin
 from mixtures.inspect.trace import ShownSpan, Tracer, steps_of, tokens_of
+from mixtures.loader.loader import Folders
 from mixtures.parts.find_document import Found, find_document
-from mixtures.parts.local_parts import LocalParts
+from mixtures.parts.open_parts import files_of, open_shards
 from mixtures.parts.stream import SourceStream
 from mixtures.plan.format import Plan
 from pipelines.training.checkpoints import RunCheckpoint, run_checkpoints, trained_with
 from pipelines.training.materials import Materials
 from pipelines.training.plan_file import PLAN, plan_of_run
-from tokenizer.shards.reader import open_source
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Seen:
     """Which steps and checkpoints have seen a document, plan by plan."""
 
     def __init__(
-        self, plan: Plan | None, checkpoints: Sequence[RunCheckpoint], folders: Mapping[str, Path]
+        self, plan: Plan | None, checkpoints: Sequence[RunCheckpoint], folders: Folders
     ) -> None:
         self.folders = folders
         self.newest = 0 if plan is None else _newest(plan, checkpoints)
@@ -127,7 +127,7 @@ def _touched(
     return Touched(
         id=document,
         source=name,
-        part=str((Path(stream.files.where) / part).relative_to(store.base)),
+        part=f"{stream.files.where}/{part}".removeprefix(f"{store.base.rstrip('/')}/"),
         row=place.row,
         tokens=place.stop - place.start,
         taken_down=any(
@@ -147,6 +147,6 @@ def _planned(plan: Plan, source: str, part: int) -> bool:
     return source in plan.names and part < len(plan.sources[plan.names.index(source)].parts)
 
 
-def _stream(name: str, folder: Path) -> SourceStream:
-    files = LocalParts.of(open_source(folder))
+def _stream(name: str, folder: Path | str) -> SourceStream:
+    files = files_of(open_shards(folder))
     return SourceStream(pin(name, files, "stream", 0), files)

@@ -7,41 +7,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
+from mixtures.parts.open_parts import open_shards
+from mixtures.parts.part_files import PartFiles
 from mixtures.spec.bands import held_out_of, is_held_out, source_of
 from pipelines.shards.tokenizer import recorded_model
 from tokenizer.encode import Tokenizer
-from tokenizer.shards.reader import ShardSource, open_source
+from tokenizer.shards.reader import ShardSource
 
 
 @dataclass(frozen=True)
 class Materials:
     """What training needs of a finished corpus: shards by source, held-out shards, tokenizer."""
 
-    folders: dict[str, Path]
-    validation: dict[str, Path]
+    folders: dict[str, Path | str]
+    validation: dict[str, Path | str]
     tokenizer: Tokenizer
     # of the run, for what became of a source without shards
     record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store, record: dict[str, Any]) -> Materials:
-        """Raises: UserError when the run has no shards, or lies on a store where they cannot be
-        mapped.
-        """
+        """Raises: UserError when the run has no shards. Those on a store are read in ranges."""
         if not record["shards"]:
             raise UserError(
-                "this run has no shards yet", file=store.root, fix="windtunnel run RECIPE"
+                "this run has no shards yet", file=store.root, fix=Command("run RECIPE")
             )
-        if not store.local:
-            raise UserError(
-                "training reads shards from a local disk",
-                file=store.root,
-                fix="copy the run's folder to a local disk",
-            )
-        folders = {
-            name: Path(store.full(entry["folder"]))
+        place = Path if store.local else str
+        folders: dict[str, Path | str] = {
+            name: place(store.full(entry["folder"]))
             for name, entry in record["shards"].items()
             if entry["documents"]
         }
@@ -50,14 +46,14 @@ class Materials:
         held = {name: folder for name, folder in folders.items() if is_held_out(name)}
         return cls(train, held, Tokenizer.load(model), record)
 
-    def sources(self) -> dict[str, ShardSource]:
+    def sources(self) -> dict[str, ShardSource | PartFiles]:
         return {
-            name: open_source(folder, self.tokenizer.hash) for name, folder in self.folders.items()
+            name: open_shards(folder, self.tokenizer.hash) for name, folder in self.folders.items()
         }
 
     def held_out(
         self, sources: Iterable[str], length: int, whole: Iterable[str] = ()
-    ) -> dict[str, Path]:
+    ) -> dict[str, Path | str]:
         """Held-out shards of these sources, those that fill at least one window of ``length``
         tokens.
 
@@ -74,5 +70,5 @@ class Materials:
         return {
             name: folder
             for name, folder in found.items()
-            if open_source(folder).manifest.tokens > length
+            if open_shards(folder).manifest.tokens > length
         }

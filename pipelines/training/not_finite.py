@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator
+
+from artifacts.commands import Command
 
 MORE = 20
 """Steps to skip where one was not enough."""
@@ -21,16 +22,25 @@ def advised(run: str) -> Iterator[None]:
     try:
         yield
     except NotFiniteError as error:
-        edit = f"windtunnel mixture edit {shlex.quote(run)} --at-tokens {error.before} --skip"
-        more = min(MORE, error.left)
+        one, more = (_skipping(run, error.before, steps) for steps in (1, min(MORE, error.left)))
         raise error.changed(
             fix=(
-                f"`{edit} 1` leaves the step's windows out; then give this command again. "
-                f"`{edit} {more}` leaves out more, where the steps after it are not finite either. "
+                "`",
+                one,
+                "` leaves the step's windows out; then give this command again. `",
+                more,
+                "` leaves out more, where the steps after it are not finite either. "
                 f"A lower train.schedule.peak (now {error.peak}) begins another training at its "
-                "first step"
+                "first step",
             )
         ) from None
+
+
+def _skipping(run: str, before: int, steps: int) -> Command:
+    """The command that leaves steps out; ``before``: tokens shown before the first of them."""
+    return Command(
+        "mixture edit RUN --at-tokens TOKENS --skip STEPS", RUN=run, TOKENS=before, STEPS=steps
+    )
 
 
 @contextlib.contextmanager
@@ -43,7 +53,7 @@ def advised_branch() -> Iterator[None]:
     except NotFiniteError as error:
         raise error.changed(
             fix=(
-                "give the branch other phases, or begin it at an earlier checkpoint: "
-                "windtunnel branch CHECKPOINT"
+                "give the branch other phases, or begin it at an earlier checkpoint: ",
+                Command("branch CHECKPOINT --mixture FILE --run RUN"),
             )
         ) from None

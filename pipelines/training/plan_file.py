@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
@@ -22,14 +23,16 @@ from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import PLAN_FORMAT, Plan
 from trainer.checkpoints.checkpoint import at_step, clean, flush, saved
 from trainer.checkpoints.paths import FOLDER as CHECKPOINTS
-from trainer.checkpoints.paths import folder_name
+from trainer.checkpoints.paths import STATE, folder_name
 from trainer.loop.metrics import FOLDER as METRICS
 
 PLAN = "plan.json"
 FORMER = "plans"
 _RESTORE = (
-    "copy plan.json of the newest checkpoint there; where the plan was never edited, delete it and "
-    "windtunnel run RECIPE freezes it again"
+    "copy plan.json of the newest checkpoint there; where the plan was never edited, delete it, ",
+    "and ",
+    Command("run RECIPE"),
+    " freezes it again",
 )
 _ADOPTING = ".writing-adopted-"
 
@@ -40,7 +43,7 @@ def plan_of_run(store: Store) -> Plan:
         raise UserError(
             "this run has no plan",
             file=store.root,
-            fix="add a mixture to its recipe, then windtunnel run RECIPE",
+            fix=("add a mixture to its recipe, then ", Command("run RECIPE")),
         )
     return _load(store)
 
@@ -154,19 +157,29 @@ def _of_this_release(store: Store) -> bool:
 
 def _copy_metrics(former: Store, here: Store) -> None:
     """Lines behind the step adopted are cut when the training goes on."""
-    source = Path(former.full(METRICS))
-    for path in sorted(source.glob("*.jsonl")):
-        here.write(f"{METRICS}/{path.name}", path.read_bytes())
+    for name in former.names(METRICS):
+        if name.count("/") == 1 and name.endswith(".jsonl"):
+            here.write(name, former.read(name))
 
 
 def _link(former: Store, here: Store, step: int) -> None:
+    if not here.local:
+        return _copy(former, here, folder_name(step))
     source, target = Path(former.full(folder_name(step))), Path(here.full(folder_name(step)))
     if target.exists():
-        return
+        return None
     made = Path(here.full(CHECKPOINTS)) / f"{_ADOPTING}{step}"
     shutil.copytree(source, made, copy_function=_link_or_copy)
     os.rename(made, target)
     flush(target.parent)
+    return None
+
+
+def _copy(former: Store, here: Store, folder: str) -> None:
+    """Copy a checkpoint inside a store; the file without which it does not exist comes last."""
+    for name in sorted(former.names(folder), key=lambda name: name.endswith(f"/{STATE}")):
+        if not here.exists(name):
+            here.fs.copy(former.full(name), here.full(name))
 
 
 def _link_or_copy(source: str, target: str) -> str:

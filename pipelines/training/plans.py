@@ -7,6 +7,7 @@ from typing import Any
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.parts.part_files import PartFiles
 from mixtures.spec.bands import names_meant, source_of
 from mixtures.spec.spec import PhaseSpec
 from pipelines.recipe.load import LoadedRecipe
@@ -71,7 +72,9 @@ def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dic
 
 
 def _check_sources(
-    phases: Sequence[PhaseSpec], sources: Mapping[str, ShardSource], record: dict[str, Any]
+    phases: Sequence[PhaseSpec],
+    sources: Mapping[str, ShardSource | PartFiles],
+    record: dict[str, Any],
 ) -> None:
     """Raises: UserError at the first source that is to be shown and has no shards, with what was
     asked, what there is, and where its documents went.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
@@ -19,6 +20,7 @@ from mixtures.freeze.freeze import Plan
 from mixtures.freeze.plan_table import shown_nothing, table
 from mixtures.inspect.accounting import realised
 from mixtures.inspect.cut_documents import cut_documents
+from mixtures.loader.loader import Folders
 from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
@@ -159,7 +161,7 @@ def _tell(lines: Sequence[str], plan: Plan, watch: TrainingWatch) -> None:
         watch.progress.note(line)
 
 
-def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) -> dict[str, Path]:
+def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) -> Folders:
     """The held-out shards that a training and its branches are measured on."""
     shown = [name for one in (plan, *branches.values()) for name in one.names]
     return materials.held_out(
@@ -180,7 +182,8 @@ def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
             file=store.full(folder),
             found=f"a checkpoint of step {steps[-1]:,}",
             fix=(
-                f"windtunnel train {loaded.file.path} goes on with it, ",
+                Command("train RECIPE", RECIPE=loaded.file.path),
+                " goes on with it, ",
                 Setting("overrides", "train.seed=N"),
                 " is another one; remove the folder to repeat it",
             ),
@@ -191,7 +194,7 @@ def _branches(
     recipe: Recipe,
     plan: Plan,
     materials: Materials,
-    measured: dict[str, Path],
+    measured: Folders,
     store: Store,
     places: Places,
     record: dict[str, Any],
@@ -242,7 +245,7 @@ def _train(
     recipe: Recipe,
     plan: Plan,
     materials: Materials,
-    measured: dict[str, Path],
+    measured: Folders,
     output: Store,
     watch: TrainingWatch,
     until_step: int | None,
@@ -314,7 +317,7 @@ def _facts(plan: Plan, materials: Materials) -> dict[str, Any]:
     }
 
 
-def _taken_down(plan: Plan, folders: dict[str, Path]) -> dict[str, Any]:
+def _taken_down(plan: Plan, folders: Folders) -> dict[str, Any]:
     """The documents that the plan records as taken down, and those of them that its weights have
     seen, with the steps, from 1; nothing where none was taken down.
     """

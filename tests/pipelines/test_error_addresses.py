@@ -28,15 +28,21 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def texts(node: ast.AST) -> Iterator[str]:
-    """The strings in a piece of code, f-strings whole."""
-    inside = {
+    """The strings in a piece of code, f-strings whole, commands left out."""
+    commands = {
+        id(part)
+        for each in ast.walk(node)
+        if isinstance(each, ast.Call) and ast.unparse(each.func) == "Command"
+        for part in ast.walk(each)
+    }
+    inside = commands | {
         id(part)
         for each in ast.walk(node)
         if isinstance(each, ast.JoinedStr)
         for part in each.values
     }
     for each in ast.walk(node):
-        if isinstance(each, ast.JoinedStr):
+        if isinstance(each, ast.JoinedStr) and id(each) not in commands:
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "…" for part in each.values
             )

@@ -153,28 +153,3 @@ def test_local_disk_and_object_store_hold_the_same_bytes(
         assert remote.read(name) == (tmp_path / "starter" / name).read_bytes(), name
     again = run_recipe(load_recipe(starter), f"{s3}/runs")
     assert again.computed == 0
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> object:
-    """A bucket on a local S3 server; fsspec finds it through the environment."""
-    import boto3
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="windtunnel")
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield "s3://windtunnel"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()

@@ -17,14 +17,16 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.records import Record
 
 MANIFEST_NAME = "source.json"
 MANIFEST_FORMAT = "source/2"
 REBUILD = (
-    "restore it, or delete its folder: windtunnel run RECIPE makes that anew, with the take-downs "
-    "of the run"
+    "restore it, or delete its folder: ",
+    Command("run RECIPE"),
+    " makes that anew, with the take-downs of the run",
 )
 """How to mend a damaged file of a source."""
 
@@ -141,7 +143,7 @@ def read_raw_manifest(folder: Path | str) -> bytes:
             "no readable source here",
             file=path,
             found=error.strerror,
-            fix="name a folder that `windtunnel run` wrote",
+            fix=("name a folder of shards that ", Command("run RECIPE"), " wrote"),
         ) from None
 
 
@@ -167,7 +169,7 @@ def parse_manifest(raw: bytes, path: object) -> SourceManifest:
             field="format",
             found=found,
             allowed=[MANIFEST_FORMAT],
-            fix="rebuild the shards with this release: windtunnel run RECIPE",
+            fix=("rebuild the shards with this release: ", Command("run RECIPE")),
         )
     try:
         return SourceManifest.model_validate(facts)

@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from artifacts.errors import UserError
+from artifacts.commands import Command
+from artifacts.errors import Text, UserError
 from artifacts.schemas import check_format
 from tokenizer.shards.format import TOKEN_TYPES
 from tokenizer.shards.manifest import REBUILD, PartRecord, SourceManifest, read_manifest
@@ -172,7 +173,11 @@ def inspect(folder: Path | str) -> list[dict[str, str | int]]:
     """One row per part for a table: file, append, rows, tokens, trainable tokens, bytes, checksum,
     documents taken down.
     """
-    manifest = read_manifest(folder)
+    return parts_of(read_manifest(folder))
+
+
+def parts_of(manifest: SourceManifest) -> list[dict[str, str | int]]:
+    """The same of a source whose manifest is read."""
     removed = Counter(stone.part for stone in manifest.tombstones)
     shown = {"file", "append", "rows", "tokens", "trainable_tokens", "bytes", "checksum"}
     return [
@@ -180,10 +185,10 @@ def inspect(folder: Path | str) -> list[dict[str, str | int]]:
     ]
 
 
-VERIFY = "run `windtunnel shards verify`"
+VERIFY: Text = (Command("shards verify RUN"), " names the damage")
 
 
-def map_table(path: Path, name: str, fix: str = VERIFY) -> pa.Table:
+def map_table(path: Path, name: str, fix: Text = VERIFY) -> pa.Table:
     """An Arrow IPC file as a memory-mapped table of format ``name``. ``fix``: of one that is
     damaged.
 
@@ -200,7 +205,7 @@ def token_batch(column: pa.LargeListArray) -> TokenBatch:
     return TokenBatch(values[begin:end], offsets - begin if begin else offsets)
 
 
-def _opened(path: Path, read: Callable[[], pa.Table], name: str, fix: str) -> pa.Table:
+def _opened(path: Path, read: Callable[[], pa.Table], name: str, fix: Text) -> pa.Table:
     try:
         table = read()
     except FileNotFoundError:

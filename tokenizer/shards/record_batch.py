@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 
 
@@ -31,7 +32,7 @@ def open_batch(buffer: pa.Buffer | bytes, schema: pa.Schema, file: object = None
             "not a sound record batch",
             file=file,
             found=problem,
-            fix="run `windtunnel shards verify`, then restore the part",
+            fix=(Command("shards verify RUN"), " names the damage; then restore the part"),
         )
     return batch
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.jit import kernel
 from tokenizer.shards.checksummed_file import ChecksummedFile
@@ -300,7 +301,11 @@ def _sound_chunk(path: Path) -> pa.Table:
     """An encoded chunk, mapped. Its offsets are followed without a bounds check, so they are
     checked first. Raises: UserError when it is damaged.
     """
-    again = f"delete the folder {path.parent}; windtunnel run RECIPE encodes its documents again"
+    again = (
+        f"delete the folder {path.parent}; ",
+        Command("run RECIPE"),
+        " encodes its documents again",
+    )
     table = map_table(path, "encoded", again)
     try:
         table.validate(full=True)

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
@@ -27,10 +26,12 @@ from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, freeze
 from mixtures.loader.fill import ROW
 from mixtures.loader.loader import Batch, Loader
+from mixtures.parts.open_parts import open_shards
+from mixtures.parts.part_files import PartFiles
 from mixtures.spec.bands import shown_beside
 from mixtures.spec.spec import MixtureSpec, Phase
 from tokenizer.encode import Tokenizer
-from tokenizer.shards.reader import ShardSource, open_source
+from tokenizer.shards.reader import ShardSource
 from trainer.evaluation import documents as texts
 from trainer.evaluation.rule import DOCUMENTS, WINDOWS, Rule
 from trainer.model import Model
@@ -136,7 +137,7 @@ def held_out(
     """
     cut = Cut(sequence_length, windows, together)
     opened = {
-        name: (open_source(Path(folder), tokenizer.hash), Path(folder))
+        name: (open_shards(os.fspath(folder), tokenizer.hash), os.fspath(folder))
         for name, folder in sorted(folders.items())
     }
     if rule == WINDOWS:
@@ -175,7 +176,7 @@ def validate(
 
 
 def _documents(
-    name: str, source: ShardSource, folder: Path, tokenizer: Tokenizer, cut: Cut
+    name: str, source: ShardSource | PartFiles, folder: str, tokenizer: Tokenizer, cut: Cut
 ) -> tuple[tuple[Batch, ...], int]:
     """The groups of a source's documents as a batch each, and how many documents they are."""
     if not source.manifest.tokens:
@@ -196,7 +197,7 @@ def _documents(
 
 
 def _windows(
-    name: str, source: ShardSource, folder: Path, tokenizer: Tokenizer, cut: Cut
+    name: str, source: ShardSource | PartFiles, folder: str, tokenizer: Tokenizer, cut: Cut
 ) -> tuple[Batch, ...]:
     """The windows that a plan of this source alone shows first, ``together`` in a batch."""
     available = source.manifest.tokens // cut.length
@@ -210,7 +211,12 @@ def _windows(
 
 
 def _plan(
-    name: str, source: ShardSource, tokenizer: Tokenizer, shown: int, length: int, together: int
+    name: str,
+    source: ShardSource | PartFiles,
+    tokenizer: Tokenizer,
+    shown: int,
+    length: int,
+    together: int,
 ) -> Plan:
     """A plan that shows ``shown`` windows of a source as a stream."""
     spec = MixtureSpec(
@@ -231,7 +237,7 @@ def _first_source(rows: int) -> NDArray[np.int64]:
     return np.zeros(rows, np.int64)
 
 
-def _too_short(source: ShardSource, folder: Path, filled: str, cut: Cut) -> UserError:
+def _too_short(source: ShardSource | PartFiles, folder: str, filled: str, cut: Cut) -> UserError:
     return UserError(
         f"the held-out documents do not fill {filled} of {cut.length} tokens",
         file=folder,

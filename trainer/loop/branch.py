@@ -16,16 +16,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.freeze import freeze as plans
 from mixtures.freeze.freeze import Plan
+from mixtures.parts.open_parts import open_shards
 from mixtures.spec.spec import PhaseSpec
 from tokenizer.encode import Tokenizer
-from tokenizer.shards.reader import open_source
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.checkpoints.recorded import model_config, plan_of
 from trainer.checkpoints.recorded import schedule as recorded_schedule
@@ -178,7 +177,7 @@ def branch_plan(
 ) -> Plan:
     """The checkpoint's plan up to its step, then ``phases``, those of the branch ``name``."""
     plan = plan_of(start)
-    opened = {source: open_source(Path(folder)) for source, folder in folders.items()}
+    opened = {source: open_shards(os.fspath(folder)) for source, folder in folders.items()}
     return plans.branch(plan, start.state.step, list(phases), opened, name)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan
 from trainer.checkpoints.checkpoint import Checkpoint
@@ -64,8 +65,9 @@ def check_fits(
             found=plan.hash,
             allowed=[state.plan_hash],
             fix=(
-                "append to the run's plan (windtunnel mixture edit RUN), or start a run under "
-                "another name"
+                "append to the run's plan (",
+                Command("mixture edit RUN --at STEP --mixture FILE"),
+                "), or start a run under another name",
             ),
         )
 

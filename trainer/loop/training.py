@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from artifacts.errors import UserError
@@ -123,7 +122,7 @@ def train(
         settings = begins.settings(settings)
         minimised = _minimised(objective, tokenizer)
         config = model_settings.config(tokenizer.vocab_size)
-        loader = Loader(plan, {name: Path(folder) for name, folder in folders.items()})
+        loader = Loader(plan, {name: os.fspath(folder) for name, folder in folders.items()})
         measured = _held_out(validation, tokenizer, settings, rows_together(minimised))
         run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
         with Metrics(store, run.step, settings.tensorboard) as metrics:

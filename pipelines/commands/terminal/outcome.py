@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from artifacts.commands import Command
+from pipelines.commands.hints import completed
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.training import held_out_table, training_places
+from pipelines.report.calls import earlier_stretches
 from pipelines.report.endings import unequal_endings
 from pipelines.report.funnel import Funnel, FunnelRow, FunnelStep, read_funnel
 from pipelines.report.numerals import byte_size, count, duration, share
@@ -82,6 +84,8 @@ def print_outcome(
         _line(console, label, value)
     for label, value in () if trainings is None else training_places(trainings):
         _line(console, label, value)
+    for sentence in earlier_stretches(record):
+        _line(console, "earlier", sentence)
     _line(console, "work", _work(outcome, seconds))
     console.print()
     if trainings is not None:
@@ -308,13 +312,13 @@ def _work(outcome: RunOutcome, seconds: float | None) -> str:
 
 def _next_commands(
     outcome: RunOutcome, recipe: str, trainings: Trainings | None, go_on: str = "run"
-) -> list[tuple[str, str]]:
+) -> list[tuple[Command, str]]:
     record = outcome.record
     root = outcome.store.root
-    run = shlex.quote(record["name"] if root == f"{DEFAULT_RUNS}/{record['name']}" else root)
+    run = record["name"] if root == f"{DEFAULT_RUNS}/{record['name']}" else root
     commands = [
-        (f"windtunnel report {run}", "see what was kept and why, as one HTML file"),
-        (f"windtunnel corpus explain ID --run {run}", "what happened to one document"),
+        (Command("report RUN", RUN=run), "see what was kept and why, as one HTML file"),
+        (Command("corpus explain ID --run RUN", RUN=run), "what happened to one document"),
     ]
     if not is_finished(record):
         there = (
@@ -325,16 +329,16 @@ def _next_commands(
             else "the corpus"
         )
         there = "the end of the training" if go_on == "train" else there
-        commands.insert(0, (f"windtunnel {go_on} {shlex.quote(recipe)}", f"go on to {there}"))
+        on = Command("train RECIPE" if go_on == "train" else "run RECIPE", RECIPE=recipe)
+        commands.insert(0, (completed(on), f"go on to {there}"))
     if record["shards"]:
-        commands.append((f"windtunnel shards verify {run}", "check every byte of the shards"))
+        commands.append((Command("shards verify RUN", RUN=run), "check every byte of the shards"))
     if trainings is not None:
         commands.append(
-            (f"windtunnel mixture trace {run} --step 1", "which documents a step showed")
+            (Command("mixture trace RUN --step 1", RUN=run), "which documents a step showed")
         )
         if trainings.main.checkpoint is not None:
-            checkpoint = shlex.quote(outcome.store.full(trainings.main.checkpoint))
-            commands.append(
-                (f"windtunnel generate {checkpoint} TEXT", "let the model go on from a text")
-            )
+            checkpoint = outcome.store.full(trainings.main.checkpoint)
+            says = Command("generate CHECKPOINT TEXT", CHECKPOINT=checkpoint)
+            commands.append((says, "let the model go on from a text"))
     return commands

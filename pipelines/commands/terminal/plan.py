@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from artifacts.commands import Command
 from mixtures.freeze.caps import Cap
 from mixtures.freeze.plan_table import ShareRow, shown_nothing
 from mixtures.plan.format import Plan
+from pipelines.commands.hints import completed
 from pipelines.report.numerals import share
 from pipelines.training.edits import Edited
 
@@ -66,8 +68,8 @@ def edit_lines(edited: Edited) -> Iterator[str]:
     """From where on the plan is another, and how far it is trained."""
     yield f"\nedited from step {edited.step:,} on; the plan before is {edited.former} in the run"
     yield (
-        f"trained so far: {edited.trained:,} steps; windtunnel train RECIPE goes on with the "
-        "edited plan"
+        f"trained so far: {edited.trained:,} steps; {completed(Command('train RECIPE'))} goes on "
+        "with the edited plan"
     )
 
 

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.commands import Command
 from artifacts.errors import Setting, Text, UserError
 from artifacts.ledger import Count
 from artifacts.paths import Store
@@ -226,7 +227,7 @@ def roll_back(index: str, batch: int | None = None, *, cascade: bool = False) ->
                 parameter="batch",
                 found=first,
                 allowed=numbers,
-                fix="windtunnel dedup index list says which there are",
+                fix=(Command("dedup index list INDEX"), " says which there are"),
             )
         if first != numbers[-1] and not cascade:
             later = ", ".join(str(number) for number in numbers[first:])

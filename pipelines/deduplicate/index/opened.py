@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from dedup.index.columns import Segment
@@ -50,6 +51,6 @@ def existing_index(index: str) -> Store:
             "no index here",
             file=store.root,
             parameter="index",
-            fix="name its folder; `windtunnel dedup index add` makes one",
+            fix=("name its folder; ", Command("dedup index add INDEX PATHS -o DIR"), " makes one"),
         )
     return store

@@ -59,7 +59,7 @@ def check_unused(index: OpenIndex, out: Store) -> None:
     """Refuse a folder whose kept documents the index rests on. Raises: UserError."""
     for batch in index.head.batches:
         if batch.texts.folder == out.root:
-            fix = f"choose another folder, or first {taken_back(batch.number)}"
+            fix = ("choose another folder, or first ", *taken_back(batch.number))
             raise UserError(
                 f"this folder holds the kept documents of batch {batch.number}",
                 file=out.root,

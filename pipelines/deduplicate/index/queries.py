@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from dedup.index.columns import find16, halves
 from dedup.index.decide import EXACT, NEAR, REASONS, find_candidates, matches
@@ -111,7 +112,7 @@ def find_document(index: str, identity: str) -> dict[str, Any]:
             file=opened.store.root,
             parameter="id",
             found=identity,
-            fix="windtunnel dedup index list says which batches there are",
+            fix=(Command("dedup index list INDEX"), " says which batches there are"),
         )
     starts = np.cumsum([0, *[len(segment.removed.ids) for segment in columns]])
     batch = int(np.searchsorted(starts, number, side="right") - 1)

@@ -147,8 +147,8 @@ def present(record: BatchRecord, ref: TextFile) -> Store:
             file=store.full(ref.name),
             field=f"batches.{record.number - 1}.texts",
             fix=(
-                "bring the file back (a link to where it lies now will do), or "
-                f"{taken_back(record.number)}"
+                "bring the file back (a link to where it lies now will do), or ",
+                *taken_back(record.number),
             ),
         )
     if size != ref.bytes:
@@ -162,7 +162,7 @@ def _changed(record: BatchRecord, ref: TextFile, found: str) -> UserError:
         file=record.texts.url(ref),
         field=f"batches.{record.number - 1}.texts",
         found=found,
-        fix=f"bring the file back as it was, or {taken_back(record.number)}",
+        fix=("bring the file back as it was, or ", *taken_back(record.number)),
     )
 
 

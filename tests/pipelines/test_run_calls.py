@@ -1,0 +1,129 @@
+"""What a run folder says after a second call, and after one that stops early: all it said before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.commands.app import app
+from pipelines.recipe.load import load_recipe
+from pipelines.report.calls import earlier_stretches, made, step_costs
+from pipelines.report.page import write_report
+from pipelines.run.cache import collect
+from pipelines.run.driver import UNTIL, RunOutcome, run_recipe
+from pipelines.run.train_only import train_run
+from tests.pipelines.run_trees import record
+
+SECTIONS = ("tokenizer", "shards", "training", "cost")
+LATER = ("tokenizer", "encoded", "shards", "plan", "training", "branches", "samples")
+
+
+@pytest.fixture
+def runs(tiny: tuple[Path, RunOutcome], tmp_path: Path) -> Path:
+    """A copy of the runs folder that holds the trained tiny run."""
+    shutil.copytree(tiny[0], tmp_path / "runs" / "tiny")
+    return tmp_path / "runs"
+
+
+def call(root: Path, runs: Path, *settings: str, until: str = "train") -> dict[str, Any]:
+    loaded = load_recipe(root / "recipes" / "tiny.yaml", settings)
+    outcome = run_recipe(loaded, str(runs), until=until)
+    write_report(outcome.store, outcome.record)
+    written = record(runs / "tiny")
+    assert {**written, "checksum": None} == {**outcome.record, "checksum": None}
+    return written
+
+
+def page(runs: Path) -> str:
+    return (runs / "tiny" / "report.html").read_text()
+
+
+def windtunnel(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, (arguments, result.output, result.exception)
+    return result.output
+
+
+def test_a_second_call_says_what_the_first_one_cost(root: Path, runs: Path) -> None:
+    first = record(runs / "tiny")
+    second = call(root, runs)
+    assert (first["call"], second["call"]) == (1, 2)
+    assert all(not ledger["computed"] for ledger in second["ledgers"])
+    assert step_costs(second) == step_costs(first)
+    assert sum(cost.seconds for cost in step_costs(second)) > 0
+    assert {cost.call for cost in step_costs(second) if cost.made} == {1}
+    assert "<dt>Work</dt><dd>0" not in page(runs)
+
+
+@pytest.mark.parametrize("until", UNTIL[:-1])
+def test_a_call_that_stops_early_keeps_what_was_made(root: Path, runs: Path, until: str) -> None:
+    first = record(runs / "tiny")
+    early = call(root, runs, until=until)
+    assert early["reached"] == until
+    assert {name: early[name] for name in LATER} == {name: first[name] for name in LATER}
+    assert step_costs(early)[-1] == step_costs(first)[-1]
+    (said,) = earlier_stretches(early)
+    assert "as of call 1" in said
+    assert "settings" not in said
+    html = page(runs)
+    assert said in html
+    assert all(f'<section id="{name}">' in html for name in SECTIONS)
+
+
+@pytest.mark.parametrize("until", UNTIL)
+def test_every_command_that_reads_shards_or_training_works_after_every_until(
+    root: Path, runs: Path, until: str
+) -> None:
+    call(root, runs, until=until)
+    training = record(runs / "tiny")["training"]
+    checkpoint = runs / "tiny" / training["folder"] / "checkpoints"
+    newest = max(checkpoint.glob("step-*"))
+    for arguments in (
+        ("report", "tiny"),
+        ("shards", "verify", "tiny"),
+        ("shards", "inspect", "tiny"),
+        ("mixture", "check", "tiny"),
+        ("mixture", "trace", "tiny", "--step", "1"),
+        ("cache", "ls", "tiny"),
+    ):
+        windtunnel(*arguments, "--runs", runs)
+    windtunnel("mixture", "plan", root / "recipes" / "tiny.yaml", "--runs", runs)
+    windtunnel("train", root / "recipes" / "tiny.yaml", "--runs", runs)
+    windtunnel("generate", newest, "the", "--tokens", "2")
+    assert training == record(runs / "tiny")["training"]
+
+
+def test_what_other_settings_made_is_said_to_be_of_them(root: Path, runs: Path) -> None:
+    first = record(runs / "tiny")
+    other = "corpus.stages.2.heuristics.thresholds={min_words: 80}"
+    early = call(root, runs, other, until="corpus")
+    assert early["selection"] != first["selection"]
+    (said,) = earlier_stretches(early)
+    assert said.startswith("The tokenizer, the shards and the training are as of call 1")
+    assert "with other settings than this recipe's" in said
+    assert "<dt>Tokens</dt>" not in page(runs), "they are of other documents"
+    collect(runs_store(runs))
+    windtunnel("shards", "verify", "tiny", "--runs", runs)
+    back = call(root, runs, until="corpus")
+    (said,) = earlier_stretches(back)
+    assert "call 1; the last call is number 3" in said
+    assert "<dt>Tokens</dt>" in page(runs)
+
+
+def test_a_training_goes_by_the_recipe_its_shards_were_made_with(root: Path, runs: Path) -> None:
+    other = "corpus.stages.2.heuristics.thresholds={min_words: 80}"
+    call(root, runs, other, until="corpus")
+    trained = train_run(load_recipe(root / "recipes" / "tiny.yaml"), str(runs))
+    assert trained.computed == 0
+    assert made(trained.record, "train")["call"] == trained.record["call"] == 3
+    assert made(trained.record, "shards")["call"] == 1
+
+
+def runs_store(runs: Path) -> Any:
+    from artifacts.paths import Store
+
+    return Store(str(runs / "tiny"))

@@ -1,0 +1,138 @@
+"""A whole run on an S3 server: read from there, written to there, trained there, and looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.paths import Store
+from pipelines.commands.app import app
+from pipelines.recipe.load import load_recipe
+from pipelines.run.driver import run_recipe
+
+TRAINED = """
+shards: {part_mtokens: 0.1, hold_out: 0.1}
+mixture:
+  phases:
+    - {name: stable, tokens: 4_096, weights: {web: 0.8, instructions: 0.2}}
+    - {name: decay, decay: true, tokens: 1_024, weights: {web: 0.5, instructions: 0.5}}
+branches:
+  - {name: web-alone, phases: [{name: decay, decay: true, tokens: 1_024, weights: {web: 1.0}}]}
+model: {preset: tiny, width: 64, layers: 1, heads: 1, kv_heads: 1, ff: 160}
+train:
+  sequence_length: 64
+  batch_tokens: 512
+  schedule: {kind: wsd, peak: 0.01, warmup: 2, decay: {shape: exponential}}
+  checkpoint_every: 4
+  tensorboard: false
+"""
+
+
+def windtunnel(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, (arguments, result.output, result.exception)
+    return result.output
+
+
+def trained(folder: Path, paths: str) -> Path:
+    """The starter's recipe with a training, its files at ``paths``."""
+    text = (folder / "recipe.yaml").read_text().replace("[data/", f"[{paths}")
+    recipe = folder / f"recipe-{'s3' if '://' in paths else 'local'}.yaml"
+    recipe.write_text(text + TRAINED)
+    return recipe
+
+
+def training_bytes(store: Store) -> dict[str, bytes]:
+    return {
+        name: store.read(name)
+        for name in store.names("training")
+        if not name.endswith(("/time.jsonl", "/.lock", "/state.json")) and "outcome" not in name
+    }
+
+
+@pytest.mark.slow
+def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_go_on_with_them(
+    starter: Path, tmp_path: Path, s3: str
+) -> None:
+    bucket = Store(f"{s3}/data")
+    for path in sorted((starter.parent / "data").iterdir()):
+        bucket.write(path.name, path.read_bytes())
+    here = run_recipe(load_recipe(trained(starter.parent, "data/")), str(tmp_path / "runs"))
+    recipe, runs = trained(starter.parent, f"{s3}/data/"), f"{s3}/runs"
+    there = run_recipe(load_recipe(recipe), runs)
+    assert there.store.root == f"{s3}/runs/starter"
+    assert training_bytes(there.store) == training_bytes(here.store)
+    assert len(training_bytes(there.store)) > 10
+    again = run_recipe(load_recipe(recipe), runs)
+    assert again.computed == 0
+    run = there.store.root
+    windtunnel("report", run)
+    windtunnel("train", recipe, "--runs", runs)
+    assert "sound" in windtunnel("shards", "verify", run)
+    assert json.loads(windtunnel("shards", "inspect", run, "--json"))
+    windtunnel("mixture", "check", run)
+    shown = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
+    checkpoint = max(name for name in there.store.names("training") if name.endswith("state.json"))
+    folder = there.store.full(checkpoint.rpartition("/")[0])
+    windtunnel("generate", folder, "The", "--tokens", "2")
+    take_down(runs, run, recipe, shown[0]["id"], tmp_path)
+
+
+def take_down(runs: str, run: str, recipe: Path, document: str, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text(document + "\n")
+    done = windtunnel("shards", "remove", run, "--ids", tmp_path / "ids", "--reason", "asked")
+    assert "1 taken down" in done
+    rows = json.loads(windtunnel("shards", "inspect", run, "--json"))
+    assert sum(row["removed"] for row in rows) == 1
+    assert "sound" in windtunnel("shards", "verify", run)
+    again = windtunnel("shards", "remove", run, "--ids", tmp_path / "ids", "--reason", "asked")
+    assert "1 were before" in again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "recipe.yaml"),
+        ("run", "recipe.yaml", "--runs", "s3://bucket/runs"),
+        ("report", "s3://bucket/runs/starter"),
+        ("shards", "verify", "starter", "--runs", "s3://bucket/runs"),
+        ("dedup", "run", "s3://bucket/x/*.jsonl", "-o", "out"),
+        ("generate", "s3://bucket/runs/x/checkpoints/step-00000001", "the"),
+    ],
+)
+def test_a_store_without_credentials_or_answer_is_one_line(
+    arguments: tuple[str, ...], endpoint: str | None, starter: Path, root: Path
+) -> None:
+    recipe = starter.parent / "recipe.yaml"
+    if "--runs" not in arguments:
+        recipe.write_text(recipe.read_text().replace("[data/web", "[s3://bucket/data/web"))
+    keys = {} if endpoint is None else {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    said = subprocess.run(
+        [sys.executable, "-c", "from pipelines.launch import main; main()", *arguments],
+        cwd=starter.parent,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(starter.parent),
+            "PYTHONPATH": str(root),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+            **({} if endpoint is None else {"AWS_ENDPOINT_URL": endpoint}),
+            **keys,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 2, said.stderr
+    errors = [line for line in said.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, said.stderr
+    assert "Traceback" not in said.stderr
+    assert len(said.stderr.splitlines()) <= 4, said.stderr
+    assert "AWS_ACCESS_KEY_ID" in said.stderr
