@@ -110,7 +110,8 @@ def give(words: str) -> str:
 def blanks(folder: Path, words: str) -> Mapping[str, object]:
     """What stands in place of the blanks of a command."""
     store, record = load_run(str(folder / "runs"), "starter")
-    decay = record["training"]["segments"][-1]["first_step"]
+    first = record["training"]["segments"][-1]["first_step"]
+    decay = first - 1  # updates before it
     checkpoint = f"{record['training']['folder']}/checkpoints/step-{decay:08d}"
     document = "web:" + _native_id(folder)
     (folder / "ids.txt").write_text(document + "\n")
@@ -123,7 +124,7 @@ def blanks(folder: Path, words: str) -> Mapping[str, object]:
         "CHECKPOINT": store.full(checkpoint),
         "TEXT": "The server",
         "FILE": folder / file,
-        "STEP": decay,
+        "STEP": first,
         "STEPS": 1,
         "TOKENS": decay * 512,
         "INDEX": folder / "index",
