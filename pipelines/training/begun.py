@@ -10,7 +10,6 @@ second stands in its checkpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from artifacts.books import read_book, sealed
@@ -18,9 +17,8 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import canonical_json
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
-from pipelines.training.checkpoints import TRAINING
+from pipelines.training.checkpoints import states
 from trainer.checkpoints.checkpoint import Checkpoint, latest, saved
-from trainer.checkpoints.paths import STATES
 from trainer.checkpoints.recorded import model_config, schedule
 from trainer.loop.recorded import train_settings
 from trainer.loop.settings import TrainSettings
@@ -71,9 +69,9 @@ def former_rules(checkpoint: Checkpoint) -> dict[str, int]:
 
 def _trained(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
     """What decided each training of a run, by its folder."""
-    base = Path(store.base)
-    for name in sorted({path.parents[2].name for path in base.glob(f"{TRAINING}/*/{STATES}")}):
-        folder = f"{TRAINING}/{name}"
+    # those of branches lie deeper
+    found = {name.rsplit("/", 3)[0] for name in states(store)}
+    for folder in sorted(name for name in found if name.count("/") == 1):
         try:
             newest = latest(Store(store.full(folder)))
             if newest is not None:

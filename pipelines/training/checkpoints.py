@@ -40,11 +40,12 @@ class RunCheckpoint:
 
 def run_checkpoints(store: Store) -> list[RunCheckpoint]:
     """Every checkpoint of a run, by path. Raises: UserError when one is damaged."""
-    folders = sorted(name.rpartition("/")[0] for name in _states(store))
+    folders = sorted(name.rpartition("/")[0] for name in states(store))
     return [RunCheckpoint(folder, load(store.full(folder))) for folder in folders]
 
 
-def _states(store: Store) -> list[str]:
+def states(store: Store) -> list[str]:
+    """The state file of every checkpoint of a run, by its name in the run."""
     if not store.local:
         names = store.names(TRAINING)
         return [name for name in names if fnmatch.fnmatch(name, f"{TRAINING}/*{STATES}")]

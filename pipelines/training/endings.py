@@ -5,7 +5,6 @@ been taken down.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from artifacts.errors import Setting, UserError
 from artifacts.paths import Store
@@ -65,7 +64,7 @@ def _ending_plan(
 def _seen(start: Checkpoint, place: Store, past: Past, *, begun: bool) -> UserError:
     """``begun``: a branch has seen the documents and its start has not."""
     first = past.first_shown()
-    training = Store(str(Path(start.folder).parent.parent))
+    training = Store(start.folder.rstrip("/").rsplit("/", 2)[0])
     clean = [step for step in saved(training) if step <= first]
     other = (
         "name another folder for the branch (",

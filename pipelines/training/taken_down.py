@@ -11,10 +11,10 @@ them (:mod:`pipelines.training.way`).
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TypeAlias
 
 from artifacts.errors import Setting, Text, UserError
@@ -204,10 +204,12 @@ def _begun(store: Store, plan: Plan, folder_of: FolderOf, name: str) -> Iterator
     branch of the name may have had other phases.
     """
     for each in (plan.hash, *(ancestor.hash for ancestor in reversed(plan.history))):
-        below = Path(store.full(folder_of(each))) / BRANCHES
-        for folder in sorted(below.glob(f"{name}-????????")):
-            if saved(Store(str(folder))):
-                yield Store(str(folder))
+        below = f"{folder_of(each)}/{BRANCHES}/"
+        folders = {found.removeprefix(below).split("/", 1)[0] for found in store.names(below)}
+        for folder in sorted(fnmatch.filter(folders, f"{name}-????????")):
+            begun = Store(store.full(below + folder))
+            if saved(begun):
+                yield begun
 
 
 def _plan_of(training: Store) -> Plan:
