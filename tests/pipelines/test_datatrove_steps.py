@@ -200,7 +200,7 @@ def test_an_empty_pipeline_gives_nothing() -> None:
 def test_a_comparing_stage_is_refused_with_the_way_to_run_it(stage: str) -> None:
     with pytest.raises(UserError, match="compares documents with each other") as raised:
         WindtunnelStep(stage)
-    assert "use windtunnel run" in str(raised.value.fix)
+    assert "put it into a recipe: windtunnel run RECIPE" in str(raised.value.fix)
 
 
 @pytest.mark.parametrize(

@@ -754,7 +754,7 @@ def test_kept_documents_that_are_gone_or_changed_are_named_when_they_are_needed(
     with pytest.raises(UserError, match="kept documents of batch 1 are gone") as caught:
         add_all(tmp_path, batches[1:2])
     assert caught.value.file == str(text)
-    assert "rollback 1" in str(caught.value.fix)
+    assert "dedup index rollback INDEX 1 --cascade" in str(caught.value.fix)
     text.write_bytes(whole + b" ")
     with pytest.raises(UserError, match="no longer the one that batch 1 wrote"):
         add_all(tmp_path, batches[1:2])

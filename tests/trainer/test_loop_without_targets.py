@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from artifacts.fingerprints import canonical_json
 from mixtures.freeze.freeze import Plan
 from mixtures.spec.spec import Phase
-from pipelines.commands.terminal.training import branch_rows
+from pipelines.commands.terminal.comparison import branch_rows
 from tests.trainer import loop_runs
 from tests.trainer.loop_corpus import Corpus, web, write_shards
 from tests.trainer.loop_runs import BATCH, plan
@@ -179,4 +179,4 @@ def test_a_held_out_source_without_targets_has_no_loss_and_no_change(
         assert (row["loss"], row["bits_per_byte"], row["change"]) == (None, None, None)
         assert rows[name, "web"]["loss"] > 0
     silent = [line[2:] for line in branch_rows(comparison)[1] if line[1] == "silent"]
-    assert silent == [("-", "-", "-")] * 2
+    assert silent == [("-", "-", "-", "-")] * 2
