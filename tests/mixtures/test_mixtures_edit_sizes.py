@@ -15,7 +15,7 @@ from tests.mixtures.test_mixtures_plan import DECAY, STABLE, plan_of
 @pytest.mark.parametrize("text", ["stable=inf", "stable=nan", "stable=many", "stable", "=5"])
 def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
     with pytest.raises(UserError) as raised:
-        change_of([text], [], [], None)
+        change_of([text], [], [], None, None)
     assert raised.value.field == "--lengthen"
 
 
