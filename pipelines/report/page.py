@@ -30,6 +30,7 @@ from pipelines.report.funnel import read_funnel
 from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
+from pipelines.report.summary import summary_section
 from pipelines.report.training_cost import training_costs
 from pipelines.report.training_section import training_section
 
@@ -59,6 +60,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             stages=recorded_stages(record),
             total=funnel.total,
             warnings=warnings(record),
+            summary=summary_section(record, funnel, found.trainings),
             funnel=funnel_section(funnel),
             reasons=reasons_section(record, found),
             distributions=distributions_section(funnel, found),
