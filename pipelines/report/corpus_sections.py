@@ -23,6 +23,7 @@ from pipelines.report.quality_words import quality_line
 from pipelines.report.reasons import Key, dropped_by_reason
 from pipelines.report.recipe_stages import recorded_stages
 from pipelines.report.source_overlap import overlap_rows
+from pipelines.report.text_funnel import TextFunnel, TextRow
 from pipelines.report.word_diff import word_diff
 
 STEP_COLOURS = 8
@@ -37,8 +38,8 @@ QUALITY_NOTE = (
 )
 
 
-def funnel_section(funnel: Funnel) -> dict[str, Any]:
-    """Bars and table; a step's colour is its place among the steps that dropped something."""
+def funnel_section(funnel: Funnel, texts: TextFunnel) -> dict[str, Any]:
+    """Bars and tables; a step's colour is its place among the steps that dropped something."""
     shown = [
         place
         for place, step in enumerate(funnel.steps)
@@ -48,27 +49,46 @@ def funnel_section(funnel: Funnel) -> dict[str, Any]:
         place: f"s{number % STEP_COLOURS}"
         for number, place in enumerate(place for place in shown if funnel.total.dropped[place])
     }
-
-    def bar(row: FunnelRow) -> Markup:
-        parts = [Part("kept", row.kept, "kept")]
-        parts += [
-            Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
-            for place, colour in colours.items()
-        ]
-        return stacked_bar(
-            [*parts, Part("quarantined", sum(row.quarantined), "bad")],
-            label=f"funnel of {row.source}",
-        )
-
     first = next((place for place in shown if funnel.steps[place].compares), None)
     last = next((place for place in reversed(shown) if funnel.steps[place].compares), None)
+    took = [(place, colour) for place, colour in colours.items() if texts.total.dropped[place]]
     return {
-        "rows": [(row, bar(row)) for row in (funnel.total, *funnel.rows)],
+        "rows": [(row, _bar(row, funnel, colours)) for row in (funnel.total, *funnel.rows)],
         "steps": [(place, funnel.steps[place], colours.get(place)) for place in shown],
         "first_dedup": first,
         "last_dedup": last,
         "any_quarantined": bool(sum(funnel.total.quarantined)),
+        "unit": texts.unit,
+        "any_cut": any(row.cut for row in texts.rows),
+        "text_steps": [(place, funnel.steps[place].label, colour) for place, colour in took],
+        "text_rows": [(row, _text_bar(row, funnel, took)) for row in (texts.total, *texts.rows)],
     }
+
+
+def _bar(row: FunnelRow, funnel: Funnel, colours: dict[int, str]) -> Markup:
+    """A source in documents."""
+    parts = [Part("kept", row.kept, "kept")]
+    parts += [
+        Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
+        for place, colour in colours.items()
+    ]
+    return stacked_bar(
+        [*parts, Part("quarantined", sum(row.quarantined), "bad")],
+        label=f"funnel of {row.source}",
+    )
+
+
+def _text_bar(row: TextRow, funnel: Funnel, took: Sequence[tuple[int, str]]) -> Markup:
+    """A source in tokens, or in bytes of text."""
+    parts = [Part("kept", row.kept, "kept")]
+    parts += [
+        Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
+        for place, colour in took
+    ]
+    return stacked_bar(
+        [*parts, Part("cut out of texts", max(row.cut, 0), "other")],
+        label=f"text of {row.source}",
+    )
 
 
 def reasons_section(record: dict[str, Any], found: Findings) -> dict[str, Any]:

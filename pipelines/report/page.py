@@ -31,6 +31,7 @@ from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
 from pipelines.report.summary import summary_section
+from pipelines.report.text_funnel import read_text_funnel
 from pipelines.report.training_cost import training_costs
 from pipelines.report.training_section import training_section
 
@@ -61,7 +62,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             total=funnel.total,
             warnings=warnings(record),
             summary=summary_section(record, funnel, found.trainings),
-            funnel=funnel_section(funnel),
+            funnel=funnel_section(funnel, read_text_funnel(record, funnel)),
             reasons=reasons_section(record, found),
             distributions=distributions_section(funnel, found),
             duplicates=duplicates_section(record, found),
@@ -96,6 +97,7 @@ def _environment() -> Environment:
         "duration": numerals.duration,
         "ratio": numerals.ratio,
         "quantity": numerals.quantity,
+        "in_unit": numerals.in_unit,
         "operations": numerals.operations,
         "signed": numerals.signed,
         "difference": numerals.difference,
