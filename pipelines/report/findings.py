@@ -18,6 +18,7 @@ from pipelines.corpus.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
 from pipelines.report.data_progress import PhaseEnd, phase_ends, recorded_cuts
 from pipelines.report.distributions import SourceDistributions
+from pipelines.report.kept_samples import KeptSamples
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
 from pipelines.report.reasons import ReasonTally
@@ -37,6 +38,7 @@ class Findings:
 
     reasons: ReasonTally = field(default_factory=ReasonTally)
     distributions: dict[str, SourceDistributions] = field(default_factory=dict)
+    kept: KeptSamples = field(default_factory=KeptSamples)
     evidence: list[DedupEvidence] = field(default_factory=list)
     overlaps: BenchmarkOverlaps = field(default_factory=BenchmarkOverlaps)
     overlap: SourceOverlap | None = None
@@ -81,6 +83,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
             columns = ChunkColumns(store, chunk)
             found.reasons.add(columns, choosing_steps(store, chunk))
             found.distributions.setdefault(chunk.source, SourceDistributions()).add(columns)
+            found.kept.add(columns)
             found.overlaps.add(columns)
             places.add(columns)
             if found.overlap is not None:
@@ -100,4 +103,6 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
 def _sampled(found: Findings) -> Iterable[Place]:
     for samples in found.reasons.samples.values():
         yield from ((sample.chunk, sample.row) for sample in samples)
+    for _, drawn in found.kept.places():
+        yield from drawn
     yield from ((overlap.chunk, overlap.row) for overlap in found.overlaps.fullest)

@@ -27,6 +27,7 @@ from pipelines.report.corpus_sections import (
 )
 from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
+from pipelines.report.kept_samples import kept_section
 from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
@@ -64,6 +65,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             summary=summary_section(record, funnel, found.trainings),
             funnel=funnel_section(funnel, read_text_funnel(record, funnel)),
             reasons=reasons_section(record, found),
+            kept=kept_section(found.kept, found.excerpts),
             distributions=distributions_section(funnel, found),
             duplicates=duplicates_section(record, found),
             overlap=overlap_section(record, found),
