@@ -21,6 +21,7 @@ _OPEN = Markup(
 )
 _RECT = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
 _GRID = Markup('<path class="grid-line" d="M0 {0}H{1}"/>')
+_THRESHOLD = Markup('<path class="threshold" d="M{0} 0V100"/>')
 _CLOSE = Markup("</svg>")
 
 
@@ -68,10 +69,14 @@ def stacked_bar(parts: Sequence[Part], whole: int | None = None, label: str = ""
 
 
 def histogram(
-    before: Sequence[int], after: Sequence[int] | None, names: Sequence[str], label: str = ""
+    before: Sequence[int],
+    after: Sequence[int] | None,
+    names: Sequence[str],
+    label: str = "",
+    threshold: float | None = None,
 ) -> Columns:
     """Columns over equal bins; ``after`` is drawn inside ``before`` on the same scale. ``names``:
-    of the bins, for tooltips.
+    of the bins, for tooltips. ``threshold``: where a line stands, in bins from the left.
     """
     most, width = max([*before, 1]), 10 * max(len(before), 1)
     marks = [mark for mark in nice_marks(0, most, 2) if mark == int(mark)]
@@ -85,6 +90,8 @@ def histogram(
             )
         if kept:
             drawn.append(_column(place, kept, most, "h-after", title))
+    if threshold is not None:
+        drawn.append(_THRESHOLD.format(_spelled(10 * threshold)))
     return Columns(
         _OPEN.format("hist", width, 100, label) + Markup("").join(drawn) + _CLOSE,
         [(_spelled(_height(mark, most)), quantity(mark)) for mark in marks],

@@ -22,6 +22,7 @@ from pipelines.report.kept_samples import KeptSamples
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
 from pipelines.report.reasons import ReasonTally
+from pipelines.report.rule_signals import RuleSignals
 from pipelines.report.shard_parts import SourceShards, read_shards
 from pipelines.report.source_fit import source_fits
 from pipelines.report.source_overlap import SourceOverlap, recorded_overlap
@@ -38,6 +39,7 @@ class Findings:
 
     reasons: ReasonTally = field(default_factory=ReasonTally)
     distributions: dict[str, SourceDistributions] = field(default_factory=dict)
+    signals: RuleSignals = field(default_factory=RuleSignals)
     kept: KeptSamples = field(default_factory=KeptSamples)
     evidence: list[DedupEvidence] = field(default_factory=list)
     overlaps: BenchmarkOverlaps = field(default_factory=BenchmarkOverlaps)
@@ -80,8 +82,9 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     )
     for chunk in chunks:
         if "size" in chunk.signals and chunk.signals["size"].rows:
-            columns = ChunkColumns(store, chunk)
-            found.reasons.add(columns, choosing_steps(store, chunk))
+            columns, choices = ChunkColumns(store, chunk), choosing_steps(store, chunk)
+            found.reasons.add(columns, choices)
+            found.signals.add(columns, choices)
             found.distributions.setdefault(chunk.source, SourceDistributions()).add(columns)
             found.kept.add(columns)
             found.overlaps.add(columns)

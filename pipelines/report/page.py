@@ -31,6 +31,7 @@ from pipelines.report.kept_samples import kept_section
 from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
+from pipelines.report.signal_charts import signals_section
 from pipelines.report.summary import summary_section
 from pipelines.report.text_funnel import read_text_funnel
 from pipelines.report.training_cost import training_costs
@@ -67,6 +68,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             reasons=reasons_section(record, found),
             kept=kept_section(found.kept, found.excerpts),
             distributions=distributions_section(funnel, found),
+            signals=signals_section(found.signals),
             duplicates=duplicates_section(record, found),
             overlap=overlap_section(record, found),
             benchmarks=benchmark_section(record, found),
