@@ -21,7 +21,7 @@ from pipelines.report.near_duplicates import SIMILARITY_BINS, DedupEvidence, Pai
 from pipelines.report.numerals import power_of_two
 from pipelines.report.quality_words import quality_line
 from pipelines.report.reasons import Key, dropped_by_reason
-from pipelines.report.recipe_stages import recorded_stages
+from pipelines.report.recipe_stages import limit_of, recorded_stages
 from pipelines.report.source_overlap import overlap_rows
 from pipelines.report.text_funnel import TextFunnel, TextRow
 from pipelines.report.word_diff import word_diff
@@ -141,7 +141,9 @@ def _samples(key: Key, found: Findings) -> list[dict[str, Any]]:
     return samples
 
 
-def distributions_section(funnel: Funnel, found: Findings) -> dict[str, Any]:
+def distributions_section(
+    record: dict[str, Any], funnel: Funnel, found: Findings
+) -> dict[str, Any]:
     """Charts of the largest sources, in the order of the recipe."""
     largest = sorted(funnel.rows, key=lambda row: -row.entered)[:CHARTED_SOURCES]
     rows = [
@@ -163,7 +165,9 @@ def distributions_section(funnel: Funnel, found: Findings) -> dict[str, Any]:
             if values.words.before.any()
         ],
         "scores": [
-            _scores(source, values.scores) for source, values in rows if values.scores.before.any()
+            _scores(source, values.scores, limit_of(record, "language", "min_score", source))
+            for source, values in rows
+            if values.scores.before.any()
         ],
         **_languages([(source, values) for source, values in rows if values.languages]),
     }
@@ -200,12 +204,16 @@ def _half_octaves(
     }
 
 
-def _scores(source: str, values: BeforeAfter) -> dict[str, Any]:
+def _scores(source: str, values: BeforeAfter, limit: float | None) -> dict[str, Any]:
     names = [
         f"{place / SCORE_BINS:.2f} to {(place + 1) / SCORE_BINS:.2f}" for place in range(SCORE_BINS)
     ]
     chart = histogram(
-        values.before.tolist(), values.after.tolist(), names, f"language score of {source}"
+        values.before.tolist(),
+        values.after.tolist(),
+        names,
+        f"language score of {source}",
+        None if limit is None else limit * SCORE_BINS,
     )
     return {
         "source": source,
@@ -269,6 +277,8 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         for name, value in record["evidence"][evidence.step].items()
         if name != "file" and isinstance(value, int)
     }
+    verify = limit_of(record, "minhash_dedup", "verify", name=evidence.step)
+    threshold = None if verify is None else verify * SIMILARITY_BINS - low
     quality = record["evidence"][evidence.step].get("quality")
     measured = quality is not None and "kept" in quality
     return {
@@ -279,7 +289,7 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         if quality is not None and measured
         else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
-        "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity")
+        "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity", threshold)
         if evidence.pairs
         else None,
         "axis": [f"{low / SIMILARITY_BINS:.2f}", f"{(low / SIMILARITY_BINS + 1) / 2:.2f}", "1"],
@@ -364,7 +374,11 @@ def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any]
         "total": sum(count["documents"] for _, count in dropped),
         "overlaps": found.overlaps,
         "chart": histogram(
-            found.overlaps.fractions.tolist(), None, labels, "share of a benchmark item"
+            found.overlaps.fractions.tolist(),
+            None,
+            labels,
+            "share of a benchmark item",
+            stages[0].settings["overlap"] * bins,
         ),
         "fullest": fullest,
     }

@@ -67,7 +67,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             funnel=funnel_section(funnel, read_text_funnel(record, funnel)),
             reasons=reasons_section(record, found),
             kept=kept_section(found.kept, found.excerpts),
-            distributions=distributions_section(funnel, found),
+            distributions=distributions_section(record, funnel, found),
             signals=signals_section(found.signals),
             duplicates=duplicates_section(record, found),
             overlap=overlap_section(record, found),

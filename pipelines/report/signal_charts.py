@@ -68,7 +68,7 @@ def _chart(signal: RuleSignal) -> dict[str, Any]:
     )
     threshold = sum(column.last <= signal.bins.middle for column in columns)
     place = 100 * threshold / len(columns)
-    low, high = signal.bins.edge(columns[0].first), signal.bins.edge(columns[-1].last)
+    low, high = _ends(signal, columns)
     name = measure_name(rule)
     return {
         "measure": name,
@@ -79,9 +79,18 @@ def _chart(signal: RuleSignal) -> dict[str, Any]:
         "judged": sum(before),
         "columns": histogram(before, after, list(_names(signal, columns)), name, threshold),
         "place": f"{place:.2f}",
-        "low": f"{low:.3g}" if place > _ROOM else "",
-        "high": f"{high:.3g}" if place < 100 - _ROOM else "",
+        "low": low if place > _ROOM else "",
+        "high": high if place < 100 - _ROOM else "",
     }
+
+
+def _ends(signal: RuleSignal, columns: list[_Joined]) -> tuple[str, str]:
+    """The ends of the x axis; where the last column is open, from where on it is."""
+    bins, last = signal.bins, columns[-1].last
+    low = 0.0 if bins.octaves and not columns[0].first else bins.edge(max(columns[0].first, 1))
+    if last == bins.count:
+        return f"{low:.3g}", f"{bins.edge(last - 1):.3g} and more"
+    return f"{low:.3g}", f"{bins.edge(last):.3g}"
 
 
 def _names(signal: RuleSignal, columns: list[_Joined]) -> Iterator[str]:
