@@ -18,6 +18,7 @@ from pipelines.corpus.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
 from pipelines.report.data_progress import PhaseEnd, phase_ends, recorded_cuts
 from pipelines.report.distributions import SourceDistributions
+from pipelines.report.domains import Domains
 from pipelines.report.kept_samples import KeptSamples
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
@@ -41,6 +42,7 @@ class Findings:
     distributions: dict[str, SourceDistributions] = field(default_factory=dict)
     signals: RuleSignals = field(default_factory=RuleSignals)
     kept: KeptSamples = field(default_factory=KeptSamples)
+    domains: Domains = field(default_factory=Domains)
     evidence: list[DedupEvidence] = field(default_factory=list)
     overlaps: BenchmarkOverlaps = field(default_factory=BenchmarkOverlaps)
     overlap: SourceOverlap | None = None
@@ -67,6 +69,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     found = Findings(
         quarantine=first_rows(store, record["quarantine"]),
         libraries=recorded_libraries(store, record),
+        domains=Domains.over(chunks),
     )
     found.overlap = recorded_overlap(record)
     exact = {step for step, facts in record["evidence"].items() if "clusters" in facts}
@@ -87,6 +90,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
             found.signals.add(columns, choices)
             found.distributions.setdefault(chunk.source, SourceDistributions()).add(columns)
             found.kept.add(columns)
+            found.domains.add(columns)
             found.overlaps.add(columns)
             places.add(columns)
             if found.overlap is not None:

@@ -25,6 +25,7 @@ from pipelines.report.corpus_sections import (
     overlap_section,
     reasons_section,
 )
+from pipelines.report.domain_section import domains_section
 from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
 from pipelines.report.kept_samples import kept_section
@@ -69,6 +70,7 @@ def render(record: dict[str, Any], found: Findings) -> str:
             kept=kept_section(found.kept, found.excerpts),
             distributions=distributions_section(record, funnel, found),
             signals=signals_section(found.signals),
+            domains=domains_section(found.domains),
             duplicates=duplicates_section(record, found),
             overlap=overlap_section(record, found),
             benchmarks=benchmark_section(record, found),

@@ -42,7 +42,7 @@ def limit_of(
         for stage in recorded_stages(record)
         if stage.kind == kind
         and name in ("", stage.name)
-        and (not stage.settings.get("sources") or source in stage.settings["sources"])
+        and (source is None or source in (stage.settings.get("sources") or [source]))
     )
     limit = next(filter(None, limits), None)
     return None if limit is None else float(limit)
