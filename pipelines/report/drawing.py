@@ -79,7 +79,7 @@ def histogram(
     of the bins, for tooltips. ``threshold``: where a line stands, in bins from the left.
     """
     most, width = max([*before, 1]), 10 * max(len(before), 1)
-    marks = [mark for mark in nice_marks(0, most, 2) if mark == int(mark)]
+    marks = [mark for mark in nice_marks(0, most, 3) if mark == int(mark)]
     drawn = [_GRID.format(_spelled(_height(mark, most)), width) for mark in marks if mark]
     for place, value in enumerate(before):
         kept = None if after is None else after[place]
