@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.report.drawing import histogram
+from pipelines.report.numerals import quantity
 from pipelines.report.rule_measures import measure_name
 from pipelines.report.rule_signals import RuleSignal, RuleSignals
 
@@ -74,7 +75,8 @@ def _chart(signal: RuleSignal) -> dict[str, Any]:
         "measure": name,
         "reason": rule.reason,
         "comparison": rule.comparison,
-        "threshold": f"{rule.threshold:g}",
+        "threshold": _figure(rule.threshold),
+        "side": "to-right" if place < _ROOM else "to-left" if place > 100 - _ROOM else "",
         "breaking": signal.breaking,
         "judged": sum(before),
         "columns": histogram(before, after, list(_names(signal, columns)), name, threshold),
@@ -89,8 +91,12 @@ def _ends(signal: RuleSignal, columns: list[_Joined]) -> tuple[str, str]:
     bins, last = signal.bins, columns[-1].last
     low = 0.0 if bins.octaves and not columns[0].first else bins.edge(max(columns[0].first, 1))
     if last == bins.count:
-        return f"{low:.3g}", f"{bins.edge(last - 1):.3g} and more"
-    return f"{low:.3g}", f"{bins.edge(last):.3g}"
+        return _figure(low), f"{_figure(bins.edge(last - 1))} and more"
+    return _figure(low), _figure(bins.edge(last))
+
+
+def _figure(value: float) -> str:
+    return quantity(value) if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _names(signal: RuleSignal, columns: list[_Joined]) -> Iterator[str]:

@@ -44,11 +44,11 @@ def _lost(record: dict[str, Any], funnel: Funnel) -> str:
     counts = dropped_by_reason(record)
     ordered = sorted(counts, key=lambda key: (-counts[key]["documents"], key))[:NAMED]
     named = [
-        f"{reason} ({step.replace('_', ' ')}) {count(counts[step, reason]['documents'])}, "
-        f"{share(counts[step, reason]['documents'], funnel.total.entered)}"
+        f"{reason} ({step.replace('_', ' ')}): {count(gone)}, {share(gone, funnel.total.entered)}"
         for step, reason in ordered
+        if (gone := counts[step, reason]["documents"])
     ]
-    return f"Most went for {'; '.join(named)}." if named else ""
+    return f"Most documents went for {'; '.join(named)}." if named else ""
 
 
 def _trained(record: dict[str, Any], trainings: Trainings | None) -> str:
