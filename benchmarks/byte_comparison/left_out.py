@@ -43,7 +43,7 @@ BY_NATURE = (
     Leaving("**/.lock", PROCESS),
     Leaving("*/report.html", REPORT),
     Leaving("**/metrics/time.jsonl", TIMES),
-    Leaving("**/metrics/tensorboard/**", BOARD),
+    Leaving("**/tensorboard/**", BOARD),
     Leaving("*/work/**", EXCHANGE),
     Leaving("*/run/work/**", EXCHANGE),
     Leaving("**/run.json", TIMES, ("ledgers.*.seconds", "ledgers.*.peak_bytes", "checksum")),

@@ -136,6 +136,7 @@ def branch_checkpoint(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
+    from pipelines.training.board import board_run
     from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
     from pipelines.training.not_finite import advised_branch
@@ -159,6 +160,9 @@ def branch_checkpoint(
             place,
             validation=held,
             on_step=lambda name, report: watch(f"branch {name}", report),
+            boards={
+                name: board_run(store, record["name"], name, f"{place}/{name}") for name in plans
+            },
         )
     ended(*comparison.outcomes.values())
     if as_json:

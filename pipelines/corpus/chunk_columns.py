@@ -15,6 +15,7 @@ from artifacts.paths import Store
 from artifacts.tables import read_parquet, read_schema
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
+from pipelines.signals.document_language import document_languages
 
 
 class ChunkColumns:
@@ -25,6 +26,7 @@ class ChunkColumns:
     def __init__(self, store: Store, chunk: Chunk) -> None:
         self.store = store
         self.chunk = chunk
+        self._columns: dict[str, pa.ChunkedArray | None] = {}
 
     @cached_property
     def ids(self) -> NDArray[np.uint64]:
@@ -56,11 +58,20 @@ class ChunkColumns:
         """A signal column by its name, of the first measure that has it; None where nobody measured
         it.
         """
+        if name not in self._columns:
+            self._columns[name] = self._read(name)
+        return self._columns[name]
+
+    def languages(self) -> pa.StringArray:
+        """Codes of the documents' languages as rules see them, null where none is known, (n,)."""
+        declared = read_parquet(self.store, self.chunk.records.name, "documents", ["lang"])["lang"]
+        return document_languages(self.column("language"), declared)
+
+    def _read(self, name: str) -> pa.ChunkedArray | None:
         for signal, names in sorted(self._names.items()):
             if name in names:
-                return read_parquet(self.store, self.chunk.signals[signal].name, "signals", [name])[
-                    name
-                ]
+                file = self.chunk.signals[signal].name
+                return read_parquet(self.store, file, "signals", [name])[name]
         return None
 
     @cached_property

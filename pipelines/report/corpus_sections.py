@@ -21,8 +21,9 @@ from pipelines.report.near_duplicates import SIMILARITY_BINS, DedupEvidence, Pai
 from pipelines.report.numerals import power_of_two
 from pipelines.report.quality_words import quality_line
 from pipelines.report.reasons import Key, dropped_by_reason
-from pipelines.report.recipe_stages import recorded_stages
+from pipelines.report.recipe_stages import limit_of, recorded_stages
 from pipelines.report.source_overlap import overlap_rows
+from pipelines.report.text_funnel import TextFunnel, TextRow
 from pipelines.report.word_diff import word_diff
 
 STEP_COLOURS = 8
@@ -37,8 +38,8 @@ QUALITY_NOTE = (
 )
 
 
-def funnel_section(funnel: Funnel) -> dict[str, Any]:
-    """Bars and table; a step's colour is its place among the steps that dropped something."""
+def funnel_section(funnel: Funnel, texts: TextFunnel) -> dict[str, Any]:
+    """Bars and tables; a step's colour is its place among the steps that dropped something."""
     shown = [
         place
         for place, step in enumerate(funnel.steps)
@@ -48,27 +49,46 @@ def funnel_section(funnel: Funnel) -> dict[str, Any]:
         place: f"s{number % STEP_COLOURS}"
         for number, place in enumerate(place for place in shown if funnel.total.dropped[place])
     }
-
-    def bar(row: FunnelRow) -> Markup:
-        parts = [Part("kept", row.kept, "kept")]
-        parts += [
-            Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
-            for place, colour in colours.items()
-        ]
-        return stacked_bar(
-            [*parts, Part("quarantined", sum(row.quarantined), "bad")],
-            label=f"funnel of {row.source}",
-        )
-
     first = next((place for place in shown if funnel.steps[place].compares), None)
     last = next((place for place in reversed(shown) if funnel.steps[place].compares), None)
+    took = [(place, colour) for place, colour in colours.items() if texts.total.dropped[place]]
     return {
-        "rows": [(row, bar(row)) for row in (funnel.total, *funnel.rows)],
+        "rows": [(row, _bar(row, funnel, colours)) for row in (funnel.total, *funnel.rows)],
         "steps": [(place, funnel.steps[place], colours.get(place)) for place in shown],
         "first_dedup": first,
         "last_dedup": last,
         "any_quarantined": bool(sum(funnel.total.quarantined)),
+        "unit": texts.unit,
+        "any_cut": any(row.cut for row in texts.rows),
+        "text_steps": [(place, funnel.steps[place].label, colour) for place, colour in took],
+        "text_rows": [(row, _text_bar(row, funnel, took)) for row in (texts.total, *texts.rows)],
     }
+
+
+def _bar(row: FunnelRow, funnel: Funnel, colours: dict[int, str]) -> Markup:
+    """A source in documents."""
+    parts = [Part("kept", row.kept, "kept")]
+    parts += [
+        Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
+        for place, colour in colours.items()
+    ]
+    return stacked_bar(
+        [*parts, Part("quarantined", sum(row.quarantined), "bad")],
+        label=f"funnel of {row.source}",
+    )
+
+
+def _text_bar(row: TextRow, funnel: Funnel, took: Sequence[tuple[int, str]]) -> Markup:
+    """A source in tokens, or in bytes of text."""
+    parts = [Part("kept", row.kept, "kept")]
+    parts += [
+        Part(f"dropped by {funnel.steps[place].label}", row.dropped[place], colour)
+        for place, colour in took
+    ]
+    return stacked_bar(
+        [*parts, Part("cut out of texts", max(row.cut, 0), "other")],
+        label=f"text of {row.source}",
+    )
 
 
 def reasons_section(record: dict[str, Any], found: Findings) -> dict[str, Any]:
@@ -121,7 +141,9 @@ def _samples(key: Key, found: Findings) -> list[dict[str, Any]]:
     return samples
 
 
-def distributions_section(funnel: Funnel, found: Findings) -> dict[str, Any]:
+def distributions_section(
+    record: dict[str, Any], funnel: Funnel, found: Findings
+) -> dict[str, Any]:
     """Charts of the largest sources, in the order of the recipe."""
     largest = sorted(funnel.rows, key=lambda row: -row.entered)[:CHARTED_SOURCES]
     rows = [
@@ -143,7 +165,9 @@ def distributions_section(funnel: Funnel, found: Findings) -> dict[str, Any]:
             if values.words.before.any()
         ],
         "scores": [
-            _scores(source, values.scores) for source, values in rows if values.scores.before.any()
+            _scores(source, values.scores, limit_of(record, "language", "min_score", source))
+            for source, values in rows
+            if values.scores.before.any()
         ],
         **_languages([(source, values) for source, values in rows if values.languages]),
     }
@@ -180,12 +204,16 @@ def _half_octaves(
     }
 
 
-def _scores(source: str, values: BeforeAfter) -> dict[str, Any]:
+def _scores(source: str, values: BeforeAfter, limit: float | None) -> dict[str, Any]:
     names = [
         f"{place / SCORE_BINS:.2f} to {(place + 1) / SCORE_BINS:.2f}" for place in range(SCORE_BINS)
     ]
     chart = histogram(
-        values.before.tolist(), values.after.tolist(), names, f"language score of {source}"
+        values.before.tolist(),
+        values.after.tolist(),
+        names,
+        f"language score of {source}",
+        None if limit is None else limit * SCORE_BINS,
     )
     return {
         "source": source,
@@ -249,6 +277,8 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         for name, value in record["evidence"][evidence.step].items()
         if name != "file" and isinstance(value, int)
     }
+    verify = limit_of(record, "minhash_dedup", "verify", name=evidence.step)
+    threshold = None if verify is None else verify * SIMILARITY_BINS - low
     quality = record["evidence"][evidence.step].get("quality")
     measured = quality is not None and "kept" in quality
     return {
@@ -259,7 +289,7 @@ def _dedup(record: dict[str, Any], evidence: DedupEvidence, found: Findings) -> 
         if quality is not None and measured
         else None,
         "facts": {name: value for name, value in facts.items() if name != "clusters"},
-        "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity")
+        "chart": histogram(evidence.similarity[low:].tolist(), None, names, "similarity", threshold)
         if evidence.pairs
         else None,
         "axis": [f"{low / SIMILARITY_BINS:.2f}", f"{(low / SIMILARITY_BINS + 1) / 2:.2f}", "1"],
@@ -344,7 +374,11 @@ def benchmark_section(record: dict[str, Any], found: Findings) -> dict[str, Any]
         "total": sum(count["documents"] for _, count in dropped),
         "overlaps": found.overlaps,
         "chart": histogram(
-            found.overlaps.fractions.tolist(), None, labels, "share of a benchmark item"
+            found.overlaps.fractions.tolist(),
+            None,
+            labels,
+            "share of a benchmark item",
+            stages[0].settings["overlap"] * bins,
         ),
         "fullest": fullest,
     }

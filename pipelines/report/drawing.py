@@ -1,4 +1,5 @@
-"""Small inline SVG charts. Shapes only: all words and numbers stand in the HTML around them.
+"""Small inline SVG charts. Shapes only: all words and numbers stand in the HTML around them, the
+marks of axes at places in percent.
 
 Charts stretch to the width of their box; colours are CSS classes, so that light and dark follow the
 page. Every function escapes what it is given.
@@ -11,12 +12,25 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from pipelines.report.line_chart import nice_marks
+from pipelines.report.numerals import quantity
+
 _WIDTH = 1000
 _OPEN = Markup(
     '<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
 )
 _RECT = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
+_GRID = Markup('<path class="grid-line" d="M0 {0}H{1}"/>')
+_THRESHOLD = Markup('<path class="threshold" d="M{0} 0V100"/>')
 _CLOSE = Markup("</svg>")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Drawn columns and the marks of their y axis: percent from the top, and a count."""
+
+    svg: Markup
+    y_marks: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -55,13 +69,18 @@ def stacked_bar(parts: Sequence[Part], whole: int | None = None, label: str = ""
 
 
 def histogram(
-    before: Sequence[int], after: Sequence[int] | None, names: Sequence[str], label: str = ""
-) -> Markup:
+    before: Sequence[int],
+    after: Sequence[int] | None,
+    names: Sequence[str],
+    label: str = "",
+    threshold: float | None = None,
+) -> Columns:
     """Columns over equal bins; ``after`` is drawn inside ``before`` on the same scale. ``names``:
-    of the bins, for tooltips.
+    of the bins, for tooltips. ``threshold``: where a line stands, in bins from the left.
     """
-    most = max([*before, 1])
-    drawn: list[Markup] = []
+    most, width = max([*before, 1]), 10 * max(len(before), 1)
+    marks = [mark for mark in nice_marks(0, most, 3) if mark == int(mark)]
+    drawn = [_GRID.format(_spelled(_height(mark, most)), width) for mark in marks if mark]
     for place, value in enumerate(before):
         kept = None if after is None else after[place]
         title = f"{names[place]}: {value:,}" + ("" if kept is None else f", kept {kept:,}")
@@ -71,13 +90,21 @@ def histogram(
             )
         if kept:
             drawn.append(_column(place, kept, most, "h-after", title))
-    return (
-        _OPEN.format("hist", 10 * max(len(before), 1), 100, label) + Markup("").join(drawn) + _CLOSE
+    if threshold is not None:
+        drawn.append(_THRESHOLD.format(_spelled(10 * threshold)))
+    return Columns(
+        _OPEN.format("hist", width, 100, label) + Markup("").join(drawn) + _CLOSE,
+        [(_spelled(_height(mark, most)), quantity(mark)) for mark in marks],
     )
 
 
+def _height(value: float, most: int) -> float:
+    """The place of a value from the top, of 100."""
+    return 100 - 98 * value / most
+
+
 def _column(place: int, value: int, most: int, colour: str, title: str) -> Markup:
-    height = max(98 * value / most, 0.8)
+    height = max(100 - _height(value, most), 0.8)
     return _RECT.format(
         colour, 10 * place + 0.6, _spelled(100 - height), 8.8, _spelled(height), title
     )

@@ -18,9 +18,12 @@ from pipelines.corpus.excerpts import Excerpt, Place, Places, read_excerpts
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
 from pipelines.report.data_progress import PhaseEnd, phase_ends, recorded_cuts
 from pipelines.report.distributions import SourceDistributions
+from pipelines.report.domains import Domains
+from pipelines.report.kept_samples import KeptSamples
 from pipelines.report.near_duplicates import PAIRS, DedupEvidence, read_evidence
 from pipelines.report.quarantine_rows import QuarantineRow, first_rows
 from pipelines.report.reasons import ReasonTally
+from pipelines.report.rule_signals import RuleSignals
 from pipelines.report.shard_parts import SourceShards, read_shards
 from pipelines.report.source_fit import source_fits
 from pipelines.report.source_overlap import SourceOverlap, recorded_overlap
@@ -37,6 +40,9 @@ class Findings:
 
     reasons: ReasonTally = field(default_factory=ReasonTally)
     distributions: dict[str, SourceDistributions] = field(default_factory=dict)
+    signals: RuleSignals = field(default_factory=RuleSignals)
+    kept: KeptSamples = field(default_factory=KeptSamples)
+    domains: Domains = field(default_factory=Domains)
     evidence: list[DedupEvidence] = field(default_factory=list)
     overlaps: BenchmarkOverlaps = field(default_factory=BenchmarkOverlaps)
     overlap: SourceOverlap | None = None
@@ -63,6 +69,7 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     found = Findings(
         quarantine=first_rows(store, record["quarantine"]),
         libraries=recorded_libraries(store, record),
+        domains=Domains.over(chunks),
     )
     found.overlap = recorded_overlap(record)
     exact = {step for step, facts in record["evidence"].items() if "clusters" in facts}
@@ -78,9 +85,12 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
     )
     for chunk in chunks:
         if "size" in chunk.signals and chunk.signals["size"].rows:
-            columns = ChunkColumns(store, chunk)
-            found.reasons.add(columns, choosing_steps(store, chunk))
+            columns, choices = ChunkColumns(store, chunk), choosing_steps(store, chunk)
+            found.reasons.add(columns, choices)
+            found.signals.add(columns, choices)
             found.distributions.setdefault(chunk.source, SourceDistributions()).add(columns)
+            found.kept.add(columns)
+            found.domains.add(columns)
             found.overlaps.add(columns)
             places.add(columns)
             if found.overlap is not None:
@@ -100,4 +110,6 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
 def _sampled(found: Findings) -> Iterable[Place]:
     for samples in found.reasons.samples.values():
         yield from ((sample.chunk, sample.row) for sample in samples)
+    for _, drawn in found.kept.places():
+        yield from drawn
     yield from ((overlap.chunk, overlap.row) for overlap in found.overlaps.fullest)

@@ -16,7 +16,6 @@ from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.corpus.outcomes import CorpusOutcome, CorpusTask
 from pipelines.report.funnel import choosing_ledgers
 from pipelines.report.numerals import count, listed, share
-from pipelines.signals.document_language import document_languages
 
 VERSION = 1  # of count_languages
 
@@ -66,8 +65,7 @@ def count_languages(task: CorpusTask, compute: bool = True) -> CorpusOutcome | N
 
 
 def _counted(store: Store, chunk: Chunk) -> pa.Table:
-    declared = read_parquet(store, chunk.records.name, "documents", ["lang"])["lang"]
-    languages = document_languages(ChunkColumns(store, chunk).column("language"), declared)
+    languages = ChunkColumns(store, chunk).languages()
     if chunk.selection is None:
         nobody = pa.nulls(len(languages), pa.string())
         stage, reason = nobody, nobody

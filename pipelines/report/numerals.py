@@ -77,6 +77,12 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
+def in_unit(value: float, unit: str) -> str:
+    """``value`` in bytes where that is its unit, else as :func:`quantity`; the minus is a minus."""
+    spelled = byte_size(abs(value)) if unit == "bytes" else quantity(abs(value))
+    return f"\u2212{spelled}" if value < 0 else spelled
+
+
 def operations(value: float) -> str:
     """Floating-point operations with three digits: ``8.43 TFLOP``."""
     for unit, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):

@@ -25,11 +25,16 @@ from pipelines.report.corpus_sections import (
     overlap_section,
     reasons_section,
 )
+from pipelines.report.domain_section import domains_section
 from pipelines.report.findings import Findings, collect
 from pipelines.report.funnel import read_funnel
+from pipelines.report.kept_samples import kept_section
 from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
+from pipelines.report.signal_charts import signals_section
+from pipelines.report.summary import summary_section
+from pipelines.report.text_funnel import read_text_funnel
 from pipelines.report.training_cost import training_costs
 from pipelines.report.training_section import training_section
 
@@ -59,9 +64,13 @@ def render(record: dict[str, Any], found: Findings) -> str:
             stages=recorded_stages(record),
             total=funnel.total,
             warnings=warnings(record),
-            funnel=funnel_section(funnel),
+            summary=summary_section(record, funnel, found.trainings),
+            funnel=funnel_section(funnel, read_text_funnel(record, funnel)),
             reasons=reasons_section(record, found),
-            distributions=distributions_section(funnel, found),
+            kept=kept_section(found.kept, found.excerpts),
+            distributions=distributions_section(record, funnel, found),
+            signals=signals_section(found.signals),
+            domains=domains_section(found.domains),
             duplicates=duplicates_section(record, found),
             overlap=overlap_section(record, found),
             benchmarks=benchmark_section(record, found),
@@ -94,6 +103,7 @@ def _environment() -> Environment:
         "duration": numerals.duration,
         "ratio": numerals.ratio,
         "quantity": numerals.quantity,
+        "in_unit": numerals.in_unit,
         "operations": numerals.operations,
         "signed": numerals.signed,
         "difference": numerals.difference,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.tables import read_parquet
 from pipelines.corpus.chunk_columns import ChunkColumns
+from pipelines.report.rule_measures import broken, measure_name, measured
 from pipelines.report.verdict_trail import Choosing
 from pipelines.signals.rules import Rule
 
@@ -122,11 +122,11 @@ def _fired(columns: ChunkColumns, choosing: Choosing) -> dict[Key, NDArray[np.bo
 
 def _nearest(columns: ChunkColumns, rows: NDArray[np.int64], rule: Rule | None) -> list[Sample]:
     """The rows whose measure is nearest to the threshold, then by id."""
-    measured = None if rule is None else _measured(columns, rule)
+    values = None if rule is None else measured(columns, rule)
     distance = np.zeros(len(rows))
-    if rule is not None and measured is not None:
-        distance = np.abs(measured[rows] - rule.threshold) / max(abs(rule.threshold), 1e-9)
-        distance[~_broken(rule, measured[rows])] = np.inf
+    if rule is not None and values is not None:
+        distance = np.abs(values[rows] - rule.threshold) / max(abs(rule.threshold), 1e-9)
+        distance[~broken(rule, values[rows])] = np.inf
     ids = columns.ids[rows]
     order = np.lexsort((ids[:, 1], ids[:, 0], distance))[:SAMPLES]
     found = []
@@ -134,37 +134,12 @@ def _nearest(columns: ChunkColumns, rows: NDArray[np.int64], rule: Rule | None) 
         row = int(rows[place])
         id_ = (int(ids[place, 0]), int(ids[place, 1]))
         found.append(
-            Sample(
-                float(distance[place]), id_, columns.chunk.number, row, _said(rule, measured, row)
-            )
+            Sample(float(distance[place]), id_, columns.chunk.number, row, _said(rule, values, row))
         )
     return found
 
 
-def _measured(columns: ChunkColumns, rule: Rule) -> NDArray[np.float64] | None:
-    values, per = (
-        columns.column(rule.column),
-        None if rule.per is None else columns.column(rule.per),
-    )
-    if values is None or (rule.per is not None and per is None):
-        return None
-    plain: NDArray[np.float64] = pc.cast(values, "float64").to_numpy()
-    if per is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            plain = plain / pc.cast(per, "float64").to_numpy()
-    return plain
-
-
-def _broken(rule: Rule, measured: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where the rule fires; another rule may carry the same reason."""
-    broken: NDArray[np.bool_] = (
-        measured < rule.threshold if rule.comparison == "<" else measured > rule.threshold
-    )
-    return broken
-
-
-def _said(rule: Rule | None, measured: NDArray[np.float64] | None, row: int) -> str:
-    if rule is None or measured is None or not _broken(rule, measured[row : row + 1])[0]:
+def _said(rule: Rule | None, values: NDArray[np.float64] | None, row: int) -> str:
+    if rule is None or values is None or not broken(rule, values[row : row + 1])[0]:
         return ""
-    name = rule.column if rule.per is None else f"{rule.column} per {rule.per}"
-    return f"{name} {measured[row]:.4g} {rule.comparison} {rule.threshold:g}"
+    return f"{measure_name(rule)} {values[row]:.4g} {rule.comparison} {rule.threshold:g}"

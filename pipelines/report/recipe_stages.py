@@ -31,6 +31,23 @@ def recorded_stages(record: dict[str, Any]) -> tuple[RecordedStage, ...]:
     return tuple(stages)
 
 
+def limit_of(
+    record: dict[str, Any], kind: str, setting: str, source: str | None = None, name: str = ""
+) -> float | None:
+    """The number that the first stage of a kind has as a setting; None where none has one above 0.
+    ``source``: of the stages that it goes through; ``name``: of the one with that name.
+    """
+    limits = (
+        stage.settings.get(setting)
+        for stage in recorded_stages(record)
+        if stage.kind == kind
+        and name in ("", stage.name)
+        and (source is None or source in (stage.settings.get("sources") or [source]))
+    )
+    limit = next(filter(None, limits), None)
+    return None if limit is None else float(limit)
+
+
 def last_step(record: dict[str, Any]) -> str:
     """What a run of this recipe reaches at its end: ``corpus``, ``shards`` or ``train``."""
     recipe = record["recipe"]

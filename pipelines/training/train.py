@@ -26,8 +26,10 @@ from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.report.beginnings import beginning_lines
+from pipelines.report.training_metrics import MAIN
 from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.begun import how_begun, note_beginning
+from pipelines.training.board import board_run, show_samples
 from pipelines.training.keys import Places, begun_keying, places_of
 from pipelines.training.materials import Materials
 from pipelines.training.not_finite import advised, advised_branch
@@ -93,9 +95,7 @@ def train_recipe(
     _tell([*beginning_lines(how_begun(store, folder)), config.below_base], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
-    trained = _train(
-        recipe, plan, materials, measured, Store(store.full(folder)), watch, until_step, store.root
-    )
+    trained = _train(recipe, plan, materials, measured, store, folder, watch, until_step)
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = _training(store, folder, plan, materials)
@@ -106,6 +106,7 @@ def train_recipe(
         ledgers += _branches(recipe, plan, materials, measured, store, places, record, watch)
     if recipe.prompts:
         record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
+        show_samples(store, recipe, folder, record["samples"], (stable_steps(plan), plan.steps))
     outcome.keep(record)
     return ledgers
 
@@ -223,6 +224,10 @@ def _branches(
             store.full(f"{folder}/{BRANCHES}"),
             validation=measured,
             on_step=lambda place, report: watch(f"{BRANCH}{names[place]}", report),
+            boards={
+                place: board_run(store, recipe.name, name, f"{folder}/{BRANCHES}/{place}")
+                for place, name in names.items()
+            },
         )
     ended(*comparison.outcomes.values())
     ledgers = []
@@ -246,26 +251,27 @@ def _train(
     plan: Plan,
     materials: Materials,
     measured: Folders,
-    output: Store,
+    store: Store,
+    folder: str,
     watch: TrainingWatch,
     until_step: int | None,
-    run: str,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
 
-    with settled_threads(), advised(run):
+    with settled_threads(), advised(store.root):
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},
             recipe.model,
             recipe.train,
-            output,
+            Store(store.full(folder)),
             materials.tokenizer,
             validation=measured,
             until_step=until_step,
             on_step=lambda report: watch(TRAIN, report),
+            board=board_run(store, recipe.name, MAIN, folder),
         )
     ended(outcome)
     return outcome

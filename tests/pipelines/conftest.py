@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
+from tests.pipelines.report_corpus import run, write_corpus
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,15 @@ def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ru
     runs = tmp_path_factory.mktemp("tiny")
     outcome = run_recipe(load_recipe(root / "recipes" / "tiny.yaml"), str(runs))
     return runs / "tiny", outcome
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunOutcome]:
+    """The recipe of the small hostile corpus, and its run to the shards. Nobody may change it but
+    its report.
+    """
+    recipe = write_corpus(tmp_path_factory.mktemp("corpus"))
+    return recipe, run(recipe, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipelines.report.page import write_report
 from pipelines.report.reasons import dropped_by_reason
 from pipelines.run.driver import RunOutcome
 from pipelines.run.record import load_run
-from tests.pipelines.report_corpus import run, write_corpus
+from tests.pipelines.report_corpus import run
 
 
 class Page(HTMLParser):
@@ -58,13 +58,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
+def recipe(hostile: tuple[Path, RunOutcome]) -> Path:
+    return hostile[0]
 
 
 @pytest.fixture(scope="module")
-def outcome(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
-    return run(recipe, tmp_path_factory.mktemp("runs"))
+def outcome(hostile: tuple[Path, RunOutcome]) -> RunOutcome:
+    return hostile[1]
 
 
 @pytest.fixture(scope="module")

@@ -295,7 +295,7 @@ def test_every_training_has_a_ledger_and_its_row_beside_the_steps_of_the_corpus(
     for ledger in made:
         assert (ledger["units"], ledger["computed"], ledger["sources"]) == (1, 1, {})
         assert outcome.record["training"]["folder"] == f"training/{ledger['fingerprint']}"
-        assert page.row(ledger["step"], 5)[-1] == byte_size(ledger["peak_bytes"])
+        assert page.row(ledger["step"], 6)[-1] == byte_size(ledger["peak_bytes"])
         assert (
             json.loads(
                 next(

@@ -119,7 +119,7 @@ def test_charts_escape_their_labels() -> None:
     hostile = '"><script>'
     for drawn in (
         stacked_bar([Part(hostile, 1, "s0")], label=hostile),
-        histogram([1], [1], [hostile], hostile),
+        histogram([1], [1], [hostile], hostile).svg,
     ):
         assert "<script>" not in drawn
         assert drawn.count("&lt;script&gt;") >= 2
@@ -130,7 +130,7 @@ def test_columns_of_a_histogram_keep_their_proportions() -> None:
         float(height)
         for height in re.findall(
             r'height="([\d.]+)"><title>',
-            str(histogram([100, 50, 0, 25], None, ["a", "b", "c", "d"])),
+            str(histogram([100, 50, 0, 25], None, ["a", "b", "c", "d"]).svg),
         )
     ]
     assert heights == [98, 49, 24.5]

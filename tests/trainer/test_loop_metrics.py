@@ -18,7 +18,7 @@ def line(step: int) -> dict[str, object]:
 
 
 def run(store: Store, first: int, last: int) -> None:
-    with Metrics(store, first - 1, tensorboard=False) as metrics:
+    with Metrics(store, first - 1) as metrics:
         for step in range(first, last + 1):
             metrics.record(TRAIN, line(step))
 
@@ -63,7 +63,7 @@ def test_an_object_store_holds_the_same_lines() -> None:
 
 
 def test_numbers_keep_every_bit_and_what_is_no_number_becomes_null(tmp_path: Path) -> None:
-    with Metrics(Store(tmp_path), 0, tensorboard=False) as metrics:
+    with Metrics(Store(tmp_path), 0) as metrics:
         metrics.record(
             TRAIN, {"step": 1, "loss": 0.1 + 0.2, "sources": {"web": {"loss": float("nan")}}}
         )
@@ -77,24 +77,10 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "metrics" / "train.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"step":2', b'"stop":2'))
     with pytest.raises(UserError, match="damaged") as error:
-        Metrics(Store(tmp_path), 3, tensorboard=False)
+        Metrics(Store(tmp_path), 3)
     assert error.value.file == str(path)
 
 
 def test_every_number_of_a_line_gets_a_name() -> None:
     assert flat(line(2)) == [("loss", 0.5), ("sources/web/loss", 1.0)]
     assert encode_line({"step": 1}) == b'{"step":1}\n'
-
-
-def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    for first, last in ((1, 6), (4, 8)):
-        with Metrics(Store(tmp_path), first - 1) as metrics:
-            for step in range(first, last + 1):
-                metrics.record(TRAIN, {"step": step, "loss": float(first)})
-    events = EventAccumulator(str(tmp_path / "metrics" / "tensorboard"))
-    events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [
-        (step, 1.0) for step in (1, 2, 3)
-    ] + [(step, 4.0) for step in (4, 5, 6, 7, 8)]

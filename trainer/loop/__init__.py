@@ -7,7 +7,8 @@
 settings in :mod:`~trainer.loop.settings`. :mod:`~trainer.loop.run` is one training in memory,
 :mod:`~trainer.loop.fits` refuses a checkpoint that does not belong to it,
 :mod:`~trainer.loop.interrupt` lets a step finish, :mod:`~trainer.loop.metrics` writes a line per
-step, :mod:`~trainer.loop.provenance` says what computed it. In a folder with a trained run:
+step, :mod:`~trainer.loop.board` shows the run in TensorBoard, :mod:`~trainer.loop.provenance` says
+what computed it. In a folder with a trained run:
 
 >>> from pipelines.run.record import load_run
 >>> from pipelines.training.materials import Materials

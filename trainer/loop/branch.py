@@ -31,6 +31,7 @@ from trainer.checkpoints.recorded import schedule as recorded_schedule
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import DTYPES, device_of
 from trainer.evaluation.held_out import Measured, held_out
+from trainer.loop.board import BoardRun
 from trainer.loop.fits import check_objective
 from trainer.loop.recorded import train_settings
 from trainer.loop.run import StepReport
@@ -137,10 +138,12 @@ def compare(
     settings: TrainSettings | None = None,
     objective: Objective[Any] | None = None,
     on_step: Callable[[str, StepReport], None] | None = None,
+    boards: Mapping[str, BoardRun | None] | None = None,
 ) -> Comparison:
     """Train the branches of these plans, each of which agrees with the checkpoint's up to its step.
 
-    Arguments and errors are those of :func:`branch`.
+    ``boards``: where events for TensorBoard go, by branch. Other arguments and errors are those of
+    :func:`branch`.
     """
     check_stable(start)
     check_objective(start, None if objective is None else record_of(objective))
@@ -165,6 +168,7 @@ def compare(
             start=start,
             objective=objective,
             on_step=report,
+            board=(boards or {}).get(name),
         )
         if outcomes[name].stopped_by is not None:
             break

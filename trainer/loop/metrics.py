@@ -6,7 +6,9 @@
                                 (padding included), epochs
     metrics/time.jsonl          step, seconds, tokens per second, peak memory of the process: the
                                 one that differs from run to run
-    metrics/tensorboard/        the same for TensorBoard
+
+The same goes to TensorBoard (:mod:`trainer.loop.board`), in ``metrics/tensorboard/`` or where a
+caller says.
 
 ``step`` counts from 1. Losses are nats per token and bits per byte, null without a target. A
 resumed run first cuts every file back to the step of its checkpoint; before a checkpoint is written
@@ -27,6 +29,7 @@ import numpy as np
 from artifacts.errors import UserError
 from artifacts.fingerprints import load_json
 from artifacts.paths import Store
+from trainer.loop.board import Board
 
 FOLDER = "metrics"
 TRAIN = "train"
@@ -88,12 +91,18 @@ class JsonLines:
 class Metrics:
     """The series of a run and its TensorBoard events. Use as a context manager."""
 
-    def __init__(self, store: Store, step: int, tensorboard: bool = True) -> None:
-        """``step``: updates made before; later lines are removed."""
+    def __init__(self, store: Store, step: int, board: Board | None = None) -> None:
+        """``step``: updates made before; later lines are removed. ``board``: is filled with what is
+        left of them where it is empty.
+        """
         self.lines = {
             series: JsonLines(store, f"{FOLDER}/{series}.jsonl", step) for series in SERIES
         }
-        self._board = board(store, step) if tensorboard and store.local else None
+        self._board = board
+        if board is not None and board.empty:
+            for series in SERIES:
+                for line in read_series(store, series):
+                    board.record(series, line["step"], flat(line))
 
     def __enter__(self) -> Metrics:
         return self
@@ -105,8 +114,7 @@ class Metrics:
         """Add a line to a series and its numbers to TensorBoard."""
         self.lines[series].append(line)
         if self._board is not None:
-            for tag, value in flat(line):
-                self._board.add_scalar(f"{series}/{tag}", value, line["step"])
+            self._board.record(series, line["step"], flat(line))
 
     def flush(self) -> None:
         for lines in self.lines.values():
@@ -182,16 +190,6 @@ def flat(line: Mapping[str, Any], above: str = "") -> list[tuple[str, float]]:
         elif (above or key != "step") and isinstance(value, int | float) and math.isfinite(value):
             found.append((f"{above}{key}", float(value)))
     return found
-
-
-def board(store: Store, step: int) -> Any:
-    """A TensorBoard writer that hides events after ``step``."""
-    # an import of seconds that reading a series does not need
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(
-        store.full(f"{FOLDER}/tensorboard"), purge_step=step + 1 if step else None, flush_secs=30
-    )
 
 
 def _plain(value: Any, name: str) -> Any:

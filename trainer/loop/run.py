@@ -11,6 +11,7 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.freeze.freeze import Plan
+from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
 from tokenizer.encode import Tokenizer
@@ -205,6 +206,17 @@ class Run:
             for part in realised(self.plan, self.step)
         }
         return {"step": self.step, "tokens": self.plan.tokens_before(self.step), "sources": sources}
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """What decides the run: model, settings, the schedule as it resolved, steps and tokens, and
+        the share of each source in each phase.
+        """
+        shares = {f"{row.phase}.{row.source}": row.weight for row in table(self.plan) if row.phase}
+        return {
+            "model": self.model.config.as_dict(),
+            "train": {**self.settings.resolved(), "schedule": self.schedule.model_dump()},
+            "plan": {"steps": self.plan.steps, "tokens": self.plan.tokens, "shares": shares},
+        }
 
     def save(self, store: Store, asked: bool) -> Checkpoint:
         """Write a checkpoint of this moment; ``asked`` as in

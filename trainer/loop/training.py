@@ -20,7 +20,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +37,10 @@ from trainer.checkpoints.paths import FOLDER
 from trainer.devices.determinism import deterministic
 from trainer.devices.precision import computing_in
 from trainer.evaluation.held_out import HeldOut, held_out
+from trainer.loop.board import Board, BoardRun
 from trainer.loop.interrupt import StopRequest
 from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
+from trainer.loop.metrics import FOLDER as METRICS
 from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.start import FromCheckpoint, FromSeed, Start
@@ -94,6 +96,7 @@ def train(
     objective: Objective[Any] | None = None,
     until_step: int | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    board: BoardRun | None = None,
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
@@ -103,7 +106,8 @@ def train(
     initial weights (:mod:`trainer.loop.start`). What goes on from a checkpoint has its schedule's
     version, whatever ``settings`` say. ``objective``: what is minimised, default the loss
     on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
-    update.
+    update. ``board``: where events for TensorBoard go, default ``metrics/tensorboard`` of the
+    output.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
     not fit or is damaged, when another process trains here, or when the loss is not finite.
@@ -125,7 +129,8 @@ def train(
         loader = Loader(plan, {name: os.fspath(folder) for name, folder in folders.items()})
         measured = _held_out(validation, tokenizer, settings, rows_together(minimised))
         run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
-        with Metrics(store, run.step, settings.tensorboard) as metrics:
+        shown = _board(run, store, board, validation or ())
+        with Metrics(store, run.step, shown) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
 
 
@@ -249,6 +254,17 @@ def _start(store: Store, resume: bool, start: Start | Checkpoint | None) -> Star
     if isinstance(start, Checkpoint):
         return FromCheckpoint.branching(start)
     return FromSeed() if start is None else start
+
+
+def _board(run: Run, store: Store, board: BoardRun | None, held_out: Iterable[str]) -> Board | None:
+    """The run for TensorBoard; none where the settings want none, or on an object store."""
+    if not (run.settings.tensorboard and store.local):
+        return None
+    opened = Board(board or BoardRun(store.full(f"{METRICS}/tensorboard")), run.step)
+    if opened.empty:
+        figures = [f"{VALIDATION}/sources/{name}/loss" for name in held_out]
+        opened.name(run.hyperparameters(), [f"{TRAIN}/loss", *figures])
+    return opened
 
 
 def _minimised(objective: Objective[Any] | None, tokenizer: Tokenizer) -> Objective[Any]:
