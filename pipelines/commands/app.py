@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,6 @@ from pipelines.training.watch import StoppedError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help=(
@@ -49,6 +49,24 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(mixture_app, name="mixture")
 app.add_typer(dedup_app, name="dedup")
 register(app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print("windtunnel", metadata.version("windtunnel"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Options of the command itself: what they ask for is done when they are read."""
 
 
 def run_command() -> None:
