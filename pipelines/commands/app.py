@@ -112,11 +112,20 @@ def run_command() -> None:
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="folder to write into")] = Path(".")) -> None:
+def init(
+    folder: Annotated[Path, typer.Argument(help="folder to write into")] = Path("."),
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="a recipe that also trains a tiny model, in about two minutes on two cores",
+        ),
+    ] = False,
+) -> None:
     """Write a recipe and a small corpus to start from."""
     from pipelines.starter.write import write_starter
 
-    written = write_starter(folder)
+    written = write_starter(folder, train)
     for path in written:
         print(path)
     print(f"\nnext: {Command('run RECIPE', RECIPE=folder / 'recipe.yaml')}")
