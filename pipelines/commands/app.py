@@ -30,6 +30,7 @@ from pipelines.commands.options import (
     said_of_options,
 )
 from pipelines.commands.shards import shards_app
+from pipelines.commands.terminal.compiling import KernelWatch
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.training import register
 from pipelines.training.watch import StoppedError
@@ -72,7 +73,8 @@ def options(
 def run_command() -> None:
     """Run the command line; a user's mistake ends with exit code 2 and no traceback."""
     try:
-        app()
+        with KernelWatch():
+            app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -211,11 +213,16 @@ def schema() -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    compile_kernels: Annotated[
+        bool, typer.Option("--compile", help="compile all kernels now, so that no run has to")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check this machine: versions, cores, memory, disk, kernel cache."""
     from pipelines.commands.doctor import examine
 
-    findings = examine()
+    findings = examine(compile_kernels)
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings]))
     else:

@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+
+from pipelines.starter.write import FILES, write_starter
 
 COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"
 
@@ -42,11 +45,24 @@ def test_a_shell_completes_commands_and_options(shell: str) -> None:
     assert "schedule" in commands
     assert "schema" in commands
     assert "init" not in commands
-    options = completed(shell, "windtunnel doctor --j")
-    assert "--json" in options
-    assert "--help" not in options
+    options = completed(shell, "windtunnel doctor --c")
+    assert "--compile" in options
+    assert "--json" not in options
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_is_given_a_script_for_this_command(shell: str) -> None:
     assert "_WINDTUNNEL_COMPLETE=complete_" in windtunnel(_WINDTUNNEL_COMPLETE=f"source_{shell}")
+
+
+def test_a_starter_that_trains_is_the_starter_and_a_training(tmp_path: Path) -> None:
+    plain, trained = write_starter(tmp_path / "plain"), write_starter(tmp_path / "trained", True)
+    assert [path.relative_to(tmp_path / "trained") for path in trained] == list(map(Path, FILES))
+    for one, other in zip(plain, trained, strict=True):
+        assert other.read_bytes().startswith(one.read_bytes())
+    longer = [
+        path.name
+        for path, had in zip(trained, plain, strict=True)
+        if path.stat().st_size != had.stat().st_size
+    ]
+    assert longer == ["recipe.yaml"]
