@@ -73,7 +73,7 @@ def _loaded() -> ModuleType | None:
 def _message(jit: ModuleType) -> str:
     if jit.KEPT:
         return (
-            "compiling kernels, once: up to a minute, then kept for all later calls "
+            "compiling kernels, once: a minute or so, then kept for all later calls "
             f"({Command('doctor --compile')} compiles all of them beforehand)"
         )
     return f"compiling kernels in memory, in each process anew: {Command('doctor')} says why"
