@@ -69,6 +69,7 @@ if KEPT:
     os.environ["NUMBA_CACHE_DIR"] = str(_FOLDER)
 
 import numba  # noqa: E402  (numba reads NUMBA_CACHE_DIR when it is imported)
+from numba.core.event import Listener, register  # noqa: E402
 
 if KEPT:  # in case numba was imported before
     numba.config.__dict__["CACHE_DIR"] = str(_FOLDER)
@@ -98,6 +99,22 @@ def _compile_once(compiled: Any) -> None:
     compiled.get_call_template = of_values
 
 
+class _Compilations(Listener):  # type: ignore[misc]
+    """Counts the kernels this process compiles; one that the cache gives is not compiled."""
+
+    begun = 0
+
+    def on_start(self, event: Any) -> None:
+        self.begun += 1
+
+    def on_end(self, event: Any) -> None:
+        """It was counted when it began."""
+
+
+_COMPILATIONS = _Compilations()
+register("numba:compile", _COMPILATIONS)
+
+
 def start() -> None:
     """Load numba's own machinery now: a third of a second that the first kernel of a process would
     take otherwise.
@@ -108,3 +125,20 @@ def start() -> None:
 @kernel
 def _nothing(value: int) -> int:
     return value
+
+
+def last_kept() -> int:
+    """When any process last kept a kernel in the cache folder, in nanoseconds of its file system's
+    clock; 0 where none did.
+    """
+    if not KEPT:
+        return 0
+    try:
+        return max((entry.stat().st_mtime_ns for entry in os.scandir(_FOLDER)), default=0)
+    except FileNotFoundError:  # a user may delete the cache at any time
+        return 0
+
+
+def compilations() -> int:
+    """Kernels that this process has compiled, or is compiling now."""
+    return _COMPILATIONS.begun

@@ -74,6 +74,12 @@ def test_the_table_is_that_of_the_distribution(root: Path) -> None:
     assert set(re.findall(r"\w+", extras["all"][0])) == {"windtunnel", *EXTRAS, "cloud"}
 
 
+def test_every_extra_has_a_row_in_the_page_on_installing(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    rows = re.findall(r"^\| `(\w+)` \|", (root / "docs" / "install.md").read_text(), flags=re.M)
+    assert sorted(rows) == sorted(project["optional-dependencies"])
+
+
 def test_modules_are_known_by_their_extra() -> None:
     assert extra_of("torch.nn") == "train"
     assert extra_of("distributed") == "dask"

@@ -49,7 +49,17 @@ def test_every_package_and_data_file_is_in_the_wheel(root: Path, wheel: Path) ->
     held = set(zipfile.ZipFile(wheel).namelist())
     for floor in (*FLOORS, "windtunnel"):
         for path in (root / floor).rglob("*"):
-            if path.suffix in {".py", ".typed", ".cu", ".j2", ".css", ".yaml", ".jsonl", ".zst"}:
+            if path.suffix in {
+                ".py",
+                ".typed",
+                ".cu",
+                ".j2",
+                ".css",
+                ".yaml",
+                ".jsonl",
+                ".zst",
+                ".txt",
+            }:
                 assert str(path.relative_to(root)) in held, path
     assert not [name for name in held if name.startswith(("tests", "examples", "benchmarks"))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -29,13 +30,13 @@ from pipelines.commands.options import (
     said_of_options,
 )
 from pipelines.commands.shards import shards_app
+from pipelines.commands.terminal.compiling import KernelWatch
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.training import register
 from pipelines.training.watch import StoppedError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help=(
@@ -51,10 +52,29 @@ app.add_typer(dedup_app, name="dedup")
 register(app)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print("windtunnel", metadata.version("windtunnel"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Options of the command itself: what they ask for is done when they are read."""
+
+
 def run_command() -> None:
     """Run the command line; a user's mistake ends with exit code 2 and no traceback."""
     try:
-        app()
+        with KernelWatch():
+            app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -94,11 +114,20 @@ def run_command() -> None:
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="folder to write into")] = Path(".")) -> None:
+def init(
+    folder: Annotated[Path, typer.Argument(help="folder to write into")] = Path("."),
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="a recipe that also trains a tiny model, in about two minutes on two cores",
+        ),
+    ] = False,
+) -> None:
     """Write a recipe and a small corpus to start from."""
     from pipelines.starter.write import write_starter
 
-    written = write_starter(folder)
+    written = write_starter(folder, train)
     for path in written:
         print(path)
     print(f"\nnext: {Command('run RECIPE', RECIPE=folder / 'recipe.yaml')}")
@@ -184,11 +213,16 @@ def schema() -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    compile_kernels: Annotated[
+        bool, typer.Option("--compile", help="compile all kernels now, so that no run has to")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check this machine: versions, cores, memory, disk, kernel cache."""
     from pipelines.commands.doctor import examine
 
-    findings = examine()
+    findings = examine(compile_kernels)
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings]))
     else:

@@ -11,6 +11,7 @@ from importlib import metadata
 
 from artifacts.extras import EXTRAS, install_command
 from artifacts.floors import FLOORS
+from pipelines.report.numerals import count, duration
 
 NEEDED = (
     "pyarrow",
@@ -35,8 +36,11 @@ class Finding:
     ok: bool = True
 
 
-def examine() -> list[Finding]:
-    """Python, libraries, cores, memory, disk, kernel cache, module path."""
+def examine(compile_kernels: bool = False) -> list[Finding]:
+    """Python, libraries, cores, memory, disk, kernel cache, module path.
+
+    compile_kernels: also compile every kernel of the house that the cache does not hold.
+    """
     findings = [
         Finding(
             "Python",
@@ -49,7 +53,7 @@ def examine() -> list[Finding]:
     findings += [_extra(name, extra) for extra, names in EXTRAS.items() for name in names]
     findings += _clashes()
     findings += [_cores(), _memory(), _disk(), _kernels(), _fasttext()]
-    return findings
+    return [*findings, _compiled()] if compile_kernels else findings
 
 
 def _library(name: str) -> Finding:
@@ -114,6 +118,21 @@ def _kernels() -> Finding:
         str(folder) if problem is None else "in memory, compiled anew by each process",
         "" if problem is None else f"{problem}; set WINDTUNNEL_KERNEL_CACHE to a folder of yours",
         problem is None,
+    )
+
+
+def _compiled() -> Finding:
+    from artifacts.jit import KEPT
+    from pipelines.commands.kernel_calls import compile_all
+
+    if not KEPT:
+        return Finding("kernels", "none compiled", "there is no folder to keep them in", ok=False)
+    done = compile_all()
+    there = done.calls - done.compiled
+    return Finding(
+        "kernels",
+        f"{count(done.compiled)} compiled in {duration(done.seconds)}",
+        f"{count(there)} were there" if there > 0 else "",
     )
 
 

@@ -3,7 +3,8 @@
     write_starter ─▶ recipe.yaml, data/web.jsonl, data/instructions.jsonl, data/benchmark.jsonl
 
 It runs in seconds, on any machine, without a network; the recipe says in comments what to put in
-place of its parts. Nothing is overwritten.
+place of its parts. ``init --train`` writes one that trains a tiny model besides. Nothing is
+overwritten.
 
 >>> from pathlib import Path
 >>> from pipelines.starter.write import write_starter

@@ -8,16 +8,21 @@ from pathlib import Path
 from artifacts.errors import UserError
 
 FILES = {
-    "recipe.yaml": "recipe.yaml",
-    "web.jsonl": "data/web.jsonl",
-    "instructions.jsonl": "data/instructions.jsonl",
-    "benchmark.jsonl": "data/benchmark.jsonl",
+    "recipe.yaml": ("recipe.yaml",),
+    "data/web.jsonl": ("web.jsonl",),
+    "data/instructions.jsonl": ("instructions.jsonl",),
+    "data/benchmark.jsonl": ("benchmark.jsonl",),
 }
+"""Each file of the starter, and the files here that it is put together from."""
+
+TRAINED = FILES | {"recipe.yaml": ("recipe.yaml", "training.yaml")}
+"""The same where the recipe also trains a model."""
 
 
-def write_starter(folder: Path) -> list[Path]:
+def write_starter(folder: Path, train: bool = False) -> list[Path]:
     """Write the starter's files; nothing is overwritten.
 
+    train: with a recipe that also trains a tiny model, in about two minutes on two cores.
     Raises: UserError when one of them exists already, or the folder is a file or cannot be written
     to.
     """
@@ -27,8 +32,8 @@ def write_starter(folder: Path) -> list[Path]:
             file=folder,
             fix="name a folder; it is made if it is not there",
         )
-    targets = {name: folder / place for name, place in FILES.items()}
-    for target in targets.values():
+    targets = {folder / place: parts for place, parts in (TRAINED if train else FILES).items()}
+    for target in targets:
         if target.exists():
             raise UserError(
                 "this file exists already; nothing was written",
@@ -36,14 +41,14 @@ def write_starter(folder: Path) -> list[Path]:
                 fix="choose another folder, or remove it",
             )
     package = resources.files("pipelines.starter")
-    for name, target in targets.items():
+    for target, parts in targets.items():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((package / name).read_bytes())
+            target.write_bytes(b"".join((package / part).read_bytes() for part in parts))
         except OSError as error:
             raise UserError(
                 f"cannot write here: {error.strerror or error}",
                 file=target,
                 fix="choose another folder",
             ) from error
-    return list(targets.values())
+    return list(targets)
