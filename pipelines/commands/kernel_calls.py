@@ -98,7 +98,8 @@ def type_of(text: str) -> Any:
         return element
     layout = "C" if axes.endswith("::1]") else "A"
     read_only = text.startswith("const ")
-    return numba.types.Array(element, axes.count(",") + 1, layout, readonly=read_only)
+    dimensions = axes.count(",") + 1
+    return numba.types.Array(element, dimensions, layout, readonly=read_only)  # type: ignore[call-overload]
 
 
 def recorded_calls() -> set[KernelCall]:

@@ -49,7 +49,7 @@ class Board:
 
         values = hyperparameters({**self.facts, **settings})
         for summary in hparams(values, dict.fromkeys(figures)):
-            self._writer.file_writer.add_summary(summary)
+            self._writer._get_file_writer().add_summary(summary)
 
     def record(self, series: str, step: int, figures: Iterable[tuple[str, float]]) -> None:
         """Add figures of a step."""

@@ -61,7 +61,7 @@ class KernelWatch:
         kept = jit.last_kept()
         if self._kept_before is None:
             self._kept_before = kept
-        return jit.compilations() > self._begun_before or kept > self._kept_before
+        return bool(jit.compilations() > self._begun_before or kept > self._kept_before)
 
 
 def _loaded() -> ModuleType | None:
