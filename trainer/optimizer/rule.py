@@ -11,21 +11,27 @@ with.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
-
-from pydantic import Field
-
-from artifacts.records import Record
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
 
 OPTIMIZER_RULE: Final = 2
 """What a training that begins now counts by."""
 
 
-class UpdateCount(Record):
-    """The rule of a training's optimizer and the updates that have counted."""
+@dataclass(frozen=True)
+class UpdateCount:
+    """The rule of a training's optimizer and the updates that have counted. Raises: ValueError for
+    a negative number.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for a checkpoint's record
 
     rule: Literal[1, 2] = OPTIMIZER_RULE
-    updates: Annotated[int, Field(ge=0)] = 0
+    updates: int = 0
+
+    def __post_init__(self) -> None:
+        if self.updates < 0:
+            raise ValueError(f"{self.updates} updates")
 
     @property
     def counts_every_step(self) -> bool:
