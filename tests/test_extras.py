@@ -109,7 +109,6 @@ def test_the_base_alone_curates_deduplicates_and_makes_shards(recipe: Path) -> N
     [
         ("train", ("run", "recipe.yaml", "--workers", "1"), "--until"),
         ("train", ("train", "recipe.yaml"), None),
-        ("train", ("mixture", "plan", "recipe.yaml"), None),
         ("train", ("generate", "runs/small", "a"), None),
         ("dask", ("run", "recipe.yaml", "--workers", "2", "--until", "corpus"), "--workers"),
         ("dask", ("run", "recipe.yaml", "--scheduler", "tcp://127.0.0.1:1"), "--scheduler"),

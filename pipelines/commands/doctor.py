@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 
 from artifacts.extras import EXTRAS, install_command
 from artifacts.floors import FLOORS
@@ -65,10 +66,9 @@ def _library(name: str) -> Finding:
 
 def _extra(name: str, extra: str) -> Finding:
     """A library that only some of the work needs: no fault where it is missing."""
-    try:
-        return Finding(name, metadata.version(name), "")
-    except metadata.PackageNotFoundError:
+    if find_spec(name) is None:
         return Finding(name, "not installed", install_command(extra))
+    return Finding(name, metadata.version(name), "")
 
 
 def _clashes() -> list[Finding]:
