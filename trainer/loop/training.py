@@ -129,7 +129,7 @@ def train(
         loader = Loader(plan, {name: os.fspath(folder) for name, folder in folders.items()})
         measured = _held_out(validation, tokenizer, settings, rows_together(minimised))
         run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
-        shown = _board(run, store, board, validation or ())
+        shown = _board(run, store, board, () if measured is None else measured.batches)
         with Metrics(store, run.step, shown) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
 
