@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numba
 import numpy as np
@@ -96,7 +96,7 @@ def type_of(text: str) -> Any:
     element = numba.from_dtype(np.dtype(name))
     if not axes:
         return element
-    layout = "C" if axes.endswith("::1]") else "A"
+    layout: Literal["C", "A"] = "C" if axes.endswith("::1]") else "A"
     read_only = text.startswith("const ")
     dimensions = axes.count(",") + 1
     return numba.types.Array(element, dimensions, layout, readonly=read_only)  # type: ignore[call-overload]
