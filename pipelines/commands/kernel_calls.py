@@ -23,7 +23,7 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from artifacts.jit import kernel_sources
+from artifacts import jit
 
 CALLS = Path(__file__).with_suffix(".txt")
 _HOUSE = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def house_kernels() -> dict[str, Any]:
 
 
 def _modules() -> Iterator[str]:
-    for path in kernel_sources(_HOUSE):
+    for path in jit.kernel_sources(_HOUSE):
         yield ".".join(path.relative_to(_HOUSE).with_suffix("").parts)
 
 
