@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from artifacts.jit import kernel_sources
+from artifacts import jit
 
 CALLS = Path(__file__).with_suffix(".txt")
 _HOUSE = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def house_kernels() -> dict[str, Any]:
 
 
 def _modules() -> Iterator[str]:
-    for path in kernel_sources(_HOUSE):
+    for path in jit.kernel_sources(_HOUSE):
         yield ".".join(path.relative_to(_HOUSE).with_suffix("").parts)
 
 
@@ -96,7 +96,7 @@ def type_of(text: str) -> Any:
     element = numba.from_dtype(np.dtype(name))
     if not axes:
         return element
-    layout = "C" if axes.endswith("::1]") else "A"
+    layout: Literal["C", "A"] = "C" if axes.endswith("::1]") else "A"
     read_only = text.startswith("const ")
     dimensions = axes.count(",") + 1
     return numba.types.Array(element, dimensions, layout, readonly=read_only)  # type: ignore[call-overload]

@@ -46,6 +46,11 @@ def test_the_list_holds_every_kernel_of_the_house() -> None:
     assert len(known_calls()) == len(CALLS.read_text().splitlines())
 
 
+def test_a_file_counts_as_a_kernels_source_only_where_it_compiles_one() -> None:
+    """Each is part of the cache folder's name, so a change of any other would empty the cache."""
+    assert [path for path in kernel_sources() if "\n@kernel\n" not in path.read_text()] == []
+
+
 def test_every_call_of_the_list_fits_its_kernel() -> None:
     assert fitting(known_calls()) == sorted(known_calls())
     gone = KernelCall("dedup.words.no_such_kernel", ("int64",))
