@@ -99,7 +99,7 @@ def type_of(text: str) -> Any:
     layout: Literal["C", "A"] = "C" if axes.endswith("::1]") else "A"
     read_only = text.startswith("const ")
     dimensions = axes.count(",") + 1
-    return numba.types.Array(element, dimensions, layout, readonly=read_only)  # type: ignore[call-overload]
+    return numba.types.Array(element, dimensions, layout, readonly=read_only)
 
 
 def recorded_calls() -> set[KernelCall]:
