@@ -14,6 +14,7 @@ from pipelines.report.calls import (
     CORPUS,
     LATER,
     SHARDS,
+    TRAIN,
     call_number,
     costs_of,
     encoded_files,
@@ -80,6 +81,8 @@ def _there(store: Store, before: dict[str, Any], stretch: str) -> bool:
     """Whether earlier calls made a stretch, and its files still lie in the run."""
     if not all(before.get(name) for name in LATER[stretch][:2]):
         return False
+    if stretch == TRAIN:
+        return store.exists(before["plan"]) and bool(store.names(before["training"]["folder"]))
     if stretch == SHARDS:
         files = [f"{entry['folder']}/{MANIFEST_NAME}" for entry in before["shards"].values()]
         files += [file.name for _, file in encoded_files(before)]
