@@ -9,8 +9,10 @@ with KernelWatch():
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType, TracebackType
 
 from artifacts.commands import Command
@@ -22,7 +24,7 @@ _HOME = "artifacts.jit"
 class KernelWatch:
     """Looks for compiled kernels until it has seen one and said so; a context manager.
 
-    It sees those of this process, and those that other processes on this machine keep in the same
+    It sees those of this process and, once it has started others, those that are kept in the same
     folder meanwhile, as worker processes do. It imports no compiler where a command needs none.
     """
 
@@ -61,7 +63,17 @@ class KernelWatch:
         kept = jit.last_kept()
         if self._kept_before is None:
             self._kept_before = kept
-        return bool(jit.compilations() > self._begun_before or kept > self._kept_before)
+        if jit.compilations() > self._begun_before:
+            return True
+        return bool(kept > self._kept_before) and _has_children()
+
+
+def _has_children() -> bool:
+    """Whether this process has started others: what is compiled without them is not for it."""
+    lists = Path("/proc/self/task").glob("*/children")
+    with contextlib.suppress(OSError):  # a thread that ended meanwhile
+        return any(one.read_text().strip() for one in lists)
+    return False
 
 
 def _loaded() -> ModuleType | None:
