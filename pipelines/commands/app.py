@@ -120,7 +120,7 @@ def init(
         bool,
         typer.Option(
             "--train",
-            help="a recipe that also trains a tiny model, in about two minutes on two cores",
+            help="a recipe that also trains a tiny model",
         ),
     ] = False,
 ) -> None:

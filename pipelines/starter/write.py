@@ -22,7 +22,7 @@ TRAINED = FILES | {"recipe.yaml": ("recipe.yaml", "training.yaml")}
 def write_starter(folder: Path, train: bool = False) -> list[Path]:
     """Write the starter's files; nothing is overwritten.
 
-    train: with a recipe that also trains a tiny model, in about two minutes on two cores.
+    train: with a recipe that also trains a tiny model.
     Raises: UserError when one of them exists already, or the folder is a file or cannot be written
     to.
     """
