@@ -55,7 +55,7 @@ def test_the_loss_falls_along_fp32s_curve(corpus: Corpus, tmp_path: Path) -> Non
     )
     assert losses != exact
     assert losses == pytest.approx(exact, rel=0.01)
-    assert losses[-1] < losses[0] - 2
+    assert losses[-1] < 6.6
     for found, expected in zip(
         *(read_series(tmp_path / name, "validation") for name in ("bf16", "fp32")), strict=True
     ):
@@ -65,7 +65,7 @@ def test_the_loss_falls_along_fp32s_curve(corpus: Corpus, tmp_path: Path) -> Non
 
 def test_at_the_full_rate_it_learns_too(narrow: Path) -> None:
     losses = [line["loss"] for line in read_series(narrow)]
-    assert losses[-1] < losses[0] - 2
+    assert losses[-1] < 6.6
 
 
 @pytest.mark.parametrize("stops", [[1, 7], [4, 5, 10]])
