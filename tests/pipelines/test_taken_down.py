@@ -5,6 +5,7 @@ loss is taken on a document from then on.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -480,6 +481,7 @@ def die(folder: Path, operation: int, way: str) -> int:
     found = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder), str(operation), way],
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
