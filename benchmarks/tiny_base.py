@@ -1,6 +1,6 @@
 """What `dim_model_base` and the peak rate do to the quickstart's training, over several seeds.
 
-    PYTHONPATH=. python benchmarks/tiny_base.py [--trials 256:0.01 128:0.01 128:0.02] [--seeds 1 2 3]
+    PYTHONPATH=. python benchmarks/tiny_base.py [--trials 256:0.01 128:0.01] [--seeds 1 2 3]
         [--recipe recipes/quickstart.yaml] [--runs runs]
 
 MiniCPM's parameterisation divides logits by m = width / dim_model_base (arXiv 2404.06395, Table 2).
@@ -111,6 +111,7 @@ def recipe_of(path: Path, trial: str, seed: int) -> LoadedRecipe:
             f"model.dim_model_base={base}",
             f"train.schedule.peak={peak}",
             f"train.seed={seed}",
+            "train.threads=1",  # as fast beside other work as without it
             "branches=[]",
             "prompts=[]",
             "train.tensorboard=false",
