@@ -303,8 +303,8 @@ def base_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Not a speed: `{result['recipe']}` without its branch, trained with `dim_model_base` and "
         f"a peak rate of the schedule, over {seeds} seeds of initial weights and of order; "
-        "documents, tokenizer and shards are the same for all. At width 128 a base of 256 is m = 0.5, which "
-        "doubles the logits; a base of 128 is m = 1. Losses in nats per token, means over the "
+        "documents, tokenizer and shards are the same for all. At width 128 a base of 256 is m = 0.5, "
+        "which doubles the logits; a base of 128 is m = 1. Losses in nats per token, means over the "
         f"seeds; an even guess over the vocabulary costs {result['even_guess']:.3f}. A training "
         f"loss behind step 1 is the mean of {result['last_steps']} steps, a held-out loss the mean "
         "over the sources. The difference is that of the held-out loss at the end to base "
