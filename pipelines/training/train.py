@@ -28,14 +28,14 @@ from pipelines.recipe.load import LoadedRecipe
 from pipelines.report.beginnings import beginning_lines
 from pipelines.report.training_metrics import MAIN
 from pipelines.stages.step_names import BRANCH, TRAIN
-from pipelines.training.begun import how_begun, note_beginning
+from pipelines.training.begun import Beginning, beginning, how_begun
 from pipelines.training.board import board_run, show_samples
 from pipelines.training.keys import Places, begun_keying, places_of
 from pipelines.training.materials import Materials
 from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.outcomes import Outcome
-from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
-from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
+from pipelines.training.plan_file import PLAN, adopt, adoptable, edited_plan, write_plan
+from pipelines.training.plans import check_followed, plan_branches, plan_mixture, stable_steps
 from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
 from pipelines.training.way import Way
@@ -45,6 +45,7 @@ from trainer.shapes.config import ModelConfig
 if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.evaluation.generate import Answer
+    from trainer.loop.run import StepReport
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
@@ -72,16 +73,19 @@ def train_recipe(
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
-    plan = plan or edited_plan(store, plan_mixture(loaded, materials))
     recipe, config = loaded.recipe, _config(loaded, materials)
+    if plan is None:
+        plan = edited_plan(store, plan_mixture(loaded, materials))
+    else:
+        check_followed(loaded, plan, materials)
     plan = _without_removed(loaded, store, plan, materials, way, watch)
     branches = plan_branches(loaded, materials, plan)
-    write_plan(store, plan)
     places = places_of(store, recipe, config, plan, branches)
     folder = places.folder
-    adopt(store, plan, folder, places.keying.folder)
     if not resume:
-        _refuse_if_begun(loaded, store, folder)
+        _refuse_if_begun(loaded, store, plan, places)
+    write_plan(store, plan)
+    adopt(store, plan, folder, places.keying.folder)
     measured = _measured(materials, plan, branches)
     shards = {name: record["shards"][name]["folder"] for name in measured}
     outcome = Outcome(store, recipe, places, shards)
@@ -91,11 +95,12 @@ def train_recipe(
         record["training"] |= _training(store, folder, plan, materials)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
-    note_beginning(store, folder, plan, config, recipe.train)
-    _tell([*beginning_lines(how_begun(store, folder)), config.below_base], plan, watch)
+    begins = Beginning(store, folder, beginning(store, folder, plan, config, recipe.train))
+    said = beginning_lines({**begins.facts, **how_begun(store, folder)})
+    _tell([*said, config.below_base], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
-    trained = _train(recipe, plan, materials, measured, store, folder, watch, until_step)
+    trained = _train(recipe, plan, materials, measured, store, folder, watch, begins, until_step)
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = _training(store, folder, plan, materials)
@@ -170,17 +175,20 @@ def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) ->
     )
 
 
-def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
-    """Raises: UserError when this very training has a checkpoint; the same settings would only make
-    the same bits again.
+def _refuse_if_begun(loaded: LoadedRecipe, store: Store, plan: Plan, places: Places) -> None:
+    """Raises: UserError when this very training has a checkpoint, or goes on from one; the same
+    settings would only make the same bits again.
     """
     from trainer.checkpoints.checkpoint import saved
 
-    steps = saved(Store(store.full(folder)))
+    here = Store(store.full(places.folder))
+    steps = saved(here)
+    if not steps:
+        here, steps = adoptable(store, plan, places.keying.folder)
     if steps:
         raise UserError(
             "this training has begun already",
-            file=store.full(folder),
+            file=here.root,
             found=f"a checkpoint of step {steps[-1]:,}",
             fix=(
                 Command("train RECIPE", RECIPE=loaded.file.path),
@@ -212,8 +220,9 @@ def _branches(
     for entry in recipe.branches:
         made = branch_plan(start, entry.phases, materials.folders, entry.name)
         place, of = places.branches[entry.name], places.keying.folder
+        below = f"{folder}/{BRANCHES}/{place}"
         plans[place] = settled_branch(
-            store, plan, made, materials, of, entry.name, f"{folder}/{BRANCHES}/{place}"
+            store, plan, start.state.step, made, materials, of, entry.name, below
         )
     names = {place: name for name, place in places.branches.items()}
     with settled_threads(), advised_branch():
@@ -254,11 +263,16 @@ def _train(
     store: Store,
     folder: str,
     watch: TrainingWatch,
+    begins: Beginning,
     until_step: int | None,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
+
+    def seen(report: StepReport) -> None:
+        begins.made()
+        watch(TRAIN, report)
 
     with settled_threads(), advised(store.root):
         outcome = train(
@@ -270,7 +284,7 @@ def _train(
             materials.tokenizer,
             validation=measured,
             until_step=until_step,
-            on_step=lambda report: watch(TRAIN, report),
+            on_step=seen,
             board=board_run(store, recipe.name, MAIN, folder),
         )
     ended(outcome)
