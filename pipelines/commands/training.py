@@ -21,7 +21,7 @@ from pipelines.commands.options import (
     print_table,
     said_of_options,
 )
-from pipelines.commands.terminal.shown import ShownConsole
+from pipelines.commands.terminal.shown import ShownConsole, print_text
 
 if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
@@ -149,9 +149,12 @@ def branch_checkpoint(
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"
     start, length = _stable_start(checkpoint)
-    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
+    asked = [*materials.folders, *map(source_of, materials.folders)], length
+    held = materials.held_out(*asked)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)
     with TerminalProgress() as progress, settled_threads(), advised_branch():
+        for sentence in materials.too_short(*asked):
+            progress.note(sentence)
         watch = TrainingWatch(progress)
         comparison = compare(
             start,
@@ -203,7 +206,8 @@ def generate_text(
     ] = False,
 ) -> None:
     """Let a checkpoint go on from a prompt. BOS, with --chat the whole prompt, stays in sight; what
-    does not is said on standard error.
+    does not is said on standard error. A terminal shows control characters by their number; a file
+    or a pipe gets the text as it is.
     """
     from trainer.checkpoints.checkpoint import load
     from trainer.evaluation.generate import (
@@ -222,7 +226,7 @@ def generate_text(
     model, tokenizer = speaker(found)
     start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
     said = answer(model, tokenizer, start, settings.model_copy(update={"context": window}))
-    print(said.text)
+    print_text(said.text)
     if said.unseen:
         note = f"note: the model looks back {window:,} tokens; {said.unseen:,} that came before its"
         print(

@@ -86,7 +86,8 @@ def train_recipe(
         _refuse_if_begun(loaded, store, plan, places)
     write_plan(store, plan)
     adopt(store, plan, folder, places.keying.folder)
-    measured = _measured(materials, plan, branches)
+    asked = _asked(plan, branches)
+    measured = materials.held_out(*asked)
     shards = {name: record["shards"][name]["folder"] for name in measured}
     outcome = Outcome(store, recipe, places, shards)
     known = outcome.known()
@@ -97,7 +98,7 @@ def train_recipe(
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     begins = Beginning(store, folder, beginning(store, folder, plan, config, recipe.train))
     said = beginning_lines({**begins.facts, **how_begun(store, folder)})
-    _tell([*said, config.below_base], plan, watch)
+    _tell([*said, config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
     trained = _train(recipe, plan, materials, measured, store, folder, watch, begins, until_step)
@@ -167,12 +168,13 @@ def _tell(lines: Sequence[str], plan: Plan, watch: TrainingWatch) -> None:
         watch.progress.note(line)
 
 
-def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) -> Folders:
-    """The held-out shards that a training and its branches are measured on."""
+def _asked(plan: Plan, branches: Mapping[str, Plan]) -> tuple[list[str], int, tuple[str, ...]]:
+    """What of the held-out shards a training and its branches are measured on, as
+    :meth:`~pipelines.training.materials.Materials.held_out` is asked for it.
+    """
     shown = [name for one in (plan, *branches.values()) for name in one.names]
-    return materials.held_out(
-        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
-    )
+    sources = [*shown, *map(source_of, shown)]
+    return sources, plan.sequence_length, tuple(plan.rules.hold_out)
 
 
 def _refuse_if_begun(loaded: LoadedRecipe, store: Store, plan: Plan, places: Places) -> None:
@@ -274,7 +276,7 @@ def _train(
         begins.made()
         watch(TRAIN, report)
 
-    with settled_threads(), advised(store.root):
+    with settled_threads(), advised(store, plan):
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},

@@ -148,7 +148,10 @@ def test_a_batch_that_parts_pairs_is_an_error_where_its_size_is_said(
         seed=1,
         bos_id=corpus.tokenizer.bos_id,
     )
-    assert tuple(context.batch_windows for context in frozen.contexts) == sizes[-len(frozen.contexts):]
+    assert (
+        tuple(context.batch_windows for context in frozen.contexts)
+        == sizes[-len(frozen.contexts) :]
+    )
     chosen = settings(batch_tokens=size, schedule={"peak": 0.02}, micro_batch_tokens=None)
     with pytest.raises(UserError, match="whole groups of 2 rows") as error:
         run(corpus, tmp_path, plan=frozen, settings=chosen, objective=Pairs(), validation=None)

@@ -91,8 +91,8 @@ def pending_loss(
     ``grad``.
 
     ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has no loss and no
-    gradient, and keeps nothing for one. Raises: UserError when rows that belong together do not fill the batch, or the
-    normaliser is no number to divide by.
+    gradient, and keeps nothing for one. Raises: PartedError when rows that belong together do not
+    fill the batch; UserError when the normaliser is no number to divide by.
     """
     columns = objective.columns(batch, place)
     total = normaliser(objective, columns)
