@@ -136,6 +136,7 @@ def branch_checkpoint(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
+    from pipelines.shards.take_downs import complete_take_downs
     from pipelines.training.board import board_run
     from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
@@ -145,6 +146,7 @@ def branch_checkpoint(
     from trainer.loop.branch import compare
 
     store, record = load_run(runs, run)
+    complete_take_downs(store, record)
     materials = Materials.of(store, record)
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"

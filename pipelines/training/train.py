@@ -27,6 +27,7 @@ from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.report.beginnings import beginning_lines
 from pipelines.report.training_metrics import MAIN
+from pipelines.shards.take_downs import complete_take_downs
 from pipelines.stages.step_names import BRANCH, TRAIN
 from pipelines.training.begun import Beginning, beginning, how_begun
 from pipelines.training.board import board_run, show_samples
@@ -74,11 +75,7 @@ def train_recipe(
     materials = Materials.of(store, record)
     check_machine(loaded)
     recipe, config = loaded.recipe, _config(loaded, materials)
-    if plan is None:
-        plan = edited_plan(store, plan_mixture(loaded, materials))
-    else:
-        check_followed(loaded, plan, materials)
-    plan = _without_removed(loaded, store, plan, materials, way, watch)
+    plan = _followed(loaded, store, materials, plan, way, watch)
     branches = plan_branches(loaded, materials, plan)
     places = places_of(store, recipe, config, plan, branches)
     folder = places.folder
@@ -123,17 +120,23 @@ def _tell_cuts(plans: Sequence[Plan], materials: Materials, watch: TrainingWatch
         watch.progress.note(cut.sentence)
 
 
-def _without_removed(
+def _followed(
     loaded: LoadedRecipe,
     store: Store,
-    plan: Plan,
     materials: Materials,
+    plan: Plan | None,
     way: Way | None,
     watch: TrainingWatch,
 ) -> Plan:
-    """The plan with what was taken down since. Raises: UserError as
+    """The plan that is given, or the run's, with what was taken down since. Raises: UserError as
     :func:`~pipelines.training.taken_down.settled`.
     """
+    if again := complete_take_downs(store, materials.record):
+        watch.progress.note(f"{again:,} documents that were taken down had no tombstones yet")
+    if plan is None:
+        plan = edited_plan(store, plan_mixture(loaded, materials))
+    else:
+        check_followed(loaded, plan, materials)
     keying = begun_keying(store, plan, loaded.recipe, _config(loaded, materials))
     branches = plan_branches(loaded, materials, plan)
     return settled(store, plan, branches, materials, keying.folder, way, watch.progress.note)

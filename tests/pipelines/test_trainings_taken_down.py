@@ -4,6 +4,7 @@ leave later: what is recorded of a training is what its weights have seen.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -294,3 +295,15 @@ def test_a_training_that_is_refused_has_not_begun(place: Path, tmp_path: Path) -
     assert not (run_of(place) / name / "begun.json").exists()
     go_on(place, OTHER, until_step=1)
     assert (run_of(place) / name / "begun.json").is_file()
+
+
+# -- a list without tombstones --------------------------------------------------------------------
+
+
+def test_what_is_on_the_list_alone_is_not_shown_either(place: Path, early: list[str]) -> None:
+    """As a take-down leaves it that is killed in between, or a hand that edits the list."""
+    listed = {"format": "take-downs/1", "documents": [{"id": early[0], "reason": "asked for"}]}
+    (run_of(place) / "take-downs.json").write_text(json.dumps(listed))
+    go_on(place, until_step=4)
+    assert facts(plan_of(place)) == {(early[0], 0, False)}
+    assert all(span.masked for span in Tracer(plan_of(place), folders_of(place)).document(early[0]))
