@@ -59,8 +59,7 @@ def check_followed(loaded: LoadedRecipe, plan: Plan, materials: Materials) -> No
     if missing is not None:
         raise UserError(
             "the plan shows a source of which the run has no shards",
-            file=loaded.file.path,
-            field="plan",
+            parameter="plan",
             found=missing,
             allowed=sorted(materials.folders),
             fix="follow a plan that was frozen over this run's shards",

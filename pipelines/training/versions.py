@@ -11,7 +11,7 @@ made last, and those of the others lie under ``plans/``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from artifacts.paths import Store
 from mixtures.freeze.freeze import common_steps
@@ -34,20 +34,44 @@ def own_version(
     """
     if not plan.take_downs and not unrecorded(plan, sources):
         return plan
-    others = known_plans(store)
-    versions = (plan, *(one for one in others.values() if _show_the_same(one, plan)))
+    related = [one for one in known_plans(store).values() if _lineage(one) & _lineage(plan)]
+    versions = (plan, *(one for one in related if _show_the_same(one, plan)))
     begun = [one for one in versions if store.names(folder_of(one.hash))]
     if begun:
         return max(begun, key=lambda one: len(one.take_downs))  # the first of equal ones
     if not plan.take_downs:
         return plan
-    for ancestor in reversed(plan.history):
-        training = Store(store.full(folder_of(ancestor.hash)))
+    former, reached = _former(store, plan, related, folder_of)
+    if former is None:
+        return _unseen(plan)
+    known = set(take_downs_until(former, reached)) == set(plan.take_downs)
+    return plan if known and plan.agrees_with(former.hash, reached) else _continued(plan, former)
+
+
+def _lineage(plan: Plan) -> set[str]:
+    """The hashes of a plan and of those that it was made of."""
+    return {plan.hash, *(ancestor.hash for ancestor in plan.history)}
+
+
+def _former(
+    store: Store, plan: Plan, related: Sequence[Plan], folder_of: Callable[[str], str]
+) -> tuple[Plan | None, int]:
+    """The plan under which the training has come as far as ``plan`` agrees, and how far: of several
+    the one that records most, then the farthest.
+    """
+    known = {one.hash: one for one in related}
+    found: list[tuple[int, int, Plan]] = []
+    for name in dict.fromkeys((*known, *(ancestor.hash for ancestor in plan.history))):
+        training = Store(store.full(folder_of(name)))
         if steps := saved(training):
-            former = others.get(ancestor.hash) or plan_of(at_step(training, steps[-1]))
-            own = take_downs_until(former, ancestor.steps)
-            return plan if set(own) == set(plan.take_downs) else _continued(plan, former)
-    return _unseen(plan)
+            former = known.get(name) or plan_of(at_step(training, steps[-1]))
+            common = common_steps(plan, former)
+            reached = max((step for step in steps if step <= common), default=0)
+            found.append((len(former.take_downs) if reached else -1, reached, former))
+    if not found:
+        return None, 0
+    _, reached, former = max(found, key=lambda one: one[:2])
+    return (former, reached) if reached else (None, 0)
 
 
 def _show_the_same(one: Plan, other: Plan) -> bool:
