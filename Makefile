@@ -39,10 +39,10 @@ test-fast: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-fast-pipelines test-fast-rest
 
 test-fast-pipelines: $(STAMP)
-	$(BIN)/python -m pytest $(FAST) tests/pipelines --ignore-glob 'tests/pipelines/test_re*.py'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) tests/pipelines --ignore-glob 'tests/pipelines/test_re*.py'
 
 test-fast-rest: $(STAMP)
-	$(BIN)/python -m pytest $(FAST) tests --ignore-glob 'tests/pipelines/test_[!r]*.py' --ignore-glob 'tests/pipelines/test_r[!e]*.py'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) tests --ignore-glob 'tests/pipelines/test_[!r]*.py' --ignore-glob 'tests/pipelines/test_r[!e]*.py'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -128,6 +128,7 @@ SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
     "loader_start": page_training.loader_start_section,
     "shuffle_quality": page_training.shuffle_section,
     "decay_comparison": page_training.decay_section,
+    "tiny_base": page_training.base_section,
 }
 
 if __name__ == "__main__":

@@ -294,3 +294,37 @@ def decay_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         ("source", "held-out, with", "held-out, without", "training, with", "training, without"),
         shown,
     )
+
+
+def base_section(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """The base and the peak rate of the preset ``tiny``."""
+    yield from heading("The base and the peak rate of `tiny`", name, result)
+    seeds, first = len(result["seeds"]), result["trials"][0]
+    yield (
+        f"Not a speed: `{result['recipe']}` without its branch, trained with `dim_model_base` and "
+        f"a peak rate of the schedule, over {seeds} seeds of initial weights and of order; "
+        "documents, tokenizer and shards are the same for all. At width 128 a base of 256 is m = 0.5, "
+        "which doubles the logits; a base of 128 is m = 1. Losses in nats per token, means over the "
+        f"seeds; an even guess over the vocabulary costs {result['even_guess']:.3f}. A training "
+        f"loss behind step 1 is the mean of {result['last_steps']} steps, a held-out loss the mean "
+        "over the sources. The difference is that of the held-out loss at the end to base "
+        f"{first['dim_model_base']}, peak {first['peak']:g}, paired by seed, with Student's "
+        f"interval at {100 * result['confidence']:g}%; below 0 is better."
+    )
+    yield ""
+    figures = tuple(first["mean"])
+    last = figures[-1]
+    rows = []
+    for trial in result["trials"]:
+        apart = trial["difference"][last]
+        interval = f"{apart['low']:+.3f} to {apart['high']:+.3f}" if trial is not first else ""
+        rows.append(
+            (
+                str(trial["dim_model_base"]),
+                f"{trial['peak']:g}",
+                *(f"{trial['mean'][figure]:.3f}" for figure in figures),
+                f"{apart['mean']:+.3f}" if trial is not first else "",
+                interval,
+            )
+        )
+    yield from table(("base", "peak", *figures, "difference", "interval"), rows)

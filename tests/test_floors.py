@@ -13,6 +13,7 @@ import pytest
 
 from artifacts.floors import FLOORS
 from pipelines import launch
+from tests.source_trees import tree_of
 
 BELOW = {
     "artifacts": set(),
@@ -27,7 +28,7 @@ HEAVY = ["datatrove", "dask", "distributed", "polars", "fasttext"]
 
 @cache
 def nodes(path: Path) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return list(ast.walk(tree_of(path)))
 
 
 @cache

@@ -119,6 +119,7 @@ def test_runs_in_fewer_bits_start_where_fp32_does(measured: Path) -> None:
         assert max(starts.values()) - min(starts.values()) < 0.1
 
 
+@pytest.mark.slow
 def test_one_wrong_kernel_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wrong = next(one for one in OPERATIONS if one.name == "swiglu")
     broken = type(wrong)(**{**vars(wrong), "ours": lambda x: wrong.ours(x) * 1.001})
@@ -234,6 +235,7 @@ def test_the_pages_are_those_of_the_results() -> None:
     assert make_performance_page.PAGE.read_text() == performance
 
 
+@pytest.mark.slow
 def test_model_kernels_and_benchmarks_need_torch_triton_and_numpy_alone(root: Path) -> None:
     """Every other installed package is out of reach while they are imported, but what those three
     require themselves.

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.source_trees import tree_of
+
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ["artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines"]
 
@@ -100,7 +102,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def tree(module: str) -> ast.Module:
-    return ast.parse(modules()[module].read_text(encoding="utf-8"))
+    return tree_of(modules()[module])
 
 
 @cache

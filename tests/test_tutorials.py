@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import run_recipe
+from tests.source_trees import tree_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ["artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines"]
@@ -37,7 +38,7 @@ TRAINED = [
 
 def docstring(package: str) -> str:
     path = ROOT / package.replace(".", "/") / "__init__.py"
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(tree_of(path)) or ""
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ length, so that a missing piece shows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -210,8 +211,8 @@ class Collector:
             "id": document_ids(self._source, _keys(path, values["native_id"], offsets)),
             "text": texts,
             "text_hash": text_hashes(texts),
-            "source": pa.repeat(pa.scalar(self._source, pa.string()), count),
-            "path": pa.repeat(pa.scalar(path, pa.string()), count),
+            "source": _repeated(self._source, count),
+            "path": _repeated(path, count),
             "offset": pa.array(offsets, pa.int64()),
         }
         if self._instructions:
@@ -248,8 +249,8 @@ class Collector:
         offsets, lengths, reasons, details, raws = zip(*self._rejected, strict=True)
         count = len(self._rejected)
         columns = [
-            pa.repeat(pa.scalar(self._source, pa.string()), count),
-            pa.repeat(pa.scalar(self._span.path, pa.string()), count),
+            _repeated(self._source, count),
+            _repeated(self._span.path, count),
             pa.array(offsets, pa.int64()),
             pa.array(lengths, pa.int64()),
             pa.array(reasons, pa.string()),
@@ -259,12 +260,21 @@ class Collector:
         return pa.record_batch(columns, schema=QUARANTINE)
 
 
+def _repeated(value: str, count: int) -> pa.Array:
+    return pa.array([value]) if count == 1 else pa.repeat(pa.scalar(value, pa.string()), count)
+
+
 def _array(values: list[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
-    if values.count(None) == len(values):
-        return pa.nulls(len(values), kind)
-    return pa.array(values, kind)
+    if values.count(None) < len(values):
+        return pa.array(values, kind)
+    return _no_value(kind) if len(values) == 1 else pa.nulls(len(values), kind)
+
+
+@cache
+def _no_value(kind: pa.DataType) -> pa.Array:
+    return pa.nulls(1, kind)
 
 
 def _keys(path: str, natives: Any, offsets: list[int]) -> list[bytes]:

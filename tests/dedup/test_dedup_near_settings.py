@@ -43,6 +43,7 @@ from dedup.shingles import MAX_NGRAMS
 from pipelines.commands.app import app
 from pipelines.deduplicate.files import dedup_files
 from pipelines.stages.minhash_dedup import MinHashDedupStage
+from tests.source_trees import tree_of
 
 HOUSE = Path(__file__).parent.parent.parent
 NAMES = tuple(each.name for each in fields(NearSettings))
@@ -186,7 +187,7 @@ def _numbers(watched: set[str]) -> Iterator[tuple[str, int, str]]:
     for floor in FLOORS:
         for path in sorted((HOUSE / floor).rglob("*.py")):
             name = path.relative_to(HOUSE).as_posix()
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(tree_of(path)):
                 pairs: list[tuple[str, ast.expr | None]] = []
                 if isinstance(node, ast.FunctionDef):
                     arguments = node.args

@@ -56,6 +56,7 @@ def test_a_second_run_says_that_nothing_was_recomputed(finished: Path) -> None:
     assert "nothing was recomputed" in said
 
 
+@pytest.mark.slow
 def test_run_prints_the_record_as_json(finished: Path) -> None:
     done = subprocess.run(
         [

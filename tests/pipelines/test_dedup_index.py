@@ -118,7 +118,7 @@ def batches(tmp_path: Path) -> list[str]:
 # -- one run ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("format", [pytest.param("parquet", marks=pytest.mark.slow), "jsonl"])
 def test_ten_batches_one_after_another_keep_what_one_run_keeps(tmp_path: Path, format: str) -> None:
     dice = random.Random(format)
     paths = write_batches(tmp_path, [texts_of(dice, 30) for _ in range(10)])
@@ -400,6 +400,7 @@ def test_an_earlier_batch_goes_only_with_the_later_ones(tmp_path: Path, batches:
 # -- merge --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_merged_index_keeps_what_adding_the_others_batches_keeps(
     tmp_path: Path, seed: int

@@ -27,6 +27,7 @@ from pipelines.comparisons.exchange import (
     scratch,
     write_parts,
 )
+from tests.source_trees import tree_of
 
 SCHEMA = pa.schema([("row", pa.int64()), ("key", pa.uint64())])
 COMPARISONS = Path(__file__).resolve().parent.parent.parent / "pipelines" / "comparisons"
@@ -103,7 +104,7 @@ def test_only_one_module_knows_where_parts_lie() -> None:
     knowing = {
         path.name
         for path in COMPARISONS.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and (node.value.startswith("work/") or node.value.startswith("parts."))

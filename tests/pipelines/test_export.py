@@ -96,7 +96,7 @@ def read_back(done: Exported, source: str) -> dict[bytes, str]:
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_read_back_it_is_what_was_kept(
     made: tuple[Path, RunOutcome], tmp_path: Path, format: str, workers: int

@@ -20,6 +20,7 @@ from pipelines.commands.app import app
 from pipelines.commands.hints import CARRIED, asking, completed, takes
 from pipelines.run.record import load_run
 from tests.pipelines.test_run_store import TRAINED
+from tests.source_trees import tree_of
 from tests.test_floors import FLOORS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def modules() -> Iterator[tuple[Path, ast.Module]]:
     for floor in FLOORS:
         for path in sorted((ROOT / floor).rglob("*.py")):
             if "pipelines/starter" not in path.as_posix():
-                yield path.relative_to(ROOT), ast.parse(path.read_text())
+                yield path.relative_to(ROOT), tree_of(path)
 
 
 def docstrings(tree: ast.Module) -> set[int]:

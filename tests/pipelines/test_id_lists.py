@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from artifacts.errors import UserError
-from artifacts.floors import FLOORS
 from artifacts.ids import document_ids, native_key
 from mixtures.spec.bands import HELD_OUT, held_out_of, is_held_out, shown_beside
 from pipelines.shards.id_lists import read_ids
-
-HOUSE = Path(__file__).parent.parent.parent
-
-
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for floor in FLOORS:
-        for path in sorted((HOUSE / floor).rglob("*.py")):
-            yield path.relative_to(HOUSE).as_posix(), ast.parse(path.read_text())
+from tests.source_trees import modules_of_floors
 
 
 def test_both_forms_are_read_each_once_and_comments_are_not(tmp_path: Path) -> None:
@@ -77,7 +68,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_there_is_one_reader_of_ids() -> None:
     definitions = [
         name
-        for name, tree in modules()
+        for name, tree in modules_of_floors()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and node.name.lstrip("_") == "read_ids"
     ]
@@ -86,7 +77,7 @@ def test_there_is_one_reader_of_ids() -> None:
 
 def test_one_module_knows_what_held_out_shards_are_called() -> None:
     said = []
-    for name, tree in modules():
+    for name, tree in modules_of_floors():
         plain = {
             id(node.value)
             for node in ast.walk(tree)

@@ -116,6 +116,7 @@ elif sys.argv[1] == "idle":
 """
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("state", ["at work", "idle"])
 def test_a_child_ends_with_its_parent(root: Path, state: str, number: signal.Signals) -> None:

@@ -83,6 +83,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_shard, "HELD_SETS", 1024)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_many_parts_decide_as_one_comparison_in_memory(tmp_path: Path, seed: int) -> None:
@@ -140,6 +141,7 @@ def test_many_parts_decide_as_one_comparison_in_memory(tmp_path: Path, seed: int
     assert {name: facts[name] for name in counted} == counted
 
 
+@pytest.mark.slow
 def test_the_size_of_the_parts_decides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.source_trees import tree_of
+
 PIPELINES = Path(__file__).resolve().parent.parent.parent / "pipelines"
 SELECTION = "corpus/selection.py"
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PIPELINES.rglob("*.py")):
-        yield path.relative_to(PIPELINES).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+        yield path.relative_to(PIPELINES).as_posix(), tree_of(path)
 
 
 def called(node: ast.Call) -> str:

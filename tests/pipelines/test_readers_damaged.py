@@ -90,7 +90,9 @@ def outcome(path: Path, format: str, chunk_bytes: int) -> object:
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+)
 def test_a_damaged_file_is_accounted_for_and_the_same_however_it_is_cut(
     tmp_path: Path, format: str, seed: int
 ) -> None:

@@ -319,6 +319,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("between", [1, 5, 40, 100])
 def test_usual_and_unusual_lines_in_turn_are_read_as_each_is_alone(

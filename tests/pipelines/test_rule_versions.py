@@ -95,6 +95,7 @@ def test_a_change_of_its_own_code_is_noticed_for_every_rule(code: RuleCode) -> N
     assert noticed(code, before) == set()
 
 
+@pytest.mark.slow
 def test_every_rule_of_a_stage_counts_with_what_makes_it(code: RuleCode) -> None:
     """A stage turns settings into a rule; a change there is noticed for the rules it makes."""
     before = digests(code)
@@ -106,6 +107,7 @@ def test_every_rule_of_a_stage_counts_with_what_makes_it(code: RuleCode) -> None
                 assert label in noticed(code, before), (label, maker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("definition", "labels"),
     [
@@ -154,6 +156,7 @@ def test_a_change_of_anything_in_reach_is_noticed(code: RuleCode) -> None:
             assert noticed(code, before) == wanted, definition
 
 
+@pytest.mark.slow
 def test_a_docstring_changes_no_digest(code: RuleCode) -> None:
     before = digests(code)
 
@@ -185,6 +188,7 @@ MOVES = {
 }
 
 
+@pytest.mark.slow
 def test_moved_modules_of_this_house_leave_every_digest(code: RuleCode, tmp_path: Path) -> None:
     for floor in FLOORS:
         ignored = shutil.ignore_patterns("__pycache__")

@@ -196,6 +196,7 @@ def test_two_workers_write_the_same_bytes_as_one(starter: Path, tmp_path: Path) 
     assert tree(tmp_path / "1" / "starter") == tree(tmp_path / "2" / "starter")
 
 
+@pytest.mark.slow
 def test_bands_do_not_depend_on_chunks(cut: RunOutcome, starter: Path, tmp_path: Path) -> None:
     again = run_recipe(
         load_recipe(starter, ["shards.hold_out=0.2", CUT, "corpus.chunk_mib=0.05"]),

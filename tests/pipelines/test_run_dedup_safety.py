@@ -166,6 +166,7 @@ def test_pages_of_one_template_with_contents_of_their_own_all_stay(tmp_path: Pat
     assert judged.ledger.facts["largest_cluster"] == judged.facts["largest_cluster"]
 
 
+@pytest.mark.slow
 def test_templates_are_compared_within_the_bound_and_what_it_leaves_out_is_said(
     tmp_path: Path,
 ) -> None:

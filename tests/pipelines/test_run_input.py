@@ -21,6 +21,7 @@ from tests.pipelines.broken_corpus import break_corpus
 from tests.pipelines.run_trees import record
 
 
+@pytest.mark.slow
 def test_five_hundred_broken_records_are_in_quarantine_and_every_good_one_is_treated_as_before(
     root: Path, tmp_path: Path
 ) -> None:

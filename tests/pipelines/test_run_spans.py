@@ -251,6 +251,7 @@ def test_what_was_cut_out_of_a_document_is_explained(cut_run: RunOutcome) -> Non
     assert any(span["kept_id"].hex() in line for line in lines(facts))
 
 
+@pytest.mark.slow
 def test_lines_go_from_the_third_on_when_two_may_stay(tmp_path: Path) -> None:
     outcome = run_recipe(
         load_recipe(write(tmp_path, "{line_dedup: {least: 6, times: 2}}")), str(tmp_path / "runs")
@@ -318,6 +319,7 @@ def test_files_chunks_and_shares_change_no_text_and_no_evidence(
         )
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize(
     "phase", ["order", "hashes", "twice", "occurrences", "repeats", "requests", "answers", "cut"]
 )
@@ -345,6 +347,7 @@ def test_a_run_that_dies_in_any_phase_goes_on_to_the_same_bytes(
     assert tree(tmp_path / "spans") == tree(Path(cut_run.store.root))
 
 
+@pytest.mark.slow
 def test_a_second_call_finds_everything_and_another_length_only_what_comes_before(
     both: tuple[Path, RunOutcome],
 ) -> None:

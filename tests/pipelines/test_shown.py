@@ -16,6 +16,7 @@ from rich.table import Table
 
 from artifacts.visible_text import visible
 from pipelines.commands.terminal.shown import ShownConsole, ShownStream, print_text
+from tests.source_trees import tree_of
 
 ACTS = "\x1b]0;owned\x07\x1b[2J\x9b31m"
 HIDES = "\u202e\u061c\u200b\u2066\U000e0041"
@@ -78,7 +79,7 @@ def test_rich_finds_the_stream_itself_behind_the_shown_one(
 
 def test_commands_have_no_other_console(root: Path) -> None:
     for path in sorted((root / "pipelines").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id != "Console", f"{path}:{node.lineno}"
                 assert node.func.id not in ("echo", "secho"), f"{path}:{node.lineno}"

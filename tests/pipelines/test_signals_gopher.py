@@ -148,6 +148,7 @@ def datatrove_verdict(text: str, block: oracle.GopherQualityFilter) -> str | Non
     return None if outcome is True else outcome[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_words_by_whitespace")
 def test_verdict_and_reason_are_datatroves_with_default_thresholds() -> None:
     block, chosen = oracle.GopherQualityFilter(), rule_sets.rule_set("gopher_quality")

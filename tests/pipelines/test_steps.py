@@ -10,6 +10,7 @@ from pipelines.chunks.reading import ReadStep, RemoveRowsStep
 from pipelines.readers import Fields, Limits
 from pipelines.recipe.load import load_recipe
 from pipelines.run.work_plan import plan_corpus
+from tests.source_trees import tree_of
 
 PIPELINES = Path(__file__).resolve().parent.parent.parent / "pipelines"
 STAGES = PIPELINES / "stages"
@@ -17,7 +18,7 @@ OTHER_STEPS = (PIPELINES / "chunks" / "reading.py",)
 
 
 def classes(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
 
@@ -41,7 +42,7 @@ def test_nobody_outside_asks_of_which_kind_a_step_a_rule_or_a_stage_is() -> None
     for path in sorted(PIPELINES.rglob("*.py")):
         if STAGES in path.parents:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             asked = asked_for(node) if isinstance(node, ast.Call) else set()
             if isinstance(node, ast.MatchClass):
                 asked = {part.id for part in ast.walk(node.cls) if isinstance(part, ast.Name)}

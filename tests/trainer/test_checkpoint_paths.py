@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.source_trees import tree_of
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import run
 from trainer.checkpoints import paths
@@ -40,7 +41,7 @@ def places(root: Path) -> list[str]:
         f"{path.relative_to(root)}:{line}: {text}"
         for floor in ("artifacts", "mixtures", "trainer", "pipelines")
         for path in sorted((root / floor).rglob("*.py"))
-        for line, text, named in texts(ast.parse(path.read_text(encoding="utf-8")))
+        for line, text, named in texts(tree_of(path))
         if "step-" in text or "checkpoints/" in text or (named and text == "checkpoints")
     ]
 

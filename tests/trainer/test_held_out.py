@@ -191,6 +191,7 @@ def former(folder: Path, copy: Path) -> Checkpoint:
     return load(found.folder)
 
 
+@pytest.mark.slow
 def test_a_training_that_began_with_windows_goes_on_and_branches_with_them(
     corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:

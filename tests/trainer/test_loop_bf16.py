@@ -45,6 +45,7 @@ def narrow(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_loss_falls_along_fp32s_curve(corpus: Corpus, tmp_path: Path) -> None:
     """At a rate that does not multiply rounding: at 0.02 fp32 and fp64 part as well."""
     gentle = {"schedule": {"peak": 0.001, "warmup": 3}}
@@ -68,6 +69,7 @@ def test_at_the_full_rate_it_learns_too(narrow: Path) -> None:
     assert losses[-1] < 6.6
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("stops", [[1, 7], [4, 5, 10]])
 def test_a_run_stopped_and_resumed_is_bitwise_the_same(
     corpus: Corpus, narrow: Path, tmp_path: Path, stops: list[int]

@@ -122,6 +122,7 @@ def test_compiled_whole_the_model_gives_the_bits_of_eager(
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
 
 
+@pytest.mark.slow
 def test_the_model_needs_torch_and_numpy_alone(root: Path) -> None:
     others = [
         "pyarrow",

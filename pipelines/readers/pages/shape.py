@@ -69,6 +69,7 @@ _OUTER = 2  # html and body, around all others
 _PADDING = 16
 _LT, _GT, _SLASH, _BANG, _QUESTION, _DASH = 0x3C, 0x3E, 0x2F, 0x21, 0x3F, 0x2D
 _QUOTE, _APOSTROPHE, _EQUALS, _AMPERSAND = 0x22, 0x27, 0x3D, 0x26
+_HASH, _SEMICOLON = 0x23, 0x3B
 _ATTRIBUTES, _WORK, _IN_FRAMES, _SHORT, _KINDS_SEEN = range(5)  # in the kernel's numbers
 _MOST_WORK = 1 << 62
 
@@ -169,14 +170,30 @@ def _measure(
 @kernel
 def _is_short(data: Bytes, start: int, end: int) -> bool:
     """Whether a text of a few bytes may be one character beyond ASCII: it is three bytes long, or
-    has a reference.
+    has a reference and no more than that besides.
     """
-    odd = False
+    odd = reference = named = False
+    besides = 0  # bytes that are neither blanks nor of a reference
     for at in range(start, end):
-        if data[at] == _AMPERSAND:
-            return True
-        odd = odd or data[at] >= 0x80
-    return odd and _length(data, start, end) == 3
+        byte = data[at]
+        odd = odd or byte >= 0x80
+        if byte == _AMPERSAND:
+            reference = named = True
+        elif named and _is_of_name(byte):
+            named = byte != _SEMICOLON
+        else:
+            named = False
+            besides += 1 if byte > 0x20 else 0
+            if besides > 3:
+                return False
+    return reference or (odd and _length(data, start, end) == 3)
+
+
+@kernel
+def _is_of_name(byte: int) -> bool:
+    """Whether a reference goes on with this byte."""
+    letter = bool(_KINDS[byte] & _LETTER)
+    return letter or 0x30 <= byte <= 0x39 or byte in (_HASH, _SEMICOLON)
 
 
 @kernel

@@ -52,8 +52,12 @@ def open_input(url: str) -> IO[bytes]:
 
     Raises: UserError when there is no such file or it may not be read.
     """
-    filesystem, path = filesystem_of(url)
     try:
+        if url.startswith("/") and "::" not in url and "://" not in url:
+            return open(
+                url, "rb"
+            )  # a local path: fsspec takes as long to find that out as to open it
+        filesystem, path = filesystem_of(url)
         return filesystem.open(path, "rb")  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise UserError("no such file", file=url, fix="check the paths of the source") from None

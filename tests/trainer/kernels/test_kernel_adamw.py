@@ -222,6 +222,7 @@ def test_the_kernel_gives_the_same_bits_every_time() -> None:
     assert torch.equal(*results)
 
 
+@pytest.mark.slow
 def test_the_op_keeps_the_rules_of_custom_ops() -> None:
     made = case([(3, 5), (16,)], [False, True])
     torch.library.opcheck(_adamw, made.arguments())

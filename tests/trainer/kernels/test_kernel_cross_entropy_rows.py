@@ -229,6 +229,7 @@ def emulated(
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("vocab", "width"), [(1, 8), (60, 64), (700, 704), (2043, 2048), (2048, 2048), (3071, 3072)]
 )

@@ -82,6 +82,7 @@ def test_rows_of_any_number_of_tokens_are_summed(
     assert_right(tokens, draw(6, 9, seed=seed), draw(len(tokens), 9, seed=seed + 1), kernel=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "count", [CHUNK, CHUNK + 1, CHUNK * PARTS, CHUNK * (PARTS + 1), CHUNK * (2 * PARTS + 3) + 5]
 )
@@ -124,6 +125,7 @@ def test_sums_run_in_the_order_of_positions() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_kernels_give_the_same_bits_every_time() -> None:
     tokens, dy = ids(300, 5), draw(300, 40, seed=1)
     once, again = (launch_embedding_backward(dy, tokens, 5, SCALE) for _ in range(2))
@@ -145,6 +147,7 @@ def test_on_a_cpu_it_gives_the_bits_of_plain_torch_with_deterministic_algorithms
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     tokens, table = ids(10, 6).view(2, 5), draw(6, 8, dtype=dtype).requires_grad_()

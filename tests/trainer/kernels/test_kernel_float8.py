@@ -122,6 +122,7 @@ def test_no_rows_give_no_rows_and_a_gradient_of_zero() -> None:
     assert torch.equal(weight.grad, torch.zeros(48, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     x, weight = (

@@ -109,6 +109,7 @@ def test_the_kernels_give_the_same_bits_every_time() -> None:
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
 
 
+@pytest.mark.slow
 def test_the_op_keeps_the_rules_of_custom_ops() -> None:
     torch.library.opcheck(_gradient_norm, arguments([draw(3, 5), None], 1.0))
 

@@ -202,6 +202,7 @@ def test_the_same_bits_every_time() -> None:
         assert all(torch.equal(a, b) for a, b in zip(run(*arguments), run(*arguments), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_op_keeps_the_rules_of_custom_ops(dtype: torch.dtype, wanted: bool) -> None:

@@ -98,6 +98,7 @@ def test_the_kernel_gives_the_same_bits_every_time() -> None:
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     x, weight = (

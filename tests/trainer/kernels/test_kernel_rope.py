@@ -156,6 +156,7 @@ def test_a_result_that_goes_unused_has_no_gradient_to_pack() -> None:
     assert torch.equal(gradient, torch.cat([torch.zeros(1, 3, 3, 8), torch.ones(1, 3, 1, 8)], 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_the_ops_keep_the_rules_of_custom_ops(dtype: torch.dtype) -> None:
     cos, sin = angles(2, 3, 8)
