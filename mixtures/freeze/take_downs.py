@@ -27,11 +27,13 @@ def unrecorded(plan: Plan, sources: Sources) -> tuple[TakeDown, ...]:
 
 
 def recorded(plan: Plan, take_downs: Sequence[TakeDown], step: int) -> Plan:
-    """A plan that shows the same and records further take-downs. It says that it agrees with this
-    one in its first ``step`` steps: before the first that shows one of them no more.
+    """A plan that shows the same and records take-downs, also in place of those that it has of the
+    same documents. It says that it agrees with this one in its first ``step`` steps: before the
+    first that shows one of them no more.
     """
-    together = (*plan.take_downs, *take_downs)
-    return plan.changed(history=plan.history_of(step), take_downs=together)
+    anew = {one.place: one for one in take_downs}
+    known = [anew.pop(one.place, one) for one in plan.take_downs]
+    return plan.changed(history=plan.history_of(step), take_downs=(*known, *anew.values()))
 
 
 def take_downs_until(plan: Plan, step: int) -> tuple[TakeDown, ...]:

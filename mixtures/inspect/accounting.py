@@ -1,5 +1,8 @@
 """How far each source has come at a step: tokens, epochs, and how many different documents were
 shown. Exact, at any step.
+
+What passes by in a step that the plan skips is behind a source, and counts among its tokens and
+epochs, but no weights have seen its documents.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from mixtures.freeze.caps import epoch_tokens
 from mixtures.loader.loader import Folders, open_streams
 from mixtures.loader.windows import Windows
-from mixtures.order.interleave import counts_at_end, tokens_shown
+from mixtures.order.interleave import context_end, counts_at_end, tokens_shown
 from mixtures.order.source_order import SourceOrder
 from mixtures.parts.stream import SourceStream
 from mixtures.plan.format import Plan
@@ -24,7 +27,9 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class SourceProgress:
-    """What a source has shown: tokens (padding included), and over the tokens of an epoch."""
+    """What a source has shown: tokens (padding and skipped steps included), and over the tokens of
+    an epoch.
+    """
 
     source: str
     tokens: int
@@ -43,7 +48,7 @@ def realised(plan: Plan, step: int) -> list[SourceProgress]:
 
 def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
     """How many different documents of each source were shown, in part at least, in the first
-    ``step`` steps.
+    ``step`` steps; those of steps that are skipped were not.
 
     Reads the borders of what was shown; a source that was shown whole once is counted without going
     through its order.
@@ -55,41 +60,50 @@ def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
     for index, stream in enumerate(streams):
         ranges: list[Range] = []
         for number in range(len(plan.contexts)):
-            count = int(counts_at_end(plan, number, step)[index])
-            ranges += _ranges(windows, number, index, count)
+            for first, last in _stretches(plan, number, step):
+                before, behind = (counts_at_end(plan, number, at) for at in (first, last))
+                ranges += _ranges(windows, number, index, int(before[index]), int(behind[index]))
         found[plan.names[index]] = _documents(stream, _merged(ranges))
     return found
 
 
-def _ranges(windows: Windows, context: int, source: int, count: int) -> Iterator[Range]:
-    """Places of the stream that a source's first ``count`` windows of a context have shown; ranges
-    may overlap.
+def _stretches(plan: Plan, number: int, step: int) -> Iterator[Range]:
+    """The stretches of a context's steps, before ``step``, that make updates, as first and last + 1
+    of each.
+    """
+    first = plan.contexts[number].first_step
+    end = min(step, context_end(plan, number))
+    for one in plan.skipped:
+        if first < min(one.first_step, end):
+            yield first, min(one.first_step, end)
+        first = max(first, one.last_step)
+    if first < end:
+        yield first, end
+
+
+def _ranges(windows: Windows, context: int, source: int, first: int, last: int) -> Iterator[Range]:
+    """Places of the stream that a source's windows ``first`` to ``last`` - 1 of a context have
+    shown; ranges may overlap.
     """
     order = windows.orders(context)[source]
-    rest = count
-    head = min(rest, order.head)
-    yield from _places(
-        windows,
-        context,
-        source,
-        order,
-        order.context.epoch,
-        order.head_place,
-        order.head_place + head,
-        0,
-    )
-    rest -= head
-    for row in range(min(rest, order.left_rows)):
-        yield from (
-            (start, start + tokens)
-            for _, start, tokens in windows.parts(context, source, order.head + row)
+    begun = order.head + order.left_rows
+    if first < (end := min(last, order.head)):
+        epoch, place = order.context.epoch, order.head_place
+        yield from _places(
+            windows, context, source, order, epoch, place + first, place + end, first
         )
-    rest -= min(rest, order.left_rows)
-    if rest >= order.windows > 0:
-        yield 0, order.pinned.tokens if order.packed else order.windows * order.window
-    elif rest > 0:
-        begun = order.head + order.left_rows
-        yield from _places(windows, context, source, order, order.context.epoch + 1, 0, rest, begun)
+    for row in range(max(first, order.head), min(last, begun)):
+        yield from ((at, at + tokens) for _, at, tokens in windows.parts(context, source, row))
+    number = max(first, begun)
+    while number < last:
+        epoch, place = divmod(number - begun, order.windows)
+        stop = min(order.windows, place + last - number)
+        if (place, stop) == (0, order.windows):  # an epoch shows all there is
+            yield 0, order.pinned.tokens if order.packed else order.windows * order.window
+            return
+        epoch += order.context.epoch + 1
+        yield from _places(windows, context, source, order, epoch, place, stop, number)
+        number += stop - place
 
 
 def _places(

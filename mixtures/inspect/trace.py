@@ -28,7 +28,7 @@ class ShownSpan:
     ``window`` counts in the step, ``place`` in the window; ``part`` is a file name and ``row`` the
     document's row in it. Tokens ``start`` to ``stop`` - 1 of the document are the window's targets
     from that place on; where ``masked``, it was taken down before the step, which does not show
-    them.
+    them; where ``skipped``, the step makes no update, and they pass by.
     """
 
     step: int
@@ -41,6 +41,7 @@ class ShownSpan:
     start: int
     stop: int
     masked: bool = False
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Tracer:
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[ShownSpan]:
         """Every document of a step's batch, window by window; of one rank's share of it where there
-        are several. Of a step that is skipped, what passes by.
+        are several. Of a step that is skipped, what passes by, marked so.
 
         Raises: UserError when the step is outside the plan.
         """
@@ -111,7 +112,7 @@ class Tracer:
         spans: list[ShownSpan] = []
         for number in range(len(self.plan.contexts)):
             spans += self._in_context(number, found)
-        shown = [span for span in spans if not self.plan.skips(span.step)]
+        shown = [span for span in spans if not span.skipped]
         return sorted(shown, key=lambda span: (span.step, span.window, span.place))
 
     def exposures(
@@ -158,7 +159,7 @@ class Tracer:
         """The documents behind ``tokens`` targets of a window from a place on; ``start`` is the
         first's place in the source's stream.
         """
-        stream = self.streams[source]
+        stream, skipped = self.streams[source], self.plan.skips(step)
         for document in stream.documents(start, start + tokens):
             low, high = max(document.start, start), min(document.stop, start + tokens)
             masked_from = self._masked_from.get((source, document.part, document.row))
@@ -174,6 +175,7 @@ class Tracer:
                     start=low - document.start,
                     stop=high - document.start,
                     masked=masked_from is not None and step >= masked_from,
+                    skipped=skipped,
                 )
 
     def _numbers(self, number: int, found: Found, count: int) -> Iterator[int]:

@@ -67,7 +67,7 @@ def completed(command: Command) -> Command:
     """
     asked = _ASKED.get(_Asked())
     known = dict(asked.known)
-    if "RUN" in command.blanks and "RUN" not in known and (name := _name_of(known)):
+    if "RUN" in command.blanks and "RUN" not in known and (name := _name_of(asked)):
         known["RUN"] = name
     words = command.words.split()
     more = [
@@ -79,12 +79,17 @@ def completed(command: Command) -> Command:
     return command.filled(known).with_options(" ".join(more))
 
 
-def _name_of(known: Mapping[str, object]) -> str | None:
-    """The name of the run of the recipe that was typed."""
+def _name_of(asked: _Asked) -> str | None:
+    """The name of the run of the recipe that was typed, with what overrides it."""
     from pipelines.recipe.yaml_lines import YamlFile
 
+    known = asked.known
     if "RECIPE" not in known:
         return None
+    for override in reversed(asked.options.get("--set", ())):
+        field, _, value = override.partition("=")
+        if field.strip() == "name":
+            return value.strip()
     with contextlib.suppress(UserError):  # it is what the text is about
         name = YamlFile(Path(str(known["RECIPE"]))).plain().get("name")
         return name if isinstance(name, str) else None

@@ -21,7 +21,7 @@ from pipelines.commands.options import (
     print_table,
     said_of_options,
 )
-from pipelines.commands.terminal.shown import ShownConsole
+from pipelines.commands.terminal.shown import ShownConsole, print_text
 
 if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
@@ -136,6 +136,7 @@ def branch_checkpoint(
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
+    from pipelines.shards.take_downs import complete_take_downs
     from pipelines.training.board import board_run
     from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
@@ -145,13 +146,17 @@ def branch_checkpoint(
     from trainer.loop.branch import compare
 
     store, record = load_run(runs, run)
+    complete_take_downs(store, record)
     materials = Materials.of(store, record)
     phases = {path.stem: load_branch(path).phases for path in mixtures}
     place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"
     start, length = _stable_start(checkpoint)
-    held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
+    asked = [*materials.folders, *map(source_of, materials.folders)], length
+    held = materials.held_out(*asked)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)
     with TerminalProgress() as progress, settled_threads(), advised_branch():
+        for sentence in materials.too_short(*asked):
+            progress.note(sentence)
         watch = TrainingWatch(progress)
         comparison = compare(
             start,
@@ -203,7 +208,8 @@ def generate_text(
     ] = False,
 ) -> None:
     """Let a checkpoint go on from a prompt. BOS, with --chat the whole prompt, stays in sight; what
-    does not is said on standard error.
+    does not is said on standard error. A terminal shows control characters by their number; a file
+    or a pipe gets the text as it is.
     """
     from trainer.checkpoints.checkpoint import load
     from trainer.evaluation.generate import (
@@ -222,7 +228,7 @@ def generate_text(
     model, tokenizer = speaker(found)
     start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
     said = answer(model, tokenizer, start, settings.model_copy(update={"context": window}))
-    print(said.text)
+    print_text(said.text)
     if said.unseen:
         note = f"note: the model looks back {window:,} tokens; {said.unseen:,} that came before its"
         print(

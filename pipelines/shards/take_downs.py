@@ -19,6 +19,7 @@ from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
 from artifacts.lock import run_lock
 from artifacts.paths import Store
+from mixtures.parts.open_parts import open_shards
 from pipelines.shards.id_lists import shortened
 from pipelines.shards.local_folder import local_folder
 from tokenizer.shards.take_down import Place, find_documents, take_down
@@ -101,6 +102,20 @@ def repeat_take_downs(store: Store, folders: Iterable[str]) -> int:
                 chosen = [place for place in places if listed[place.id] == reason]
                 written += take_down(folder, chosen, reason)
     return written
+
+
+def complete_take_downs(store: Store, record: Mapping[str, Any]) -> int:
+    """Write the tombstones of the run's list that its shards lack, because a take-down was killed
+    or the list was edited; returns how many.
+    """
+    listed = set(_listed(store))
+    if not listed:
+        return 0
+    folders = [entry["folder"] for entry in record["shards"].values() if entry["documents"]]
+    manifests = (open_shards(store.full(folder)).manifest for folder in folders)
+    if listed <= {stone.id for manifest in manifests for stone in manifest.tombstones}:
+        return 0
+    return repeat_take_downs(store, folders)
 
 
 def taken_down_ids(store: Store) -> tuple[str, ...]:

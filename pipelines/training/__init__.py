@@ -4,6 +4,7 @@
     mixture + shards ─ plans ─▶ plan, and one for each branch ─ train ─▶ checkpoints, metrics
     plan.json ─ edits ─▶ a plan that differs from a later step on
     ids ─ exposure ─▶ which steps showed a document, which checkpoints have seen it
+    tombstones ─ versions, taken_down ─▶ the plan as a training follows it, or how it may go on
 
 The loop is :mod:`trainer.loop`, the planning :mod:`mixtures`; this room says where things lie in a
 run and goes on with what is there. The names you need: ``train_recipe``

@@ -29,7 +29,7 @@ from trainer.shapes.config import ModelConfig
 BEGUN = "begun.json"
 
 
-def note_beginning(
+def beginning(
     store: Store, folder: str, plan: Plan, config: ModelConfig, settings: TrainSettings
 ) -> dict[str, Any]:
     """What the training in ``folder`` differs in from the run's training that is most like it, if
@@ -45,14 +45,25 @@ def note_beginning(
     if not others:
         return {}
     nearest = min(others, key=lambda name: (len(others[name]), name))
-    facts = {"beside": nearest, "differs": others[nearest]}
-    here.write(BEGUN, canonical_json(sealed(facts)) + b"\n")
-    return facts
+    return {"beside": nearest, "differs": others[nearest]}
+
+
+class Beginning:
+    """How a training begins, to be written down once: when it has made a step."""
+
+    def __init__(self, store: Store, folder: str, facts: dict[str, Any]) -> None:
+        self.store, self.name, self.facts = store, f"{folder}/{BEGUN}", facts
+
+    def made(self) -> None:
+        """A step was made, so nothing refused the training."""
+        if self.facts and not self.store.exists(self.name):
+            self.store.write(self.name, canonical_json(sealed(self.facts)) + b"\n")
+        self.facts = {}
 
 
 def how_begun(store: Store, folder: str) -> dict[str, Any]:
     """How a training that has a checkpoint began, as its run records it: ``beside`` and ``differs``
-    of :func:`note_beginning`, ``rules`` where some have changed since.
+    of :func:`beginning`, ``rules`` where some have changed since.
     """
     here = Store(store.full(folder))
     newest = latest(here)

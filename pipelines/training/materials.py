@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.parts.open_parts import open_shards
 from mixtures.parts.part_files import PartFiles
-from mixtures.spec.bands import held_out_of, is_held_out, source_of
+from mixtures.spec.bands import held_out_of, is_held_out, shown_beside, source_of
 from pipelines.shards.tokenizer import recorded_model
 from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import ShardSource
@@ -60,15 +60,30 @@ class Materials:
         ``whole``: sources that are never shown, of which all documents are measured (a band, or all
         bands of a source).
         """
+        found = self._measurable(sources, whole)
+        return {name: found[name] for name, tokens in _tokens(found) if tokens > length}
+
+    def too_short(
+        self, sources: Iterable[str], length: int, whole: Iterable[str] = ()
+    ) -> list[str]:
+        """What :meth:`held_out` leaves out, a sentence for each."""
+        return [
+            f"{shown_beside(name)} is not measured: its held-out documents have {tokens:,} tokens, "
+            f"which fill no more than one window of {length:,}; hold out more of it "
+            "(shards.hold_out), or train with shorter windows"
+            for name, tokens in _tokens(self._measurable(sources, whole))
+            if tokens <= length
+        ]
+
+    def _measurable(self, sources: Iterable[str], whole: Iterable[str]) -> dict[str, Path | str]:
         names = [held_out_of(name) for name in sorted(set(sources))]
         found = {name: self.validation[name] for name in names if name in self.validation}
-        found |= {
+        return found | {
             name: folder
             for name, folder in self.folders.items()
             if {name, source_of(name)} & set(whole)
         }
-        return {
-            name: folder
-            for name, folder in found.items()
-            if open_shards(folder).manifest.tokens > length
-        }
+
+
+def _tokens(folders: Mapping[str, Path | str]) -> list[tuple[str, int]]:
+    return [(name, open_shards(folder).manifest.tokens) for name, folder in folders.items()]

@@ -10,6 +10,7 @@ the step from which on they differ.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -78,6 +79,19 @@ def keep(store: Store, plan: Plan) -> str:
     return name
 
 
+def known_plans(store: Store) -> dict[str, Plan]:
+    """The run's plan and the former ones that are kept, by hash; those that are damaged, or of
+    another release, are left out.
+    """
+    kept = [name for name in store.names(FORMER) if name.endswith(".json")]
+    plans: dict[str, Plan] = {}
+    for name in (*([PLAN] if store.exists(PLAN) else []), *kept):
+        with contextlib.suppress(UserError):
+            plan = load_plan(store.full(name))
+            plans[plan.hash] = plan
+    return plans
+
+
 def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]) -> int | None:
     """Begin an edited plan's training with what the former one left; the step adopted, None where
     there is nothing to adopt.
@@ -87,18 +101,26 @@ def adopt(store: Store, plan: Plan, folder: str, folder_of: Callable[[str], str]
     """
     here = Store(store.full(folder))
     clean(here)
+    former, steps = adoptable(store, plan, folder_of)
+    if not steps:
+        return None
+    if not saved(here):
+        _copy_metrics(former, here)
+    if max(saved(here), default=0) <= steps[-1]:
+        for step in steps:
+            _link(former, here, step)
+    return steps[-1]
+
+
+def adoptable(store: Store, plan: Plan, folder_of: Callable[[str], str]) -> tuple[Store, list[int]]:
+    """The training that an edited plan's one begins with, and the steps of the checkpoints that it
+    takes over; none where there is nothing to adopt.
+    """
     for ancestor in reversed(plan.history):
         former = Store(store.full(folder_of(ancestor.hash)))
-        steps = [step for step in saved(former) if step <= ancestor.steps]
-        if not steps:
-            continue
-        if not saved(here):
-            _copy_metrics(former, here)
-        if max(saved(here), default=0) <= steps[-1]:
-            for step in steps:
-                _link(former, here, step)
-        return steps[-1]
-    return None
+        if steps := [step for step in saved(former) if step <= ancestor.steps]:
+            return former, steps
+    return store, []
 
 
 def adopt_fitting(former: Store, here: Store, plan: Plan) -> None:

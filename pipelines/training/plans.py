@@ -7,6 +7,7 @@ from typing import Any
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.loader.loader import open_streams
 from mixtures.parts.part_files import PartFiles
 from mixtures.spec.bands import names_meant, source_of
 from mixtures.spec.spec import PhaseSpec
@@ -45,6 +46,31 @@ def plan_mixture(loaded: LoadedRecipe, materials: Materials) -> Plan:
     except UserError as error:
         raise error.relocated(loaded.place) from None
     return plan
+
+
+def check_followed(loaded: LoadedRecipe, plan: Plan, materials: Materials) -> None:
+    """Raises: UserError when the recipe cannot be trained with a plan that was frozen elsewhere:
+    for other shards, windows, batches or another tokenizer, or with other ends than its schedule
+    says.
+    """
+    from trainer.loop.training import check_plan
+
+    missing = next((name for name in plan.names if name not in materials.folders), None)
+    if missing is not None:
+        raise UserError(
+            "the plan shows a source of which the run has no shards",
+            parameter="plan",
+            found=missing,
+            allowed=sorted(materials.folders),
+            fix="follow a plan that was frozen over this run's shards",
+        )
+    train = loaded.recipe.train
+    try:
+        check_plan(plan, train, materials.tokenizer)
+        open_streams(plan, materials.folders)
+        train.schedule_of(plan)
+    except UserError as error:
+        raise error.relocated(loaded.place) from None
 
 
 def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dict[str, Plan]:

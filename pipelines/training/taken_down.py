@@ -26,6 +26,7 @@ from mixtures.loader.loader import Folders
 from mixtures.plan.format import Plan, TakeDown
 from pipelines.training.materials import Materials
 from pipelines.training.plan_file import adopt, adopt_fitting
+from pipelines.training.versions import own_version
 from pipelines.training.way import Way
 from trainer.checkpoints.checkpoint import PLAN, at_step, saved
 
@@ -63,8 +64,7 @@ class Past:
         """By place of a document, the steps of the plan that show it; those of none are left
         out.
         """
-        exposures = _exposures(self.plan, self.folders, self.take_downs)
-        return {(one.source, one.part, one.row): one.steps for one in exposures}
+        return _shown(self.plan, self.folders, self.take_downs)
 
     def seen(self) -> dict[Spot, tuple[int, ...]]:
         """By place, the steps that have shown a document up to the newest checkpoint."""
@@ -92,12 +92,16 @@ class Past:
         """
         goes_on = 0 if restart else self.clean(kept)
         agrees, records = 0 if restart else self.first_shown(kept), []
-        for one in self.take_downs:
-            shown = self.shown_at.get(one.place, ())
-            seen = one.place in kept and any(step < goes_on for step in shown)
+        # of those recorded before, weights that are left behind have seen some for longer
+        earlier = [one for one in self.plan.take_downs if one.from_step > goes_on]
+        shown_at = self.shown_at | _shown(self.plan, self.folders, earlier)
+        for one in (*earlier, *self.take_downs):
+            shown = shown_at.get(one.place, ())
+            may_stay = one.place in kept or one in earlier
+            seen = may_stay and any(step < goes_on for step in shown)
             masked_from = goes_on if seen else 0
             agrees = min([agrees, *(step for step in shown if step >= masked_from)])
-            facts = {"from_step": masked_from, "kept": one.place in kept}
+            facts = {"from_step": masked_from, "kept": one.place in kept or (seen and one.kept)}
             records.append(one.model_copy(update=facts))
         return recorded(self.plan, records, agrees)
 
@@ -111,13 +115,17 @@ def settled(
     way: Way | None,
     note: Callable[[str], None],
 ) -> Plan:
-    """The run's plan with the take-downs of its shards that it does not record.
+    """The run's plan, as this training follows it (:mod:`~pipelines.training.versions`), with the
+    take-downs of its shards that it does not record.
 
     ``branches``: their plans by name. ``note`` is told what the training does about them. Raises:
     UserError when weights have seen one of the documents and no ``way`` is said, naming steps and
     checkpoints.
     """
-    new = unrecorded(plan, materials.sources())
+    sources = materials.sources()
+    if plan.take_downs or way is None:  # else this is said of a plan that nothing is known of
+        plan = own_version(store, plan, sources, folder_of)
+    new = unrecorded(plan, sources)
     if not new:
         return plan
     folder = folder_of(plan.hash)
@@ -142,14 +150,16 @@ def settled(
 def settled_branch(
     store: Store,
     run_plan: Plan,
+    start: int,
     made: Plan,
     materials: Materials,
     folder_of: FolderOf,
     name: str,
     place: str,
 ) -> Plan:
-    """The plan that a branch follows in ``place``: ``made`` of its phases, or what take-downs made
-    of that; it begins with the checkpoints that it has under a former plan of the run.
+    """The plan that a branch, which leaves after ``start`` steps, follows in ``place``: ``made`` of
+    its phases, or what take-downs made of that; it begins with the checkpoints that it has under a
+    former plan of the run.
 
     ``run_plan`` says of which documents weights that have seen them are kept.
     """
@@ -159,7 +169,8 @@ def settled_branch(
     base, steps = followed(found, made)
     new, plan = unrecorded(base, materials.sources()), base
     if new:
-        plan = Past(name, base, steps, new, materials.folders).settled(kept_of(run_plan))
+        past = Past(name, base, (start, *steps), new, materials.folders)
+        plan = past.settled(kept_of(run_plan))
     adopt_fitting(found, here, plan)
     return plan
 
@@ -197,6 +208,14 @@ def _exposures(plan: Plan, folders: Folders, take_downs: Iterable[TakeDown]) -> 
         return []
     tracer = Tracer(plan, {name: folders[name] for name in plan.names}, plan.steps)
     return [exposure for exposure in tracer.exposures(known) if exposure.steps]
+
+
+def _shown(
+    plan: Plan, folders: Folders, take_downs: Iterable[TakeDown]
+) -> dict[Spot, tuple[int, ...]]:
+    """By place of a document, the steps that show it; see :func:`_exposures`."""
+    exposures = _exposures(plan, folders, take_downs)
+    return {(one.source, one.part, one.row): one.steps for one in exposures}
 
 
 def _begun(store: Store, plan: Plan, folder_of: FolderOf, name: str) -> Iterator[Store]:

@@ -27,15 +27,16 @@ from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.report.beginnings import beginning_lines
 from pipelines.report.training_metrics import MAIN
+from pipelines.shards.take_downs import complete_take_downs
 from pipelines.stages.step_names import BRANCH, TRAIN
-from pipelines.training.begun import how_begun, note_beginning
+from pipelines.training.begun import Beginning, beginning, how_begun
 from pipelines.training.board import board_run, show_samples
 from pipelines.training.keys import Places, begun_keying, places_of
 from pipelines.training.materials import Materials
 from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.outcomes import Outcome
-from pipelines.training.plan_file import PLAN, adopt, edited_plan, write_plan
-from pipelines.training.plans import plan_branches, plan_mixture, stable_steps
+from pipelines.training.plan_file import PLAN, adopt, adoptable, edited_plan, write_plan
+from pipelines.training.plans import check_followed, plan_branches, plan_mixture, stable_steps
 from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
 from pipelines.training.way import Way
@@ -45,6 +46,7 @@ from trainer.shapes.config import ModelConfig
 if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.evaluation.generate import Answer
+    from trainer.loop.run import StepReport
     from trainer.loop.training import TrainOutcome
 
 SAMPLE_TOKENS = 64
@@ -72,17 +74,17 @@ def train_recipe(
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
-    plan = plan or edited_plan(store, plan_mixture(loaded, materials))
     recipe, config = loaded.recipe, _config(loaded, materials)
-    plan = _without_removed(loaded, store, plan, materials, way, watch)
+    plan = _followed(loaded, store, materials, plan, way, watch)
     branches = plan_branches(loaded, materials, plan)
-    write_plan(store, plan)
     places = places_of(store, recipe, config, plan, branches)
     folder = places.folder
-    adopt(store, plan, folder, places.keying.folder)
     if not resume:
-        _refuse_if_begun(loaded, store, folder)
-    measured = _measured(materials, plan, branches)
+        _refuse_if_begun(loaded, store, plan, places)
+    write_plan(store, plan)
+    adopt(store, plan, folder, places.keying.folder)
+    asked = _asked(plan, branches)
+    measured = materials.held_out(*asked)
     shards = {name: record["shards"][name]["folder"] for name in measured}
     outcome = Outcome(store, recipe, places, shards)
     known = outcome.known()
@@ -91,11 +93,12 @@ def train_recipe(
         record["training"] |= _training(store, folder, plan, materials)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
-    note_beginning(store, folder, plan, config, recipe.train)
-    _tell([*beginning_lines(how_begun(store, folder)), config.below_base], plan, watch)
+    begins = Beginning(store, folder, beginning(store, folder, plan, config, recipe.train))
+    said = beginning_lines({**begins.facts, **how_begun(store, folder)})
+    _tell([*said, config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
-    trained = _train(recipe, plan, materials, measured, store, folder, watch, until_step)
+    trained = _train(recipe, plan, materials, measured, store, folder, watch, begins, until_step)
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = _training(store, folder, plan, materials)
@@ -117,17 +120,23 @@ def _tell_cuts(plans: Sequence[Plan], materials: Materials, watch: TrainingWatch
         watch.progress.note(cut.sentence)
 
 
-def _without_removed(
+def _followed(
     loaded: LoadedRecipe,
     store: Store,
-    plan: Plan,
     materials: Materials,
+    plan: Plan | None,
     way: Way | None,
     watch: TrainingWatch,
 ) -> Plan:
-    """The plan with what was taken down since. Raises: UserError as
+    """The plan that is given, or the run's, with what was taken down since. Raises: UserError as
     :func:`~pipelines.training.taken_down.settled`.
     """
+    if again := complete_take_downs(store, materials.record):
+        watch.progress.note(f"{again:,} documents that were taken down had no tombstones yet")
+    if plan is None:
+        plan = edited_plan(store, plan_mixture(loaded, materials))
+    else:
+        check_followed(loaded, plan, materials)
     keying = begun_keying(store, plan, loaded.recipe, _config(loaded, materials))
     branches = plan_branches(loaded, materials, plan)
     return settled(store, plan, branches, materials, keying.folder, way, watch.progress.note)
@@ -162,25 +171,29 @@ def _tell(lines: Sequence[str], plan: Plan, watch: TrainingWatch) -> None:
         watch.progress.note(line)
 
 
-def _measured(materials: Materials, plan: Plan, branches: Mapping[str, Plan]) -> Folders:
-    """The held-out shards that a training and its branches are measured on."""
+def _asked(plan: Plan, branches: Mapping[str, Plan]) -> tuple[list[str], int, tuple[str, ...]]:
+    """What of the held-out shards a training and its branches are measured on, as
+    :meth:`~pipelines.training.materials.Materials.held_out` is asked for it.
+    """
     shown = [name for one in (plan, *branches.values()) for name in one.names]
-    return materials.held_out(
-        [*shown, *map(source_of, shown)], plan.sequence_length, plan.rules.hold_out
-    )
+    sources = [*shown, *map(source_of, shown)]
+    return sources, plan.sequence_length, tuple(plan.rules.hold_out)
 
 
-def _refuse_if_begun(loaded: LoadedRecipe, store: Store, folder: str) -> None:
-    """Raises: UserError when this very training has a checkpoint; the same settings would only make
-    the same bits again.
+def _refuse_if_begun(loaded: LoadedRecipe, store: Store, plan: Plan, places: Places) -> None:
+    """Raises: UserError when this very training has a checkpoint, or goes on from one; the same
+    settings would only make the same bits again.
     """
     from trainer.checkpoints.checkpoint import saved
 
-    steps = saved(Store(store.full(folder)))
+    here = Store(store.full(places.folder))
+    steps = saved(here)
+    if not steps:
+        here, steps = adoptable(store, plan, places.keying.folder)
     if steps:
         raise UserError(
             "this training has begun already",
-            file=store.full(folder),
+            file=here.root,
             found=f"a checkpoint of step {steps[-1]:,}",
             fix=(
                 Command("train RECIPE", RECIPE=loaded.file.path),
@@ -212,8 +225,9 @@ def _branches(
     for entry in recipe.branches:
         made = branch_plan(start, entry.phases, materials.folders, entry.name)
         place, of = places.branches[entry.name], places.keying.folder
+        below = f"{folder}/{BRANCHES}/{place}"
         plans[place] = settled_branch(
-            store, plan, made, materials, of, entry.name, f"{folder}/{BRANCHES}/{place}"
+            store, plan, start.state.step, made, materials, of, entry.name, below
         )
     names = {place: name for name, place in places.branches.items()}
     with settled_threads(), advised_branch():
@@ -254,13 +268,18 @@ def _train(
     store: Store,
     folder: str,
     watch: TrainingWatch,
+    begins: Beginning,
     until_step: int | None,
 ) -> TrainOutcome:
     """The run's own training, measured on the same held-out documents as its branches."""
     from trainer.devices.determinism import settled_threads
     from trainer.loop.training import train
 
-    with settled_threads(), advised(store.root):
+    def seen(report: StepReport) -> None:
+        begins.made()
+        watch(TRAIN, report)
+
+    with settled_threads(), advised(store, plan):
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},
@@ -270,7 +289,7 @@ def _train(
             materials.tokenizer,
             validation=measured,
             until_step=until_step,
-            on_step=lambda report: watch(TRAIN, report),
+            on_step=seen,
             board=board_run(store, recipe.name, MAIN, folder),
         )
     ended(outcome)

@@ -15,7 +15,7 @@ from artifacts.errors import UserError
 from mixtures.freeze.edit import Change, changed
 from mixtures.freeze.freeze import branch, common_steps
 from mixtures.freeze.skips import skipped
-from mixtures.inspect.accounting import realised
+from mixtures.inspect.accounting import documents_shown, realised
 from mixtures.inspect.trace import Tracer
 from mixtures.loader.loader import Loader
 from mixtures.plan.format import Plan, Skip
@@ -103,6 +103,33 @@ def test_no_step_that_is_skipped_has_shown_a_document(shards: Any) -> None:
     assert steps[1] == steps[0] - {2, 3, 4}
     (exposure,) = Tracer(made, shards.folders).exposures([document])
     assert set(exposure.steps) == steps[1]
+
+
+def test_a_trace_of_a_skipped_step_says_so(shards: Any) -> None:
+    before = plan(shards)
+    spans = Tracer(skipped(before, 2, 3), shards.folders).step(3)
+    assert [span.skipped for span in spans] == [True] * len(spans)
+    assert not any(span.skipped for span in Tracer(before, shards.folders).step(3))
+
+
+@given(spec=specs(), data=st.data())
+def test_documents_that_pass_by_in_skipped_steps_are_not_counted_as_shown(
+    shards: Any, spec: Any, data: st.DataObject
+) -> None:
+    made = plan_of(shards, spec)
+    for _ in range(data.draw(st.integers(0, 3))):
+        step = data.draw(st.integers(0, made.steps - 1))
+        made = skipped(made, step, data.draw(st.integers(1, made.steps - step)))
+    end = data.draw(st.integers(0, made.steps))
+    seen: dict[str, set[str]] = {name: set() for name in made.names}
+    tracer = Tracer(made, shards.folders)
+    for step in range(end):
+        for span in tracer.step(step):
+            if not span.skipped:
+                seen[span.source].add(span.id)
+    assert documents_shown(made, end, shards.folders) == {
+        name: len(ids) for name, ids in seen.items()
+    }
 
 
 @pytest.mark.parametrize(("step", "steps"), [(0, 0), (0, STEPS + 1), (19, 2), (STEPS, 1)])

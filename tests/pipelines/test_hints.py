@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from artifacts.commands import Command
 from pipelines.commands.app import app
-from pipelines.commands.hints import CARRIED, takes
+from pipelines.commands.hints import CARRIED, asking, completed, takes
 from pipelines.run.record import load_run
 from tests.pipelines.test_run_store import TRAINED
 from tests.source_trees import tree_of
@@ -78,6 +78,17 @@ def leaves(group: Any, above: str = "") -> Iterator[tuple[str, set[str]]]:
             yield from leaves(command, f"{above}{name} ")
         else:
             yield f"{above}{name}", {one for each in command.params for one in each.opts}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"), [((), "kept"), (("name=other", "seed=2"), "other")]
+)
+def test_a_run_is_spoken_of_by_the_name_that_its_recipe_was_given(
+    tmp_path: Path, overrides: tuple[str, ...], name: str
+) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: kept\n")
+    with asking({"recipe": tmp_path / "recipe.yaml", "overrides": list(overrides)}):
+        assert str(completed(Command("mixture trace RUN"))) == f"windtunnel mixture trace {name}"
 
 
 def test_options_are_carried_to_every_command_that_has_them() -> None:

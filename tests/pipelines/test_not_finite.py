@@ -62,3 +62,21 @@ def test_the_commands_that_an_error_names_lead_to_the_end_of_the_training(
     silent = [line["step"] for line in lines if line["loss"] is None]
     assert silent == list(range(steps[0], plan.steps + 1))
     assert "another training at its first step" in str(error.fix)
+
+
+def test_no_edit_is_advised_where_another_training_has_gone_further_with_the_plan(
+    tiny: tuple[Path, RunOutcome], root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny[0], tmp_path / "tiny")
+    other = record(tmp_path / "tiny")["training"]["folder"]
+    plan = (tmp_path / "tiny" / "plan.json").read_bytes()
+    given = [f"--set={override}" for override in HUGE]
+    error = refused("train", str(root / "recipes" / "tiny.yaml"), "--runs", str(tmp_path), *given)
+    (before,) = re.findall(r"not finite at step (\d+)", error.message)
+    assert advice(error) == []
+    assert f"while {other}/checkpoints/step-00000025, of another training" in str(error.fix)
+    edit = ("mixture", "edit", str(tmp_path / "tiny"), "--at", before, "--skip", "1")
+    assert refused(*edit).message == "what was trained cannot be edited"
+    assert (tmp_path / "tiny" / "plan.json").read_bytes() == plan
+    shutil.rmtree(tmp_path / "tiny" / other)
+    assert f"steps {before} to {before} make no update" in done(*edit)

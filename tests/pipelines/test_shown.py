@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from artifacts.visible_text import visible
-from pipelines.commands.terminal.shown import ShownConsole, ShownStream
+from pipelines.commands.terminal.shown import ShownConsole, ShownStream, print_text
 from tests.source_trees import tree_of
 
 ACTS = "\x1b]0;owned\x07\x1b[2J\x9b31m"
@@ -33,6 +33,19 @@ def test_a_stream_shows_what_is_written_and_is_the_stream_else() -> None:
     assert not stream.isatty()
     with pytest.raises(TypeError):
         stream.write(b"bytes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_text_that_was_asked_for_is_shown_on_a_terminal_and_exact_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, wrapped: bool
+) -> None:
+    inner = io.StringIO()
+    monkeypatch.setattr(inner, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stdout", ShownStream(inner) if wrapped else inner)
+    print_text(f"{HOSTILE}\n水\tx")
+    said = visible(HOSTILE) if terminal else HOSTILE
+    assert inner.getvalue() == f"{said}\n水\tx\n"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -15,10 +15,13 @@ from mixtures.spec.spec import Phase
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import BATCH, MODEL, plan, run, settings
 from trainer.checkpoints.checkpoint import at_step, latest
+from trainer.devices.precision import DTYPES
 from trainer.loop.metrics import read_series
 from trainer.loop.run import NotFiniteError
 from trainer.loop.start import FromWeights
 from trainer.model import Model, init
+from trainer.objectives.next_token import NextToken, batch_loss
+from trainer.objectives.objective import PartLoss
 from trainer.optimizer.rule import UpdateCount
 
 UNTIED = MODEL.model_copy(update={"tied": False})
@@ -77,3 +80,43 @@ def test_a_plan_that_skips_the_step_goes_on_to_its_end(
     assert straight is not None
     for name in ("weights.safetensors", "moments.safetensors"):
         assert straight.read(name) == found.read(name)
+
+
+class Overflowing(Model):
+    """Adds a loss of its own that overflows and has no gradient."""
+
+    def auxiliary_losses(self) -> dict[str, torch.Tensor]:
+        return {"balance": torch.tensor(torch.inf)}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_a_model_adds_ends_the_call_where_it_is_not_finite(
+    corpus: Corpus, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.loop.run.Model", Overflowing)
+    chosen = settings(precision=precision, device="cpu")
+    with pytest.raises(NotFiniteError, match="not finite at step 1") as error:
+        run(corpus, tmp_path, settings=chosen, validation=None)
+    assert "balance inf" in str(error.value.found)
+    assert read_series(tmp_path) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_batch_without_a_target_keeps_nothing_for_a_gradient(
+    corpus: Corpus, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = skipped(plan(corpus, *phases("web", "web")), 0, 1)
+    loader, model = Loader(frozen, corpus.folders), Model(MODEL.config(corpus.tokenizer.vocab_size))
+    init(model, model.config, 1)
+    model = model.to(DTYPES[precision])
+    enabled = []
+
+    def noted(self: NextToken, *arguments: Any) -> PartLoss:
+        enabled.append(torch.is_grad_enabled())
+        return loss(self, *arguments)
+
+    loss = NextToken.loss
+    monkeypatch.setattr(NextToken, "loss", noted)
+    for step in (0, 1):
+        batch_loss(model, loader.batch(step), 8, backward=True)
+    assert enabled == [False, True]

@@ -14,10 +14,13 @@ import torch
 from safetensors.torch import save_file
 
 from artifacts.errors import UserError
+from mixtures.freeze.freeze import freeze
 from mixtures.loader.loader import Batch, Loader
+from mixtures.spec.spec import MixtureSpec, Phase
 from tests.trainer.loop_corpus import Corpus
-from tests.trainer.loop_runs import MODEL, STABLE, plan, run, settings, traces
+from tests.trainer.loop_runs import LENGTH, MODEL, STABLE, plan, run, settings, traces
 from tests.trainer.pair_objective import BALANCE, BalancedModel, Pairs
+from tokenizer.shards.reader import open_source
 from trainer.checkpoints.checkpoint import Checkpoint, at_step, latest
 from trainer.devices.determinism import deterministic
 from trainer.loop.metrics import read_series
@@ -116,9 +119,43 @@ def test_no_micro_batch_parts_rows_that_belong_together() -> None:
             assert [row for part in parts for row in range(8)[part]] == list(range(8))
             assert all(part.start % together == part.stop % together == 0 for part in parts)
             assert max(part.stop - part.start for part in parts) <= max(rows, together)
-    with pytest.raises(UserError, match="whole groups of 2 rows") as error:
+    with pytest.raises(UserError, match="whole groups of 2 rows"):
         list(micro_batches(7, 4, 2))
-    assert error.value.field == "train.batch_tokens"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changed", "field"),
+    [
+        ((3, 3), {}, "train.batch_tokens"),
+        ((4, 3), {"batch_tokens": 3 * LENGTH}, "mixture.phases.decay.batch_tokens"),
+        ((4, 1), {"sequence_length": 4 * LENGTH}, "mixture.phases.decay.sequence_length"),
+    ],
+)
+def test_a_batch_that_parts_pairs_is_an_error_where_its_size_is_said(
+    corpus: Corpus, tmp_path: Path, sizes: tuple[int, int], changed: dict[str, int], field: str
+) -> None:
+    size = sizes[0] * LENGTH
+    phases = (
+        Phase(name="stable", tokens=size, weights={"web": 1.0}),
+        Phase(name="decay", decay=True, tokens=size, weights={"web": 1.0}, **changed),
+    )
+    sources = {name: open_source(folder) for name, folder in corpus.folders.items()}
+    frozen = freeze(
+        MixtureSpec(phases=phases),
+        sources,
+        sequence_length=LENGTH,
+        batch_tokens=size,
+        seed=1,
+        bos_id=corpus.tokenizer.bos_id,
+    )
+    assert (
+        tuple(context.batch_windows for context in frozen.contexts)
+        == sizes[-len(frozen.contexts) :]
+    )
+    chosen = settings(batch_tokens=size, schedule={"peak": 0.02}, micro_batch_tokens=None)
+    with pytest.raises(UserError, match="whole groups of 2 rows") as error:
+        run(corpus, tmp_path, plan=frozen, settings=chosen, objective=Pairs(), validation=None)
+    assert error.value.field == field
 
 
 def test_an_objective_may_unfold_windows_into_several_rows(corpus: Corpus) -> None:

@@ -166,6 +166,14 @@ def continuation(
     """
     if not prompt:
         raise UserError("nothing to continue", field="prompt", fix="begin with BOS")
+    if settings.context == 1:
+        raise UserError(
+            "a model that looks back one token sees nothing but the first",
+            parameter="context",
+            found=1,
+            allowed=["from 2"],
+            fix=("give ", Setting("context"), " another value, or leave it out"),
+        )
     if settings.context is not None and kept >= settings.context:
         raise UserError(
             "the prompt fills all that the model looks back",

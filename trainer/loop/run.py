@@ -14,6 +14,7 @@ from mixtures.freeze.freeze import Plan
 from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.loader.loader import Batch, Loader
+from mixtures.plan.batches import place_of_batches
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints import checkpoint
 from trainer.checkpoints.checkpoint import PLAN, TOKENIZER, Checkpoint
@@ -25,7 +26,7 @@ from trainer.loop.settings import TrainSettings
 from trainer.loop.start import Start, Wanted
 from trainer.model import Model, ModelConfig, parameter_groups
 from trainer.model.float8 import use_float8
-from trainer.objectives.gradient import pending_loss
+from trainer.objectives.gradient import PartedError, PendingLoss, StepLoss, pending_loss
 from trainer.objectives.objective import Figures, Objective, Place, record_of
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
@@ -44,13 +45,14 @@ class NotFiniteError(UserError):
     peak: float
 
     @classmethod
-    def at(cls, run: Run, loss: float, norm: float) -> NotFiniteError:
+    def at(cls, run: Run, loss: StepLoss, norm: float) -> NotFiniteError:
         """Of the step that a run was about to make."""
         step = run.step + 1
+        added = "".join(f", {name} {value}" for name, value in loss.auxiliary.items())
         error = cls(
             f"the loss or the gradient is not finite at step {step}",
             field="train.schedule.peak",
-            found=f"loss {loss}, gradient norm {norm}",
+            found=f"loss {loss.loss}, gradient norm {norm}{added}",
             fix=(
                 "go on with a plan that skips the step, or train anew with a lower peak (now "
                 f"{run.schedule.peak})"
@@ -170,10 +172,7 @@ class Run:
         untouched then.
         """
         step = self.step + 1
-        rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
-        pending = pending_loss(
-            self.objective, self.model, batch, Place(self.step), rows, backward=True
-        )
+        pending = self._pending(batch)
         pending_norm = self.optimizer.clip(self.settings.clip, pending.minimised)
         lr = rate(self.schedule, step)
         self.optimizer.step(lr)
@@ -181,9 +180,10 @@ class Run:
         # the one time that the device is waited for
         found, norm = pending.read(), float(pending_norm)
         # what passes by in a skipped step is not asked for its loss
-        loss = None if self.plan.skips(self.step) else found.loss
-        if not (math.isfinite(loss or 0.0) and math.isfinite(norm)):
-            raise NotFiniteError.at(self, loss or 0.0, norm)
+        skips = self.plan.skips(self.step)
+        loss = None if skips else found.loss
+        if not (skips or all(map(math.isfinite, (loss or 0.0, norm, *found.auxiliary.values())))):
+            raise NotFiniteError.at(self, found, norm)
         self.step = step
         measures = self.objective.measure(batch, found.kept, self.plan.names)
         tokens = self.plan.tokens_before(step)
@@ -198,6 +198,19 @@ class Run:
             tokens - self.plan.tokens_before(step - 1),
             auxiliary=found.auxiliary,
         )
+
+    def _pending(self, batch: Batch) -> PendingLoss:
+        """The loss of the next step, with its gradient. Raises: UserError as
+        :func:`~trainer.objectives.gradient.pending_loss`, at the size of the step's batches.
+        """
+        rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
+        try:
+            return pending_loss(
+                self.objective, self.model, batch, Place(self.step), rows, backward=True
+            )
+        except PartedError as error:
+            place = place_of_batches(self.plan, self.step)
+            raise error.relocated(lambda _: place) from None
 
     def shown(self) -> dict[str, Any]:
         """What each source has shown so far, as a line of ``metrics/data.jsonl``."""

@@ -30,6 +30,10 @@ ON_HOST = ("documents",)
 """Columns that stay: where documents begin is found without asking a GPU."""
 
 
+class PartedError(UserError):
+    """A batch that parts rows which belong together; where its size is said, the run knows."""
+
+
 @dataclass(frozen=True)
 class StepLoss:
     """``loss`` is the sum over the global batch divided by ``normaliser``, without what the model
@@ -87,11 +91,21 @@ def pending_loss(
     ``grad``.
 
     ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has no loss and no
-    gradient. Raises: UserError when rows that belong together do not fill the batch, or the
-    normaliser is no number to divide by.
+    gradient, and keeps nothing for one. Raises: PartedError when rows that belong together do not
+    fill the batch; UserError when the normaliser is no number to divide by.
     """
     columns = objective.columns(batch, place)
     total = normaliser(objective, columns)
+    with torch.set_grad_enabled(backward and total > 0):
+        return _summed(objective, model, columns, total, rows)
+
+
+def _summed(
+    objective: Objective[Any], model: Model, columns: Columns, total: float, rows: int
+) -> PendingLoss:
+    """The micro-batches of a batch, one after another; with their gradients where these are
+    enabled.
+    """
     device = model.embedding.device
     moved = {name: _moved(name, columns[name], device) for name in columns}
     summed = torch.zeros((), dtype=torch.float64, device=device)
@@ -103,7 +117,7 @@ def pending_loss(
             name: objective.auxiliary_weight(name, columns, part) * value
             for name, value in model.auxiliary_losses().items()
         }
-        if backward and total > 0:
+        if torch.is_grad_enabled():
             sum(added.values(), found.summed / total).backward()  # type: ignore[no-untyped-call]
         summed = summed + found.summed.detach().double()
         for name, value in added.items():
@@ -118,12 +132,11 @@ def micro_batches(total: int, rows: int, together: int = 1) -> Iterator[slice]:
     """Consecutive slices of ``total`` rows, of at most ``rows`` each but at least ``together``,
     which they do not part.
 
-    Raises: UserError when the rows are not whole groups of ``together``.
+    Raises: PartedError when the rows are not whole groups of ``together``.
     """
     if total % together:
-        raise UserError(
+        raise PartedError(
             f"a batch holds whole groups of {together} rows that belong together",
-            field="train.batch_tokens",
             found=f"{total} rows",
             fix=f"give a batch a multiple of {together} windows",
         )

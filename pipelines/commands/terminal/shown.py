@@ -2,6 +2,7 @@
 
     print, warnings, tracebacks ─ ShownStream ─▶ stdout, stderr
     tables, bars of rich ─ ShownConsole ─▶ the same, with rich's own colours and moves
+    a text that was asked for ─ print_text ─▶ a terminal, shown; a file or a pipe, exact
 
 :func:`show_streams` is called once, before a command runs. JSON that a command prints is ASCII or
 comes from :func:`artifacts.visible_text.shown_json`, so it passes as it is.
@@ -46,6 +47,15 @@ class ShownConsole(Console):
     ) -> Iterator[Segment]:
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
+
+
+def print_text(text: str) -> None:
+    """Print a text that is the result of a command: shown on a terminal, exact in a file or a
+    pipe.
+    """
+    stream = sys.stdout
+    exact = stream.rich_proxied_file if isinstance(stream, ShownStream) else stream
+    print(visible(text) if exact.isatty() else text, file=exact)
 
 
 def show_streams() -> None:

@@ -26,7 +26,7 @@ def span_rows(spans: Sequence[ShownSpan]) -> tuple[tuple[str, ...], list[tuple[A
             span.part,
             span.row,
             f"{span.start}-{span.stop}",
-            "taken down" if span.masked else "yes",
+            "taken down" if span.masked else "step skipped" if span.skipped else "yes",
         )
         for span in spans
     ]
