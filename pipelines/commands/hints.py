@@ -7,14 +7,13 @@ with asking({"RECIPE": "r.yaml"}, {"--runs": ["elsewhere"]}):
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifacts.commands import Command
+from artifacts.commands import Command, quoted
 from artifacts.errors import UserError
 
 CARRIED = {"runs": "--runs", "overrides": "--set", "scheduler": "--scheduler"}
@@ -48,6 +47,7 @@ def asking(arguments: Mapping[str, Any]) -> Iterator[None]:
         blank: arguments[name]
         for name, blank in _BLANKS.items()
         if isinstance(arguments.get(name), str | Path)
+        and not (name == "target" and Path(arguments[name]).is_file())  # a plan's, and no run
     }
     options = {
         option: [value] if isinstance(value, str) else list(value or ())
@@ -71,7 +71,7 @@ def completed(command: Command) -> Command:
         known["RUN"] = name
     words = command.words.split()
     more = [
-        f"{option} {shlex.quote(value)}"
+        f"{option} {quoted(value)}"
         for option, values in asked.options.items()
         if option not in words and takes(command, option)
         for value in values
