@@ -7,6 +7,29 @@ from mixtures.spec.lengths import phase_tokens, run_tokens
 from pipelines.recipe.load import LoadedRecipe
 
 
+STABLE = ("wsd", "constant")
+"""Schedules with a stable stage, which a branch can leave."""
+
+
+def check_training(loaded: LoadedRecipe) -> None:
+    """Refuse a warm-up and branches that no training of this recipe can have. Raises: UserError."""
+    check_warmup(loaded)
+    check_branches(loaded)
+
+
+def check_branches(loaded: LoadedRecipe) -> None:
+    """Raises: UserError for branches of a schedule without a stable stage."""
+    kind = loaded.recipe.train.schedule.kind
+    if loaded.recipe.branches and kind not in STABLE:
+        raise loaded.file.error(
+            ("train", "schedule", "kind"),
+            "only a run with a stable stage can be branched",
+            found=kind,
+            allowed=STABLE,
+            fix="use one of these, or leave branches out",
+        )
+
+
 def check_warmup(loaded: LoadedRecipe) -> None:
     """Refuse a warm-up that no plan of this recipe can hold. Raises: UserError.
 

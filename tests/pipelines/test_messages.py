@@ -113,11 +113,27 @@ def test_a_source_is_weighed_once() -> None:
 def test_a_warmup_longer_than_the_run_is_refused_before_anything_is_read(
     root: Path, tmp_path: Path, until: str, kind: str, most: int
 ) -> None:
-    said = [f"train.schedule.kind={kind}", f"train.schedule.warmup={most + 1}"]
+    said = [f"train.schedule.kind={kind}", f"train.schedule.warmup={most + 1}", "branches=[]"]
     loaded = load_recipe(root / "recipes" / "tiny.yaml", said)
     with pytest.raises(UserError, match="warm-up is longer") as caught:
         run_recipe(loaded, str(tmp_path), until=until)
     assert caught.value.field == "train.schedule.warmup"
     assert caught.value.allowed == [f"up to {most} steps"]
     assert not list(tmp_path.iterdir())
-    check_warmup(load_recipe(root / "recipes" / "tiny.yaml", [said[0], f"train.schedule.warmup={most}"]))
+    said[1] = f"train.schedule.warmup={most}"
+    check_warmup(load_recipe(root / "recipes" / "tiny.yaml", said))
+
+
+@pytest.mark.parametrize("kind", ["cosine", "cosine_loop"])
+def test_branches_of_a_schedule_without_a_stable_stage_are_refused_before_anything_is_read(
+    root: Path, tmp_path: Path, kind: str, tiny: tuple[Path, RunOutcome]
+) -> None:
+    said = f"train.schedule.kind={kind}"
+    loaded = load_recipe(root / "recipes" / "tiny.yaml", [said])
+    with pytest.raises(UserError, match="stable stage") as caught:
+        run_recipe(loaded, str(tmp_path))
+    assert (caught.value.field, caught.value.found) == ("train.schedule.kind", kind)
+    assert not list(tmp_path.iterdir())
+    folder = tiny[0].parent
+    error = refused("mixture", "plan", root / "recipes" / "tiny.yaml", "--runs", folder, "--set", said)
+    assert error.field == "train.schedule.kind"
