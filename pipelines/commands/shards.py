@@ -97,6 +97,7 @@ def remove(
         store, record = load_run(runs, target)
         sources = sources_of(record)
         done = remove_from_run(store, record, _ids(ids, sources), reason, ignore_missing)
+        _report_without(store, record)
     if as_json:
         print(json.dumps(done.__dict__))
         return
@@ -106,6 +107,14 @@ def remove(
         f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, "
         f"{len(done.unknown):,} are in no shard"
     )
+
+
+def _report_without(store: Store, record: dict[str, Any]) -> None:
+    """Write the report of a run that has one again: it shows texts of documents."""
+    from pipelines.report.page import REPORT, write_report
+
+    if store.exists(REPORT):
+        write_report(store, record)
 
 
 def _ids(file: Path, sources: list[str] | None) -> dict[bytes, str]:

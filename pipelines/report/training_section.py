@@ -67,6 +67,7 @@ def training_section(
         "settings": recipe["train"],
         "windows": _windows(main, recipe["train"]),
         "reached": reached,
+        "counted": all(end.counted for end in reached),
         "taken_down": _taken_down(record, main.name),
         "window": window,
         "colours": colours,

@@ -64,6 +64,7 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
         bucket.write(path.name, path.read_bytes())
     here = run_recipe(load_recipe(trained(starter.parent, "data/")), str(tmp_path / "runs"))
     recipe, runs = trained(starter.parent, f"{s3}/data/"), f"{s3}/runs"
+    recipe.write_text(recipe.read_text().replace("tensorboard: false", "tensorboard: true"))
     there = run_recipe(load_recipe(recipe), runs)
     assert there.store.root == f"{s3}/runs/starter"
     assert training_bytes(there.store) == training_bytes(here.store)
@@ -75,12 +76,27 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     windtunnel("train", recipe, "--runs", runs)
     assert "sound" in windtunnel("shards", "verify", run)
     assert json.loads(windtunnel("shards", "inspect", run, "--json"))
-    windtunnel("mixture", "check", run)
+    boards = {name.split("/")[1].rpartition("-")[0] for name in there.store.names("tensorboard")}
+    assert boards == {"main", "web-alone"}
+    assert "every byte" in windtunnel("mixture", "check", run, "--deep")
+    damage_is_found(there.store, run)
     shown = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
     checkpoint = max(name for name in there.store.names("training") if name.endswith("state.json"))
     folder = there.store.full(checkpoint.rpartition("/")[0])
     windtunnel("generate", folder, "The", "--tokens", "2")
     take_down(runs, run, recipe, shown[0]["id"], tmp_path)
+
+
+def damage_is_found(store: Store, run: str) -> None:
+    part = next(name for name in store.names("shards/web") if name.endswith(".arrow"))
+    raw = store.read(part)
+    store.write(part, raw[:1000] + bytes([raw[1000] ^ 1]) + raw[1001:])
+    result = CliRunner().invoke(app, ["mixture", "check", run, "--deep", "--json"])
+    assert result.exit_code == 1, result.output
+    findings = {row["source"]: row["findings"] for row in json.loads(result.output)["sources"]}
+    assert findings["web"]
+    assert not findings["instructions"]
+    store.write(part, raw)
 
 
 def take_down(runs: str, run: str, recipe: Path, document: str, tmp_path: Path) -> None:
