@@ -49,7 +49,10 @@ def model_describe(
 
         config = model_config(load(name))
     else:
-        config = preset(name)
+        try:
+            config = preset(name)
+        except UserError as error:
+            raise error.relocated(lambda address: ("NAME",)) from None
     if roofline:
         from pipelines.commands.terminal.roofline import print_roofline
         from trainer.costs import roofline as floors

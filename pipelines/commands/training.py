@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifacts.errors import UserError
 from pipelines.commands.model import model_app, schedule_app
 from pipelines.commands.options import (
     Back,
@@ -146,9 +148,9 @@ def branch_checkpoint(
 
     store, record = load_run(runs, run)
     materials = Materials.of(store, record)
-    phases = {path.stem: load_branch(path).phases for path in mixtures}
-    place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"
+    phases = {name: load_branch(path).phases for name, path in _named(mixtures).items()}
     start, length = _stable_start(checkpoint)
+    place = output or f"{start.folder.rsplit('/', 2)[0]}/branches"
     held = materials.held_out([*materials.folders, *map(source_of, materials.folders)], length)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)
     with TerminalProgress() as progress, settled_threads(), advised_branch():
@@ -171,6 +173,21 @@ def branch_checkpoint(
     print_table(*branch_rows(comparison))
     for sentence in unequal_branches(comparison):
         print(sentence)
+
+
+def _named(mixtures: Sequence[Path]) -> dict[str, Path]:
+    """Files of phases by the names of their branches. Raises: UserError where two have one name."""
+    named: dict[str, Path] = {}
+    for path in mixtures:
+        if path.stem in named:
+            raise UserError(
+                f"two branches would have the name {path.stem}",
+                parameter="mixtures",
+                found=f"{named[path.stem]}, {path}",
+                fix="a branch has the name of its file: rename one of them",
+            )
+        named[path.stem] = path
+    return named
 
 
 def _stable_start(folder: str) -> tuple[Checkpoint, int]:

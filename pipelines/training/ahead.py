@@ -6,7 +6,6 @@ from artifacts.errors import UserError
 from mixtures.spec.lengths import phase_tokens, run_tokens
 from pipelines.recipe.load import LoadedRecipe
 
-
 STABLE = ("wsd", "constant")
 """Schedules with a stable stage, which a branch can leave."""
 

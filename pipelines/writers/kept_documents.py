@@ -41,8 +41,7 @@ VERSION = 5
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
 BEGUN = ".writing-kept"
-"""Lies beside the files until all are there: by it a later call knows those of one that was stopped.
-"""
+"""Lies beside the files until all are there; by it a later call knows those of a stopped one."""
 # files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths
 # of the time
 ZSTD_LEVEL = 1

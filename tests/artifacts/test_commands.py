@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from artifacts.commands import Command
 from artifacts.visible_text import on_one_line
 
-HOSTILE = ["my RUN", "it's", 'a"b', "RECIPE", "$(id)", "a\nb", "a\tRUN b", "❤️", "-r.yaml", "\\'\u202e", ""]
+HOSTILE = [
+    "my RUN",
+    "it's",
+    'a"b',
+    "RECIPE",
+    "$(id)",
+    "a\nb",
+    "a\tRUN b",
+    "❤️",
+    "-r.yaml",
+    "\\'\u202e",
+    "",
+]
 
 
 def read_by_bash(text: str) -> list[str]:

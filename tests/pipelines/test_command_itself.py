@@ -57,7 +57,9 @@ def test_a_shell_is_given_a_script_for_this_command(shell: str) -> None:
 
 
 def test_the_doctor_knows_a_library_by_what_is_imported_not_by_its_distributions_name() -> None:
-    assert _extra("torch", "train", {"torch": ["windtunnel"]}).found == metadata.version("windtunnel")
+    assert _extra("torch", "train", {"torch": ["windtunnel"]}).found == metadata.version(
+        "windtunnel"
+    )
     assert _extra("torch", "train", {}) == Finding("torch", "there, of no distribution", "")
 
 

@@ -213,7 +213,9 @@ def test_an_export_that_was_stopped_is_made_anew(
 
 def test_a_source_that_keeps_nothing_has_no_configuration(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "One sentence is told here."}\n')
-    sources = [{"name": name, "paths": ["a.jsonl"], "id_field": "id"} for name in ("v-1.5", "v-2.5")]
+    sources = [
+        {"name": name, "paths": ["a.jsonl"], "id_field": "id"} for name in ("v-1.5", "v-2.5")
+    ]
     corpus = {"sources": sources, "stages": ["exact_dedup"]}
     loaded = given_recipe({"name": "run", "corpus": corpus}, tmp_path)
     run_recipe(loaded, str(tmp_path / "runs"), until="corpus")

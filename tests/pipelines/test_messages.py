@@ -135,5 +135,7 @@ def test_branches_of_a_schedule_without_a_stable_stage_are_refused_before_anythi
     assert (caught.value.field, caught.value.found) == ("train.schedule.kind", kind)
     assert not list(tmp_path.iterdir())
     folder = tiny[0].parent
-    error = refused("mixture", "plan", root / "recipes" / "tiny.yaml", "--runs", folder, "--set", said)
+    error = refused(
+        "mixture", "plan", root / "recipes" / "tiny.yaml", "--runs", folder, "--set", said
+    )
     assert error.field == "train.schedule.kind"

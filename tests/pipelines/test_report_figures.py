@@ -153,7 +153,11 @@ def test_no_text_of_a_document_that_was_taken_down_is_shown(
              if (excerpt := found.excerpt(pair.removed))}  # fmt: skip
     gone = {*sorted(drawn)[::2], *sorted(pairs)[::2], *sorted(shown)[::3]}
     remove_from_run(
-        store, outcome.record, {bytes.fromhex(one): one for one in gone}, "asked", ignore_missing=True
+        store,
+        outcome.record,
+        {bytes.fromhex(one): one for one in gone},
+        "asked",
+        ignore_missing=True,
     )
     without = collect(store, outcome.record)
     left = {excerpt.id for excerpt in without.excerpts.values()}
