@@ -5,7 +5,6 @@ document.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 
 from artifacts.errors import UserError
 from artifacts.visible_text import exact_json
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 
 if TYPE_CHECKING:
     from mixtures.freeze.edit import Change
@@ -122,7 +121,7 @@ def mixture_check(
     found = check_plan(plan, folders, branch=branch, deep=deep)
     damaged = any(row.findings for row in found)
     if as_json:
-        print(json.dumps(check_json(plan, found, deep=deep)))
+        print_json(check_json(plan, found, deep=deep))
     else:
         print_table(*check_rows(found))
         for line in check_lines(plan, found, deep=deep):
@@ -183,7 +182,7 @@ def mixture_edit(
     except UserError as error:
         raise (error if mixture is None else error.relocated(place_in_branch(mixture))) from None
     if as_json:
-        print(json.dumps(edit_json(edited)))
+        print_json(edit_json(edited))
         return
     _print_plan(edited.plan)
     for line in edit_lines(edited):
@@ -256,7 +255,7 @@ def mixture_trace(
     else:
         spans = tracer.document(str(document))
     if as_json:
-        print(json.dumps([span_json(span) for span in spans]))
+        print_json([span_json(span) for span in spans])
         return
     print_table(*span_rows(spans))
 
@@ -280,7 +279,7 @@ def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool
     unknown = [written[document] for document in nowhere]
     if as_json:
         documents = [dataclasses.asdict(document) for document in found]
-        print(json.dumps({"documents": documents, "unknown": unknown}))
+        print_json({"documents": documents, "unknown": unknown})
     else:
         print_table(*touched_rows(found))
         for line in touched_lines(found, unknown):

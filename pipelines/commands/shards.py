@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 from pipelines.shards.local_folder import local_folder
 
 shards_app = typer.Typer(
@@ -44,7 +43,7 @@ def verify(
             for finding in findings:
                 print(f"  {finding}")
     if as_json:
-        print(json.dumps(report))
+        print_json(report)
     raise SystemExit(1 if failed else 0)
 
 
@@ -64,7 +63,7 @@ def inspect(
         for row in _parts(*place)
     ]
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
     else:
         print_table(tuple(rows[0]) if rows else ("source",), [tuple(row.values()) for row in rows])
 
@@ -99,7 +98,7 @@ def remove(
         done = remove_from_run(store, record, _ids(ids, sources), reason, ignore_missing)
         _report_without(store, record)
     if as_json:
-        print(json.dumps(done.__dict__))
+        print_json(done.__dict__)
         return
     for source, count in done.removed.items():
         print(f"{source}: {count:,} taken down")

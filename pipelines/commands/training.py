@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pipelines.commands.options import (
     Keep,
     Restart,
     Runs,
+    print_json,
     print_table,
     said_of_options,
 )
@@ -101,7 +101,7 @@ def _say_trained(
 
     report = write_report(outcome.store, outcome.record)
     if as_json:
-        print(json.dumps(training_json(outcome)))
+        print_json(training_json(outcome))
     else:
         print_training(console, outcome, report, seconds, recipe=recipe)
 
@@ -168,7 +168,7 @@ def branch_checkpoint(
         )
     ended(*comparison.outcomes.values())
     if as_json:
-        print(json.dumps(branch_json(comparison)))
+        print_json(branch_json(comparison))
         return
     print_table(*branch_rows(comparison))
     for sentence in unequal_branches(comparison):
