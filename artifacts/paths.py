@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from artifacts.store_errors import is_from_a_store, unanswered
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a quota that is used up is a full disk to its user
 PROBE = ".writing-probe"
+# with one slash or no bucket; a folder of that name on this disk is hardly meant
+_HALF_AN_ADDRESS = re.compile(r"(s3|gs|gcs|hf|az|abfs):(/?[^/]|/*$)")
 
 
 class DiskFullError(UserError):
@@ -43,6 +46,12 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = str(root)
+        if _HALF_AN_ADDRESS.match(self.root):
+            raise UserError(
+                "not the address of a store",
+                file=self.root,
+                fix="write its bucket after two slashes, as in s3://bucket/folder",
+            )
         self.fs: fsspec.AbstractFileSystem
         try:
             self.fs, self.base = url_to_fs(self.root)
@@ -195,6 +204,7 @@ class Store:
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise disk_full(target, 0 if file is None else file.bytes) from error
+            error.filename = error.filename or target  # stores do not say which
             raise
         finally:
             if temporary is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
@@ -111,7 +112,7 @@ def take_down(runs: str, run: str, recipe: Path, document: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"])
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9", "127.0.0.1:9"])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -152,3 +153,36 @@ def test_a_store_without_credentials_or_answer_is_one_line(
     assert "Traceback" not in said.stderr
     assert len(said.stderr.splitlines()) <= 4, said.stderr
     assert "AWS_ACCESS_KEY_ID" in said.stderr
+
+
+@pytest.mark.slow
+def test_a_bucket_that_there_is_not_is_named(starter: Path, tmp_path: Path, s3: str) -> None:
+    recipe, data = starter.parent / "recipe.yaml", starter.parent / "data/web.jsonl"
+    there = f"{s3}-no"
+    calls: list[tuple[object, ...]] = [
+        ("run", recipe, "--runs", f"{there}/runs"),
+        ("report", f"{there}/runs/starter"),
+        ("dedup", "run", f"{there}/*.jsonl", "-o", tmp_path / "out"),
+        ("dedup", "run", data, "-o", f"{there}/out"),
+        ("dedup", "index", "add", f"{there}/index", data, "-o", tmp_path / "kept"),
+    ]
+    for call in calls:
+        result = CliRunner().invoke(app, [str(argument) for argument in call])
+        error = result.exception
+        assert isinstance(error, UserError | OSError), (call, result.output, error)
+        place = error.file if isinstance(error, UserError) else error.filename
+        said = f"{place} {getattr(error, 'found', '')}"
+        assert "windtunnel-no" in said, (call, error)
+
+
+@pytest.mark.parametrize("runs", ["s3://", "s3:", "s3:/bucket/runs", "gs:bucket"])
+def test_half_an_address_is_no_folder_on_this_disk(
+    runs: str, starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(starter.parent)
+    before = sorted(starter.parent.rglob("*"))
+    for call in (["run", "recipe.yaml", "--runs", runs], ["report", "starter", "--runs", runs]):
+        result = CliRunner().invoke(app, call)
+        assert isinstance(result.exception, UserError), (call, result.output, result.exception)
+        assert result.exception.message == "not the address of a store"
+    assert sorted(starter.parent.rglob("*")) == before
