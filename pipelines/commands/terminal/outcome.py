@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -315,7 +316,8 @@ def _next_commands(
 ) -> list[tuple[Command, str]]:
     record = outcome.record
     root = outcome.store.root
-    run = record["name"] if root == f"{DEFAULT_RUNS}/{record['name']}" else root
+    name = record["name"]
+    run = name if root == os.path.abspath(f"{DEFAULT_RUNS}/{name}") else root
     commands = [
         (Command("report RUN", RUN=run), "see what was kept and why, as one HTML file"),
         (Command("corpus explain ID --run RUN", RUN=run), "what happened to one document"),
