@@ -378,6 +378,18 @@ def test_an_output_that_cannot_be_written_is_named(folder: Path, tmp_path: Path)
     assert "--runs" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["evidence.parquet", "ledger.json"])
+def test_a_file_of_another_beside_the_kept_documents_stays(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(UserError, match=f"another file lies where {name} goes") as caught:
+        dedup_files([f"{folder}/one/web.jsonl"], str(tmp_path), id_field="id")
+    assert caught.value.file == str(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir() if path != folder] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
 def test_files_of_others_in_the_folder_of_kept_documents_stay(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "thesis.txt").write_text("precious")
