@@ -96,6 +96,12 @@ def test_the_base_alone_curates_deduplicates_and_makes_shards(recipe: Path) -> N
         ("dedup", "run", "web.jsonl", "-o", "out", "--id-field", "id"),
         ("corpus", "export", "small", "-o", "dataset"),
         ("report", "small"),
+        ("mixture", "plan", "recipe.yaml", "--output", "plan.json", "--plot", "plan.svg"),
+        ("mixture", "check", "plan.json", "--shards", "runs/small/shards", "--deep"),
+        ("schedule", "show", "{kind: constant}", "--steps", "1"),
+        ("model", "describe", "tiny"),
+        ("train", "recipe.yaml", "--roofline"),
+        ("shards", "verify", "small"),
         ("doctor",),
     ):
         done = windtunnel(folder, ALL, *call)

@@ -5,6 +5,7 @@ document.
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,10 +47,10 @@ def mixture_plan(
         list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="write the frozen plan into this file")
+        str | None, typer.Option(help="write the frozen plan into this file")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="draw the shares over training into this SVG file")
+        str | None, typer.Option(help="draw the shares over training into this SVG file")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -299,8 +300,9 @@ def _print_plan(plan: Plan) -> None:
         print(line)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(file: str, content: bytes) -> None:
+    """Write a file of this disk or of a store."""
     from artifacts.paths import Store
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Store(path.parent).write(path.name, content)
+    folder, _, name = (file if "://" in file else os.path.abspath(file)).rpartition("/")
+    Store(folder or "/").write(name, content)

@@ -81,6 +81,10 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     assert boards == {"main", "web-alone"}
     assert "every byte" in windtunnel("mixture", "check", run, "--deep")
     damage_is_found(there.store, run)
+    windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", f"{s3}/plans/plan.json")
+    assert Store(f"{s3}/plans").exists("plan.json")
+    windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", tmp_path / "plan.json")
+    windtunnel("mixture", "check", tmp_path / "plan.json", "--shards", f"{run}/shards")
     shown = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
     checkpoint = max(name for name in there.store.names("training") if name.endswith("state.json"))
     folder = there.store.full(checkpoint.rpartition("/")[0])
