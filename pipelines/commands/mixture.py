@@ -46,9 +46,7 @@ def mixture_plan(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="write the frozen plan into this file")
-    ] = None,
+    output: Annotated[str | None, typer.Option(help="write the frozen plan into this file")] = None,
     plot: Annotated[
         str | None, typer.Option(help="draw the shares over training into this SVG file")
     ] = None,

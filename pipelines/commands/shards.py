@@ -91,7 +91,8 @@ def remove(
 
     folders = _shard_folders(runs, target)
     if folders[0][2] is None:
-        done = remove_from_folder(target, _ids(ids, None), reason, ignore_missing)
+        with local_folder(*folders[0][1]) as folder:
+            done = remove_from_folder(folder, _ids(ids, None), reason, ignore_missing, target)
     else:
         store, record = load_run(runs, target)
         sources = sources_of(record)
@@ -143,9 +144,9 @@ def _shard_folders(runs: str, target: str) -> list[tuple[str, tuple[Store, str],
     from pipelines.shards.tokenizer import recorded_model
     from tokenizer.shards.manifest import MANIFEST_NAME
 
-    if (Path(target) / MANIFEST_NAME).is_file():
-        folder = Path(target).absolute()
-        return [(target, (Store(str(folder.parent)), folder.name), None)]
+    if Store(target).exists(MANIFEST_NAME):
+        parent, _, name = Store(target).base.rstrip("/").rpartition("/")
+        return [(target, (Store(parent or "/"), name), None)]
     store, record = load_run(runs, target)
     if not record["shards"]:
         raise UserError(

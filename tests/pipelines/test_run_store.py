@@ -15,6 +15,7 @@ from artifacts.paths import Store
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import run_recipe
+from pipelines.run.record import load_run
 
 TRAINED = """
 shards: {part_mtokens: 0.1, hold_out: 0.1}
@@ -81,6 +82,9 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     assert boards == {"main", "web-alone"}
     assert "every byte" in windtunnel("mixture", "check", run, "--deep")
     damage_is_found(there.store, run)
+    folder = there.store.full(there.record["shards"]["web"]["folder"])
+    assert "sound" in windtunnel("shards", "verify", folder)
+    assert json.loads(windtunnel("shards", "inspect", folder, "--json"))
     windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", f"{s3}/plans/plan.json")
     assert Store(f"{s3}/plans").exists("plan.json")
     windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", tmp_path / "plan.json")
@@ -111,8 +115,11 @@ def take_down(runs: str, run: str, recipe: Path, document: str, tmp_path: Path) 
     rows = json.loads(windtunnel("shards", "inspect", run, "--json"))
     assert sum(row["removed"] for row in rows) == 1
     assert "sound" in windtunnel("shards", "verify", run)
-    again = windtunnel("shards", "remove", run, "--ids", tmp_path / "ids", "--reason", "asked")
-    assert "1 were before" in again
+    store, record = load_run(runs, run)
+    source = next(row["source"] for row in rows if row["removed"])
+    for target in (run, store.full(record["shards"][source]["folder"])):
+        again = windtunnel("shards", "remove", target, "--ids", tmp_path / "ids", "--reason", "x")
+        assert "1 were before" in again
 
 
 @pytest.mark.slow
