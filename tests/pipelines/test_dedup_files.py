@@ -20,6 +20,7 @@ import zstandard
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from artifacts.schemas import check_format
 from pipelines.commands.app import app, run_command
 from pipelines.deduplicate.files import DedupOutcome, dedup_files
@@ -397,6 +398,15 @@ def test_files_of_others_in_the_folder_of_kept_documents_stay(folder: Path, tmp_
         dedup_files([f"{folder}/one/web.jsonl"], str(tmp_path), id_field="id")
     assert caught.value.field == "output"
     assert (tmp_path / "kept" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_what_was_written_to_a_store_is_not_read_as_input(tmp_path: Path, slash: str) -> None:
+    store = Store(f"memory://{tmp_path.name}/out")
+    store.write("kept/web-00000.jsonl", b'{"text": "precious"}\n')
+    with pytest.raises(UserError, match="this file lies in the output folder"):
+        dedup_files([f"{store.root}/kept/*.jsonl"], store.root + slash)
+    assert store.exists("kept/web-00000.jsonl")
 
 
 def test_what_was_written_is_not_read_as_input(folder: Path, done: DedupOutcome) -> None:
