@@ -138,7 +138,8 @@ def _left(sources: Sequence[SourceCard]) -> list[str]:
         for source in sources
         for reason, number in sorted(source.left.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return ["## What is not here, and why", "", *_table(("source", "reason", "documents"), rows)]
+    told = _table(("source", "reason", "documents"), rows) if rows else ["Nothing was left out."]
+    return ["## What is not here, and why", "", *told]
 
 
 def _made(stages: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -220,6 +220,9 @@ def test_a_source_that_keeps_nothing_has_no_configuration(tmp_path: Path) -> Non
     loaded = given_recipe({"name": "run", "corpus": corpus}, tmp_path)
     run_recipe(loaded, str(tmp_path / "runs"), until="corpus")
     done = export(str(tmp_path / "runs"), "run", str(tmp_path / "out"))
+    assert "Nothing was left out." not in Path(done.card).read_text()
+    alone = export(str(tmp_path / "runs"), "run", str(tmp_path / "alone"), sources=["v-1.5"])
+    assert "Nothing was left out." in Path(alone.card).read_text()
     configs = DatasetCard.load(done.card).data.configs
     assert configs == [{"config_name": "v-1.5", "data_files": ["data/v-1.5-?????.jsonl.zst"]}]
 
