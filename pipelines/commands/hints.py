@@ -16,7 +16,9 @@ from typing import Any
 from artifacts.commands import Command, quoted
 from artifacts.errors import UserError
 
-CARRIED = {"runs": "--runs", "overrides": "--set", "scheduler": "--scheduler"}
+CARRIED = {
+    "runs": "--runs", "overrides": "--set", "scheduler": "--scheduler", "plan": "--plan",
+}  # fmt: skip
 """Options that say where and what; a command to go on with needs them again."""
 _TAKES = {
     "--runs": (
@@ -26,6 +28,7 @@ _TAKES = {
     ),
     "--set": ("run", "train", "mixture plan", "corpus requeue"),
     "--scheduler": ("run",),
+    "--plan": ("train",),
 }  # fmt: skip
 _BLANKS = {"recipe": "RECIPE", "run": "RUN", "target": "RUN", "index": "INDEX", "document": "ID"}
 _DEFAULTS: tuple[object, ...] = ("runs", None, (), [])
@@ -50,7 +53,7 @@ def asking(arguments: Mapping[str, Any]) -> Iterator[None]:
         and not (name == "target" and Path(arguments[name]).is_file())  # a plan's, and no run
     }
     options = {
-        option: [value] if isinstance(value, str) else list(value or ())
+        option: [str(value)] if isinstance(value, str | Path) else list(value or ())
         for name, option in CARRIED.items()
         if (value := arguments.get(name)) not in _DEFAULTS
     }
@@ -67,7 +70,7 @@ def completed(command: Command) -> Command:
     """
     asked = _ASKED.get(_Asked())
     known = dict(asked.known)
-    if "RUN" in command.blanks and "RUN" not in known and (name := _name_of(known)):
+    if "RUN" in command.blanks and "RUN" not in known and (name := _name_of(asked)):
         known["RUN"] = name
     words = command.words.split()
     more = [
@@ -79,14 +82,18 @@ def completed(command: Command) -> Command:
     return command.filled(known).with_options(" ".join(more))
 
 
-def _name_of(known: Mapping[str, object]) -> str | None:
-    """The name of the run of the recipe that was typed."""
+def _name_of(asked: _Asked) -> str | None:
+    """The name of the run of the recipe that was typed, or the one typed in place of it."""
     from pipelines.recipe.yaml_lines import YamlFile
 
-    if "RECIPE" not in known:
+    if "RECIPE" not in asked.known:
         return None
+    for override in reversed(asked.options.get("--set", ())):
+        field, _, value = override.partition("=")
+        if field == "name":
+            return value
     with contextlib.suppress(UserError):  # it is what the text is about
-        name = YamlFile(Path(str(known["RECIPE"]))).plain().get("name")
+        name = YamlFile(Path(str(asked.known["RECIPE"]))).plain().get("name")
         return name if isinstance(name, str) else None
     return None
 
