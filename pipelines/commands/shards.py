@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 from pipelines.shards.local_folder import local_folder
+
+if TYPE_CHECKING:
+    from pipelines.shards.take_downs import Removal
 
 shards_app = typer.Typer(
     no_args_is_help=True, help="Look into token shards, check them, take documents down."
@@ -93,11 +96,15 @@ def remove(
     if folders[0][2] is None:
         with local_folder(*folders[0][1]) as folder:
             done = remove_from_folder(folder, _ids(ids, None), reason, ignore_missing, target)
-    else:
-        store, record = load_run(runs, target)
-        sources = sources_of(record)
-        done = remove_from_run(store, record, _ids(ids, sources), reason, ignore_missing)
-        _report_without(store, record)
+        _say_removed(done, as_json)
+        return
+    store, record = load_run(runs, target)
+    wanted = _ids(ids, sources_of(record))
+    _say_removed(remove_from_run(store, record, wanted, reason, ignore_missing), as_json)
+    _report_without(store, record)
+
+
+def _say_removed(done: Removal, as_json: bool) -> None:
     if as_json:
         print_json(done.__dict__)
         return
