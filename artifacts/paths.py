@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
+from artifacts.extras import install_command
 from artifacts.store_errors import is_from_a_store, unanswered
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a quota that is used up is a full disk to its user
@@ -55,16 +56,19 @@ class Store:
         self.fs: fsspec.AbstractFileSystem
         try:
             self.fs, self.base = url_to_fs(self.root)
-        except (ValueError, ImportError) as error:
-            allowed = (
-                None if isinstance(error, ImportError) else ["file", "s3", "gs", "hf", "memory"]
-            )
+        except ImportError as error:
+            raise UserError(
+                f"this store needs a package that is not installed: {error}",
+                file=self.root,
+                fix=install_command("cloud"),
+            ) from error
+        except ValueError as error:
             raise UserError(
                 f"this store cannot be opened: {error}",
                 file=self.root,
                 found=self.root.split("://")[0],
-                allowed=allowed,
-                fix="give a folder, or a URL such as s3://bucket/folder (extra `cloud`)",
+                allowed=["file", "s3", "gs", "hf", "memory"],
+                fix="give a folder, or a URL such as s3://bucket/folder",
             ) from error
         self.local = isinstance(self.fs, LocalFileSystem)
         if self.local:
