@@ -14,6 +14,7 @@ from rich.text import Text
 
 from artifacts.commands import Command
 from pipelines.commands.hints import completed
+from pipelines.commands.terminal.names import shortened
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.training import held_out_table, training_places
 from pipelines.report.calls import earlier_stretches
@@ -193,7 +194,7 @@ def _acting(funnel: Funnel) -> list[tuple[int, FunnelStep]]:
 def _cells(funnel: Funnel, row: FunnelRow) -> list[str]:
     left = [_left(row.dropped[place], row.quarantined[place]) for place, _ in _acting(funnel)]
     return [
-        row.source,
+        shortened(row.source),
         count(row.entered),
         *left,
         count(row.kept),
@@ -232,7 +233,7 @@ def _folded(funnel: Funnel, record: dict[str, Any], width: int) -> Table:
         left = _left(sum(row.dropped), sum(row.quarantined))
         rows.append(
             [
-                row.source,
+                shortened(row.source),
                 count(row.entered),
                 left,
                 count(row.kept),
@@ -282,13 +283,14 @@ def _places(outcome: RunOutcome, report: str | None) -> list[tuple[str, str]]:
                 f"{count(record['tokenizer']['vocab_size'])} pieces",
             )
         )
-    width = max((len(source) for source in record["shards"]), default=0)
+    width = max((len(shortened(source)) for source in record["shards"]), default=0)
+    folders = max((len(facts["folder"]) for facts in record["shards"].values()), default=0)
     for index, (source, facts) in enumerate(sorted(record["shards"].items())):
         parts = f"{count(facts['parts'])} {'part' if facts['parts'] == 1 else 'parts'}"
         places.append(
             (
                 "" if index else "shards",
-                f"{source:<{width}}  {facts['folder']:<{width + 28}}  {parts:>9}  "
+                f"{shortened(source):<{width}}  {facts['folder']:<{folders}}  {parts:>9}  "
                 f"{facts['tokens']:>15,} tokens",
             )
         )
