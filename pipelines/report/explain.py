@@ -61,7 +61,9 @@ def lines(facts: dict[str, Any]) -> list[str]:
             f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
         )
     shown.append("verdict")
-    if facts["kept"]:
+    if facts["kept"] is None:
+        shown.append("  none yet: the run has only read its sources")
+    elif facts["kept"]:
         shown.append("  kept")
     else:
         done = "quarantined" if facts["quarantined"] else "dropped"
@@ -156,7 +158,7 @@ def _facts(
         "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
         **({} if messages is None else {"messages": [*map(_message_facts, messages)]}),
         "signals": _signals(store, chunk, row),
-        "kept": bool(kept_mask(store, chunk)[row]),
+        "kept": bool(kept_mask(store, chunk)[row]) if record["selection"] else None,
         "stage": None if selection is None else selection["stage"],
         "reason": None if selection is None else selection["reason"],
         "quarantined": selection is not None and _quarantines(record, selection),
