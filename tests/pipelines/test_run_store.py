@@ -64,7 +64,8 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     bucket = Store(f"{s3}/data")
     for path in sorted((starter.parent / "data").iterdir()):
         bucket.write(path.name, path.read_bytes())
-    here = run_recipe(load_recipe(trained(starter.parent, "data/")), str(tmp_path / "runs"))
+    shown = ["train.tensorboard=true"]
+    here = run_recipe(load_recipe(trained(starter.parent, "data/"), shown), str(tmp_path / "runs"))
     recipe, runs = trained(starter.parent, f"{s3}/data/"), f"{s3}/runs"
     recipe.write_text(recipe.read_text().replace("tensorboard: false", "tensorboard: true"))
     there = run_recipe(load_recipe(recipe), runs)
@@ -89,11 +90,11 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     assert Store(f"{s3}/plans").exists("plan.json")
     windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", tmp_path / "plan.json")
     windtunnel("mixture", "check", tmp_path / "plan.json", "--shards", f"{run}/shards")
-    shown = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
+    spans = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
     checkpoint = max(name for name in there.store.names("training") if name.endswith("state.json"))
     folder = there.store.full(checkpoint.rpartition("/")[0])
     windtunnel("generate", folder, "The", "--tokens", "2")
-    take_down(runs, run, recipe, shown[0]["id"], tmp_path)
+    take_down(runs, run, recipe, spans[0]["id"], tmp_path)
 
 
 def damage_is_found(store: Store, run: str) -> None:
