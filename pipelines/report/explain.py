@@ -60,14 +60,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(
             f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
         )
-    shown.append("verdict")
-    if facts["kept"] is None:
-        shown.append("  none yet: the run has only read its sources")
-    elif facts["kept"]:
-        shown.append("  kept")
-    else:
-        done = "quarantined" if facts["quarantined"] else "dropped"
-        shown.append(f"  {done} by {facts['stage']}: {facts['reason']}")
+    shown += ["verdict", _verdict(facts)]
     for step, evidence in facts["evidence"].items():
         proof = (
             f"similarity {evidence['similarity']:.3f}, "
@@ -98,6 +91,13 @@ def lines(facts: dict[str, Any]) -> list[str]:
         if lies["removed"] is not None:
             shown.append(f"           taken down: {lies['removed']}")
     return [on_one_line(line) for line in shown]
+
+
+def _verdict(facts: dict[str, Any]) -> str:
+    if facts["kept"] is None:
+        return "  none yet: the run has only read its sources"
+    done = "quarantined" if facts["quarantined"] else "dropped"
+    return "  kept" if facts["kept"] else f"  {done} by {facts['stage']}: {facts['reason']}"
 
 
 def _message_line(message: dict[str, Any]) -> str:
