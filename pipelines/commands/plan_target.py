@@ -12,7 +12,6 @@ from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import Plan
 from pipelines.run.record import RECORD, load_run
 from pipelines.training.materials import Materials
-from pipelines.training.plan_file import plan_of_run
 from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 
 
@@ -26,6 +25,8 @@ def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Pla
     if Path(target).is_file():
         plan = load_plan(target)
         return plan, named_folders(shards) if shards else _folders_around(Path(target))
+    from pipelines.training.plan_file import plan_of_run  # needs torch, which a file does not
+
     store, record = load_run(runs, target)
     plan = plan_of_run(store)
     return plan, named_folders(shards) if shards else Materials.of(store, record).folders
