@@ -69,7 +69,6 @@ def train(
     from mixtures.order.sound_plan import load_plan
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_recipe
-    from pipelines.run.train_only import train_run
 
     started = time.monotonic()
     console = ShownConsole(stderr=as_json)
@@ -77,6 +76,8 @@ def train(
     if roofline:
         _show_roofline(loaded.recipe, device, as_json)
         return
+    from pipelines.run.train_only import train_run  # needs torch, which a roofline does not
+
     followed = None if plan is None else load_plan(plan)
     ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
