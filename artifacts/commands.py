@@ -8,6 +8,8 @@ command the house prints, and gives it.
 windtunnel train 'my recipe.yaml'
 >>> print(Command("shards verify RUN"))
 windtunnel shards verify RUN
+>>> Command("report RUN", RUN="of my RUN").blanks
+()
 """
 
 from __future__ import annotations
@@ -17,8 +19,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Self
 
+from artifacts.visible_text import on_one_line
+
 NAME = "windtunnel"
-_BLANK = re.compile(r"(?<!\S)[A-Z]{2,}(?!\S)")
+_BLANK = re.compile("[A-Z]{2,}")
+# a blank, or what is quoted, in which there is none
+_QUOTED_OR_BLANK = re.compile(r"""'[^']*'|"[^"]*"|(?<!\S)([A-Z]{2,})(?!\S)""")
+_IN_DOLLAR_QUOTES = {ord("\\"): r"\\", ord("'"): r"\u0027"}
 
 
 class Command(str):
@@ -43,7 +50,8 @@ class Command(str):
     @property
     def blanks(self) -> tuple[str, ...]:
         """What the user has to know: ``RECIPE``, ``RUN``, …"""
-        return tuple(dict.fromkeys(_BLANK.findall(self.words)))
+        found = _QUOTED_OR_BLANK.finditer(self.words)
+        return tuple(dict.fromkeys(blank[1] for blank in found if blank[1]))
 
     def filled(self, known: Mapping[str, object]) -> Command:
         """The same with these in place of its blanks."""
@@ -54,7 +62,21 @@ class Command(str):
         return Command(f"{self.words} {options}") if options else self
 
 
+def quoted(value: object) -> str:
+    """A value as a shell reads it, and as a terminal can show it: characters that act or hide by
+    their numbers, which bash and zsh understand. It is neither an option nor a blank.
+
+    >>> print(quoted("my runs"), quoted("a\\tb"), quoted("-r.yaml"), quoted("RUN"))
+    'my runs' $'a\\u0009b' ./-r.yaml 'RUN'
+    """
+    text = str(value)
+    text = f"./{text}" if text.startswith("-") else text
+    if on_one_line(text) == text:
+        return f"'{text}'" if _BLANK.fullmatch(text) else shlex.quote(text)
+    return f"$'{on_one_line(text.translate(_IN_DOLLAR_QUOTES))}'"
+
+
 def _filled(words: str, known: Mapping[str, object]) -> str:
-    return _BLANK.sub(
-        lambda blank: shlex.quote(str(known[blank[0]])) if blank[0] in known else blank[0], words
+    return _QUOTED_OR_BLANK.sub(
+        lambda found: quoted(known[found[1]]) if found[1] in known else found[0], words
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,10 +25,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from artifacts.commands import Command
 from artifacts.errors import Setting, UserError
+from artifacts.extras import install_command
 from artifacts.store_errors import is_from_a_store, unanswered
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a quota that is used up is a full disk to its user
 PROBE = ".writing-probe"
+# with one slash or no bucket; a folder of that name on this disk is hardly meant
+_HALF_AN_ADDRESS = re.compile(r"(s3|gs|gcs|hf|az|abfs):(/?[^/]|/*$)")
 
 
 class DiskFullError(UserError):
@@ -43,19 +47,28 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = str(root)
+        if _HALF_AN_ADDRESS.match(self.root):
+            raise UserError(
+                "not the address of a store",
+                file=self.root,
+                fix="write its bucket after two slashes, as in s3://bucket/folder",
+            )
         self.fs: fsspec.AbstractFileSystem
         try:
             self.fs, self.base = url_to_fs(self.root)
-        except (ValueError, ImportError) as error:
-            allowed = (
-                None if isinstance(error, ImportError) else ["file", "s3", "gs", "hf", "memory"]
-            )
+        except ImportError as error:
+            raise UserError(
+                f"this store needs a package that is not installed: {error}",
+                file=self.root,
+                fix=install_command("cloud"),
+            ) from error
+        except ValueError as error:
             raise UserError(
                 f"this store cannot be opened: {error}",
                 file=self.root,
                 found=self.root.split("://")[0],
-                allowed=allowed,
-                fix="give a folder, or a URL such as s3://bucket/folder (extra `cloud`)",
+                allowed=["file", "s3", "gs", "hf", "memory"],
+                fix="give a folder, or a URL such as s3://bucket/folder",
             ) from error
         self.local = isinstance(self.fs, LocalFileSystem)
         if self.local:
@@ -195,6 +208,7 @@ class Store:
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise disk_full(target, 0 if file is None else file.bytes) from error
+            error.filename = error.filename or target  # stores do not say which
             raise
         finally:
             if temporary is not None:

@@ -5,6 +5,8 @@ They are no :class:`OSError` and have long tracebacks of others' code; a user ne
 
 from __future__ import annotations
 
+from traceback import walk_tb
+
 from artifacts.errors import Text, UserError
 
 FOREIGN = frozenset(
@@ -19,8 +21,14 @@ CREDENTIALS = (
 
 
 def is_from_a_store(error: BaseException) -> bool:
-    """Whether the code of a store raised this error."""
-    return any(kind.__module__.partition(".")[0] in FOREIGN for kind in type(error).__mro__)
+    """Whether the code of a store raised this error: one of its own, or a plain one about a value
+    it was given, such as an address that is none.
+    """
+    if any(kind.__module__.partition(".")[0] in FOREIGN for kind in type(error).__mro__):
+        return True
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    where = str(frames[-1].f_globals.get("__name__")) if frames else ""
+    return isinstance(error, ValueError) and where.partition(".")[0] in FOREIGN
 
 
 def in_one_line(error: BaseException) -> str:

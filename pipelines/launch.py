@@ -12,6 +12,7 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 # artifacts.floors has them too, but no floor is imported before it is known to be ours
 FLOORS = ("artifacts", "dedup", "tokenizer", "mixtures", "trainer", "pipelines")
@@ -47,17 +48,29 @@ def main() -> None:
             for floor, origin in foreign.items()
         ]
         others = sorted({name for floor in foreign for name in owners(floor)})
-        fix = (
-            f"pip uninstall {' '.join(others)}, which installed it; then install windtunnel again, "
-            "or keep each in an environment of its own"
-            if others
-            else "remove it from PYTHONPATH, or rename it"
-        )
-        told += [f"  allowed: {home}", f"  fix:     {fix}"]
-        print("\n".join(told), file=sys.stderr)
-        raise SystemExit(2)
-    from pipelines.commands.app import run_command
-    from pipelines.commands.terminal.shown import show_streams
+        _refuse([*told, f"  allowed: {home}"], others)
+    try:
+        from pipelines.commands.app import run_command
+        from pipelines.commands.terminal.shown import show_streams
 
-    show_streams()
-    run_command()
+        show_streams()
+        run_command()
+    except ImportError as error:  # of a module that another distribution has written over
+        owned = {floor: names for floor in FLOORS if (names := owners(floor))}
+        if not owned:
+            raise
+        told = [f"windtunnel: {error}"]
+        told += [f"  found:   {floor} is also of {', '.join(owned[floor])}" for floor in owned]
+        _refuse(told, sorted({name for names in owned.values() for name in names}))
+
+
+def _refuse(told: list[str], others: list[str]) -> NoReturn:
+    """Say what is wrong and which distributions to uninstall, and end."""
+    fix = (
+        f"pip uninstall {' '.join(others)}, which installed it; then install windtunnel again, "
+        "or keep each in an environment of its own"
+        if others
+        else "remove it from PYTHONPATH, or rename it"
+    )
+    print("\n".join([*told, f"  fix:     {fix}"]), file=sys.stderr)
+    raise SystemExit(2)

@@ -88,6 +88,29 @@ def test_modules_are_known_by_their_extra() -> None:
     assert all(has(extra) for extra in EXTRAS)
 
 
+@pytest.mark.parametrize(
+    ("module", "store"), [("s3fs", "s3"), ("gcsfs", "gs"), ("huggingface_hub", "hf")]
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("report", "{}://a/b/runs/small"),
+        ("run", "recipe.yaml", "--runs", "{}://a/b/runs", "--until", "corpus"),
+        ("dedup", "run", "{}://a/b/*.jsonl", "-o", "out"),
+    ],
+)
+def test_a_store_without_its_package_names_the_command_that_brings_it(
+    recipe: Path, root: Path, module: str, store: str, call: tuple[str, ...]
+) -> None:
+    done = windtunnel(recipe.parent, [module], *(part.format(store) for part in call))
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "pip install 'windtunnel[cloud]'" in done.stderr
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    brought = {re.split("[<>=]", one)[0] for one in project["optional-dependencies"]["cloud"]}
+    assert module.replace("_", "-") in brought
+
+
 @pytest.mark.slow
 def test_the_base_alone_curates_deduplicates_and_makes_shards(recipe: Path) -> None:
     folder = recipe.parent
@@ -96,6 +119,12 @@ def test_the_base_alone_curates_deduplicates_and_makes_shards(recipe: Path) -> N
         ("dedup", "run", "web.jsonl", "-o", "out", "--id-field", "id"),
         ("corpus", "export", "small", "-o", "dataset"),
         ("report", "small"),
+        ("mixture", "plan", "recipe.yaml", "--output", "plan.json", "--plot", "plan.svg"),
+        ("mixture", "check", "plan.json", "--shards", "runs/small/shards", "--deep"),
+        ("schedule", "show", "{kind: constant}", "--steps", "1"),
+        ("model", "describe", "tiny"),
+        ("train", "recipe.yaml", "--roofline"),
+        ("shards", "verify", "small"),
         ("doctor",),
     ):
         done = windtunnel(folder, ALL, *call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import subprocess
 import sys
 from importlib import import_module
@@ -34,9 +35,16 @@ def test_what_is_typed_is_what_is_imported(root: Path) -> None:
     }
     assert typed == windtunnel.HOMES
     assert sorted(windtunnel.HOMES) == windtunnel.__all__
-    assert set(windtunnel.__all__) <= set(dir(windtunnel))
+    shown = [name for name in dir(windtunnel) if not name.startswith("__")]
+    assert shown == sorted(["HOMES", *windtunnel.__all__])
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert functions == ["__getattr__", "__dir__"]
+
+
+def test_every_package_tells_type_checkers_that_it_is_typed(root: Path) -> None:
+    """The facade's names have the types of their homes."""
+    for name in (*FLOORS, "windtunnel"):
+        assert (root / name / "py.typed").is_file()
 
 
 def test_no_floor_knows_the_facade(root: Path) -> None:
@@ -54,6 +62,15 @@ def test_importing_it_loads_nothing_else() -> None:
     assert not loaded & {"torch", "numpy", "pyarrow", "numba", "pipelines", "trainer", "mixtures"}
 
 
-def test_another_name_is_no_attribute() -> None:
+def test_another_name_is_no_attribute_and_the_nearest_is_suggested() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Trainer'"):
         windtunnel.Trainer  # noqa: B018
+    code = "import windtunnel; windtunnel.lod_recipe"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Did you mean: 'load_recipe'?" in done.stderr
+
+
+def test_its_names_are_pickled_as_those_of_their_homes() -> None:
+    for name in windtunnel.__all__:
+        found = getattr(windtunnel, name)
+        assert pickle.loads(pickle.dumps(found)) is found

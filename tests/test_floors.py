@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -129,6 +130,32 @@ def test_a_distribution_that_owns_the_name_of_a_floor_is_named(root: Path, tmp_p
         assert "Traceback" not in done.stderr
         if first == tmp_path:
             assert done.returncode == 2
+
+
+def test_a_floor_that_another_distribution_has_written_over_is_a_clear_error(
+    root: Path, tmp_path: Path
+) -> None:
+    """As after `pip install trainer` into the same folder: the package is where ours has to be."""
+    for floor in FLOORS:
+        (tmp_path / floor).symlink_to(root / floor)
+    (tmp_path / "trainer").unlink()
+    shutil.copytree(root / "trainer", tmp_path / "trainer")
+    (tmp_path / "trainer" / "__init__.py").write_text("import a_module_that_is_not_there\n")
+    (tmp_path / "trainer-0.1.dist-info").mkdir()
+    (tmp_path / "trainer-0.1.dist-info" / "METADATA").write_text("Name: trainer\nVersion: 0.1\n")
+    (tmp_path / "trainer-0.1.dist-info" / "RECORD").write_text("trainer/__init__.py,,\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import pipelines.launch as launch; "
+        "launch.foreign_floors = lambda home: {}; "  # pipelines is a link here, and no trainer
+        "sys.argv[1:] = ['schedule', 'show', '{}', '--steps', '1']; launch.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "trainer is also of trainer" in done.stderr
+    assert "pip uninstall trainer" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_no_source_uses_pickle_eval_or_names_of_utility_rooms(root: Path) -> None:

@@ -119,3 +119,34 @@ def test_an_installed_wheel_writes_a_starter_and_runs_it(wheel: Path, tmp_path: 
         )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "starter" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_users_type_checker_knows_the_public_names(wheel: Path, tmp_path: Path) -> None:
+    """Installed as packages are, not found by a path: there it counts whether they say so."""
+    import venv
+
+    venv.create(tmp_path / "venv", with_pip=False)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(site)
+    (tmp_path / "mine.py").write_text(
+        "import windtunnel as wt\n"
+        "reveal_type(wt.load_recipe)\n"
+        "reveal_type(wt.run)\n"
+        "reveal_type(wt.branch)\n"
+        "wt.run(3)\n"
+    )
+    check = ["-m", "mypy", "--python-executable", str(tmp_path / "venv" / "bin" / "python")]
+    quiet = [
+        "--follow-imports=silent",
+        "--ignore-missing-imports",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *check, *quiet, "mine.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "RunOutcome" in done.stdout, done.stdout
+    assert "LoadedRecipe" in done.stdout
+    assert "Comparison" in done.stdout
+    assert 'has incompatible type "int"; expected "LoadedRecipe"' in done.stdout

@@ -11,6 +11,7 @@ code of its own: every name stands where ``HOMES`` says, with its documentation.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message, name=name, obj=sys.modules[__name__])
     module, symbol = HOMES[name].rsplit(".", 1)
     return getattr(import_module(module), symbol)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "HOMES", *(name for name in globals() if name.startswith("__"))])

@@ -1,4 +1,4 @@
-"""Hold a plan against the shards on disk: are they those it was frozen with, what of them is not
+"""Hold a plan against the shards: are they those it was frozen with, what of them is not
 shown any more, are its rules kept.
 
     for row in check_plan(plan, folders, deep=True): ...
@@ -8,19 +8,23 @@ A row per source, with what was found in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from artifacts.commands import Command
-from artifacts.errors import Setting, UserError
+from artifacts.errors import UserError
+from artifacts.paths import Store
 from mixtures.freeze.plan_phases import check_rules_held
 from mixtures.loader.loader import Folders, open_streams
 from mixtures.order.interleave import check_cursors
 from mixtures.parts.stream import SourceStream
 from mixtures.plan.format import Plan
+from tokenizer.shards.manifest import PartRecord
 from tokenizer.shards.verify import Finding, part_findings
 
 
@@ -103,18 +107,26 @@ def _removed_lengths(stream: SourceStream, part: int) -> list[int]:
 
 
 def _damage(stream: SourceStream) -> Sequence[Finding]:
-    """What is wrong with the pinned parts, block by block. Raises: UserError for a source on a
-    store.
-    """
-    if "://" in stream.files.where:
-        raise UserError(
-            "blocks on a store are checked from a copy",
-            file=stream.files.where,
-            fix=("copy the shards to a local disk, or leave ", Setting("deep"), " out"),
-        )
+    """What is wrong with the pinned parts, block by block."""
+    where, manifest = stream.files.where, stream.files.manifest
     findings: list[Finding] = []
-    for record in stream.files.manifest.parts[: len(stream.pinned.parts)]:
-        findings += part_findings(
-            Path(stream.files.where) / record.file, record, stream.files.manifest
-        )[0]
+    for record in manifest.parts[: len(stream.pinned.parts)]:
+        with _on_disk(where, record) as part:
+            findings += part_findings(part, record, manifest)[0]
     return findings
+
+
+@contextlib.contextmanager
+def _on_disk(where: str, record: PartRecord) -> Iterator[Path]:
+    """A part with its index beside it: its file, or a copy of one on a store, for the length of
+    the block.
+    """
+    if "://" not in where:
+        yield Path(where) / record.file
+        return
+    store = Store(where)
+    with tempfile.TemporaryDirectory(prefix="windtunnel-part-") as folder:
+        for name in (record.file, record.index_file):
+            if store.exists(name):
+                store.fs.get_file(store.full(name), str(Path(folder) / name))
+        yield Path(folder) / record.file

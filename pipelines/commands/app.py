@@ -26,6 +26,7 @@ from pipelines.commands.options import (
     Keep,
     Restart,
     Runs,
+    print_json,
     print_table,
     said_of_options,
 )
@@ -186,7 +187,7 @@ def run(
         )
         report = write_report(outcome.store, outcome.record)
     if as_json:
-        print(json.dumps({**outcome.record, "computed": outcome.computed}))
+        print_json({**outcome.record, "computed": outcome.computed})
     else:
         print_outcome(console, outcome, report, time.monotonic() - started, recipe=str(recipe))
 
@@ -224,7 +225,7 @@ def doctor(
 
     findings = examine(compile_kernels)
     if as_json:
-        print(json.dumps([finding.__dict__ for finding in findings]))
+        print_json([finding.__dict__ for finding in findings])
     else:
         print_table(
             ("what", "found", "remark"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 
 cache_app = typer.Typer(
     no_args_is_help=True, help="What a run folder holds, and removing what no recipe uses any more."
@@ -27,7 +26,7 @@ def cache_list(
 
     rows = usage(*load_run(runs, run))
     if as_json:
-        print(json.dumps([row.__dict__ for row in rows]))
+        print_json([row.__dict__ for row in rows])
     else:
         print_table(
             ("step", "units", "bytes", "used", "bytes used"),

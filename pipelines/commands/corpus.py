@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifacts.errors import UserError
-from artifacts.visible_text import shown_json
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def explain(
 
     facts = explain_document(*load_run(runs, run), document)
     if as_json:
-        print(shown_json(facts))
+        print_json(facts)
     else:
         ShownConsole().print("\n".join(lines(facts)), markup=False, highlight=False, soft_wrap=True)
 
@@ -80,7 +79,7 @@ def requeue_command(
         reasons=reason or (), sources=source or (), output=output, format=format,
     )  # fmt: skip
     if as_json:
-        print(shown_json(done.to_json()))
+        print_json(done.to_json())
     else:
         print_requeued(done)
 
@@ -127,7 +126,7 @@ def export_command(
 
     done = export(runs, run, output, sources=source or (), format=format, workers=workers)
     if as_json:
-        print(shown_json(done.to_json()))
+        print_json(done.to_json())
     else:
         print_exported(done)
 

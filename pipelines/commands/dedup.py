@@ -4,7 +4,6 @@ own.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from typer.core import TyperGroup
 from artifacts.errors import UserError
 from dedup.near.settings import DEFAULTS, FILES, MAX_FUNCTIONS
 from pipelines.commands.dedup_index import index_app
-from pipelines.commands.options import Json, near_option, print_table, said_of_options
+from pipelines.commands.options import Json, near_option, print_json, print_table, said_of_options
 from pipelines.report.quality_words import quality_line
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def dedup_run(
             workers=workers or default_workers(), progress=progress,
         )  # fmt: skip
     if as_json:
-        print(json.dumps(done.to_json()))
+        print_json(done.to_json())
     else:
         _print_done(done)
 
@@ -203,7 +202,7 @@ def dedup_curve(
     )
     facts = _facts(curve, similarities, threshold)
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     _print_curve(curve, facts)
 

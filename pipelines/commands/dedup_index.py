@@ -4,7 +4,6 @@ merge indexes.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from artifacts.errors import Setting, UserError
 from dedup.near.settings import DEFAULTS, INDEX
-from pipelines.commands.options import Json, near_option, print_table, said_of_options
+from pipelines.commands.options import Json, near_option, print_json, print_table, said_of_options
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal.progress import TerminalProgress
@@ -139,7 +138,7 @@ def index_list(
 
     facts = describe_index(index, check=check)
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     settings = ", ".join(
         f"{name} {value}" for name, value in facts["settings"].items() if name != "algorithm"
@@ -202,7 +201,7 @@ def index_match(
     rows = found.to_pylist()
     if as_json:
         for row in rows:
-            print(json.dumps(row))
+            print_json(row)
         return
     shown = []
     for row in rows:
@@ -245,13 +244,11 @@ def index_rollback(
 
     gone = roll_back(index, batch, cascade=cascade)
     if as_json:
-        print(
-            json.dumps(
-                [
-                    {"batch": record.number, "texts": record.texts.folder, **record.counts}
-                    for record in gone
-                ]
-            )
+        print_json(
+            [
+                {"batch": record.number, "texts": record.texts.folder, **record.counts}
+                for record in gone
+            ]
         )
         return
     for record in gone:
@@ -277,7 +274,7 @@ def _size(facts: dict[str, Any]) -> str:
 
 def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     for name, value in facts.items():
         print(
@@ -290,7 +287,7 @@ def _print_added(done: AddOutcome, as_json: bool) -> None:
     from pipelines.report.numerals import count, duration
 
     if as_json:
-        print(json.dumps(done.to_json()))
+        print_json(done.to_json())
         return
     if done.repeated:
         print(

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ NEEDED = (
     "xxhash",
     "zstandard",
 )
+FACADE = "windtunnel"
 LEAST_MEMORY = 4 << 30
 
 
@@ -51,8 +53,9 @@ def examine(compile_kernels: bool = False) -> list[Finding]:
         )
     ]
     findings += [_library(name) for name in NEEDED]
-    findings += [_extra(name, extra) for extra, names in EXTRAS.items() for name in names]
-    findings += _clashes()
+    owners = metadata.packages_distributions()
+    findings += [_extra(name, extra, owners) for extra, names in EXTRAS.items() for name in names]
+    findings += _clashes(owners)
     findings += [_cores(), _memory(), _disk(), _kernels(), _fasttext()]
     return [*findings, _compiled()] if compile_kernels else findings
 
@@ -64,18 +67,20 @@ def _library(name: str) -> Finding:
         return Finding(name, "missing", "pip install windtunnel", ok=False)
 
 
-def _extra(name: str, extra: str) -> Finding:
-    """A library that only some of the work needs: no fault where it is missing."""
+def _extra(name: str, extra: str, owners: Mapping[str, Sequence[str]]) -> Finding:
+    """A library that only some of the work needs: no fault where it is missing. A distribution of
+    another name may bring it.
+    """
     if find_spec(name) is None:
         return Finding(name, "not installed", install_command(extra))
-    return Finding(name, metadata.version(name), "")
+    versions = [metadata.version(owner) for owner in owners.get(name, ())]
+    return Finding(name, ", ".join(versions) or "there, of no distribution", "")
 
 
-def _clashes() -> list[Finding]:
+def _clashes(owners: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Packages of ours that another distribution has written into, or hides."""
-    owners = metadata.packages_distributions()
     found = []
-    for floor in FLOORS:
+    for floor in (*FLOORS, FACADE):
         others = " ".join(sorted({name for name in owners.get(floor, ()) if name != "windtunnel"}))
         if others:
             remark = f"pip uninstall {others}, then install windtunnel again"

@@ -7,17 +7,18 @@ with asking({"RECIPE": "r.yaml"}, {"--runs": ["elsewhere"]}):
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifacts.commands import Command
+from artifacts.commands import Command, quoted
 from artifacts.errors import UserError
 
-CARRIED = {"runs": "--runs", "overrides": "--set", "scheduler": "--scheduler"}
+CARRIED = {
+    "runs": "--runs", "overrides": "--set", "scheduler": "--scheduler", "plan": "--plan",
+}  # fmt: skip
 """Options that say where and what; a command to go on with needs them again."""
 _TAKES = {
     "--runs": (
@@ -27,6 +28,7 @@ _TAKES = {
     ),
     "--set": ("run", "train", "mixture plan", "corpus requeue"),
     "--scheduler": ("run",),
+    "--plan": ("train",),
 }  # fmt: skip
 _BLANKS = {"recipe": "RECIPE", "run": "RUN", "target": "RUN", "index": "INDEX", "document": "ID"}
 _DEFAULTS: tuple[object, ...] = ("runs", None, (), [])
@@ -48,9 +50,10 @@ def asking(arguments: Mapping[str, Any]) -> Iterator[None]:
         blank: arguments[name]
         for name, blank in _BLANKS.items()
         if isinstance(arguments.get(name), str | Path)
+        and not (name == "target" and Path(arguments[name]).is_file())  # a plan's, and no run
     }
     options = {
-        option: [value] if isinstance(value, str) else list(value or ())
+        option: [str(value)] if isinstance(value, str | Path) else list(value or ())
         for name, option in CARRIED.items()
         if (value := arguments.get(name)) not in _DEFAULTS
     }
@@ -71,7 +74,7 @@ def completed(command: Command) -> Command:
         known["RUN"] = name
     words = command.words.split()
     more = [
-        f"{option} {shlex.quote(value)}"
+        f"{option} {quoted(value)}"
         for option, values in asked.options.items()
         if option not in words and takes(command, option)
         for value in values
@@ -91,7 +94,7 @@ def _name_of(asked: _Asked) -> str | None:
         if field.strip() == "name":
             return value.strip()
     with contextlib.suppress(UserError):  # it is what the text is about
-        name = YamlFile(Path(str(known["RECIPE"]))).plain().get("name")
+        name = YamlFile(Path(str(asked.known["RECIPE"]))).plain().get("name")
         return name if isinstance(name, str) else None
     return None
 

@@ -5,7 +5,7 @@ document.
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 
 from artifacts.errors import UserError
 from artifacts.visible_text import exact_json
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 
 if TYPE_CHECKING:
     from mixtures.freeze.edit import Change
@@ -46,11 +46,9 @@ def mixture_plan(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="override a field: a.b.c=value")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="write the frozen plan into this file")
-    ] = None,
+    output: Annotated[str | None, typer.Option(help="write the frozen plan into this file")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="draw the shares over training into this SVG file")
+        str | None, typer.Option(help="draw the shares over training into this SVG file")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -122,7 +120,7 @@ def mixture_check(
     found = check_plan(plan, folders, branch=branch, deep=deep)
     damaged = any(row.findings for row in found)
     if as_json:
-        print(json.dumps(check_json(plan, found, deep=deep)))
+        print_json(check_json(plan, found, deep=deep))
     else:
         print_table(*check_rows(found))
         for line in check_lines(plan, found, deep=deep):
@@ -183,7 +181,7 @@ def mixture_edit(
     except UserError as error:
         raise (error if mixture is None else error.relocated(place_in_branch(mixture))) from None
     if as_json:
-        print(json.dumps(edit_json(edited)))
+        print_json(edit_json(edited))
         return
     _print_plan(edited.plan)
     for line in edit_lines(edited):
@@ -256,7 +254,7 @@ def mixture_trace(
     else:
         spans = tracer.document(str(document))
     if as_json:
-        print(json.dumps([span_json(span) for span in spans]))
+        print_json([span_json(span) for span in spans])
         return
     print_table(*span_rows(spans))
 
@@ -280,7 +278,7 @@ def _trace_removed(store: Any, record: dict[str, Any], file: Path, as_json: bool
     unknown = [written[document] for document in nowhere]
     if as_json:
         documents = [dataclasses.asdict(document) for document in found]
-        print(json.dumps({"documents": documents, "unknown": unknown}))
+        print_json({"documents": documents, "unknown": unknown})
     else:
         print_table(*touched_rows(found))
         for line in touched_lines(found, unknown):
@@ -300,8 +298,9 @@ def _print_plan(plan: Plan) -> None:
         print(line)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(file: str, content: bytes) -> None:
+    """Write a file of this disk or of a store."""
     from artifacts.paths import Store
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Store(path.parent).write(path.name, content)
+    folder, _, name = (file if "://" in file else os.path.abspath(file)).rpartition("/")
+    Store(folder or "/").write(name, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from artifacts.errors import UserError
-from pipelines.commands.options import Device, Json, print_table, said_of_options
+from pipelines.commands.options import Device, Json, print_json, print_table, said_of_options
 
 model_app = typer.Typer(
     no_args_is_help=True, help="Shapes, parameter counts, multipliers and costs of models."
@@ -49,7 +48,10 @@ def model_describe(
 
         config = model_config(load(name))
     else:
-        config = preset(name)
+        try:
+            config = preset(name)
+        except UserError as error:
+            raise error.relocated(lambda address: ("NAME",)) from None
     if roofline:
         from pipelines.commands.terminal.roofline import print_roofline
         from trainer.costs import roofline as floors
@@ -65,7 +67,7 @@ def model_describe(
         return
     rows = describe(config, sequence_length=sequence_length)
     if as_json:
-        print(json.dumps([{**row.__dict__, "shown": row.shown} for row in rows]))
+        print_json([{**row.__dict__, "shown": row.shown} for row in rows])
         return
     print_table(
         ("part", "what", "value", "rule"),
@@ -95,7 +97,7 @@ def schedule_show(
     _check_steps(wanted, parsed.end)
     rows = rates(parsed, wanted)
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
         return
     print_table(("step", "learning rate"), [(step, repr(rate)) for step, rate in rows])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from rich.table import Table
 from typer.models import ArgumentInfo, OptionInfo
 
 from artifacts.errors import Address, UserError, is_parameter
+from artifacts.visible_text import shown_json
 from dedup.near.settings import Door, description, limits
 from pipelines.commands.hints import asking, completed
 from pipelines.commands.terminal.shown import ShownConsole
@@ -106,6 +108,21 @@ def _typed(name: str, info: OptionInfo | ArgumentInfo) -> str:
         text for text in (info.default, *(info.param_decls or ())) if str(text).startswith("--")
     ]
     return str(declared[0]) if declared else f"--{name.replace('_', '-')}"
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, exact; a number that is not finite, for which JSON has no word, is
+    null.
+    """
+    print(shown_json(_finite(value)))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

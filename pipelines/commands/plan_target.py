@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from mixtures.loader.loader import Folders
 from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import Plan
 from pipelines.run.record import RECORD, load_run
 from pipelines.training.materials import Materials
-from pipelines.training.plan_file import plan_of_run
-from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
+from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 
 
 def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Plan, Folders]:
@@ -25,6 +25,8 @@ def plan_and_folders(target: str, shards: Sequence[str], runs: str) -> tuple[Pla
     if Path(target).is_file():
         plan = load_plan(target)
         return plan, named_folders(shards) if shards else _folders_around(Path(target))
+    from pipelines.training.plan_file import plan_of_run  # needs torch, which a file does not
+
     store, record = load_run(runs, target)
     plan = plan_of_run(store)
     return plan, named_folders(shards) if shards else Materials.of(store, record).folders
@@ -58,19 +60,29 @@ def named_folders(shards: Sequence[str]) -> dict[str, Path | str]:
         name, named, place = text.partition("=")
         if named and not Path(text).exists():
             folders[name] = place
-        elif (Path(text) / MANIFEST_NAME).is_file():
-            folders[read_manifest(text).source] = Path(text)
         else:
-            inside = sorted(path.parent for path in Path(text).rglob(MANIFEST_NAME))
-            if not inside:
-                raise UserError(
-                    "no shards here",
-                    file=text,
-                    field="--shards",
-                    fix="name a folder with source.json, a folder of such, or SOURCE=FOLDER",
-                )
-            folders |= {read_manifest(path).source: path for path in inside}
+            folders |= _sources_in(text)
     return folders
+
+
+def _sources_in(place: str) -> dict[str, Path | str]:
+    """The source in a folder, or those below it; of this disk or of a store."""
+    store = Store(place)
+    names = [MANIFEST_NAME] if store.exists(MANIFEST_NAME) else store.names()
+    found: dict[str, Path | str] = {}
+    for name in (one for one in names if one.rpartition("/")[2] == MANIFEST_NAME):
+        full = store.full(name)
+        folder = full.rpartition("/")[0]
+        source = parse_manifest(store.read(name), full).source
+        found[source] = Path(folder) if store.local else folder
+    if not found:
+        raise UserError(
+            "no shards here",
+            file=place,
+            field="--shards",
+            fix="name a folder with source.json, a folder of such, or SOURCE=FOLDER",
+        )
+    return found
 
 
 def _folders_around(plan: Path) -> Folders:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
-from pipelines.commands.options import Json, Runs, print_table, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 from pipelines.shards.local_folder import local_folder
+
+if TYPE_CHECKING:
+    from pipelines.shards.take_downs import Removal
 
 shards_app = typer.Typer(
     no_args_is_help=True, help="Look into token shards, check them, take documents down."
@@ -44,7 +46,7 @@ def verify(
             for finding in findings:
                 print(f"  {finding}")
     if as_json:
-        print(json.dumps(report))
+        print_json(report)
     raise SystemExit(1 if failed else 0)
 
 
@@ -64,7 +66,7 @@ def inspect(
         for row in _parts(*place)
     ]
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
     else:
         print_table(tuple(rows[0]) if rows else ("source",), [tuple(row.values()) for row in rows])
 
@@ -92,13 +94,19 @@ def remove(
 
     folders = _shard_folders(runs, target)
     if folders[0][2] is None:
-        done = remove_from_folder(target, _ids(ids, None), reason, ignore_missing)
-    else:
-        store, record = load_run(runs, target)
-        sources = sources_of(record)
-        done = remove_from_run(store, record, _ids(ids, sources), reason, ignore_missing)
+        with local_folder(*folders[0][1]) as folder:
+            done = remove_from_folder(folder, _ids(ids, None), reason, ignore_missing, target)
+        _say_removed(done, as_json)
+        return
+    store, record = load_run(runs, target)
+    wanted = _ids(ids, sources_of(record))
+    _say_removed(remove_from_run(store, record, wanted, reason, ignore_missing), as_json)
+    _report_without(store, record)
+
+
+def _say_removed(done: Removal, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(done.__dict__))
+        print_json(done.__dict__)
         return
     for source, count in done.removed.items():
         print(f"{source}: {count:,} taken down")
@@ -106,6 +114,14 @@ def remove(
         f"{sum(done.removed.values()):,} taken down, {done.already:,} were before, "
         f"{len(done.unknown):,} are in no shard"
     )
+
+
+def _report_without(store: Store, record: dict[str, Any]) -> None:
+    """Write the report of a run that has one again: it shows texts of documents."""
+    from pipelines.report.page import REPORT, write_report
+
+    if store.exists(REPORT):
+        write_report(store, record)
 
 
 def _ids(file: Path, sources: list[str] | None) -> dict[bytes, str]:
@@ -135,9 +151,9 @@ def _shard_folders(runs: str, target: str) -> list[tuple[str, tuple[Store, str],
     from pipelines.shards.tokenizer import recorded_model
     from tokenizer.shards.manifest import MANIFEST_NAME
 
-    if (Path(target) / MANIFEST_NAME).is_file():
-        folder = Path(target).absolute()
-        return [(target, (Store(str(folder.parent)), folder.name), None)]
+    if Store(target).exists(MANIFEST_NAME):
+        parent, _, name = Store(target).base.rstrip("/").rpartition("/")
+        return [(target, (Store(parent or "/"), name), None)]
     store, record = load_run(runs, target)
     if not record["shards"]:
         raise UserError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifacts.errors import UserError
 from pipelines.commands.model import model_app, schedule_app
 from pipelines.commands.options import (
     Back,
@@ -18,6 +19,7 @@ from pipelines.commands.options import (
     Keep,
     Restart,
     Runs,
+    print_json,
     print_table,
     said_of_options,
 )
@@ -67,7 +69,6 @@ def train(
     from mixtures.order.sound_plan import load_plan
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_recipe
-    from pipelines.run.train_only import train_run
 
     started = time.monotonic()
     console = ShownConsole(stderr=as_json)
@@ -75,6 +76,8 @@ def train(
     if roofline:
         _show_roofline(loaded.recipe, device, as_json)
         return
+    from pipelines.run.train_only import train_run  # needs torch, which a roofline does not
+
     followed = None if plan is None else load_plan(plan)
     ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
@@ -99,7 +102,7 @@ def _say_trained(
 
     report = write_report(outcome.store, outcome.record)
     if as_json:
-        print(json.dumps(training_json(outcome)))
+        print_json(training_json(outcome))
     else:
         print_training(console, outcome, report, seconds, recipe=recipe)
 
@@ -148,9 +151,9 @@ def branch_checkpoint(
     store, record = load_run(runs, run)
     complete_take_downs(store, record)
     materials = Materials.of(store, record)
-    phases = {path.stem: load_branch(path).phases for path in mixtures}
-    place = output or f"{checkpoint.rstrip('/').rsplit('/', 2)[0]}/branches"
+    phases = {name: load_branch(path).phases for name, path in _named(mixtures).items()}
     start, length = _stable_start(checkpoint)
+    place = output or f"{start.folder.rsplit('/', 2)[0]}/branches"
     asked = [*materials.folders, *map(source_of, materials.folders)], length
     held = materials.held_out(*asked)
     plans = ending_plans(start, phases, materials, place, store, keep=keep)
@@ -171,11 +174,26 @@ def branch_checkpoint(
         )
     ended(*comparison.outcomes.values())
     if as_json:
-        print(json.dumps(branch_json(comparison)))
+        print_json(branch_json(comparison))
         return
     print_table(*branch_rows(comparison))
     for sentence in unequal_branches(comparison):
         print(sentence)
+
+
+def _named(mixtures: Sequence[Path]) -> dict[str, Path]:
+    """Files of phases by the names of their branches. Raises: UserError where two have one name."""
+    named: dict[str, Path] = {}
+    for path in mixtures:
+        if path.stem in named:
+            raise UserError(
+                f"two branches would have the name {path.stem}",
+                parameter="mixtures",
+                found=f"{named[path.stem]}, {path}",
+                fix="a branch has the name of its file: rename one of them",
+            )
+        named[path.stem] = path
+    return named
 
 
 def _stable_start(folder: str) -> tuple[Checkpoint, int]:

@@ -32,6 +32,11 @@ class Excerpt:
     text: str
 
 
+def id_of(shown: str) -> Id:
+    """The id that is shown as these 32 hex digits."""
+    return int(shown[:16], 16), int(shown[16:], 16)
+
+
 class Places:
     """Where documents of given ids lie; asked chunk by chunk."""
 

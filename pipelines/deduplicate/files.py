@@ -32,6 +32,7 @@ from pipelines.readers import Fields
 from pipelines.recipe.fields import MAX_QUARANTINED_SHARE
 from pipelines.recipe.load import given_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.record import RECORD
 from pipelines.writers.kept_documents import FORMATS, removal_pairs, write_kept, write_pairs
 
 RUN, KEPT, EVIDENCE, LEDGER = "run", "kept", "evidence.parquet", "ledger.json"
@@ -120,6 +121,7 @@ def dedup_files(
     fields = Fields(id_field=id_field, text_field=text_field)
     check_format(format, FORMATS)
     store = output_store(output)
+    _check_nothing_in_the_way(store)
     sources = named_sources(paths, fields, store, (KEPT, RUN))
     near = {
         **{"ngrams": ngrams, "bands": bands, "rows": rows, "verify": verify},
@@ -138,6 +140,18 @@ def dedup_files(
     finally:
         executor.end()
     return _outcome(outcome, store, files, computed, time.monotonic() - started)
+
+
+def _check_nothing_in_the_way(store: Store) -> None:
+    """Raises: UserError where a file lies that would be replaced, and no earlier call wrote it."""
+    for name in () if store.exists(f"{RUN}/{RECORD}") else (EVIDENCE, LEDGER):
+        if store.exists(name):
+            raise UserError(
+                f"another file lies where {name} goes",
+                file=store.full(name),
+                parameter="output",
+                fix="choose another output folder, or move it away",
+            )
 
 
 def _recipe(

@@ -68,10 +68,8 @@ def named_sources(
                     found=pattern,
                     fix=fix,
                 )
-            if (
-                output is not None
-                and output.local
-                and file.url.startswith(tuple(f"{output.root}/{folder}/" for folder in written))
+            if output is not None and file.url.startswith(
+                tuple(f"{output.base.rstrip('/')}/{folder}/" for folder in written)
             ):
                 fix = "choose another output folder, or paths that leave it out"
                 raise UserError(

@@ -230,7 +230,9 @@ def _nothing_found(
     close = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
     return UserError(
         f"{_of(source_name)}no file matches {pattern!r}",
-        file=folder or "/",
+        file=(folder or "/")
+        if "file" in _protocols(filesystem)
+        else filesystem.unstrip_protocol(folder),
         field="paths",
         found=wanted,
         allowed=close or names[:5] or None,

@@ -52,7 +52,7 @@ def explained(
         message, fix = "not an allowed value", "use one of the values above"
     else:
         message, fix = (
-            message[:1].lower() + message[1:],
+            message[:1].lower() + message[1:].replace("valid tuple", "valid list"),
             file.documented,
         )
     return UserError(message, field=location, found=found, allowed=allowed, fix=fix)

@@ -23,7 +23,8 @@ LATER = {
 }
 """The stretches after the corpus, in order, and what each puts into the record."""
 _STEPS = {"tokenizer": TOKENIZER, "encode": SHARDS, "split": SHARDS, "shards": SHARDS}
-_NAMES = {TOKENIZER: "the tokenizer", SHARDS: "the shards", TRAIN: "the training"}
+_NAMES = {CORPUS: "the corpus", TOKENIZER: "the tokenizer"}
+_NAMES |= {SHARDS: "the shards", TRAIN: "the training"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def shards_hold_the_corpus(record: dict[str, Any]) -> bool:
 def earlier_stretches(record: dict[str, Any]) -> Iterator[str]:
     """A sentence for every call but the last that made something the record holds."""
     last, by_call = call_number(record), dict[tuple[int, bool], list[str]]()
-    for stretch, names in LATER.items():
+    read = {CORPUS: ("selection",)} if record["reached"] == "read" else {}
+    for stretch, names in (read | LATER).items():
         mark = made(record, stretch)
         if mark["call"] != last and any(record.get(name) for name in names):
             by_call.setdefault((mark["call"], "recipe" in mark), []).append(_NAMES[stretch])

@@ -60,12 +60,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         shown.append(
             f"  {step}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
         )
-    shown.append("verdict")
-    if facts["kept"]:
-        shown.append("  kept")
-    else:
-        done = "quarantined" if facts["quarantined"] else "dropped"
-        shown.append(f"  {done} by {facts['stage']}: {facts['reason']}")
+    shown += ["verdict", _verdict(facts)]
     for step, evidence in facts["evidence"].items():
         proof = (
             f"similarity {evidence['similarity']:.3f}, "
@@ -96,6 +91,13 @@ def lines(facts: dict[str, Any]) -> list[str]:
         if lies["removed"] is not None:
             shown.append(f"           taken down: {lies['removed']}")
     return [on_one_line(line) for line in shown]
+
+
+def _verdict(facts: dict[str, Any]) -> str:
+    if facts["kept"] is None:
+        return "  none yet: the run has only read its sources"
+    done = "quarantined" if facts["quarantined"] else "dropped"
+    return "  kept" if facts["kept"] else f"  {done} by {facts['stage']}: {facts['reason']}"
 
 
 def _message_line(message: dict[str, Any]) -> str:
@@ -156,7 +158,7 @@ def _facts(
         "excerpt": text[:EXCERPT] + ("…" if len(text) > EXCERPT else ""),
         **({} if messages is None else {"messages": [*map(_message_facts, messages)]}),
         "signals": _signals(store, chunk, row),
-        "kept": bool(kept_mask(store, chunk)[row]),
+        "kept": bool(kept_mask(store, chunk)[row]) if record["selection"] else None,
         "stage": None if selection is None else selection["stage"],
         "reason": None if selection is None else selection["reason"],
         "quarantined": selection is not None and _quarantines(record, selection),

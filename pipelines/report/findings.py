@@ -14,7 +14,7 @@ from artifacts.paths import Store
 from mixtures.inspect.cut_documents import CutDocuments
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.chunk_columns import ChunkColumns
-from pipelines.corpus.excerpts import Excerpt, Place, Places, read_excerpts
+from pipelines.corpus.excerpts import Excerpt, Place, Places, id_of, read_excerpts
 from pipelines.report.benchmark_overlap import BenchmarkOverlaps
 from pipelines.report.data_progress import PhaseEnd, phase_ends, recorded_cuts
 from pipelines.report.distributions import SourceDistributions
@@ -31,6 +31,7 @@ from pipelines.report.token_use import TokenUse, token_use
 from pipelines.report.training_metrics import Trainings, read_trainings
 from pipelines.report.verdict_trail import choosing_steps
 from pipelines.report.versions import recorded_libraries
+from pipelines.shards.take_downs import taken_down_ids
 from tokenizer.report import SourceReport
 
 
@@ -64,9 +65,13 @@ class Findings:
 
 
 def collect(store: Store, record: dict[str, Any]) -> Findings:
-    """Look at everything the run recorded, as far as it has got."""
+    """Look at everything the run recorded, as far as it has got. No text of a document that was
+    taken down is among it.
+    """
     chunks = [Chunk.from_json(value) for value in record["chunks"]]
+    hidden = {id_of(one) for one in taken_down_ids(store)}
     found = Findings(
+        kept=KeptSamples(hidden),
         quarantine=first_rows(store, record["quarantine"]),
         libraries=recorded_libraries(store, record),
         domains=Domains.over(chunks),
@@ -96,7 +101,10 @@ def collect(store: Store, record: dict[str, Any]) -> Findings:
             if found.overlap is not None:
                 found.overlap.add(columns)
     found.places = places.found
-    found.excerpts = read_excerpts(store, chunks, [*places.found.values(), *_sampled(found)])
+    excerpts = read_excerpts(store, chunks, [*places.found.values(), *_sampled(found)])
+    found.excerpts = {
+        place: excerpt for place, excerpt in excerpts.items() if id_of(excerpt.id) not in hidden
+    }
     if record["tokenizer"]:
         found.tokens = token_use(store, record)
         found.fits = source_fits(store, record, chunks)

@@ -5,11 +5,12 @@ Ids are hashes, so the documents with the smallest ones are a sample of all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.corpus.excerpts import Excerpt, Place, one_line
@@ -25,15 +26,21 @@ SNIPPET = 300  # characters
 
 @dataclass
 class KeptSamples:
-    """Kept documents by source, a chunk at a time: how many, and the places of those drawn."""
+    """Kept documents by source, a chunk at a time: how many, and the places of those drawn.
 
+    ``hidden``: ids of documents that are not shown, as they were taken down.
+    """
+
+    hidden: Collection[tuple[int, int]] = ()
     kept: dict[str, int] = field(default_factory=dict)
     _drawn: dict[str, list[tuple[tuple[int, int], Place]]] = field(default_factory=dict)
 
     def add(self, columns: ChunkColumns) -> None:
         rows = np.flatnonzero(columns.kept)
-        source, ids = columns.chunk.source, columns.ids[rows]
+        source = columns.chunk.source
         self.kept[source] = self.kept.get(source, 0) + len(rows)
+        rows = rows[~self._hidden(columns.ids[rows])] if self.hidden else rows
+        ids = columns.ids[rows]
         if len(rows) > SAMPLES:
             first = ids[:, 0] <= np.partition(ids[:, 0], SAMPLES - 1)[SAMPLES - 1]
             rows, ids = rows[first], ids[first]
@@ -42,6 +49,14 @@ class KeptSamples:
             for id_, row in zip(ids, rows, strict=True)
         ]
         self._drawn[source] = sorted([*self._drawn.get(source, []), *near])[:SAMPLES]
+
+    def _hidden(self, ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which ids, (n, 2), are of documents that are not shown, (n,)."""
+        mask: NDArray[np.bool_] = np.isin(
+            ids[:, 0], np.array([high for high, _ in self.hidden], np.uint64)
+        )
+        mask[mask] = [(int(high), int(low)) in self.hidden for high, low in ids[mask]]
+        return mask
 
     def places(self) -> Iterator[tuple[str, list[Place]]]:
         """Places of the documents drawn, by source, of the sources that keep most."""

@@ -67,6 +67,7 @@ def training_section(
         "settings": recipe["train"],
         "windows": _windows(main, recipe["train"]),
         "reached": reached,
+        "counted": all(end.counted for end in reached),
         "taken_down": _taken_down(record, main.name),
         "window": window,
         "colours": colours,
@@ -215,7 +216,8 @@ def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[s
     parting, last = trainings.stable_steps, max(ending.last_step for ending in trainings.endings)
     end = max(ending.tokens_at(ending.last_step) for ending in trainings.endings)
     span = (float(main.tokens_at(max(0, parting - max(last - parting, parting // 4)))), float(end))
-    shared = _shared_sources(trainings)
+    shown_by_all = _shared_sources(trainings)
+    shared = shown_by_all or _shown_sources(trainings)
     before = [line for line in main.train if line["step"] <= parting]
     trunk = [point for point in smoothed(of_sources(before, shared), window) if point[0] >= span[0]]
     curves = [Curve("before the decay", trunk, BEFORE)]
@@ -236,7 +238,7 @@ def _endings(trainings: Trainings, bands: Sequence[Band], window: int) -> dict[s
     )
     return {
         "decays": chart,
-        "compared": sorted(shared),
+        "compared": sorted(shown_by_all),
         "decay_legend": [
             (BEFORE, "before the decay"),
             *((colour, ending.name) for ending, colour, _ in _styled(trainings)),
@@ -307,11 +309,9 @@ def _decay_band(bands: Sequence[Band], end: float) -> list[Band]:
     return [*(band for band in bands if band.end <= start), Band("decay", start, end, True)]
 
 
-def _shared_sources(trainings: Trainings) -> set[str]:
-    """Sources every ending showed after the parting: a loss over these compares; all where there is
-    none.
-    """
-    shown = [
+def _shown_by_ending(trainings: Trainings) -> list[set[str]]:
+    """What each ending showed after the parting."""
+    return [
         {
             name
             for line in ending.train
@@ -320,7 +320,16 @@ def _shared_sources(trainings: Trainings) -> set[str]:
         }
         for ending in trainings.endings
     ]
-    return set.intersection(*shown) or set.union(*shown)
+
+
+def _shared_sources(trainings: Trainings) -> set[str]:
+    """Sources every ending showed after the parting: a loss over these compares."""
+    return set.intersection(*_shown_by_ending(trainings))
+
+
+def _shown_sources(trainings: Trainings) -> set[str]:
+    """Sources some ending showed after the parting."""
+    return set.union(*_shown_by_ending(trainings))
 
 
 def _span(main: Ending) -> tuple[float, float]:

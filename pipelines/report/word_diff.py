@@ -9,6 +9,7 @@ from dataclasses import dataclass
 SHOWN = 600  # characters of each text
 _BEFORE = 120  # characters shown before the first difference
 _LOOKED_AT = 200_000  # characters searched for the first difference
+_LONGEST_WORD = 60  # characters
 _TOKEN = re.compile(r"\s+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+|[^\w\s]")
 
 Piece = tuple[str, bool]  # text, and whether the other side lacks it
@@ -52,9 +53,12 @@ def word_diff(left: str, right: str) -> WordDiff:
 
 
 def _tokens(text: str, start: int) -> list[str]:
-    """Tokens of the part that is compared; one that may have been cut in two is left out."""
+    """Tokens of the part that is compared; one that may have been cut in two is left out, unless it
+    is no word but a stretch that would leave little to see.
+    """
     tokens: list[str] = _TOKEN.findall(text[start : start + SHOWN])
-    return tokens[:-1] if len(text) > start + SHOWN else tokens
+    cut = len(text) > start + SHOWN and len(tokens[-1]) <= _LONGEST_WORD
+    return tokens[:-1] if cut else tokens
 
 
 def _line_start(text: str, place: int) -> int:

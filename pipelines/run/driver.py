@@ -36,7 +36,7 @@ from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty
 from pipelines.shards.take_downs import repeat_take_downs
 from pipelines.shards.tokenizer import TokenizerTask, train_tokenizer
 from pipelines.shards.write import encoded_of, shard_tasks, write_shards
-from pipelines.training.ahead import check_warmup
+from pipelines.training.ahead import check_training
 from pipelines.training.watch import TrainingWatch
 from pipelines.training.way import Way, chosen_way
 
@@ -83,7 +83,7 @@ def run_recipe(
 
         check_machine(loaded)
     way = chosen_way(keep, back, restart)
-    check_warmup(loaded)
+    check_training(loaded)
     executor = executor_kind(workers, scheduler, executor)
     opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
     store = _run_store(runs, loaded.recipe.name, scheduler)

@@ -26,6 +26,8 @@ from pipelines.report.calls import (
 from tokenizer.shards.manifest import MANIFEST_NAME
 
 _ORDER = ("read", CORPUS, *LATER)
+_CHOSEN = ("chunks", "quarantine", "selection", "languages", "evidence")
+"""What choosing documents puts into the record."""
 
 
 def take_over(
@@ -37,6 +39,10 @@ def take_over(
     own = list(content["ledgers"])
     content["call"] = call_number(before) + 1 if before else 1
     content["made"] = {CORPUS: {"call": content["call"]}}
+    if reached == "read" and _of_the_same_documents(store, content, before):
+        content.update({name: before[name] for name in _CHOSEN})
+        content["ledgers"] = _corpus_ledgers(own, before)
+        content["made"][CORPUS] = _mark(content, before, CORPUS)
     for stretch, names in LATER.items():
         if _ORDER.index(stretch) <= _ORDER.index(reached):
             content["made"][stretch] = {"call": content["call"]}
@@ -75,6 +81,28 @@ def _mark(content: dict[str, Any], before: dict[str, Any], stretch: str) -> dict
         files = encoded_files(before)
         mark["encoded"] = [[source, file.to_json()] for source, file in files]
     return mark
+
+
+def _of_the_same_documents(store: Store, content: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether an earlier call chose from the documents that were read now, as this recipe says, and
+    its selection still lies in the run.
+    """
+    if not before.get("selection"):
+        return False
+    read = [[chunk["documents"] for chunk in record["chunks"]] for record in (content, before)]
+    same = recipe_of(before, CORPUS)["corpus"] == content["recipe"]["corpus"]
+    files = [file["name"] for file in before["selection"].values()]
+    return same and read[0] == read[1] and all(store.exists(name) for name in files)
+
+
+def _corpus_ledgers(own: list[dict[str, Any]], before: dict[str, Any]) -> list[dict[str, Any]]:
+    """Ledgers of reading, this call's, and those of choosing after it."""
+    steps = {ledger["step"] for ledger in own}
+    return own + [
+        ledger
+        for ledger in before["ledgers"]
+        if stretch_of(ledger["step"]) == CORPUS and ledger["step"] not in steps
+    ]
 
 
 def _there(store: Store, before: dict[str, Any], stretch: str) -> bool:

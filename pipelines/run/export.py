@@ -108,11 +108,11 @@ def export(
 
 def _check(store: Store, record: dict[str, Any], sources: Collection[str], format: str) -> None:
     """Raises: UserError for a run without a corpus, a source or format that there is not."""
-    if record["reached"] in (None, "read"):
+    if not record["selection"]:
         raise UserError(
             "this run has read its sources, and chosen no documents yet",
             file=store.root,
-            fix=("mend what stopped it, then give ", Command("run RECIPE"), " again"),
+            fix=Command("run RECIPE"),
         )
     known = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
     for name in sources:

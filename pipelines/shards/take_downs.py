@@ -75,15 +75,20 @@ def remove_from_run(
 
 
 def remove_from_folder(
-    folder: str, ids: Mapping[bytes, str], reason: str, ignore_missing: bool = False
+    folder: str,
+    ids: Mapping[bytes, str],
+    reason: str,
+    ignore_missing: bool = False,
+    shown: str | None = None,
 ) -> Removal:
-    """Take documents down in the shards of one folder. Raises: UserError as
-    :func:`remove_from_run`.
+    """Take documents down in the shards of one folder. ``shown``: what texts call it. Raises:
+    UserError as :func:`remove_from_run`.
     """
     _check_reason(reason)
-    found = {folder: find_documents(folder, ids)}
+    name = shown or folder
+    found = {name: find_documents(folder, ids)}
     return _removed(
-        {folder: folder}, found, reason, _unknown(ids, found.values(), folder, ignore_missing)
+        {name: folder}, found, reason, _unknown(ids, found.values(), name, ignore_missing)
     )
 
 

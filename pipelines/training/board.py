@@ -18,10 +18,8 @@ from trainer.loop.board import Board, BoardRun
 FOLDER = "tensorboard"
 
 
-def board_run(store: Store, run: str, name: str, folder: str) -> BoardRun | None:
-    """The ending ``name`` of a run that lies in ``folder``; None for a run on an object store."""
-    if not store.local:
-        return None
+def board_run(store: Store, run: str, name: str, folder: str) -> BoardRun:
+    """The ending ``name`` of a run that lies in ``folder``."""
     key = content_key({"training": folder})[:8]
     return BoardRun(store.full(f"{FOLDER}/{name}-{key}"), {"run": run, "ending": name})
 
@@ -34,10 +32,9 @@ def show_samples(
     steps: tuple[int, int],
 ) -> None:
     """Add what the run's own ending said ``before`` and ``after`` its decay, at these steps."""
-    place = board_run(store, recipe.name, MAIN, folder)
-    if place is None or not recipe.train.tensorboard:
+    if not recipe.train.tensorboard:
         return
-    board = Board(place, max(steps))
+    board = Board(board_run(store, recipe.name, MAIN, folder), max(steps))
     said = dict(zip(steps, ("before", "after"), strict=True))  # one where nothing decays
     for number, sample in enumerate(samples, 1):
         for step, when in said.items():

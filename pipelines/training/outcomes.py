@@ -27,6 +27,7 @@ class Outcome:
         self, store: Store, recipe: Recipe, places: Places, measured: Mapping[str, str]
     ) -> None:
         self.store = store
+        self._branches = tuple(branch.name for branch in recipe.branches)
         facts = {"prompts": list(recipe.prompts), "seed": recipe.seed}
         asked = [{**facts, "branches": dict(places.branches), "measured": dict(measured)}]
         if places.former:
@@ -34,8 +35,13 @@ class Outcome:
         self.names = [f"{places.folder}/outcome-{content_key(one)}.json" for one in asked]
 
     def known(self) -> dict[str, Any]:
-        """The parts of the record, nothing where the training has not come to its end."""
-        return next(filter(None, (read_book(self.store, name) for name in self.names)), {})
+        """The parts of the record, branches in the recipe's order; nothing where the training has
+        not come to its end.
+        """
+        found = next(filter(None, (read_book(self.store, name) for name in self.names)), {})
+        if isinstance(made := found.get("branches"), dict):  # a book has them by name
+            found["branches"] = {name: made[name] for name in self._branches if name in made}
+        return found
 
     def keep(self, record: Mapping[str, Any]) -> None:
         """Write the parts down."""

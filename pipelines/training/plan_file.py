@@ -44,7 +44,7 @@ def plan_of_run(store: Store) -> Plan:
         raise UserError(
             "this run has no plan",
             file=store.root,
-            fix=("add a mixture to its recipe, then ", Command("run RECIPE")),
+            fix=(Command("run RECIPE"), " freezes the mixture of its recipe, if that has one"),
         )
     return _load(store)
 

@@ -14,6 +14,7 @@ from mixtures.spec.spec import PhaseSpec
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.recipe.mistakes import in_branch
 from pipelines.report.losses import gives_documents, why_lost
+from pipelines.training.ahead import check_branches
 from pipelines.training.materials import Materials
 from tokenizer.shards.reader import ShardSource
 
@@ -77,6 +78,7 @@ def plan_branches(loaded: LoadedRecipe, materials: Materials, plan: Plan) -> dic
     """The plans of the recipe's branches by name, before anything is trained. Raises: UserError as
     :func:`plan_mixture`.
     """
+    check_branches(loaded)
     plans: dict[str, Plan] = {}
     sources = materials.sources() if loaded.recipe.branches else {}
     start = stable_steps(plan)

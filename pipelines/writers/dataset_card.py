@@ -75,8 +75,10 @@ def _front(name: str, sources: Sequence[SourceCard], documents: int) -> list[str
     front = ["---", f"pretty_name: {json.dumps(on_one_line(name))}"]
     front += [f"language: {json.dumps(languages)}"] if languages else []
     front += [f"license: {json.dumps(known)}"] if known else []
-    front += [f'size_categories: ["{size_class(documents)}"]', 'tags: ["windtunnel"]', "configs:"]
-    for source in sources:
+    front += [f'size_categories: ["{size_class(documents)}"]', 'tags: ["windtunnel"]']
+    with_files = [source for source in sources if source.files]  # no configuration is empty
+    front += ["configs:"] * bool(with_files)
+    for source in with_files:
         front += [
             f"  - config_name: {json.dumps(source.name)}",
             f"    data_files: {json.dumps(_patterns(source.files))}",
@@ -96,8 +98,9 @@ def _patterns(files: Sequence[str]) -> list[str]:
     """Globs of a source's files, by how many digits their numbers have: the files of ``web-2`` are
     none of ``web``.
     """
+    number = re.compile(r"-(\d+)(\.jsonl\.zst|\.parquet)$")
     return sorted(
-        {re.sub(r"-(\d+)\.", lambda found: f"-{'?' * len(found[1])}.", file) for file in files}
+        {number.sub(lambda found: f"-{'?' * len(found[1])}{found[2]}", file) for file in files}
     )
 
 
@@ -135,7 +138,8 @@ def _left(sources: Sequence[SourceCard]) -> list[str]:
         for source in sources
         for reason, number in sorted(source.left.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return ["## What is not here, and why", "", *_table(("source", "reason", "documents"), rows)]
+    told = _table(("source", "reason", "documents"), rows) if rows else ["Nothing was left out."]
+    return ["## What is not here, and why", "", *told]
 
 
 def _made(stages: Sequence[Mapping[str, Any]]) -> list[str]:

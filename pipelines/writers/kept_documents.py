@@ -6,6 +6,7 @@ Records come out with the fields they came in with, at their newest text version
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ import pyarrow.parquet as pq
 import zstandard
 from numpy.typing import NDArray
 
+from artifacts.books import DamageError, unsealed
 from artifacts.errors import UserError
 from artifacts.fingerprints import content_key, libraries
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, publish, published
+from artifacts.publish import MANIFEST, UNIT_FORMAT, FileRef, Publication, publish, published
 from artifacts.tables import iter_parquet, read_parquet, read_schema, write_parquet
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.selection import kept_mask
@@ -38,6 +40,8 @@ Written = tuple[tuple[FileRef, ...], bool]  # files, and whether they were writt
 VERSION = 5
 SUFFIXES = {"jsonl": ".jsonl.zst", "parquet": ".parquet"}
 FORMATS = tuple(SUFFIXES)
+BEGUN = ".writing-kept"
+"""Lies beside the files until all are there; by it a later call knows those of a stopped one."""
 # files a seventh (English) to a quarter (Chinese) larger than at level 3, written in three fifths
 # of the time
 ZSTD_LEVEL = 1
@@ -109,9 +113,6 @@ def write_kept(
     there = published(out, prefix)
     if there is not None and content_key(there.inputs) == content_key(inputs):
         return there.files, False
-    clear_kept(out, prefix)
-    for name in companions:
-        out.delete(name)
     counts: dict[str, int] = {}
     tasks = []
     for chunk in chunks:
@@ -128,9 +129,12 @@ def write_kept(
                 tuple(sorted(without)),
             )
         )
-    files = executor().map(write_chunk, tasks, lambda index, file: None)
-    with publish(out, prefix, inputs) as unit:
-        unit.files.extend(file for file in files if file is not None)
+    with room_for_kept(out, prefix):
+        for name in companions:
+            out.delete(name)
+        files = executor().map(write_chunk, tasks, lambda index, file: None)
+        with publish(out, prefix, inputs) as unit:
+            unit.files.extend(file for file in files if file is not None)
     made = published(out, prefix)
     assert made is not None
     return made.files, True
@@ -303,14 +307,23 @@ def _chosen(
         start += batch.num_rows
 
 
-def clear_kept(out: Store, prefix: str) -> None:
-    """Make room for new files: what an earlier call wrote goes. Raises: UserError when other files
-    are there.
+@contextlib.contextmanager
+def room_for_kept(out: Store, prefix: str) -> Iterator[None]:
+    """Where kept documents are written: what an earlier call wrote goes first. Raises: UserError
+    when other files are there.
+
+    An earlier call's files are those its manifest names. Where it was stopped before it wrote one,
+    or its manifest is damaged, they are those of the names it gives.
     """
-    ours = re.compile(
-        re.escape(prefix) + r"/(manifest\.json|\.writing-.*|.+-\d{5,}\.(jsonl\.zst|parquet))"
-    )
-    strangers = [name for name in out.names(prefix) if not ours.fullmatch(name)]
+    mark, there = f"{prefix}/{BEGUN}", out.names(prefix)
+    known = _of_manifest(out, prefix)
+    if mark in there or known is None:
+        ours = re.compile(re.escape(prefix) + r"/.+-\d{5,}\.(jsonl\.zst|parquet)")
+        named = [name for name in there if ours.fullmatch(name)]
+        known = {mark, f"{prefix}/{MANIFEST}", *(known or ()), *named}
+    strangers = [
+        name for name in there if name not in known and not name.startswith(f"{prefix}/.writing-")
+    ]
     if strangers:
         fix = "choose another output folder, or move them away"
         raise UserError(
@@ -320,6 +333,25 @@ def clear_kept(out: Store, prefix: str) -> None:
             fix=fix,
         )
     out.delete(prefix)
+    out.write(mark, b"")
+    yield
+    out.delete(mark)
+
+
+def _of_manifest(out: Store, prefix: str) -> set[str] | None:
+    """The manifest of an earlier call with the files that it names; none where there is no such
+    manifest, and None where one is damaged.
+    """
+    name = f"{prefix}/{MANIFEST}"
+    if not out.exists(name):
+        return set()
+    raw = out.read(name)
+    try:
+        content = unsealed(raw, required=False)
+        files = {f"{prefix}/{entry['name']}" for entry in content["files"]}
+        return {name, *files} if content["format"] == UNIT_FORMAT else set()
+    except (DamageError, KeyError, TypeError):
+        return None if not raw or UNIT_FORMAT.encode() in raw else set()
 
 
 def write_pairs(out: Store, name: str, pairs: pa.Table) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.commands.doctor import Finding, _clashes, _extra
 from pipelines.starter.write import FILES, write_starter
 
 COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"
@@ -53,6 +54,20 @@ def test_a_shell_completes_commands_and_options(shell: str) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_is_given_a_script_for_this_command(shell: str) -> None:
     assert "_WINDTUNNEL_COMPLETE=complete_" in windtunnel(_WINDTUNNEL_COMPLETE=f"source_{shell}")
+
+
+def test_the_doctor_knows_a_library_by_what_is_imported_not_by_its_distributions_name() -> None:
+    assert _extra("torch", "train", {"torch": ["windtunnel"]}).found == metadata.version(
+        "windtunnel"
+    )
+    assert _extra("torch", "train", {}) == Finding("torch", "there, of no distribution", "")
+
+
+def test_the_doctor_looks_for_others_that_own_a_name_of_ours() -> None:
+    assert _clashes({"windtunnel": ["windtunnel"], "trainer": ["windtunnel"]}) == []
+    (found,) = _clashes({"windtunnel": ["windtunnel", "wind-tunnel"]})
+    assert (found.what, found.ok) == ("package windtunnel", False)
+    assert "pip uninstall wind-tunnel" in found.remark
 
 
 def test_a_starter_that_trains_is_the_starter_and_a_training(tmp_path: Path) -> None:

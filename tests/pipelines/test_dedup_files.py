@@ -20,6 +20,7 @@ import zstandard
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from artifacts.schemas import check_format
 from pipelines.commands.app import app, run_command
 from pipelines.deduplicate.files import DedupOutcome, dedup_files
@@ -378,6 +379,18 @@ def test_an_output_that_cannot_be_written_is_named(folder: Path, tmp_path: Path)
     assert "--runs" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["evidence.parquet", "ledger.json"])
+def test_a_file_of_another_beside_the_kept_documents_stays(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(UserError, match=f"another file lies where {name} goes") as caught:
+        dedup_files([f"{folder}/one/web.jsonl"], str(tmp_path), id_field="id")
+    assert caught.value.file == str(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir() if path != folder] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
 def test_files_of_others_in_the_folder_of_kept_documents_stay(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "thesis.txt").write_text("precious")
@@ -385,6 +398,15 @@ def test_files_of_others_in_the_folder_of_kept_documents_stay(folder: Path, tmp_
         dedup_files([f"{folder}/one/web.jsonl"], str(tmp_path), id_field="id")
     assert caught.value.field == "output"
     assert (tmp_path / "kept" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_what_was_written_to_a_store_is_not_read_as_input(tmp_path: Path, slash: str) -> None:
+    store = Store(f"memory://{tmp_path.name}/out")
+    store.write("kept/web-00000.jsonl", b'{"text": "precious"}\n')
+    with pytest.raises(UserError, match="this file lies in the output folder"):
+        dedup_files([f"{store.root}/kept/*.jsonl"], store.root + slash)
+    assert store.exists("kept/web-00000.jsonl")
 
 
 def test_what_was_written_is_not_read_as_input(folder: Path, done: DedupOutcome) -> None:

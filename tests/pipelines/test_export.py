@@ -173,6 +173,60 @@ def test_what_is_in_the_way_or_not_there_is_told(
         export(runs, "rain", str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "train-00000.jsonl.zst", "manifest.json"])  # fmt: skip
+@pytest.mark.parametrize("beside_ours", [False, True])
+def test_a_file_that_another_wrote_is_never_deleted(
+    made: tuple[Path, RunOutcome], tmp_path: Path, name: str, beside_ours: bool
+) -> None:
+    """As data sets of a hub name theirs; beside an export of another format, or before any."""
+    runs, out = str(made[0] / "runs"), tmp_path / "out"
+    if beside_ours and name != "manifest.json":
+        export(runs, "rain", str(out))
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    (out / "data" / name).write_text('{"files": []}')
+    before = sorted(out.rglob("*"))
+    with pytest.raises(UserError, match="other files lie where") as caught:
+        export(runs, "rain", str(out), format="parquet")
+    assert str(caught.value.file) == str(out / "data" / name)
+    assert sorted(out.rglob("*")) == before
+
+
+def test_an_export_that_was_stopped_is_made_anew(
+    made: tuple[Path, RunOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, out = str(made[0] / "runs"), str(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.writers.kept_documents.publish", None)  # before the manifest
+        with pytest.raises(TypeError):
+            export(runs, "rain", out)
+    assert not Store(out).exists("data/manifest.json")
+    assert any(name.endswith("web-00000.jsonl.zst") for name in Store(out).names())
+    done = export(runs, "rain", out, format="parquet")
+    assert done.documents == 33
+    left = {name for name in Store(out).names() if not name.endswith(".parquet")}
+    assert left == {"README.md", "data/manifest.json"}
+    raw = Store(out).read("data/manifest.json")
+    for damaged in (b"", raw[:-20], raw.replace(b'"rows":', b'"rowz":')):
+        Store(out).write("data/manifest.json", damaged)
+        assert export(runs, "rain", out, format="parquet").computed
+
+
+def test_a_source_that_keeps_nothing_has_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "One sentence is told here."}\n')
+    sources = [
+        {"name": name, "paths": ["a.jsonl"], "id_field": "id"} for name in ("v-1.5", "v-2.5")
+    ]
+    corpus = {"sources": sources, "stages": ["exact_dedup"]}
+    loaded = given_recipe({"name": "run", "corpus": corpus}, tmp_path)
+    run_recipe(loaded, str(tmp_path / "runs"), until="corpus")
+    done = export(str(tmp_path / "runs"), "run", str(tmp_path / "out"))
+    assert "Nothing was left out." not in Path(done.card).read_text()
+    alone = export(str(tmp_path / "runs"), "run", str(tmp_path / "alone"), sources=["v-1.5"])
+    assert "Nothing was left out." in Path(alone.card).read_text()
+    configs = DatasetCard.load(done.card).data.configs
+    assert configs == [{"config_name": "v-1.5", "data_files": ["data/v-1.5-?????.jsonl.zst"]}]
+
+
 def test_the_command_says_what_it_wrote(made: tuple[Path, RunOutcome], tmp_path: Path) -> None:
     runs, out = str(made[0] / "runs"), str(tmp_path / "out")
     call = ["corpus", "export", "rain", "-o", out, "--runs", runs, "--source", "web"]

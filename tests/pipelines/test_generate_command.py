@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from pipelines.commands.app import app
+from pipelines.commands.training import _named
 from pipelines.recipe.load import load_recipe
 from pipelines.training.train import SAMPLE_TOKENS, _said
 from tests.pipelines.test_train_command import COMMAND
@@ -129,3 +130,34 @@ def test_a_schedule_has_no_step_before_the_first(steps: str) -> None:
     assert (error.field, error.allowed) == ("--steps", ["1 to 375"])
     shown = call("schedule", "show", SPEC, "--steps", "1,20", "--json")
     assert json.loads(shown.output) == [[1, 0.0005], [20, 0.01]]
+
+
+@pytest.mark.parametrize("folder", ["", ".", "..", "/", "nothing", "x/../.."])
+def test_a_folder_without_a_checkpoint_is_told_however_it_is_written(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refused("generate", folder, "x").message == "no checkpoint here"
+
+
+def test_a_checkpoint_is_found_from_within_its_folder(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkpoint)
+    for name in (".", f"../{checkpoint.name}", f"./../{checkpoint.name}/"):
+        assert load(name).folder == str(checkpoint)
+
+
+def test_two_branches_never_have_one_name(checkpoint: Path, tmp_path: Path) -> None:
+    """The second would take the place of the first."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "decay.yaml").write_text("phases: []")
+    with pytest.raises(UserError, match="two branches would have the name decay") as caught:
+        _named([tmp_path / "a/decay.yaml", tmp_path / "b/decay.yaml"])
+    assert str(caught.value.found).count("decay.yaml") == 2
+
+
+def test_a_preset_that_there_is_not_is_an_error_of_the_argument() -> None:
+    error = refused("model", "describe", "tinny")
+    assert (error.field, error.nearest) == ("NAME", "tiny")

@@ -19,6 +19,7 @@ from artifacts.commands import Command
 from pipelines.commands.app import app
 from pipelines.commands.hints import CARRIED, asking, completed, takes
 from pipelines.run.record import load_run
+from tests.artifacts.test_commands import read_by_bash
 from tests.pipelines.test_run_store import TRAINED
 from tests.source_trees import tree_of
 from tests.test_floors import FLOORS
@@ -80,9 +81,7 @@ def leaves(group: Any, above: str = "") -> Iterator[tuple[str, set[str]]]:
             yield f"{above}{name}", {one for each in command.params for one in each.opts}
 
 
-@pytest.mark.parametrize(
-    ("overrides", "name"), [((), "kept"), (("name=other", "seed=2"), "other")]
-)
+@pytest.mark.parametrize(("overrides", "name"), [((), "kept"), (("name=other", "seed=2"), "other")])
 def test_a_run_is_spoken_of_by_the_name_that_its_recipe_was_given(
     tmp_path: Path, overrides: tuple[str, ...], name: str
 ) -> None:
@@ -175,6 +174,48 @@ def test_every_command_spoken_of_can_be_given(
     assert given.blanks == (), f"{commands()[words]}: a blank that no user can fill"
     runs = f" --runs {folder / 'runs'}" if "RECIPE" in command.blanks else ""
     give(given.words + runs)
+
+
+HOSTILE = {
+    "recipe": ["my RECIPE.yaml", "it's RUN.yaml", "-r.yaml", "ü ❤️.yaml"],
+    "runs": ["else where", "RUN", "a\nb", "$(id)"],
+    "overrides": [["name=my RUN"], ["train.seed=2", 'prompts=["it\'s \\"so\\""]']],
+    "plan": [Path("my plan.json")],
+    "scheduler": ["tcp://10.0.0.1:8786"],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_was_typed_comes_back_as_it_was(name: str) -> None:
+    """A shell makes of the completed command what the user had typed."""
+    for value in HOSTILE[name]:
+        words = "train RECIPE" if name == "plan" else "run RECIPE"
+        with asking({"recipe": "r.yaml", name: value}):
+            told = completed(completed(Command(words)))
+        typed = [value] if isinstance(value, str | Path) else list(value)
+        if name == "recipe":
+            meant = str(value) if not str(value).startswith("-") else f"./{value}"
+            assert read_by_bash(told) == ["windtunnel", "run", meant]
+        else:
+            options = [part for one in typed for part in (CARRIED[name], str(one))]
+            assert read_by_bash(told) == ["windtunnel", *words.split()[:1], "r.yaml", *options]
+
+
+def test_a_run_has_the_name_that_was_typed_or_that_of_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: mine\n")
+    with asking({"recipe": recipe}):
+        assert completed(Command("report RUN")) == "windtunnel report mine"
+    with asking({"recipe": recipe, "overrides": ["seed=2", "name=other"]}):
+        assert completed(Command("report RUN")) == "windtunnel report other"
+
+
+def test_a_plans_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    with asking({"target": str(tmp_path / "plan.json")}):
+        assert completed(Command("shards verify RUN")).blanks == ("RUN",)
+    with asking({"target": "starter"}):
+        assert completed(Command("shards verify RUN")) == "windtunnel shards verify starter"
 
 
 @pytest.mark.slow

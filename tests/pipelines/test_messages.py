@@ -18,6 +18,7 @@ from pipelines.commands.plan_changes import change_of
 from pipelines.commands.schedule_text import schedule_of, steps_of
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.training.ahead import check_warmup
 
 
 def refused(*arguments: object) -> UserError:
@@ -106,12 +107,35 @@ def test_a_source_is_weighed_once() -> None:
 
 
 @pytest.mark.parametrize("until", ["corpus", "train"])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("wsd", 20), ("cosine", 24), ("cosine_loop", 24), ("constant", 25)]
+)
 def test_a_warmup_longer_than_the_run_is_refused_before_anything_is_read(
-    root: Path, tmp_path: Path, until: str
+    root: Path, tmp_path: Path, until: str, kind: str, most: int
 ) -> None:
-    loaded = load_recipe(root / "recipes" / "tiny.yaml", ["train.schedule.warmup=21"])
+    said = [f"train.schedule.kind={kind}", f"train.schedule.warmup={most + 1}", "branches=[]"]
+    loaded = load_recipe(root / "recipes" / "tiny.yaml", said)
     with pytest.raises(UserError, match="warm-up is longer") as caught:
         run_recipe(loaded, str(tmp_path), until=until)
     assert caught.value.field == "train.schedule.warmup"
-    assert caught.value.allowed == ["up to 20 steps"]
+    assert caught.value.allowed == [f"up to {most} steps"]
     assert not list(tmp_path.iterdir())
+    said[1] = f"train.schedule.warmup={most}"
+    check_warmup(load_recipe(root / "recipes" / "tiny.yaml", said))
+
+
+@pytest.mark.parametrize("kind", ["cosine", "cosine_loop"])
+def test_branches_of_a_schedule_without_a_stable_stage_are_refused_before_anything_is_read(
+    root: Path, tmp_path: Path, kind: str, tiny: tuple[Path, RunOutcome]
+) -> None:
+    said = f"train.schedule.kind={kind}"
+    loaded = load_recipe(root / "recipes" / "tiny.yaml", [said])
+    with pytest.raises(UserError, match="stable stage") as caught:
+        run_recipe(loaded, str(tmp_path))
+    assert (caught.value.field, caught.value.found) == ("train.schedule.kind", kind)
+    assert not list(tmp_path.iterdir())
+    folder = tiny[0].parent
+    error = refused(
+        "mixture", "plan", root / "recipes" / "tiny.yaml", "--runs", folder, "--set", said
+    )
+    assert error.field == "train.schedule.kind"

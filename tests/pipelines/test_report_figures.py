@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artifacts.paths import Store
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.chunk_columns import ChunkColumns
 from pipelines.report import domains
@@ -26,6 +28,7 @@ from pipelines.report.rule_signals import Bins
 from pipelines.report.signal_charts import signals_section
 from pipelines.report.text_funnel import read_text_funnel
 from pipelines.run.driver import RunOutcome
+from pipelines.shards.take_downs import remove_from_run
 from pipelines.signals.rules import Comparison, Rule
 from tests.pipelines.report_corpus import run
 from tests.pipelines.test_report_page import Page
@@ -135,6 +138,36 @@ def test_kept_samples_are_the_kept_documents_with_the_smallest_ids(
         for place in places:
             assert found.excerpts[place].id in words
             assert " ".join(found.excerpts[place].text.split())[:80] in words
+
+
+def test_no_text_of_a_document_that_was_taken_down_is_shown(
+    outcome: RunOutcome, found: Findings, tmp_path: Path
+) -> None:
+    """Of those that are kept others are drawn; dropped ones and pairs go as well."""
+    folder = tmp_path / "copy"
+    shutil.copytree(outcome.store.base, folder)
+    store = Store(folder)
+    shown = {excerpt.id for excerpt in found.excerpts.values()}
+    drawn = {found.excerpts[place].id for _, places in found.kept.places() for place in places}
+    pairs = {excerpt.id for one in found.evidence for pair in one.pairs
+             if (excerpt := found.excerpt(pair.removed))}  # fmt: skip
+    gone = {*sorted(drawn)[::2], *sorted(pairs)[::2], *sorted(shown)[::3]}
+    remove_from_run(
+        store,
+        outcome.record,
+        {bytes.fromhex(one): one for one in gone},
+        "asked",
+        ignore_missing=True,
+    )
+    without = collect(store, outcome.record)
+    left = {excerpt.id for excerpt in without.excerpts.values()}
+    assert not left & gone
+    assert left
+    counts = {source: len(places) for source, places in found.kept.places()}
+    assert {source: len(places) for source, places in without.kept.places()} == counts
+    assert without.kept.kept == found.kept.kept
+    html = render(outcome.record, without)
+    assert not [one for one in gone if one in html]
 
 
 # -- axes and thresholds --------------------------------------------------------------------------

@@ -145,6 +145,21 @@ def test_the_windows_that_cut_conversations_are_said(found: Findings, html: str)
     assert cut.sentence.replace("'", "&#39;") in html
 
 
+def test_endings_that_share_no_source_are_said_not_to_compare(
+    outcome: RunOutcome, found: Findings, trainings: Trainings, html: str
+) -> None:
+    assert "sources that every ending shows, since" in html
+    (branch,) = trainings.branches
+    last = branch.train[-1]["sources"]
+    alone = tuple(
+        {**line, "sources": {"alone": next(iter(last.values()))}} for line in branch.train
+    )
+    apart = dataclasses.replace(trainings, branches=(dataclasses.replace(branch, train=alone),))
+    told = render(outcome.record, dataclasses.replace(found, trainings=apart))
+    assert "sources that every ending shows, since" not in told
+    assert "No source is shown by every ending, so these losses are over different mixtures" in told
+
+
 def without_decay(trainings: Trainings) -> Trainings:
     """The same with a branch whose rate stays, and which showed a step less."""
     (branch,) = trainings.branches

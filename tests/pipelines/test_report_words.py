@@ -101,6 +101,12 @@ def test_what_hangs_over_a_cut_is_no_difference() -> None:
     assert sum(changed for _, changed in word_diff(f"new {text}", text).right) == 0
 
 
+@pytest.mark.parametrize("text", ["x" * 2000, "word " + "x" * 2000])
+def test_a_stretch_without_words_is_shown_as_far_as_there_is_room(text: str) -> None:
+    found = word_diff(text, "other words")
+    assert len("".join(piece for piece, _ in found.left)) == SHOWN
+
+
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=9))
 def test_parts_of_a_bar_follow_one_another(values: list[int]) -> None:
     drawn = str(

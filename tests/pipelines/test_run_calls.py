@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from artifacts.errors import UserError
+from artifacts.tables import read_parquet
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
 from pipelines.report.calls import earlier_stretches, made, step_costs
 from pipelines.report.page import write_report
 from pipelines.run.cache import collect
 from pipelines.run.driver import UNTIL, RunOutcome, run_recipe
+from pipelines.run.record import load_run
 from pipelines.run.train_only import train_run
 from tests.pipelines.run_trees import record
 
 SECTIONS = ("tokenizer", "shards", "training", "cost")
+CHOSEN = ("quarantine", "selection", "languages", "evidence")
 LATER = ("tokenizer", "encoded", "shards", "plan", "training", "branches", "samples")
 
 
@@ -62,16 +67,23 @@ def test_a_second_call_says_what_the_first_one_cost(root: Path, runs: Path) -> N
 @pytest.mark.parametrize("until", UNTIL[:-1])
 def test_a_call_that_stops_early_keeps_what_was_made(root: Path, runs: Path, until: str) -> None:
     first = record(runs / "tiny")
+    write_report(runs_store(runs), first)
+    sections = re.findall('<section id="([a-z]+)">', page(runs))
+    assert set(SECTIONS) < set(sections)
     early = call(root, runs, until=until)
     assert early["reached"] == until
     assert {name: early[name] for name in LATER} == {name: first[name] for name in LATER}
-    assert step_costs(early)[-1] == step_costs(first)[-1]
+    assert {name: early[name] for name in CHOSEN} == {name: first[name] for name in CHOSEN}
+    chunks = [[{**chunk, "encoded": None} for chunk in one["chunks"]] for one in (first, early)]
+    assert chunks[0] == chunks[1]
+    assert step_costs(early) == step_costs(first)
     (said,) = earlier_stretches(early)
     assert "as of call 1" in said
+    assert ("The corpus, " in said) == (until == "read")
     assert "settings" not in said
     html = page(runs)
     assert said in html
-    assert all(f'<section id="{name}">' in html for name in SECTIONS)
+    assert re.findall('<section id="([a-z]+)">', html) == sections
 
 
 @pytest.mark.parametrize("until", UNTIL)
@@ -89,12 +101,27 @@ def test_every_command_that_reads_shards_or_training_works_after_every_until(
         ("mixture", "check", "tiny"),
         ("mixture", "trace", "tiny", "--step", "1"),
         ("cache", "ls", "tiny"),
+        ("corpus", "export", "tiny", "-o", runs / "dataset"),
     ):
         windtunnel(*arguments, "--runs", runs)
     windtunnel("mixture", "plan", root / "recipes" / "tiny.yaml", "--runs", runs)
     windtunnel("train", root / "recipes" / "tiny.yaml", "--runs", runs)
     windtunnel("generate", newest, "the", "--tokens", "2")
     assert training == record(runs / "tiny")["training"]
+
+
+def test_a_corpus_is_not_taken_for_that_of_other_settings(root: Path, runs: Path) -> None:
+    """A call that only read says so, and no command takes the run for one with a corpus."""
+    call(root, runs, "corpus.stages.2.heuristics.thresholds={min_words: 80}", until="read")
+    train_run(load_recipe(root / "recipes" / "tiny.yaml"), str(runs))
+    result = CliRunner().invoke(app, ["corpus", "export", "tiny", "-o", "x", "--runs", str(runs)])
+    assert isinstance(result.exception, UserError)
+    assert "chosen no documents yet" in str(result.exception)
+    windtunnel("report", "tiny", "--runs", runs)
+    store, now = load_run(str(runs), "tiny")
+    ids = read_parquet(store, now["chunks"][0]["documents"]["name"], "documents", ["id"])["id"]
+    said = windtunnel("corpus", "explain", ids[0].as_py().hex(), "--run", "tiny", "--runs", runs)
+    assert "none yet: the run has only read its sources" in said
 
 
 def test_what_other_settings_made_is_said_to_be_of_them(root: Path, runs: Path) -> None:

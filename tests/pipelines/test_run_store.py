@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import run_recipe
+from pipelines.run.record import load_run
 
 TRAINED = """
 shards: {part_mtokens: 0.1, hold_out: 0.1}
@@ -62,8 +64,10 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     bucket = Store(f"{s3}/data")
     for path in sorted((starter.parent / "data").iterdir()):
         bucket.write(path.name, path.read_bytes())
-    here = run_recipe(load_recipe(trained(starter.parent, "data/")), str(tmp_path / "runs"))
+    shown = ["train.tensorboard=true"]
+    here = run_recipe(load_recipe(trained(starter.parent, "data/"), shown), str(tmp_path / "runs"))
     recipe, runs = trained(starter.parent, f"{s3}/data/"), f"{s3}/runs"
+    recipe.write_text(recipe.read_text().replace("tensorboard: false", "tensorboard: true"))
     there = run_recipe(load_recipe(recipe), runs)
     assert there.store.root == f"{s3}/runs/starter"
     assert training_bytes(there.store) == training_bytes(here.store)
@@ -75,12 +79,34 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     windtunnel("train", recipe, "--runs", runs)
     assert "sound" in windtunnel("shards", "verify", run)
     assert json.loads(windtunnel("shards", "inspect", run, "--json"))
-    windtunnel("mixture", "check", run)
-    shown = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
+    boards = {name.split("/")[1].rpartition("-")[0] for name in there.store.names("tensorboard")}
+    assert boards == {"main", "web-alone"}
+    assert "every byte" in windtunnel("mixture", "check", run, "--deep")
+    damage_is_found(there.store, run)
+    folder = there.store.full(there.record["shards"]["web"]["folder"])
+    assert "sound" in windtunnel("shards", "verify", folder)
+    assert json.loads(windtunnel("shards", "inspect", folder, "--json"))
+    windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", f"{s3}/plans/plan.json")
+    assert Store(f"{s3}/plans").exists("plan.json")
+    windtunnel("mixture", "plan", recipe, "--runs", runs, "--output", tmp_path / "plan.json")
+    windtunnel("mixture", "check", tmp_path / "plan.json", "--shards", f"{run}/shards")
+    spans = json.loads(windtunnel("mixture", "trace", run, "--step", "1", "--json"))
     checkpoint = max(name for name in there.store.names("training") if name.endswith("state.json"))
     folder = there.store.full(checkpoint.rpartition("/")[0])
     windtunnel("generate", folder, "The", "--tokens", "2")
-    take_down(runs, run, recipe, shown[0]["id"], tmp_path)
+    take_down(runs, run, recipe, spans[0]["id"], tmp_path)
+
+
+def damage_is_found(store: Store, run: str) -> None:
+    part = next(name for name in store.names("shards/web") if name.endswith(".arrow"))
+    raw = store.read(part)
+    store.write(part, raw[:1000] + bytes([raw[1000] ^ 1]) + raw[1001:])
+    result = CliRunner().invoke(app, ["mixture", "check", run, "--deep", "--json"])
+    assert result.exit_code == 1, result.output
+    findings = {row["source"]: row["findings"] for row in json.loads(result.output)["sources"]}
+    assert findings["web"]
+    assert not findings["instructions"]
+    store.write(part, raw)
 
 
 def take_down(runs: str, run: str, recipe: Path, document: str, tmp_path: Path) -> None:
@@ -90,12 +116,15 @@ def take_down(runs: str, run: str, recipe: Path, document: str, tmp_path: Path) 
     rows = json.loads(windtunnel("shards", "inspect", run, "--json"))
     assert sum(row["removed"] for row in rows) == 1
     assert "sound" in windtunnel("shards", "verify", run)
-    again = windtunnel("shards", "remove", run, "--ids", tmp_path / "ids", "--reason", "asked")
-    assert "1 were before" in again
+    store, record = load_run(runs, run)
+    source = next(row["source"] for row in rows if row["removed"])
+    for target in (run, store.full(record["shards"][source]["folder"])):
+        again = windtunnel("shards", "remove", target, "--ids", tmp_path / "ids", "--reason", "x")
+        assert "1 were before" in again
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"])
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9", "127.0.0.1:9"])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -136,3 +165,36 @@ def test_a_store_without_credentials_or_answer_is_one_line(
     assert "Traceback" not in said.stderr
     assert len(said.stderr.splitlines()) <= 4, said.stderr
     assert "AWS_ACCESS_KEY_ID" in said.stderr
+
+
+@pytest.mark.slow
+def test_a_bucket_that_there_is_not_is_named(starter: Path, tmp_path: Path, s3: str) -> None:
+    recipe, data = starter.parent / "recipe.yaml", starter.parent / "data/web.jsonl"
+    there = f"{s3}-no"
+    calls: list[tuple[object, ...]] = [
+        ("run", recipe, "--runs", f"{there}/runs"),
+        ("report", f"{there}/runs/starter"),
+        ("dedup", "run", f"{there}/*.jsonl", "-o", tmp_path / "out"),
+        ("dedup", "run", data, "-o", f"{there}/out"),
+        ("dedup", "index", "add", f"{there}/index", data, "-o", tmp_path / "kept"),
+    ]
+    for call in calls:
+        result = CliRunner().invoke(app, [str(argument) for argument in call])
+        error = result.exception
+        assert isinstance(error, UserError | OSError), (call, result.output, error)
+        place = error.file if isinstance(error, UserError) else error.filename
+        said = f"{place} {getattr(error, 'found', '')}"
+        assert "windtunnel-no" in said, (call, error)
+
+
+@pytest.mark.parametrize("runs", ["s3://", "s3:", "s3:/bucket/runs", "gs:bucket"])
+def test_half_an_address_is_no_folder_on_this_disk(
+    runs: str, starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(starter.parent)
+    before = sorted(starter.parent.rglob("*"))
+    for call in (["run", "recipe.yaml", "--runs", runs], ["report", "starter", "--runs", runs]):
+        result = CliRunner().invoke(app, call)
+        assert isinstance(result.exception, UserError), (call, result.output, result.exception)
+        assert result.exception.message == "not the address of a store"
+    assert sorted(starter.parent.rglob("*")) == before

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from artifacts.visible_text import visible
+from pipelines.commands.options import print_json
 from pipelines.commands.terminal.shown import ShownConsole, ShownStream, print_text
 from tests.source_trees import tree_of
 
@@ -154,3 +155,49 @@ def test_documents_of_a_hostile_corpus_are_shown_in_progress_explain_and_report_
     assert facts["document"]["native_id"] == HOSTILE
     assert facts["document"]["path"] == "web\x1b[1m.jsonl"
     assert facts["excerpt"].startswith(HOSTILE)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_letter_that_a_terminal_lacks_is_its_number(encoding: str, tmp_path: Path) -> None:
+    """In JSON too, where that is the same value."""
+    said = {"text": "ü水😀 \u202e"}
+    code = (
+        "from pipelines.commands.terminal.shown import show_streams, ShownConsole; show_streams(); "
+        "from pipelines.commands.options import print_json, print_table; "
+        f"print_json({said!r}); print_table(('…',), [('😀',)]); ShownConsole(stderr=True).print('水')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *_ = done.stdout.decode(encoding).splitlines()
+    assert json.loads(first) == said
+    if encoding == "ascii":
+        assert b"\\ud83d\\ude00" in done.stdout
+        assert done.stderr.strip() == b"\\u6c34"
+
+
+def test_json_has_no_word_for_a_number_that_is_not_finite(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_json({"a": [1.5, float("nan")], "b": (float("-inf"), {"c": float("inf")}), "d": 1 << 70})
+    assert capsys.readouterr().out == (
+        '{"a": [1.5, null], "b": [null, {"c": null}], "d": 1180591620717411303424}\n'
+    )
+
+
+def test_every_command_prints_json_in_one_way(root: Path) -> None:
+    """But a schema, which is ours, and a plan, whose text is frozen."""
+    printed = [
+        f"{path.name}: {ast.unparse(node)}"
+        for path in (root / "pipelines" / "commands").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        if "json" in ast.unparse(node) and path.name != "options.py"
+    ]
+    assert sorted(printed) == [
+        "app.py: print(json.dumps(recipe_schema(), indent=1))",
+        "mixture.py: print(exact_json(plan.to_json().decode()))",
+    ]

@@ -5,8 +5,10 @@ that says it all.
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
+import orjson
 import pytest
 from rich.console import Console
 
@@ -220,6 +222,19 @@ def test_funnel_fits_any_width(outcome: RunOutcome, width: int) -> None:
     assert "…" not in "".join(lines)
     last = next(line for line in lines if line.startswith("all"))
     assert f"{read_funnel(outcome.record).total.kept:,}" in last.split()
+
+
+@pytest.mark.parametrize("width", [60, 80, 98])
+def test_a_long_name_leaves_the_figures_their_room(outcome: RunOutcome, width: int) -> None:
+    long = "web-with-a-rather-long-name.that-goes-on-and-on-and-never-ends-and-holds-a-version-1.5"
+    record = json.loads(orjson.dumps(outcome.record).replace(b'"web"', f'"{long}"'.encode()))
+    lines = _table(record, width)
+    assert max(len(line.rstrip()) for line in lines) <= width
+    named = next(line for line in lines if line.startswith("web-with-a"))
+    assert "…ersion-1.5" in named
+    row = read_funnel(record).rows[0]
+    assert row.source == long
+    assert {f"{row.entered:,}", f"{row.kept:,}", f"{row.tokens:,}"} <= set(named.split())
 
 
 def test_wide_recipes_are_folded_into_reasons(outcome: RunOutcome) -> None:

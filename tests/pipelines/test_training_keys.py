@@ -256,3 +256,19 @@ def call(*arguments: object) -> str:
 def report(folder: Path) -> str:
     call("report", folder / "runs" / "former")
     return (folder / "runs" / "former" / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_outcome_that_is_found_has_its_branches_in_the_recipes_order(
+    former: Path, tmp_path: Path
+) -> None:
+    """As the call that made it had them: report and terminal compare them in that order."""
+    loaded, store = recipe(former).recipe, Store(str(tmp_path))
+    (branch,) = loaded.branches
+    named = tuple(branch.model_copy(update={"name": name}) for name in ("z", "a", "k"))
+    asked = loaded.model_copy(update={"branches": named})
+    places = Places(Keying({}), "training/k", {"z": "z-1", "a": "a-1", "k": "k-1"}, False)
+    outcome = Outcome(store, asked, places, {})
+    assert outcome.known() == {}
+    made = {name: {"folder": name} for name in ("z", "a", "k")}
+    outcome.keep({"plan": "plan.json", "training": {}, "branches": made, "samples": []})
+    assert list(outcome.known()["branches"].items()) == list(made.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,27 @@ def test_a_board_that_is_gone_is_filled_from_the_series(tmp_path: Path) -> None:
     train(tmp_path, 4, 8)
     assert [step for step, _ in scalars(tmp_path / "board", "train/loss")] == list(range(1, 9))
     assert hparams(tmp_path / "board")[0]["seed"] == 1.0
+
+
+def test_a_board_on_a_store_is_that_of_a_disk(tmp_path: Path) -> None:
+    """Killed after its third step's checkpoint, and gone on with; nothing stays on the disk."""
+    store = Store(f"memory://{tmp_path.name}/board")
+    before = set(Path(tempfile.gettempdir()).glob("windtunnel-board-*"))
+    for first, last in ((1, 3), (3, 5)):
+        board = Board(BoardRun(store.root), first - 1)
+        assert board.empty == (first == 1)
+        for step in range(first, last + 1):
+            board.record(TRAIN, step, [("loss", float(first))])
+        board.flush()
+        sent = len(store.names())
+        board.record(TRAIN, last + 1, [("loss", 0.0)])  # after the last checkpoint
+        board.close()
+        assert len(store.names()) == sent
+    for name in store.names():
+        (tmp_path / name).write_bytes(store.read(name))
+    shown = [(1, 1.0), (2, 1.0), (3, 3.0), (4, 3.0), (5, 3.0), (6, 0.0)]
+    assert scalars(tmp_path, "train/loss") == shown
+    assert set(Path(tempfile.gettempdir()).glob("windtunnel-board-*")) == before
 
 
 @pytest.mark.parametrize("text", ["# no *heading*\n\n- no list", "<script>alert(1)</script>"])

@@ -153,9 +153,10 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint in a folder. Raises: UserError when there is none, or it is foreign or
     damaged.
     """
-    path = str(folder).rstrip("/")
+    path = str(folder)
+    path = path.rstrip("/") if "://" in path else os.path.abspath(path)
     parent, _, name = path.rpartition("/")
-    return _read(Store(parent or "."), name)
+    return _read(Store(parent or "/"), name or ".")
 
 
 def saved(store: Store) -> list[int]:

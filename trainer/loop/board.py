@@ -4,16 +4,20 @@ scalars, and texts.
     tensorboard --logdir FOLDER       shows every folder below as a run of that name
 
 The lines of :mod:`trainer.loop.metrics` are the record; a board whose folder is empty is filled
-with those that are there, so one that was lost, or that lay elsewhere, is whole again.
+with those that are there, so one that was lost, or that lay elsewhere, is whole again. Events for
+an object store are written on the local disk, and go there whole with every checkpoint.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from artifacts.paths import Store
 from artifacts.visible_text import visible
 
 _FLUSHED = 30  # seconds
@@ -21,7 +25,8 @@ _FLUSHED = 30  # seconds
 
 @dataclass(frozen=True)
 class BoardRun:
-    """Where a run's events lie: a local folder, whose name is what TensorBoard calls the run.
+    """Where a run's events lie: a folder or a store's URL, whose last name is what TensorBoard
+    calls the run.
 
     ``facts``: what else stands among its hyperparameters.
     """
@@ -38,10 +43,13 @@ class Board:
         # an import of seconds that reading a series does not need
         from torch.utils.tensorboard import SummaryWriter
 
-        self.empty = not os.path.isdir(run.folder) or not os.listdir(run.folder)
+        store = Store(run.folder)
+        self.empty = not store.names()
         self.facts = run.facts
         purged = None if self.empty else step + 1
-        self._writer = SummaryWriter(run.folder, purge_step=purged, flush_secs=_FLUSHED)
+        self._store = None if store.local else store
+        self._folder = store.base if store.local else tempfile.mkdtemp(prefix="windtunnel-board-")
+        self._writer = SummaryWriter(self._folder, purge_step=purged, flush_secs=_FLUSHED)
 
     def name(self, settings: Mapping[str, Any], figures: Iterable[str]) -> None:
         """Write the hyperparameters, and the tags of the figures that stand beside them."""
@@ -63,9 +71,20 @@ class Board:
 
     def flush(self) -> None:
         self._writer.flush()
+        self._send()
 
     def close(self) -> None:
         self._writer.close()
+        self._send()
+        if self._store is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _send(self) -> None:
+        """Have the store hold every event so far."""
+        if self._store is not None:
+            for name in os.listdir(self._folder):
+                path = os.path.join(self._folder, name)
+                self._store.fs.put_file(path, self._store.full(name))
 
 
 def hyperparameters(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:

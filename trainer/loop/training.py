@@ -257,8 +257,8 @@ def _start(store: Store, resume: bool, start: Start | Checkpoint | None) -> Star
 
 
 def _board(run: Run, store: Store, board: BoardRun | None, held_out: Iterable[str]) -> Board | None:
-    """The run for TensorBoard; none where the settings want none, or on an object store."""
-    if not (run.settings.tensorboard and store.local):
+    """The run for TensorBoard; none where the settings want none."""
+    if not run.settings.tensorboard:
         return None
     opened = Board(board or BoardRun(store.full(f"{METRICS}/tensorboard")), run.step)
     if opened.empty:

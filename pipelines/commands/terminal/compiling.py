@@ -18,6 +18,7 @@ from types import ModuleType, TracebackType
 from artifacts.commands import Command
 
 BEAT_SECONDS = 0.25
+LONGEST_BEAT_SECONDS = 4.0  # of a command that has compiled nothing for long
 _HOME = "artifacts.jit"
 
 
@@ -50,10 +51,12 @@ class KernelWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
+        beat = BEAT_SECONDS
+        while not self._ended.wait(beat):
             if self.compiling():
                 print(_message(sys.modules[_HOME]), file=sys.stderr, flush=True)
                 return
+            beat = min(1.1 * beat, LONGEST_BEAT_SECONDS)
 
     def compiling(self) -> bool:
         """Whether a kernel was compiled since the watch began, or is now."""

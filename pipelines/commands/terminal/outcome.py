@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from artifacts.commands import Command
 from pipelines.commands.hints import completed
+from pipelines.commands.terminal.names import shortened
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.training import held_out_table, training_places
 from pipelines.report.calls import earlier_stretches
@@ -192,7 +194,7 @@ def _acting(funnel: Funnel) -> list[tuple[int, FunnelStep]]:
 def _cells(funnel: Funnel, row: FunnelRow) -> list[str]:
     left = [_left(row.dropped[place], row.quarantined[place]) for place, _ in _acting(funnel)]
     return [
-        row.source,
+        shortened(row.source),
         count(row.entered),
         *left,
         count(row.kept),
@@ -231,7 +233,7 @@ def _folded(funnel: Funnel, record: dict[str, Any], width: int) -> Table:
         left = _left(sum(row.dropped), sum(row.quarantined))
         rows.append(
             [
-                row.source,
+                shortened(row.source),
                 count(row.entered),
                 left,
                 count(row.kept),
@@ -281,13 +283,14 @@ def _places(outcome: RunOutcome, report: str | None) -> list[tuple[str, str]]:
                 f"{count(record['tokenizer']['vocab_size'])} pieces",
             )
         )
-    width = max((len(source) for source in record["shards"]), default=0)
+    width = max((len(shortened(source)) for source in record["shards"]), default=0)
+    folders = max((len(facts["folder"]) for facts in record["shards"].values()), default=0)
     for index, (source, facts) in enumerate(sorted(record["shards"].items())):
         parts = f"{count(facts['parts'])} {'part' if facts['parts'] == 1 else 'parts'}"
         places.append(
             (
                 "" if index else "shards",
-                f"{source:<{width}}  {facts['folder']:<{width + 28}}  {parts:>9}  "
+                f"{shortened(source):<{width}}  {facts['folder']:<{folders}}  {parts:>9}  "
                 f"{facts['tokens']:>15,} tokens",
             )
         )
@@ -315,7 +318,8 @@ def _next_commands(
 ) -> list[tuple[Command, str]]:
     record = outcome.record
     root = outcome.store.root
-    run = record["name"] if root == f"{DEFAULT_RUNS}/{record['name']}" else root
+    name = record["name"]
+    run = name if root == os.path.abspath(f"{DEFAULT_RUNS}/{name}") else root
     commands = [
         (Command("report RUN", RUN=run), "see what was kept and why, as one HTML file"),
         (Command("corpus explain ID --run RUN", RUN=run), "what happened to one document"),

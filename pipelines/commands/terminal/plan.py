@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifacts.commands import Command
 from mixtures.freeze.caps import Cap
@@ -11,7 +11,9 @@ from mixtures.freeze.plan_table import ShareRow, shown_nothing
 from mixtures.plan.format import Plan
 from pipelines.commands.hints import completed
 from pipelines.report.numerals import share
-from pipelines.training.edits import Edited
+
+if TYPE_CHECKING:  # needs torch, which planning does not
+    from pipelines.training.edits import Edited
 
 NEAR = 0.9  # a cap of which more is used is marked
 

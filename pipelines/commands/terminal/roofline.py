@@ -4,13 +4,13 @@ allows.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from rich.box import HORIZONTALS
 from rich.table import Table
 
+from pipelines.commands.options import print_json
 from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def recipe_roofline(recipe: Recipe, device: str) -> Roofline:
 def print_roofline(found: Roofline, as_json: bool) -> None:
     """The table and what follows from it, or exact figures."""
     if as_json:
-        print(json.dumps(found.as_json()))
+        print_json(found.as_json())
         return
     console = ShownConsole(
         width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False

@@ -4,12 +4,15 @@
     tables, bars of rich ─ ShownConsole ─▶ the same, with rich's own colours and moves
     a text that was asked for ─ print_text ─▶ a terminal, shown; a file or a pipe, exact
 
-:func:`show_streams` is called once, before a command runs. JSON that a command prints is ASCII or
+:func:`show_streams` is called once, before a command runs. JSON that a command prints
 comes from :func:`artifacts.visible_text.shown_json`, so it passes as it is.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
@@ -18,6 +21,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from artifacts.visible_text import visible
+
+_NUMBERED = "windtunnel.numbered"
 
 
 class ShownStream:
@@ -59,8 +64,19 @@ def print_text(text: str) -> None:
 
 
 def show_streams() -> None:
-    """From here on, standard output and standard error show what is written to them."""
+    """From here on, standard output and standard error show what is written to them; letters that
+    a stream's encoding lacks by their numbers, as JSON writes them.
+    """
+    codecs.register_error(_NUMBERED, _numbered)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_NUMBERED)
         if stream is not None and not isinstance(stream, ShownStream):
             setattr(sys, name, ShownStream(stream))
+
+
+def _numbered(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end

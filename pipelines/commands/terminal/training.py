@@ -9,6 +9,7 @@ from typing import Any, Literal
 from rich.box import HORIZONTALS
 from rich.table import Table
 
+from pipelines.commands.terminal.names import shortened
 from pipelines.report.endings import held_out_rows, unequal_endings
 from pipelines.report.held_out_loss import HeldOutLoss
 from pipelines.report.numerals import count, uncertain
@@ -108,7 +109,7 @@ def _held_out_cells(
     ]
     cells = [
         [
-            row["source"],
+            shortened(row["source"]),
             " to ".join(map(count, row["tokens"])) or "-",
             *([_loss(row["before"], intervals)] if trainings.decays else []),
             _loss(row["after"], intervals),
@@ -123,10 +124,11 @@ def _held_out_cells(
             for row in rows
         ]
         wider = [[*line, *pair] for line, pair in zip(cells, more, strict=True)]
-        if left_out or _width([[*headers, ending.name, "difference"], *wider]) > width:
+        name = shortened(ending.name)
+        if left_out or _width([[*headers, name, "difference"], *wider]) > width:
             left_out += 1
             continue
-        headers, cells = [*headers, ending.name, "difference"], wider
+        headers, cells = [*headers, name, "difference"], wider
     return headers, cells, left_out
 
 

@@ -19,7 +19,7 @@ from dedup.words import Rows
 from pipelines.deduplicate.index.documents import Read
 from pipelines.deduplicate.index.opened import OpenIndex
 from pipelines.readers import Fields
-from pipelines.writers.kept_documents import clear_kept, write_lines
+from pipelines.writers.kept_documents import room_for_kept, write_lines
 
 Format = Literal["parquet", "jsonl"]
 
@@ -106,7 +106,6 @@ def write_kept(
     """Write the kept documents of a batch, each to the file of its number; returns the files in
     that order.
     """
-    clear_kept(out, KEPT_FOLDER)
     documents = document_digest(read.ids, read.hashes)
     inputs = {
         "work": "index_kept",
@@ -115,7 +114,7 @@ def write_kept(
         "number": len(index.segments) + 1,
         "documents": documents,
     }
-    with publish(out, KEPT_FOLDER, inputs) as unit:
+    with room_for_kept(out, KEPT_FOLDER), publish(out, KEPT_FOLDER, inputs) as unit:
         for place, name in enumerate(names):
             batches = _grouped(read, file == place)
             if format == "jsonl":

@@ -8,6 +8,7 @@ from typing import IO, Any
 import fsspec
 
 from artifacts.errors import UserError
+from artifacts.extras import install_command
 
 COMPRESSIONS = {
     ".gz": "gzip",
@@ -35,7 +36,7 @@ def filesystem_of(url: str) -> tuple[Any, str]:
         raise UserError(
             f"this store needs a package that is not installed: {error}",
             file=url,
-            fix="install the extra `cloud`",
+            fix=install_command("cloud"),
         ) from None
     except ValueError as error:
         raise UserError(
