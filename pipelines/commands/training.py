@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
     from pipelines.run.driver import RunOutcome
     from trainer.checkpoints.checkpoint import Checkpoint
+    from trainer.loop.branch import Comparison
 
 
 @said_of_options()
@@ -135,7 +136,6 @@ def branch_checkpoint(
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.spec.bands import source_of
-    from pipelines.commands.terminal.comparison import branch_json, branch_rows, unequal_branches
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
@@ -173,6 +173,12 @@ def branch_checkpoint(
             },
         )
     ended(*comparison.outcomes.values())
+    _show_comparison(comparison, as_json)
+
+
+def _show_comparison(comparison: Comparison, as_json: bool) -> None:
+    from pipelines.commands.terminal.comparison import branch_json, branch_rows, unequal_branches
+
     if as_json:
         print_json(branch_json(comparison))
         return
