@@ -2,7 +2,7 @@
 
     make docs        # build/docs/index.html
 
-Pages are Markdown that reads well in the repository too. Reference of the API comes from docstrings.
+Pages are Markdown that reads well in the repository too. Python's reference comes from docstrings.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
 python_maximum_signature_line_length = 80
 
+_PAGE = re.compile(r"\]\(([^)#:\s]+)\.md\)")
 _LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -55,6 +56,24 @@ def outside_links_named(app: Sphinx, page: str, source: list[str]) -> None:
         return path if link[1].strip("`") in path else f"{link[1]} ({path})"
 
     source[0] = _LINK.sub(named, source[0])
+
+
+def contents_of_index(app: Sphinx, page: str, source: list[str]) -> None:
+    """Hang the pages that an index links to into the navigation, by the headings they stand under."""
+    if Path(page).name != "index":
+        return
+    listed: set[str] = set()
+    trees = []
+    for section in re.split(r"^## ", source[0], flags=re.M):
+        pages = [one for one in _PAGE.findall(section) if not one.startswith("..")]
+        new = [one for one in dict.fromkeys(pages) if one not in listed]
+        listed |= set(new)
+        if new:
+            caption = re.split(r"[:\n]", section, maxsplit=1)[0].strip("# ")
+            trees.append(
+                "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *new, "```"])
+            )
+    source[0] = "\n\n".join([source[0], *trees])
 
 
 def indented_shown_as_written(
@@ -81,4 +100,5 @@ def _before(lines: list[str]) -> str:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", outside_links_named)
+    app.connect("source-read", contents_of_index)
     app.connect("autodoc-process-docstring", indented_shown_as_written)
