@@ -27,6 +27,8 @@ myst_heading_anchors = 6
 html_theme = "furo"
 html_title = "Windtunnel"
 html_copy_source = False
+html_use_index = False
+html_domain_indices = False
 html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["_static"]
@@ -59,7 +61,7 @@ def outside_links_named(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def contents_of_index(app: Sphinx, page: str, source: list[str]) -> None:
-    """Hang the pages that an index links to into the navigation, by the headings they stand under."""
+    """Put the pages that an index links to into the navigation, under its headings."""
     if Path(page).name != "index":
         return
     listed: set[str] = set()
