@@ -33,6 +33,7 @@ html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+highlight_language = "none"  # drawings; blocks of code say their language
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
@@ -87,11 +88,16 @@ def indented_shown_as_written(
     for line in lines:
         indented, empty = line.startswith("    "), not line.strip()
         begins = indented and not inside and (not shown or not shown[-1].strip())
-        if begins and _before(shown)[:2] not in ("- ", ">>"):
+        if begins and not _holds_a_block(_before(shown)):
             shown += ["::", ""]
         inside = indented or (inside and empty)
         shown.append(line)
     lines[:] = shown
+
+
+def _holds_a_block(line: str) -> bool:
+    """Whether what is indented after a line is part of it: of a list, an example, a literal."""
+    return line.startswith(("- ", ">>> ", ".. ")) or line.endswith("::")
 
 
 def _before(lines: list[str]) -> str:
