@@ -23,6 +23,7 @@ project = "Windtunnel"
 author = "the authors of Windtunnel"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 6
+smartquotes = False  # an option is written --runs
 
 html_theme = "furo"
 html_title = "Windtunnel"

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -118,7 +119,7 @@ def test_every_public_name_has_a_page_with_signature_docstring_and_example(
     signature, shown = text.split(f'id="windtunnel.{name}"', 1)[1].split("</dt>", 1)
     assert 'class="sig-paren"' in signature or name == "Plan"  # a plan is read, not made
     first = " ".join((getattr(windtunnel, name).__doc__ or "").split()[:4])
-    assert first.rstrip(".:,") in " ".join(re.sub(r"<[^>]+>", "", shown).split())
+    assert first.rstrip(".:,") in " ".join(unescape(re.sub(r"<[^>]+>", "", shown)).split())
     assert "highlight-python" in text.split(f'id="windtunnel.{name}"', 1)[0]
 
 
