@@ -553,11 +553,17 @@ def fenced(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text_of(name), flags=re.S | re.M)
 
 
+def of_a_training(example: str) -> bool:
+    """Whether an example speaks of a run that trained."""
+    return "runs/trained" in example or '"trained")' in example
+
+
 EXAMPLES = [
-    (str(path.relative_to(ROOT)), number)
+    pytest.param(page, number, marks=[pytest.mark.slow] if of_a_training(example) else [])
     for path in PAGES
     if path.parent.name != "tutorials"  # their blocks are run in order, by tests of their own
-    for number in range(len(fenced(str(path.relative_to(ROOT)), "python")))
+    for page in [str(path.relative_to(ROOT))]
+    for number, example in enumerate(fenced(page, "python"))
 ]
 
 
@@ -572,7 +578,7 @@ def test_the_examples_run(
 ) -> None:
     example = tmp_path / "example.py"
     example.write_text(fenced(page, "python")[number])
-    trained = "runs/trained" in example.read_text() or '"trained")' in example.read_text()
+    trained = of_a_training(example.read_text())
     monkeypatch.chdir(request.getfixturevalue("trained_workshop" if trained else "workshop"))
     kinds = dict(STAGES)
     try:
