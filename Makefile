@@ -11,12 +11,13 @@ STAMP := $(VENV)/.installed-dev
 
 FAST := -m "not law and not kill and not slow"
 
-.PHONY: quickstart test test-fast test-fast-pipelines test-fast-rest lint coverage versions clean help
+.PHONY: quickstart test test-fast test-fast-pipelines test-fast-rest lint docs coverage versions clean help
 
 help:
 	@echo "make quickstart   raw sample corpus to shards to an annealed model, with a report (runs/quickstart)"
 	@echo "make test         all tests;  make test-fast   without laws, kills and what is slow, two halves side by side"
 	@echo "make lint         ruff and mypy;  make coverage   tests with line coverage"
+	@echo "make docs         the documentation as a site: build/docs/index.html"
 	@echo "make versions     record the source digests of the stages after their versions were raised"
 
 $(VENV)/.created:
@@ -48,6 +49,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
 
 coverage: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term

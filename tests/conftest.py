@@ -5,6 +5,7 @@ profile without deadlines.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 # read where a kernel is defined, so before anything imports trainer.kernels
@@ -15,6 +16,17 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_RUNS = {"tiny", "sample_corpus"}  # fixtures
+TRAINED = [
+    "name=trained",
+    "corpus.stages=[newlines]",
+    "shards={hold_out: 0.1}",
+    "tokenizer={vocab_size: 512, sample: {web: 1}, sample_mib: 1}",
+    "mixture={phases: [{name: stable, tokens: 4096, weights: {web: 1}}, {name: decay, decay: true,"
+    " tokens: 2048, weights: {web: 0.5, instructions: 0.5}}]}",
+    "model={preset: tiny, width: 64, layers: 1, heads: 2, kv_heads: 1, head_dim: 32, ff: 128, dim_model_base: 64}",
+    "train={sequence_length: 64, batch_tokens: 512, checkpoint_every: 4, threads: 1,"
+    " tensorboard: false, schedule: {kind: wsd, peak: 0.01, warmup: 2}}",
+]
 
 settings.register_profile(
     "windtunnel",
@@ -55,3 +67,15 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_starter(folder)
     run_recipe(load_recipe(folder / "recipe.yaml"), str(folder / "runs"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_workshop(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the workshop that also has a run ``trained``, of a recipe with a mixture."""
+    from pipelines.recipe.load import load_recipe
+    from pipelines.run.driver import run_recipe
+
+    copy = tmp_path_factory.mktemp("trained") / "workshop"
+    shutil.copytree(workshop, copy)
+    run_recipe(load_recipe(copy / "recipe.yaml", TRAINED), str(copy / "runs"))
+    return copy

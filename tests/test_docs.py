@@ -553,11 +553,17 @@ def fenced(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text_of(name), flags=re.S | re.M)
 
 
+def of_a_training(example: str) -> bool:
+    """Whether an example speaks of a run that trained."""
+    return "runs/trained" in example or '"trained")' in example
+
+
 EXAMPLES = [
-    (str(path.relative_to(ROOT)), number)
+    pytest.param(page, number, marks=[pytest.mark.slow] if of_a_training(example) else [])
     for path in PAGES
     if path.parent.name != "tutorials"  # their blocks are run in order, by tests of their own
-    for number in range(len(fenced(str(path.relative_to(ROOT)), "python")))
+    for page in [str(path.relative_to(ROOT))]
+    for number, example in enumerate(fenced(page, "python"))
 ]
 
 
@@ -565,14 +571,15 @@ EXAMPLES = [
 def test_the_examples_run(
     page: str,
     number: int,
-    workshop: Path,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     example = tmp_path / "example.py"
     example.write_text(fenced(page, "python")[number])
-    monkeypatch.chdir(workshop)
+    trained = of_a_training(example.read_text())
+    monkeypatch.chdir(request.getfixturevalue("trained_workshop" if trained else "workshop"))
     kinds = dict(STAGES)
     try:
         runpy.run_path(str(example), run_name="example")
@@ -581,8 +588,9 @@ def test_the_examples_run(
         STAGES.update(kinds)
         sys.modules.pop("example", None)
     printed = capsys.readouterr().out
-    for promised in re.findall(r"print\(.*\)  # (\{.*\})$", example.read_text(), flags=re.M):
-        assert promised in printed
+    promises = re.findall(r"print\(.*\)  # (.*)$", example.read_text(), flags=re.M)
+    lines = iter(printed.splitlines())
+    assert [promise for promise in promises if promise not in lines] == [], printed
 
 
 def test_the_pages_speak_of_the_project_alone() -> None:

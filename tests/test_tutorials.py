@@ -6,13 +6,10 @@ import ast
 import doctest
 import importlib
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from pipelines.recipe.load import load_recipe
-from pipelines.run.driver import run_recipe
 from tests.source_trees import tree_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,31 +20,11 @@ PACKAGES = [
     for path in sorted((ROOT / floor).rglob("__init__.py"))
 ]
 SCREEN = 45  # lines
-TRAINED = [
-    "name=trained",
-    "corpus.stages=[newlines]",
-    "shards={hold_out: 0.1}",
-    "tokenizer={vocab_size: 512, sample: {web: 1}, sample_mib: 1}",
-    "mixture={phases: [{name: stable, tokens: 4096, weights: {web: 1}}, {name: decay, decay: true,"
-    " tokens: 2048, weights: {web: 0.5, instructions: 0.5}}]}",
-    "model={preset: tiny, width: 64, layers: 1, heads: 2, kv_heads: 1, head_dim: 32, ff: 128, dim_model_base: 64}",
-    "train={sequence_length: 64, batch_tokens: 512, checkpoint_every: 4, threads: 1,"
-    " tensorboard: false, schedule: {kind: wsd, peak: 0.01, warmup: 2}}",
-]
 
 
 def docstring(package: str) -> str:
     path = ROOT / package.replace(".", "/") / "__init__.py"
     return ast.get_docstring(tree_of(path)) or ""
-
-
-@pytest.fixture(scope="module")
-def folder(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the examples speak of: the starter and its run, and a run that trained."""
-    copy = tmp_path_factory.mktemp("tutorials") / "workshop"
-    shutil.copytree(workshop, copy)
-    run_recipe(load_recipe(copy / "recipe.yaml", TRAINED), str(copy / "runs"))
-    return copy
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -64,9 +41,9 @@ def test_a_package_opens_with_a_drawing_and_an_example_on_one_screen(package: st
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_example_of_a_package_runs(
-    package: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    package: str, trained_workshop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(trained_workshop)
     module = importlib.import_module(package)
     example = doctest.DocTestParser().get_doctest(
         module.__doc__ or "", {}, package, str(module.__file__), 0

@@ -12,9 +12,9 @@ from typing import Any
 from artifacts.paths import Store
 from mixtures.inspect.accounting import documents_shown, realised
 from mixtures.inspect.cut_documents import CutDocuments, cut_documents
-from mixtures.plan.format import Plan
+from mixtures.plan.format import PinnedSource, Plan
 from pipelines.report.training_metrics import Ending, Trainings, stretches
-from tokenizer.shards.manifest import MANIFEST_NAME
+from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SourceReached:
     """A source since the first step: tokens (padding included), epochs, and documents shown of
     those ``available``.
 
-    ``documents`` is None where the shards are not there to be counted.
+    ``documents`` is None where the shards that were shown are not there to be counted.
     """
 
     source: str
@@ -77,8 +77,16 @@ def _folders(store: Store, record: dict[str, Any]) -> dict[str, Path]:
 
 
 def _held(plan: Plan, folders: dict[str, Path]) -> bool:
-    """Whether the shards of every source are there."""
-    return all(name in folders and (folders[name] / MANIFEST_NAME).is_file() for name in plan.names)
+    """Whether the shards of every source are there, and are those that the plan pins."""
+    return all(_holds(folders.get(source.name), source) for source in plan.sources)
+
+
+def _holds(folder: Path | None, source: PinnedSource) -> bool:
+    if folder is None or not (folder / MANIFEST_NAME).is_file():
+        return False
+    file = folder / MANIFEST_NAME
+    there = {part.file: part.checksum for part in parse_manifest(file.read_bytes(), file).parts}
+    return all(there.get(part.file) == part.checksum for part in source.parts)
 
 
 def _ends(ending: Ending, folders: dict[str, Path]) -> Iterator[PhaseEnd]:

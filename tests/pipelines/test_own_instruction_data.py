@@ -1,31 +1,27 @@
-"""A newcomer with conversations of their own, who has nothing but the tutorial, trains on them."""
+"""A newcomer with conversations of their own, who has nothing but the tutorial, trains on them.
+
+The page as it stands, with its own conversations, is carried out by tests/test_tutorial_pages.py.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tutorial_pages import Block, carry_out, in_language
+
 PAGE = "docs/tutorials/own-instruction-data.md"
 STEPS = 60
-COMMAND = "import sys; from pipelines.launch import main; sys.argv = ['windtunnel', *sys.argv[1:]]; main()"
 SYSTEM = "You are a careful teacher. Show your work."
 Record = dict[str, Any]
 Turns = list[dict[str, str]]
 
 pytestmark = pytest.mark.slow
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.S | re.M)
 
 
 def alpaca(number: int, turns: Turns) -> Record:
@@ -66,30 +62,17 @@ def page(root: Path) -> str:
 @pytest.fixture(scope="module")
 def newcomer(root: Path, page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three files of conversations, where the page's commands were given as they are."""
-    folder = tmp_path_factory.mktemp("newcomer")
+    folder = tmp_path_factory.mktemp("newcomer") / "reader"
+    folder.mkdir()
     lines = (root / "pipelines/starter/instructions.jsonl").read_text().splitlines()
-    samples = [json.loads(block) for block in blocks(page, "json")]
+    samples = [json.loads(block) for block in in_language(page, "json")]
     for start, (name, shape) in enumerate(SHAPES.items()):
         records = [shape(n, json.loads(line)["messages"]) for n, line in enumerate(lines[start::3])]
         text = "".join(json.dumps(record) + "\n" for record in [samples[start], *records])
         (folder / f"{name}.jsonl").write_text(text)
-    for block in blocks(page, "sh"):
-        done = shell(folder, block)
-        assert done.returncode == 0, (block, done.stderr)
-        (folder / "said.txt").open("a").write(done.stdout + done.stderr)
+    printed = carry_out([Block("sh", block) for block in in_language(page, "sh")], folder)
+    (folder / "said.txt").write_text("".join(printed))
     return folder
-
-
-def shell(folder: Path, block: str) -> subprocess.CompletedProcess[str]:
-    """The block in bash, where ``windtunnel`` is this checkout's command."""
-    command = f'windtunnel() {{ {shlex.quote(sys.executable)} -c {shlex.quote(COMMAND)} "$@"; }}'
-    return subprocess.run(
-        ["bash", "-c", f"set -euo pipefail\n{command}\n{block}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_the_page_trains_sixty_steps_on_files_of_all_three_shapes(newcomer: Path) -> None:
@@ -116,23 +99,8 @@ def test_no_conversation_is_lost_and_none_is_taken_for_text(newcomer: Path) -> N
 
 
 def test_the_answer_is_the_target(newcomer: Path, page: str) -> None:
-    (newcomer / "see.py").write_text(blocks(page, "python")[-1])
-    done = shell(newcomer, f"{shlex.quote(sys.executable)} see.py")
-    assert done.returncode == 0, done.stderr
-    context, target = re.fullmatch(r"(.*)\[(.*)\]\n", done.stdout, flags=re.S).groups()  # type: ignore[union-attr]
+    (printed,) = carry_out([Block("python", in_language(page, "python")[-1])], newcomer)
+    context, target = re.fullmatch(r"(.*)\[(.*)\]\n", printed, flags=re.S).groups()  # type: ignore[union-attr]
     assert "<User>" in context
     assert context.endswith("<AI>")
     assert "<User>" not in target
-
-
-def test_the_pages_own_conversations_train_too(root: Path, page: str, tmp_path: Path) -> None:
-    """Without data of one's own the page's first script writes the three files."""
-    starter = next(block for block in blocks(page, "sh") if "init" in block)
-    (tmp_path / "write.py").write_text(blocks(page, "python")[0])
-    recipe = next(block for block in blocks(page, "sh") if "chats.yaml <<" in block)
-    read = "windtunnel run chats.yaml --workers 1 --until shards"
-    script = f"{starter}{shlex.quote(sys.executable)} write.py\n{recipe}{read}\n"
-    done = shell(tmp_path, script)
-    assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "runs/chats/run.json").read_text())
-    assert all(record["shards"][name]["documents"] > 30 for name in SHAPES)

@@ -15,7 +15,9 @@ from artifacts.tables import read_parquet
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
 from pipelines.report.calls import earlier_stretches, made, step_costs
+from pipelines.report.data_progress import phase_ends
 from pipelines.report.page import write_report
+from pipelines.report.training_metrics import read_trainings
 from pipelines.run.cache import collect
 from pipelines.run.driver import UNTIL, RunOutcome, run_recipe
 from pipelines.run.record import load_run
@@ -139,6 +141,27 @@ def test_what_other_settings_made_is_said_to_be_of_them(root: Path, runs: Path) 
     (said,) = earlier_stretches(back)
     assert "call 1; the last call is number 3" in said
     assert "<dt>Tokens</dt>" in page(runs)
+
+
+def test_a_report_of_other_shards_than_the_training_was_shown_counts_no_documents_of_it(
+    root: Path, runs: Path
+) -> None:
+    first = record(runs / "tiny")
+    assert documents_counted(runs) == {True}
+    other = "corpus.stages.2.heuristics.thresholds={min_words: 80}"
+    early = call(root, runs, other, until="shards")
+    assert early["shards"] != first["shards"]
+    assert early["training"] == first["training"]
+    assert documents_counted(runs) == {False}
+    windtunnel("report", "tiny", "--runs", runs)
+    call(root, runs, until="shards")
+    assert documents_counted(runs) == {True}
+
+
+def documents_counted(runs: Path) -> set[bool]:
+    """Whether documents are counted at the ends of the run's phases."""
+    store, written = load_run(str(runs), "tiny")
+    return {end.counted for end in phase_ends(store, written, read_trainings(store, written))}
 
 
 def test_a_training_goes_by_the_recipe_its_shards_were_made_with(root: Path, runs: Path) -> None:
