@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -201,3 +203,32 @@ def test_every_command_prints_json_in_one_way(root: Path) -> None:
         "app.py: print(json.dumps(recipe_schema(), indent=1))",
         "mixture.py: print(exact_json(plan.to_json().decode()))",
     ]
+
+
+LIVE = """
+import time
+from pipelines.commands.terminal.progress import TerminalProgress
+from pipelines.commands.terminal.shown import show_streams
+show_streams()
+with TerminalProgress() as progress:
+    progress.phase("read", 3, 0, 10)
+    time.sleep(0.5)
+    print("said meanwhile: \\x1b[31m")
+"""
+
+
+def test_a_live_view_moves_in_a_terminal_and_what_is_printed_meanwhile_does_not(root: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(root), "TERM": "xterm-256color"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", LIVE], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # EIO: its end
+        while piece := terminal.read(4096):
+            seen += piece
+    assert child.wait() == 0
+    assert b"\x1b[2K" in seen
+    assert seen.count(b"\\u001b") == 1, seen[-2000:]
+    assert b"said meanwhile: \\u001b[31m" in seen

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from artifacts.ledger import Ledger
 from pipelines.commands.terminal.outcome import funnel_table, print_outcome
-from pipelines.commands.terminal.shown import ShownConsole
+from pipelines.commands.terminal.shown import ShownConsole, show_streams
 from pipelines.report.numerals import byte_size, count, duration
 
 BEAT_SECONDS = 10.0  # without a terminal, a running phase says this often that it lives
@@ -75,6 +75,7 @@ class TerminalProgress:
         if self.console.is_terminal:
             self._bar = _live_bar(self.console)
             self._bar.start()
+            show_streams()  # again, around what rich puts in their place while the view lives
             done, total = (found, tasks) if self._phase.trains else (0, max(1, tasks - found))
             title = _cut(self._phase.title, TITLE_WIDTH)
             self._bar.add_task(

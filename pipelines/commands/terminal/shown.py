@@ -15,9 +15,10 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.file_proxy import FileProxy
 from rich.segment import Segment
 
 from artifacts.visible_text import visible
@@ -28,7 +29,7 @@ _NUMBERED = "windtunnel.numbered"
 class ShownStream:
     """A text stream that shows what acts or hides in the text it is given."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | FileProxy) -> None:
         # where rich looks for the stream itself: its consoles see to their text
         self.rich_proxied_file = stream
 
@@ -46,6 +47,18 @@ class ShownStream:
 
 class ShownConsole(Console):
     """A console of rich whose texts are shown; colours and moves are rich's alone."""
+
+    @property
+    def file(self) -> IO[str]:
+        """Where it writes: the stream itself, also while a live view has put its own in place."""
+        file: IO[str] | FileProxy = super().file
+        while isinstance(file, ShownStream | FileProxy):
+            file = file.rich_proxied_file
+        return file
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
