@@ -342,7 +342,7 @@ def _next_commands(
             (Command("mixture trace RUN --step 1", RUN=run), "which documents a step showed")
         )
         if trainings.main.checkpoint is not None:
-            checkpoint = outcome.store.full(trainings.main.checkpoint)
+            checkpoint = f"{root}/{trainings.main.checkpoint}"
             says = Command("generate CHECKPOINT TEXT", CHECKPOINT=checkpoint)
             commands.append((says, "let the model go on from a text"))
     return commands
