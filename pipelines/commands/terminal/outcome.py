@@ -342,7 +342,8 @@ def _next_commands(
             (Command("mixture trace RUN --step 1", RUN=run), "which documents a step showed")
         )
         if trainings.main.checkpoint is not None:
-            checkpoint = f"{root}/{trainings.main.checkpoint}"
+            folder = f"{DEFAULT_RUNS}/{name}" if run == name else root
+            checkpoint = f"{folder}/{trainings.main.checkpoint}"
             says = Command("generate CHECKPOINT TEXT", CHECKPOINT=checkpoint)
             commands.append((says, "let the model go on from a text"))
     return commands
