@@ -23,7 +23,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
 HERE = Path(__file__).resolve().parent
-COLUMNS, ROWS = 118, 40
+COLUMNS, ROWS = 130, 40
 REPORT_SIZE = (1280, 1500)
 SESSION = "windtunnel-pictures"
 LONGEST_SECONDS = 300
@@ -34,7 +34,7 @@ PROMPT = "$ "
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        screen = screen_after(Path(folder))
+        screen = screen_after(Path(folder)).replace(folder, "~")
         (HERE / "terminal.svg").write_text(svg(screen), encoding="utf-8")
         photograph(Path(folder) / "runs" / "starter" / "report.html", HERE / "report.png")
 
