@@ -88,6 +88,7 @@ def test_modules_are_known_by_their_extra() -> None:
     assert all(has(extra) for extra in EXTRAS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "store"), [("s3fs", "s3"), ("gcsfs", "gs"), ("huggingface_hub", "hf")]
 )

@@ -57,6 +57,7 @@ def plan_of(folders: dict[str, Path], windows: int) -> Plan:
     )
 
 
+@pytest.mark.slow
 def test_in_phases_of_2000_windows_shares_of_tokens_are_the_weights_to_a_thousandth(
     folders: dict[str, Path],
 ) -> None:

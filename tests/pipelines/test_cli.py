@@ -81,6 +81,7 @@ def test_run_prints_the_record_as_json(finished: Path) -> None:
     assert printed["shards"] == record(finished / "runs" / "starter")["shards"]
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_without_a_traceback_and_with_exit_code_2(finished: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, "run", str(finished / "nothing.yaml")],

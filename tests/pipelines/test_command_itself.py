@@ -40,6 +40,7 @@ def test_the_release_is_that_of_the_distribution() -> None:
     assert windtunnel("--version") == f"windtunnel {metadata.version('windtunnel')}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str) -> None:
     commands = completed(shell, "windtunnel sch")

@@ -118,6 +118,7 @@ def batches(tmp_path: Path) -> list[str]:
 # -- one run ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", [pytest.param("parquet", marks=pytest.mark.slow), "jsonl"])
 def test_ten_batches_one_after_another_keep_what_one_run_keeps(tmp_path: Path, format: str) -> None:
     dice = random.Random(format)

@@ -51,6 +51,7 @@ def test_one_two_and_four_workers_write_the_same_bytes(tmp_path: Path) -> None:
         assert tree(tmp_path / str(workers) / "near") == alone
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]

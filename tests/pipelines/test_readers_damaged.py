@@ -89,6 +89,7 @@ def outcome(path: Path, format: str, chunk_bytes: int) -> object:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]

@@ -167,6 +167,7 @@ def test_a_size_that_cannot_be_costs_nothing(table: Path, size: int) -> None:
     assert all(batch.bytes >= 0 for batch in batches(table))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "none"])
 def test_values_repeated_from_a_dictionary_are_handed_on_in_bounded_batches(
     tmp_path: Path, compression: str

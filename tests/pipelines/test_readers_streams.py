@@ -216,6 +216,7 @@ def test_zero_padding_after_a_member_is_no_damage(suffix: str) -> None:
     assert decode(COMPRESS[suffix](b"abc\n") + b"\0" * 512, compression) == (b"abc\n", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "bzip2", "xz"])
 def test_a_decompression_bomb_stays_bounded_in_memory(compression: str, tmp_path: Path) -> None:
     suffix = {"gzip": "gz", "zstd": "zst", "bzip2": "bz2", "xz": "xz"}[compression]

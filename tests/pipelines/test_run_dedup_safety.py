@@ -155,6 +155,7 @@ def test_of_a_long_chain_at_least_every_third_link_stays(tmp_path: Path) -> None
 # -- templates ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pages_of_one_template_with_contents_of_their_own_all_stay(tmp_path: Path) -> None:
     frame = words(0, 104)
     pages = [" ".join([*frame, *words(theme, 50)]) for theme in range(1, 10_001)]

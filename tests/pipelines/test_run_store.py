@@ -82,7 +82,7 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     boards = {name.split("/")[1].rpartition("-")[0] for name in there.store.names("tensorboard")}
     assert boards == {"main", "web-alone"}
     assert "every byte" in windtunnel("mixture", "check", run, "--deep")
-    damage_is_found(there.store, run)
+    damage_is_found(there.store, run, there.record["shards"]["web"]["folder"])
     folder = there.store.full(there.record["shards"]["web"]["folder"])
     assert "sound" in windtunnel("shards", "verify", folder)
     assert json.loads(windtunnel("shards", "inspect", folder, "--json"))
@@ -97,8 +97,8 @@ def test_a_mixture_trains_over_shards_on_a_store_to_the_same_bytes_and_commands_
     take_down(runs, run, recipe, spans[0]["id"], tmp_path)
 
 
-def damage_is_found(store: Store, run: str) -> None:
-    part = next(name for name in store.names("shards/web") if name.endswith(".arrow"))
+def damage_is_found(store: Store, run: str, folder: str) -> None:
+    part = next(name for name in store.names(folder) if name.endswith(".arrow"))
     raw = store.read(part)
     store.write(part, raw[:1000] + bytes([raw[1000] ^ 1]) + raw[1001:])
     result = CliRunner().invoke(app, ["mixture", "check", run, "--deep", "--json"])

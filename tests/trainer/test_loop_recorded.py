@@ -73,6 +73,7 @@ def test_a_run_goes_on_from_a_checkpoint_that_lacks_settings(
     assert {name.split("/")[0] for name in made} >= {"train", "8", "12"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [STABLE, STABLE + 2])
 def test_a_schedule_without_a_version_goes_on_by_the_first_bit_for_bit(
     corpus: Corpus, tmp_path: Path, stop: int

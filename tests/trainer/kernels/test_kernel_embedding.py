@@ -58,6 +58,7 @@ def assert_right(tokens: Tensor, table: Tensor, dy: Tensor, kernel: bool) -> Non
         assert_as_good_as_torch(ours, plain, exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "reference"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [1, 7, 48, 256, 300])
