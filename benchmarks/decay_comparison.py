@@ -90,13 +90,23 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    return several_seeds(seeds_parser(__doc__))
+
+
+def seeds_parser(description: str | None) -> argparse.ArgumentParser:
+    """Options of a benchmark that trains a recipe with several seeds."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--recipe", type=Path, default=Path("recipes/quickstart.yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    return parser
+
+
+def several_seeds(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; an error where there are too few seeds for an interval."""
     arguments = parser.parse_args()
     if len(set(arguments.seeds)) < 2:
         parser.error("an interval needs at least two different seeds")

@@ -21,23 +21,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artifacts.paths import Store
-from benchmarks.decay_comparison import CONFIDENCE, LAST_STEPS, interval, machine
+from benchmarks.decay_comparison import (
+    CONFIDENCE,
+    LAST_STEPS,
+    interval,
+    machine,
+    seeds_parser,
+    several_seeds,
+    trained,
+)
 from pipelines.commands.options import print_table
 from pipelines.commands.terminal.progress import TerminalProgress
-from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe, load_recipe
-from pipelines.report.training_metrics import Ending, read_trainings
+from pipelines.report.training_metrics import Ending
 from pipelines.run.driver import run_recipe
-from pipelines.training.train import train_recipe
-from pipelines.training.watch import TrainingWatch
 
 RESULT = Path(__file__).parent / "results" / "tiny_base.json"
 MIDDLE = 100
@@ -63,7 +66,7 @@ def main() -> None:
                 progress.note(f"seed {seed}, base and peak {trial}")
                 recipe = recipe_of(arguments.recipe, trial, seed)
                 found[trial][seed] = measure(
-                    trained(recipe, outcome.store, dict(outcome.record), progress)
+                    trained(recipe, outcome.store, dict(outcome.record), progress).main
                 )
     vocabulary = loaded.recipe.tokenizer.vocab_size if loaded.recipe.tokenizer else 0
     result = {
@@ -82,23 +85,14 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = seeds_parser(__doc__)
     parser.add_argument(
         "--trials",
         nargs="+",
         default=["256:0.01", "128:0.01"],
         help="BASE:PEAK, the first is what others are compared with",
     )
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/quickstart.yaml"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--runs", default="runs")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    arguments = parser.parse_args()
-    if len(set(arguments.seeds)) < 2:
-        parser.error("an interval needs at least two different seeds")
-    return arguments
+    return several_seeds(parser)
 
 
 def recipe_of(path: Path, trial: str, seed: int) -> LoadedRecipe:
@@ -117,16 +111,6 @@ def recipe_of(path: Path, trial: str, seed: int) -> LoadedRecipe:
             "train.tensorboard=false",
         ],
     )
-
-
-def trained(
-    loaded: LoadedRecipe, store: Store, record: dict[str, Any], progress: Progress
-) -> Ending:
-    """Train to the end, or find it, and read what was left."""
-    train_recipe(loaded, store, record, TrainingWatch(progress))
-    found = read_trainings(store, record)
-    assert found is not None
-    return found.main
 
 
 def measure(ending: Ending) -> dict[str, float]:

@@ -19,10 +19,18 @@ from artifacts.floors import FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADED = {
-    "script": ("src",), "link": ("href",), "img": ("src", "srcset"), "iframe": ("src",),
-    "source": ("src", "srcset"), "embed": ("src",), "object": ("data",), "use": ("href",),
-    "video": ("src", "poster"), "audio": ("src",), "form": ("action",),
-}  # fmt: skip
+    "script": ("src",),
+    "link": ("href",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "source": ("src", "srcset"),
+    "embed": ("src",),
+    "object": ("data",),
+    "use": ("href",),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "form": ("action",),
+}
 """Attributes whose addresses a browser asks for by itself, or sends what is typed to."""
 
 pytestmark = pytest.mark.slow
@@ -50,7 +58,9 @@ class Page(HTMLParser):
             elif tag == "a" and name == "href" and value:
                 self.links.append(value)
             elif name in LOADED.get(tag, ()) and value:
-                self.loads += [part.split()[0] for part in value.split(",")] if name == "srcset" else [value]  # fmt: skip
+                self.loads += (
+                    [part.split()[0] for part in value.split(",")] if name == "srcset" else [value]
+                )
 
     def handle_data(self, data: str) -> None:
         if self._within == "style":

@@ -10,6 +10,7 @@ its screen holds at the end as SVG; renders the run's report in headless Chromiu
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import subprocess
@@ -72,9 +73,8 @@ def _answered(tmux: list[str]) -> list[str]:
 def svg(screen: str) -> str:
     """A picture of a screen, with no font but the reader's own."""
     lines = screen.count("\n") + 1
-    with open("/dev/null", "w", encoding="utf-8") as nowhere:
-        console = Console(record=True, width=COLUMNS, height=lines, file=nowhere)
-        console.print(Text.from_ansi(screen), soft_wrap=True)
+    console = Console(record=True, width=COLUMNS, height=lines, file=io.StringIO())
+    console.print(Text.from_ansi(screen), soft_wrap=True)
     drawn = console.export_svg(title="windtunnel", theme=DIMMED_MONOKAI, unique_id="windtunnel")
     return FONT_FACES.sub("", drawn).replace("Fira Code", "ui-monospace")
 

@@ -17,8 +17,11 @@ from artifacts.commands import Command, quoted
 from artifacts.errors import UserError
 
 CARRIED = {
-    "runs": "--runs", "overrides": "--set", "scheduler": "--scheduler", "plan": "--plan",
-}  # fmt: skip
+    "runs": "--runs",
+    "overrides": "--set",
+    "scheduler": "--scheduler",
+    "plan": "--plan",
+}
 """Options that say where and what; a command to go on with needs them again."""
 _TAKES = {
     "--runs": (
@@ -94,7 +97,7 @@ def _name_of(asked: _Asked) -> str | None:
         if field.strip() == "name":
             return value.strip()
     with contextlib.suppress(UserError):  # it is what the text is about
-        name = YamlFile(Path(str(asked.known["RECIPE"]))).plain().get("name")
+        name = YamlFile(Path(str(known["RECIPE"]))).plain().get("name")
         return name if isinstance(name, str) else None
     return None
 

@@ -14,7 +14,7 @@ from mixtures.inspect.accounting import documents_shown, realised
 from mixtures.inspect.cut_documents import CutDocuments, cut_documents
 from mixtures.plan.format import PinnedSource, Plan
 from pipelines.report.training_metrics import Ending, Trainings, stretches
-from tokenizer.shards.manifest import MANIFEST_NAME, parse_manifest
+from tokenizer.shards.manifest import MANIFEST_NAME, read_manifest
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ def _held(plan: Plan, folders: dict[str, Path]) -> bool:
 def _holds(folder: Path | None, source: PinnedSource) -> bool:
     if folder is None or not (folder / MANIFEST_NAME).is_file():
         return False
-    file = folder / MANIFEST_NAME
-    there = {part.file: part.checksum for part in parse_manifest(file.read_bytes(), file).parts}
+    there = {part.file: part.checksum for part in read_manifest(folder).parts}
     return all(there.get(part.file) == part.checksum for part in source.parts)
 
 

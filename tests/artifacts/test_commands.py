@@ -30,7 +30,9 @@ HOSTILE = [
 def read_by_bash(text: str) -> list[str]:
     """The words that a shell makes of a command."""
     code = f"for word in {text}; do printf '%s\\0' \"$word\"; done"
-    done = subprocess.run(["bash", "-c", code], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", code], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
     return done.stdout.decode().split("\0")[:-1]
 
 

@@ -173,7 +173,9 @@ def test_what_is_in_the_way_or_not_there_is_told(
         export(runs, "rain", str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "train-00000.jsonl.zst", "manifest.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["train-00000-of-00001.parquet", "train-00000.jsonl.zst", "manifest.json"]
+)
 @pytest.mark.parametrize("beside_ours", [False, True])
 def test_a_file_that_another_wrote_is_never_deleted(
     made: tuple[Path, RunOutcome], tmp_path: Path, name: str, beside_ours: bool

@@ -21,10 +21,8 @@ from pipelines.commands.hints import CARRIED, asking, completed, takes
 from pipelines.run.record import load_run
 from tests.artifacts.test_commands import read_by_bash
 from tests.pipelines.test_run_store import TRAINED
-from tests.source_trees import tree_of
-from tests.test_floors import FLOORS
+from tests.source_trees import modules_of_floors
 
-ROOT = Path(__file__).resolve().parents[2]
 GROUPS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 SPOKEN = re.compile(rf"windtunnel ({'|'.join(GROUPS)})\b")
 NAMED = (Path("dedup/near/settings.py"), Path("pipelines/writers/dataset_card.py"))
@@ -33,10 +31,9 @@ PHASES = "phases: [{name: decay, decay: true, tokens: 1_024, weights: {web: 1.0}
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
-    for floor in FLOORS:
-        for path in sorted((ROOT / floor).rglob("*.py")):
-            if "pipelines/starter" not in path.as_posix():
-                yield path.relative_to(ROOT), tree_of(path)
+    for name, tree in modules_of_floors():
+        if not name.startswith("pipelines/starter/"):
+            yield Path(name), tree
 
 
 def docstrings(tree: ast.Module) -> set[int]:

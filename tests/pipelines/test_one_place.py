@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.source_trees import tree_of
+from tests.source_trees import modules_of_floors
 
-PIPELINES = Path(__file__).resolve().parent.parent.parent / "pipelines"
 SELECTION = "corpus/selection.py"
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PIPELINES.rglob("*.py")):
-        yield path.relative_to(PIPELINES).as_posix(), tree_of(path)
+    for name, tree in modules_of_floors("pipelines"):
+        yield name.removeprefix("pipelines/"), tree
 
 
 def called(node: ast.Call) -> str:

@@ -100,7 +100,9 @@ def test_no_conversation_is_lost_and_none_is_taken_for_text(newcomer: Path) -> N
 
 def test_the_answer_is_the_target(newcomer: Path, page: str) -> None:
     (printed,) = carry_out([Block("python", in_language(page, "python")[-1])], newcomer)
-    context, target = re.fullmatch(r"(.*)\[(.*)\]\n", printed, flags=re.S).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"(.*)\[(.*)\]\n", printed, flags=re.S)
+    assert found is not None, printed
+    context, target = found.groups()
     assert "<User>" in context
     assert context.endswith("<AI>")
     assert "<User>" not in target

@@ -149,8 +149,12 @@ def test_no_text_of_a_document_that_was_taken_down_is_shown(
     store = Store(folder)
     shown = {excerpt.id for excerpt in found.excerpts.values()}
     drawn = {found.excerpts[place].id for _, places in found.kept.places() for place in places}
-    pairs = {excerpt.id for one in found.evidence for pair in one.pairs
-             if (excerpt := found.excerpt(pair.removed))}  # fmt: skip
+    pairs = {
+        excerpt.id
+        for one in found.evidence
+        for pair in one.pairs
+        if (excerpt := found.excerpt(pair.removed))
+    }
     gone = {*sorted(drawn)[::2], *sorted(pairs)[::2], *sorted(shown)[::3]}
     remove_from_run(
         store,

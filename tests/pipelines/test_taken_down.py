@@ -57,7 +57,11 @@ def made(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The starter's corpus and a folder of runs in which `small` has its shards. Nobody may change
     it.
     """
-    folder = tmp_path_factory.mktemp("made")
+    return with_shards(workshop, tmp_path_factory.mktemp("made"))
+
+
+def with_shards(workshop: Path, folder: Path) -> Path:
+    """The folder, now with the starter's corpus and the shards of the run `small`."""
     shutil.copytree(workshop, folder / "workshop", ignore=shutil.ignore_patterns("runs"))
     run_recipe(recipe(folder), str(folder / "runs"), until="shards")
     return folder

@@ -18,7 +18,7 @@ from artifacts.paths import Store
 from mixtures.inspect.trace import Tracer
 from mixtures.order.sound_plan import load_plan
 from mixtures.plan.format import Plan
-from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.driver import RunOutcome
 from pipelines.run.train_only import train_run
 from tests.pipelines.test_taken_down import (
     STABLE,
@@ -31,6 +31,7 @@ from tests.pipelines.test_taken_down import (
     run_of,
     training_of,
     weights,
+    with_shards,
 )
 from tokenizer.shards.reader import open_source
 from trainer.loop.metrics import read_series
@@ -48,10 +49,7 @@ def go_on(folder: Path, *overrides: str, **options: Any) -> RunOutcome:
 @pytest.fixture(scope="module")
 def made(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs in which `small` has its shards."""
-    folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(workshop, folder / "workshop", ignore=shutil.ignore_patterns("runs"))
-    run_recipe(recipe(folder), str(folder / "runs"), until="shards")
-    return folder
+    return with_shards(workshop, tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture(scope="module")

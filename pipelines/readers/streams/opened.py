@@ -54,10 +54,9 @@ def open_input(url: str) -> IO[bytes]:
     Raises: UserError when there is no such file or it may not be read.
     """
     try:
+        # a local path; fsspec takes as long to find that out as opening it takes
         if url.startswith("/") and "::" not in url and "://" not in url:
-            return open(
-                url, "rb"
-            )  # a local path: fsspec takes as long to find that out as to open it
+            return open(url, "rb")
         filesystem, path = filesystem_of(url)
         return filesystem.open(path, "rb")  # type: ignore[no-any-return]
     except FileNotFoundError:
