@@ -21,6 +21,7 @@ from mixtures.parts.remote_parts import RangeCache, open_remote
 from mixtures.spec.phase import PhaseSpec
 from mixtures.spec.spec import MixtureSpec
 from tests.mixtures.conftest import write_shards
+from tests.s3_server import s3_bucket
 from tokenizer.shards.reader import open_source
 
 LENGTH = 64
@@ -46,29 +47,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def bucket(local: dict[str, Path]) -> Iterator[dict[str, str]]:
     """The same on a real S3 server; URLs by name."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0, verbose=True)
-    server.start()
-    host, port = server.get_host_and_port()
-    keep = pytest.MonkeyPatch()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        keep.setenv(name, value)
-    try:
-        store = Store("s3://shards")
-        store.fs.mkdir("shards")
+    with s3_bucket("shards", verbose=True) as url:
+        store = Store(url)
         for name, folder in local.items():
             for file in sorted(folder.iterdir()):
                 store.fs.put_file(str(file), f"shards/{name}/{file.name}")
-        yield {name: f"s3://shards/{name}" for name in local}
-    finally:
-        keep.undo()
-        server.stop()
+        yield {name: f"{url}/{name}" for name in local}
 
 
 def plan_of(folders: dict[str, Path], tokens: int = 900_000) -> Plan:

@@ -10,6 +10,7 @@ import pytest
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
 from tests.pipelines.report_corpus import run, write_corpus
+from tests.s3_server import s3_bucket
 
 
 @pytest.fixture(scope="session")
@@ -41,25 +42,7 @@ def starter(root: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on a local S3 server; fsspec finds it through the environment."""
-    import boto3
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="windtunnel")
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield "s3://windtunnel"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+def s3() -> Iterator[str]:
+    """An empty bucket on a local S3 server."""
+    with s3_bucket("windtunnel") as bucket:
+        yield bucket

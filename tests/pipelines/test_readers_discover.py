@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from artifacts.schemas import DOCUMENTS
 from pipelines.readers import Fields, InputFile, Span, discover, format_of, plan_chunks, read
+from tests.s3_server import s3_bucket
 
 
 def plant(folder: Path, names: list[str]) -> None:
@@ -182,27 +183,8 @@ def test_parquet_is_cut_between_row_groups_by_uncompressed_size(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket on a real S3 server of this process."""
-    from moto.server import ThreadedMotoServer
-
-    with pytest.MonkeyPatch.context() as patch:
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        }.items():
-            patch.setenv(name, value)
-        import s3fs
-
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("corpus")
+    with s3_bucket("corpus"):
         yield "corpus"
-        s3fs.S3FileSystem.clear_instance_cache()
-        server.stop()
 
 
 def test_an_object_store_gives_the_ids_and_columns_of_the_local_files(

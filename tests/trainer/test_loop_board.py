@@ -67,6 +67,14 @@ def test_a_run_begun_again_hides_what_was_there(tmp_path: Path) -> None:
     assert [step for step, _ in scalars(tmp_path / "board", "train/loss")] == [1, 2]
 
 
+def test_files_of_one_second_are_read_in_the_order_they_were_written(tmp_path: Path) -> None:
+    """Names hold a number that counts writers; after 9 comes 10, which sorts first."""
+    for _ in range(3):
+        Board(BoardRun(str(tmp_path)), 0).close()
+    seconds = [name.split(".")[3] for name in sorted(path.name for path in tmp_path.iterdir())]
+    assert len(set(seconds)) == 3, seconds
+
+
 def test_a_board_that_is_gone_is_filled_from_the_series(tmp_path: Path) -> None:
     train(tmp_path, 1, 6)
     (tmp_path / "board").rename(tmp_path / "elsewhere")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,11 +45,13 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         store = Store(run.folder)
-        self.empty = not store.names()
+        before = store.names()
+        self.empty = not before
         self.facts = run.facts
         purged = None if self.empty else step + 1
         self._store = None if store.local else store
         self._folder = store.base if store.local else tempfile.mkdtemp(prefix="windtunnel-board-")
+        _wait_for_a_later_name(before)
         self._writer = SummaryWriter(self._folder, purge_step=purged, flush_secs=_FLUSHED)
 
     def name(self, settings: Mapping[str, Any], figures: Iterable[str]) -> None:
@@ -85,6 +88,17 @@ class Board:
             for name in os.listdir(self._folder):
                 path = os.path.join(self._folder, name)
                 self._store.fs.put_file(path, self._store.full(name))
+
+
+def _wait_for_a_later_name(names: list[str]) -> None:
+    """Wait until this second is not that of an events file among ``names``, at most one second.
+
+    TensorBoard reads the files of a run in the order of their names. A name holds the second, then
+    numbers of varying length: of two names of one second, the later one may sort first.
+    """
+    this_second = int(time.time())
+    if any(f".tfevents.{this_second:010d}." in name for name in names):
+        time.sleep(max(0.0, this_second + 1 - time.time()))
 
 
 def hyperparameters(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
