@@ -166,6 +166,7 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.rotary = config.rotary
         self.embedding = nn.Parameter(torch.zeros(config.padded_vocab, config.width))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)
@@ -182,7 +183,7 @@ class Model(nn.Module):
         model is on a GPU.
         """
         mask = document_bounds(documents, tokens.device)
-        angles = rotation(positions, self.config.head_dim, self.config.rotary)
+        angles = rotation(positions, self.config.head_dim, self.rotary)
         stream_BTD = embedding(tokens, self.embedding, self.config.scale_emb)
         branch_BTD = None
         for layer in self.layers:

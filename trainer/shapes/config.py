@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from artifacts.errors import Address, UserError
-from artifacts.settings import LATER, key_settings
+from artifacts.later import LATER
 from trainer.shapes.rotary import Rotary
 
 # rows of the embedding are padded to this, so that matrix kernels find aligned shapes
@@ -158,6 +158,9 @@ class ModelConfig:
         """The same as ``state.json`` stores them: settings that came later than the first release
         only where they differ from their defaults.
         """
+        # it brings pydantic, which a model does not need
+        from artifacts.settings import key_settings
+
         return key_settings(self)
 
     @classmethod
