@@ -49,13 +49,19 @@ class Tokenizer:
     window_bytes: int = WINDOW_BYTES
 
     @classmethod
-    def load(cls, model: bytes | str | Path, window_bytes: int = WINDOW_BYTES) -> Tokenizer:
+    def load(
+        cls, model: bytes | str | Path, window_bytes: int = WINDOW_BYTES, file: object = None
+    ) -> Tokenizer:
         """A tokenizer from a model file or its bytes; text is handled ``window_bytes`` at a time.
+        ``file``: what errors call the bytes.
 
         Raises: UserError when the file is missing or no model, lacks byte pieces, or changes text
         (a normaliser, a dummy prefix, removal of spaces).
         """
-        file = "the given bytes" if isinstance(model, bytes) else model
+        if isinstance(model, bytes):
+            file = file or "the given bytes"
+        else:
+            file = model
         tokenizer = cls(model if isinstance(model, bytes) else _read(model), window_bytes)
         tokenizer._check(file)
         return tokenizer

@@ -37,11 +37,11 @@ from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.outcomes import Outcome
 from pipelines.training.plan_file import PLAN, adopt, adoptable, edited_plan, write_plan
 from pipelines.training.plans import check_followed, plan_branches, plan_mixture, stable_steps
+from pipelines.training.starting import StartingPoint, starting_point
 from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
 from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
-from trainer.shapes.config import ModelConfig
 
 if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
@@ -74,10 +74,10 @@ def train_recipe(
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
-    recipe, config = loaded.recipe, _config(loaded, materials)
-    plan = _followed(loaded, store, materials, plan, way, watch)
+    recipe, point = loaded.recipe, starting_point(loaded, materials.tokenizer)
+    plan = _followed(loaded, store, materials, plan, point, way, watch)
     branches = plan_branches(loaded, materials, plan)
-    places = places_of(store, recipe, config, plan, branches)
+    places = places_of(store, recipe, point, plan, branches)
     folder = places.folder
     if not resume:
         _refuse_if_begun(loaded, store, plan, places)
@@ -93,12 +93,14 @@ def train_recipe(
         record["training"] |= _training(store, folder, plan, materials)
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
-    begins = Beginning(store, folder, beginning(store, folder, plan, config, recipe.train))
+    begins = Beginning(store, folder, beginning(store, folder, plan, point.config, recipe.train))
     said = beginning_lines({**begins.facts, **how_begun(store, folder)})
-    _tell([*said, config.below_base, *materials.too_short(*asked)], plan, watch)
+    _tell([*said, point.config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
-    trained = _train(recipe, plan, materials, measured, store, folder, watch, begins, until_step)
+    trained = _train(
+        recipe, point, plan, materials, measured, store, folder, watch, begins, until_step
+    )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
     record["training"] = _training(store, folder, plan, materials)
@@ -125,6 +127,7 @@ def _followed(
     store: Store,
     materials: Materials,
     plan: Plan | None,
+    point: StartingPoint,
     way: Way | None,
     watch: TrainingWatch,
 ) -> Plan:
@@ -137,7 +140,7 @@ def _followed(
         plan = edited_plan(store, plan_mixture(loaded, materials))
     else:
         check_followed(loaded, plan, materials)
-    keying = begun_keying(store, plan, loaded.recipe, _config(loaded, materials))
+    keying = begun_keying(store, plan, loaded.recipe, point)
     branches = plan_branches(loaded, materials, plan)
     return settled(store, plan, branches, materials, keying.folder, way, watch.progress.note)
 
@@ -151,16 +154,6 @@ def check_machine(loaded: LoadedRecipe) -> None:
 
     try:
         check_possible(train.precision, train.device, float8=train.float8)
-    except UserError as error:
-        raise error.relocated(loaded.place) from None
-
-
-def _config(loaded: LoadedRecipe, materials: Materials) -> ModelConfig:
-    """What the recipe's model resolves to. Raises: UserError as
-    :meth:`trainer.loop.settings.ModelSettings.config`.
-    """
-    try:
-        return loaded.recipe.model.config(materials.tokenizer.vocab_size)
     except UserError as error:
         raise error.relocated(loaded.place) from None
 
@@ -262,6 +255,7 @@ def _branches(
 
 def _train(
     recipe: Recipe,
+    point: StartingPoint,
     plan: Plan,
     materials: Materials,
     measured: Folders,
@@ -283,11 +277,12 @@ def _train(
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},
-            recipe.model,
+            point.settings,
             recipe.train,
             Store(store.full(folder)),
             materials.tokenizer,
             validation=measured,
+            start=point.start(),
             until_step=until_step,
             on_step=seen,
             board=board_run(store, recipe.name, MAIN, folder),

@@ -90,18 +90,6 @@ def speaker(
     return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))
 
 
-def trained_window(checkpoint: Checkpoint) -> int:
-    """Tokens of the longest windows that a checkpoint was trained on: how far its model can look
-    back.
-    """
-    begun = [
-        context.sequence_length
-        for context in plan_of(checkpoint).contexts
-        if context.first_step < max(checkpoint.state.step, 1)
-    ]
-    return max(begun)
-
-
 def generate(
     model: Model,
     tokenizer: Tokenizer,
