@@ -15,6 +15,7 @@ EXTRAS = {
     "train": ("torch", "safetensors", "tensorboard"),
     "dask": ("dask", "distributed", "cryptography"),
     "datatrove": ("datatrove",),
+    "export": ("tokenizers",),
 }
 """Import names by extra. What of ``cloud``, ``gpu`` and ``words`` is missing, the libraries that
 use them say.
@@ -24,6 +25,7 @@ _WORK = {
     "train": "training, evaluating and generating",
     "dask": "work on several processes or machines",
     "datatrove": "blocks and the executor of datatrove",
+    "export": "comparing ids with those of Hugging Face's tokenizers",
 }
 
 

@@ -21,7 +21,7 @@ Other modules: :mod:`~tokenizer.sample` (which documents train it), :mod:`~token
 :mod:`~tokenizer.chat` (conversations, marks, target spans), :mod:`~tokenizer.tool_calls` (calls as
 text), :mod:`~tokenizer.report` (bytes per token and the like), :mod:`~tokenizer.vocabulary` and
 :mod:`~tokenizer.words` (what encoding rests on). The room :mod:`tokenizer.shards` holds tokens on
-disk.
+disk, :mod:`tokenizer.huggingface` what other programs read.
 
 Three promises, each with its tests: ``decode(encode(x)) == x`` for every Unicode text; text never
 encodes to a control mark; a source's bytes do not depend on how its documents were cut into chunks.

@@ -34,6 +34,7 @@ from pipelines.commands.options import (
 from pipelines.commands.shards import shards_app
 from pipelines.commands.terminal.compiling import KernelWatch
 from pipelines.commands.terminal.shown import ShownConsole
+from pipelines.commands.tokenizer import tokenizer_app
 from pipelines.commands.training import register
 from pipelines.training.watch import StoppedError
 
@@ -51,6 +52,7 @@ app.add_typer(corpus_app, name="corpus")
 app.add_typer(cache_app, name="cache")
 app.add_typer(mixture_app, name="mixture")
 app.add_typer(dedup_app, name="dedup")
+app.add_typer(tokenizer_app, name="tokenizer")
 register(app)
 register_export(app)
 
