@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from artifacts.later import LATER
+from artifacts.later import LATER as LATER
 from artifacts.records import Record
 
 if TYPE_CHECKING:

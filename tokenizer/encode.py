@@ -58,10 +58,7 @@ class Tokenizer:
         Raises: UserError when the file is missing or no model, lacks byte pieces, or changes text
         (a normaliser, a dummy prefix, removal of spaces).
         """
-        if isinstance(model, bytes):
-            file = file or "the given bytes"
-        else:
-            file = model
+        file = (file or "the given bytes") if isinstance(model, bytes) else model
         tokenizer = cls(model if isinstance(model, bytes) else _read(model), window_bytes)
         tokenizer._check(file)
         return tokenizer

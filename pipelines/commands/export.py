@@ -30,8 +30,8 @@ def export_command(
     to: Annotated[
         str,
         typer.Option(
-            help="granite (stock transformers, vLLM, llama.cpp), llama (multipliers folded into the "
-            "weights) or minicpm (MiniCPM's own)"
+            help="granite (stock transformers, vLLM, llama.cpp), llama (multipliers folded into "
+            "the weights) or minicpm (MiniCPM's own)"
         ),
     ] = "granite",
     dtype: Annotated[str, typer.Option(help="fp32, or bf16 at half the size")] = "fp32",
@@ -102,7 +102,8 @@ def import_command(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="folder with config.json, safetensors and tokenizer.model: Granite, Llama, MiniCPM",
+            help="folder with config.json, safetensors and tokenizer.model: Granite, Llama or "
+            "MiniCPM",
         ),
     ],
     output: Annotated[

@@ -128,8 +128,8 @@ def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
 
 
 class _Driver(CorpusRunner):
-    """Carries a plan out, and goes on to a tokenizer, shards and a training. ``given``: the model of
-    the tokenizer that the recipe names.
+    """Carries a plan out, and goes on to a tokenizer, shards and a training. ``given``: the model
+    of the tokenizer that the recipe names.
     """
 
     given: bytes | None = None

@@ -1,7 +1,7 @@
 """Export a model of a run: which checkpoint, and what its card says of corpus, losses and costs.
 
-    done = export_run_model("runs", "quickstart", "model")
-    print(done.folder, done.logits.largest_difference)
+done = export_run_model("runs", "quickstart", "model")
+print(done.folder, done.logits.largest_difference)
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def export_run_model(
     settings: ExportSettings | None = None,
     branch: str | None = None,
 ) -> ExportedModel:
-    """Export a checkpoint by its folder, or the last one of a run by its name or folder: of the run's
-    own training, or of ``branch``.
+    """Export a checkpoint by its folder, or the last one of a run by its name or folder: of
+    the run's own training, or of ``branch``.
 
     Raises: UserError when there is no such run, branch or checkpoint, and as
     :func:`trainer.export.export.export_model`.
@@ -158,7 +158,11 @@ def _losses(ending: Ending | None) -> Iterator[Section]:
         return
     step = ending.validation[-1]["step"]
     rows = [
-        (source, f"{loss.loss:.4f}", "-" if loss.bits_per_byte is None else f"{loss.bits_per_byte:.4f}")
+        (
+            source,
+            f"{loss.loss:.4f}",
+            "-" if loss.bits_per_byte is None else f"{loss.bits_per_byte:.4f}",
+        )
         for source, loss in sorted(ending.held_out(step).items())
     ]
     note = f"Of held-out documents, after step {step:,}."

@@ -16,14 +16,14 @@ from pipelines.shards.split import Split, check_bands
 
 
 class TokenizerSettings(Part):
-    """Training of the tokenizer on a weighted sample of the selected documents; or one that is there
-    already.
+    """Training of the tokenizer on a weighted sample of the selected documents; or one that is
+    there already.
     """
 
     model: Annotated[str | None, LATER] = Field(
         default=None,
-        description="a SentencePiece model, or a folder that holds a tokenizer.model (a checkpoint, "
-        "an export): nothing is trained",
+        description="a SentencePiece model, or a folder that holds a tokenizer.model (a "
+        "checkpoint, an export): nothing is trained",
     )
 
     vocab_size: Annotated[int, Field(ge=512, le=1 << 20)] = 32_768

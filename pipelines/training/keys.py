@@ -90,7 +90,9 @@ def begun_keying(store: Store, plan: Plan, recipe: Recipe, point: StartingPoint)
     Raises: UserError when the checkpoint that is to be gone on with is damaged.
     """
     own = keying_of(recipe, point)
-    if not point.key and not any(saved(Store(store.full(own.folder(name)))) for name in _past(plan)):
+    if not point.key and not any(
+        saved(Store(store.full(own.folder(name)))) for name in _past(plan)
+    ):
         for former in former_keyings(recipe):
             if _trained_as(store, former, plan, point.config):
                 return former

@@ -34,6 +34,15 @@ class StartingPoint:
         files = self.checkpoint.state.files
         return {"start": {name: record.checksum for name, record in sorted(files.items())}}
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        if self.checkpoint is None:
+            return {}
+        state = self.checkpoint.state
+        how = {"step": state.step} if state.imported is None else {"layout": state.imported.layout}
+        return {"start": {"folder": self.checkpoint.folder, **how}}
+
     def start(self) -> Start | None:
         """Where :func:`trainer.loop.training.train` begins; None for drawn weights."""
         if self.checkpoint is None:
@@ -68,8 +77,8 @@ def starting_point(loaded: LoadedRecipe, tokenizer: Tokenizer) -> StartingPoint:
 
 
 def start_checkpoint(loaded: LoadedRecipe) -> Checkpoint | None:
-    """The checkpoint that a recipe starts at, None where it names none. Raises: UserError when there
-    is no such checkpoint, or the recipe says too little or too much for it.
+    """The checkpoint that a recipe starts at, None where it names none. Raises: UserError when
+    there is no such checkpoint, or the recipe says too little or too much for it.
     """
     recipe = loaded.recipe
     if recipe.start is None:
@@ -82,15 +91,15 @@ def start_checkpoint(loaded: LoadedRecipe) -> Checkpoint | None:
         raise error.relocated(lambda address: loaded.place(("start",))) from None
     _shape(loaded, found)
     imported = found.state.imported
-    if imported is not None and imported.folded:
-        if "peak" not in recipe.train.schedule.model_fields_set:
-            raise loaded.file.error(
-                ("train", "schedule", "peak"),
-                "a folded model needs a learning rate of its own: the multipliers of the "
-                "parameterisation are in its weights",
-                found=f"layout {imported.layout}, and no peak",
-                fix="give train.schedule.peak, for instance the last rate that its authors used",
-            )
+    said = recipe.train.schedule.model_fields_set
+    if imported is not None and imported.folded and "peak" not in said:
+        raise loaded.file.error(
+            ("train", "schedule", "peak"),
+            "a folded model needs a learning rate of its own: the multipliers of the "
+            "parameterisation are in its weights",
+            found=f"layout {imported.layout}, and no peak",
+            fix="give train.schedule.peak, for instance the last rate that its authors used",
+        )
     return found
 
 

@@ -90,11 +90,11 @@ def train_recipe(
     known = outcome.known()
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(known)  # trained, measured and sampled already
-        record["training"] |= _training(store, folder, plan, materials)
+        record["training"] |= {**_training(store, folder, plan, materials), **point.facts}
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
     begins = Beginning(store, folder, beginning(store, folder, plan, point.config, recipe.train))
-    said = beginning_lines({**begins.facts, **how_begun(store, folder)})
+    said = beginning_lines({**point.facts, **begins.facts, **how_begun(store, folder)})
     _tell([*said, point.config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
@@ -103,7 +103,7 @@ def train_recipe(
     )
     ledgers = [_ledger(TRAIN, trained, folder)]
     record["plan"] = PLAN
-    record["training"] = _training(store, folder, plan, materials)
+    record["training"] = {**_training(store, folder, plan, materials), **point.facts}
     record["branches"], record["samples"] = {}, []
     if not trained.finished:
         return ledgers
@@ -377,7 +377,8 @@ def _said(recipe: Recipe, checkpoint: Checkpoint) -> list[Answer]:
     """What a checkpoint says after each of the recipe's prompts, looking back the window it was
     trained with.
     """
-    from trainer.evaluation.generate import GenerateSettings, answer, speaker, trained_window
+    from trainer.checkpoints.recorded import trained_window
+    from trainer.evaluation.generate import GenerateSettings, answer, speaker
 
     settings = GenerateSettings(
         tokens=SAMPLE_TOKENS, seed=recipe.seed, context=trained_window(checkpoint)

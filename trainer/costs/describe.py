@@ -75,8 +75,7 @@ def _scaling(config: ModelConfig) -> list[Row]:
     """What differs from MiniCPM in how queries and keys are made; nothing where nothing does."""
     rows = []
     if config.rope_scaling != "none":
-        rows.append(Row("shape", "RoPE scaling", config.rope_scaling))
-        rows.append(Row("shape", "RoPE factor", config.rope_factor))
+        rows.append(Row("shape", f"RoPE factor, {config.rope_scaling}", config.rope_factor))
     if config.rope_original_context is not None:
         rows.append(Row("shape", "RoPE original context", config.rope_original_context, "tokens"))
     if config.qk_norm:

@@ -28,7 +28,6 @@ from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
 from tokenizer.tool_calls import spoken
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
-from trainer.checkpoints.recorded import plan_of
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import device_of
 from trainer.model import Model

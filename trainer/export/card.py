@@ -18,7 +18,7 @@ CARD = "README.md"
 _LOADED_BY = {
     "granite": "`transformers` (`GraniteForCausalLM`), vLLM and llama.cpp's converter",
     "llama": "`transformers` (`LlamaForCausalLM`), vLLM and llama.cpp's converter",
-    "minicpm": "MiniCPM's own code, vLLM and llama.cpp's converter; `transformers` has no such class",
+    "minicpm": "MiniCPM's own code, vLLM and llama.cpp; `transformers` has no such class",
 }
 
 
@@ -112,9 +112,10 @@ def _checks(written: Written) -> list[str]:
     return [
         "## Checks",
         "",
-        f"- Logits: read back from these files and computed by the layout's formulas, {found.tokens} "
-        f"places differ from the training program's by at most {found.largest_difference:.2g} (the "
-        f"largest logit is {found.largest_logit:.3g}), {found.mean_kl:.2g} nats on average.",
+        f"- Logits: read back from these files and computed by the layout's formulas, "
+        f"{found.tokens} places differ from the training program's by at most "
+        f"{found.largest_difference:.2g} (the largest logit is {found.largest_logit:.3g}), "
+        f"{found.mean_kl:.2g} nats on average.",
         f"- Token ids: {written.ids}",
     ]
 
@@ -124,10 +125,11 @@ def _cautions(written: Written) -> list[str]:
         "## Before use",
         "",
         "- A text begins with `<s>`; the tokenizer adds it.",
-        "- Text that spells a control piece, such as `<AI>` or `</s>`, becomes that piece in a stock "
-        "tokenizer; with `split_special_tokens=True` it stays text. Do so with text that others wrote.",
-        "- Packed rows (several documents, positions that begin anew) are kept apart by stock code only "
-        "without an attention mask and without a cache (`attention_mask=None, use_cache=False`).",
+        "- Text that spells a control piece, such as `<AI>` or `</s>`, becomes that piece in a "
+        "stock tokenizer; with `split_special_tokens=True` it stays text. Do so with text that "
+        "others wrote.",
+        "- Packed rows (several documents, positions that begin anew) are kept apart by stock code "
+        "only without a mask and without a cache (`attention_mask=None, use_cache=False`).",
     ]
     if written.layout.folded:
         lines.append(
@@ -144,7 +146,9 @@ def _origin(state: CheckpointState) -> list[str]:
     facts.append(("hash of the tokenizer", f"`{state.tokenizer_hash}`"))
     if state.history:
         software = state.history[-1].software
-        facts.append(("trained with", ", ".join(f"{name} {software[name]}" for name in sorted(software))))
+        facts.append(
+            ("trained with", ", ".join(f"{name} {software[name]}" for name in sorted(software)))
+        )
     return ["## Training", "", *table(("what", "value"), facts)]
 
 

@@ -1,14 +1,14 @@
 """Whether an export is the model it was made of: its files, read back, against the model's logits.
 
-What is compared are texts of drawn ids, of several lengths. In fp32 the largest difference of a
-logit may be :data:`LARGEST`; in bf16, whose rounding decides, the mean divergence of the next
-token's distribution may be :data:`LARGEST_KL`.
+What is compared are texts of drawn ids, of several lengths. The files are held against a model of
+the weights as they are stored, rounded where they are in bf16: their logits may differ by
+:data:`LARGEST`. How far rounding moved them from the checkpoint's is measured besides.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from trainer.export.tensor_files import tensor_files
 from trainer.model import Model
 
 LARGEST = 1e-4
-"""Of a logit, in fp32, where logits are of size 1; larger logits may differ by as much more."""
+"""Of a logit, where logits are of size 1; larger ones may differ by as much more."""
 
-LARGEST_KL = 1e-2
-"""Nats."""
+ROUNDED = 2.0**-8
+"""Of a weight: twice what rounding to bf16 takes it."""
 
 LENGTHS = (1, 7, 64)
 
@@ -47,44 +47,57 @@ class LogitCheck:
 
 
 @torch.inference_mode()
-def check_logits(folder: Path, model: Model, dtype: str) -> LogitCheck:
-    """Compare a folder with the model that it was written from, on the CPU.
+def drawn_logits(model: Model) -> list[Tensor]:
+    """Scores (T, V) fp32 of a model on the CPU for each text that is compared."""
+    return [
+        model.logits(model(text[None], torch.arange(len(text))[None]))[0].float()
+        for text in _texts(model.config.vocab_size)
+    ]
 
-    Raises: UserError when they are not the same model.
+
+@torch.inference_mode()
+def check_logits(folder: Path, exact: Sequence[Tensor], stored: Sequence[Tensor]) -> LogitCheck:
+    """Compare a folder with :func:`drawn_logits` of its model, ``exact`` those of the checkpoint,
+    ``stored`` those of the weights as they are stored.
+
+    Raises: UserError when the folder is another model.
     """
     values = json.loads((folder / CONFIG).read_bytes())
     tensors = tensor_files(folder).read()
-    difference = size = divergence = 0.0
-    tokens = 0
-    for text in _texts(model.config.vocab_size):
-        own = model.logits(model(text[None], torch.arange(len(text))[None]))[0].float()
-        read = stock_logits(values, tensors, text)
-        difference = max(difference, float((own - read).abs().max()))
-        size = max(size, float(own.abs().max()))
-        divergence += float(_kl(own, read).sum())
-        tokens += len(text)
-    found = LogitCheck(tokens, difference, size, divergence / tokens)
-    _judge(found, dtype, folder)
-    return found
-
-
-def _judge(found: LogitCheck, dtype: str, folder: Path) -> None:
-    exact = dtype == "fp32"
-    off = found.largest_difference / max(1.0, found.largest_logit) if exact else found.mean_kl
-    if not off <= (LARGEST if exact else LARGEST_KL):  # NaN is not
+    texts = list(_texts(values["vocab_size"]))
+    read = [stock_logits(values, tensors, text) for text in texts]
+    size = max(float(logits.abs().max()) for logits in exact)
+    off = max(map(_difference, read, stored))
+    if not off <= LARGEST * max(1.0, size):  # NaN is not
         raise UserError(
             "the export is another model than the checkpoint",
             file=folder,
-            found=(
-                f"logits differ by up to {found.largest_difference:.3g} of "
-                f"{found.largest_logit:.3g}, {found.mean_kl:.3g} nats on average"
-            ),
-            fix=(
-                "this is a defect: please report it"
-                if exact
-                else "export in fp32: the model does not stand rounding to bf16"
-            ),
+            found=f"logits differ by up to {off:.3g}, of {size:.3g}",
+            fix="this is a defect: please report it",
         )
+    tokens = sum(map(len, texts))
+    divergence = sum(float(_kl(*pair).sum()) for pair in zip(exact, read, strict=True))
+    return LogitCheck(tokens, max(map(_difference, exact, read)), size, divergence / tokens)
+
+
+def check_rounded(found: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Raises: UserError when weights are further from those of the checkpoint than rounding to bf16
+    takes them.
+    """
+    for name, value in found.items():
+        own = weights["embedding" if name == "head" and name not in weights else name]
+        off = (value - own).abs() > own.abs() * ROUNDED + 1e-30
+        if bool(off.any()):
+            raise UserError(
+                "the export is another model than the checkpoint",
+                field=name,
+                found=f"{int(off.sum())} of {off.numel()} values",
+                fix="this is a defect: please report it",
+            )
+
+
+def _difference(first: Tensor, second: Tensor) -> float:
+    return float((first - second).abs().max())
 
 
 def _texts(vocabulary: int) -> Iterator[Tensor]:

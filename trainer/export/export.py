@@ -9,30 +9,36 @@ the model, and renamed. Its bytes depend on the checkpoint and the settings alon
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from artifacts.errors import Place, UserError
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.files import huggingface_files
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.checkpoints.recorded import model_config, trained_window
-from trainer.checkpoints.weights import check_finite, model_of
+from trainer.checkpoints.weights import check_finite, fill, model_of
 from trainer.export.card import CARD, Story, Written, model_card
-from trainer.export.check import LogitCheck, check_logits
+from trainer.export.check import LogitCheck, check_logits, check_rounded, drawn_logits
 from trainer.export.config_json import CONFIG, GENERATION, config_json, generation_json
 from trainer.export.ids import id_check
 from trainer.export.layouts import Layout, layout_named
-from trainer.export.names import outward
+from trainer.export.names import inward, outward
+from trainer.export.rope import longest
 from trainer.export.tensor_files import DTYPES, PART_BYTES, write_tensors
+from trainer.model import Model
 from trainer.shapes.config import ModelConfig
 
 MOMENTS = "moments/moments.safetensors"
@@ -90,7 +96,7 @@ def export_model(
     context = chosen.context or trained_window(found)
     tokenizer = Tokenizer.load(found.read(TOKENIZER))
     with _appearing(Path(folder)) as place:
-        for name, content in huggingface_files(tokenizer, context).items():
+        for name, content in huggingface_files(tokenizer, longest(config, context)).items():
             (place / name).write_bytes(content)
         (place / CONFIG).write_bytes(
             config_json(
@@ -98,8 +104,18 @@ def export_model(
             )
         )
         (place / GENERATION).write_bytes(generation_json(tokenizer))
-        _write_weights(found, place, chosen, layout, tied)
-        logits = check_logits(place, model_of(found), chosen.dtype)
+        weights = found.weights()
+        check_finite(weights, found.folder)
+        tensors = partial(_tensors, config, weights, layout, tied, DTYPES[chosen.dtype])
+        write_tensors(place, tensors(), chosen.part_bytes)
+        if chosen.moments:
+            _write_moments(found, place)
+        exact = drawn_logits(model_of(found))
+        rounded = chosen.dtype != "fp32"
+        stored = (
+            drawn_logits(_stored(config, weights, tensors(), layout, tied)) if rounded else exact
+        )
+        logits = check_logits(place, exact, stored)
         ids = id_check(tokenizer, place)
         written = Written(config, layout, chosen.dtype, tied, context, logits, ids)
         told = story or Story(Path(folder).resolve().name)
@@ -136,20 +152,42 @@ def _check(
         raise error.relocated(lambda address: Place(address, file=checkpoint.folder)) from None
 
 
-def _write_weights(
-    checkpoint: Checkpoint, place: Path, chosen: ExportSettings, layout: Layout, tied: bool
-) -> None:
-    config, weights, dtype = model_config(checkpoint), checkpoint.weights(), DTYPES[chosen.dtype]
-    check_finite(weights, checkpoint.folder)
-    tensors = outward(config, weights, layout.factors(config, tied), tied)
-    # folded in fp32, then rounded
-    write_tensors(place, ((name, tensor.to(dtype)) for name, tensor in tensors), chosen.part_bytes)
-    if chosen.moments:
-        counted = checkpoint.state.counted
-        facts = {"updates": str(counted.updates), "rule": str(counted.rule)}
-        (place / MOMENTS).parent.mkdir()
-        save_file(checkpoint.moments(), place / MOMENTS, facts)
-        os.chmod(place / MOMENTS, 0o644)
+def _tensors(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    layout: Layout,
+    tied: bool,
+    dtype: torch.dtype,
+) -> Iterator[tuple[str, Tensor]]:
+    """Tensors as they are stored: folded in fp32, then rounded."""
+    for name, tensor in outward(config, weights, layout.factors(config, tied), tied):
+        yield name, tensor.to(dtype)
+
+
+def _stored(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    tensors: Iterable[tuple[str, Tensor]],
+    layout: Layout,
+    tied: bool,
+) -> Model:
+    """The model that the stored tensors are, unfolded. Raises: UserError where they are more than
+    rounded ``weights``.
+    """
+    shape = dataclasses.replace(config, tied=tied)
+    read = inward(shape, dict(tensors), layout.factors(config, tied).inverse())
+    check_rounded(read, weights)
+    model = Model(shape)
+    fill(model, read)
+    return model
+
+
+def _write_moments(checkpoint: Checkpoint, place: Path) -> None:
+    counted = checkpoint.state.counted
+    facts = {"updates": str(counted.updates), "rule": str(counted.rule)}
+    (place / MOMENTS).parent.mkdir()
+    save_file(checkpoint.moments(), place / MOMENTS, facts)
+    os.chmod(place / MOMENTS, 0o644)
 
 
 def _torch_name(chosen: ExportSettings) -> str:

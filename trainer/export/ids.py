@@ -14,7 +14,19 @@ from tokenizer.huggingface.compare import compare
 from tokenizer.vocabulary import NORMAL
 
 _TEXTS, _PIECES = 2000, 24
-_ODD = ("  \n\t", "\u2581", "\x00", "<0x41>", "é", "e\u0301", "漢字かな", "🙂", "\ufeff", "﷽", "\r\n")
+_ODD = (
+    "  \n\t",
+    "\u2581",
+    "\x00",
+    "<0x41>",
+    "é",
+    "e\u0301",
+    "漢字かな",
+    "🙂",
+    "\ufeff",
+    "﷽",
+    "\r\n",
+)
 
 
 def id_check(tokenizer: Tokenizer, folder: Path) -> str:
@@ -40,7 +52,8 @@ def drawn_texts(tokenizer: Tokenizer, seed: int = 1) -> Iterator[str]:
     """Texts of drawn pieces of the vocabulary and of characters that are easily lost."""
     vocabulary = tokenizer.vocabulary
     pieces = [
-        vocabulary.surface(int(token)).decode() for token in np.flatnonzero(vocabulary.kinds == NORMAL)
+        vocabulary.surface(int(token)).decode()
+        for token in np.flatnonzero(vocabulary.kinds == NORMAL)
     ]
     pieces += list(_ODD)
     source = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
 """The layouts that a model can be exported to and imported from, by name.
 
-    granite    IBM's Granite: MiniCPM's multipliers as settings; stock transformers and vLLM load it
-    llama      plain Llama: the multipliers are folded into the weights, so they cannot be told again
-    minicpm    MiniCPM's own settings; its authors' code, vLLM and llama.cpp load it
+    granite   IBM's Granite: MiniCPM's multipliers as settings; stock transformers and vLLM load it
+    llama     plain Llama: the multipliers are folded into the weights and cannot be told again
+    minicpm   MiniCPM's own settings; its authors' code, vLLM and llama.cpp load it
 
 A layout says which settings a model has there, and what tensors are multiplied by on the way.
 """

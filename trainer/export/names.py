@@ -51,6 +51,10 @@ class Factors:
 
     query: float = 1.0
 
+    def inverse(self) -> Factors:
+        """What undoes them."""
+        return Factors(**{name: 1.0 / value for name, value in vars(self).items()})
+
     def of(self, name: str) -> float:
         """The factor of a tensor by its name in the layout."""
         ends = {
@@ -115,9 +119,10 @@ def inward(
 def check_tensors(
     config: ModelConfig, found: Mapping[str, tuple[int, ...]], tied: bool, where: str
 ) -> None:
-    """Raises: UserError, which says ``where`` the tensors are, when one is missing, one too many, or
-    of another shape than ``config`` asks for.
+    """Raises: UserError, which says ``where`` the tensors are, when one is missing, one too many,
+    or of another shape than ``config`` asks for.
     """
+    _check_layers(config, found, where)
     wanted = shapes(config, tied)
     missing, surplus = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or surplus:
@@ -142,6 +147,23 @@ def check_tensors(
             )
 
 
+def _check_layers(config: ModelConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raises: UserError for more layers than there are tensors, before they are counted up."""
+    if config.layers > len(found):
+        layer = next(
+            number
+            for number in range(config.layers)
+            if f"model.layers.{number}.input_layernorm.weight" not in found
+        )
+        raise UserError(
+            "the folder lacks a tensor of its model",
+            file=where,
+            field=f"model.layers.{layer}.input_layernorm.weight",
+            found=f"{len(found)} tensors for {config.layers} layers",
+            fix=_odd_tensor([""], []),
+        )
+
+
 def _odd_tensor(missing: list[str], surplus: list[str]) -> str:
     if missing:
         return "restore the folder, all of its *.safetensors files, from where it came from"
@@ -155,14 +177,15 @@ def _odd_tensor(missing: list[str], surplus: list[str]) -> str:
 def _piece_shapes(config: ModelConfig, own: str) -> list[tuple[int, ...]]:
     """Shapes of the tensors that one own parameter is parted into."""
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    return {
+    found: dict[str, list[tuple[int, ...]]] = {
         "attention_norm": [(config.width,)],
         "attention.qkv": [(rows, config.width) for rows in (queries, keys, keys)],
         "attention.out": [(config.width, queries)],
         "feed_forward_norm": [(config.width,)],
         "feed_forward.gate_up": [(config.ff, config.width)] * 2,
         "feed_forward.down": [(config.width, config.ff)],
-    }[own]
+    }
+    return found[own]
 
 
 def _parted(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from safetensors import SafetensorError
 from torch import Tensor
@@ -24,6 +25,7 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, save
+from trainer.checkpoints.moments import FIRST, SECOND
 from trainer.checkpoints.state import CheckpointState, Imported
 from trainer.checkpoints.weights import check_finite, check_fitting
 from trainer.export.config_json import CONFIG, ReadConfig, read_config
@@ -31,7 +33,6 @@ from trainer.export.export import MOMENTS
 from trainer.export.names import check_tensors, inward
 from trainer.export.tensor_files import opened, tensor_files
 from trainer.optimizer.rule import UpdateCount
-from trainer.checkpoints.moments import FIRST, SECOND
 from trainer.shapes.config import ModelConfig
 
 Tensors = dict[str, Tensor]
@@ -73,9 +74,7 @@ def import_model(folder: str | Path, output: str | Path) -> Checkpoint:
         tokenizer_hash=read.tokenizer.hash,
         seeds={},
         optimizer=read.updates,
-        imported=Imported(
-            layout=said.layout.name, context=said.context, folded=said.layout.folded
-        ),
+        imported=Imported(layout=said.layout.name, context=said.context, folded=said.layout.folded),
     )
     return save(store, state, read.weights, read.moments, {TOKENIZER: read.tokenizer.model})
 
@@ -150,16 +149,17 @@ def _moments(place: Path, weights: Tensors) -> tuple[Tensors, UpdateCount | None
     for prefix in (FIRST, SECOND):
         own = {f"{prefix}{name}": value for name, value in weights.items()}
         check_fitting(
-            {name: value for name, value in found.items() if name.startswith(prefix)}, own, str(path)
+            {name: value for name, value in found.items() if name.startswith(prefix)},
+            own,
+            str(path),
         )
     return found, count
 
 
-def _rule(text: str) -> int:
-    rule = int(text)
-    if rule not in (1, 2):
-        raise ValueError(f"rule {rule}")
-    return rule
+def _rule(text: str) -> Literal[1, 2]:
+    if text not in ("1", "2"):
+        raise ValueError(f"rule {text}")
+    return 1 if text == "1" else 2
 
 
 def _bytes(path: Path, fix: str) -> bytes:

@@ -38,14 +38,22 @@ def written(config: ModelConfig, context: int) -> dict[str, Any]:
     if rotary.scaling in ("dynamic", "yarn"):
         scaling = {"rope_type": rotary.scaling, "factor": rotary.factor}
         scaling[_ORIGINAL] = rotary.original_context
-    # dynamic NTK starts from max_position_embeddings, whatever else is said
-    longest = rotary.original_context if rotary.scaling == "dynamic" else context
     return {
-        "max_position_embeddings": longest,
+        "max_position_embeddings": longest(config, context),
         "rope_theta": theta,
         "rope_scaling": scaling,
         "rope_parameters": {"rope_theta": theta, **(scaling or {"rope_type": _DEFAULT})},
     }
+
+
+def longest(config: ModelConfig, context: int) -> int:
+    """The longest text that ``config.json`` speaks of. Dynamic NTK starts from it, whatever else is
+    said, so there it is the original context.
+    """
+    rotary = config.rotary
+    if rotary.scaling == "dynamic" and rotary.original_context is not None:
+        return rotary.original_context
+    return context
 
 
 @dataclasses.dataclass(frozen=True)

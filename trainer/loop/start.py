@@ -161,8 +161,8 @@ class FromWeights:
     """Weights without a past: step 0, moments at zero, any plan, schedule and objective.
 
     ``read`` gives the tensors by parameter name, and ``where`` says in errors where they are from.
-    ``facts`` are what the model and tokenizer they belong to are known to be, by name. ``known``: an
-    imported checkpoint whose moments the optimizer goes on with, which without it begins anew.
+    ``facts`` are what the model and tokenizer they belong to are known to be, by name. ``known``:
+    an imported checkpoint whose moments the optimizer goes on with; without it that begins anew.
     """
 
     read: Callable[[], Mapping[str, Tensor]]
@@ -177,8 +177,8 @@ class FromWeights:
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> FromWeights:
         """Those of a checkpoint; its model and tokenizer must be the training's. To give them to
-        another model, give :meth:`of_tensors` what ``checkpoint.weights()`` reads. Moments that came
-        with an import are kept; those of a training here are its past, which is left behind.
+        another model, give :meth:`of_tensors` what ``checkpoint.weights()`` reads. Moments that
+        came with an import are kept; those of a training here are its past, left behind.
         """
         state = checkpoint.state
         config = model_config(checkpoint).as_dict()
