@@ -66,21 +66,19 @@ def export_command(
     from pipelines.run.model_export import export_run_model
     from trainer.export.export import ExportSettings
 
-    if not part_gb > 0:
-        raise UserError("not a size", field="--part-gb", found=part_gb, fix="give a number above 0")
-    settings = ExportSettings(
-        layout=to,
-        dtype=dtype,
-        untie=untie,
-        context=context,
-        moments=moments,
-        part_bytes=max(1, round(part_gb * 1e9)),
-    )
+    settings = ExportSettings(to, dtype, untie, context, moments, _bytes(part_gb))
     done = export_run_model(runs, target, folder, settings, branch)
     if as_json:
         print_json(done.to_json())
     else:
         _print_exported(done)
+
+
+def _bytes(part_gb: float) -> int:
+    """Bytes of a file at most. Raises: UserError for none."""
+    if not part_gb > 0:
+        raise UserError("not a size", field="--part-gb", found=part_gb, fix="give a number above 0")
+    return max(1, round(part_gb * 1e9))
 
 
 def _print_exported(done: ExportedModel) -> None:

@@ -71,14 +71,18 @@ def places_of(
     return Places(keying, folder, places, former)
 
 
-def keying_of(recipe: Recipe, point: StartingPoint) -> Keying:
-    """The keys of trainings that begin now, where ``point`` says."""
+def keying_of(
+    recipe: Recipe, config: ModelConfig, start: Mapping[str, Any] | None = None
+) -> Keying:
+    """The keys of trainings that begin now; ``config`` is what the recipe's model resolves to,
+    ``start`` what they start at.
+    """
     return Keying(
         {
-            "model": key_settings(point.config),
+            "model": key_settings(config),
             "train": key_settings(recipe.train),
             "optimizer": OPTIMIZER_RULE,
-            **point.key,
+            **(start or {}),
         }
     )
 
@@ -89,7 +93,7 @@ def begun_keying(store: Store, plan: Plan, recipe: Recipe, point: StartingPoint)
 
     Raises: UserError when the checkpoint that is to be gone on with is damaged.
     """
-    own = keying_of(recipe, point)
+    own = keying_of(recipe, point.config, point.key)
     if not point.key and not any(
         saved(Store(store.full(own.folder(name)))) for name in _past(plan)
     ):

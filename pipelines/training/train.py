@@ -98,22 +98,28 @@ def train_recipe(
     _tell([*said, point.config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
-    trained = _train(
+    made = _train(
         recipe, point, plan, materials, measured, store, folder, watch, begins, until_step
     )
-    ledgers = [_ledger(TRAIN, trained, folder)]
+    ledgers = [_ledger(TRAIN, made, folder)]
     record["plan"] = PLAN
     record["training"] = {**_training(store, folder, plan, materials), **point.facts}
     record["branches"], record["samples"] = {}, []
-    if not trained.finished:
+    if not made.finished:
         return ledgers
     if recipe.branches:
         ledgers += _branches(recipe, plan, materials, measured, store, places, record, watch)
     if recipe.prompts:
-        record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
-        show_samples(store, recipe, folder, record["samples"], (stable_steps(plan), plan.steps))
+        _sample(recipe, store, folder, plan, record)
     outcome.keep(record)
     return ledgers
+
+
+def _sample(recipe: Recipe, store: Store, folder: str, plan: Plan, record: dict[str, Any]) -> None:
+    """Record what the model says before and after the decay, and show it on the board."""
+    stable = stable_steps(plan)
+    record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable)
+    show_samples(store, recipe, folder, record["samples"], (stable, plan.steps))
 
 
 def _tell_cuts(plans: Sequence[Plan], materials: Materials, watch: TrainingWatch) -> None:
