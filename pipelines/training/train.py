@@ -67,10 +67,10 @@ def train_recipe(
     per training: time and memory.
 
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
-    updates; branches come only behind the last one. ``plan``: follow this one rather than the
-    run's, which is the recipe's or what edits made of it. ``way``: what becomes of weights that
-    have seen a document which was taken down since; UserError where that is not said. Raises:
-    StoppedError after a signal; UserError when plan, shards and settings do not fit together.
+    updates; branches come only after the last one. ``plan``: follow this one rather than the run's,
+    which is the recipe's or what edits made of it. ``way``: what becomes of weights that have seen
+    a document which was taken down since. Raises: StoppedError after a signal; UserError when
+    plan, shards and settings do not fit together, and where ``way`` is needed and not said.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
@@ -78,11 +78,10 @@ def train_recipe(
     plan = _followed(loaded, store, materials, plan, point, way, watch)
     branches = plan_branches(loaded, materials, plan)
     places = places_of(store, recipe, point, plan, branches)
-    folder = places.folder
     if not resume:
         _refuse_if_begun(loaded, store, plan, places)
     write_plan(store, plan)
-    adopt(store, plan, folder, places.keying.folder)
+    adopt(store, plan, folder := places.folder, places.keying.folder)
     asked = _asked(plan, branches)
     measured = materials.held_out(*asked)
     shards = {name: record["shards"][name]["folder"] for name in measured}
