@@ -138,7 +138,8 @@ def _model_file(target: str) -> str | bytes:
 
 def _of_check(address: Address, text_field: str) -> Address:
     """Where the user gave what an error about files to check speaks of."""
-    return (Parameter("text_field" if address == (text_field,) else "check"),)
+    of_field = address in ((text_field,), ("text_field",))
+    return (Parameter("text_field" if of_field else "check"),)
 
 
 class _Texts:

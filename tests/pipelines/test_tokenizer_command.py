@@ -224,7 +224,7 @@ def test_differences_are_shown_and_end_with_exit_code_1(
     done = windtunnel(str(model), str(tmp_path / "out"), "--check", str(tmp_path / "lines.txt"))
     assert done.exit_code == 1
     assert "1 of 1 texts have other ids" in done.output
-    assert "text 1, character 1 'the river" in done.output
+    assert "text 1, character 2 'the river" in done.output
 
 
 @pytest.mark.parametrize(
