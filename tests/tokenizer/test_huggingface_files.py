@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,6 +76,7 @@ def test_transformers_has_our_ids_whatever_model_stands_beside(
     assert [again(text)["input_ids"] for text in made] == [theirs(text)["input_ids"] for text in made]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes_in_any_process(
     tokenizer: Tokenizer, model_path: Path
 ) -> None:
@@ -89,7 +91,7 @@ def test_the_same_model_gives_the_same_bytes_in_any_process(
     runs = {
         subprocess.run(
             [sys.executable, "-c", code, str(model_path)],
-            capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed},
             cwd=Path(__file__).parents[2],
         ).stdout
         for seed in ("1", "2")
