@@ -115,7 +115,7 @@ def tokenizer_of(target: str, runs: str) -> tuple[Tokenizer, str]:
             "this run has no tokenizer yet",
             file=store.root,
             found=f"reached {record['reached']}",
-            fix=(Command("run RECIPE"), ", with a tokenizer in the recipe and without --until"),
+            fix=(Command("run RECIPE"), " makes one, where the recipe has a tokenizer"),
         )
     return Tokenizer.load(recorded_model(store, record)), store.root
 
