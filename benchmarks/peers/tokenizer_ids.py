@@ -2,8 +2,9 @@
 
     python benchmarks/peers/tokenizer_ids.py FOLDER
 
-FOLDER holds a tokenizer's files and ``lines.jsonl``, ``random.jsonl``, ``spelling.jsonl``: ``text``
-and ``ids`` a line. Needs transformers alone. ``spelling`` is encoded with
+FOLDER holds a tokenizer's files, ``text`` and ``ids`` a line in ``lines.jsonl``,
+``documents.jsonl``, ``random.jsonl`` and ``spelling.jsonl``, and ``messages``, ``ids`` and ``mask``
+in ``chats.jsonl``. Needs transformers and jinja2 alone. ``spelling`` is encoded with
 ``split_special_tokens=True``.
 """
 
@@ -28,10 +29,13 @@ AT_ONCE, SHOWN = 1000, 5
 def main() -> None:
     folder = Path(sys.argv[1])
     groups = {}
-    for name in ("lines", "random", "spelling"):
+    for name in ("lines", "documents", "random", "spelling"):
         split = {"split_special_tokens": True} if name == "spelling" else {}
         stock = transformers.AutoTokenizer.from_pretrained(folder, **split)
         groups[name] = compared(stock, folder / f"{name}.jsonl")
+    groups["chats"] = chats(
+        transformers.AutoTokenizer.from_pretrained(folder), folder / "chats.jsonl"
+    )
     versions = {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
     print(json.dumps({**versions, "class": type(stock).__name__, "groups": groups}))
 
@@ -53,6 +57,20 @@ def compared(stock: Any, file: Path) -> dict[str, Any]:
                 if len(first) < SHOWN:
                     first.append({"text": row["text"][:200], "ours": row["ids"], "theirs": ids})
     return {**counts, "first": first}
+
+
+def chats(stock: Any, file: Path) -> dict[str, Any]:
+    counts = {"chats": 0, "ids": 0, "different": 0, "other_targets": 0}
+    for rows in batches(file):
+        for row in rows:
+            made = stock.apply_chat_template(
+                row["messages"], return_dict=True, return_assistant_tokens_mask=True
+            )
+            counts["chats"] += 1
+            counts["ids"] += len(row["ids"])
+            counts["different"] += made["input_ids"] != row["ids"]
+            counts["other_targets"] += made["assistant_masks"] != row["mask"]
+    return counts
 
 
 def batches(file: Path) -> Iterator[list[dict[str, Any]]]:

@@ -81,14 +81,14 @@ def check_lines(check: Comparison, unreadable: int) -> list[str]:
 
     plain, spelling, split = check.plain, check.spelling, check.split
     size = byte_size(plain.bytes + split.bytes)
-    lines = [f"check     {plain.texts + split.texts:,} texts, {size}: {_verdict(plain)}"]
+    lines = [f"check     {_texts(plain.texts + split.texts)}, {size}: {_verdict(plain)}"]
     lines += _first(plain)
     if split.texts:
         named = ", ".join(f"{name} {count:,}" for name, count in sorted(check.pieces.items()))
         lines.append(
-            f"warning   {split.texts:,} texts spell a control piece ({named}): a stock tokenizer "
-            f"turns it into the piece, which gives {spelling.different:,} of them other ids; with "
-            f"split_special_tokens=True {_verdict(split)}"
+            f"warning   {_texts(split.texts)} with the name of a control piece ({named}): a stock "
+            f"tokenizer turns it into the piece, and gives {spelling.different:,} of them other "
+            f"ids; with split_special_tokens=True {_verdict(split)}"
         )
         lines += _first(split)
     if unreadable:
@@ -96,12 +96,16 @@ def check_lines(check: Comparison, unreadable: int) -> list[str]:
     return lines
 
 
+def _texts(count: int) -> str:
+    return f"{count:,} {'text' if count == 1 else 'texts'}"
+
+
 def _verdict(counts: Counts) -> str:
     if not (counts.different or counts.not_restored):
         return "all ids are the same, all texts come back"
     return (
-        f"{counts.different:,} of {counts.texts:,} texts have other ids, {counts.not_restored:,} "
-        "do not come back"
+        f"of {_texts(counts.texts)} {counts.different:,} with other ids, {counts.not_restored:,} "
+        "that did not come back"
     )
 
 

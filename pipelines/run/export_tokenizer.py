@@ -115,7 +115,7 @@ def tokenizer_of(target: str, runs: str) -> tuple[Tokenizer, str]:
             "this run has no tokenizer yet",
             file=store.root,
             found=f"reached {record['reached']}",
-            fix=(Command("run RECIPE"), ", with a tokenizer in the recipe and without --until"),
+            fix=(Command("run RECIPE"), " makes one, where the recipe has a tokenizer"),
         )
     return Tokenizer.load(recorded_model(store, record)), store.root
 
@@ -138,7 +138,8 @@ def _model_file(target: str) -> str | bytes:
 
 def _of_check(address: Address, text_field: str) -> Address:
     """Where the user gave what an error about files to check speaks of."""
-    return (Parameter("text_field" if address == (text_field,) else "check"),)
+    of_field = address in ((text_field,), ("text_field",))
+    return (Parameter("text_field" if of_field else "check"),)
 
 
 class _Texts:

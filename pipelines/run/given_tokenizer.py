@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.recipe.load import LoadedRecipe
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.packed import STOCK
+from tokenizer.foreign.tokenizer_json import read_foreign
 
 NAME = "tokenizer.model"
 
@@ -25,10 +29,12 @@ def given_model(loaded: LoadedRecipe) -> bytes | None:
 
 def given_tokenizer(path: str) -> Tokenizer:
     """The tokenizer of a SentencePiece model's file, or of a folder that holds one under its usual
-    name. Raises: UserError when there is none, or it changes texts.
+    name, or a ``tokenizer.json`` alone. Raises: UserError when there is none, or it changes texts.
     """
     place = Store(path)
     folder, _, name = path.rstrip("/").rpartition("/")
+    if place.local and not place.exists(NAME) and place.exists(STOCK):
+        return read_foreign(Path(place.base), None, None)
     if place.exists(NAME):
         return Tokenizer.load(place.read(NAME), file=place.full(NAME))
     above = Store(folder or "/")

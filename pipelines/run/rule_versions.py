@@ -47,6 +47,7 @@ CARRIERS = frozenset(
     f"artifacts.{name}"
     for name in ("errors", "ledger", "lock", "paths", "publish", "fingerprints", "settings", "jit")
 ) | {
+    "artifacts.extras",
     "pipelines.executors.base",
     "pipelines.executors.killable",
     "pipelines.executors.killable_child",

@@ -202,6 +202,19 @@ def test_a_tokenizer_that_is_there_encodes_the_corpus(
     assert again.computed == 0
 
 
+def test_a_tokenizer_json_alone_encodes_the_corpus_to_the_same_tokens(
+    trained: tuple[Path, RunOutcome],
+) -> None:
+    folder, outcome = trained
+    windtunnel("tokenizer", "export", "starter", folder / "json", "--runs", folder / "runs")
+    (folder / "json/tokenizer.model").unlink()
+    recipe = folder / "starter/foreign.yaml"
+    recipe.write_text(f"name: foreign\ntokenizer: {{model: ../json}}\n{corpus_of(folder)}")
+    made = run_recipe(load_recipe(recipe), str(folder / "runs"), until="shards")
+    assert made.record["encoded"]["web"]["tokens"] == outcome.record["encoded"]["web"]["tokens"]
+    windtunnel("report", "foreign", "--runs", folder / "runs")
+
+
 def test_what_cannot_be_exported_is_said(trained: tuple[Path, RunOutcome], tmp_path: Path) -> None:
     folder, outcome = trained
     runs = ["--runs", str(folder / "runs")]

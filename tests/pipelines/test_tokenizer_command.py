@@ -205,7 +205,7 @@ def test_files_of_records_and_of_lines_are_checked(model: Path, tmp_path: Path) 
     assert check["unreadable"] == 2
     shown = windtunnel(str(model), str(tmp_path / "out"), "--check", str(tmp_path / "c.txt"))
     assert "4 texts" in shown.output
-    assert "1 texts spell a control piece (</s> 1)" in shown.output
+    assert "1 text with the name of a control piece (</s> 1)" in shown.output
     assert "split_special_tokens=True all ids are the same" in shown.output
     assert "not read  1 records or lines" in shown.output
 
@@ -223,8 +223,8 @@ def test_differences_are_shown_and_end_with_exit_code_1(
     (tmp_path / "lines.txt").write_text("the river\n")
     done = windtunnel(str(model), str(tmp_path / "out"), "--check", str(tmp_path / "lines.txt"))
     assert done.exit_code == 1
-    assert "1 of 1 texts have other ids" in done.output
-    assert "text 1, character 1 'the river" in done.output
+    assert "of 1 text 1 with other ids" in done.output
+    assert "text 1, character 2 'the river" in done.output
 
 
 @pytest.mark.parametrize(

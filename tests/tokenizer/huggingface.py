@@ -14,6 +14,7 @@ import tokenizers
 from hypothesis import strategies as st
 
 from tokenizer.encode import Tokenizer
+from tokenizer.huggingface.compare import Controls
 from tokenizer.huggingface.files import STOCK, huggingface_files
 
 SPELLED = ["<s>", "</s>", "<unk>", "<User>", "<AI>", "<System>", "<Tool>", "<reserved_0>"]
@@ -61,6 +62,16 @@ def _stock(model: bytes, split: bool) -> tokenizers.Tokenizer:
     theirs = tokenizers.Tokenizer.from_buffer(huggingface_files(Tokenizer.load(model))[STOCK])
     theirs.encode_special_tokens = split
     return theirs
+
+
+def controls(tokenizer: Tokenizer) -> Controls:
+    """Which texts spell a control piece."""
+    return _controls(tokenizer.model)
+
+
+@lru_cache
+def _controls(model: bytes) -> Controls:
+    return Controls(Tokenizer.load(model))
 
 
 def ids_of(theirs: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:

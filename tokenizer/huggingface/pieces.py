@@ -147,6 +147,14 @@ def _check_names(pieces: Pieces) -> None:
     twice = [surface for surface, count in Counter(pieces.surfaces).items() if count > 1]
     if twice:
         raise _refused("two pieces stand for the same text", "pieces", twice[0], _ELSEWHERE)
+    if " " not in pieces.surfaces:
+        raise _refused(
+            "the space has no piece: SentencePiece writes the bytes of U+2581 for it, a stock "
+            "tokenizer its own",
+            "pieces",
+            None,
+            _ELSEWHERE,
+        )
     for token in pieces.of(NORMAL, USER_DEFINED, CONTROL, UNKNOWN):
         piece, surface = pieces.held[token], pieces.surfaces[token]
         text = piece.kind in (NORMAL, USER_DEFINED)
@@ -188,7 +196,7 @@ def _check_overlaps(pieces: Pieces) -> None:
                     "stock tokenizer misses the symbol",
                     "pieces",
                     symbol,
-                    _RENAME,
+                    "train the tokenizer with another name for one of them",
                 )
 
 

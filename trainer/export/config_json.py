@@ -38,13 +38,16 @@ _PLAIN = {
 @dataclass(frozen=True)
 class ReadConfig:
     """What a folder's ``config.json`` says. Tensors are multiplied by ``factors``; ``context`` is
-    the longest text it is meant for, in tokens.
+    the longest text it is meant for, in tokens; ``bos`` and ``eos`` the ids that begin and end a
+    document, where it says one.
     """
 
     layout: Layout
     config: ModelConfig
     factors: Factors
     context: int
+    bos: int | None = None
+    eos: int | None = None
 
 
 def config_json(
@@ -124,7 +127,15 @@ def read_config(raw: bytes, file: str) -> ReadConfig:
     except UserError as error:
         raise error.relocated(lambda address: Place(address, file=file)) from None
     _check_context(config, turned.context, file)
-    return ReadConfig(layout, config, factors, turned.context)
+    marks = (_mark(values, f"{name}_token_id") for name in ("bos", "eos"))
+    return ReadConfig(layout, config, factors, turned.context, *marks)
+
+
+def _mark(values: Mapping[str, Any], name: str) -> int | None:
+    """An id of ``config.json``; of several, as newer files have them, the first."""
+    value = values.get(name)
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _tied(values: Mapping[str, Any], layout: Layout, file: str) -> bool:

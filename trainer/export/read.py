@@ -24,6 +24,8 @@ from torch import Tensor
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.packed import STOCK
+from tokenizer.foreign.tokenizer_json import read_foreign
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, save
 from trainer.checkpoints.moments import FIRST, SECOND
 from trainer.checkpoints.state import CheckpointState, Imported
@@ -33,7 +35,6 @@ from trainer.export.export import MOMENTS
 from trainer.export.names import check_tensors, inward
 from trainer.export.tensor_files import opened, tensor_files
 from trainer.optimizer.rule import UpdateCount
-from trainer.shapes.config import ModelConfig
 
 Tensors = dict[str, Tensor]
 
@@ -89,7 +90,7 @@ def read_model(folder: str | Path) -> ReadModel:
     holders = {name: shape for name, shape in files.shapes.items() if not _buffer(name)}
     tied = config.tied and "lm_head.weight" not in holders
     check_tensors(config, holders, tied, str(place))
-    tokenizer = _tokenizer(place, config)
+    tokenizer = _tokenizer(place, said)
     weights = inward(config, files.read(), said.factors)
     check_finite(weights, str(place))
     moments, updates = _moments(place, weights)
@@ -101,26 +102,32 @@ def _buffer(name: str) -> bool:
     return name.endswith("rotary_emb.inv_freq")
 
 
-def _tokenizer(place: Path, config: ModelConfig) -> Tokenizer:
-    """The folder's own tokenizer. Raises: UserError when it has none, or more pieces than the model
-    has rows.
+def _tokenizer(place: Path, said: ReadConfig) -> Tokenizer:
+    """The folder's own tokenizer, its SentencePiece model where it has one. Raises: UserError when
+    it has none, or more pieces than the model has rows.
     """
-    path = place / TOKENIZER
-    if not path.is_file():
+    path, stock = place / TOKENIZER, place / STOCK
+    fix = "add the tokenizer that the model was trained with"
+    if path.is_file():
+        tokenizer = Tokenizer.load(path)
+    elif stock.is_file():
+        tokenizer, path = read_foreign(place, said.bos, said.eos), stock
+    else:
         raise UserError(
-            "the folder has no SentencePiece model",
+            "the folder has no tokenizer",
             file=path,
-            found=", ".join(sorted(one.name for one in place.glob("*token*"))) or "no tokenizer",
-            fix="add the tokenizer.model that the model was trained with",
+            found=", ".join(sorted(one.name for one in place.glob("*token*"))) or "no such file",
+            allowed=[TOKENIZER, STOCK],
+            fix=fix,
         )
-    tokenizer = Tokenizer.load(path)
-    if tokenizer.vocab_size > config.vocab_size:
+    rows = said.config.vocab_size
+    if tokenizer.vocab_size > rows:
         raise UserError(
             "the tokenizer has more pieces than the model has rows",
             file=path,
             found=tokenizer.vocab_size,
-            allowed=[f"up to {config.vocab_size}"],
-            fix="add the tokenizer.model that the model was trained with",
+            allowed=[f"up to {rows}"],
+            fix=fix,
         )
     return tokenizer
 

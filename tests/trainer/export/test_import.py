@@ -285,7 +285,8 @@ def _with(folder: Path, name: str, tensor: torch.Tensor) -> None:
         (lambda out: (out / "config.json").unlink(), "config.json", None),
         (lambda out: (out / "config.json").write_text("[" * 100_000), "config.json", None),
         (lambda out: (out / "config.json").write_text("[]"), "config.json", None),
-        (lambda out: (out / "tokenizer.model").unlink(), "tokenizer.model", None),
+        (lambda out: [(out / f"tokenizer.{end}").unlink() for end in ("model", "json")],
+         "tokenizer.model", None),
         (lambda out: (out / "tokenizer.model").write_bytes(b"x"), "tokenizer.model", None),
     ],
 )  # fmt: skip
@@ -313,6 +314,23 @@ def test_a_tokenizer_of_more_pieces_than_rows_is_refused(
     (tmp_path / "out/tokenizer.model").write_bytes((tmp_path / "other.model").read_bytes())
     with pytest.raises(UserError, match="more pieces than the model has rows"):
         import_model(tmp_path / "out", tmp_path / "in")
+
+
+def test_a_folder_with_tokenizer_json_alone_speaks_and_goes_out_again(
+    corpus: Corpus, made: Made, tmp_path: Path
+) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    (tmp_path / "out/tokenizer.model").unlink()
+    imported = import_model(tmp_path / "out", tmp_path / "in")
+    chosen = GenerateSettings(tokens=12)
+    assert generate(*speaker(imported, "cpu"), ["river"], chosen) == generate(
+        *speaker(made("MHA"), "cpu"), ["river"], chosen
+    )
+    _, tokenizer = speaker(imported, "cpu")
+    assert tokenizer.encode_text("a boat </s>") == corpus.tokenizer.encode_text("a boat </s>")
+    done = export_model(imported, tmp_path / "again")
+    assert "somebody else's" in done.ids
+    assert contents(tmp_path / "again") == contents(tmp_path / "out")
 
 
 def test_damaged_moments_are_refused(made: Made, tmp_path: Path) -> None:
