@@ -301,10 +301,10 @@ class Tokenizer:
             ]
         except (RuntimeError, OSError, ValueError, LookupError, OverflowError) as error:
             raise UserError(
-                "not a SentencePiece model",
+                "not a SentencePiece model" if self.foreign is None else "not a tokenizer.json",
                 file=file,
                 found=str(error) or type(error).__name__,
-                fix="give the .model file itself, or restore it",
+                fix="give the file itself, or restore it",
             ) from None
         for probe, kept in probes:
             # others put a space before every text, which does no harm to what is generated

@@ -115,6 +115,39 @@ def _with(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda described: {**described, **changes}
 
 
+def _model(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda described: {**described, "model": {**described["model"], **changes}}
+
+
+def _added(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    entry = {
+        "id": 400, "content": "river", "single_word": False, "lstrip": False, "rstrip": False,
+        "normalized": False, "special": False, **changes,
+    }  # fmt: skip
+    return lambda described: {**described, "added_tokens": [*described["added_tokens"], entry]}
+
+
+def _removing(described: dict[str, Any]) -> dict[str, Any]:
+    """Digits vanish before the model sees them."""
+    split = {
+        "type": "Split", "pattern": {"Regex": "[0-9]"}, "behavior": "Removed", "invert": False
+    }  # fmt: skip
+    both = {"type": "Sequence", "pretokenizers": [split, described["pre_tokenizer"]]}
+    return {**described, "pre_tokenizer": both}
+
+
+def _without_a_byte(described: dict[str, Any]) -> dict[str, Any]:
+    vocabulary = dict(described["model"]["vocab"])
+    vocabulary["never"] = vocabulary.pop(byte_characters()[0xF0])
+    return _model(vocab=vocabulary)(described)
+
+
+def _one_id_twice(described: dict[str, Any]) -> dict[str, Any]:
+    vocabulary = dict(described["model"]["vocab"])
+    vocabulary["never"] = vocabulary["a"]
+    return _model(vocab=vocabulary)(described)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -127,9 +160,23 @@ def _with(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (_with(normalizer={"type": "NFC"}), "changes text"),
         (_with(added_tokens=[{"id": 1 << 40, "content": "x", "special": True}]), "too many"),
         (_with(model={"type": "BPE", "vocab": {"漢": 0}, "merges": []}), "no bytes are written as"),
-        (_with(pre_tokenizer={"type": "Nonsense"}), "not a tokenizer.json"),
+        (_with(pre_tokenizer={"type": "Nonsense"}), "changes text"),
+        (_with(version="9"), "not a tokenizer.json"),
+        (_with(normalizer={"type": "Replace", "pattern": {"String": "ß"}, "content": "ss"}),
+         "changes text"),
+        (_with(decoder={"type": "Sequence", "decoders": 5}), "kind that is not known"),
+        (_with(added_tokens=5), "without an id or a name"),
+        (_added(id="400"), "without an id or a name"),
+        (_added(content=None), "without an id or a name"),
+        (_added(rstrip=True), "changes text"),
+        (_added(id=5000), "another id than the file says"),
+        (_model(dropout=0.5), "changes text"),
+        (_model(continuing_subword_prefix="##"), "changes text"),
+        (_removing, "changes text"),
+        (_without_a_byte, "changes text"),
+        (_one_id_twice, "changes text"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_known_is_refused(
     byte_level: Path, change: Callable[[dict[str, Any]], dict[str, Any]], message: str
 ) -> None:

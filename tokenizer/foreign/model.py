@@ -15,6 +15,7 @@ from artifacts.books import parse_object
 from artifacts.errors import UserError
 from artifacts.extras import require
 from tokenizer.foreign.packed import STOCK, Packed, unpack
+from tokenizer.foreign.sound import check_same_ids, check_sound
 from tokenizer.foreign.surfaces import surfaces_of
 from tokenizer.vocabulary import CONTROL, PairSet, Vocabulary
 
@@ -78,15 +79,21 @@ class ForeignModel:
     def check(self, file: object) -> None:
         """Raises: UserError when the library cannot read it, or a mark of documents is no piece."""
         size = self.vocabulary.size
+        described = parse_object(self.packed.files[STOCK])
+        check_sound(described, file)
         try:
             self.stock.encode("a")
-        except Exception as error:  # the library raises no class of its own
+            known = self.stock.get_vocab(with_added_tokens=True)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # it raises no class of its own, and panics are no Exception
             raise UserError(
                 "not a tokenizer.json",
                 file=file,
                 found=str(error),
                 fix="restore it from where it came from",
             ) from None
+        check_same_ids(described, known, file)
         for name, token in (("BOS", self.packed.bos), ("EOS", self.packed.eos)):
             if not 0 <= token < size:
                 raise UserError(

@@ -31,9 +31,7 @@ def surfaces_of(
     """
     vocabulary = _vocabulary(described, file)
     written = _written(described, file)
-    added = {
-        int(entry["id"]): entry for entry in described.get("added_tokens") or () if "id" in entry
-    }
+    added = {entry["id"]: entry for entry in added_tokens(described, file)}
     highest = max([*vocabulary.values(), *added], default=-1)
     if highest < 0 or highest >= LARGEST:
         raise UserError(
@@ -46,9 +44,28 @@ def surfaces_of(
     for piece, token in vocabulary.items():
         surfaces[token], kinds[token] = written(piece)
     for token, entry in added.items():
-        surfaces[token] = str(entry["content"]).encode()
+        surfaces[token] = entry["content"].encode()
         kinds[token] = CONTROL if entry.get("special") else NORMAL
     return surfaces, kinds
+
+
+def added_tokens(described: Mapping[str, Any], file: object) -> list[dict[str, Any]]:
+    """The tokens that are matched before the model sees a text. Raises: UserError for anything but
+    entries with an id and a name.
+    """
+    found = described.get("added_tokens") or []
+    for entry in found if isinstance(found, list) else [found]:
+        token = entry.get("id") if isinstance(entry, dict) else None
+        named = isinstance(entry, dict) and isinstance(entry.get("content"), str)
+        if not named or not isinstance(token, int) or isinstance(token, bool) or token < 0:
+            raise UserError(
+                "an added token without an id or a name",
+                file=file,
+                field="added_tokens",
+                found=entry,
+                fix="restore it from where it came from",
+            )
+    return list(found)
 
 
 def _vocabulary(described: Mapping[str, Any], file: object) -> dict[str, int]:
@@ -70,7 +87,7 @@ def _vocabulary(described: Mapping[str, Any], file: object) -> dict[str, int]:
 
 def _written(described: Mapping[str, Any], file: object) -> Any:
     """How a piece is written: a function from a piece to its bytes and kind."""
-    kinds = set(_types(described.get("decoder")))
+    kinds = set(types_of(described.get("decoder")))
     if "ByteLevel" in kinds:
         table = {character: value for value, character in enumerate(byte_characters())}
         return lambda piece: (_byte_level(piece, table, file), NORMAL)
@@ -85,12 +102,13 @@ def _written(described: Mapping[str, Any], file: object) -> Any:
     )
 
 
-def _types(part: Any) -> Iterator[str]:
-    """The types of a decoder and of those that it is a sequence of."""
+def types_of(part: Any) -> Iterator[str]:
+    """The types of a decoder or normaliser and of those that it is a sequence of."""
     if isinstance(part, dict):
         yield str(part.get("type"))
-        for inner in part.get("decoders") or ():
-            yield from _types(inner)
+        inner = part.get("decoders", part.get("normalizers"))
+        for one in inner if isinstance(inner, list) else ():
+            yield from types_of(one)
 
 
 def byte_characters() -> list[str]:
