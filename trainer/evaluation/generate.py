@@ -118,7 +118,7 @@ def answer(
         ids, kept = [tokenizer.bos_id, *tokenizer.encode_text(prompt)], 1
     else:
         ids, kept = list(prompt), len(prompt)
-    said = continuation(model, ids, tokenizer.eos_id, chosen, kept)
+    said = continuation(model, ids, tokenizer.eos_id, chosen, kept, tokenizer.vocab_size)
     seen = len(ids) + min(len(said), chosen.tokens - 1)
     return Answer(
         tokenizer.decode_tokens(said, controls=False), max(0, seen - (chosen.context or seen))
@@ -144,9 +144,15 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> 
 
 @torch.inference_mode()
 def continuation(
-    model: Model, prompt: Sequence[int], eos: int, settings: GenerateSettings, kept: int = 1
+    model: Model,
+    prompt: Sequence[int],
+    eos: int,
+    settings: GenerateSettings,
+    kept: int = 1,
+    pieces: int | None = None,
 ) -> list[int]:
     """The ids after a prompt, EOS left out. ``kept``: its first ids, which stay in sight.
+    ``pieces``: the model says ids below it alone; others' models have rows that no piece has.
 
     Raises: UserError when the prompt is empty, when what is kept fills the context, and when the
     model's scores are not finite.
@@ -176,7 +182,7 @@ def continuation(
         tokens = torch.tensor([in_sight(ids, kept, settings.context)], device=device)  # (1, t)
         positions = torch.arange(tokens.shape[1], device=device)[None]
         scores = model.logits(model(tokens, positions)[0, -1]).float().cpu()  # (V,)
-        token = pick(scores, settings, generator)
+        token = pick(scores[:pieces], settings, generator)
         if token == eos:
             break
         ids.append(token)
