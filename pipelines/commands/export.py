@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,8 +77,10 @@ def export_command(
 
 def _bytes(part_gb: float) -> int:
     """Bytes of a file at most. Raises: UserError for none."""
-    if not part_gb > 0:
-        raise UserError("not a size", field="--part-gb", found=part_gb, fix="give a number above 0")
+    if not 0 < part_gb < math.inf:
+        raise UserError(
+            "not a size", field="--part-gb", found=part_gb, fix="give a finite number above 0"
+        )
     return max(1, round(part_gb * 1e9))
 
 
@@ -105,8 +108,8 @@ def import_command(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="folder for the checkpoint")
-    ] = Path("imported"),
+        str, typer.Option("--output", "-o", help="folder or URL for the checkpoint")
+    ] = "imported",
     as_json: Json = False,
 ) -> None:
     """Take somebody else's model over as a checkpoint, to generate with, to measure, and to train

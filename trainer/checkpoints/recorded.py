@@ -52,7 +52,7 @@ def plan_of(checkpoint: Checkpoint) -> Plan:
         raise UserError(
             "an imported model has no plan: nothing here has trained it",
             file=checkpoint.folder,
-            fix="train with it as the start of a recipe (train.start)",
+            fix="train with it as the start of a recipe (start: FOLDER)",
         )
     return Plan.model_validate_json(checkpoint.read(PLAN))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -162,7 +161,7 @@ def _check_context(config: ModelConfig, context: int, file: str) -> None:
             file=file,
             field="max_position_embeddings",
             found=context,
-            fix=f"give at least {math.ceil(before * config.rope_factor)}",
+            fix=f"give at least {before * config.rope_factor:.0f}",
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from artifacts.errors import Place, UserError
+from artifacts.paths import NO_ROOM, disk_full
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.files import huggingface_files
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
@@ -37,7 +38,7 @@ from trainer.export.ids import id_check
 from trainer.export.layouts import Layout, layout_named
 from trainer.export.names import inward, outward
 from trainer.export.rope import longest
-from trainer.export.tensor_files import DTYPES, PART_BYTES, write_tensors
+from trainer.export.tensor_files import DTYPES, PART_BYTES, save_tensors, write_tensors
 from trainer.model import Model
 from trainer.shapes.config import ModelConfig
 
@@ -146,6 +147,13 @@ def _check(
             found=layout.name,
             fix="export to granite or minicpm, or leave the moments out",
         )
+    if chosen.moments and checkpoint.state.imported is not None and not checkpoint.state.optimizer:
+        raise UserError(
+            "the checkpoint has no moments: it was imported without",
+            file=checkpoint.folder,
+            parameter="moments",
+            fix="leave the moments out",
+        )
     try:
         layout.check(config)
     except UserError as error:
@@ -186,12 +194,31 @@ def _write_moments(checkpoint: Checkpoint, place: Path) -> None:
     counted = checkpoint.state.counted
     facts = {"updates": str(counted.updates), "rule": str(counted.rule)}
     (place / MOMENTS).parent.mkdir()
-    save_file(checkpoint.moments(), place / MOMENTS, facts)
-    os.chmod(place / MOMENTS, 0o644)
+    save_tensors(checkpoint.moments(), place / MOMENTS, facts)
 
 
 def _torch_name(chosen: ExportSettings) -> str:
     return str(DTYPES[chosen.dtype]).removeprefix("torch.")
+
+
+def _own_place(folder: Path) -> Path:
+    """The folder with a name of its own. Raises: UserError for one that cannot be replaced or is
+    not on this machine.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(folder)):
+        raise UserError(
+            "models are exported to a folder of this machine",
+            file=folder,
+            fix="export to a folder, and copy it to the store",
+        )
+    found = Path(os.path.abspath(folder))
+    if found == Path.cwd() or found == found.parent:
+        raise UserError(
+            "this folder cannot be replaced",
+            file=found,
+            fix="name a folder that is not there yet",
+        )
+    return folder
 
 
 @contextmanager
@@ -199,17 +226,24 @@ def _appearing(folder: Path) -> Iterator[Path]:
     """A folder to fill, which takes its place when nothing went wrong. Raises: UserError when there
     is something in its place.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    folder = _own_place(folder)
+    if folder.is_symlink() or (
+        folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    ):
         raise UserError(
             "there is something here already",
             file=folder,
             fix="name a folder that is not there yet, or remove this one",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    place = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
     try:
         yield place
         place.chmod(0o755)
         os.rename(place, folder)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise disk_full(str(folder), 0) from error
+        raise
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -80,7 +80,7 @@ def _agree(own: Mapping[str, Any], said: Mapping[str, float], shape: Mapping[str
             "residual_multiplier": float(own["scale_depth"]) / math.sqrt(shape["layers"]),
             "logits_scaling": shape["width"] / int(own["dim_model_base"]),
         }
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ArithmeticError):
         return False  # these keys are another program's
     return all(math.isclose(value, said[name], rel_tol=1e-12) for name, value in made.items())
 
@@ -88,7 +88,7 @@ def _agree(own: Mapping[str, Any], said: Mapping[str, float], shape: Mapping[str
 def _base(scaling: float, width: int, file: str) -> int:
     """``dim_model_base`` of a divisor of logits. Raises: UserError where it is not whole."""
     base = width / scaling
-    if base < 1 or not math.isclose(base, round(base), rel_tol=1e-9):
+    if not 1 <= base < math.inf or not math.isclose(base, round(base), rel_tol=1e-9):
         raise UserError(
             "the width is no multiple of the divisor of logits",
             file=file,

@@ -66,10 +66,10 @@ def layout_of(values: Mapping[str, Any], file: str) -> Layout:
     named = values.get("architectures")
     known = {layout.architecture: layout for layout in LAYOUTS.values()}
     kinds = {layout.model_type: layout for layout in LAYOUTS.values()}
-    if isinstance(named, list) and len(named) == 1 and named[0] in known:
-        return known[named[0]]
-    if not named and values.get("model_type") in kinds:
-        return kinds[values["model_type"]]
+    if isinstance(named, list) and len(named) == 1 and str(named[0]) in known:
+        return known[str(named[0])]
+    if not named and str(values.get("model_type")) in kinds:
+        return kinds[str(values["model_type"])]
     raise UserError(
         "a model of this architecture cannot be taken over",
         file=file,

@@ -8,7 +8,7 @@ from typing import Any
 from artifacts.errors import UserError
 from trainer.export.names import Factors
 from trainer.export.qk_norm import check_no_qk_norm
-from trainer.export.values import number
+from trainer.export.values import count, number
 from trainer.shapes.config import ModelConfig
 
 
@@ -54,5 +54,5 @@ class MiniCPM:
         own: dict[str, Any] = {
             name: number(values, name, file) for name in ("scale_emb", "scale_depth")
         }
-        own["dim_model_base"] = values.get("dim_model_base")
+        own["dim_model_base"] = count(values, "dim_model_base", file)
         return own, Factors()

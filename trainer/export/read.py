@@ -32,7 +32,7 @@ from trainer.checkpoints.state import CheckpointState, Imported
 from trainer.checkpoints.weights import check_finite, check_fitting
 from trainer.export.config_json import CONFIG, ReadConfig, read_config
 from trainer.export.export import MOMENTS
-from trainer.export.names import check_tensors, inward
+from trainer.export.names import EMBEDDING, HEAD, check_tensors, inward
 from trainer.export.tensor_files import opened, tensor_files
 from trainer.optimizer.rule import UpdateCount
 
@@ -88,13 +88,29 @@ def read_model(folder: str | Path) -> ReadModel:
     config = said.config
     files = tensor_files(place)
     holders = {name: shape for name, shape in files.shapes.items() if not _buffer(name)}
-    tied = config.tied and "lm_head.weight" not in holders
+    tied = config.tied and HEAD not in holders
     check_tensors(config, holders, tied, str(place))
     tokenizer = _tokenizer(place, said)
-    weights = inward(config, files.read(), said.factors)
+    tensors = files.read()
+    _check_tied(config.tied, tensors, str(place))
+    weights = inward(config, tensors, said.factors)
     check_finite(weights, str(place))
     moments, updates = _moments(place, weights)
     return ReadModel(said, weights, tokenizer, moments, updates)
+
+
+def _check_tied(tied: bool, tensors: Tensors, where: str) -> None:
+    """Raises: UserError for a head of its own in a model whose head is said to be its embedding:
+    releases of transformers differ in which of both they take.
+    """
+    if tied and HEAD in tensors and not tensors[HEAD].equal(tensors[EMBEDDING]):
+        raise UserError(
+            "config.json says that the head is the embedding, and the folder holds another head",
+            file=where,
+            field=HEAD,
+            fix="set tie_word_embeddings to false in config.json where the head was trained, or "
+            "remove the tensor",
+        )
 
 
 def _buffer(name: str) -> bool:
@@ -171,6 +187,8 @@ def _rule(text: str) -> Literal[1, 2]:
 
 def _bytes(path: Path, fix: str) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise OSError("not a file")
         return path.read_bytes()
     except OSError as error:
         raise UserError(

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from artifacts.errors import UserError
+from trainer.export.values import count, number
 from trainer.shapes.config import ModelConfig
 
 _DEFAULT = "default"
 TYPES = (_DEFAULT, "dynamic", "yarn")
+_BELOW = "rope_parameters."
 _ORIGINAL = "original_max_position_embeddings"
 _YARN_DEFAULTS = {
     "beta_fast": 32.0,
@@ -48,11 +50,13 @@ def written(config: ModelConfig, context: int) -> dict[str, Any]:
 
 def longest(config: ModelConfig, context: int) -> int:
     """The longest text that ``config.json`` speaks of. Dynamic NTK starts from it, whatever else is
-    said, so there it is the original context.
+    said, so there it is the original context; YaRN never leads to a shorter one than that.
     """
     rotary = config.rotary
     if rotary.scaling == "dynamic" and rotary.original_context is not None:
         return rotary.original_context
+    if rotary.scaling == "yarn" and rotary.original_context is not None:
+        return max(context, rotary.original_context)
     return context
 
 
@@ -66,11 +70,13 @@ class ReadRope:
 
 def read(values: Mapping[str, Any], file: str) -> ReadRope:
     """Raises: UserError for a scaling that models here do not have."""
-    parameters = values.get("rope_parameters") or {}
-    scaling = {**(values.get("rope_scaling") or {}), **parameters}
+    scaling = {**_said(values, "rope_scaling", file), **_said(values, "rope_parameters", file)}
     kind = scaling.get("rope_type", scaling.get("type", _DEFAULT))
-    context = _count(values, "max_position_embeddings", 2048, file)
-    theta = scaling.get("rope_theta", values.get("rope_theta", 10000.0))
+    context = count(values, "max_position_embeddings", file, usual=2048)
+    if "rope_theta" in scaling:
+        theta = number(_named(scaling), f"{_BELOW}rope_theta", file)
+    else:
+        theta = number(values, "rope_theta", file, usual=10000.0)
     if kind not in TYPES:
         raise UserError(
             "rotary positions of a kind that models here do not have",
@@ -83,10 +89,14 @@ def read(values: Mapping[str, Any], file: str) -> ReadRope:
     if kind == _DEFAULT:
         return ReadRope(settings, context)
     _check_yarn(scaling, kind, file)
-    before = context if kind == "dynamic" else scaling.get(_ORIGINAL) or context
+    before = (
+        context
+        if kind == "dynamic"
+        else count(_named(scaling), f"{_BELOW}{_ORIGINAL}", file, context)
+    )
     settings |= {
         "rope_scaling": kind,
-        "rope_factor": scaling.get("factor", 1.0),
+        "rope_factor": number(_named(scaling), f"{_BELOW}factor", file, usual=1.0),
         "rope_original_context": before,
     }
     return ReadRope(settings, context)
@@ -107,10 +117,22 @@ def _check_yarn(scaling: Mapping[str, Any], kind: str, file: str) -> None:
             )
 
 
-def _count(values: Mapping[str, Any], name: str, usual: int, file: str) -> int:
-    value = values.get(name, usual)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+def _named(scaling: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings below ``rope_parameters`` under their full names, as errors say them."""
+    return {f"{_BELOW}{name}": value for name, value in scaling.items()}
+
+
+def _said(values: Mapping[str, Any], name: str, file: str) -> Mapping[str, Any]:
+    """The settings below a name; none where it is left out or null. Raises: UserError for anything
+    but settings, and for several sets of them.
+    """
+    found = values.get(name) or {}
+    if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
         raise UserError(
-            "not a number of tokens", file=file, field=name, found=value, fix="give at least 1"
+            "not the settings of rotary positions",
+            file=file,
+            field=name,
+            found=found,
+            fix="restore config.json from where the model came from",
         )
-    return value
+    return found

@@ -6,10 +6,11 @@ model-00001-of-00003.safetensors …, model.safetensors.index.json
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ INDEX = "model.safetensors.index.json"
 PART_BYTES = 5_000_000_000
 _PART = re.compile(r"^[A-Za-z0-9_.-]+\.safetensors$")
 _LARGEST_INDEX = 256 << 20
+_FLOATS = ("F64", "F32", "F16", "BF16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """What tensors can be written in, by the names that recipes use."""
 
@@ -99,6 +101,7 @@ def tensor_files(folder: Path) -> TensorFiles:
     """
     if (folder / INDEX).is_file():
         holders = _index(folder / INDEX)
+        _check_one_set(folder, holders)
     elif (folder / SINGLE).is_file():
         with opened(folder / SINGLE) as tensors:
             holders = dict.fromkeys(tensors.keys(), SINGLE)
@@ -122,8 +125,34 @@ def tensor_files(folder: Path) -> TensorFiles:
                         field=name,
                         fix="restore the folder from where it came from",
                     )
-                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+                held_there = tensors.get_slice(name)
+                _check_type(held_there.get_dtype(), folder / file, name)
+                shapes[name] = tuple(held_there.get_shape())
     return TensorFiles(folder, holders, shapes)
+
+
+def _check_one_set(folder: Path, holders: Mapping[str, str]) -> None:
+    """Raises: UserError for weights that the index leaves out: transformers takes those instead."""
+    if (folder / SINGLE).is_file() and SINGLE not in holders.values():
+        raise UserError(
+            "the folder holds two sets of weights",
+            file=folder,
+            found=f"{SINGLE}, and the files that {INDEX} names",
+            fix=f"remove {SINGLE}, or the index and its files, whichever is older",
+        )
+
+
+def _check_type(dtype: str, file: Path, name: str) -> None:
+    """Raises: UserError for numbers that are not plain floats, such as quantised ones."""
+    if dtype not in _FLOATS:
+        raise UserError(
+            "a tensor of numbers that are no weights of a model here",
+            file=file,
+            field=name,
+            found=dtype,
+            allowed=_FLOATS,
+            fix="take the model before it was quantised or converted",
+        )
 
 
 def opened(path: Path) -> safe_open:
@@ -145,9 +174,19 @@ def _part(number: int) -> str:
 
 def _write(folder: Path, held: dict[str, Tensor], number: int) -> list[str]:
     path = folder / _part(number)
-    save_file({name: tensor.contiguous() for name, tensor in held.items()}, path, {"format": "pt"})
-    os.chmod(path, 0o644)  # save_file leaves files that nobody else can read
+    save_tensors(held, path, {"format": "pt"})
     return list(held)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: dict[str, str]) -> None:
+    """Write one file that everybody can read. Raises: OSError also where the disk is full."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, facts)
+    except SafetensorError as error:
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+    os.chmod(path, 0o644)  # save_file leaves files that nobody else can read
 
 
 def _index(path: Path) -> dict[str, str]:

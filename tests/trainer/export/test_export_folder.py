@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from artifacts.errors import UserError
@@ -20,8 +21,10 @@ from tests.trainer.loop_corpus import Corpus
 from trainer.checkpoints.checkpoint import Checkpoint, save
 from trainer.checkpoints.weights import model_of
 from trainer.export import export as writing
+from trainer.export import tensor_files as tensor_writing
 from trainer.export.card import Section, Story
 from trainer.export.export import ExportSettings, export_model
+from trainer.export.read import read_model
 from trainer.export.tensor_files import INDEX, SINGLE, tensor_files
 
 Made = Callable[[str], Checkpoint]
@@ -169,3 +172,44 @@ def test_a_folder_that_is_another_model_does_not_appear(
 
 def test_every_layout_is_tried(made: Made) -> None:
     assert {"MHA", "GQA", "untied", "yarn", "dynamic", "ntk"} == SHAPES.keys()
+
+
+def test_places_that_cannot_be_replaced_are_refused(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    before = sorted(tmp_path.iterdir())
+    for place, message in (
+        (".", "cannot be replaced"),
+        (tmp_path, "cannot be replaced"),
+        ("link", "something here already"),
+        ("dangling", "something here already"),
+        ("s3://bucket/model", "folder of this machine"),
+    ):
+        with pytest.raises(UserError, match=message):
+            export_model(made("MHA"), place)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_leaves_nothing(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the library says it, whose errors are its own."""
+
+    def full(*_: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(tensor_writing, "save_file", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        export_model(made("MHA"), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_yarn_is_never_said_to_lead_to_less_than_it_starts_from(made: Made, tmp_path: Path) -> None:
+    export_model(made("yarn"), tmp_path / "out", ExportSettings(context=8))
+    values = json.loads((tmp_path / "out/config.json").read_bytes())
+    assert values["max_position_embeddings"] == 16
+    assert read_model(tmp_path / "out").said.context == 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from trainer.loop.start import FromWeights
 from trainer.loop.training import train
 
 Made = Callable[[str], Checkpoint]
+HUGE = 10**400  # no float holds it
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -217,7 +219,18 @@ def _edited(folder: Path, **changes: Any) -> None:
                               "original_max_position_embeddings": 16}},
          "rope_parameters.beta_fast"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": "x",
-                              "original_max_position_embeddings": 16}}, "model.rope_factor"),
+                              "original_max_position_embeddings": 16}}, "rope_parameters.factor"),
+        ({"rope_parameters": "yarn"}, "rope_parameters"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 5}}}, "rope_parameters"),
+        ({"rope_parameters": {"rope_theta": HUGE}}, "rope_parameters.rope_theta"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0,
+                              "original_max_position_embeddings": HUGE}},
+         "rope_parameters.original_max_position_embeddings"),
+        ({"architectures": [["LlamaForCausalLM"]]}, "architectures"),
+        ({"architectures": None, "model_type": {}}, "architectures"),
+        ({"num_hidden_layers": HUGE}, "num_hidden_layers"),
+        ({"initializer_range": HUGE}, "initializer_range"),
+        ({"logits_scaling": 1e-320}, "logits_scaling"),
         ({"hidden_size": 0}, "hidden_size"),
         ({"hidden_size": "32"}, "hidden_size"),
         ({"num_key_value_heads": 3}, "model.kv_heads"),
@@ -227,7 +240,7 @@ def _edited(folder: Path, **changes: Any) -> None:
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
         ({"max_position_embeddings": -1}, "max_position_embeddings"),
-        ({"intermediate_size": 1 << 60}, "model.layers.0.mlp.gate_proj.weight"),
+        ({"intermediate_size": 1 << 30}, "model.layers.0.mlp.gate_proj.weight"),
         ({"num_hidden_layers": 3}, "model.layers.2.input_layernorm.weight"),
         ({"num_hidden_layers": 1}, "model.layers.1.input_layernorm.weight"),
         ({"tie_word_embeddings": False}, "lm_head.weight"),
@@ -352,3 +365,67 @@ def test_an_import_takes_no_place_twice(made: Made, tmp_path: Path) -> None:
     import_model(tmp_path / "out", tmp_path / "in")
     with pytest.raises(UserError, match="imported to this place already"):
         import_model(tmp_path / "out", tmp_path / "in")
+
+
+def _tensors_edited(folder: Path, **changes: Any) -> None:
+    tensors = load_file(folder / SINGLE)
+    save_file({**tensors, **changes}, folder / SINGLE)
+
+
+def test_another_head_beside_a_tied_embedding_is_refused(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    table = load_file(tmp_path / "out" / SINGLE)["model.embed_tokens.weight"]
+    _tensors_edited(tmp_path / "out", **{"lm_head.weight": table.clone()})
+    assert "head" not in read_model(tmp_path / "out").weights
+    _tensors_edited(tmp_path / "out", **{"lm_head.weight": table + 1})
+    with pytest.raises(UserError, match="holds another head"):
+        read_model(tmp_path / "out")
+
+
+def test_quantised_tensors_are_refused(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    gain = torch.ones(32, dtype=torch.int8)
+    _tensors_edited(tmp_path / "out", **{"model.norm.weight": gain})
+    with pytest.raises(UserError, match="no weights of a model here") as caught:
+        read_model(tmp_path / "out")
+    assert caught.value.found == "I8"
+
+
+def test_two_sets_of_weights_are_refused(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    export_model(made("MHA"), tmp_path / "parted", ExportSettings(part_bytes=20_000))
+    for path in (tmp_path / "parted").glob("model*"):
+        path.rename(tmp_path / "out" / path.name)
+    with pytest.raises(UserError, match="two sets of weights"):
+        read_model(tmp_path / "out")
+    (tmp_path / "out" / SINGLE).unlink()
+    read_model(tmp_path / "out")
+
+
+def test_a_pipe_in_place_of_settings_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UserError, match="no model here"):
+        read_model(tmp_path)
+
+
+def test_moments_that_an_import_has_not_cannot_be_exported(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    imported = import_model(tmp_path / "out", tmp_path / "in")
+    with pytest.raises(UserError, match="imported without"):
+        export_model(imported, tmp_path / "again", ExportSettings(moments=True))
+    assert not (tmp_path / "again").exists()
+
+
+def test_rows_that_no_piece_has_are_never_said(made: Made, tmp_path: Path) -> None:
+    """Others' tables are often longer than their vocabulary."""
+    export_model(made("MHA"), tmp_path / "out")
+    rows = 500
+    values = json.loads((tmp_path / "out/config.json").read_bytes())
+    grown = load_file(tmp_path / "out" / SINGLE)["model.embed_tokens.weight"]
+    grown = torch.nn.functional.pad(grown, (0, 0, 0, rows - len(grown)), value=3.0)
+    _edited(tmp_path / "out", vocab_size=rows)
+    _tensors_edited(tmp_path / "out", **{"model.embed_tokens.weight": grown})
+    model, tokenizer = speaker(import_model(tmp_path / "out", tmp_path / "in"))
+    assert (model.config.vocab_size, tokenizer.vocab_size) == (rows, values["vocab_size"])
+    for seed in range(5):
+        generate(model, tokenizer, ["a"], GenerateSettings(tokens=20, temperature=9.0, seed=seed))
