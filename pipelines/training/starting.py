@@ -7,7 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from artifacts.commands import Command
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from pipelines.recipe.load import LoadedRecipe
 from trainer.loop.settings import ModelSettings
 from trainer.shapes.config import ModelConfig
@@ -84,10 +86,18 @@ def start_checkpoint(loaded: LoadedRecipe) -> Checkpoint | None:
     if recipe.start is None:
         return None
     from trainer.checkpoints.checkpoint import load
+    from trainer.export.config_json import CONFIG
 
     try:
-        found = load(loaded.full(recipe.start))
+        found = load(folder := loaded.full(recipe.start))
     except UserError as error:
+        if Store(folder).exists(CONFIG):
+            raise loaded.file.error(
+                ("start",),
+                "a model of another program is imported before a training starts at it",
+                found=recipe.start,
+                fix=(Command("import DIR -o imported", DIR=folder), ", and name the checkpoint"),
+            ) from None
         raise error.relocated(lambda address: loaded.place(("start",))) from None
     _shape(loaded, found)
     imported = found.state.imported

@@ -113,6 +113,9 @@ def test_a_run_is_exported_imported_and_annealed_by_commands(
     assert parent is not None
     assert parent["weights"] == load(start).state.files["weights.safetensors"].checksum
     assert set(annealed["branches"]) == {"web-alone"}
+    measured = (folder / "runs/annealed" / annealed["training"]["folder"]) / "metrics"
+    lines = (measured / "validation.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 2]
     windtunnel("report", "annealed", *runs)
     report = (folder / "runs/annealed/report.html").read_text()
     assert "The recipe named it; nothing was trained." in report
@@ -225,9 +228,24 @@ def test_what_cannot_be_exported_is_said(trained: tuple[Path, RunOutcome], tmp_p
         ([checkpoint, "--branch", "web-alone"], "has no branches"),
         (["starter", *runs, "--to", "x"], "no such layout"),
         (["starter", *runs, "--part-gb", "0"], "not a size"),
+        (["starter", *runs, "--part-gb", "inf"], "not a size"),
     ):
         call = ["export", arguments[0], str(tmp_path / "out"), *arguments[1:]]
         error = CliRunner().invoke(app, call).exception
         assert isinstance(error, UserError), (call, error)
         assert message in str(error)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_to_import_is_no_start_and_a_store_holds_what_was_imported(
+    trained: tuple[Path, RunOutcome],
+) -> None:
+    folder, outcome = trained
+    checkpoint = outcome.store.full(last_of(outcome.record))
+    windtunnel("export", checkpoint, folder / "not-yet")
+    recipe = annealing(folder, "../not-yet", "not-imported")
+    with pytest.raises(UserError, match="is imported before") as caught:
+        run_recipe(load_recipe(recipe), str(folder / "runs"))
+    assert "windtunnel import" in str(caught.value)
+    windtunnel("import", folder / "not-yet", "-o", "memory://imported-start")
+    assert load("memory://imported-start/checkpoints/step-00000000").state.imported is not None

@@ -39,7 +39,7 @@ from trainer.devices.precision import computing_in
 from trainer.evaluation.held_out import HeldOut, held_out
 from trainer.loop.board import Board, BoardRun
 from trainer.loop.interrupt import StopRequest
-from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics
+from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics, read_series
 from trainer.loop.metrics import FOLDER as METRICS
 from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
@@ -133,6 +133,8 @@ def train(
         if run.step == 0 == plan.decay_step:  # the stable checkpoint that other decays start from
             run.save(store, asked=True)
         with Metrics(store, run.step, shown) as metrics:
+            if run.step == 0 == plan.decay_step and not read_series(store, VALIDATION):
+                _record_losses(run, metrics, measured)  # what the decay is compared with
             return _steps(run, store, metrics, measured, last, stop, on_step)
 
 
@@ -235,7 +237,12 @@ def _record(
     metrics.record(TIME, {"step": run.step, **speed})
     if looked:
         metrics.record(DATA, run.shown())
-    if looked and measured is not None:
+        _record_losses(run, metrics, measured)
+
+
+def _record_losses(run: Run, metrics: Metrics, measured: HeldOut | None) -> None:
+    """The losses on held-out documents, where there are some."""
+    if measured is not None:
         measures = measured.measure(run.model, run.objective)
         sources = {name: measure.to_json() for name, measure in measures.items()}
         metrics.record(VALIDATION, {"step": run.step, "sources": sources})
