@@ -64,11 +64,13 @@ def export_command(
     """Write a model as a folder that other programs load: weights, settings, tokenizer, chat
     template and a card. It is read back and compared with the checkpoint before it appears.
     """
+    from pipelines.executors.termination import sigterm_exits
     from pipelines.run.model_export import export_run_model
     from trainer.export.export import ExportSettings
 
     settings = ExportSettings(to, dtype, untie, context, moments, _bytes(part_gb))
-    done = export_run_model(runs, target, folder, settings, branch)
+    with sigterm_exits():  # so that nothing is left of a folder half written
+        done = export_run_model(runs, target, folder, settings, branch)
     if as_json:
         print_json(done.to_json())
     else:
@@ -115,9 +117,11 @@ def import_command(
     """Take somebody else's model over as a checkpoint, to generate with, to measure, and to train
     on from (start: in a recipe).
     """
+    from pipelines.executors.termination import sigterm_exits
     from trainer.export.read import import_model
 
-    made = import_model(folder, output)
+    with sigterm_exits():
+        made = import_model(folder, output)
     if as_json:
         print_json(_facts(made))
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +251,19 @@ def test_a_folder_to_import_is_no_start_and_a_store_holds_what_was_imported(
     assert "windtunnel import" in str(caught.value)
     windtunnel("import", folder / "not-yet", "-o", "memory://imported-start")
     assert load("memory://imported-start/checkpoints/step-00000000").state.imported is not None
+
+
+def test_an_export_that_is_terminated_leaves_nothing(
+    trained: tuple[Path, RunOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.export import export as writing
+
+    def terminated(place: Path, *_: Any) -> None:
+        (place / "model.safetensors").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(writing, "write_tensors", terminated)
+    checkpoint = trained[1].store.full(last_of(trained[1].record))
+    result = CliRunner().invoke(app, ["export", checkpoint, str(tmp_path / "out")])
+    assert result.exit_code == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
