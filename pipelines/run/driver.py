@@ -40,6 +40,7 @@ from pipelines.shards.write import encoded_of, shard_tasks, write_shards
 from pipelines.training.ahead import check_training
 from pipelines.training.watch import TrainingWatch
 from pipelines.training.way import Way, chosen_way
+from tokenizer.encode import Tokenizer
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 
@@ -80,11 +81,13 @@ def run_recipe(
         raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
         require("train", "until", Setting("until", "shards"))
-        from pipelines.training.starting import start_checkpoint
+        from pipelines.training.starting import check_tokenizer, start_checkpoint
         from pipelines.training.train import check_machine
 
         check_machine(loaded)
-        start_checkpoint(loaded)
+        start = start_checkpoint(loaded)
+        if start is not None and (model := given_model(loaded)) is not None:
+            check_tokenizer(loaded, start, Tokenizer.load(model))
     way = chosen_way(keep, back, restart)
     check_training(loaded)
     given = given_model(loaded)

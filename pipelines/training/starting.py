@@ -66,6 +66,13 @@ def starting_point(loaded: LoadedRecipe, tokenizer: Tokenizer) -> StartingPoint:
             raise error.relocated(loaded.place) from None
     found = start_checkpoint(loaded)
     assert found is not None
+    check_tokenizer(loaded, found, tokenizer)
+    config = _shape(loaded, found)
+    return StartingPoint(config, ModelSettings.model_validate(config.as_dict()), found)
+
+
+def check_tokenizer(loaded: LoadedRecipe, found: Checkpoint, tokenizer: Tokenizer) -> None:
+    """Raises: UserError where a run encodes with another tokenizer than its model has."""
     if found.state.tokenizer_hash != tokenizer.hash:
         raise loaded.file.error(
             ("start",),
@@ -74,8 +81,6 @@ def starting_point(loaded: LoadedRecipe, tokenizer: Tokenizer) -> StartingPoint:
             allowed=[found.state.tokenizer_hash],
             fix="leave tokenizer out of the recipe, and make the shards anew",
         )
-    config = _shape(loaded, found)
-    return StartingPoint(config, ModelSettings.model_validate(config.as_dict()), found)
 
 
 def start_checkpoint(loaded: LoadedRecipe) -> Checkpoint | None:

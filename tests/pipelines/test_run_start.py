@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from artifacts.errors import UserError
 from pipelines.commands.app import app
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
+from tokenizer.train import TrainConfig, train_model
 from trainer.checkpoints.checkpoint import load
 
 TRAINED = """
@@ -191,6 +193,22 @@ def test_a_start_that_does_not_go_with_its_recipe_is_refused_before_the_corpus(
     assert caught.value.field == field
     assert caught.value.file == str(recipe)
     assert not (folder / "runs/refused/run.json").exists()
+
+
+def test_another_tokenizer_than_the_models_is_refused_before_the_corpus(
+    trained: tuple[Path, RunOutcome],
+) -> None:
+    folder, outcome = trained
+    checkpoint = outcome.store.full(last_of(outcome.record))
+    texts = [pa.array([(folder / "starter/recipe.yaml").read_text()] * 20, pa.large_string())]
+    model, _ = train_model(texts, TrainConfig(vocab_size=400))
+    (folder / "another.model").write_bytes(model)
+    more = ANNEALED + "tokenizer: {model: ../another.model}\n"
+    recipe = annealing(folder, checkpoint, "another", more)
+    with pytest.raises(UserError, match="of another tokenizer") as caught:
+        run_recipe(load_recipe(recipe), str(folder / "runs"))
+    assert caught.value.field == "start"
+    assert not (folder / "runs/another/run.json").exists()
 
 
 def test_a_tokenizer_that_is_there_encodes_the_corpus(

@@ -78,7 +78,9 @@ def test_a_source_reserved_for_a_branch_needs_the_branchs_name(corpus: Corpus) -
     )
     start = cast(
         Checkpoint,
-        SimpleNamespace(read=lambda name: reserved.to_json(), state=SimpleNamespace(step=STABLE)),
+        SimpleNamespace(
+            read=lambda name: reserved.to_json(), state=SimpleNamespace(step=STABLE, imported=None)
+        ),
     )
     assert "chat" in branch_plan(start, [MIXED], corpus.folders, "with-chat").names
     with pytest.raises(UserError, match="reserved for the phase or branch with-chat"):
