@@ -57,7 +57,7 @@ def evaluate_command(
 
 
 def _print(found: Evaluation) -> None:
-    header = ("of", "name", "documents", "bytes", "tokens", "bits per byte", "nats per token")
+    header = ("of", "name", "texts", "bytes", "tokens", "bits per byte", "nats per token")
     print_table(header, [_cells(row) for row in found.rows])
     print_text(f"\n{found.model}, {found.window:,} tokens seen at once")
     for row in found.rows:
