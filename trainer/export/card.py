@@ -32,10 +32,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Story:
-    """What is known of how a model was made. ``licences`` are identifiers of a hub."""
+    """What is known of how a model was made. ``languages`` by the codes of a hub. A licence is not
+    among it: those of the data are no licence of the model, which is its maker's to choose.
+    """
 
     name: str
-    licences: Sequence[str] = ()
     languages: Sequence[str] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
 
@@ -83,9 +84,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 def _front(story: Story) -> list[str]:
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    for name, values in (("license", story.licences), ("language", story.languages)):
-        if values:
-            front.append(f"{name}: {json.dumps(list(values))}")
+    if story.languages:
+        front.append(f"language: {json.dumps(list(story.languages))}")
     return [*front, 'tags: ["windtunnel"]', "---", ""]
 
 

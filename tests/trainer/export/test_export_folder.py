@@ -84,12 +84,13 @@ def test_the_same_checkpoint_gives_the_same_bytes(made: Made, tmp_path: Path) ->
 def test_the_card_says_what_was_checked_and_what_is_known(made: Made, tmp_path: Path) -> None:
     story = Story(
         "a | name\n# with a heading",
-        licences=["mit"],
+        languages=["en"],
         sections=[Section("Data", ["| a |", "|---|"])],
     )
     done = export_model(made("MHA"), tmp_path / "out", ExportSettings(layout="llama"), story)
     card = (tmp_path / "out/README.md").read_text()
-    assert 'license: ["mit"]' in card
+    assert 'language: ["en"]' in card
+    assert "license" not in card
     assert "\n# a | name\\u000a# with a heading\n" in card
     assert f"{done.logits.largest_difference:.2g}" in card
     assert "drawn texts" in done.ids
