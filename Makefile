@@ -11,11 +11,11 @@ STAMP := $(VENV)/.installed-dev
 
 FAST := -m "not law and not kill and not slow"
 
-.PHONY: quickstart test test-fast test-fast-pipelines test-fast-rest lint docs coverage versions clean help
+.PHONY: quickstart test test-corpus-and-model test-rest test-fast test-fast-pipelines test-fast-rest lint docs coverage versions clean help
 
 help:
 	@echo "make quickstart   raw sample corpus to shards to an annealed model, with a report (runs/quickstart)"
-	@echo "make test         all tests;  make test-fast   without laws, kills and what is slow, two halves side by side"
+	@echo "make test         all tests, in two halves side by side;  make test-fast   without laws, kills and what is slow"
 	@echo "make lint         ruff and mypy;  make coverage   tests with line coverage"
 	@echo "make docs         the documentation as a site: build/docs/index.html"
 	@echo "make versions     record the source digests of the stages after their versions were raised"
@@ -34,7 +34,13 @@ quickstart: $(STAMP)
 	$(BIN)/windtunnel run recipes/quickstart.yaml --workers $(WORKERS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target test-corpus-and-model test-rest
+
+test-corpus-and-model: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/pipelines tests/trainer tests/tokenizer tests/examples --ignore-glob 'tests/pipelines/test_[rt]*.py'
+
+test-rest: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/trainer --ignore tests/tokenizer --ignore tests/examples --ignore-glob 'tests/pipelines/test_[!rt]*.py'
 
 test-fast: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-fast-pipelines test-fast-rest

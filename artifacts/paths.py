@@ -93,7 +93,7 @@ class Store:
         """Bytes of a file, or None where there is none."""
         try:
             return int(self.fs.size(self.full(name)))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def open(self, name: str) -> IO[bytes]:

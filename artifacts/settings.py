@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from artifacts.later import LATER as LATER
 from artifacts.records import Record
 
 if TYPE_CHECKING:
@@ -34,16 +35,6 @@ class Part(Record):
     """A part of a recipe that takes finite numbers alone."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-
-
-class _Later:
-    """The mark of a field that was added later."""
-
-    def __repr__(self) -> str:
-        return "LATER"
-
-
-LATER = _Later()
 
 
 def key_settings(

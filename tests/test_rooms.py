@@ -35,6 +35,7 @@ ORDERS: dict[str, list[Step]] = {
         ("model",),
         ("optimizer", "objectives"),
         ("checkpoints",),
+        ("export",),
         ("evaluation",),
         ("loop",),
     ],

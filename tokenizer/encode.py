@@ -28,6 +28,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from tokenizer.foreign.packed import is_packed
 from tokenizer.vocabulary import CONTROL, SPACE_MARK, UNKNOWN, Vocabulary, read_vocabulary
 from tokenizer.words import join_bytes, join_tokens, mark_cuts
 
@@ -49,14 +50,24 @@ class Tokenizer:
     window_bytes: int = WINDOW_BYTES
 
     @classmethod
-    def load(cls, model: bytes | str | Path, window_bytes: int = WINDOW_BYTES) -> Tokenizer:
+    def load(
+        cls, model: bytes | str | Path, window_bytes: int = WINDOW_BYTES, file: object = None
+    ) -> Tokenizer:
         """A tokenizer from a model file or its bytes; text is handled ``window_bytes`` at a time.
+        ``file``: what errors call the bytes.
 
         Raises: UserError when the file is missing or no model, lacks byte pieces, or changes text
-        (a normaliser, a dummy prefix, removal of spaces).
+        (a normaliser, a dummy prefix, removal of spaces). Bytes may be a
+        foreign tokenizer too (:mod:`tokenizer.foreign`).
         """
-        file = "the given bytes" if isinstance(model, bytes) else model
-        tokenizer = cls(model if isinstance(model, bytes) else _read(model), window_bytes)
+        file = (file or "the given bytes") if isinstance(model, bytes) else model
+        content = model if isinstance(model, bytes) else _read(model)
+        if is_packed(content):
+            # it rests on this module
+            from tokenizer.foreign.tokenizer_json import ForeignTokenizer
+
+            return ForeignTokenizer.of(content, file)
+        tokenizer = cls(content, window_bytes)
         tokenizer._check(file)
         return tokenizer
 

@@ -236,12 +236,12 @@ def generate_text(
     or a pipe gets the text as it is.
     """
     from trainer.checkpoints.checkpoint import load
+    from trainer.checkpoints.recorded import trained_window
     from trainer.evaluation.generate import (
         GenerateSettings,
         answer,
         chat_prompt,
         speaker,
-        trained_window,
     )
 
     settings = GenerateSettings.asked(

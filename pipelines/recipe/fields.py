@@ -178,6 +178,11 @@ class Recipe(Part):
 
     name: Name
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
+    start: Annotated[str | None, LATER] = Field(
+        default=None,
+        description="folder of a checkpoint, trained here or imported, whose weights, shape and "
+        "tokenizer the training starts at; default: weights are drawn",
+    )
     corpus: Corpus
     tokenizer: TokenizerSettings | None = None
     shards: ShardSettings = ShardSettings()
@@ -189,6 +194,24 @@ class Recipe(Part):
         default=(),
         description="texts the model goes on from, before and after the decay, in the report",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_start_brings_its_tokenizer(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("start") is None:
+            return values
+        return {**values, "tokenizer": values.get("tokenizer") or {"model": values["start"]}}
+
+    @model_validator(mode="after")
+    def _start_and_tokenizer_agree(self) -> Recipe:
+        if self.start is None or self.tokenizer is None or self.tokenizer.model is not None:
+            return self
+        raise UserError(
+            "a training that starts at a model has its tokenizer; none is trained",
+            field="tokenizer",
+            found=", ".join(sorted(self.tokenizer.model_fields_set)) or "a tokenizer to train",
+            fix="leave tokenizer out, or give tokenizer.model",
+        )
 
     @model_validator(mode="after")
     def _training_begins_with_the_windows_of_train(self) -> Recipe:

@@ -59,6 +59,12 @@ class LoadedRecipe:
         location = self.stage_address(numbers[str(address[0])])
         return self.file.place((*location, *address[1:]))._replace(address=address)
 
+    def full(self, path: str) -> str:
+        """A path of the recipe: relative ones start in its root."""
+        if split_protocol(path)[0] or os.path.isabs(path):
+            return path
+        return f"{self.folder}/{path}"
+
     def stage_address(self, index: int) -> Address:
         """Where the settings of a stage stand."""
         return ("corpus", "stages", index, self.stages[index][1].kind)
@@ -101,8 +107,9 @@ def _loaded(file: YamlFile) -> LoadedRecipe:
         stages = _stages(file, recipe)
         folder = _root(file, recipe)
         check_names(recipe, stages)
-        if recipe.mixture is not None and recipe.tokenizer is not None:
-            recipe.model.config(recipe.tokenizer.vocab_size)
+        tokenizer = recipe.tokenizer
+        if recipe.mixture is not None and tokenizer is not None and tokenizer.model is None:
+            recipe.model.config(tokenizer.vocab_size)
     except UserError as error:
         raise error.relocated(file.place) from None
     return LoadedRecipe(recipe, stages, folder, file)

@@ -28,6 +28,7 @@ from pipelines.executors import Executor, executor_kind, open_executor
 from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.run.corpus import CorpusRunner
+from pipelines.run.given_tokenizer import given_model
 from pipelines.run.record import RunRecord
 from pipelines.run.stretches import text_bytes
 from pipelines.run.work_plan import plan_corpus
@@ -79,11 +80,14 @@ def run_recipe(
         raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
         require("train", "until", Setting("until", "shards"))
+        from pipelines.training.starting import start_checkpoint
         from pipelines.training.train import check_machine
 
         check_machine(loaded)
+        start_checkpoint(loaded)
     way = chosen_way(keep, back, restart)
     check_training(loaded)
+    given = given_model(loaded)
     executor = executor_kind(workers, scheduler, executor)
     opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
     store = _run_store(runs, loaded.recipe.name, scheduler)
@@ -94,6 +98,7 @@ def run_recipe(
         with run_lock(store):
             record.begin(plan)
             driver = _Driver(loaded, store, plan, record, progress, opening)
+            driver.given = given
             try:
                 driver.run(until, way)
             finally:
@@ -123,7 +128,11 @@ def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
 
 
 class _Driver(CorpusRunner):
-    """Carries a plan out, and goes on to a tokenizer, shards and a training."""
+    """Carries a plan out, and goes on to a tokenizer, shards and a training. ``given``: the model
+    of the tokenizer that the recipe names.
+    """
+
+    given: bytes | None = None
 
     def run(self, until: str, way: Way | None) -> None:
         self.read(() if until == "read" else self.plan.ahead())
@@ -164,6 +173,7 @@ class _Driver(CorpusRunner):
             recipe.seed,
             recipe.shards.hold_out,
             () if recipe.mixture is None else recipe.mixture.hold_out,
+            self.given,
         )
         with self._at(("tokenizer",)):
             trained = self._one(train_tokenizer, task)

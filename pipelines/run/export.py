@@ -106,6 +106,16 @@ def export(
     )
 
 
+def source_cards(store: Store, record: dict[str, Any]) -> list[SourceCard]:
+    """What a run's sources say of the documents that were kept, without files. Raises: UserError
+    when its documents are gone or damaged.
+    """
+    chunks = [Chunk.from_json(record_chunk) for record_chunk in record["chunks"]]
+    names = [source["name"] for source in record["recipe"]["corpus"]["sources"]]
+    without = taken_down_ids(store)
+    return [_card(store, record, name, chunks, (), without) for name in names]
+
+
 def _check(store: Store, record: dict[str, Any], sources: Collection[str], format: str) -> None:
     """Raises: UserError for a run without a corpus, a source or format that there is not."""
     if not record["selection"]:

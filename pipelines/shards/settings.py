@@ -9,19 +9,40 @@ from pydantic import (
     model_validator,
 )
 
-from artifacts.settings import Part
+from artifacts.errors import UserError
+from artifacts.settings import LATER, Part
 from mixtures.spec.bands import held_out_of
 from pipelines.shards.split import Split, check_bands
 
 
 class TokenizerSettings(Part):
-    """Training of the tokenizer on a weighted sample of the selected documents."""
+    """Training of the tokenizer on a weighted sample of the selected documents; or one that is
+    there already.
+    """
+
+    model: Annotated[str | None, LATER] = Field(
+        default=None,
+        description="a SentencePiece model, or a folder that holds a tokenizer.model (a "
+        "checkpoint, an export): nothing is trained",
+    )
 
     vocab_size: Annotated[int, Field(ge=512, le=1 << 20)] = 32_768
     sample: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
         default=None, description="share of the sample's bytes per source; default: by size"
     )
     sample_mib: Annotated[float, Field(gt=0)] = 64.0
+
+    @model_validator(mode="after")
+    def _a_given_model_is_not_trained(self) -> TokenizerSettings:
+        said = sorted(self.model_fields_set - {"model"})
+        if self.model is not None and said:
+            raise UserError(
+                "a tokenizer that is given is not trained",
+                field=f"tokenizer.{said[0]}",
+                found=getattr(self, said[0]),
+                fix="leave it out, or leave tokenizer.model out",
+            )
+        return self
 
 
 class ShardSettings(Part):

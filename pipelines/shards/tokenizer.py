@@ -13,7 +13,7 @@ from artifacts.fingerprints import content_key, libraries
 from artifacts.ids import as_words
 from artifacts.keyed_hash import held_out
 from artifacts.paths import Store
-from artifacts.publish import FileRef, Publication, found_or_made, read_file
+from artifacts.publish import FileRef, Manifest, Publication, found_or_made, read_file
 from artifacts.settings import key_settings
 from pipelines.corpus.chunk import Chunk
 from pipelines.corpus.view import CorpusView
@@ -23,6 +23,7 @@ from tokenizer.sample import Available, Sample, weighted_sample
 from tokenizer.train import TrainConfig, train_model
 
 TOKENIZER_VERSION = 1
+GIVEN_VERSION = 1
 
 
 MODEL = "tokenizer.model"
@@ -32,7 +33,8 @@ MODEL = "tokenizer.model"
 class TokenizerTask:
     """What the tokenizer is trained on: the kept documents of ``sources``, but for those that a
     loss is measured on: the share ``hold_out`` of each that shards set aside, and the sources that
-    are ``measured`` whole, unless the settings name them.
+    are ``measured`` whole, unless the settings name them. ``given``: the model of a tokenizer that
+    is there already, in place of all this.
     """
 
     root: str
@@ -43,6 +45,7 @@ class TokenizerTask:
     seed: int
     hold_out: float = 0.0
     measured: tuple[str, ...] = ()
+    given: bytes | None = None
 
     @property
     def sampled(self) -> tuple[str, ...]:
@@ -102,6 +105,8 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
     where something is, so neither files nor chunks matter.
     """
     store = Store(task.root)
+    if task.given is not None:
+        return _given(store, task.given, compute)
     config = TrainConfig(vocab_size=task.settings.vocab_size)
     inputs = {
         "work": "tokenizer",
@@ -137,12 +142,33 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
             held = sum(len(entry.view) - len(entry.rows) for entry in sources.values())
             unit.facts.update(held_out={"documents": held, "sources": task.left_whole})
 
-    made = found_or_made(store, f"tokenizer/bpe/{content_key(inputs)}", inputs, make, compute)
-    return (
-        None
-        if made is None
-        else TrainedTokenizer(made[0].file(MODEL), made[0].facts, made[1], (made[0].prefix,))
+    return _result(
+        found_or_made(store, f"tokenizer/bpe/{content_key(inputs)}", inputs, make, compute)
     )
+
+
+def _given(store: Store, model: bytes, compute: bool) -> TrainedTokenizer | None:
+    """A copy of a model that is there already: shards and trainings of the run find it there."""
+    tokenizer = Tokenizer.load(model)
+    inputs = {"work": "tokenizer", "version": GIVEN_VERSION, "model": tokenizer.hash}
+
+    def make(unit: Publication) -> None:
+        with unit.file(MODEL) as out:
+            out.raw.write(model)
+        unit.facts.update(
+            vocab_size=tokenizer.vocab_size, hash=tokenizer.hash, sample=[], given=True
+        )
+
+    return _result(
+        found_or_made(store, f"tokenizer/given/{content_key(inputs)}", inputs, make, compute)
+    )
+
+
+def _result(made: tuple[Manifest, bool] | None) -> TrainedTokenizer | None:
+    if made is None:
+        return None
+    manifest, computed = made
+    return TrainedTokenizer(manifest.file(MODEL), manifest.facts, computed, (manifest.prefix,))
 
 
 def _sample(sources: dict[str, SampledSource], task: TokenizerTask, config: TrainConfig) -> Sample:

@@ -20,6 +20,7 @@ from artifacts.settings import key_settings
 from mixtures.plan.format import Plan
 from pipelines.recipe.fields import Branch, Recipe
 from pipelines.training.checkpoints import TRAINING
+from pipelines.training.starting import StartingPoint
 from trainer.checkpoints.checkpoint import latest, saved
 from trainer.checkpoints.recorded import model_config
 from trainer.loop.settings import ModelSettings
@@ -57,12 +58,12 @@ class Places:
 
 
 def places_of(
-    store: Store, recipe: Recipe, config: ModelConfig, plan: Plan, branches: Mapping[str, Plan]
+    store: Store, recipe: Recipe, point: StartingPoint, plan: Plan, branches: Mapping[str, Plan]
 ) -> Places:
     """Where the training of a plan and its branches lie, begun or not. Raises: UserError as
     :func:`begun_keying`.
     """
-    keying = begun_keying(store, plan, recipe, config)
+    keying = begun_keying(store, plan, recipe, point)
     folder = keying.folder(plan.hash)
     entries = {entry.name: entry for entry in recipe.branches}
     places = branch_places(store, folder, entries, branches)
@@ -70,27 +71,34 @@ def places_of(
     return Places(keying, folder, places, former)
 
 
-def keying_of(recipe: Recipe, config: ModelConfig) -> Keying:
-    """The keys of trainings that begin now; ``config`` is what the recipe's model resolves to."""
+def keying_of(
+    recipe: Recipe, config: ModelConfig, start: Mapping[str, Any] | None = None
+) -> Keying:
+    """The keys of trainings that begin now; ``config`` is what the recipe's model resolves to,
+    ``start`` what they start at.
+    """
     return Keying(
         {
             "model": key_settings(config),
             "train": key_settings(recipe.train),
             "optimizer": OPTIMIZER_RULE,
+            **(start or {}),
         }
     )
 
 
-def begun_keying(store: Store, plan: Plan, recipe: Recipe, config: ModelConfig) -> Keying:
+def begun_keying(store: Store, plan: Plan, recipe: Recipe, point: StartingPoint) -> Keying:
     """The keys under which the training of a plan, or of one that edits made it from, has begun;
     those of trainings that begin now where none has.
 
     Raises: UserError when the checkpoint that is to be gone on with is damaged.
     """
-    own = keying_of(recipe, config)
-    if not any(saved(Store(store.full(own.folder(name)))) for name in _past(plan)):
+    own = keying_of(recipe, point.config, point.key)
+    if not point.key and not any(
+        saved(Store(store.full(own.folder(name)))) for name in _past(plan)
+    ):
         for former in former_keyings(recipe):
-            if _trained_as(store, former, plan, config):
+            if _trained_as(store, former, plan, point.config):
                 return former
     return own
 

@@ -37,11 +37,11 @@ from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.outcomes import Outcome
 from pipelines.training.plan_file import PLAN, adopt, adoptable, edited_plan, write_plan
 from pipelines.training.plans import check_followed, plan_branches, plan_mixture, stable_steps
+from pipelines.training.starting import StartingPoint, starting_point
 from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
 from pipelines.training.way import Way
 from trainer.checkpoints.paths import state_name
-from trainer.shapes.config import ModelConfig
 
 if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
@@ -67,22 +67,21 @@ def train_recipe(
     per training: time and memory.
 
     ``resume``: go on from what is there, rather than refuse. ``until_step``: stop after so many
-    updates; branches come only behind the last one. ``plan``: follow this one rather than the
-    run's, which is the recipe's or what edits made of it. ``way``: what becomes of weights that
-    have seen a document which was taken down since; UserError where that is not said. Raises:
-    StoppedError after a signal; UserError when plan, shards and settings do not fit together.
+    updates; branches come only after the last one. ``plan``: follow this one rather than the run's,
+    which is the recipe's or what edits made of it. ``way``: what becomes of weights that have seen
+    a document which was taken down since. Raises: StoppedError after a signal; UserError when
+    plan, shards and settings do not fit together, and where ``way`` is needed and not said.
     """
     materials = Materials.of(store, record)
     check_machine(loaded)
-    recipe, config = loaded.recipe, _config(loaded, materials)
-    plan = _followed(loaded, store, materials, plan, way, watch)
+    recipe, point = loaded.recipe, starting_point(loaded, materials.tokenizer)
+    plan = _followed(loaded, store, materials, plan, point, way, watch)
     branches = plan_branches(loaded, materials, plan)
-    places = places_of(store, recipe, config, plan, branches)
-    folder = places.folder
+    places = places_of(store, recipe, point, plan, branches)
     if not resume:
         _refuse_if_begun(loaded, store, plan, places)
     write_plan(store, plan)
-    adopt(store, plan, folder, places.keying.folder)
+    adopt(store, plan, folder := places.folder, places.keying.folder)
     asked = _asked(plan, branches)
     measured = materials.held_out(*asked)
     shards = {name: record["shards"][name]["folder"] for name in measured}
@@ -90,28 +89,36 @@ def train_recipe(
     known = outcome.known()
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
         record.update(known)  # trained, measured and sampled already
-        record["training"] |= _training(store, folder, plan, materials)
+        record["training"] |= {**_training(store, folder, plan, materials), **point.facts}
         steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
         return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
-    begins = Beginning(store, folder, beginning(store, folder, plan, config, recipe.train))
-    said = beginning_lines({**begins.facts, **how_begun(store, folder)})
-    _tell([*said, config.below_base, *materials.too_short(*asked)], plan, watch)
+    begins = Beginning(store, folder, beginning(store, folder, plan, point.config, recipe.train))
+    said = beginning_lines({**point.facts, **begins.facts, **how_begun(store, folder)})
+    _tell([*said, point.config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)
     reset_peak()
-    trained = _train(recipe, plan, materials, measured, store, folder, watch, begins, until_step)
-    ledgers = [_ledger(TRAIN, trained, folder)]
+    made = _train(
+        recipe, point, plan, materials, measured, store, folder, watch, begins, until_step
+    )
+    ledgers = [_ledger(TRAIN, made, folder)]
     record["plan"] = PLAN
-    record["training"] = _training(store, folder, plan, materials)
+    record["training"] = {**_training(store, folder, plan, materials), **point.facts}
     record["branches"], record["samples"] = {}, []
-    if not trained.finished:
+    if not made.finished:
         return ledgers
     if recipe.branches:
         ledgers += _branches(recipe, plan, materials, measured, store, places, record, watch)
     if recipe.prompts:
-        record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable_steps(plan))
-        show_samples(store, recipe, folder, record["samples"], (stable_steps(plan), plan.steps))
+        _sample(recipe, store, folder, plan, record)
     outcome.keep(record)
     return ledgers
+
+
+def _sample(recipe: Recipe, store: Store, folder: str, plan: Plan, record: dict[str, Any]) -> None:
+    """Record what the model says before and after the decay, and show it on the board."""
+    stable = stable_steps(plan)
+    record["samples"] = _samples(recipe, Store(store.full(folder)), plan, stable)
+    show_samples(store, recipe, folder, record["samples"], (stable, plan.steps))
 
 
 def _tell_cuts(plans: Sequence[Plan], materials: Materials, watch: TrainingWatch) -> None:
@@ -125,6 +132,7 @@ def _followed(
     store: Store,
     materials: Materials,
     plan: Plan | None,
+    point: StartingPoint,
     way: Way | None,
     watch: TrainingWatch,
 ) -> Plan:
@@ -137,7 +145,7 @@ def _followed(
         plan = edited_plan(store, plan_mixture(loaded, materials))
     else:
         check_followed(loaded, plan, materials)
-    keying = begun_keying(store, plan, loaded.recipe, _config(loaded, materials))
+    keying = begun_keying(store, plan, loaded.recipe, point)
     branches = plan_branches(loaded, materials, plan)
     return settled(store, plan, branches, materials, keying.folder, way, watch.progress.note)
 
@@ -151,16 +159,6 @@ def check_machine(loaded: LoadedRecipe) -> None:
 
     try:
         check_possible(train.precision, train.device, float8=train.float8)
-    except UserError as error:
-        raise error.relocated(loaded.place) from None
-
-
-def _config(loaded: LoadedRecipe, materials: Materials) -> ModelConfig:
-    """What the recipe's model resolves to. Raises: UserError as
-    :meth:`trainer.loop.settings.ModelSettings.config`.
-    """
-    try:
-        return loaded.recipe.model.config(materials.tokenizer.vocab_size)
     except UserError as error:
         raise error.relocated(loaded.place) from None
 
@@ -262,6 +260,7 @@ def _branches(
 
 def _train(
     recipe: Recipe,
+    point: StartingPoint,
     plan: Plan,
     materials: Materials,
     measured: Folders,
@@ -283,11 +282,12 @@ def _train(
         outcome = train(
             plan,
             {name: materials.folders[name] for name in plan.names},
-            recipe.model,
+            point.settings,
             recipe.train,
             Store(store.full(folder)),
             materials.tokenizer,
             validation=measured,
+            start=point.start(),
             until_step=until_step,
             on_step=seen,
             board=board_run(store, recipe.name, MAIN, folder),
@@ -382,7 +382,8 @@ def _said(recipe: Recipe, checkpoint: Checkpoint) -> list[Answer]:
     """What a checkpoint says after each of the recipe's prompts, looking back the window it was
     trained with.
     """
-    from trainer.evaluation.generate import GenerateSettings, answer, speaker, trained_window
+    from trainer.checkpoints.recorded import trained_window
+    from trainer.evaluation.generate import GenerateSettings, answer, speaker
 
     settings = GenerateSettings(
         tokens=SAMPLE_TOKENS, seed=recipe.seed, context=trained_window(checkpoint)

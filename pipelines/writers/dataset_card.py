@@ -67,11 +67,7 @@ def dataset_card(
 
 
 def _front(name: str, sources: Sequence[SourceCard], documents: int) -> list[str]:
-    languages = sorted(
-        {one for source in sources for one in source.languages if one and _LANGUAGE.fullmatch(one)}
-    )
-    licences = {(one or "").lower() for source in sources for one in source.licences}
-    known = sorted(licences & _LICENCES) + ["other"] * bool(licences - _LICENCES)
+    languages, known = hub_languages(sources), hub_licences(sources)
     front = ["---", f"pretty_name: {json.dumps(on_one_line(name))}"]
     front += [f"language: {json.dumps(languages)}"] if languages else []
     front += [f"license: {json.dumps(known)}"] if known else []
@@ -84,6 +80,19 @@ def _front(name: str, sources: Sequence[SourceCard], documents: int) -> list[str
             f"    data_files: {json.dumps(_patterns(source.files))}",
         ]
     return [*front, "---", ""]
+
+
+def hub_languages(sources: Sequence[SourceCard]) -> list[str]:
+    """The languages of documents, by the hub's codes."""
+    return sorted(
+        {one for source in sources for one in source.languages if one and _LANGUAGE.fullmatch(one)}
+    )
+
+
+def hub_licences(sources: Sequence[SourceCard]) -> list[str]:
+    """The licences of documents as the hub names them; ``other`` for all that it does not know."""
+    licences = {(one or "").lower() for source in sources for one in source.licences}
+    return sorted(licences & _LICENCES) + ["other"] * bool(licences - _LICENCES)
 
 
 def size_class(documents: int) -> str:

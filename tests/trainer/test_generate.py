@@ -17,6 +17,7 @@ from tests.trainer.loop_corpus import Corpus
 from tests.trainer.loop_runs import BATCH, LENGTH, STABLE, WEB, plan, run
 from tokenizer.shards.reader import open_source
 from trainer.checkpoints.checkpoint import at_step
+from trainer.checkpoints.recorded import trained_window
 from trainer.evaluation.generate import (
     GenerateSettings,
     answer,
@@ -25,7 +26,6 @@ from trainer.evaluation.generate import (
     in_sight,
     pick,
     speaker,
-    trained_window,
 )
 from trainer.model import Model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 import trainer.model.decoder
 from tests.oracles.document_batches import document_batch
-from trainer.model import Model, ModelConfig, init
+from tests.oracles.plain_minicpm import plain_rotary
+from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.model.rotary import rotation
 
 CONFIG = ModelConfig(vocab_size=70, width=64, layers=2, heads=4, kv_heads=2, ff=160, head_dim=16)
@@ -46,6 +48,38 @@ def test_documents_of_a_window_get_what_they_get_alone(model: Model, seed: int) 
         tokens = batch.tokens[row : row + 1, first:last]
         alone = model(tokens, torch.arange(last - first)[None], None)
         torch.testing.assert_close(together[row : row + 1, first:last], alone, atol=2e-5, rtol=1e-4)
+
+
+def test_queries_and_keys_are_normed_head_by_head_before_they_are_turned() -> None:
+    config = dataclasses.replace(CONFIG, qk_norm=True, layers=1)
+    built = Model(config)
+    init(built, config, seed=1)
+    own = built.layers[0].attention
+    gains = own.q_norm.weight, own.k_norm.weight
+    assert all(gain.shape == (16,) and bool((gain == 1).all()) for gain in gains)
+    with torch.no_grad():
+        for number, gain in enumerate(gains):
+            gain.copy_(torch.linspace(0.5, 1.5 + number, 16))
+    x, positions = (
+        torch.randn(1, 9, 64, generator=torch.Generator().manual_seed(1)),
+        torch.arange(9),
+    )
+    angles = rotation(positions[None], 16, config.rotary)
+    q, k, v = own.qkv(x)[0].view(9, 8, 16).split([4, 2, 2], 1)
+    q, k = (
+        plain_rotary(part / (part.square().mean(-1, keepdim=True) + 1e-5).sqrt() * gain, 10000.0)
+        for part, gain in zip((q, k), gains, strict=True)
+    )
+    mixed = []
+    for head in range(4):
+        scores = q[:, head] @ k[:, head // 2].T / 4 + torch.full((9, 9), -torch.inf).triu(1)
+        mixed.append(scores.softmax(-1) @ v[:, head // 2])
+    expected = F.linear(torch.cat(mixed, -1), own.out.weight)
+    torch.testing.assert_close(own(x, angles, None)[0], expected, atol=2e-6, rtol=1e-5)
+    own(x, angles, None).sum().backward()
+    assert all(gain.grad is not None and bool(gain.grad.any()) for gain in gains)
+    names = parameter_groups(built, config, 0.01, 0.1)[2].names
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in names} >= {"q_norm", "k_norm"}
 
 
 def test_no_gradient_crosses_from_a_document_or_from_a_later_token(model: Model) -> None:

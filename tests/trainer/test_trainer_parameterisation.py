@@ -55,8 +55,9 @@ def test_embedding_counts_speak_of_the_real_vocabulary(name: str, parameters: in
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_formula_counts_what_the_model_holds(name: str, tied: bool) -> None:
-    config = dataclasses.replace(PRESETS[name], tied=tied)
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_the_formula_counts_what_the_model_holds(name: str, tied: bool, qk_norm: bool) -> None:
+    config = dataclasses.replace(PRESETS[name], tied=tied, qk_norm=qk_norm)
     with torch.device("meta"):
         held = sum(parameter.numel() for parameter in Model(config).parameters())
     assert count_parameters(config).allocated == held

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from artifacts.errors import UserError
 from tests.oracles.plain_minicpm import plain_rotary
 from trainer.kernels.rope import rotated_qkv
-from trainer.model.rotary import Rotary, rotation
+from trainer.model import Model, ModelConfig, init
+from trainer.model.rotary import dynamic_frequencies, frequencies, rotation
+from trainer.shapes.presets import preset
+from trainer.shapes.rotary import Rotary
 
 
 def rotate(x: torch.Tensor, positions: torch.Tensor, rotary: Rotary) -> torch.Tensor:
@@ -84,12 +87,12 @@ def test_ntk_keeps_the_fastest_frequency_and_divides_the_slowest_by_the_factor(
     size: int, factor: float, theta: float
 ) -> None:
     plain, found = (
-        Rotary(theta=theta).frequencies(size),
-        Rotary(theta=theta, scaling="ntk", factor=factor).frequencies(size),
+        frequencies(Rotary(theta=theta), size),
+        frequencies(Rotary(theta=theta, scaling="ntk", factor=factor), size),
     )
     assert float(found[0]) == 1.0
     assert float(found[-1]) == pytest.approx(float(plain[-1]) / factor)
-    assert found.equal(Rotary(theta=theta * factor ** (size / (size - 2))).frequencies(size))
+    assert found.equal(frequencies(Rotary(theta=theta * factor ** (size / (size - 2))), size))
 
 
 @given(
@@ -110,14 +113,14 @@ def test_yarn_is_its_formula(
         beta_fast=betas[0],
         beta_slow=betas[1],
     )
-    frequencies, temperature = yarn_by_hand(size, theta, factor, context, *betas)
-    np.testing.assert_allclose(rotary.frequencies(size).numpy(), frequencies, rtol=1e-12)
+    by_hand, temperature = yarn_by_hand(size, theta, factor, context, *betas)
+    np.testing.assert_allclose(frequencies(rotary, size).numpy(), by_hand, rtol=1e-12)
     assert rotary.temperature == pytest.approx(temperature)
 
 
 def test_yarn_keeps_what_turns_often_divides_what_turns_seldom_and_sharpens() -> None:
     rotary = Rotary(scaling="yarn", factor=4.0, original_context=4096)
-    plain, found = Rotary().frequencies(64), rotary.frequencies(64)
+    plain, found = frequencies(Rotary(), 64), frequencies(rotary, 64)
     turns = plain * 4096 / (2 * math.pi)
     assert found[turns > 40].equal(plain[turns > 40])
     torch.testing.assert_close(found[turns < 0.7], plain[turns < 0.7] / 4, rtol=1e-12, atol=0)
@@ -161,7 +164,7 @@ def test_frequencies_are_those_that_transformers_computes(
     times its context.
     """
     np.testing.assert_allclose(
-        rotary.frequencies(64)[[0, 10, 14, 20, 31]].numpy(), expected, rtol=2e-7
+        frequencies(rotary, 64)[[0, 10, 14, 20, 31]].numpy(), expected, rtol=2e-7
     )
 
 
@@ -189,4 +192,69 @@ def test_settings_that_make_no_table_are_refused(settings: dict[str, Any], field
 
 def test_ntk_needs_two_frequencies() -> None:
     with pytest.raises(UserError, match="two frequencies"):
-        Rotary(scaling="ntk", factor=2.0).frequencies(2)
+        Rotary(scaling="ntk", factor=2.0).check_head(2)
+
+
+CHANNELS = [1, 8, 16, 24, 31]
+
+
+def test_dynamic_ntk_grows_with_the_row_and_is_plain_within_the_original_context() -> None:
+    """At 16,384 tokens of 4,096 the factor is 4 * 4 - 3 = 13. Figures of transformers 5.24.0."""
+    rotary = Rotary(scaling="dynamic", factor=4.0, original_context=4096)
+    found = dynamic_frequencies(rotary, 64, torch.tensor([1, 4096, 16384]))
+    assert found[0].equal(frequencies(Rotary(), 64))
+    assert found[1].equal(found[0])
+    expected = [6.903452e-1, 5.158587e-2, 2.661102e-3, 1.372752e-4, 1.025786e-5]
+    np.testing.assert_allclose(found[2][CHANNELS].numpy(), expected, rtol=5e-7)
+    long, short = torch.arange(16384)[None], torch.arange(100)[None]
+    for positions, row in ((long, 2), (short, 0)):
+        cos, _ = rotation(positions, 64, rotary)
+        by_hand = (positions.float()[..., None] * found[row].float()).cos()
+        torch.testing.assert_close(cos[:, :, 0], by_hand, atol=1e-6, rtol=0)
+
+
+def test_yarn_of_a_head_of_64() -> None:
+    """Figures of transformers 5.24.0."""
+    rotary = Rotary(scaling="yarn", factor=4.0, original_context=4096)
+    expected = [7.498942e-1, 1e-1, 6.538462e-3, 2.5e-4, 3.333804e-5]
+    np.testing.assert_allclose(frequencies(rotary, 64)[CHANNELS].numpy(), expected, rtol=3e-7)
+    assert rotary.temperature == pytest.approx(1.138629, rel=1e-6)
+
+
+def test_ntk_by_a_factor_is_a_larger_theta() -> None:
+    found = frequencies(Rotary(scaling="ntk", factor=4.0), 64)
+    torch.testing.assert_close(found, frequencies(Rotary(theta=41829.366), 64), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"rope_scaling": "yarm"}, "model.rope_scaling"),
+        ({"rope_factor": 2.0}, "model.rope_factor"),
+        ({"rope_scaling": "ntk", "rope_factor": 0.5}, "model.rope_factor"),
+        ({"rope_scaling": "yarn", "rope_factor": 2.0}, "model.rope_original_context"),
+        ({"rope_scaling": "dynamic", "rope_factor": 2.0}, "model.rope_original_context"),
+        ({"rope_scaling": "ntk", "rope_factor": 2.0, "head_dim": 2}, "model.head_dim"),
+    ],
+)
+def test_a_model_refuses_them_by_its_own_names(settings: dict[str, Any], field: str) -> None:
+    with pytest.raises(UserError) as caught:
+        preset("tiny", **settings)
+    assert caught.value.field == field
+
+
+def test_settings_of_rotary_positions_reach_the_model() -> None:
+    scaled = {"rope_scaling": "yarn", "rope_factor": 4.0, "rope_original_context": 32}
+    config = preset("tiny", vocab_size=320, layers=1, **scaled)
+    assert config.rotary == Rotary(scaling="yarn", factor=4.0, original_context=32)
+    for stored in (config.as_dict(), config.recorded()):
+        assert ModelConfig.from_dict(stored) == config
+    plain = preset("tiny", vocab_size=320, layers=1)
+    assert not plain.recorded().keys() & {*scaled, "qk_norm"}
+    tokens, positions = torch.arange(60)[None] % 320, torch.arange(60)[None]
+    found = []
+    for shape in (plain, config):
+        model = Model(shape)
+        init(model, shape, seed=1)
+        found.append(model(tokens, positions))
+    assert not torch.allclose(*found, atol=1e-3)

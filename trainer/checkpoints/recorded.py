@@ -45,8 +45,30 @@ def with_version(recorded: Any) -> Any:
 
 
 def plan_of(checkpoint: Checkpoint) -> Plan:
-    """The plan a checkpoint carries."""
+    """The plan a checkpoint carries. Raises: UserError where it is an imported model, which has
+    none.
+    """
+    if checkpoint.state.imported is not None:
+        raise UserError(
+            "an imported model has no plan: nothing here has trained it",
+            file=checkpoint.folder,
+            fix="train with it as the start of a recipe (train.start)",
+        )
     return Plan.model_validate_json(checkpoint.read(PLAN))
+
+
+def trained_window(checkpoint: Checkpoint) -> int:
+    """Tokens of the longest windows that a checkpoint was trained on: how far its model can look
+    back. Of an imported model what its files say.
+    """
+    if checkpoint.state.imported is not None:
+        return checkpoint.state.imported.context
+    begun = [
+        context.sequence_length
+        for context in plan_of(checkpoint).contexts
+        if context.first_step < max(checkpoint.state.step, 1)
+    ]
+    return max(begun)
 
 
 def read_settings(

@@ -34,6 +34,17 @@ class Stretch(Record):
     threads: int
 
 
+class Imported(Record):
+    """Where a model is from that was not trained here: the ``layout`` its files had, and the
+    longest text, in tokens, that they say it is meant for. ``folded``: its multipliers are in the
+    weights, so that the learning rates of the parameterisation are not its own.
+    """
+
+    layout: str
+    context: int = Field(ge=1)
+    folded: bool = False
+
+
 class CheckpointState(Record):
     """What a checkpoint is. ``settings`` and ``model`` are those of :mod:`trainer.loop.settings`,
     resolved.
@@ -44,7 +55,8 @@ class CheckpointState(Record):
     the checksum of its weights; of weights alone ``"past": false`` besides, and the step where it
     is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
     settings; next-token prediction is None and not written. ``optimizer`` says how many updates
-    counted and by which rule; None where a checkpoint was made before it was recorded.
+    counted and by which rule; None where a checkpoint was made before it was recorded. ``imported``
+    says where a model is from that was not trained here: it has no plan, schedule or settings.
     """
 
     format: Literal["checkpoint/1"] = "checkpoint/1"
@@ -62,6 +74,7 @@ class CheckpointState(Record):
     spikes: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
     optimizer: UpdateCount | None = None
+    imported: Imported | None = None
     files: dict[FileName, FileRecord] = Field(default_factory=dict)
 
     @property
@@ -72,7 +85,7 @@ class CheckpointState(Record):
     def to_json(self) -> bytes:
         """Canonical JSON with a checksum of itself, one line."""
         facts = self.model_dump(mode="json")
-        for name in ("objective", "optimizer"):
+        for name in ("objective", "optimizer", "imported"):
             if facts[name] is None:
                 del facts[name]
         return canonical_json(sealed(facts)) + b"\n"

@@ -66,8 +66,21 @@ def _shape(config: ModelConfig) -> list[Row]:
         Row("shape", "padded vocabulary", config.padded_vocab, "rows"),
         Row("shape", "tied embeddings", config.tied),
         Row("shape", "RoPE theta", config.rope_theta),
+        *_scaling(config),
         Row("shape", "RMSNorm epsilon", config.norm_eps),
     ]
+
+
+def _scaling(config: ModelConfig) -> list[Row]:
+    """What differs from MiniCPM in how queries and keys are made; nothing where nothing does."""
+    rows = []
+    if config.rope_scaling != "none":
+        rows.append(Row("shape", f"RoPE factor, {config.rope_scaling}", config.rope_factor))
+    if config.rope_original_context is not None:
+        rows.append(Row("shape", "RoPE original context", config.rope_original_context, "tokens"))
+    if config.qk_norm:
+        rows.append(Row("shape", "norm of queries and keys", True))
+    return rows
 
 
 def _parameters(config: ModelConfig) -> list[Row]:

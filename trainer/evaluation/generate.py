@@ -28,7 +28,6 @@ from tokenizer.chat import MARKS
 from tokenizer.encode import Tokenizer
 from tokenizer.tool_calls import spoken
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
-from trainer.checkpoints.recorded import plan_of
 from trainer.checkpoints.weights import model_of
 from trainer.devices.precision import device_of
 from trainer.model import Model
@@ -88,18 +87,6 @@ def speaker(
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
     return model_of(found, device_of(device)), Tokenizer.load(found.read(TOKENIZER))
-
-
-def trained_window(checkpoint: Checkpoint) -> int:
-    """Tokens of the longest windows that a checkpoint was trained on: how far its model can look
-    back.
-    """
-    begun = [
-        context.sequence_length
-        for context in plan_of(checkpoint).contexts
-        if context.first_step < max(checkpoint.state.step, 1)
-    ]
-    return max(begun)
 
 
 def generate(

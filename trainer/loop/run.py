@@ -226,7 +226,7 @@ class Run:
         """
         shares = {f"{row.phase}.{row.source}": row.weight for row in table(self.plan) if row.phase}
         return {
-            "model": self.model.config.as_dict(),
+            "model": self.model.config.recorded(),
             "train": {**self.settings.resolved(), "schedule": self.schedule.model_dump()},
             "plan": {"steps": self.plan.steps, "tokens": self.plan.tokens, "shares": shares},
         }
@@ -241,7 +241,7 @@ class Run:
             plan_hash=self.plan.hash,
             history=self.history,
             schedule=self.schedule.model_dump(mode="json"),
-            model=self.model.config.as_dict(),
+            model=self.model.config.recorded(),
             settings=self.settings.resolved(),
             tokenizer_hash=self.tokenizer.hash,
             seeds={"init": self.settings.seed, "plan": self.plan.seed},

@@ -49,6 +49,10 @@ class ModelSettings(Record):
     rope_theta: Scale | None = None
     norm_eps: Scale | None = None
     tied: bool | None = None
+    rope_scaling: Annotated[Literal["none", "ntk", "dynamic", "yarn"] | None, LATER] = None
+    rope_factor: Annotated[float | None, Field(ge=1, allow_inf_nan=False), LATER] = None
+    rope_original_context: Annotated[Count | None, LATER] = None
+    qk_norm: Annotated[bool | None, LATER] = None
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The shape for a tokenizer of ``vocab_size`` pieces.

@@ -161,13 +161,15 @@ class FromWeights:
     """Weights without a past: step 0, moments at zero, any plan, schedule and objective.
 
     ``read`` gives the tensors by parameter name, and ``where`` says in errors where they are from.
-    ``facts`` are what the model and tokenizer they belong to are known to be, by name.
+    ``facts`` are what the model and tokenizer they belong to are known to be, by name. ``known``:
+    an imported checkpoint whose moments the optimizer goes on with; without it that begins anew.
     """
 
     read: Callable[[], Mapping[str, Tensor]]
     where: str
     parent: dict[str, Any]
     facts: Mapping[str, Any]
+    known: Checkpoint | None = None
 
     step = 0
     history = ()
@@ -175,14 +177,16 @@ class FromWeights:
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> FromWeights:
         """Those of a checkpoint; its model and tokenizer must be the training's. To give them to
-        another model, give :meth:`of_tensors` what ``checkpoint.weights()`` reads.
+        another model, give :meth:`of_tensors` what ``checkpoint.weights()`` reads. Moments that
+        came with an import are kept; those of a training here are its past, left behind.
         """
         state = checkpoint.state
         config = model_config(checkpoint).as_dict()
         facts = {f"model.{name}": value for name, value in config.items()}
         facts["tokenizer"] = state.tokenizer_hash
         parent = {**parent_of(checkpoint), "past": False}
-        return cls(checkpoint.weights, checkpoint.folder, parent, facts)
+        known = checkpoint if state.imported is not None and state.optimizer is not None else None
+        return cls(checkpoint.weights, checkpoint.folder, parent, facts, known)
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> FromWeights:
@@ -220,7 +224,9 @@ class FromWeights:
         fill(model, weights)
 
     def restore(self, optimizer: AdamW) -> None:
-        """Moments start at zero, as in a new training."""
+        """Moments start at zero, as in a new training, unless an import brought some."""
+        if self.known is not None:
+            restore(self.known, optimizer)
 
 
 def parent_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def train(
         measured = _held_out(validation, tokenizer, settings, rows_together(minimised))
         run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
         shown = _board(run, store, board, () if measured is None else measured.batches)
+        if run.step == 0 == plan.decay_step:  # the stable checkpoint that other decays start from
+            run.save(store, asked=True)
         with Metrics(store, run.step, shown) as metrics:
             return _steps(run, store, metrics, measured, last, stop, on_step)
 

@@ -37,7 +37,7 @@ from trainer.kernels.residual_norm import residual_norm
 from trainer.kernels.rms_norm import rms_norm
 from trainer.kernels.rope import rotated_qkv
 from trainer.kernels.swiglu import swiglu, swiglu_linear
-from trainer.model.rotary import Rotary, rotation
+from trainer.model.rotary import rotation
 from trainer.shapes.config import ModelConfig
 
 
@@ -84,10 +84,17 @@ class Attention(nn.Module):
         keys = config.kv_heads * config.head_dim
         self.qkv = Matrix({"q": config.heads * config.head_dim, "k": keys, "v": keys}, config.width)
         self.out = Matrix({"out": config.width}, config.heads * config.head_dim)
+        self.q_norm, self.k_norm = (
+            RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None for _ in "qk"
+        )
 
     def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         rows, tokens, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(rows, tokens, self.heads + 2 * self.kv_heads, self.head_dim)
+        if self.q_norm is not None and self.k_norm is not None:
+            queries, keys, values = qkv.split([self.heads, self.kv_heads, self.kv_heads], 2)
+            normed = self.q_norm(queries.contiguous()), self.k_norm(keys.contiguous())
+            qkv = torch.cat([*normed, values], 2)
         q, k, v = (
             part.transpose(1, 2) for part in rotated_qkv(qkv, *angles, self.heads, self.kv_heads)
         )
@@ -159,7 +166,7 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.rotary = Rotary(theta=config.rope_theta)
+        self.rotary = config.rotary
         self.embedding = nn.Parameter(torch.zeros(config.padded_vocab, config.width))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)

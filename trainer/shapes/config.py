@@ -12,9 +12,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from artifacts.errors import UserError
+from artifacts.errors import Address, UserError
+from artifacts.later import LATER
+from trainer.shapes.rotary import Rotary
 
 # rows of the embedding are padded to this, so that matrix kernels find aligned shapes
 VOCABULARY_MULTIPLE = 64
@@ -27,8 +30,11 @@ class ModelConfig:
     """Shape and scales of one model; immutable, comparable, stored in every checkpoint.
 
     ``vocab_size`` is the real vocabulary V; the tables have ``padded_vocab`` rows. ``ff`` is the
-    inner width of the SwiGLU, ``kv_heads`` < ``heads`` is grouped-query attention. Raises UserError
-    for a shape that cannot be built.
+    inner width of the SwiGLU, ``kv_heads`` < ``heads`` is grouped-query attention.
+    ``rope_scaling``, ``rope_factor`` and ``rope_original_context`` are the settings of
+    :class:`trainer.shapes.rotary.Rotary`. ``qk_norm`` norms queries and keys head by head before
+    they are turned (RMSNorm with a gain of its own for each). Raises UserError for a shape that
+    cannot be built.
     """
 
     vocab_size: int
@@ -45,6 +51,10 @@ class ModelConfig:
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
     tied: bool = True
+    rope_scaling: str = dataclasses.field(default="none", metadata={LATER: True})
+    rope_factor: float = dataclasses.field(default=1.0, metadata={LATER: True})
+    rope_original_context: int | None = dataclasses.field(default=None, metadata={LATER: True})
+    qk_norm: bool = dataclasses.field(default=False, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -85,6 +95,22 @@ class ModelConfig:
                 found=self.head_dim,
                 fix="give an even head size",
             )
+        try:
+            rotary = self.rotary
+        except UserError as error:
+            raise error.relocated(_of_model) from None
+        rotary.check_head(self.head_dim)
+        object.__setattr__(self, "rope_factor", rotary.factor)
+
+    @cached_property
+    def rotary(self) -> Rotary:
+        """How rotary positions are made."""
+        return Rotary(
+            theta=self.rope_theta,
+            scaling=self.rope_scaling,
+            factor=self.rope_factor,
+            original_context=self.rope_original_context,
+        )
 
     @property
     def padded_vocab(self) -> int:
@@ -125,8 +151,17 @@ class ModelConfig:
         return self.init_std / math.sqrt(self.width_multiplier)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values in declaration order, as ``state.json`` stores them."""
+        """Plain values in declaration order."""
         return dataclasses.asdict(self)
+
+    def recorded(self) -> dict[str, Any]:
+        """The same as ``state.json`` stores them: settings that came later than the first release
+        only where they differ from their defaults.
+        """
+        # it brings pydantic, which a model does not need
+        from artifacts.settings import key_settings
+
+        return key_settings(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -149,3 +184,8 @@ class ModelConfig:
                 fix="name a preset or give the whole shape",
             )
         return cls(**values)
+
+
+def _of_model(address: Address) -> Address:
+    """A setting of rotary positions as a model's settings name it."""
+    return ("model", f"rope_{address[-1]}")

@@ -3,7 +3,8 @@
     N = layers * (2 D H K + 2 D G K + 3 D F + 2 D) + D
 
 with width D, H query and G key-value heads of size K, and inner width F: all matrices and norm
-gains, no embedding and no head (arXiv 2404.06395, Table 2, reproduced to the last digit).
+gains, no embedding and no head (arXiv 2404.06395, Table 2, reproduced to the last digit). Norms of
+queries and keys, which MiniCPM has not, add 2 K a layer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def matrix_parameters(config: ModelConfig) -> int:
 
 def count_parameters(config: ModelConfig) -> Counts:
     """The exact counts of ``config``."""
-    gains = config.layers * 2 * config.width + config.width
+    heads = 2 * config.head_dim if config.qk_norm else 0
+    gains = config.layers * (2 * config.width + heads) + config.width
     tables = 1 if config.tied else 2
     return Counts(
         non_embedding=matrix_parameters(config) + gains,

@@ -1,0 +1,48 @@
+"""A tokenizer that a recipe names instead of having one trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artifacts.errors import UserError
+from artifacts.paths import Store
+from pipelines.recipe.load import LoadedRecipe
+from tokenizer.encode import Tokenizer
+from tokenizer.foreign.packed import STOCK
+from tokenizer.foreign.tokenizer_json import read_foreign
+
+NAME = "tokenizer.model"
+
+
+def given_model(loaded: LoadedRecipe) -> bytes | None:
+    """The model of the tokenizer that a recipe names, None where it has one trained. Raises:
+    UserError as :func:`given_tokenizer`.
+    """
+    settings = loaded.recipe.tokenizer
+    if settings is None or settings.model is None:
+        return None
+    try:
+        return given_tokenizer(loaded.full(settings.model)).model
+    except UserError as error:
+        raise error.relocated(lambda address: loaded.place(("tokenizer", "model"))) from None
+
+
+def given_tokenizer(path: str) -> Tokenizer:
+    """The tokenizer of a SentencePiece model's file, or of a folder that holds one under its usual
+    name, or a ``tokenizer.json`` alone. Raises: UserError when there is none, or it changes texts.
+    """
+    place = Store(path)
+    folder, _, name = path.rstrip("/").rpartition("/")
+    if place.local and not place.exists(NAME) and place.exists(STOCK):
+        return read_foreign(Path(place.base), None, None)
+    if place.exists(NAME):
+        return Tokenizer.load(place.read(NAME), file=place.full(NAME))
+    above = Store(folder or "/")
+    if not name or not above.exists(name):
+        raise UserError(
+            "no tokenizer here",
+            file=path,
+            field="tokenizer.model",
+            fix=f"name a SentencePiece model, or a folder with a {NAME}",
+        )
+    return Tokenizer.load(above.read(name), file=path)

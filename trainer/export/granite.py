@@ -1,0 +1,99 @@
+"""Granite: the multipliers of MiniCPM under other names.
+
+    embedding_multiplier   scale_emb
+    residual_multiplier    scale_depth / sqrt(layers)
+    attention_multiplier   1 / sqrt(head_dim); its default of 1 is another model
+    logits_scaling         m = width / dim_model_base, which divides
+
+``scale_emb``, ``scale_depth`` and ``dim_model_base`` stand beside them, so that an import finds
+them to the last bit. A model of another attention multiplier is taken over by scaling its queries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from artifacts.errors import UserError
+from trainer.export.names import Factors
+from trainer.export.qk_norm import check_no_qk_norm
+from trainer.export.values import number
+from trainer.shapes.config import ModelConfig
+
+_OWN = ("scale_emb", "scale_depth", "dim_model_base")
+
+
+class Granite:
+    """The layout ``granite``."""
+
+    name = "granite"
+    model_type = "granite"
+    architecture = "GraniteForCausalLM"
+    folded = False
+
+    def check(self, config: ModelConfig) -> None:
+        check_no_qk_norm(config)
+
+    def settings(self, config: ModelConfig) -> dict[str, Any]:
+        return {
+            "embedding_multiplier": config.scale_emb,
+            "residual_multiplier": config.residual_multiplier,
+            "attention_multiplier": config.attention_multiplier,
+            "logits_scaling": config.width_multiplier,
+            **{name: getattr(config, name) for name in _OWN},
+        }
+
+    def factors(self, config: ModelConfig, tied: bool) -> Factors:
+        return Factors()
+
+    def read(
+        self, values: Mapping[str, Any], shape: Mapping[str, Any], file: str
+    ) -> tuple[dict[str, Any], Factors]:
+        said = {
+            name: number(values, name, file, usual=1.0)
+            for name in (
+                "embedding_multiplier",
+                "residual_multiplier",
+                "attention_multiplier",
+                "logits_scaling",
+            )
+        }
+        query = said["attention_multiplier"] * math.sqrt(shape["head_dim"])
+        # the square root's own rounding apart, that is 1 of our exports
+        factors = Factors(query=1.0 if math.isclose(query, 1.0, rel_tol=1e-12) else query)
+        own = {name: values[name] for name in _OWN if name in values}
+        if len(own) == len(_OWN) and _agree(own, said, shape):
+            return own, factors
+        return {
+            "scale_emb": said["embedding_multiplier"],
+            "scale_depth": said["residual_multiplier"] * math.sqrt(shape["layers"]),
+            "dim_model_base": _base(said["logits_scaling"], shape["width"], file),
+        }, factors
+
+
+def _agree(own: Mapping[str, Any], said: Mapping[str, float], shape: Mapping[str, Any]) -> bool:
+    """Whether MiniCPM's numbers give the multipliers."""
+    try:
+        made = {
+            "embedding_multiplier": float(own["scale_emb"]),
+            "residual_multiplier": float(own["scale_depth"]) / math.sqrt(shape["layers"]),
+            "logits_scaling": shape["width"] / int(own["dim_model_base"]),
+        }
+    except (TypeError, ValueError, ZeroDivisionError):
+        return False  # these keys are another program's
+    return all(math.isclose(value, said[name], rel_tol=1e-12) for name, value in made.items())
+
+
+def _base(scaling: float, width: int, file: str) -> int:
+    """``dim_model_base`` of a divisor of logits. Raises: UserError where it is not whole."""
+    base = width / scaling
+    if base < 1 or not math.isclose(base, round(base), rel_tol=1e-9):
+        raise UserError(
+            "the width is no multiple of the divisor of logits",
+            file=file,
+            field="logits_scaling",
+            found=scaling,
+            fix="a model here divides logits by width / dim_model_base, with dim_model_base whole",
+        )
+    return round(base)

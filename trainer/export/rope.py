@@ -1,0 +1,116 @@
+"""Rotary positions as ``config.json`` says them, for releases 4 and 5 of transformers alike.
+
+Release 5 reads ``rope_parameters``; release 4.57 takes theta from ``rope_theta`` alone, without a
+word where it is missing, and the rest from ``rope_scaling``. So all three are written.
+
+NTK scaling by a fixed factor is a larger theta, and is written as that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from artifacts.errors import UserError
+from trainer.shapes.config import ModelConfig
+
+_DEFAULT = "default"
+TYPES = (_DEFAULT, "dynamic", "yarn")
+_ORIGINAL = "original_max_position_embeddings"
+_YARN_DEFAULTS = {
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "attention_factor": None,
+    "mscale": None,
+    "mscale_all_dim": None,
+    "truncate": True,
+}
+
+
+def written(config: ModelConfig, context: int) -> dict[str, Any]:
+    """The settings of rotary positions for a model that is used on ``context`` tokens."""
+    rotary = config.rotary
+    theta = rotary.theta
+    if rotary.scaling == "ntk":
+        theta *= rotary.factor ** (config.head_dim / (config.head_dim - 2))
+    scaling: dict[str, Any] | None = None
+    if rotary.scaling in ("dynamic", "yarn"):
+        scaling = {"rope_type": rotary.scaling, "factor": rotary.factor}
+        scaling[_ORIGINAL] = rotary.original_context
+    return {
+        "max_position_embeddings": longest(config, context),
+        "rope_theta": theta,
+        "rope_scaling": scaling,
+        "rope_parameters": {"rope_theta": theta, **(scaling or {"rope_type": _DEFAULT})},
+    }
+
+
+def longest(config: ModelConfig, context: int) -> int:
+    """The longest text that ``config.json`` speaks of. Dynamic NTK starts from it, whatever else is
+    said, so there it is the original context.
+    """
+    rotary = config.rotary
+    if rotary.scaling == "dynamic" and rotary.original_context is not None:
+        return rotary.original_context
+    return context
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadRope:
+    """What ``config.json`` says: settings of :class:`ModelConfig`, and the longest context."""
+
+    settings: dict[str, Any]
+    context: int
+
+
+def read(values: Mapping[str, Any], file: str) -> ReadRope:
+    """Raises: UserError for a scaling that models here do not have."""
+    parameters = values.get("rope_parameters") or {}
+    scaling = {**(values.get("rope_scaling") or {}), **parameters}
+    kind = scaling.get("rope_type", scaling.get("type", _DEFAULT))
+    context = _count(values, "max_position_embeddings", 2048, file)
+    theta = scaling.get("rope_theta", values.get("rope_theta", 10000.0))
+    if kind not in TYPES:
+        raise UserError(
+            "rotary positions of a kind that models here do not have",
+            file=file,
+            field="rope_parameters.rope_type",
+            found=kind,
+            allowed=TYPES,
+        )
+    settings: dict[str, Any] = {"rope_theta": theta}
+    if kind == _DEFAULT:
+        return ReadRope(settings, context)
+    _check_yarn(scaling, kind, file)
+    before = context if kind == "dynamic" else scaling.get(_ORIGINAL) or context
+    settings |= {
+        "rope_scaling": kind,
+        "rope_factor": scaling.get("factor", 1.0),
+        "rope_original_context": before,
+    }
+    return ReadRope(settings, context)
+
+
+def _check_yarn(scaling: Mapping[str, Any], kind: str, file: str) -> None:
+    """Raises: UserError for settings of YaRN that would be lost."""
+    if kind != "yarn":
+        return
+    for name, usual in _YARN_DEFAULTS.items():
+        if scaling.get(name, usual) != usual:
+            raise UserError(
+                "a setting of YaRN that models here do not have",
+                file=file,
+                field=f"rope_parameters.{name}",
+                found=scaling[name],
+                allowed=[usual],
+            )
+
+
+def _count(values: Mapping[str, Any], name: str, usual: int, file: str) -> int:
+    value = values.get(name, usual)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(
+            "not a number of tokens", file=file, field=name, found=value, fix="give at least 1"
+        )
+    return value
