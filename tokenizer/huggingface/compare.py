@@ -134,7 +134,7 @@ class Controls:
     def __init__(self, tokenizer: Tokenizer) -> None:
         vocabulary = tokenizer.vocabulary
         tokens = np.flatnonzero(np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)))
-        names = sorted((vocabulary.surface(token).decode() for token in tokens), key=len)
+        names = sorted((vocabulary.surface(int(token)).decode() for token in tokens), key=len)
         self._names = re.compile("|".join(map(re.escape, reversed(names))) or _NOTHING)
 
     def spelled(self, text: str) -> set[str]:
