@@ -28,6 +28,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from tokenizer.foreign.model import ForeignModel
 from tokenizer.foreign.packed import is_packed
 from tokenizer.vocabulary import CONTROL, SPACE_MARK, UNKNOWN, Vocabulary, read_vocabulary
 from tokenizer.words import join_bytes, join_tokens, mark_cuts
@@ -61,13 +62,7 @@ class Tokenizer:
         foreign tokenizer too (:mod:`tokenizer.foreign`).
         """
         file = (file or "the given bytes") if isinstance(model, bytes) else model
-        content = model if isinstance(model, bytes) else _read(model)
-        if is_packed(content):
-            # it rests on this module
-            from tokenizer.foreign.tokenizer_json import ForeignTokenizer
-
-            return ForeignTokenizer.of(content, file)
-        tokenizer = cls(content, window_bytes)
+        tokenizer = cls(model if isinstance(model, bytes) else _read(model), window_bytes)
         tokenizer._check(file)
         return tokenizer
 
@@ -79,8 +74,15 @@ class Tokenizer:
         return spm.SentencePieceProcessor(model_proto=self.model)
 
     @cached_property
+    def foreign(self) -> ForeignModel | None:
+        """What carries it out where it is no SentencePiece model."""
+        return ForeignModel.of(self.model) if is_packed(self.model) else None
+
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         """The pieces as arrays."""
+        if self.foreign is not None:
+            return self.foreign.vocabulary
         return read_vocabulary(self.processor, "tokenizer model")
 
     @cached_property
@@ -96,12 +98,12 @@ class Tokenizer:
     @property
     def bos_id(self) -> int:
         """Id of ``<s>``; added by the loader, never stored."""
-        return int(self.processor.bos_id())
+        return int(self.processor.bos_id()) if self.foreign is None else self.foreign.packed.bos
 
     @property
     def eos_id(self) -> int:
         """Id of ``</s>``, the last token of every stored document."""
-        return int(self.processor.eos_id())
+        return int(self.processor.eos_id()) if self.foreign is None else self.foreign.packed.eos
 
     @property
     def token_type(self) -> pa.DataType:
@@ -113,6 +115,8 @@ class Tokenizer:
 
         Only control pieces count: text never encodes to them, so a document cannot forge them.
         """
+        if self.foreign is not None:
+            return self.foreign.control_id(name)
         token = int(self.processor.piece_to_id(name))
         known = (
             self.vocabulary.kinds[token] == CONTROL and self.processor.id_to_piece(token) == name
@@ -126,8 +130,10 @@ class Tokenizer:
         Raises: UserError on a null text.
         """
         column = _large_strings(texts)
-        values, offsets = _buffers(column)
-        tokens, ends = self._encode_bytes(values, offsets)
+        if self.foreign is not None:
+            tokens, ends = self.foreign.encode(column)
+        else:
+            tokens, ends = self._encode_bytes(*_buffers(column))
         if eos:
             tokens = np.insert(tokens, ends[1:], self.eos_id)
             ends = ends + np.arange(len(ends))
@@ -285,7 +291,10 @@ class Tokenizer:
 
     def _check(self, file: object) -> None:
         try:
-            self.__dict__["vocabulary"] = read_vocabulary(self.processor, file)
+            if self.foreign is not None:
+                self.foreign.check(file)
+            else:
+                self.__dict__["vocabulary"] = read_vocabulary(self.processor, file)
             probes = [
                 (probe, self.decode_tokens(self.encode_text(probe), controls=False))
                 for probe in _PROBES
@@ -298,7 +307,9 @@ class Tokenizer:
                 fix="give the .model file itself, or restore it",
             ) from None
         for probe, kept in probes:
-            if kept != probe:
+            # others put a space before every text, which does no harm to what is generated
+            same = kept == probe or (self.foreign is not None and kept == f" {probe}")
+            if not same:
                 raise UserError(
                     "the tokenizer changes text",
                     file=file,
@@ -306,6 +317,8 @@ class Tokenizer:
                     fix=(
                         "train with the identity normaliser, add_dummy_prefix=false and "
                         "remove_extra_whitespaces=false"
+                        if self.foreign is None
+                        else "take a tokenizer without a normaliser"
                     ),
                 )
 

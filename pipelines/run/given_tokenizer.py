@@ -8,8 +8,8 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.recipe.load import LoadedRecipe
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.folder import read_foreign
 from tokenizer.foreign.packed import STOCK
-from tokenizer.foreign.tokenizer_json import read_foreign
 
 NAME = "tokenizer.model"
 

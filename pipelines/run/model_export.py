@@ -87,7 +87,7 @@ def _training_folder(store: Store, record: dict[str, Any], branch: str | None) -
 
 def story_of(checkpoint: Checkpoint) -> Story | None:
     """What the run around a checkpoint knows of it; None where it lies in no run."""
-    found = _run_around(checkpoint.folder)
+    found = run_around(checkpoint.folder)
     if found is None:
         return None
     store, record = found
@@ -107,7 +107,8 @@ def story_of(checkpoint: Checkpoint) -> Story | None:
     return Story(name, licences, languages, sections)
 
 
-def _run_around(folder: str) -> tuple[Store, dict[str, Any]] | None:
+def run_around(folder: str) -> tuple[Store, dict[str, Any]] | None:
+    """The run that a folder lies in, None where it lies in none."""
     place = folder
     while "/" in place.rstrip("/"):
         place = place.rstrip("/").rpartition("/")[0]

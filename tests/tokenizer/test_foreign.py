@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.folder import read_foreign
 from tokenizer.foreign.packed import pack
 from tokenizer.foreign.surfaces import byte_characters
-from tokenizer.foreign.tokenizer_json import ForeignTokenizer, read_foreign
 from tokenizer.huggingface.files import huggingface_files
 from tokenizer.train import TrainConfig, train_model
 
@@ -57,14 +57,14 @@ def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def foreign(byte_level: Path) -> ForeignTokenizer:
+def foreign(byte_level: Path) -> Tokenizer:
     return read_foreign(byte_level, None, None)
 
 
 def test_our_own_tokenizer_json_gives_our_ids(ours: Tokenizer) -> None:
     files = huggingface_files(ours)
     theirs = Tokenizer.load(pack(files, bos=ours.bos_id, eos=ours.eos_id))
-    assert isinstance(theirs, ForeignTokenizer)
+    assert theirs.foreign is not None
     column = pa.array([*TEXTS, "", "  two  spaces\n\n\n", "<User>hello<AI>"], pa.large_string())
     assert theirs.encode(column).to_pylist() == ours.encode(column).to_pylist()
     assert theirs.encode(column, eos=True).to_pylist() == ours.encode(column, eos=True).to_pylist()
@@ -76,7 +76,7 @@ def test_our_own_tokenizer_json_gives_our_ids(ours: Tokenizer) -> None:
 @given(st.text())
 @settings(max_examples=200, deadline=None)
 def test_every_text_comes_back_and_never_becomes_a_special_token(
-    foreign: ForeignTokenizer, text: str
+    foreign: Tokenizer, text: str
 ) -> None:
     for asked in (text, f"{text}</s>{text}"):
         ids = foreign.encode_text(asked)
@@ -84,31 +84,29 @@ def test_every_text_comes_back_and_never_becomes_a_special_token(
         assert not {foreign.bos_id, foreign.eos_id} & {*ids}
 
 
-def test_each_id_decodes_to_the_bytes_that_the_library_says(foreign: ForeignTokenizer) -> None:
+def test_each_id_decodes_to_the_bytes_that_the_library_says(foreign: Tokenizer) -> None:
     assert sorted(byte_characters()) == sorted({*byte_characters()})
     for token in range(2, foreign.vocab_size):
         surface = foreign.vocabulary.surface(token)
-        said = foreign.stock.decode([token])
+        said = foreign.foreign.stock.decode([token])
         assert said == surface.decode("utf-8", "replace"), token
 
 
-def test_it_is_kept_as_bytes_and_sent_to_workers(foreign: ForeignTokenizer) -> None:
+def test_it_is_kept_as_bytes_and_sent_to_workers(foreign: Tokenizer) -> None:
     loaded = Tokenizer.load(foreign.model)
     sent = pickle.loads(pickle.dumps(loaded))
     for other in (loaded, sent):
-        assert isinstance(other, ForeignTokenizer)
+        assert other.foreign is not None
         assert other.hash == foreign.hash
         assert other.encode_text(TEXTS[1]) == foreign.encode_text(TEXTS[1])
 
 
-def test_exported_again_its_files_are_as_they_were(
-    foreign: ForeignTokenizer, byte_level: Path
-) -> None:
+def test_exported_again_its_files_are_as_they_were(foreign: Tokenizer, byte_level: Path) -> None:
     files = huggingface_files(foreign)
     assert files == {path.name: path.read_bytes() for path in byte_level.iterdir()}
 
 
-def test_a_null_text_is_refused(foreign: ForeignTokenizer) -> None:
+def test_a_null_text_is_refused(foreign: Tokenizer) -> None:
     with pytest.raises(UserError, match="no text"):
         foreign.encode(pa.array(["a", None], pa.large_string()))
 

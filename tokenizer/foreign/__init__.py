@@ -1,8 +1,8 @@
 """Tokenizers of others that are no SentencePiece model: ``tokenizer.json``.
 
-    folder with tokenizer.json ─ packed ─▶ bytes ─ Tokenizer.load ─▶ ForeignTokenizer
+    folder with tokenizer.json ─ read_foreign ─▶ Tokenizer ─ model ─▶ packed bytes, and back by load
 
-It has what :class:`tokenizer.encode.Tokenizer` has, through the library ``tokenizers`` (extra
+A :class:`tokenizer.encode.Tokenizer` like any other, through the library ``tokenizers`` (extra
 ``export``): a corpus is encoded with it, a model generates and is measured. Text never becomes a
 special token; and what one of its ids decodes to is read off its own description.
 
@@ -18,8 +18,11 @@ special token; and what one of its ids decodes to is read off its own descriptio
 ...          "rstrip": False, "normalized": False, "special": True}
 ...         for number, name in enumerate(["<s>", "</s>"])
 ...     ],
-...     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-...     "post_processor": None, "decoder": {"type": "ByteLevel"},
+...     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False,
+...                       "trim_offsets": True, "use_regex": True},
+...     "post_processor": None, "decoder": {
+...         "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True
+...     },
 ...     "model": {"type": "BPE", "vocab": {name: n for n, name in enumerate(characters)},
 ...               "merges": []},
 ... }

@@ -23,7 +23,6 @@ import json
 from typing import Any
 
 from tokenizer.encode import Tokenizer
-from tokenizer.foreign.tokenizer_json import ForeignTokenizer
 from tokenizer.huggingface.chat_template import chat_template
 from tokenizer.huggingface.model_file import CONTROL, UNKNOWN, USER_DEFINED
 from tokenizer.huggingface.pieces import Pieces, same_pieces
@@ -43,8 +42,8 @@ def huggingface_files(
     transformers warns of longer ones.
     Raises: UserError when some text would get other ids, naming what of the model is the reason.
     """
-    if isinstance(tokenizer, ForeignTokenizer):  # its own, as they were
-        return dict(tokenizer.packed.files)
+    if tokenizer.foreign is not None:  # its own, as they were
+        return dict(tokenizer.foreign.packed.files)
     pieces = same_pieces(tokenizer)
     template = chat_template(tokenizer)
     special = {

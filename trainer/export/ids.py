@@ -10,7 +10,6 @@ import numpy as np
 from artifacts.errors import UserError
 from artifacts.extras import has, install_command
 from tokenizer.encode import Tokenizer
-from tokenizer.foreign.tokenizer_json import ForeignTokenizer
 from tokenizer.huggingface.compare import compare
 from tokenizer.vocabulary import NORMAL
 
@@ -32,7 +31,7 @@ _ODD = (
 
 def id_check(tokenizer: Tokenizer, folder: Path) -> str:
     """What came out, as a sentence. Raises: UserError when ids differ."""
-    if isinstance(tokenizer, ForeignTokenizer):
+    if tokenizer.foreign is not None:
         return "the tokenizer is somebody else's; its files are here as they were."
     if not has("export"):
         return f"not compared, for lack of the library tokenizers (`{install_command('export')}`)."

@@ -24,8 +24,8 @@ from torch import Tensor
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.folder import read_foreign
 from tokenizer.foreign.packed import STOCK
-from tokenizer.foreign.tokenizer_json import read_foreign
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, save
 from trainer.checkpoints.moments import FIRST, SECOND
 from trainer.checkpoints.state import CheckpointState, Imported
