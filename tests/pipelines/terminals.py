@@ -65,6 +65,16 @@ class Terminal:
     def write(self, text: str) -> None:
         os.write(self.place, text.encode())
 
+    def interrupt(self, wanted: str) -> str:
+        """Press Ctrl-C until a text comes: Python may not look for signals between showing its
+        prompt and waiting for a key, and then it looks at the next key.
+        """
+        for _ in range(30):
+            self.write("\x03")
+            with contextlib.suppress(AssertionError):
+                return self.read(wanted, seconds=4)
+        return self.read(wanted, seconds=0)
+
     def end(self) -> int:
         """The exit code, once all output is read."""
         while self._more():

@@ -135,10 +135,11 @@ def test_ctrl_c_ends_an_answer_and_not_the_program(checkpoint: Path, tmp_path: P
         for _ in range(2):
             terminal.write("add 1 and 2\n")
             terminal.read("xxxxxxxx")
-            terminal.write("\x03")
-            assert "the answer was ended here" in terminal.read("> ")
-        terminal.write("half a line\x03")
-        assert "ends the conversation" in terminal.read("> ")
+            terminal.interrupt("the answer was ended here")
+            terminal.read("> ")
+        terminal.write("half a line")
+        terminal.interrupt("ends the conversation")
+        terminal.read("> ")
         terminal.write("/exit\n")
         assert terminal.end() == 0
     assert "Traceback" not in terminal.output

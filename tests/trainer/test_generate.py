@@ -117,9 +117,13 @@ def test_a_prompt_among_many_that_cannot_be_continued_is_an_error_before_any_is(
 def test_a_stream_joins_to_the_answer_and_never_shows_a_stop_string(
     corpus: Corpus, seeing: Seeing
 ) -> None:
-    plain = GenerateSettings(tokens=40, temperature=1.5, seed=5)
     sees(seeing)
-    whole = answer(seeing, corpus.tokenizer, "the river", plain).text
+    seeds = (GenerateSettings(tokens=40, temperature=1.0, seed=seed) for seed in range(1, 99))
+    plain, whole = next(
+        (settings, found.text)
+        for settings in seeds
+        if (found := answer(seeing, corpus.tokenizer, "the river", settings)).tokens > 20
+    )
     pieces = list(stream(seeing, corpus.tokenizer, "the river", plain))
     assert "".join(pieces) == whole
     assert len(pieces) > 5
