@@ -50,7 +50,8 @@ class Cache:
             config.layers, 0, 0, 2 * config.kv_heads, config.head_dim, device=device, dtype=dtype
         )
         self._layers: tuple[Tensor, ...] = ()
-        self._table = self._angles_of(torch.zeros(1, 0, dtype=torch.int64, device=device))
+        self.places = torch.zeros(1, 0, dtype=torch.int64, device=device)  # 0 … S - 1 (1, S)
+        self._table = self._angles_of(self.places)
 
     @property
     def device(self) -> torch.device:
@@ -124,8 +125,9 @@ class Cache:
         self._store = torch.zeros(shape, device=old.device, dtype=old.dtype)
         self._store[:, : old.shape[1], : old.shape[2]] = old
         self._layers = tuple(self._store)
-        if tokens > old.shape[2] and self.config.rotary.scaling != "dynamic":
-            self._table = self._angles_of(torch.arange(tokens, device=old.device)[None])
+        if tokens > old.shape[2]:
+            self.places = torch.arange(tokens, device=old.device)[None]
+            self._table = self._angles_of(self.places)
 
 
 class Reading:
@@ -139,7 +141,9 @@ class Reading:
         self.rows, self.starts, self.counts = rows, starts, counts
         self.ends = [start + count for start, count in zip(starts, counts, strict=True)]
         device, tokens = cache.device, max(counts)
-        if tokens == 1:
+        if len(rows) == 1:
+            self.positions = cache.places[:, starts[0] : self.ends[0]]
+        elif tokens == 1:
             self.positions = torch.tensor(starts, device=device)[:, None]
         else:
             begin, count = torch.tensor([starts, counts], device=device)[:, :, None]
@@ -175,56 +179,51 @@ class LayerReading(NamedTuple):
     store: Tensor
     kind: _Step | _Stretch
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        """Keep ``k`` and ``v`` (B, T, G, K), and mix: (B, T, H, K) for ``q`` (B, T, H, K)."""
-        self.kind.write(self.store, torch.cat([k, v], 2))
-        return self.kind.mix(self.store, q, k, v, scale)
+    def attend(self, q: Tensor, both: Tensor, scale: float) -> Tensor:
+        """Keep keys, then values, ``both`` (B, T, 2G, K), and mix: (B, T, H, K) for ``q`` (B, T, H,
+        K).
+        """
+        self.kind.write(self.store, both)
+        return self.kind.mix(self.store, q, both, scale)
 
 
 class _Step(NamedTuple):
     """Every row reads one token. Query heads that share keys stand where tokens of a pass stand."""
 
-    rows: Tensor
-    every: bool  # all rows there are, in order
+    rows: Tensor | None  # None for the first row alone
     slots: Tensor
-    only: int | None  # where one row alone writes
+    every: bool  # the first rows, in order
+    only: int | None  # where the first row alone writes
     longest: int
     mask: Tensor | None  # (B, 1, 1, S), what is added to scores
 
     @classmethod
     def of(cls, reading: Reading) -> _Step:
         rows, starts, store = reading.rows, reading.starts, reading.cache.layer(0)
-        longest, mask = max(starts) + 1, None
+        slots, longest, mask = reading.positions[:, 0], max(starts) + 1, None
+        if rows == [0]:
+            return cls(None, slots, True, starts[0], longest, mask)
         if min(starts) + 1 < longest:
             seen = torch.arange(longest, device=store.device) <= reading.positions
             mask = store.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
         every = rows == list(range(len(rows)))
-        return cls(
-            torch.tensor(rows, device=store.device),
-            every,
-            reading.positions[:, 0],
-            starts[0] if every and len(rows) == 1 else None,
-            longest,
-            mask,
-        )
+        return cls(torch.tensor(rows, device=store.device), slots, every, None, longest, mask)
 
     def write(self, store: Tensor, both: Tensor) -> None:
-        if self.only is not None:
-            store[0, self.only] = both[0, 0]
-        else:
+        if self.only is None:
             store[self.rows, self.slots] = both[:, 0]
+        else:
+            store[0, self.only] = both[0, 0]
 
-    def mix(self, store: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def mix(self, store: Tensor, q: Tensor, both: Tensor, scale: float) -> Tensor:
         rows, _, heads, size = q.shape
-        shared = k.shape[2]
+        shared = both.shape[2] // 2
         past = store[:, : self.longest]
-        past = past[:rows] if self.every else past.index_select(0, self.rows)
+        past = past[:rows] if self.every or self.rows is None else past.index_select(0, self.rows)
+        keys, values = past.transpose(1, 2).split(shared, 1)  # (B, G, S, K)
+        grouped = q.view(rows, shared, heads // shared, size)
         mixed = F.scaled_dot_product_attention(
-            q.view(rows, shared, heads // shared, size),
-            past[:, :, :shared].transpose(1, 2),
-            past[:, :, shared:].transpose(1, 2),
-            attn_mask=self.mask,
-            scale=scale,
+            grouped, keys, values, attn_mask=self.mask, scale=scale
         )
         return mixed.reshape(rows, 1, heads, size)
 
@@ -247,16 +246,17 @@ class _Stretch(NamedTuple):
         for new, (row, start, end) in zip(both, there, strict=True):
             store[row, start:end] = new[: end - start]
 
-    def mix(self, store: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        shared = k.shape[2]
+    def mix(self, store: Tensor, q: Tensor, both: Tensor, scale: float) -> Tensor:
+        queries, shared = q.transpose(1, 2), both.shape[2] // 2
         if self.seen is None:  # causal: what pads a row on its right is seen by no token of it
-            parts = (part.transpose(1, 2) for part in (q, k, v))
-            return attention(*parts, scale, None).transpose(1, 2)
+            keys, values = both.transpose(1, 2).split(shared, 1)
+            return attention(queries, keys, values, scale, None).transpose(1, 2)
         past = store[self.reading.rows, : self.seen.shape[-1]]
+        keys, values = past.transpose(1, 2).split(shared, 1)  # (B, G, S, K)
         mixed = F.scaled_dot_product_attention(
-            q.transpose(1, 2),
-            past[:, :, :shared].transpose(1, 2),
-            past[:, :, shared:].transpose(1, 2),
+            queries,
+            keys,
+            values,
             attn_mask=self.seen,
             scale=scale,
             enable_gqa=q.shape[2] != shared,

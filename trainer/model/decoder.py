@@ -112,7 +112,7 @@ class Attention(nn.Module):
             q, k, v = (part.transpose(1, 2) for part in parts)
             mixed = attention(q, k, v, self.scale, mask).transpose(1, 2)  # (B, T, H, K)
         else:
-            mixed = past.attend(*parts, self.scale)
+            mixed = past.attend(parts[0], qkv[:, :, self.heads :], self.scale)  # turned in place
         out: Tensor = self.out(mixed.reshape(rows, tokens, self.heads * self.head_dim))
         return out
 
