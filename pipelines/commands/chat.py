@@ -41,7 +41,8 @@ def chat(
     """
     from pipelines.commands.terminal.talk import Talk
     from trainer.checkpoints.checkpoint import load
-    from trainer.evaluation.generate import speaker, trained_window
+    from trainer.checkpoints.recorded import trained_window
+    from trainer.evaluation.generate import speaker
     from trainer.generation.chat import Conversation
     from trainer.generation.settings import GenerateSettings
 

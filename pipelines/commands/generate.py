@@ -69,7 +69,8 @@ def generate_text(
     prints an object for each prompt on a line of its own.
     """
     from trainer.checkpoints.checkpoint import load
-    from trainer.evaluation.generate import answers, speaker, told, trained_window
+    from trainer.checkpoints.recorded import trained_window
+    from trainer.evaluation.generate import answers, speaker, told
     from trainer.generation.settings import GenerateSettings
 
     settings = GenerateSettings.asked(

@@ -43,7 +43,6 @@ __all__ = [
     "speaker",
     "stream",
     "told",
-    "trained_window",
 ]
 
 
