@@ -23,8 +23,8 @@ class GenerateSettings(Record):
     that have at least this share of the likeliest one's probability.
 
     ``stop``: texts at the first of which an answer ends; it is not shown. ``context``: tokens the
-    model looks back, at best :func:`trainer.checkpoints.recorded.trained_window`; None for all there
-    are. ``batch``: how many prompts are answered at the same time. ``seed``: prompt number 0 of a
+    model looks back, at best :func:`~trainer.checkpoints.recorded.trained_window`; None for all
+    there are. ``batch``: how many prompts are answered at the same time. ``seed``: prompt number 0 of a
     call draws from it, prompt r from it and r, whatever stands beside.
     """
 
