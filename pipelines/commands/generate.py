@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from trainer.generation.settings import GenerateSettings
     from trainer.generation.speak import Said
 
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        help="file with a prompt on each line; of a file *.jsonl each line is an object with "
+        "prompt, or with messages",
+    ),
+]
+
 
 @said_of_options({"text": "prompt"})
 def generate_text(
@@ -37,14 +46,7 @@ def generate_text(
     prompt: Annotated[
         list[str] | None, typer.Argument(help="texts to go on from", show_default=False)
     ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts",
-            help="file with a prompt on each line; of a file *.jsonl each line is an object with "
-            "prompt, or with messages",
-        ),
-    ] = None,
+    prompts: Prompts = None,
     tokens: Annotated[int, typer.Option(help="how many at most")] = 64,
     temperature: Temperature = 0.0,
     top_k: TopK = None,

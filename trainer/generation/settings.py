@@ -24,8 +24,8 @@ class GenerateSettings(Record):
 
     ``stop``: texts at the first of which an answer ends; it is not shown. ``context``: tokens the
     model looks back, at best :func:`~trainer.checkpoints.recorded.trained_window`; None for all
-    there are. ``batch``: how many prompts are answered at the same time. ``seed``: prompt number 0 of a
-    call draws from it, prompt r from it and r, whatever stands beside.
+    there are. ``batch``: how many prompts are answered at the same time. ``seed``: prompt number 0
+    of a call draws from it, prompt r from it and r, whatever stands beside.
     """
 
     tokens: Annotated[int, Field(ge=1, description="a whole number from 1")] = 64
