@@ -43,7 +43,6 @@ class Said(NamedTuple):
     unseen: int
 
 
-@torch.inference_mode()
 def speak(
     model: Model,
     prompts: Iterable[Prompt],
@@ -67,7 +66,8 @@ def speak(
             return
         for row, token in zip(list(batch.rows), batch.tokens(), strict=True):
             yield row.say(token, ends)
-        batch.part()
+        if any(row.ended for row in batch.rows):
+            batch.part()
 
 
 class _Row:
@@ -110,6 +110,7 @@ class _Batch:
         self.cache = Cache(model.config, weight.device, weight.dtype)
         self.rows: list[_Row] = []
 
+    @torch.inference_mode()
     def fill(
         self, waiting: Iterator[tuple[int, Prompt]], pieces: Callable[[], Pieces] | None
     ) -> None:
@@ -124,6 +125,7 @@ class _Batch:
             self.rows.append(_Row(number, prompt, self.settings, text))
             self.cache.add()
 
+    @torch.inference_mode()
     def tokens(self) -> list[int]:
         """The next token of each row."""
         scores = self.model.logits(self._hidden()).float().cpu()  # (B, V)
@@ -131,6 +133,7 @@ class _Batch:
         generators = [row.generator for row in self.rows]
         return pick_each(scores, self.settings, generators, [row.ids for row in self.rows])
 
+    @torch.inference_mode()
     def part(self) -> None:
         """Let rows go that have ended."""
         for place in reversed(range(len(self.rows))):

@@ -49,7 +49,7 @@ class Cache:
         self._store = torch.zeros(
             config.layers, 0, 0, 2 * config.kv_heads, config.head_dim, device=device, dtype=dtype
         )
-        self._layers: tuple[Tensor, ...] = ()
+        self._layers: tuple[_Store, ...] = ()
         self.places = torch.zeros(1, 0, dtype=torch.int64, device=device)  # 0 … S - 1 (1, S)
         self._table = self._angles_of(self.places)
 
@@ -109,8 +109,8 @@ class Cache:
         there = slice(starts[0], starts[0] + positions.shape[1])
         return cos[:, there], sin[:, there]
 
-    def layer(self, number: int) -> Tensor:
-        """Keys, then values, of all rows (R, S, 2G, K) in a layer."""
+    def layer(self, number: int) -> _Store:
+        """What all rows have in a layer."""
         return self._layers[number]
 
     def _angles_of(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,10 +124,21 @@ class Cache:
         shape = (old.shape[0], rows, tokens, *old.shape[3:])
         self._store = torch.zeros(shape, device=old.device, dtype=old.dtype)
         self._store[:, : old.shape[1], : old.shape[2]] = old
-        self._layers = tuple(self._store)
+        shared = self.config.kv_heads
+        self._layers = tuple(
+            _Store(both, *both.transpose(1, 2).split(shared, 1)) for both in self._store
+        )
         if tokens > old.shape[2]:
             self.places = torch.arange(tokens, device=old.device)[None]
             self._table = self._angles_of(self.places)
+
+
+class _Store(NamedTuple):
+    """Of a layer ``both`` keys, then values (R, S, 2G, K), and each of them (R, G, S, K)."""
+
+    both: Tensor
+    keys: Tensor
+    values: Tensor
 
 
 class Reading:
@@ -176,21 +187,21 @@ class Reading:
 class LayerReading(NamedTuple):
     """What attention of one layer does in a pass over a cache."""
 
-    store: Tensor
+    store: _Store
     kind: _Step | _Stretch
 
     def attend(self, q: Tensor, both: Tensor, scale: float) -> Tensor:
         """Keep keys, then values, ``both`` (B, T, 2G, K), and mix: (B, T, H, K) for ``q`` (B, T, H,
         K).
         """
-        self.kind.write(self.store, both)
+        self.kind.write(self.store.both, both)
         return self.kind.mix(self.store, q, both, scale)
 
 
 class _Step(NamedTuple):
     """Every row reads one token. Query heads that share keys stand where tokens of a pass stand."""
 
-    rows: Tensor | None  # None for the first row alone
+    rows: Tensor
     slots: Tensor
     every: bool  # the first rows, in order
     only: int | None  # where the first row alone writes
@@ -199,15 +210,19 @@ class _Step(NamedTuple):
 
     @classmethod
     def of(cls, reading: Reading) -> _Step:
-        rows, starts, store = reading.rows, reading.starts, reading.cache.layer(0)
-        slots, longest, mask = reading.positions[:, 0], max(starts) + 1, None
-        if rows == [0]:
-            return cls(None, slots, True, starts[0], longest, mask)
+        rows, starts, store = reading.rows, reading.starts, reading.cache.layer(0).both
+        longest, mask = max(starts) + 1, None
         if min(starts) + 1 < longest:
             seen = torch.arange(longest, device=store.device) <= reading.positions
             mask = store.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
-        every = rows == list(range(len(rows)))
-        return cls(torch.tensor(rows, device=store.device), slots, every, None, longest, mask)
+        return cls(
+            torch.tensor(rows, device=store.device),
+            reading.positions[:, 0],
+            every=rows == list(range(len(rows))),
+            only=starts[0] if rows == [0] else None,
+            longest=longest,
+            mask=mask,
+        )
 
     def write(self, store: Tensor, both: Tensor) -> None:
         if self.only is None:
@@ -215,12 +230,14 @@ class _Step(NamedTuple):
         else:
             store[0, self.only] = both[0, 0]
 
-    def mix(self, store: Tensor, q: Tensor, both: Tensor, scale: float) -> Tensor:
+    def mix(self, store: _Store, q: Tensor, both: Tensor, scale: float) -> Tensor:
         rows, _, heads, size = q.shape
         shared = both.shape[2] // 2
-        past = store[:, : self.longest]
-        past = past[:rows] if self.every or self.rows is None else past.index_select(0, self.rows)
-        keys, values = past.transpose(1, 2).split(shared, 1)  # (B, G, S, K)
+        keys, values = store.keys[:, :, : self.longest], store.values[:, :, : self.longest]
+        if self.every:
+            keys, values = keys[:rows], values[:rows]
+        else:
+            keys, values = (part.index_select(0, self.rows) for part in (keys, values))
         grouped = q.view(rows, shared, heads // shared, size)
         mixed = F.scaled_dot_product_attention(
             grouped, keys, values, attn_mask=self.mask, scale=scale
@@ -246,17 +263,16 @@ class _Stretch(NamedTuple):
         for new, (row, start, end) in zip(both, there, strict=True):
             store[row, start:end] = new[: end - start]
 
-    def mix(self, store: Tensor, q: Tensor, both: Tensor, scale: float) -> Tensor:
+    def mix(self, store: _Store, q: Tensor, both: Tensor, scale: float) -> Tensor:
         queries, shared = q.transpose(1, 2), both.shape[2] // 2
         if self.seen is None:  # causal: what pads a row on its right is seen by no token of it
             keys, values = both.transpose(1, 2).split(shared, 1)
             return attention(queries, keys, values, scale, None).transpose(1, 2)
-        past = store[self.reading.rows, : self.seen.shape[-1]]
-        keys, values = past.transpose(1, 2).split(shared, 1)  # (B, G, S, K)
+        length, rows = self.seen.shape[-1], self.reading.rows
         mixed = F.scaled_dot_product_attention(
             queries,
-            keys,
-            values,
+            store.keys[rows, :, :length],
+            store.values[rows, :, :length],
             attn_mask=self.seen,
             scale=scale,
             enable_gqa=q.shape[2] != shared,
