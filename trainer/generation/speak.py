@@ -61,13 +61,14 @@ def speak(
     batch = _Batch(model, settings)
     waiting = enumerate(prompts, first)
     while True:
-        batch.fill(waiting, pieces)
-        if not batch.rows:
-            return
-        for row, token in zip(list(batch.rows), batch.tokens(), strict=True):
-            yield row.say(token, ends)
-        if any(row.ended for row in batch.rows):
+        with torch.inference_mode():  # not while the caller has a token
             batch.part()
+            batch.fill(waiting, pieces)
+            if not batch.rows:
+                return
+            tokens = batch.tokens()
+        for row, token in zip(batch.rows, tokens, strict=True):
+            yield row.say(token, ends)
 
 
 class _Row:
@@ -110,7 +111,6 @@ class _Batch:
         self.cache = Cache(model.config, weight.device, weight.dtype)
         self.rows: list[_Row] = []
 
-    @torch.inference_mode()
     def fill(
         self, waiting: Iterator[tuple[int, Prompt]], pieces: Callable[[], Pieces] | None
     ) -> None:
@@ -125,7 +125,6 @@ class _Batch:
             self.rows.append(_Row(number, prompt, self.settings, text))
             self.cache.add()
 
-    @torch.inference_mode()
     def tokens(self) -> list[int]:
         """The next token of each row."""
         scores = self.model.logits(self._hidden()).float().cpu()  # (B, V)
@@ -133,7 +132,6 @@ class _Batch:
         generators = [row.generator for row in self.rows]
         return pick_each(scores, self.settings, generators, [row.ids for row in self.rows])
 
-    @torch.inference_mode()
     def part(self) -> None:
         """Let rows go that have ended."""
         for place in reversed(range(len(self.rows))):
@@ -171,6 +169,8 @@ def groups(counts: Sequence[int]) -> list[list[int]]:
     that padding is less than what is read, and no more than :data:`PADDED_TOKENS` where it is more
     than one row.
     """
+    if max(counts) == 1:
+        return [list(range(len(counts)))]
     steps = [place for place, count in enumerate(counts) if count == 1]
     found = [steps] if steps else []
     longest = 0

@@ -14,8 +14,8 @@ all positions by other angles as soon as a row outgrows the original context: th
 cache is of another table, in every layer, and :meth:`Cache.keeps` says that the row has to be read
 anew.
 
-Shapes: L layers, R rows in store, S tokens in store, B rows of a pass, T tokens of a pass, H query
-heads, G key-value heads, K head_dim.
+Shapes: L layers, R rows in store, S places of tokens in store, B rows of a pass, T tokens of a
+pass, H query heads, G key-value heads, K head_dim.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Cache:
     ) -> None:
         self.config = config
         self.lengths: list[int] = []
-        # (L, R, S, 2G, K); what no row has written is finite, since a weight of 0 does not undo NaN
+        # (L, R, 2G, S, K); what no row has written is finite, since a weight of 0 does not undo NaN
         self._store = torch.zeros(
-            config.layers, 0, 0, 2 * config.kv_heads, config.head_dim, device=device, dtype=dtype
+            config.layers, 0, 2 * config.kv_heads, 0, config.head_dim, device=device, dtype=dtype
         )
         self._layers: tuple[_Store, ...] = ()
         self.places = torch.zeros(1, 0, dtype=torch.int64, device=device)  # 0 … S - 1 (1, S)
@@ -61,14 +61,14 @@ class Cache:
         """A new row without tokens: its number."""
         self.lengths.append(0)
         if len(self.lengths) > self._store.shape[1]:
-            self._grow(max(1, 2 * self._store.shape[1]), self._store.shape[2])
+            self._grow(max(1, 2 * self._store.shape[1]), self._store.shape[3])
         return len(self.lengths) - 1
 
     def remove(self, row: int) -> None:
         """Take a row out; the last one gets its number."""
         last = len(self.lengths) - 1
-        self._store[:, row, : self.lengths[last]] = self._store[:, last, : self.lengths[last]]
-        self.lengths[row] = self.lengths[last]
+        length = self.lengths[row] = self.lengths[last]
+        self._store[:, row, :, :length] = self._store[:, last, :, :length]
         self.lengths.pop()
 
     def clear(self, row: int) -> None:
@@ -94,8 +94,8 @@ class Cache:
         ends = [start + count for start, count in zip(starts, counts, strict=True)]
         if any(start and not self.keeps(end) for start, end in zip(starts, ends, strict=True)):
             raise ValueError("positions have other angles now: clear the row and read all of it")
-        if max(ends) > self._store.shape[2]:
-            tokens = max(max(ends), 2 * self._store.shape[2], FEWEST_TOKENS)
+        if max(ends) > self._store.shape[3]:
+            tokens = max(max(ends), 2 * self._store.shape[3], FEWEST_TOKENS)
             self._grow(self._store.shape[1], tokens)
         return Reading(self, list(rows), starts, list(counts))
 
@@ -121,20 +121,21 @@ class Cache:
 
     def _grow(self, rows: int, tokens: int) -> None:
         old = self._store
-        shape = (old.shape[0], rows, tokens, *old.shape[3:])
+        layers, old_rows, heads, old_tokens, size = old.shape
+        shape = (layers, rows, heads, tokens, size)
         self._store = torch.zeros(shape, device=old.device, dtype=old.dtype)
-        self._store[:, : old.shape[1], : old.shape[2]] = old
+        self._store[:, :old_rows, :, :old_tokens] = old
         shared = self.config.kv_heads
         self._layers = tuple(
-            _Store(both, *both.transpose(1, 2).split(shared, 1)) for both in self._store
+            _Store(both, both[:, :shared], both[:, shared:]) for both in self._store
         )
-        if tokens > old.shape[2]:
+        if tokens > old_tokens:
             self.places = torch.arange(tokens, device=old.device)[None]
             self._table = self._angles_of(self.places)
 
 
 class _Store(NamedTuple):
-    """Of a layer ``both`` keys, then values (R, S, 2G, K), and each of them (R, G, S, K)."""
+    """Of a layer ``both`` keys, then values (R, 2G, S, K), and each of them (R, G, S, K)."""
 
     both: Tensor
     keys: Tensor
@@ -226,9 +227,9 @@ class _Step(NamedTuple):
 
     def write(self, store: Tensor, both: Tensor) -> None:
         if self.only is None:
-            store[self.rows, self.slots] = both[:, 0]
+            store[self.rows, :, self.slots] = both[:, 0]
         else:
-            store[0, self.only] = both[0, 0]
+            store[0, :, self.only] = both[0, 0]
 
     def mix(self, store: _Store, q: Tensor, both: Tensor, scale: float) -> Tensor:
         rows, _, heads, size = q.shape
@@ -261,7 +262,7 @@ class _Stretch(NamedTuple):
     def write(self, store: Tensor, both: Tensor) -> None:
         there = zip(self.reading.rows, self.reading.starts, self.reading.ends, strict=True)
         for new, (row, start, end) in zip(both, there, strict=True):
-            store[row, start:end] = new[: end - start]
+            store[row, :, start:end] = new[: end - start].transpose(0, 1)
 
     def mix(self, store: _Store, q: Tensor, both: Tensor, scale: float) -> Tensor:
         queries, shared = q.transpose(1, 2), both.shape[2] // 2
