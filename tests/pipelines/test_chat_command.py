@@ -81,6 +81,9 @@ def test_commands_help_reset_and_exit_and_others_are_told(checkpoint: Path) -> N
     assert done.stdout.count("\n") >= 1
     alone = talk(checkpoint, "/etc/hosts is a file\n")
     assert done.stdout == alone.stdout, "after /exit nothing is answered"
+    spaced = talk(checkpoint, " /reset\n")
+    assert spaced.stderr.count("forgotten") == 0
+    assert spaced.stdout.endswith("\n")
 
 
 def test_a_line_that_cannot_be_answered_is_said_and_the_next_one_is_answered(

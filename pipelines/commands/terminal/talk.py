@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 
 from artifacts.errors import Address, UserError
-from pipelines.commands.terminal.shown import print_text
+from pipelines.commands.terminal.shown import on_a_terminal, print_text
 from trainer.generation.chat import Conversation, Question
 from trainer.generation.pieces import Pieces
 from trainer.generation.settings import GenerateSettings
@@ -37,7 +37,7 @@ class Talk:
         self, model: Model, conversation: Conversation, settings: GenerateSettings
     ) -> None:
         self.model, self.conversation, self.settings = model, conversation, settings
-        self.interactive = sys.stdin.isatty()
+        self.interactive = sys.stdin.isatty() and on_a_terminal()
 
     def run(self) -> None:
         """Until /exit or the end of the input."""
@@ -45,14 +45,18 @@ class Talk:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  (input() edits lines with it)
             say(f"the model looks back {self.conversation.window:,} tokens; /help lists commands")
-        while (line := self._line()) is not None:
-            text = line.strip()
-            if text == "/exit":
-                return
-            if _COMMAND.fullmatch(text):
-                self._obey(text)
-            elif text:
-                self._answer(text)
+        while (line := self._line()) is not None and line.rstrip() != "/exit":
+            try:
+                self._take(line)
+            except KeyboardInterrupt:  # as an answer ended by itself
+                if not self.interactive:
+                    raise
+
+    def _take(self, line: str) -> None:
+        if _COMMAND.fullmatch(line.rstrip()):
+            self._obey(line.rstrip())
+        elif text := line.strip():
+            self._answer(text)
 
     def _line(self) -> str | None:
         """The next line, None at the end of the input."""
@@ -104,7 +108,8 @@ class Talk:
         except KeyboardInterrupt:
             print_text("")
             say("note: the answer was ended here")
-        self.conversation.answered(question, answer)
+        finally:
+            self.conversation.answered(question, answer)
         if last is not None and last.ended == "tokens":
             self._note_length(question, len(answer))
 
