@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Logits = NDArray[np.float32]
-SHOWN = 3
-META = "\u2581"
+SHOWN = 2
+MARK = "U+2581"
+"""What SentencePiece writes for a space."""
 
 
 def log_chances(logits: Logits) -> NDArray[np.float64]:
@@ -100,7 +101,7 @@ def id_difference(rows: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> d
 
 def holds(text: str) -> str:
     """What of a text other programs are known to lose."""
-    return "U+2581" if META in text else "NUL" if "\0" in text else "neither U+2581 nor NUL"
+    return MARK if "\u2581" in text else "NUL" if "\0" in text else "neither U+2581 nor NUL"
 
 
 def apart_at(ours: Sequence[int], theirs: Sequence[int]) -> int:

@@ -38,7 +38,9 @@ def main() -> None:
             file = gguf(source, folder, case["outtypes"][0])
             texts[case["layout"]] = read_texts(file, questions)
             if case["layout"] == "minicpm":
-                texts["minicpm, add_space_prefix false"] = read_texts(file, questions, NO_PREFIX)
+                texts["minicpm without a space before a text"] = read_texts(
+                    file, questions, NO_PREFIX
+                )
     versions = {
         "llama-cpp-python": llama_cpp.__version__,
         **{name: metadata.version(name) for name in ("transformers", "torch", "numpy")},

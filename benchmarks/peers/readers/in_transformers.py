@@ -29,6 +29,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def main() -> None:
     torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     questions = Path(sys.argv[1])
     cases, texts = {}, {}
     for folder in map(Path, sys.argv[2:]):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,18 @@ from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.compare import Controls
 from trainer.evaluation.generate import GenerateSettings, chat_prompt, continuation
-from trainer.export.ids import drawn_texts
 from trainer.model import Model
 
 Ids = NDArray[np.int64]
 
 LENGTHS, PACKED, PROMPT, SAID = (1, 7, 64, 200), (40, 24, 60), 8, 64
 PROMPTS, CHATS, LONGEST_LINE = 8, 200, 2000
+HARD = (
+    "\u2581", "\u2581\u2581", " \u2581 ", "\x00", "\n\n", "\t", "\t\t\t", "\r\n", "  ", "   ",
+    " " * 8, " " * 17, "<0x41>", "<0xE2>", "e\u0301", "\ufeff", "<", "</", "aaaaaaa",
+    "\U0001f469\u200d\U0001f467", "哈哈哈哈", "\U00020bb7", "\ue000",
+)  # fmt: skip
+"""What tokenizers are known to stumble over."""
 CONTROLS = ("<s>", "</s>", "<User>", "<AI>", "<unk>")
 
 
@@ -107,10 +112,10 @@ def write_texts(
 ) -> dict[str, int]:
     """Write lines, spellings and conversations with our ids; returns how many of each.
 
-    Half as many strings as lines are drawn from pieces of the vocabulary and hard characters.
+    Half as many strings as lines are made of parts of lines between hard characters.
     """
     lines = drawn_lines(texts, count, draw)
-    strings = list(drawn_texts(tokenizer))[: count // 2]
+    strings = list(hard_strings(lines, count // 2, draw))
     named = [
         "".join(draw.choice((draw.choice(CONTROLS), line[:30])) for line in draw.sample(lines, 6))
         for _ in range(count // 20)
@@ -140,6 +145,16 @@ def drawn_lines(texts: Sequence[str], count: int, draw: random.Random) -> list[s
         if line.strip()
     ]
     return draw.sample(found, min(count, len(found)))
+
+
+def hard_strings(lines: Sequence[str], count: int, draw: random.Random) -> Iterator[str]:
+    """Parts of lines between hard characters."""
+    for _ in range(count):
+        parts = []
+        for line in draw.choices(lines, k=draw.randint(1, 4)):
+            start = draw.randint(0, len(line) - 1)
+            parts += [draw.choice(HARD), line[start : start + draw.randint(1, 12)]]
+        yield "".join(parts)
 
 
 def conversations(
