@@ -14,8 +14,8 @@ llama.cpp from the source of llama-cpp-python, which is downloaded and built wit
 instructions of this machine's processor (a C++ compiler is needed; some minutes). vLLM needs CUDA
 and is not run. ``--only`` names readers.
 
-Writes ``benchmarks/results/export_readers.json``. Exit code 1 where a reader differs by more than
-:data:`LOGITS` (transformers, fp32) or :data:`NATS` (loss) in a case that is promised.
+Writes ``benchmarks/results/export_readers.json``. Exit code 1 where a reader is further from ours
+than ``readers/judging.py`` allows in what is promised.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.peers.readers import cases, comparing, environments, questions
+from benchmarks.peers.readers import cases, environments, questions
+from benchmarks.peers.readers.judging import LLAMA, failures, not_promised
 from pipelines.readers.texts import text_files, texts_of
 from tokenizer.encode import Tokenizer
 from tokenizer.train import TrainConfig, train_model
@@ -46,18 +47,9 @@ from trainer.checkpoints.recorded import model_config, trained_window
 from trainer.checkpoints.weights import model_of
 from trainer.shapes.parameter_counts import count_parameters
 
-LOGITS, NATS = 1e-4, 1e-3
 WINDOW, SAMPLE_BYTES, VOCABULARY = 256, 8 << 20, 4096
-LLAMA = "llama.cpp"
-GGUF = "llama"  # what llama.cpp calls tokenizers of SentencePiece
 TRANSFORMERS = {"transformers 5": "transformers-5", "transformers 4": "transformers-4"}
 READERS = (*TRANSFORMERS, LLAMA)
-NOT_PROMISED = {
-    (LLAMA, "dynamic"): "llama.cpp has no dynamic NTK",
-    (LLAMA, "wide heads, granite"): "llama.cpp's Granite has heads that fill the width",
-    (LLAMA, "ids, minicpm"): "llama.cpp's converter does not say that no space goes before a text",
-}
-"""What is measured and not promised: a reader, how names of cases begin, and why."""
 
 
 def main() -> int:
@@ -85,7 +77,7 @@ def main() -> int:
         "llama_cpp_build": list(environments.BUILD),
         "readers": found,
         "not_run": {"vLLM": "needs CUDA"},
-        "not_promised": _not_promised(found),
+        "not_promised": not_promised(found),
     }
     failed = list(failures(found))
     one_core.publish("export_readers", {**result, "failures": failed})
@@ -203,67 +195,6 @@ def _json_of(command: Sequence[Any], variables: Mapping[str, str]) -> dict[str, 
         raise SystemExit(f"{command[1]} ended with code {done.returncode}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
-
-
-def failures(readers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Everything that is promised and is not so."""
-    for reader, found in readers.items():
-        for name, case in found["cases"].items():
-            for kind, run in (case if reader == LLAMA else {"": case}).items():
-                if reason(reader, name) is None:
-                    place = f"{reader}: {name}{kind and f' as {kind}'}"
-                    yield from (f"{place}: {said}" for said in wrong(run, name, reader))
-        for layout, texts in found["texts"].items():
-            if reason(reader, f"ids, {layout}") is None:
-                yield from (f"{reader}: {layout}: {said}" for said in wrong_texts(texts))
-
-
-def reason(reader: str, name: str) -> str | None:
-    """Why a case is not promised."""
-    for (whose, begin), said in NOT_PROMISED.items():
-        if whose == reader and f"{name},".startswith(f"{begin},"):
-            return said
-    return None
-
-
-def wrong(run: Mapping[str, Any], name: str, reader: str) -> Iterator[str]:
-    """What of one case's answers is out of its limit."""
-    if "refused" in run:
-        yield run["refused"]
-        return
-    if not abs(run["loss"]["difference"]) <= NATS:
-        yield f"loss {run['loss']['difference']:+.3g} nats"
-    if reader == LLAMA or not name.endswith("fp32"):
-        return
-    for what in ("logits", "packed"):
-        if not run[what]["largest_difference"] <= LOGITS * max(1.0, run[what]["largest_logit"]):
-            yield f"{what} {run[what]['largest_difference']:.3g}"
-    if run["greedy"]["different"]:
-        yield f"{run['greedy']['different']} greedy texts"
-
-
-def wrong_texts(texts: Mapping[str, Any]) -> Iterator[str]:
-    """What of a tokenizer's answers is not ours, but for what llama.cpp loses of U+2581."""
-    counted = {"lines": texts["lines"], "spelling": texts["spelling"]}
-    chats = {name: part for name, part in texts["chats"].items() if isinstance(part, dict)}
-    for what, found in {**counted, **chats}.items():
-        lost = found["holding"].get(comparing.MARK, 0) if texts["class"] == GGUF else 0
-        if found["different"] > lost:
-            yield f"{found['different'] - lost} of {found['texts']} {what} have other ids"
-    for what in ("not_restored", "without_bos"):
-        if texts.get(what):
-            yield f"{texts[what]} lines {what.replace('_', ' ')}"
-    if texts["chats"].get("other_targets"):
-        yield f"{texts['chats']['other_targets']} conversations with other targets"
-
-
-def _not_promised(readers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    return {
-        f"{reader}: {name}": said
-        for reader, found in readers.items()
-        for name in (*found["cases"], *(f"ids, {layout}" for layout in found["texts"]))
-        if (said := reason(reader, name)) is not None
-    }
 
 
 if __name__ == "__main__":
