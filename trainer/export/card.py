@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from artifacts.visible_text import on_one_line
@@ -136,7 +136,25 @@ def _cautions(written: Written) -> list[str]:
             "- The multipliers of MiniCPM's parameterisation are folded into the weights: learning "
             "rates of training do not carry over."
         )
+    lines += [f"- {caution}" for caution in _in_llama_cpp(written)]
     return lines
+
+
+def _in_llama_cpp(written: Written) -> Iterator[str]:
+    """What llama.cpp makes otherwise of such a folder, or not at all."""
+    config, layout = written.config, written.layout.name
+    if layout == "minicpm":
+        yield (
+            "llama.cpp puts a space before a text, unless `tokenizer.ggml.add_space_prefix` is set "
+            "to false."
+        )
+    if layout == "granite" and config.heads * config.head_dim != config.width:
+        yield "llama.cpp does not load it: its Granite has heads of width / heads."
+    if config.rope_scaling == "dynamic":
+        yield (
+            "llama.cpp leaves dynamic NTK out: beyond the original context it is another model "
+            "there."
+        )
 
 
 def _origin(state: CheckpointState) -> list[str]:
