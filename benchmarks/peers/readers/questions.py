@@ -33,7 +33,7 @@ from trainer.model import Model
 
 Ids = NDArray[np.int64]
 
-# packed documents in 256ths of a window, each within the quarter of it that dynamic NTK starts from:
+# packed documents in 256ths of a window, within the quarter of it that dynamic NTK starts from:
 # stock code scales all positions of a row by the longest
 LENGTHS, PACKED, PROMPT, SAID = (1, 7, 64, 200), (40, 24, 60), 8, 64
 PROMPTS, CHATS, LONGEST_LINE = 8, 200, 2000
