@@ -28,7 +28,9 @@ from benchmarks.peers.readers import comparing
 from tokenizer.chat import encode_conversations
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.compare import Controls
-from trainer.evaluation.generate import GenerateSettings, chat_prompt, continuation
+from trainer.evaluation.generate import continuation
+from trainer.generation.chat import chat_prompt
+from trainer.generation.settings import GenerateSettings
 from trainer.model import Model
 
 Ids = NDArray[np.int64]
