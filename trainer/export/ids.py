@@ -57,7 +57,6 @@ def drawn_texts(tokenizer: Tokenizer, seed: int = 1) -> Iterator[str]:
         vocabulary.surface(int(token)).decode()
         for token in np.flatnonzero(vocabulary.kinds == NORMAL)
     ]
-    pieces += list(_ODD)
     source = np.random.default_rng(seed)
     for _ in range(_TEXTS):
         drawn = source.integers(0, len(pieces), int(source.integers(1, _PIECES)))
