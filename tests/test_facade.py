@@ -70,6 +70,26 @@ def test_another_name_is_no_attribute_and_the_nearest_is_suggested() -> None:
     assert "Did you mean: 'load_recipe'?" in done.stderr
 
 
+def test_a_name_whose_extra_is_not_installed_names_it() -> None:
+    code = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hide())
+import windtunnel as wt
+wt.load_recipe
+try:
+    wt.train
+except wt.UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "needs the extra 'train'" in done.stdout
+    assert "pip install 'windtunnel[train]'" in done.stdout
+
+
 def test_its_names_are_pickled_as_those_of_their_homes() -> None:
     for name in windtunnel.__all__:
         found = getattr(windtunnel, name)

@@ -34,7 +34,7 @@ ORDERS: dict[str, list[Step]] = {
         ("kernels", "costs"),
         ("model",),
         ("optimizer", "objectives"),
-        ("checkpoints",),
+        ("checkpoints", "generation"),
         ("export",),
         ("evaluation",),
         ("loop",),

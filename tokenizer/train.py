@@ -43,7 +43,7 @@ class TrainConfig(Record):
     """
 
     vocab_size: int = Field(ge=300, le=1 << 20)
-    character_coverage: float = Field(default=0.9995, ge=0.9, le=1.0)
+    character_coverage: float = Field(default=0.9995, ge=0.98, le=1.0)  # as SentencePiece has it
     split_digits: bool = True
     chat_marks: tuple[str, ...] = CHAT_MARKS
     reserved: int = Field(default=16, ge=0, le=4096)

@@ -28,6 +28,7 @@ stopped at any step goes on to the same bits. The names you need: ``train``, ``b
 
 Rooms: :mod:`~trainer.shapes` and :mod:`~trainer.devices`, :mod:`~trainer.kernels` and
 :mod:`~trainer.costs`, :mod:`~trainer.model`, :mod:`~trainer.optimizer` and
-:mod:`~trainer.objectives`, :mod:`~trainer.checkpoints`, :mod:`~trainer.evaluation`,
-:mod:`~trainer.loop`; each imports only those before it. A model needs torch and numpy alone.
+:mod:`~trainer.objectives`, :mod:`~trainer.checkpoints` and :mod:`~trainer.generation`,
+:mod:`~trainer.evaluation`, :mod:`~trainer.loop`; each imports only those before it. A model
+needs torch and numpy alone.
 """

@@ -5,8 +5,9 @@
     outcome = wt.run(wt.load_recipe("recipe.yaml"), workers=2)
     wt.export("runs", outcome.record["name"], "dataset")
 
-A name is imported when it is first used, so importing this package loads nothing else. It has no
-code of its own: every name stands where ``HOMES`` says, with its documentation.
+A name is imported when it is first used, so importing this package loads nothing else; one that
+needs a library of an extra that is not installed names the extra. It has no code of its own: every
+name stands where ``HOMES`` says, with its documentation.
 """
 
 from __future__ import annotations
@@ -65,7 +66,15 @@ def __getattr__(name: str) -> Any:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=sys.modules[__name__])
     module, symbol = HOMES[name].rsplit(".", 1)
-    return getattr(import_module(module), symbol)
+    try:
+        return getattr(import_module(module), symbol)
+    except ModuleNotFoundError as error:
+        from artifacts.extras import extra_of, missing_extra
+
+        extra = extra_of(error.name)
+        if extra is None:
+            raise
+        raise missing_extra(extra, [str(error.name)]) from None
 
 
 def __dir__() -> list[str]:

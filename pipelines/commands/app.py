@@ -19,6 +19,7 @@ from artifacts.store_errors import is_from_a_store, unanswered
 from pipelines.commands.cache import cache_app
 from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
+from pipelines.commands.evaluate import register as register_evaluate
 from pipelines.commands.export import register as register_export
 from pipelines.commands.mixture import mixture_app
 from pipelines.commands.options import (
@@ -55,6 +56,7 @@ app.add_typer(dedup_app, name="dedup")
 app.add_typer(tokenizer_app, name="tokenizer")
 register(app)
 register_export(app)
+register_evaluate(app)
 
 
 def _print_version(asked: bool) -> None:

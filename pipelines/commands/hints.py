@@ -27,7 +27,7 @@ _TAKES = {
     "--runs": (
         "run", "train", "branch", "report", "corpus explain", "corpus export", "corpus requeue",
         "cache ls", "cache gc", "shards verify", "shards inspect", "shards remove", "mixture plan",
-        "mixture check", "mixture edit", "mixture trace", "tokenizer export", "export",
+        "mixture check", "mixture edit", "mixture trace", "tokenizer export", "export", "evaluate",
     ),
     "--set": ("run", "train", "mixture plan", "corpus requeue"),
     "--scheduler": ("run",),

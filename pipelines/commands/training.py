@@ -1,8 +1,7 @@
-"""Commands around models: train, branch, describe, generate."""
+"""Commands around models: train, branch, describe, generate, chat."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifacts.errors import UserError
+from pipelines.commands.chat import chat
+from pipelines.commands.generate import generate_text
 from pipelines.commands.model import model_app, schedule_app
 from pipelines.commands.options import (
     Back,
@@ -23,7 +24,7 @@ from pipelines.commands.options import (
     print_table,
     said_of_options,
 )
-from pipelines.commands.terminal.shown import ShownConsole, print_text
+from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
@@ -216,50 +217,6 @@ def _stable_start(folder: str) -> tuple[Checkpoint, int]:
     return start, settings.sequence_length
 
 
-@said_of_options({"text": "prompt"})
-def generate_text(
-    checkpoint: Annotated[str, typer.Argument(help="folder of a checkpoint")],
-    prompt: Annotated[str, typer.Argument(help="text to go on from")],
-    tokens: Annotated[int, typer.Option(help="how many at most")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time")] = 0.0,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same text")] = 1,
-    context: Annotated[
-        int | None,
-        typer.Option(help="tokens to look back; default: the longest window of the training"),
-    ] = None,
-    chat: Annotated[
-        bool, typer.Option(help="the prompt is a user's turn; the model answers")
-    ] = False,
-) -> None:
-    """Let a checkpoint go on from a prompt. BOS, with --chat the whole prompt, stays in sight; what
-    does not is said on standard error. A terminal shows control characters by their number; a file
-    or a pipe gets the text as it is.
-    """
-    from trainer.checkpoints.checkpoint import load
-    from trainer.checkpoints.recorded import trained_window
-    from trainer.evaluation.generate import (
-        GenerateSettings,
-        answer,
-        chat_prompt,
-        speaker,
-    )
-
-    settings = GenerateSettings.asked(
-        tokens=tokens, temperature=temperature, seed=seed, context=context
-    )
-    found = load(checkpoint)
-    window = context or trained_window(found)
-    model, tokenizer = speaker(found)
-    start = chat_prompt(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
-    said = answer(model, tokenizer, start, settings.model_copy(update={"context": window}))
-    print_text(said.text)
-    if said.unseen:
-        note = f"note: the model looks back {window:,} tokens; {said.unseen:,} that came before its"
-        print(
-            f"{note} last one were out of its sight (--context looks back further)", file=sys.stderr
-        )
-
-
 def register(app: typer.Typer) -> None:
     """Hang these commands on the main application."""
     app.add_typer(model_app, name="model")
@@ -267,3 +224,4 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train)
     app.command("branch")(branch_checkpoint)
     app.command("generate")(generate_text)
+    app.command("chat")(chat)

@@ -19,7 +19,7 @@ from pipelines.report.training_cost import TrainingCost, training_costs
 from pipelines.report.training_metrics import MAIN, Ending, Trainings, read_trainings
 from pipelines.run.export import source_cards
 from pipelines.run.record import RECORD, load_run, read_record
-from pipelines.writers.dataset_card import hub_languages, hub_licences
+from pipelines.writers.dataset_card import hub_languages
 from trainer.checkpoints.checkpoint import Checkpoint, latest, load
 from trainer.checkpoints.paths import STATE
 from trainer.export.card import Section, Story, table
@@ -87,14 +87,14 @@ def _training_folder(store: Store, record: dict[str, Any], branch: str | None) -
 
 def story_of(checkpoint: Checkpoint) -> Story | None:
     """What the run around a checkpoint knows of it; None where it lies in no run."""
-    found = _run_around(checkpoint.folder)
+    found = run_around(checkpoint.folder)
     if found is None:
         return None
     store, record = found
     trainings = read_trainings(store, record)
     ending = _ending(trainings, store, checkpoint)
     cards = source_cards(store, record)
-    licences, languages = hub_licences(cards), hub_languages(cards)
+    languages = [language for language in hub_languages(cards) if language != "code"]
     name = str(record["name"])
     if ending is not None and ending.name != MAIN:
         name = f"{name}, {ending.name}"
@@ -104,10 +104,11 @@ def story_of(checkpoint: Checkpoint) -> Story | None:
         *_cost(training_costs(record, trainings), ending),
         *_recipe(record),
     ]
-    return Story(name, licences, languages, sections)
+    return Story(name, languages, sections)
 
 
-def _run_around(folder: str) -> tuple[Store, dict[str, Any]] | None:
+def run_around(folder: str) -> tuple[Store, dict[str, Any]] | None:
+    """The run that a folder lies in, None where it lies in none."""
     place = folder
     while "/" in place.rstrip("/"):
         place = place.rstrip("/").rpartition("/")[0]
@@ -141,7 +142,8 @@ def _data(record: dict[str, Any], cards: Sequence[Any]) -> Iterator[Section]:
         for name, facts in sorted(shown.items())
     ]
     head = ("source", "documents kept", "tokens shown", "epochs", "licences, as the source says")
-    yield Section("Data", table(head, rows))
+    note = "These are licences of texts. What licence the model has is its maker's to say."
+    yield Section("Data", [*table(head, rows), "", note])
 
 
 def _counts(values: Any) -> str:

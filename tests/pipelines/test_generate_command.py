@@ -15,10 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.visible_text import visible
 from pipelines.commands.app import app
 from pipelines.commands.training import _named
 from pipelines.recipe.load import load_recipe
 from pipelines.training.train import SAMPLE_TOKENS, _said
+from tests.pipelines.terminals import Terminal
 from tests.pipelines.test_train_command import COMMAND
 from tests.trainer.loop_corpus import make_corpus
 from tests.trainer.loop_runs import LENGTH, run
@@ -56,6 +58,12 @@ def refused(*arguments: object) -> UserError:
         (["--seed", -1], "--seed", "-1"),
         (["--tokens", 0], "--tokens", "0"),
         (["--context", 0], "--context", "0"),
+        (["--top-k", 0], "--top-k", "0"),
+        (["--top-p", 0], "--top-p", "0.0"),
+        (["--min-p", 1.5], "--min-p", "1.5"),
+        (["--repetition-penalty", "inf"], "--repetition-penalty", "inf"),
+        (["--stop", ""], "--stop", ""),
+        (["--batch", 0], "--batch", "0"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_an_error_of_its_option(
@@ -122,6 +130,122 @@ def test_samples_look_back_the_window_and_count_what_they_do_not_see(
     short, cut = _said(recipe, load(checkpoint))
     assert short.unseen <= SAMPLE_TOKENS < cut.unseen + LENGTH
     assert cut.unseen > short.unseen
+
+
+def test_several_prompts_have_their_numbers_and_one_has_its_text_alone(checkpoint: Path) -> None:
+    options = ["--tokens", 6, "--temperature", 1.5]
+    one = call("generate", checkpoint, "the river", *options)
+    two = call("generate", checkpoint, "the river", "the river", *options)
+    assert two.exit_code == 0, two.exception
+    first, second = re.fullmatch(r"== 1\n(.*)\n== 2\n(.*)\n", two.stdout, flags=re.S).groups()
+    assert one.stdout == f"{first}\n"
+    assert first != second
+    assert two.stdout == call("generate", checkpoint, *["the river"] * 2, *options).stdout
+    cut = call("generate", checkpoint, "a", LONG, "--tokens", 4)
+    assert cut.stderr.startswith("note: prompt 2: the model looks back 32 tokens")
+
+
+def test_prompts_of_a_file_come_out_as_json_lines(checkpoint: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "prompts.jsonl"
+    messages = [{"role": "user", "content": "add 1 and 2"}]
+    asked = [{"prompt": "the river"}, {"messages": messages}, {"prompt": LONG}]
+    lines.write_text("\n\n".join(json.dumps(one) for one in asked))
+    options = ["--prompts", lines, "--tokens", 5, "--json"]
+    done = call("generate", checkpoint, "mill", *options)
+    assert done.exit_code == 0, done.exception
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.get("prompt", one.get("messages")) for one in said] == [
+        "mill", "the river", messages, LONG
+    ]  # fmt: skip
+    assert all(
+        set(one) - {"prompt", "messages"} == {"text", "tokens", "ended", "unseen"} for one in said
+    )
+    assert said[3]["unseen"] > 0 == said[0]["unseen"]
+    assert done.stderr == ""
+    alone = call("generate", checkpoint, "the river", "--tokens", 5)
+    assert alone.stdout == f"{said[1]['text']}\n"
+    chat = call("generate", checkpoint, "add 1 and 2", "--tokens", 5, "--chat", "--json")
+    assert json.loads(chat.stdout)["text"] == said[2]["text"]
+    plain = tmp_path / "prompts.txt"
+    plain.write_bytes(b"the river\r\n\nmill\n")
+    done = call("generate", checkpoint, "--prompts", plain, "--tokens", 5, "--json")
+    assert [json.loads(line)["prompt"] for line in done.stdout.splitlines()] == [
+        "the river",
+        "mill",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "line"),
+    [
+        ("p.jsonl", b'{"prompt": "a"}\n{"prompt"\n', "not JSON", 2),
+        ("p.jsonl", b'["a"]', "no prompt", 1),
+        ("p.jsonl", b'{"prompt": "a", "more": 1}', "no prompt", 1),
+        ("p.jsonl", b'{"prompt": 3}', "no prompt", 1),
+        ("p.jsonl", b"{}", "give either prompt or messages", 1),
+        (
+            "p.jsonl",
+            b'{"prompt": "a", "messages": [{"role": "user", "content": "b"}]}',
+            "either",
+            1,
+        ),
+        ("p.jsonl", b'{"messages": []}', "no prompt", 1),
+        ("p.jsonl", b'{"messages": [{"role": "user"}]}', "no prompt", 1),
+        ("p.jsonl", b'\n{"messages": [{"role": "king", "content": "b"}]}', "no such role", 2),
+        ("p.jsonl", b'{"prompt": "\\ud800"}', "", 1),
+        ("p.jsonl", b'{"prompt": "a\xff"}', "", 1),
+        ("p.txt", b"a\n\ncaf\xe9\n", "not a text in UTF-8", 3),
+        ("p.txt", b"\n \n", "nothing to go on from", None),
+        ("p.txt", b"", "nothing to go on from", None),
+    ],
+)
+def test_a_line_that_is_no_prompt_is_named_with_its_file(
+    checkpoint: Path, tmp_path: Path, name: str, content: bytes, message: str, line: int | None
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    error = refused("generate", checkpoint, "--prompts", tmp_path / name)
+    assert message in error.message
+    assert (error.file, error.line) == (str(tmp_path / name), line)
+    assert error.fix or error.allowed
+
+
+def test_a_prompt_of_a_file_that_fills_the_window_is_named_with_its_line(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    messages = [{"role": "user", "content": LONG}]
+    path.write_text(f"{json.dumps({'prompt': LONG})}\n{json.dumps({'messages': messages})}\n")
+    error = refused("generate", checkpoint, "--prompts", path)
+    assert "fills all that the model looks back" in error.message
+    assert (error.file, error.line, error.field) == (str(path), 2, "messages")
+    assert "--context " in str(error.fix)
+
+
+def test_without_a_prompt_there_is_nothing_to_go_on_from(checkpoint: Path) -> None:
+    error = refused("generate", checkpoint)
+    assert (error.message, error.field) == ("nothing to go on from", "PROMPT")
+
+
+def test_a_text_ends_before_a_stop_string_and_idle_filters_are_said(checkpoint: Path) -> None:
+    whole = call("generate", checkpoint, "the river", "--tokens", 20, "--temperature", 1.2)
+    stop = whole.stdout[4:7]
+    options = ["--tokens", 20, "--temperature", 1.2, "--stop", "never\x07", "--stop", stop]
+    cut = call("generate", checkpoint, "the river", *options)
+    assert cut.stdout == f"{whole.stdout[: whole.stdout.index(stop)]}\n"
+    idle = call("generate", checkpoint, "the", "--tokens", 2, "--top-k", 5, "--min-p", 0.1)
+    assert "at temperature 0 the likeliest token is taken, and --top-k, --min-p" in idle.stderr
+    assert (
+        call("generate", checkpoint, "the", "--tokens", 2, "--repetition-penalty", 2).stderr == ""
+    )
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_a_text_as_it_is_written(checkpoint: Path) -> None:
+    options = ["--tokens", 30, "--temperature", 1.5]
+    piped = call("generate", checkpoint, "the river", *options).stdout
+    with Terminal("generate", checkpoint, "the river", *options) as terminal:
+        assert terminal.end() == 0
+    assert terminal.output.replace("\r\n", "\n") == visible(piped)
 
 
 @pytest.mark.parametrize("steps", ["-1", "0", "5,-3"])

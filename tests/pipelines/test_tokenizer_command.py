@@ -21,6 +21,7 @@ from pipelines.run.record import load_run
 from pipelines.writers.whole_folder import write_folder
 from tests.tokenizer.conftest import corpus
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.packed import pack
 from tokenizer.huggingface.files import NAMES, huggingface_files
 from tokenizer.train import TrainConfig, train
 
@@ -208,6 +209,22 @@ def test_files_of_records_and_of_lines_are_checked(model: Path, tmp_path: Path) 
     assert "1 text with the name of a control piece (</s> 1)" in shown.output
     assert "split_special_tokens=True all ids are the same" in shown.output
     assert "not read  1 records or lines" in shown.output
+
+
+def test_a_foreign_tokenizer_is_written_as_it_was(model: Path, tmp_path: Path) -> None:
+    files = huggingface_files(Tokenizer.load(model))
+    (tmp_path / "theirs.model").write_bytes(pack(files, bos=1, eos=2))
+    (tmp_path / "lines.txt").write_text("the river\n</s>\n")
+    for _ in range(2):
+        done = windtunnel(
+            str(tmp_path / "theirs.model"),
+            str(tmp_path / "out"),
+            "--check",
+            str(tmp_path / "lines.txt"),
+        )
+        assert done.exit_code == 0, done.output
+        written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        assert written == {name: files[name] for name in files if name != "tokenizer.model"}
 
 
 def test_differences_are_shown_and_end_with_exit_code_1(

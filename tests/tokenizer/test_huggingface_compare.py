@@ -9,6 +9,7 @@ import pytest
 
 from tests.tokenizer.huggingface import PARTS, fragments
 from tokenizer.encode import Tokenizer
+from tokenizer.foreign.packed import pack
 from tokenizer.huggingface import compare as module
 from tokenizer.huggingface.compare import compare
 from tokenizer.huggingface.files import STOCK, huggingface_files
@@ -64,6 +65,17 @@ def test_what_does_not_come_back_is_counted(tokenizer: Tokenizer) -> None:
     found = compare(tokenizer, [["the river", "😀"]], files=broken)
     assert (found.plain.different, found.plain.not_restored) == (0, 1)
     assert not found.sound
+
+
+def test_files_of_others_are_exported_and_compared_as_they_were(tokenizer: Tokenizer) -> None:
+    theirs = Tokenizer.load(pack(huggingface_files(tokenizer), bos=1, eos=2))
+    files = huggingface_files(theirs)
+    assert files.keys() == huggingface_files(tokenizer).keys() - {"tokenizer.model"}
+    assert all(files[name] == huggingface_files(tokenizer)[name] for name in files)
+    found = compare(theirs, [[*PARTS, *SPELLING]])
+    assert found.sound
+    assert (found.spelling.texts, found.spelling.different) == (4, 4)
+    assert found.pieces == {"</s>": 2, "<User>": 1, "<unk>": 1}
 
 
 def test_long_texts_are_compared_in_parts(

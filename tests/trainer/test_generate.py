@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from artifacts.errors import UserError
 from mixtures.freeze.freeze import append_segment
@@ -21,11 +18,12 @@ from trainer.checkpoints.recorded import trained_window
 from trainer.evaluation.generate import (
     GenerateSettings,
     answer,
+    answers,
     chat_prompt,
     continuation,
-    in_sight,
-    pick,
+    generate,
     speaker,
+    stream,
 )
 from trainer.model import Model
 
@@ -33,13 +31,17 @@ TEXT = "the river and the boat and the mill and the bridge and the grass by the 
 
 
 class Seeing(Model):
-    """Notes the ids that each forward pass sees."""
+    """Notes what each row has in sight when it says a token, and how much of it is read then."""
 
     seen: list[list[int]]
+    read_at_once: list[int]
 
-    def forward(self, tokens: Any, positions: Any, documents: Any = None) -> Any:
-        self.seen.append(tokens[0].tolist())
-        return super().forward(tokens, positions, documents)
+    def read(self, cache: Any, rows: Any, ids: Any) -> Any:
+        for row, tokens in zip(rows, ids, strict=True):
+            before = self.seen[-1][: cache.lengths[row]] if self.seen else []
+            self.seen.append([*before, *tokens])
+            self.read_at_once.append(len(tokens))
+        return super().read(cache, rows, ids)
 
 
 @pytest.fixture(scope="module")
@@ -50,33 +52,32 @@ def seeing(whole: Path) -> Seeing:
     return model
 
 
-@given(st.integers(1, 40), st.integers(0, 30), st.integers(2, 30))
-def test_the_beginning_and_the_newest_are_in_sight(ids: int, kept: int, context: int) -> None:
-    kept = min(kept, ids, context - 1)
-    seen = in_sight(range(ids), kept, context)
-    assert len(seen) == min(ids, context)
-    assert list(seen) == sorted(seen)
-    assert set(range(kept)) <= set(seen) >= set(range(max(kept, ids - context + kept), ids))
-    assert list(in_sight(range(ids), kept, None)) == list(range(ids))
+def sees(model: Seeing) -> None:
+    """Begin to note anew."""
+    model.seen, model.read_at_once = [], []
 
 
 def test_a_text_keeps_its_bos_and_what_is_out_of_sight_is_counted(
     corpus: Corpus, seeing: Seeing
 ) -> None:
     ids = [corpus.tokenizer.bos_id, *corpus.tokenizer.encode_text(TEXT)]
-    seeing.seen = []
-    found = answer(seeing, corpus.tokenizer, TEXT, GenerateSettings(tokens=5, context=12))
-    assert all(seen[0] == corpus.tokenizer.bos_id and len(seen) == 12 for seen in seeing.seen)
-    assert seeing.seen[0][1:] == ids[-11:]
-    assert found.unseen == len(ids) + len(seeing.seen) - 1 - 12
-    seeing.seen = []
+    sees(seeing)
+    found = answer(seeing, corpus.tokenizer, TEXT, GenerateSettings(tokens=9, context=12))
+    assert seeing.seen[0] == [ids[0], *ids[-11:]]
+    assert [len(seen) for seen in seeing.seen] == [12, 7, 8, 9, 10, 11, 12, 7, 8]
+    assert seeing.read_at_once == [12, 7, 1, 1, 1, 1, 1, 7, 1]
+    assert all(seen[0] == corpus.tokenizer.bos_id for seen in seeing.seen)
+    assert seeing.seen[1][1:6] == ids[-5:]
+    assert found.unseen == len(ids) + 8 - 8
+    assert (found.tokens, found.ended) == (9, "tokens")
+    sees(seeing)
     assert answer(seeing, corpus.tokenizer, TEXT, GenerateSettings(tokens=2)).unseen == 0
     assert seeing.seen[0] == ids, "without a limit nothing is cut"
 
 
 def test_of_a_conversation_every_mark_stays_in_sight(corpus: Corpus, seeing: Seeing) -> None:
     prompt = chat_prompt(corpus.tokenizer, [{"role": "user", "content": "add 1 and 2"}])
-    seeing.seen = []
+    sees(seeing)
     settings = GenerateSettings(tokens=9, context=len(prompt) + 2)
     answer(seeing, corpus.tokenizer, prompt, settings)
     assert all(seen[: len(prompt)] == prompt for seen in seeing.seen)
@@ -85,6 +86,66 @@ def test_of_a_conversation_every_mark_stays_in_sight(corpus: Corpus, seeing: See
     assert (error.value.field, error.value.found) == ("prompt", f"{len(prompt)} tokens")
     assert error.value.fix == f"shorten it, or give context={len(prompt) + 64}"
     answer(seeing, corpus.tokenizer, prompt, GenerateSettings(context=len(prompt) + 64, tokens=2))
+
+
+def test_answers_come_in_the_order_of_their_prompts_as_soon_as_they_are_there(
+    corpus: Corpus, seeing: Seeing
+) -> None:
+    sees(seeing)
+    settings = GenerateSettings(tokens=12, batch=2)
+    prompts = ["the river", "def area", "mill", "the"]
+    found = answers(seeing, corpus.tokenizer, prompts, settings)
+    assert seeing.seen == [], "nothing is read before it is asked for"
+    first = next(found)
+    assert len(seeing.seen) < 4 * 12
+    alone = [answer(seeing, corpus.tokenizer, prompt, settings) for prompt in prompts]
+    assert [first, *found] == alone
+    assert generate(seeing, corpus.tokenizer, prompts, settings) == [one.text for one in alone]
+    assert list(answers(seeing, corpus.tokenizer, [], settings)) == []
+
+
+def test_a_prompt_among_many_that_cannot_be_continued_is_an_error_before_any_is(
+    corpus: Corpus, seeing: Seeing
+) -> None:
+    sees(seeing)
+    long = chat_prompt(corpus.tokenizer, [{"role": "user", "content": TEXT}])
+    with pytest.raises(UserError, match="fills all"):
+        answers(seeing, corpus.tokenizer, ["the", long], GenerateSettings(context=8))
+    assert seeing.seen == []
+
+
+def test_a_stream_joins_to_the_answer_and_never_shows_a_stop_string(
+    corpus: Corpus, seeing: Seeing
+) -> None:
+    sees(seeing)
+    seeds = (GenerateSettings(tokens=40, temperature=1.0, seed=seed) for seed in range(1, 99))
+    plain, whole = next(
+        (settings, found.text)
+        for settings in seeds
+        if (found := answer(seeing, corpus.tokenizer, "the river", settings)).tokens > 20
+    )
+    pieces = list(stream(seeing, corpus.tokenizer, "the river", plain))
+    assert "".join(pieces) == whole
+    assert len(pieces) > 5
+    assert all(pieces)
+    stop = whole[len(whole) // 2 : len(whole) // 2 + 3]
+    settings = plain.model_copy(update={"stop": ("\x07never", stop)})
+    cut = answer(seeing, corpus.tokenizer, "the river", settings)
+    assert cut.text == whole[: whole.index(stop)]
+    assert cut.ended == "stop"
+    assert "".join(stream(seeing, corpus.tokenizer, "the river", settings)) == cut.text
+
+
+def test_the_end_of_the_document_ends_an_answer(corpus: Corpus, whole: Path) -> None:
+    model = speaker(at_step(whole, 12), "cpu")[0]
+    settings = GenerateSettings(tokens=400, temperature=1.0, context=LENGTH)
+    (found,) = [
+        one
+        for one in answers(model, corpus.tokenizer, ["the river"] * 12, settings)
+        if one.ended == "end"
+    ][:1]
+    assert found.tokens < 400
+    assert "</s>" not in found.text
 
 
 def test_a_model_looks_back_the_longest_window_it_was_trained_on(
@@ -102,23 +163,6 @@ def test_a_model_looks_back_the_longest_window_it_was_trained_on(
     assert found == [LENGTH, 4 * LENGTH]
 
 
-@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-30, 1e308])
-def test_every_finite_temperature_draws_a_token(temperature: float) -> None:
-    scores = torch.tensor([-3.0, 4.0, 2.0])
-    generator = torch.Generator().manual_seed(1)
-    draws = [pick(scores, GenerateSettings(temperature=temperature), generator) for _ in range(60)]
-    assert set(draws) == ({1} if temperature < 1 else {0, 1, 2})
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-@pytest.mark.parametrize("score", [torch.nan, torch.inf])
-def test_scores_that_are_not_finite_are_an_error(temperature: float, score: float) -> None:
-    generator, scores = torch.Generator(), torch.tensor([0.0, score])
-    with pytest.raises(UserError, match="scores are not finite") as error:
-        pick(scores, GenerateSettings(temperature=temperature), generator)
-    assert error.value.found == "1 of 2"
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -127,18 +171,26 @@ def test_scores_that_are_not_finite_are_an_error(temperature: float, score: floa
         *(("tokens", value) for value in (0, -3)),
         ("context", 0),
         ("top_p", 0.0),
+        ("top_k", 0),
+        *(("min_p", value) for value in (-0.1, 1.1, float("nan"))),
+        *(("repetition_penalty", value) for value in (0.0, -1.0, float("inf"), float("nan"))),
+        ("stop", ("",)),
+        ("stop", (3,)),
+        ("batch", 0),
+        ("top_q", 1),
     ],
 )
 def test_settings_that_cannot_be_met_are_named_with_what_can(name: str, value: Any) -> None:
     with pytest.raises(UserError, match="cannot be generated so") as error:
         GenerateSettings.asked(**{name: value})
-    assert (error.value.field, str(error.value.found)) == (name, str(value))
+    found = value[0] if name == "stop" else value
+    assert (error.value.field, str(error.value.found)) == (name, str(found))
     assert error.value.allowed
     assert error.value.fix == f"give {name} another value, or leave it out"
 
 
 def test_the_largest_seed_draws(corpus: Corpus, seeing: Seeing) -> None:
-    seeing.seen = []
+    sees(seeing)
     settings = GenerateSettings(tokens=2, temperature=1.0, seed=(1 << 63) - 1)
     assert continuation(seeing, [corpus.tokenizer.bos_id], -1, settings)
 

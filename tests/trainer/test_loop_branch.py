@@ -37,7 +37,6 @@ from trainer.evaluation.generate import (
     chat_prompt,
     continuation,
     generate,
-    pick,
     speaker,
 )
 from trainer.loop.branch import START, Comparison, branch, branch_plan
@@ -274,7 +273,8 @@ def test_a_checkpoint_speaks_and_says_the_same_for_the_same_seed(
     assert tokenizer.hash == corpus.tokenizer.hash
     warm = GenerateSettings(tokens=12, temperature=1.0, seed=3, context=LENGTH)
     first = generate(model, tokenizer, ["the river", "def area"], warm)
-    assert generate(model, tokenizer, ["def area", "the river"], warm) == first[::-1]
+    assert generate(model, tokenizer, ["the river", "add 1"], warm)[0] == first[0]
+    assert generate(model, tokenizer, ["add 1", "def area", "the"], warm)[1] == first[1]
     assert (
         generate(model, tokenizer, ["the river"], warm.model_copy(update={"seed": 4})) != first[:1]
     )
@@ -294,17 +294,6 @@ def test_greedy_continuation_takes_the_likeliest_next_token(corpus: Corpus, whol
     assert scores.argmax(-1)[len(prompt) - 1 : -1].tolist() == said
     ended = continuation(model, prompt, eos=said[1], settings=GenerateSettings(tokens=3))
     assert ended == said[: said.index(said[1])]
-
-
-def test_sampling_follows_the_chances() -> None:
-    scores = torch.tensor([0.5, 0.3, 0.2]).log()
-    generator = torch.Generator().manual_seed(1)
-    draws = [pick(scores, GenerateSettings(temperature=1.0), generator) for _ in range(2000)]
-    shares = [draws.count(token) / 2000 for token in range(3)]
-    assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.04)
-    assert {
-        pick(scores, GenerateSettings(temperature=1.0, top_p=0.6), generator) for _ in range(200)
-    } == {0, 1}
 
 
 def test_a_chat_prompt_is_the_beginning_of_a_conversation_in_the_shards(corpus: Corpus) -> None:

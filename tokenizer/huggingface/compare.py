@@ -24,7 +24,7 @@ import pyarrow as pa
 from artifacts.extras import require
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.files import STOCK, huggingface_files
-from tokenizer.huggingface.pieces import same_pieces
+from tokenizer.vocabulary import CONTROL, UNKNOWN
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Stock
@@ -34,6 +34,7 @@ LONGEST = 1 << 18
 
 _AROUND = 20  # characters of an excerpt before and after the place
 _IDS = 8  # ids that are shown of each
+_NOTHING = "(?!)"
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,10 @@ class Controls:
     """Which texts spell a control piece of a tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        names = sorted(same_pieces(tokenizer).controls, key=len, reverse=True)
-        self._names = re.compile("|".join(map(re.escape, names)))
+        vocabulary = tokenizer.vocabulary
+        tokens = np.flatnonzero(np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)))
+        names = sorted((vocabulary.surface(int(token)).decode() for token in tokens), key=len)
+        self._names = re.compile("|".join(map(re.escape, reversed(names))) or _NOTHING)
 
     def spelled(self, text: str) -> set[str]:
         """Names of control pieces in a text."""

@@ -1,7 +1,7 @@
 """Evaluation: what a model is worth, by its loss on held-out shards and by its text.
 
     model, held-out shards ─ held_out ─▶ nats per target, bits per byte, by source
-    model, prompts ─ generate ─▶ texts
+    model, prompts ─ generate, by trainer.generation ─▶ texts
 
 Held-out documents are chosen by their order in the shards and their bytes, so the figures of two
 trainings compare, under two tokenizers too. In a folder with a trained run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from artifacts.visible_text import on_one_line
@@ -32,10 +32,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Story:
-    """What is known of how a model was made. ``licences`` are identifiers of a hub."""
+    """What is known of how a model was made. ``languages`` by the codes of a hub. A licence is not
+    among it: those of the data are no licence of the model, which is its maker's to choose.
+    """
 
     name: str
-    licences: Sequence[str] = ()
     languages: Sequence[str] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
 
@@ -83,9 +84,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 def _front(story: Story) -> list[str]:
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    for name, values in (("license", story.licences), ("language", story.languages)):
-        if values:
-            front.append(f"{name}: {json.dumps(list(values))}")
+    if story.languages:
+        front.append(f"language: {json.dumps(list(story.languages))}")
     return [*front, 'tags: ["windtunnel"]', "---", ""]
 
 
@@ -136,7 +136,25 @@ def _cautions(written: Written) -> list[str]:
             "- The multipliers of MiniCPM's parameterisation are folded into the weights: learning "
             "rates of training do not carry over."
         )
+    lines += [f"- {caution}" for caution in _in_llama_cpp(written)]
     return lines
+
+
+def _in_llama_cpp(written: Written) -> Iterator[str]:
+    """What llama.cpp makes otherwise of such a folder, or not at all."""
+    config, layout = written.config, written.layout.name
+    if layout == "minicpm":
+        yield (
+            "llama.cpp puts a space before a text, unless `tokenizer.ggml.add_space_prefix` is set "
+            "to false."
+        )
+    if layout == "granite" and config.heads * config.head_dim != config.width:
+        yield "llama.cpp does not load it: its Granite has heads of width / heads."
+    if config.rope_scaling == "dynamic":
+        yield (
+            "llama.cpp leaves dynamic NTK out: beyond the original context it is another model "
+            "there."
+        )
 
 
 def _origin(state: CheckpointState) -> list[str]:

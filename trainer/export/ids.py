@@ -57,8 +57,12 @@ def drawn_texts(tokenizer: Tokenizer, seed: int = 1) -> Iterator[str]:
         vocabulary.surface(int(token)).decode()
         for token in np.flatnonzero(vocabulary.kinds == NORMAL)
     ]
-    pieces += list(_ODD)
     source = np.random.default_rng(seed)
     for _ in range(_TEXTS):
         drawn = source.integers(0, len(pieces), int(source.integers(1, _PIECES)))
-        yield "".join(pieces[number] for number in drawn)
+        odd = source.integers(0, len(_ODD), len(drawn))
+        # one in four is a character that is easily lost
+        yield "".join(
+            _ODD[other] if source.random() < 0.25 else pieces[number]
+            for number, other in zip(drawn, odd, strict=True)
+        )

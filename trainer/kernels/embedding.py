@@ -31,6 +31,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from trainer.kernels.compiled import Variant, pointer
+from trainer.kernels.direct import is_direct
 from trainer.kernels.grid import two_blocks
 from trainer.kernels.language import jit, tl
 
@@ -312,7 +313,8 @@ def embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
     if not torch.compiler.is_compiling() and _keeps_wide_gradient(table):
         into: Tensor = _IntoGradient.apply(tokens, table, scale)
         return into
-    found: Tensor = _embedding(tokens, table, scale)
+    look_up = torch_embedding if is_direct(table) else _embedding
+    found: Tensor = look_up(tokens, table, scale)
     return found
 
 

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from trainer.kernels.compiled import Variant, pointer
+from trainer.kernels.direct import is_direct
 from trainer.kernels.grid import multiprocessors, two_blocks
 from trainer.kernels.language import jit, tl
 from trainer.kernels.rms_norm import torch_rms_norm, torch_rms_norm_backward
@@ -282,7 +283,8 @@ def residual_norm(
     Sums are fp32 (fp64 for fp64); stream and norm are rounded to the dtype once each.
     Differentiable once, in the tensors; ``scale`` and ``eps`` are constants.
     """
-    stream, y, _ = _residual_norm(branch, residual, weight, scale, eps)
+    join = torch_residual_norm if is_direct(residual) else _residual_norm
+    stream, y, _ = join(branch, residual, weight, scale, eps)
     return stream, y
 
 

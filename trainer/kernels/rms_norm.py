@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from trainer.kernels.compiled import Variant, pointer
+from trainer.kernels.direct import is_direct
 from trainer.kernels.grid import multiprocessors, next_power_of_two, two_blocks
 from trainer.kernels.language import jit, tl
 
@@ -179,7 +180,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     Sums are fp32 (fp64 for fp64), roundings to the dtype happen once, at the end. Differentiable
     once, in ``x`` and ``weight``.
     """
-    y: Tensor = _rms_norm(x, weight, eps)[0]
+    norm = torch_rms_norm if is_direct(x) else _rms_norm
+    y: Tensor = norm(x, weight, eps)[0]
     return y
 
 

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from trainer.kernels.compiled import Variant, pointer
+from trainer.kernels.direct import is_direct
 from trainer.kernels.grid import next_power_of_two
 from trainer.kernels.language import jit, tl
 
@@ -240,7 +241,11 @@ def rotated_qkv(
         qkv = qkv.contiguous()
     elif qkv.requires_grad and qkv.is_leaf:
         qkv = qkv.clone()
-    q, k, v = _RotatedQkv.apply(qkv, cos, sin, heads, kv_heads)
+    if is_direct(qkv):
+        torch_rotate(qkv, cos, sin, heads + kv_heads)
+        q, k, v = qkv.split([heads, kv_heads, kv_heads], 2)
+    else:
+        q, k, v = _RotatedQkv.apply(qkv, cos, sin, heads, kv_heads)
     return q, k, v
 
 

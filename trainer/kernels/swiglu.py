@@ -27,6 +27,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from trainer.kernels.compiled import Variant, pointer
+from trainer.kernels.direct import is_direct
 from trainer.kernels.language import jit, tl
 
 BLOCK, WARPS = 2048, 4
@@ -242,7 +243,7 @@ def swiglu(gate_up: Tensor) -> Tensor:
     """silu(gate) * up (..., F) of ``gate_up`` (..., 2F), gate first; rounded to the dtype once.
     Differentiable once.
     """
-    h: Tensor = _swiglu(gate_up)
+    h: Tensor = torch_swiglu(gate_up) if is_direct(gate_up) else _swiglu(gate_up)
     return h
 
 
@@ -252,7 +253,8 @@ def swiglu_linear(gate_up: Tensor, weight: Tensor) -> Tensor:
 
     Keeps its arguments for the backward pass and nothing else. Differentiable once.
     """
-    out: Tensor = _swiglu_linear(gate_up, weight)
+    product = torch_swiglu_linear if is_direct(gate_up) else _swiglu_linear
+    out: Tensor = product(gate_up, weight)
     return out
 
 

@@ -4,6 +4,7 @@
 
 :mod:`~trainer.model.decoder` is the model, :mod:`~trainer.model.parameterisation` starts it and
 groups its parameters, :mod:`~trainer.model.rotary` has the angles of positions,
+:mod:`~trainer.model.cache` keys and values of tokens that were read,
 :mod:`~trainer.model.float8` products in 8-bit floats. Needs torch and numpy alone.
 
 >>> import torch

@@ -17,13 +17,17 @@ grouped-query attention.
     loss_sum, weight_sum, nll = model.loss(hidden, targets, weights)
     (loss_sum / weight_sum).backward()
 
+Text is written with a cache (:mod:`trainer.model.cache`), in which a model reads each token once::
+
+    hidden = model.read(cache, rows, ids)
+
 Shapes: B rows, T tokens, D width, H query heads, G key-value heads, K head_dim, F ff, V vocabulary,
 P padded vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -37,6 +41,7 @@ from trainer.kernels.residual_norm import residual_norm
 from trainer.kernels.rms_norm import rms_norm
 from trainer.kernels.rope import rotated_qkv
 from trainer.kernels.swiglu import swiglu, swiglu_linear
+from trainer.model.cache import Cache, LayerReading, Reading
 from trainer.model.rotary import rotation
 from trainer.shapes.config import ModelConfig
 
@@ -88,20 +93,27 @@ class Attention(nn.Module):
             RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None for _ in "qk"
         )
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x_BTD: Tensor,
+        angles: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        past: LayerReading | None = None,
+    ) -> Tensor:
+        """``past``: what the rows have read, in place of ``mask``."""
         rows, tokens, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(rows, tokens, self.heads + 2 * self.kv_heads, self.head_dim)
         if self.q_norm is not None and self.k_norm is not None:
             queries, keys, values = qkv.split([self.heads, self.kv_heads, self.kv_heads], 2)
             normed = self.q_norm(queries.contiguous()), self.k_norm(keys.contiguous())
             qkv = torch.cat([*normed, values], 2)
-        q, k, v = (
-            part.transpose(1, 2) for part in rotated_qkv(qkv, *angles, self.heads, self.kv_heads)
-        )
-        mixed = attention(q, k, v, self.scale, mask)  # (B, H, T, K)
-        out: Tensor = self.out(
-            mixed.transpose(1, 2).reshape(rows, tokens, self.heads * self.head_dim)
-        )
+        parts = rotated_qkv(qkv, *angles, self.heads, self.kv_heads)  # (B, T, heads, K) each
+        if past is None:
+            q, k, v = (part.transpose(1, 2) for part in parts)
+            mixed = attention(q, k, v, self.scale, mask).transpose(1, 2)  # (B, T, H, K)
+        else:
+            mixed = past.attend(parts[0], qkv[:, :, self.heads :], self.scale)  # turned in place
+        out: Tensor = self.out(mixed.reshape(rows, tokens, self.heads * self.head_dim))
         return out
 
 
@@ -143,6 +155,7 @@ class Layer(nn.Module):
         branch_BTD: Tensor | None,
         angles: tuple[Tensor, Tensor],
         mask: Tensor | None,
+        past: LayerReading | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Takes the stream and the branch to add to it, None before the first block; returns both
         anew.
@@ -153,7 +166,7 @@ class Layer(nn.Module):
             stream_BTD, normed = self.attention_norm.join(
                 branch_BTD, stream_BTD, self.residual_multiplier
             )
-        attended = self.attention(normed, angles, mask)
+        attended = self.attention(normed, angles, mask, past)
         stream_BTD, normed = self.feed_forward_norm.join(
             attended, stream_BTD, self.residual_multiplier
         )
@@ -174,22 +187,42 @@ class Model(nn.Module):
             None if config.tied else nn.Parameter(torch.zeros(config.padded_vocab, config.width))
         )
 
-    def forward(self, tokens: Tensor, positions: Tensor, documents: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        documents: Tensor | None = None,
+        past: Reading | None = None,
+    ) -> Tensor:
         """Hidden states (B, T, D), normed: ready for the head, which divides by m.
 
         ``tokens`` (B, T) int64 below the vocabulary size; ``positions`` (B, T) int64, starting anew
         with each document; ``documents`` (B, T) the document of each token (attention stays inside
         it), or None for rows of one document each. Leave ``documents`` on the CPU, also where the
-        model is on a GPU.
+        model is on a GPU. ``past``: a pass over a cache, for :meth:`read`.
         """
         mask = document_bounds(documents, tokens.device)
-        angles = rotation(positions, self.config.head_dim, self.rotary)
+        if past is None:
+            angles = rotation(positions, self.config.head_dim, self.rotary)
+        else:
+            angles = past.angles
         stream_BTD = embedding(tokens, self.embedding, self.config.scale_emb)
         branch_BTD = None
-        for layer in self.layers:
-            stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask)
+        for number, layer in enumerate(self.layers):
+            read = None if past is None else past.layer(number)
+            stream_BTD, branch_BTD = layer(stream_BTD, branch_BTD, angles, mask, read)
         assert branch_BTD is not None  # a model has a layer
         return self.final_norm.join(branch_BTD, stream_BTD, self.config.residual_multiplier)[1]
+
+    def read(self, cache: Cache, rows: Sequence[int], ids: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states (B, D) of the last of the ``ids`` that each of ``rows`` reads after what
+        the cache has of it.
+
+        The cache is of this model's shape, dtype and device. Raises: ValueError where it has no
+        such rows, or one must be read anew (:meth:`~trainer.model.cache.Cache.keeps`).
+        """
+        past = cache.reading(rows, [len(tokens) for tokens in ids])
+        return past.ended(self(past.padded(ids), past.positions, past=past))
 
     def matrices(self) -> Iterator[tuple[str, Matrix]]:
         """The layers' matrices by path, in order."""

@@ -67,13 +67,23 @@ class ShownConsole(Console):
             yield Segment(text if control else visible(text), style, control)
 
 
-def print_text(text: str) -> None:
-    """Print a text that is the result of a command: shown on a terminal, exact in a file or a
-    pipe.
+def print_text(text: str, end: str = "\n") -> None:
+    """Print a text that is the result of a command, or a piece of it, at once: shown on a terminal,
+    exact in a file or a pipe.
     """
+    stream = _exact()
+    print(visible(text) if stream.isatty() else text, end=end, file=stream, flush=True)
+
+
+def on_a_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return bool(_exact().isatty())
+
+
+def _exact() -> Any:
+    """Standard output as it was before :func:`show_streams`."""
     stream = sys.stdout
-    exact = stream.rich_proxied_file if isinstance(stream, ShownStream) else stream
-    print(visible(text) if exact.isatty() else text, file=exact)
+    return stream.rich_proxied_file if isinstance(stream, ShownStream) else stream
 
 
 def show_streams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import stat
 from collections.abc import Callable
@@ -16,14 +17,16 @@ from safetensors.torch import load_file
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from tests.oracles.minicpm_modelling import minicpm_logits
-from tests.trainer.export.conftest import SHAPES
+from tests.trainer.export.conftest import SHAPES, config_of
 from tests.trainer.loop_corpus import Corpus
 from trainer.checkpoints.checkpoint import Checkpoint, save
 from trainer.checkpoints.weights import model_of
 from trainer.export import export as writing
 from trainer.export import tensor_files as tensor_writing
-from trainer.export.card import Section, Story
+from trainer.export.card import Section, Story, Written, model_card
+from trainer.export.check import LogitCheck
 from trainer.export.export import ExportSettings, export_model
+from trainer.export.layouts import LAYOUTS
 from trainer.export.read import read_model
 from trainer.export.tensor_files import INDEX, SINGLE, tensor_files
 
@@ -84,15 +87,37 @@ def test_the_same_checkpoint_gives_the_same_bytes(made: Made, tmp_path: Path) ->
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.parametrize(
+    ("layout", "change", "said"),
+    [
+        ("granite", {}, ()),
+        ("minicpm", {}, ("add_space_prefix",)),
+        ("granite", {"head_dim": 8}, ("does not load it",)),
+        ("llama", {"head_dim": 8}, ()),
+        ("llama", {"rope_scaling": "dynamic", "rope_original_context": 16}, ("leaves dynamic",)),
+    ],
+)
+def test_the_card_says_what_llama_cpp_makes_of_it(
+    corpus: Corpus, made: Made, layout: str, change: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    shape = dataclasses.replace(config_of(corpus, "MHA"), **change)
+    checked = LogitCheck(72, 0.0, 1.0, 0.0)
+    written = Written(shape, LAYOUTS[layout], "fp32", True, 64, checked, "the same.")
+    card = model_card(written, made("MHA").state, Story("a name"))
+    for part in ("add_space_prefix", "does not load it", "leaves dynamic"):
+        assert (part in card) == (part in said)
+
+
 def test_the_card_says_what_was_checked_and_what_is_known(made: Made, tmp_path: Path) -> None:
     story = Story(
         "a | name\n# with a heading",
-        licences=["mit"],
+        languages=["en"],
         sections=[Section("Data", ["| a |", "|---|"])],
     )
     done = export_model(made("MHA"), tmp_path / "out", ExportSettings(layout="llama"), story)
     card = (tmp_path / "out/README.md").read_text()
-    assert 'license: ["mit"]' in card
+    assert 'language: ["en"]' in card
+    assert "license" not in card
     assert "\n# a | name\\u000a# with a heading\n" in card
     assert f"{done.logits.largest_difference:.2g}" in card
     assert "drawn texts" in done.ids

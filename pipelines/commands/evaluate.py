@@ -1,0 +1,86 @@
+"""Measure models: windtunnel evaluate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
+from pipelines.commands.terminal.shown import print_text
+
+if TYPE_CHECKING:
+    from pipelines.run.evaluate import Evaluation, Row
+
+
+@said_of_options()
+def evaluate_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT|RUN|DIR",
+            help="folder of a checkpoint; a run, by name or folder: its last checkpoint; or a "
+            "folder that export or another program wrote",
+        ),
+    ],
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="file or glob with texts, records or lines, to measure on too; may be repeated"
+        ),
+    ] = None,
+    text_field: Annotated[
+        str, typer.Option("--text-field", help="field with the text, of files with records")
+    ] = "text",
+    branch: Annotated[
+        str | None, typer.Option(help="of a run: its branch of this name instead")
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=2, help="tokens seen at once; default: its longest window of training"),
+    ] = None,
+    runs: Runs = "runs",
+    as_json: Json = False,
+) -> None:
+    """Bits per byte of a model: on the held-out documents of its run by source, and on texts of
+    yours, with 95 % intervals over documents. They compare between tokenizers.
+    """
+    from pipelines.run.evaluate import evaluate
+
+    found = evaluate(
+        runs, target, texts=texts or (), text_field=text_field, branch=branch, window=window
+    )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+
+
+def _print(found: Evaluation) -> None:
+    header = ("of", "name", "texts", "bytes", "tokens", "bits per byte", "nats per token")
+    print_table(header, [_cells(row) for row in found.rows])
+    print_text(f"\n{found.model}, {found.window:,} tokens seen at once")
+    for row in found.rows:
+        if row.unreadable:
+            print_text(f"{row.name}: {row.unreadable:,} records or lines were no text")
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    whole, half = row.losses.whole, row.losses.half_width
+    if not whole.bytes:
+        return (row.kind, row.name, row.losses.texts, 0, 0, "-", "-")
+    interval = "" if half is None else f" ±{half:.4f}"
+    return (
+        row.kind,
+        row.name,
+        row.losses.texts,
+        int(whole.bytes),
+        int(whole.tokens),
+        f"{whole.bits_per_byte:.4f}{interval}",
+        f"{whole.per_token:.4f}",
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the command on the main application."""
+    app.command("evaluate")(evaluate_command)
