@@ -57,7 +57,7 @@ def speak(
     ``ends``: ids that end an answer and do not belong to it. ``pieces`` makes what turns an
     answer's tokens into text and finds stop strings; without it there is no text. ``first``: the
     number of the first prompt, which with the seed decides what it draws. ``ids``: only those below
-    it are said; others' models have rows that no piece of their tokenizer has. Raises: UserError for
+    it are said; others' models have rows that no piece of theirs has. Raises: UserError for
     a prompt that cannot be continued, before it is read, and for scores that are not finite.
     """
     batch = _Batch(model, settings, ids)
