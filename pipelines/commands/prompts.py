@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from artifacts.errors import Address, Place, UserError
+from artifacts.records import Record
 
 _OF_A_PROMPT = ("prompt", "text", "messages")
 
@@ -36,14 +37,12 @@ class Asked(NamedTuple):
         return Place(own, self.file, self.line)
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Message(Record, strict=True):
     role: str
     content: str
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Line(Record, strict=True):
     prompt: str | None = None
     messages: Annotated[list[_Message], Field(min_length=1)] | None = None
 

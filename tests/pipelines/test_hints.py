@@ -105,6 +105,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe.write_text(recipe.read_text() + TRAINED)
     give(f"run {recipe} --runs {folder / 'runs'}")
     (folder / "phases.yaml").write_text(PHASES)
+    give(f"export starter {folder / 'model'} --runs {folder / 'runs'}")
     give(f"dedup index add {folder / 'index'} {folder / 'data/web.jsonl'} -o {folder / 'new'}")
     return folder
 
@@ -137,7 +138,7 @@ def blanks(folder: Path, words: str) -> Mapping[str, object]:
         "TOKENS": decay * 512,
         "INDEX": folder / "index",
         "PATHS": folder / "data/web.jsonl",
-        "DIR": folder / "other",
+        "DIR": folder / ("model" if words.startswith("import") else "other"),
         "BATCH": 1,
     }
 

@@ -1,7 +1,7 @@
 """Read a folder of another program as a model, and write it as a checkpoint.
 
     imported = import_model("granite-350m", "runs/imported")
-    imported.folder                     # …/checkpoints/step-00000000
+    imported.folder                     # of step 0
 
 Weights are read as they lie on the disk, without transformers, and kept in fp32. The checkpoint
 has no plan and no settings of a training: one begins with it (``start`` in a recipe), and it
@@ -28,6 +28,7 @@ from tokenizer.foreign.folder import read_foreign
 from tokenizer.foreign.packed import STOCK
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, save
 from trainer.checkpoints.moments import FIRST, SECOND
+from trainer.checkpoints.paths import folder_name, state_name
 from trainer.checkpoints.state import CheckpointState, Imported
 from trainer.checkpoints.weights import check_finite, check_fitting
 from trainer.export.config_json import CONFIG, ReadConfig, read_config
@@ -56,10 +57,10 @@ def import_model(folder: str | Path, output: str | Path) -> Checkpoint:
     Raises: UserError as :func:`read_model`, and when ``output`` has such a checkpoint.
     """
     store = Store(output)
-    if store.exists("checkpoints/step-00000000/state.json"):
+    if store.exists(state_name(0)):
         raise UserError(
             "a model was imported to this place already",
-            file=store.full("checkpoints"),
+            file=store.full(folder_name(0)),
             fix="name another folder, or remove this one",
         )
     read = read_model(folder)

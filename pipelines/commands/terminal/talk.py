@@ -45,12 +45,21 @@ class Talk:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  (input() edits lines with it)
             say(f"the model looks back {self.conversation.window:,} tokens; /help lists commands")
-        while (line := self._line()) is not None and line.rstrip() != "/exit":
+        going_on = True
+        while going_on:
             try:
-                self._take(line)
+                going_on = self._turn()
             except KeyboardInterrupt:  # as an answer ended by itself
                 if not self.interactive:
                     raise
+
+    def _turn(self) -> bool:
+        """Read a line and answer it; whether another may follow."""
+        line = self._line()
+        if line is None or line.rstrip() == "/exit":
+            return False
+        self._take(line)
+        return True
 
     def _take(self, line: str) -> None:
         if _COMMAND.fullmatch(line.rstrip()):
