@@ -25,7 +25,7 @@ _WORK = {
     "train": "training, evaluating and generating",
     "dask": "work on several processes or machines",
     "datatrove": "blocks and the executor of datatrove",
-    "export": "comparing ids with those of Hugging Face's tokenizers",
+    "export": "a tokenizer.json, to read it or to compare its ids,",
 }
 
 

@@ -24,7 +24,7 @@ from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER
 from trainer.checkpoints.recorded import trained_window
-from trainer.checkpoints.weights import fill, model_of
+from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
 from trainer.evaluation.held_out import Measured, held_out
 from trainer.evaluation.text_loss import TextLosses, text_losses
@@ -138,11 +138,8 @@ def _subject(runs: str, target: str, branch: str | None, window: int | None) -> 
                 fix="leave it out",
             )
         read = read_model(place)
-        model = Model(read.said.config)
-        fill(model, read.weights)
-        return _Subject(
-            target, model.to(device_of("auto")), read.tokenizer, window or read.said.context
-        )
+        model = filled_model(read.said.config, read.weights, target).to(device_of("auto"))
+        return _Subject(target, model, read.tokenizer, window or read.said.context)
     found = chosen_checkpoint(runs, target, branch)
     return _Subject(
         found.folder,

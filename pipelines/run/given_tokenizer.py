@@ -10,8 +10,7 @@ from pipelines.recipe.load import LoadedRecipe
 from tokenizer.encode import Tokenizer
 from tokenizer.foreign.folder import read_foreign
 from tokenizer.foreign.packed import STOCK
-
-NAME = "tokenizer.model"
+from tokenizer.huggingface.files import MODEL as NAME
 
 
 def given_model(loaded: LoadedRecipe) -> bytes | None:

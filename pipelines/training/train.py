@@ -81,17 +81,17 @@ def train_recipe(
     if not resume:
         _refuse_if_begun(loaded, store, plan, places)
     write_plan(store, plan)
-    adopt(store, plan, folder := places.folder, places.keying.folder)
+    folder = places.folder
+    adopt(store, plan, folder, places.keying.folder)
     asked = _asked(plan, branches)
     measured = materials.held_out(*asked)
     shards = {name: record["shards"][name]["folder"] for name in measured}
     outcome = Outcome(store, recipe, places, shards)
     known = outcome.known()
     if known and store.exists(f"{folder}/{state_name(plan.steps)}"):
-        record.update(known)  # trained, measured and sampled already
+        record.update(known)
         record["training"] |= {**_training(store, folder, plan, materials), **point.facts}
-        steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
-        return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
+        return _nothing_made(recipe, folder)
     begins = Beginning(store, folder, beginning(store, folder, plan, point.config, recipe.train))
     said = beginning_lines({**point.facts, **begins.facts, **how_begun(store, folder)})
     _tell([*said, point.config.below_base, *materials.too_short(*asked)], plan, watch)
@@ -112,6 +112,12 @@ def train_recipe(
         _sample(recipe, store, folder, plan, record)
     outcome.keep(record)
     return ledgers
+
+
+def _nothing_made(recipe: Recipe, folder: str) -> list[Ledger]:
+    """The ledgers of a training and its branches that were trained, measured and sampled before."""
+    steps = [TRAIN, *(f"{BRANCH}{entry.name}" for entry in recipe.branches)]
+    return [Ledger(step, units=1, fingerprint=Path(folder).name) for step in steps]
 
 
 def _sample(recipe: Recipe, store: Store, folder: str, plan: Plan, record: dict[str, Any]) -> None:

@@ -100,11 +100,18 @@ def model_of(
     UserError when a file is damaged.
     """
     config, weights = model_config(checkpoint), checkpoint.weights()
-    _check_size(config, weights, checkpoint.folder)
+    return filled_model(config, weights, checkpoint.folder).to(device, dtype)
+
+
+def filled_model(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> Model:
+    """The model of a shape with weights, which errors say to be from ``where``, in fp32 on the CPU.
+    Raises: UserError when they are not of that shape.
+    """
+    _check_size(config, weights, where)
     model = Model(config)
-    check_fitting(weights, dict(model.named_parameters()), checkpoint.folder)
+    check_fitting(weights, dict(model.named_parameters()), where)
     fill(model, weights)
-    return model.to(device, dtype)
+    return model
 
 
 def _check_size(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> None:

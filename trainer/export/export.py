@@ -30,7 +30,7 @@ from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.files import huggingface_files
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.checkpoints.recorded import model_config, trained_window
-from trainer.checkpoints.weights import check_finite, fill, model_of
+from trainer.checkpoints.weights import check_finite, filled_model
 from trainer.export.card import CARD, Story, Written, model_card
 from trainer.export.check import LogitCheck, check_logits, check_rounded, drawn_logits
 from trainer.export.config_json import CONFIG, GENERATION, config_json, generation_json
@@ -111,7 +111,7 @@ def export_model(
         write_tensors(place, tensors(), chosen.part_bytes)
         if chosen.moments:
             _write_moments(found, place)
-        exact = drawn_logits(model_of(found))
+        exact = drawn_logits(filled_model(config, weights, found.folder))
         rounded = chosen.dtype != "fp32"
         stored = (
             drawn_logits(_stored(config, weights, tensors(), layout, tied)) if rounded else exact
@@ -185,9 +185,7 @@ def _stored(
     shape = dataclasses.replace(config, tied=tied)
     read = inward(shape, dict(tensors), layout.factors(config, tied).inverse())
     check_rounded(read, weights)
-    model = Model(shape)
-    fill(model, read)
-    return model
+    return filled_model(shape, read, "the export")
 
 
 def _write_moments(checkpoint: Checkpoint, place: Path) -> None:
