@@ -44,6 +44,7 @@ from mixtures.spec.presets import PRESETS as MIXTURES
 from mixtures.spec.spec import MixtureSpec
 from pipelines.commands.app import app
 from pipelines.readers import FORMATS
+from pipelines.recipe.after import EvaluateSettings, ExportAfter, TaskFiles
 from pipelines.recipe.fields import Branch, Corpus, ReadLimits, Recipe, Source
 from pipelines.recipe.load import load_recipe
 from pipelines.run.driver import UNTIL
@@ -340,6 +341,9 @@ def check_fields(model: type[BaseModel], body: str) -> None:
         ("Phase", PhaseSpec),
         ("Mixture preset", Preset),
         ("Branch", Branch),
+        ("Evaluate", EvaluateSettings),
+        ("Task", TaskFiles),
+        ("Export", ExportAfter),
         ("Model", ModelSettings),
         ("Train", TrainSettings),
         ("Schedule", ScheduleSpec),

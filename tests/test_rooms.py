@@ -46,6 +46,7 @@ ORDERS: dict[str, list[Step]] = {
         ("chunks", "comparisons", "shards"),
         ("recipe", "writers", "report"),
         ("training",),
+        ("evaluation",),
         ("run",),
         ("deduplicate", "datatrove"),
         ("commands",),

@@ -16,24 +16,17 @@ from mixtures.spec.rules import check_one_decay
 from mixtures.spec.spec import MixtureSpec, PhaseSpec
 from pipelines.corpus.document_files import Compression
 from pipelines.readers import AUTO, Fields, Limits
+from pipelines.recipe.after import EvaluateSettings, ExportAfter
 from pipelines.recipe.format_names import FormatName
 from pipelines.recipe.mistakes import in_branch
+from pipelines.recipe.name import Name
 from pipelines.shards.settings import ShardSettings, TokenizerSettings
 from trainer.loop.settings import ModelSettings, TrainSettings
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-LONGEST_NAME = 100
-
 
 MIB = 1 << 20
 
 
 MAX_QUARANTINED_SHARE = 0.5
-
-
-Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 
 
 class Source(Part):
@@ -194,6 +187,13 @@ class Recipe(Part):
         default=(),
         description="texts the model goes on from, before and after the decay, in the report",
     )
+    evaluate: EvaluateSettings | None = Field(
+        default=None, description="benchmark tasks that every ending of the training is scored on"
+    )
+    export: ExportAfter | None = Field(
+        default=None,
+        description="write the trained model for other programs into export/ of the run",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -212,6 +212,17 @@ class Recipe(Part):
             found=", ".join(sorted(self.tokenizer.model_fields_set)) or "a tokenizer to train",
             fix="leave tokenizer out, or give tokenizer.model",
         )
+
+    @model_validator(mode="after")
+    def _scores_and_exports_are_of_a_training(self) -> Recipe:
+        for name in ("evaluate", "export"):
+            if getattr(self, name) is not None and self.mixture is None:
+                raise UserError(
+                    "this recipe trains no model, so there is nothing to do it with",
+                    field=name,
+                    fix=f"give the recipe a mixture, or leave {name} out",
+                )
+        return self
 
     @model_validator(mode="after")
     def _training_begins_with_the_windows_of_train(self) -> Recipe:

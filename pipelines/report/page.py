@@ -32,6 +32,7 @@ from pipelines.report.kept_samples import kept_section
 from pipelines.report.losses import warnings
 from pipelines.report.quarantine_rows import quarantined_by_reason
 from pipelines.report.recipe_stages import is_finished, recorded_stages
+from pipelines.report.scores_section import scores_section
 from pipelines.report.signal_charts import signals_section
 from pipelines.report.summary import summary_section
 from pipelines.report.text_funnel import read_text_funnel
@@ -75,6 +76,8 @@ def render(record: dict[str, Any], found: Findings) -> str:
             overlap=overlap_section(record, found),
             benchmarks=benchmark_section(record, found),
             training=training_section(record, found.trainings, found.reached),
+            scores=scores_section(record, found.trainings),
+            exported=(record.get("training") or {}).get("export"),
             costs=training_costs(record, found.trainings),
             finished=is_finished(record),
             quarantined=quarantined_by_reason(record),

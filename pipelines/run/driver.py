@@ -81,10 +81,12 @@ def run_recipe(
         raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
         require("train", "until", Setting("until", "shards"))
+        from pipelines.run.after_training import check_ahead
         from pipelines.training.starting import check_tokenizer, start_checkpoint
         from pipelines.training.train import check_machine
 
         check_machine(loaded)
+        check_ahead(loaded)
         start = start_checkpoint(loaded)
         if start is not None and (model := given_model(loaded)) is not None:
             check_tokenizer(loaded, start, Tokenizer.load(model))
@@ -156,6 +158,8 @@ class _Driver(CorpusRunner):
         if until == "shards" or self.loaded.recipe.mixture is None:
             return None
         self.train(way)
+        self.record.save(self.chunks, self.ledgers, "train")
+        self.after_training()
         self.record.save(self.chunks, self.ledgers, "train")
         return None
 
@@ -315,6 +319,13 @@ class _Driver(CorpusRunner):
         self.close()
         watch = TrainingWatch(self.progress)
         made = train_recipe(self.loaded, self.store, self.record.content, watch, way=way)
+        self._keep(made, silent=True)
+
+    def after_training(self) -> None:
+        """Score the endings and export the model, as far as the recipe asks for it."""
+        from pipelines.run.after_training import after_training
+
+        made = after_training(self.loaded, self.store, self.record.content, self.progress)
         self._keep(made, silent=True)
 
 

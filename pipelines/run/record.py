@@ -126,7 +126,8 @@ class RunRecord:
         if not self.store.local:
             return
         for name in self.store.names():
-            if name.rsplit("/", 1)[-1].startswith(".writing-") or name.startswith(f"{LEDGERS}/"):
+            begun = any(part.startswith(".writing-") for part in name.split("/"))
+            if begun or name.startswith(f"{LEDGERS}/"):
                 self.store.delete(name)
 
 

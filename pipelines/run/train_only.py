@@ -21,6 +21,7 @@ from mixtures.plan.format import Plan
 from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe, given_recipe
 from pipelines.report.calls import SHARDS, recipe_of
+from pipelines.run.after_training import after_training, check_ahead, finished
 from pipelines.run.driver import RunOutcome
 from pipelines.run.earlier import book_costs, trained
 from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
@@ -28,7 +29,6 @@ from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
 from pipelines.training.watch import TrainingWatch
 from pipelines.training.way import chosen_way
-from trainer.checkpoints.paths import state_name
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
 STOP_A_RUN = ("max_quarantined_share",)  # settings of a source that decide no byte
@@ -65,6 +65,7 @@ def train_run(
             fix=Command("run RECIPE", RECIPE=loaded.file.path),
         )
     check_shards_are_of(loaded, record)
+    check_ahead(loaded)
     progress = progress or Silent()
     with told_of_damage(progress.note), run_lock(store):
         watch = TrainingWatch(progress, until_step)
@@ -72,8 +73,11 @@ def train_run(
             loaded, store, record, watch, resume=resume, until_step=until_step, plan=plan, way=way
         )
         _note_recipe(record, loaded.resolved())
-        record["reached"] = "train" if _finished(store, record) else "shards"
+        record["reached"] = "train" if finished(store, record) else "shards"
         _book(store, record, made)
+        if after := after_training(loaded, store, record, progress):
+            made += after
+            _book(store, record, made)
     return RunOutcome(store, record, made, sum(ledger.computed for ledger in made))
 
 
@@ -143,11 +147,6 @@ def _note_recipe(record: dict[str, Any], recipe: dict[str, Any]) -> None:
     if all(same):
         record["recipe"] = recipe
     trained(record, recipe)
-
-
-def _finished(store: Store, record: dict[str, Any]) -> bool:
-    training = record["training"]
-    return store.exists(f"{training['folder']}/{state_name(training['steps'])}")
 
 
 def _book(store: Store, record: dict[str, Any], made: list[Ledger]) -> None:

@@ -16,6 +16,8 @@ RESERVED = frozenset(
         "conversations",
         "encode",
         "encoded",
+        "evaluate",
+        "export",
         "final",
         "read",
         "shards",
@@ -32,9 +34,13 @@ TRAIN, BRANCH = "train", "branch "
 """Steps of the training half: the run's own training, and each branch with its name behind."""
 
 
+EVALUATE, EXPORT = "evaluate", "export"
+"""Steps after the trainings: their endings scored, the model written for other programs."""
+
+
 def is_training(step: str) -> bool:
-    """Whether a ledger's step is a training."""
-    return step == TRAIN or step.startswith(BRANCH)
+    """Whether a ledger's step is a training, or of what comes after it."""
+    return step in (TRAIN, EVALUATE, EXPORT) or step.startswith(BRANCH)
 
 
 def check_step_names(made: Sequence[Step], before: Sequence[Step]) -> None:

@@ -229,3 +229,31 @@ def test_the_algorithm_names_what_decides_an_overlap() -> None:
     )
     assert one != other
     assert "unicode" in one
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(sentences, min_size=1, max_size=4), st.lists(sentences, max_size=5))
+def test_the_coverage_of_an_item_is_the_largest_share_that_a_text_holds(
+    items: list[str], texts: list[str]
+) -> None:
+    index = NgramIndex.build(column(items), 8, 2)
+    of_items = [item_ngrams_of(item, 8) for item in items]
+    every = [gram for grams in of_items for gram in grams]
+    of_items = [{gram for gram in grams if every.count(gram) <= 2} for grams in of_items]
+    expected = [0.0] * len(items)
+    for text in texts:
+        words = words_of(text)
+        held = {tuple(words[k : k + 8]) for k in range(len(words) - 7)}
+        for place, grams in enumerate(of_items):
+            if grams:
+                expected[place] = max(expected[place], len(grams & held) / len(grams))
+    overlap, coverage = index.overlap_and_coverage(column(texts))
+    assert np.allclose(coverage, expected)
+    assert overlap.equals(index.overlap(column(texts)))
+
+
+def test_a_text_of_many_items_covers_them_all() -> None:
+    items = [" ".join(f"{name}{k}" for k in range(12)) for name in ("alpha", "beta", "gamma")]
+    index = NgramIndex.build(column(items), 8)
+    _, coverage = index.overlap_and_coverage(column([". ".join(items[:2])]))
+    assert coverage.tolist() == [1.0, 1.0, 0.0]

@@ -1,0 +1,109 @@
+"""Contamination: which items of a task the documents of training shards hold.
+
+    held = SeenItems(tasks, materials).shares(task, plan.names)
+    Contamination.of(task, held, overlap=0.5).contaminated
+
+An item counts as contaminated where one document of the sources that a training is shown holds at
+least the share ``overlap`` of its word n-grams, by the index and the rules of decontamination
+(:mod:`dedup.ngrams`). Documents are read from the shards: what decontamination dropped and what is
+held out is not among them; what was taken down is, since weights may have seen it before.
+
+Shapes: N items of a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dedup.ngrams import NgramIndex
+from mixtures.parts.open_parts import files_of, open_shards
+from pipelines.training.materials import Materials
+from tokenizer.encode import Tokenizer
+from trainer.evaluation.tasks.items import Task
+
+Shares = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """``searched`` of the ``items`` have words enough to look for; keys of the ``contaminated``."""
+
+    items: int
+    searched: int
+    contaminated: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, keys: Sequence[str], shares: Sequence[float | None], overlap: float
+    ) -> Contamination:
+        """From the ``keys`` of the items and what :meth:`SeenItems.shares` found of each (N)."""
+        found = [
+            key
+            for key, share in zip(keys, shares, strict=True)
+            if share is not None and share >= overlap
+        ]
+        return cls(len(keys), sum(share is not None for share in shares), tuple(found))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {**vars(self), "contaminated": list(self.contaminated)}
+
+
+class SeenItems:
+    """What the sources of a run hold of the items of tasks; a source is read when it is first asked
+    for.
+    """
+
+    def __init__(self, tasks: Sequence[Task], materials: Materials) -> None:
+        self._tasks, self._materials = tasks, materials
+        self._sources: dict[str, list[Shares]] = {}
+
+    def shares(self, task: Task, sources: Sequence[str]) -> list[float | None]:
+        """Of each item of one of the tasks (N) the largest share of its n-grams that one document
+        of these sources holds; None where it is too short, or too common, to look for.
+
+        Raises: UserError for shards that are damaged.
+        """
+        number = next(place for place, one in enumerate(self._tasks) if one is task)
+        most = np.zeros(len(task.items), np.float32)
+        for source in sources:
+            np.maximum(most, self._held(source)[number], out=most)
+        searched = self._indexes[number].item_ngrams > 0
+        return [
+            float(share) if known else None for share, known in zip(most, searched, strict=True)
+        ]
+
+    @cached_property
+    def _indexes(self) -> list[NgramIndex]:
+        return [
+            NgramIndex.build(pa.array([item.text for item in task.items], pa.large_string()))
+            for task in self._tasks
+        ]
+
+    def _held(self, source: str) -> list[Shares]:
+        """Of each task (N,) the largest share of each item's n-grams in one document."""
+        if source not in self._sources:
+            most = [np.zeros(len(task.items), np.float32) for task in self._tasks]
+            folder = self._materials.folders[source]
+            for texts in _texts(folder, self._materials.tokenizer):
+                for index, shares in zip(self._indexes, most, strict=True):
+                    np.maximum(shares, index.overlap_and_coverage(texts)[1], out=shares)
+            self._sources[source] = most
+        return self._sources[source]
+
+
+def _texts(folder: Path | str, tokenizer: Tokenizer) -> Iterator[pa.LargeStringArray]:
+    """The texts of a source's shards, a record batch at a time."""
+    files = files_of(open_shards(folder, tokenizer.hash))
+    for part in range(len(files.manifest.parts)):
+        for number in range(len(files.index(part).batches)):
+            yield tokenizer.decode(files.record(part, number)["tokens"], controls=False)
+            files.release(part, number)

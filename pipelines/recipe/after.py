@@ -1,0 +1,62 @@
+"""What a recipe asks for once a training has ended: scores on benchmark tasks, an export."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from artifacts.settings import Part
+from pipelines.recipe.name import Name
+
+
+class TaskFiles(Part):
+    """Files of benchmark items. A string stands for paths alone: then every file is a task."""
+
+    paths: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            description="files or globs: relative to corpus.root, or absolute; together one task",
+        ),
+    ]
+    name: Name | None = Field(
+        default=None, description="what scores are shown under; default: the first file's name"
+    )
+    layout: str | None = Field(
+        default=None, description="how the files are laid out; default: told by their fields"
+    )
+    each: bool = Field(default=False, description="every file is a task of its own")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_string_is_paths(cls, values: Any) -> Any:
+        return {"paths": (values,), "each": True} if isinstance(values, str) else values
+
+
+class EvaluateSettings(Part):
+    """Benchmark tasks that every ending of the training is scored on."""
+
+    tasks: Annotated[tuple[TaskFiles, ...], Field(min_length=1)]
+    limit: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="items of each task; default: all"
+    )
+    overlap: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="share of an item's n-grams found in one training document from which it "
+        "counts as contaminated",
+    )
+
+
+class ExportAfter(Part):
+    """How the trained model is written. A string stands for the layout."""
+
+    to: Literal["granite", "llama", "minicpm"] = "granite"
+    dtype: Literal["fp32", "bf16"] = "fp32"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_string_is_the_layout(cls, values: Any) -> Any:
+        return {"to": values} if isinstance(values, str) else values

@@ -1,0 +1,152 @@
+"""What a recipe asks for after its training: scores of every ending, what it had seen, an export."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import UserError
+from pipelines.recipe.load import LoadedRecipe, load_recipe
+from pipelines.report.page import write_report
+from pipelines.run.after_training import check_ahead
+from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.train_only import train_run
+from tests.conftest import TRAINED
+
+BRANCH = "branches=[{name: plain, phases: [{name: decay, decay: true, tokens: 2048, weights: {web: 1}}]}]"
+UNSEEN = "Which of the seven purple elephants painted the old bridge over the quiet river at night?"
+
+
+def record_of(key: str, text: str) -> dict[str, Any]:
+    """An item in the form of the project's own files."""
+    return {
+        "id": key,
+        "benchmark": "gsm8k",
+        "text": text,
+        "answer": "18",
+        "meta": {"question": text, "answer": "It is so. #### 18"},
+    }
+
+
+@pytest.fixture
+def asked(trained_workshop: Path, tmp_path: Path) -> Path:
+    """A copy of the workshop with a trained run, and a benchmark of which one item is a document
+    that it was trained on.
+    """
+    folder = tmp_path / "workshop"
+    shutil.copytree(trained_workshop, folder)
+    texts = [json.loads(line)["text"] for line in (folder / "data/web.jsonl").open()]
+    words = max(texts, key=len).split()
+    items = [record_of("planted", " ".join(words[:60])), record_of("unseen", UNSEEN)]
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    return folder
+
+
+def loaded(folder: Path, *settings: str) -> LoadedRecipe:
+    given = [*TRAINED, "evaluate={tasks: [items.jsonl]}", BRANCH, *settings]
+    return load_recipe(folder / "recipe.yaml", given)
+
+
+def ran(folder: Path, *settings: str) -> RunOutcome:
+    return run_recipe(loaded(folder, *settings), str(folder / "runs"))
+
+
+def test_every_ending_is_scored_and_a_planted_item_stands_as_seen(asked: Path) -> None:
+    outcome = ran(asked, "shards={hold_out: 0}")
+    endings = [outcome.record["training"], outcome.record["branches"]["plain"]]
+    for facts in endings:
+        scores = facts["scores"]["items"]
+        assert [one["measure"] for one in scores["measures"]][:1] == ["gold_bits_per_byte"]
+        assert scores["measures"][0]["items"] == 2
+        assert scores["contamination"] == {"items": 2, "searched": 2, "contaminated": ["planted"]}
+        kept = json.loads(outcome.store.read(scores["file"]))
+        assert [one["key"] for one in kept["measures"][0]["each"]] == ["planted", "unseen"]
+    write_report(outcome.store, outcome.record)
+    page = outcome.store.read("report.html").decode()
+    assert '<section id="scores">' in page
+    assert "1 of 2" in page
+    assert "not told from guessing" in page or "bits per byte" in page
+
+
+def test_nothing_is_scored_or_exported_twice_and_a_new_task_is(asked: Path) -> None:
+    first = ran(asked, "export=granite")
+    again = ran(asked, "export=granite")
+    assert (first.computed > 0, again.computed) == (True, 0)
+    assert again.record["training"]["scores"] == first.record["training"]["scores"]
+    (asked / "more.jsonl").write_text(json.dumps(record_of("a", UNSEEN)) + "\n")
+    more = ran(asked, "export=granite", "evaluate={tasks: [items.jsonl, more.jsonl]}")
+    made = {one["step"]: one["computed"] for one in more.record["ledgers"] if one["computed"]}
+    assert set(made) == {"evaluate"}
+    assert list(more.record["training"]["scores"]) == ["items", "more"]
+    lax = ran(asked, "export=granite", "evaluate={tasks: [items.jsonl], overlap: 0.01}")
+    assert lax.computed == 0
+
+
+def test_train_alone_scores_too(asked: Path) -> None:
+    outcome = train_run(loaded(asked, "export=llama"), str(asked / "runs"))
+    assert outcome.record["training"]["scores"]["items"]["measures"]
+    assert (asked / "runs/trained/export/model.safetensors").is_file()
+    assert outcome.record["training"]["export"]["layout"] == "llama"
+
+
+def test_an_export_follows_the_training_and_keeps_what_others_put_there(asked: Path) -> None:
+    ran(asked, "export=granite")
+    folder = asked / "runs/trained/export"
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "mine.gguf").write_bytes(b"mine")
+    ran(asked, "export=granite", "train.seed=5")
+    assert (folder / "model.safetensors").read_bytes() != weights
+    assert (folder / "mine.gguf").read_bytes() == b"mine"
+    (folder / "config.json").unlink()
+    ran(asked, "export=granite", "train.seed=5")
+    assert (folder / "config.json").is_file()
+
+
+def test_what_no_run_wrote_is_not_written_over(asked: Path) -> None:
+    folder = asked / "runs/trained/export"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"mine")
+    with pytest.raises(UserError, match="no run wrote it") as caught:
+        ran(asked, "export=granite")
+    assert "model.safetensors" in str(caught.value)
+    assert (folder / "model.safetensors").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("evaluate={tasks: [nowhere.jsonl]}", "nowhere.jsonl"),
+        ("evaluate={tasks: [items.jsonl, items.jsonl]}", "two tasks have one name"),
+        ("evaluate={tasks: []}", "evaluate.tasks"),
+        ("evaluate={tasks: [items.jsonl], limit: 0}", "evaluate.limit"),
+        ("evaluate={tasks: [{paths: [items.jsonl], layout: nothing}]}", "nothing"),
+        ("model.qk_norm=true", "qk_norm"),
+        ("export=gguf", "export"),
+    ],
+)
+def test_what_cannot_be_done_afterwards_is_refused_before(
+    asked: Path, setting: str, told: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        check_ahead(loaded(asked, "export=granite", setting))
+    assert told in str(caught.value)
+
+
+def test_a_broken_item_is_named_by_its_file_and_line(asked: Path) -> None:
+    with (asked / "items.jsonl").open("a") as file:
+        file.write("{broken\n")
+    with pytest.raises(UserError) as caught:
+        ran(asked, "name=other")
+    assert "items.jsonl" in str(caught.value)
+    assert ":3" in str(caught.value.render())
+    assert not (asked / "runs/other").exists()
+
+
+def test_scores_of_a_recipe_that_trains_nothing_are_refused(asked: Path) -> None:
+    with pytest.raises(UserError, match="trains no model") as caught:
+        load_recipe(asked / "recipe.yaml", ["evaluate={tasks: [items.jsonl]}"])
+    assert "evaluate" in str(caught.value)
