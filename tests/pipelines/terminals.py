@@ -33,6 +33,8 @@ class Terminal:
         words = [*command] or [sys.executable, "-c", COMMAND, *map(str, arguments)]
         self.process, self.place = pty.fork()
         if self.process == 0:
+            # a shell in the background ignores it for what it starts; a terminal's does not
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.environ.update(TERM="dumb", OMP_NUM_THREADS="1", COLUMNS="200")
             os.execv(words[0], words)
 
