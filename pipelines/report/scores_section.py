@@ -33,7 +33,6 @@ def scores_section(record: Mapping[str, Any], trainings: Trainings | None) -> di
             "chance": None if measure["chance"] is None else f"{100 * measure['chance']:.1f} %",
             "cells": [_cell(scores.get(task), measure["measure"]) for scores in scored.values()],
             "seen": _seen(scored, task) if place == 0 else [],
-            "note": measure["note"],
         }
         for task, facts in training["scores"].items()
         for place, measure in enumerate(facts["measures"])
@@ -44,7 +43,7 @@ def scores_section(record: Mapping[str, Any], trainings: Trainings | None) -> di
         "size": _size(trainings),
         "overlap": recipe_of(dict(record), TRAIN)["evaluate"]["overlap"],
         "files": [facts["file"] for facts in training["scores"].values()],
-        "notes": sorted({str(row["note"]) for row in rows if row["note"]}),
+        "notes": [note for task, facts in training["scores"].items() if (note := _note(task, facts))],
     }
 
 
@@ -63,15 +62,23 @@ def _cell(facts: Mapping[str, Any] | None, name: str) -> dict[str, Any] | None:
     return {"text": f"{100 * mean:.1f}{interval} %", "guessing": guessing}
 
 
-def _seen(scored: Mapping[str, Any], task: str) -> list[str]:
-    """Of each ending, how many items its training had seen."""
+def _seen(scored: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
+    """Of each ending, how many items its training had seen, and how many nobody can look for; once
+    where all had seen as many.
+    """
     told = []
     for scores in scored.values():
         found = scores[task]["contamination"]
         hidden = found["items"] - found["searched"]
-        short = f", {count(hidden)} too short to look for" if hidden else ""
-        told.append(f"{count(len(found['contaminated']))} of {count(found['items'])}{short}")
+        short = f"{count(hidden)} too short to look for" if hidden else ""
+        told.append((f"{count(len(found['contaminated']))} of {count(found['items'])}", short))
     return told if len(set(told)) > 1 else told[:1]
+
+
+def _note(task: str, facts: Mapping[str, Any]) -> str:
+    """What a reader must know of a task's figures, each thing once; nothing where there is none."""
+    said = [clause for one in facts["measures"] for clause in (one["note"] or "").split("; ")]
+    return f"{task}: {'; '.join(dict.fromkeys(filter(None, said)))}." if any(said) else ""
 
 
 def _size(trainings: Trainings) -> str:
