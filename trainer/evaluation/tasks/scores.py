@@ -63,15 +63,15 @@ class Score:
 
     @property
     def half_width(self) -> float | None:
-        """Half of the 95 % interval of the mean, by Student's t with one degree of freedom less
-        than there are items, or clusters. None where there is no standard error.
+        """Half of the 95 % interval of the mean: Student's t with one degree of freedom less than
+        there are clusters, times the standard error.
         """
         error = self.standard_error
         if error is None:
             return None
         from scipy.special import stdtrit  # half a second, for those who ask
 
-        return float(stdtrit(len(set(self.clusters)) - 1, (1 + CONFIDENCE) / 2) * error)
+        return float(stdtrit(len(set(self.clusters)) - 1, (1 + CONFIDENCE) / 2)) * error
 
     @property
     def above_chance(self) -> float | None:
