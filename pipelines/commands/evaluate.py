@@ -10,6 +10,7 @@ from pipelines.commands.options import Json, Runs, print_json, print_table, said
 from pipelines.commands.scores_table import (
     Items,
     Limit,
+    Seen,
     Tasks,
     check_items,
     print_scores,
@@ -43,6 +44,7 @@ def evaluate_command(
     task: Tasks = None,
     limit: Limit = None,
     items: Items = None,
+    seen: Seen = True,
     branch: Annotated[
         str | None, typer.Option(help="of a run: its branch of this name instead")
     ] = None,
@@ -69,6 +71,7 @@ def evaluate_command(
         limit=limit,
         branch=branch,
         window=window,
+        seen=seen,
     )
     if items is not None:
         write_items(items, found)
@@ -83,7 +86,7 @@ def _print(found: Evaluation) -> None:
     if found.rows:
         print_table(header, [_cells(row) for row in found.rows])
     if found.scores:
-        print_scores(found.scores)
+        print_scores(found.scores, found.contamination)
     print_text(f"\n{found.model}, {found.window:,} tokens seen at once")
     for row in found.rows:
         if row.unreadable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from pipelines.commands.options import print_table
 from pipelines.commands.terminal.shown import print_text
 
 if TYPE_CHECKING:
+    from pipelines.evaluation.contamination import Contamination
     from pipelines.run.evaluate import Evaluation
     from trainer.evaluation.tasks.scores import Score
 
@@ -34,10 +36,22 @@ Items = Annotated[
     typer.Option("--items", metavar="FILE", help="write a JSON file with the score of every item"),
 ]
 
+Seen = Annotated[
+    bool,
+    typer.Option(
+        "--seen/--no-seen",
+        help="look for the items of each --task in the shards of the training, read whole",
+    ),
+]
+
 CAUTION = (
     "Options are scored as the texts that may follow a question, since models below about 1B "
     "parameters choose letters by chance. ± is half of the 95 % interval over items; an accuracy "
     "whose interval holds chance does not tell the model from one that guesses."
+)
+SEEN = (
+    "Seen are items of which one document that the training was shown holds at least half of the "
+    "word n-grams, of those that are long enough to be looked for."
 )
 
 
@@ -75,18 +89,22 @@ def write_items(path: Path, found: Evaluation) -> None:
         ) from None
 
 
-def print_scores(scores: tuple[Score, ...]) -> None:
-    """A table, the notes, and what the figures do not say."""
-    header = ("task", "items", "measure", "value", "chance", "above chance")
-    print_table(header, [_cells(score) for score in scores])
+def print_scores(scores: tuple[Score, ...], seen: Mapping[str, Contamination]) -> None:
+    """A table, the notes, and what the figures do not say. ``seen``: what the training held of
+    items, by task.
+    """
+    header = ("task", "items", "measure", "value", "chance", "above chance", "seen")
+    print_table(header, [_cells(score, seen.get(score.task)) for score in scores])
     for score in scores:
         longer = [other.note or "" for other in scores if other.task == score.task]
         if score.note and max(longer, key=len) == score.note:
             print_text(f"{score.task}: {score.note}")
     print_text(CAUTION)
+    if seen:
+        print_text(SEEN)
 
 
-def _cells(score: Score) -> tuple[object, ...]:
+def _cells(score: Score, seen: Contamination | None) -> tuple[object, ...]:
     half = score.half_width
     interval = "" if half is None else f" ±{half:.4f}"
     above = score.above_chance
@@ -97,4 +115,5 @@ def _cells(score: Score) -> tuple[object, ...]:
         f"{score.mean:.4f}{interval}",
         "-" if score.chance is None else f"{score.chance:.4f}",
         "-" if above is None else f"{above:+.4f}",
+        "-" if seen is None else f"{len(seen.contaminated):,} of {seen.searched:,}",
     )

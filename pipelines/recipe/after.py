@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from artifacts.settings import Part
 from pipelines.recipe.name import Name
 
+OVERLAP = 0.5
+
 
 class TaskFiles(Part):
     """Files of benchmark items. A string stands for paths alone: then every file is a task."""
@@ -39,10 +41,10 @@ class EvaluateSettings(Part):
 
     tasks: Annotated[tuple[TaskFiles, ...], Field(min_length=1)]
     limit: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="items of each task; default: all"
+        default=None, description="items of each task, evenly spread; default: all"
     )
     overlap: float = Field(
-        default=0.5,
+        default=OVERLAP,
         gt=0,
         le=1,
         description="share of an item's n-grams found in one training document from which it "

@@ -43,7 +43,9 @@ def scores_section(record: Mapping[str, Any], trainings: Trainings | None) -> di
         "size": _size(trainings),
         "overlap": recipe_of(dict(record), TRAIN)["evaluate"]["overlap"],
         "files": [facts["file"] for facts in training["scores"].values()],
-        "notes": [note for task, facts in training["scores"].items() if (note := _note(task, facts))],
+        "notes": [
+            note for task, facts in training["scores"].items() if (note := _note(task, facts))
+        ],
     }
 
 

@@ -14,23 +14,26 @@ training was measured on, in its windows; texts of files are read whole
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from artifacts.errors import Parameter, UserError
 from artifacts.statistics import half_width
+from pipelines.evaluation.contamination import Contamination, SeenItems
 from pipelines.readers.texts import text_files, texts_of
+from pipelines.recipe.after import OVERLAP
 from pipelines.run.benchmark_tasks import asked_tasks
 from pipelines.run.model_export import chosen_checkpoint, run_around
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
-from trainer.checkpoints.checkpoint import TOKENIZER
-from trainer.checkpoints.recorded import trained_window
+from trainer.checkpoints.checkpoint import TOKENIZER, load
+from trainer.checkpoints.recorded import plan_of, trained_window
 from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
 from trainer.evaluation.held_out import Measured, held_out
+from trainer.evaluation.tasks.items import Task
 from trainer.evaluation.tasks.scores import Score
 from trainer.evaluation.tasks.scoring import score_tasks
 from trainer.evaluation.text_loss import TextLosses, text_losses
@@ -73,19 +76,26 @@ class Row:
 @dataclass(frozen=True)
 class Evaluation:
     """What was found. ``model``: its folder; ``window``: tokens that it saw at once; ``scores`` on
-    benchmarks.
+    benchmarks; ``contamination`` of each, by name, where the training's shards were searched.
     """
 
     model: str
     window: int
     rows: tuple[Row, ...]
     scores: tuple[Score, ...] = ()
+    contamination: Mapping[str, Contamination] = field(default_factory=dict)
 
     def to_json(self, *, items: bool = False) -> dict[str, Any]:
         """Everything as plain values; with ``items`` the scores of every item too."""
         rows = [row.to_json() for row in self.rows]
         scores = [score.to_json(items=items) for score in self.scores]
-        return {"model": self.model, "window": self.window, "rows": rows, "scores": scores}
+        return {
+            "model": self.model,
+            "window": self.window,
+            "rows": rows,
+            "scores": scores,
+            "contamination": {name: one.to_json() for name, one in self.contamination.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,7 @@ def evaluate(
     limit: int | None = None,
     branch: str | None = None,
     window: int | None = None,
+    seen: bool = True,
 ) -> Evaluation:
     """Measure a checkpoint, the last one of a run or of its ``branch``, or a folder that ``export``
     or another program wrote.
@@ -115,8 +126,9 @@ def evaluate(
     ``texts``: files or globs; records that readers know (``text_field`` of each), of others the
     lines. ``tasks``: files of benchmarks or globs, with ``limit`` so many items of each; where the
     fields do not tell a file's layout, ``layout=glob``. ``window``: tokens that are seen at once;
-    default what the model was trained on. Raises: UserError where there is no model, nothing to
-    measure, or a file that cannot be read.
+    default what the model was trained on. ``seen``: look for the items of tasks in the shards that
+    the training was shown, which are read whole. Raises: UserError where there is no model, nothing
+    to measure, or a file that cannot be read.
     """
     asked = asked_tasks(tasks, limit)
     try:
@@ -140,7 +152,8 @@ def evaluate(
             fix="name files with texts, or of benchmarks",
         )
     scores = score_tasks(subject.model, subject.tokenizer, asked, subject.window)
-    return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores))
+    found = _seen(subject, asked) if seen else {}
+    return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores), found)
 
 
 def _subject(runs: str, target: str, branch: str | None, window: int | None) -> _Subject:
@@ -167,22 +180,45 @@ def _subject(runs: str, target: str, branch: str | None, window: int | None) -> 
 
 def _held_out(subject: _Subject) -> Iterator[Row]:
     """The held-out documents of the run that a checkpoint lies in."""
-    around = run_around(subject.folder)
-    if around is None:
-        return
-    store, record = around
-    if not record["shards"]:
-        return
-    materials = Materials.of(store, record)
-    if materials.tokenizer.hash != subject.tokenizer.hash:
-        return
-    folders = materials.held_out(materials.folders, subject.window)
+    materials = _materials(subject)
+    folders = materials and materials.held_out(materials.folders, subject.window)
     if not folders:
         return
     objective = NextToken(token_bytes(subject.tokenizer))
     texts = held_out(folders, subject.tokenizer, sequence_length=subject.window)
     for name, measured in texts.measure(subject.model, objective).items():
         yield Row(HELD_OUT, name, _summed(measured))
+
+
+def _seen(subject: _Subject, tasks: Sequence[Task]) -> dict[str, Contamination]:
+    """What the sources that a checkpoint's training is shown hold of the tasks; nothing where they
+    are not known.
+    """
+    materials = _materials(subject) if tasks else None
+    if materials is None:
+        return {}
+    items = SeenItems(tasks, materials)
+    names = [name for name in plan_of(load(subject.folder)).names if name in materials.folders]
+    return {
+        task.name: Contamination.of(
+            [item.key for item in task.items], items.shares(task, names), OVERLAP
+        )
+        for task in tasks
+    }
+
+
+def _materials(subject: _Subject) -> Materials | None:
+    """Those of the run that a checkpoint lies in, None where it lies in none, or the run's shards
+    are of another tokenizer.
+    """
+    around = run_around(subject.folder)
+    if around is None:
+        return None
+    store, record = around
+    if not record["shards"]:
+        return None
+    materials = Materials.of(store, record)
+    return materials if materials.tokenizer.hash == subject.tokenizer.hash else None
 
 
 def _summed(measured: Measured[Loss]) -> TextLosses:
