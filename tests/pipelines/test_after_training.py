@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from pipelines.commands.app import app
+from pipelines.evaluation.contamination import Contamination
 from pipelines.recipe.load import LoadedRecipe, load_recipe
 from pipelines.report.page import write_report
 from pipelines.run.after_training import check_ahead
 from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.evaluate import evaluate
 from pipelines.run.train_only import train_run
 from tests.conftest import TRAINED
 
@@ -150,3 +154,18 @@ def test_scores_of_a_recipe_that_trains_nothing_are_refused(asked: Path) -> None
     with pytest.raises(UserError, match="trains no model") as caught:
         load_recipe(asked / "recipe.yaml", ["evaluate={tasks: [items.jsonl]}"])
     assert "evaluate" in str(caught.value)
+
+
+def test_a_planted_item_stands_as_seen_beside_scores_by_command(asked: Path) -> None:
+    settings = [*TRAINED, "shards={hold_out: 0}"]
+    run_recipe(load_recipe(asked / "recipe.yaml", settings), str(asked / "runs"))
+    tasks = [str(asked / "items.jsonl")]
+    found = evaluate(str(asked / "runs"), "trained", tasks=tasks)
+    assert found.contamination["items"] == Contamination(2, 2, ("planted",))
+    assert found.to_json()["contamination"]["items"]["contaminated"] == ["planted"]
+    shown = CliRunner().invoke(
+        app, ["evaluate", str(asked / "runs/trained"), "--task", tasks[0]], terminal_width=200
+    )
+    assert "1 of 2" in shown.output, shown.output
+    without = evaluate(str(asked / "runs"), "trained", tasks=tasks, seen=False)
+    assert without.contamination == {}
