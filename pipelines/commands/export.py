@@ -140,7 +140,7 @@ def _facts(made: Checkpoint) -> dict[str, object]:
 
 
 def _print_imported(made: Checkpoint) -> None:
-    from tokenizer.foreign.packed import is_packed
+    from tokenizer.encode import Tokenizer
     from trainer.checkpoints.checkpoint import TOKENIZER
     from trainer.checkpoints.recorded import model_config
     from trainer.shapes.parameter_counts import count_parameters
@@ -155,7 +155,8 @@ def _print_imported(made: Checkpoint) -> None:
             "note      its multipliers, if it had any, are in the weights: learning rates of the "
             "parameterisation are not its own, so a training asks for train.schedule.peak"
         )
-    if is_packed(made.read(TOKENIZER)):
+    tokenizer = Tokenizer.load(made.read(TOKENIZER))
+    if tokenizer.foreign is not None:
         print_text(
             "note      it has tokenizer.json alone: texts go through the library tokenizers (extra "
             "export), more slowly than through a tokenizer.model"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.errors import Place, UserError
+from artifacts.foreign_json import foreign_object
 from tokenizer.encode import Tokenizer
 from trainer.export import rope
 from trainer.export.layouts import Layout, layout_of
@@ -98,7 +99,7 @@ def read_config(raw: bytes, file: str) -> ReadConfig:
     """Raises: UserError for a file that is not JSON, an architecture that is not known, and a
     setting that models here do not have.
     """
-    values = _object(raw, file)
+    values = foreign_object(raw, file, _LARGEST)
     layout = layout_of(values, file)
     refuse_set(values, _PLAIN, file)
     turned = rope.read(values, file)
@@ -163,17 +164,3 @@ def _check_context(config: ModelConfig, context: int, file: str) -> None:
             found=context,
             fix=f"give at least {before * config.rope_factor:.0f}",
         )
-
-
-def _object(raw: bytes, file: str) -> dict[str, Any]:
-    if len(raw) > _LARGEST:
-        raise UserError("too large for settings of a model", file=file, found=f"{len(raw)} bytes")
-    try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            "not JSON", file=file, found=str(error), fix="restore it from where it came from"
-        ) from None
-    if not isinstance(values, dict):
-        raise UserError("not a JSON object", file=file, found=type(values).__name__)
-    return values

@@ -24,7 +24,7 @@ from torch import Tensor
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from tokenizer.encode import Tokenizer
-from tokenizer.foreign.folder import read_foreign
+from tokenizer.foreign.folder import read_folder
 from tokenizer.foreign.packed import STOCK
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, save
 from trainer.checkpoints.moments import FIRST, SECOND
@@ -123,16 +123,13 @@ def _tokenizer(place: Path, said: ReadConfig) -> Tokenizer:
     """The folder's own tokenizer, its SentencePiece model where it has one. Raises: UserError when
     it has none, or more pieces than the model has rows.
     """
-    path, stock = place / TOKENIZER, place / STOCK
     fix = "add the tokenizer that the model was trained with"
-    if path.is_file():
-        tokenizer = Tokenizer.load(path)
-    elif stock.is_file():
-        tokenizer, path = read_foreign(place, said.bos, said.eos), stock
-    else:
+    tokenizer = read_folder(Store(place), said.bos, said.eos)
+    path = place / (TOKENIZER if (place / TOKENIZER).is_file() else STOCK)
+    if tokenizer is None:
         raise UserError(
             "the folder has no tokenizer",
-            file=path,
+            file=place / TOKENIZER,
             found=", ".join(sorted(one.name for one in place.glob("*token*"))) or "no such file",
             allowed=[TOKENIZER, STOCK],
             fix=fix,

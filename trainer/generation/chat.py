@@ -129,7 +129,7 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> 
 def said(tokenizer: Tokenizer, message: Mapping[str, Any]) -> list[int]:
     """Ids of one message, its mark first; an answer ends with EOS."""
     text = spoken(message["content"], message.get("tool_calls"))
-    ids = [mark_of(tokenizer, message["role"]), *tokenizer.encode_text(text)]
+    ids = [mark_of(tokenizer, message["role"]), *tokenizer.encode_text(text, after_mark=True)]
     return [*ids, tokenizer.eos_id] if message["role"] == "assistant" else ids
 
 

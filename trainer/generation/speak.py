@@ -48,14 +48,15 @@ def speak(
     prompts: Iterable[Prompt],
     settings: GenerateSettings,
     ends: Collection[int],
-    pieces: Callable[[], Pieces] | None = None,
+    pieces: Callable[[int], Pieces] | None = None,
     first: int = 0,
     ids: int | None = None,
 ) -> Iterator[Said]:
     """What is said after each prompt, token by token, of many prompts in turn.
 
     ``ends``: ids that end an answer and do not belong to it. ``pieces`` makes what turns an
-    answer's tokens into text and finds stop strings; without it there is no text. ``first``: the
+    answer's tokens into text and finds stop strings, from the last id of its prompt; without it
+    there is no text. ``first``: the
     number of the first prompt, which with the seed decides what it draws. ``ids``: only those below
     it are said; others' models have rows that no piece of theirs has. Raises: UserError for
     a prompt that cannot be continued, before it is read, and for scores that are not finite.
@@ -114,7 +115,7 @@ class _Batch:
         self.rows: list[_Row] = []
 
     def fill(
-        self, waiting: Iterator[tuple[int, Prompt]], pieces: Callable[[], Pieces] | None
+        self, waiting: Iterator[tuple[int, Prompt]], pieces: Callable[[int], Pieces] | None
     ) -> None:
         """Let prompts in while there is room."""
         while len(self.rows) < self.settings.batch:
@@ -123,7 +124,7 @@ class _Batch:
                 return
             number, prompt = entry
             prompt.check(self.settings)
-            text = None if pieces is None else pieces()
+            text = None if pieces is None else pieces(prompt.ids[-1])
             self.rows.append(_Row(number, prompt, self.settings, text))
             self.cache.add()
 

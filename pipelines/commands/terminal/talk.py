@@ -131,7 +131,7 @@ class Talk:
             [question.prompt],
             self.settings.model_copy(update={"tokens": room, "context": window}),
             self.conversation.ends,
-            lambda: Pieces(self.conversation.tokenizer),
+            lambda before: Pieces(self.conversation.tokenizer, before=before),
             first=question.number - 1,
         )
 
