@@ -30,17 +30,23 @@ BEGUN = "begun.json"
 
 
 def beginning(
-    store: Store, folder: str, plan: Plan, config: ModelConfig, settings: TrainSettings
+    store: Store,
+    folder: str,
+    plan: Plan,
+    config: ModelConfig,
+    settings: TrainSettings,
+    start: str | None = None,
 ) -> dict[str, Any]:
     """What the training in ``folder`` differs in from the run's training that is most like it, if
-    there was one when it began; nothing where there was none.
+    there was one when it began; nothing where there was none. ``start``: checksum of the weights
+    that it starts at.
 
     Trainings with damaged checkpoints, or those of a later release, are not looked at.
     """
     here = Store(store.full(folder))
     if saved(here) or here.exists(BEGUN):
         return read_book(here, BEGUN)
-    now = _decided(plan.hash, config, settings, OPTIMIZER_RULE)
+    now = _decided(plan.hash, config, settings, OPTIMIZER_RULE, start)
     others = {name: _differences(facts, now) for name, facts in _trained(store)}
     if not others:
         return {}
@@ -87,20 +93,24 @@ def _trained(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
             newest = latest(Store(store.full(folder)))
             if newest is not None:
                 state, settings = newest.state, train_settings(newest)
+                start = None if state.parent is None else state.parent["weights"]
+                rule = state.counted.rule
                 yield (
                     folder,
-                    _decided(state.plan_hash, model_config(newest), settings, state.counted.rule),
+                    _decided(state.plan_hash, model_config(newest), settings, rule, start),
                 )
         except UserError:  # nothing here rests on it
             continue
 
 
 def _decided(
-    plan_hash: str, config: ModelConfig, settings: TrainSettings, rule: int
+    plan_hash: str, config: ModelConfig, settings: TrainSettings, rule: int, start: str | None
 ) -> dict[str, Any]:
-    """Everything that decides a training, by its address; ``rule`` is the optimizer's."""
+    """Everything that decides a training, by its address; ``rule`` is the optimizer's, ``start``
+    the checksum of the weights that it started at.
+    """
     facts = {"model": config.as_dict(), "train": settings.resolved()}
-    return {"plan": plan_hash, **dict(_addressed(facts)), "optimizer": rule}
+    return {"plan": plan_hash, **dict(_addressed(facts)), "optimizer": rule, "start": start}
 
 
 def _addressed(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """The tokenizer of a folder that another program wrote.
 
-tokenizer.model, no space before texts ─▶ the model itself
-tokenizer.model, or tokenizer.json     ─▶ packed with the files beside it
+A ``tokenizer.model`` that is alone, or puts no space before texts, is the tokenizer; otherwise it is
+packed with the files beside it, and so is a ``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_foreign(folder: Path, bos: int | None, eos: int | None) -> Tokenizer:
 def _of_model(files: Mapping[str, bytes], folder: Store) -> Tokenizer:
     where = folder.full(SENTENCEPIECE)
     given = Tokenizer.load(files[SENTENCEPIECE], file=where)
-    if given.prefix is Prefix.NONE:
+    if given.prefix is Prefix.NONE or len(files) == 1 or given.packed is not None:
         return given
     prefix = _prefix_said(files, folder)
     packed = pack_with_model(files, given.bos_id, given.eos_id, prefix)

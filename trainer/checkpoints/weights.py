@@ -114,6 +114,17 @@ def filled_model(config: ModelConfig, weights: Mapping[str, torch.Tensor], where
     return model
 
 
+def check_weights(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raises: UserError, which says ``where`` the weights are from, when they are not of a shape or
+    not finite. Takes no memory for a model.
+    """
+    _check_size(config, weights, where)
+    with torch.device("meta"):
+        model = Model(config)
+    check_fitting(weights, dict(model.named_parameters()), where)
+    check_finite(weights, where)
+
+
 def _check_size(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> None:
     """Raises: UserError when a shape takes another number of values than there are, before a model
     of that shape takes memory.
