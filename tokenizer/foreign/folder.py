@@ -1,7 +1,7 @@
 """The tokenizer of a folder that another program wrote.
 
-A ``tokenizer.model`` that is alone, or puts no space before texts, is the tokenizer; otherwise it is
-packed with the files beside it, and so is a ``tokenizer.json``.
+A ``tokenizer.model`` that is alone, or puts no space before texts, is the tokenizer; otherwise it
+is packed with the files beside it, and so is a ``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def read_folder(folder: Store, bos: int | None = None, eos: int | None = None) -
     and end a document.
     """
     files = _files(folder, (SENTENCEPIECE, *WITH_MODEL))
+    config = _config(files, folder)
     if SENTENCEPIECE in files:
-        return _of_model(files, folder)
-    return _of_stock(files, folder, bos, eos) if STOCK in files else None
+        return _of_model(files, config, folder)
+    return _of_stock(files, config, folder, bos, eos) if STOCK in files else None
 
 
 def read_foreign(folder: Path, bos: int | None, eos: int | None) -> Tokenizer:
@@ -42,24 +43,23 @@ def read_foreign(folder: Path, bos: int | None, eos: int | None) -> Tokenizer:
     """
     store = Store(folder)
     files = _files(store, WITH_MODEL)
-    return _of_stock(files, store, bos, eos)
+    return _of_stock(files, _config(files, store), store, bos, eos)
 
 
-def _of_model(files: Mapping[str, bytes], folder: Store) -> Tokenizer:
+def _of_model(files: Mapping[str, bytes], config: Mapping[str, Any], folder: Store) -> Tokenizer:
     where = folder.full(SENTENCEPIECE)
     given = Tokenizer.load(files[SENTENCEPIECE], file=where)
     if given.prefix is Prefix.NONE or len(files) == 1 or given.packed is not None:
         return given
-    prefix = _prefix_said(files, folder)
+    prefix = _prefix_said(files, config, folder)
     packed = pack_with_model(files, given.bos_id, given.eos_id, prefix)
     return Tokenizer.load(packed, file=where)
 
 
-def _prefix_said(files: Mapping[str, bytes], folder: Store) -> Prefix:
+def _prefix_said(files: Mapping[str, bytes], config: Mapping[str, Any], folder: Store) -> Prefix:
     """Which texts get a space before them, as transformers reads it off the files beside a
     SentencePiece model that puts one there.
     """
-    config = _config(files, folder)
     if _switch(config, "add_prefix_space", folder) is False:
         return Prefix.NONE
     legacy = _switch(config, "legacy", folder)
@@ -74,13 +74,16 @@ def _prefix_said(files: Mapping[str, bytes], folder: Store) -> Prefix:
 
 
 def _of_stock(
-    files: Mapping[str, bytes], folder: Store, bos: int | None, eos: int | None
+    files: Mapping[str, bytes],
+    config: Mapping[str, Any],
+    folder: Store,
+    bos: int | None,
+    eos: int | None,
 ) -> Tokenizer:
     where = folder.full(STOCK)
     if STOCK not in files:
         raise UserError("no tokenizer here", file=where, fix="name a folder that has one")
     described = foreign_object(files[STOCK], where, _LARGEST)
-    config = _config(files, folder)
     begins = _known_id(described, config, "bos", bos, folder)
     ends = _known_id(described, config, "eos", eos, folder)
     packed = pack(files, begins, ends, with_spaces(described, where).prefix)

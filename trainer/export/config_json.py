@@ -23,7 +23,6 @@ _LARGEST = 4 << 20
 _PLAIN = {
     "attention_bias": False,
     "mlp_bias": False,
-    "hidden_act": "silu",
     "use_sliding_window": False,
     "sliding_window": None,
     "partial_rotary_factor": 1.0,
@@ -33,6 +32,9 @@ _PLAIN = {
     "clip_qkv": None,
 }
 """Settings of others that change what is computed, with the value that a model here has."""
+
+_SILU = ("silu", "swish")
+"""The names that transformers has for the activation of models here."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def read_config(raw: bytes, file: str) -> ReadConfig:
     values = foreign_object(raw, file, _LARGEST)
     layout = layout_of(values, file)
     refuse_set(values, _PLAIN, file)
+    _check_activation(values, file)
     turned = rope.read(values, file)
     heads, width = count(values, "num_attention_heads", file), count(values, "hidden_size", file)
     shape = {
@@ -151,6 +154,20 @@ def _tied(values: Mapping[str, Any], layout: Layout, file: str) -> bool:
             allowed=["true", "false"],
         )
     return value
+
+
+def _check_activation(values: Mapping[str, Any], file: str) -> None:
+    """Raises: UserError for another activation; left out, it is that of models here."""
+    found = values.get("hidden_act")
+    if found is not None and found not in _SILU:
+        raise UserError(
+            "an activation that models here do not have",
+            file=file,
+            field="hidden_act",
+            found=found,
+            allowed=_SILU,
+            fix="take a model with one of these",
+        )
 
 
 def _check_context(config: ModelConfig, context: int, file: str) -> None:

@@ -211,6 +211,11 @@ def _edited(folder: Path, **changes: Any) -> None:
         ({"sliding_window": 128}, "sliding_window"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"hidden_act": ["silu"]}, "hidden_act"),
+        ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+         "rope_parameters.partial_rotary_factor"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "partial_rotary_factor": 0.25}},
+         "rope_parameters.partial_rotary_factor"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "rope_parameters.rope_type"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": None},
@@ -258,6 +263,40 @@ def test_a_config_that_is_not_this_models_is_refused(
     assert caught.value.file
     assert caught.value.fix or caught.value.allowed
     assert not (tmp_path / "in").exists()
+
+
+def test_other_names_and_values_of_what_models_here_have_are_taken(
+    made: Made, tmp_path: Path
+) -> None:
+    """swish is silu in transformers; a whole rotary factor is none."""
+    export_model(made("MHA"), tmp_path / "out")
+    known = read_model(tmp_path / "out").said
+    _edited(
+        tmp_path / "out",
+        hidden_act="swish",
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0,
+                         "partial_rotary_factor": 1.0},
+    )  # fmt: skip
+    assert read_model(tmp_path / "out").said.config == known.config
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "field"),
+    [
+        ("config.json", '{"vocab_size": 384, "hidden_size": 1, "vocab_size": 512}', "vocab_size"),
+        (INDEX, '{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "a"),
+        ("tokenizer_config.json", '{"legacy": true, "legacy": false}', "legacy"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(
+    made: Made, tmp_path: Path, file: str, text: str, field: str
+) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    (tmp_path / "out" / file).write_text(text)
+    with pytest.raises(UserError, match="stands twice") as caught:
+        read_model(tmp_path / "out")
+    assert (caught.value.file, caught.value.field) == (str(tmp_path / "out" / file), field)
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("layers", [10**9, 10**4])
