@@ -81,7 +81,10 @@ def _bytes(part_gb: float) -> int:
     """Bytes of a file at most. Raises: UserError for none."""
     if not 0 < part_gb < math.inf:
         raise UserError(
-            "not a size", field="--part-gb", found=part_gb, fix="give a finite number above 0"
+            "not a size of files",
+            field="--part-gb",
+            found=part_gb,
+            fix="give a finite number above 0",
         )
     return max(1, round(part_gb * 1e9))
 
@@ -105,8 +108,8 @@ def import_command(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="folder with config.json, safetensors and tokenizer.model: Granite, Llama or "
-            "MiniCPM",
+            help="folder of a Granite, Llama or MiniCPM: config.json, safetensors, and "
+            "tokenizer.model or tokenizer.json",
         ),
     ],
     output: Annotated[

@@ -18,6 +18,7 @@ from artifacts.fingerprints import canonical_json
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
 from pipelines.training.checkpoints import states
+from pipelines.training.starting import StartingPoint
 from trainer.checkpoints.checkpoint import Checkpoint, latest, saved
 from trainer.checkpoints.recorded import model_config, schedule
 from trainer.loop.recorded import train_settings
@@ -33,20 +34,18 @@ def beginning(
     store: Store,
     folder: str,
     plan: Plan,
-    config: ModelConfig,
+    point: StartingPoint,
     settings: TrainSettings,
-    start: str | None = None,
 ) -> dict[str, Any]:
     """What the training in ``folder`` differs in from the run's training that is most like it, if
-    there was one when it began; nothing where there was none. ``start``: checksum of the weights
-    that it starts at.
+    there was one when it began; nothing where there was none.
 
     Trainings with damaged checkpoints, or those of a later release, are not looked at.
     """
     here = Store(store.full(folder))
     if saved(here) or here.exists(BEGUN):
         return read_book(here, BEGUN)
-    now = _decided(plan.hash, config, settings, OPTIMIZER_RULE, start)
+    now = _decided(plan.hash, point.config, settings, OPTIMIZER_RULE, point.weights)
     others = {name: _differences(facts, now) for name, facts in _trained(store)}
     if not others:
         return {}

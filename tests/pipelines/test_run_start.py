@@ -317,6 +317,7 @@ def test_what_cannot_be_exported_is_said(trained: tuple[Path, RunOutcome], tmp_p
     checkpoint = outcome.store.full(last_of(outcome.record))
     for arguments, message in (
         (["no-such-run", *runs], "no such run"),
+        ([str(folder / "starter"), *runs], "neither a checkpoint nor a run"),
         (["starter", *runs, "--branch", "x"], "no such branch"),
         ([checkpoint, "--branch", "web-alone"], "has no branches"),
         (["starter", *runs, "--to", "x"], "no such layout"),

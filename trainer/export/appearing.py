@@ -103,7 +103,7 @@ def _check_place(folder: Path) -> None:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(folder)):
         raise UserError(
             "models are exported to a folder of this machine",
-            file=folder,
+            file=re.sub(":/+", "://", os.fspath(folder), count=1),  # a path joins both strokes
             fix="export to a folder, and copy it to the store",
         )
     found = Path(os.path.abspath(folder))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.errors import Place, UserError
+from artifacts.errors import Address, Place, UserError
 from artifacts.foreign_json import foreign_object
 from tokenizer.encode import Tokenizer
 from trainer.export import rope
@@ -128,10 +128,38 @@ def read_config(raw: bytes, file: str) -> ReadConfig:
     try:
         config = ModelConfig.from_dict(settings)
     except UserError as error:
-        raise error.relocated(lambda address: Place(address, file=file)) from None
+        raise error.relocated(lambda address: Place(_theirs(address), file=file)) from None
     _check_context(config, turned.context, file)
     marks = (_mark(values, f"{name}_token_id") for name in ("bos", "eos"))
     return ReadConfig(layout, config, factors, turned.context, *marks)
+
+
+_THEIRS = {
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "ff": "intermediate_size",
+    "init_std": "initializer_range",
+    "norm_eps": "rms_norm_eps",
+    "tied": "tie_word_embeddings",
+    "factor": "rope_parameters.factor",
+    "rope_factor": "rope_parameters.factor",
+    "original_context": "rope_parameters.original_max_position_embeddings",
+    "rope_original_context": "rope_parameters.original_max_position_embeddings",
+    "scaling": "rope_parameters.rope_type",
+    "rope_scaling": "rope_parameters.rope_type",
+    "theta": "rope_parameters.rope_theta",
+    "rope_theta": "rope_parameters.rope_theta",
+}
+"""What settings of ``config.json`` are called that models here call otherwise."""
+
+
+def _theirs(address: Address) -> Address:
+    """The name in ``config.json`` of what an address speaks of."""
+    return tuple(
+        _THEIRS.get(str(part), part) for part in address if part not in ("model", "rotary")
+    )
 
 
 def _mark(values: Mapping[str, Any], name: str) -> int | None:
@@ -152,6 +180,7 @@ def _tied(values: Mapping[str, Any], layout: Layout, file: str) -> bool:
             field="tie_word_embeddings",
             found=value,
             allowed=["true", "false"],
+            fix="restore config.json from where the model came from",
         )
     return value
 

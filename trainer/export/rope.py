@@ -86,6 +86,7 @@ def read(values: Mapping[str, Any], file: str) -> ReadRope:
             field="rope_parameters.rope_type",
             found=kind,
             allowed=TYPES,
+            fix="take a model with one of these",
         )
     settings: dict[str, Any] = {"rope_theta": theta}
     if kind == _DEFAULT:
@@ -116,6 +117,7 @@ def _check_yarn(scaling: Mapping[str, Any], kind: str, file: str) -> None:
                 field=f"rope_parameters.{name}",
                 found=scaling[name],
                 allowed=[usual],
+                fix="take a model without it",
             )
 
 

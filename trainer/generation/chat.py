@@ -142,7 +142,7 @@ def mark_of(tokenizer: Tokenizer, role: str) -> int:
         raise UserError(
             "the tokenizer has no such chat mark as a control piece",
             field=f"messages.role={role}",
-            found=MARKS[role],
-            fix="train the tokenizer with its chat marks",
+            found=f"none named {MARKS[role]}",
+            fix="take a model whose tokenizer was trained with chat marks",
         )
     return mark

@@ -20,7 +20,7 @@ from tests.trainer.loop_runs import BATCH, LENGTH, MODEL, STABLE, settings
 from tokenizer.shards.reader import open_source
 from tokenizer.train import TrainConfig
 from tokenizer.train import train as train_tokenizer
-from trainer.checkpoints.checkpoint import Checkpoint, at_step
+from trainer.checkpoints.checkpoint import Checkpoint, at_step, load
 from trainer.checkpoints.recorded import model_config, trained_window
 from trainer.checkpoints.weights import model_of
 from trainer.evaluation.generate import GenerateSettings, generate, speaker
@@ -238,8 +238,8 @@ def _edited(folder: Path, **changes: Any) -> None:
         ({"logits_scaling": 1e-320}, "logits_scaling"),
         ({"hidden_size": 0}, "hidden_size"),
         ({"hidden_size": "32"}, "hidden_size"),
-        ({"num_key_value_heads": 3}, "model.kv_heads"),
-        ({"head_dim": 7}, "model.head_dim"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads"),
+        ({"head_dim": 7}, "head_dim"),
         ({"logits_scaling": 0.0, "scale_emb": "drop"}, "logits_scaling"),
         ({"logits_scaling": 3.0}, "logits_scaling"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps"),
@@ -325,7 +325,7 @@ def _with(folder: Path, name: str, tensor: torch.Tensor) -> None:
          "model.layers.0.self_attn.q_proj.bias"),
         (lambda out: _with(out, "model.norm.weight", torch.ones(31)), "", "model.norm.weight"),
         (lambda out: _with(out, "model.norm.weight", torch.full((32,), torch.nan)), "",
-         "final_norm.weight"),
+         "model.norm.weight"),
         (lambda out: (out / SINGLE).write_bytes(b"\x00" * 100), SINGLE, None),
         (lambda out: (out / SINGLE).write_bytes((out / SINGLE).read_bytes()[:-10]), SINGLE, None),
         (lambda out: (out / SINGLE).unlink(), "", None),
@@ -439,6 +439,22 @@ def test_two_sets_of_weights_are_refused(made: Made, tmp_path: Path) -> None:
         read_model(tmp_path / "out")
     (tmp_path / "out" / SINGLE).unlink()
     read_model(tmp_path / "out")
+
+
+def test_a_file_or_a_checkpoint_to_import_is_told(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    with pytest.raises(UserError, match="this is a file") as caught:
+        read_model(tmp_path / "out/config.json")
+    assert str(tmp_path / "out") in str(caught.value)
+    with pytest.raises(UserError, match="a checkpoint already"):
+        read_model(made("MHA").folder)
+
+
+def test_a_folder_to_import_is_no_checkpoint(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    with pytest.raises(UserError, match="imported first") as caught:
+        load(tmp_path / "out")
+    assert f"windtunnel import {tmp_path / 'out'}" in str(caught.value)
 
 
 def test_a_pipe_in_place_of_settings_is_not_waited_for(tmp_path: Path) -> None:
