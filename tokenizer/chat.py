@@ -136,7 +136,7 @@ def encode_conversations(
     flat = flat_messages(messages)
     roles, targets = _roles(flat), _targets(flat)
     marks = _mark_ids(tokenizer, set(np.unique(roles).tolist()))
-    encoded = tokenizer.encode(_spoken(flat))
+    encoded = tokenizer.encode(_spoken(flat), after_mark=True)
     first_message = np.concatenate([np.zeros(1, np.int64), np.cumsum(flat.counts)])
     bodies, ends = encoded.values.to_numpy().astype(np.int32), np.array(encoded.offsets.to_numpy())
     tokens, token_ends, spans = assemble(

@@ -28,10 +28,13 @@ import xxhash
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
+from tokenizer.decode import Decoder
 from tokenizer.foreign.model import ForeignModel
-from tokenizer.foreign.packed import is_packed
-from tokenizer.vocabulary import CONTROL, SPACE_MARK, UNKNOWN, Vocabulary, read_vocabulary
-from tokenizer.words import join_bytes, join_tokens, mark_cuts
+from tokenizer.foreign.packed import Packed, is_packed, unpack
+from tokenizer.foreign.sentencepiece_prefix import adds_prefix, without_prefix
+from tokenizer.prefix import Prefix
+from tokenizer.vocabulary import CONTROL, SPACE_MARK, Vocabulary, read_vocabulary
+from tokenizer.words import join_tokens, mark_cuts
 
 WINDOW_BYTES = 16 << 20
 LONGEST_WORD = 1 << 20
@@ -58,25 +61,39 @@ class Tokenizer:
         ``file``: what errors call the bytes.
 
         Raises: UserError when the file is missing or no model, lacks byte pieces, or changes text
-        (a normaliser, a dummy prefix, removal of spaces). Bytes may be a
-        foreign tokenizer too (:mod:`tokenizer.foreign`).
+        (a normaliser, removal of spaces). Bytes may be a foreign tokenizer too
+        (:mod:`tokenizer.foreign`).
         """
         file = (file or "the given bytes") if isinstance(model, bytes) else model
         tokenizer = cls(model if isinstance(model, bytes) else _read(model), window_bytes)
         tokenizer._check(file)
         return tokenizer
 
-    @cached_property
+    @property
     def processor(self) -> spm.SentencePieceProcessor:
-        """SentencePiece's own object, for what this class does not cover."""
-        if not self.model:  # SentencePiece takes no bytes for no model given
-            raise ValueError("an empty file")
-        return spm.SentencePieceProcessor(model_proto=self.model)
+        """SentencePiece's own object, for what this class does not cover. It puts no space before
+        a text: :attr:`prefix` does.
+        """
+        return self._loaded[0]
+
+    @cached_property
+    def packed(self) -> Packed | None:
+        """The files of its folder, where it is somebody else's and was packed with them."""
+        return unpack(self.model, "tokenizer") if is_packed(self.model) else None
 
     @cached_property
     def foreign(self) -> ForeignModel | None:
         """What carries it out where it is no SentencePiece model."""
-        return ForeignModel.of(self.model) if is_packed(self.model) else None
+        if self.packed is None or self.packed.sentencepiece is not None:
+            return None
+        return ForeignModel.of(self.packed)
+
+    @cached_property
+    def prefix(self) -> Prefix:
+        """Which texts get a space before them."""
+        if self.packed is not None:
+            return self.packed.prefix
+        return Prefix.FIRST if self._loaded[1] else Prefix.NONE
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -123,13 +140,15 @@ class Tokenizer:
         )
         return token if known else None
 
-    def encode(self, texts: pa.Array | pa.ChunkedArray, eos: bool = False) -> pa.LargeListArray:
+    def encode(
+        self, texts: pa.Array | pa.ChunkedArray, eos: bool = False, after_mark: bool = False
+    ) -> pa.LargeListArray:
         """Ids of each text: n strings to large_list of :attr:`token_type`; ``eos`` appends EOS to
-        each.
+        each. ``after_mark``: the texts stand after a control piece, such as the mark of a turn.
 
         Raises: UserError on a null text.
         """
-        column = _large_strings(texts)
+        column = self.prefix.before(_large_strings(texts), after_mark)
         if self.foreign is not None:
             tokens, ends = self.foreign.encode(column)
         else:
@@ -141,38 +160,26 @@ class Tokenizer:
         return pa.LargeListArray.from_arrays(pa.array(ends), flat)
 
     def decode(
-        self, tokens: pa.Array | pa.ChunkedArray, controls: bool = True
+        self, tokens: pa.Array | pa.ChunkedArray, controls: bool = True, middle: bool = False
     ) -> pa.LargeStringArray:
         """Text of each row of ids; ``controls`` shows control marks by name, else they are left
-        out.
+        out. ``middle``: a row begins within a text, not with one.
 
         Bytes that are not UTF-8 (ids cut inside a character) become U+FFFD.
         Raises: UserError on an id outside the vocabulary.
         """
-        rows = tokens.combine_chunks() if isinstance(tokens, pa.ChunkedArray) else tokens
-        lengths = (
-            pc.fill_null(pc.list_value_length(rows), 0)
-            .to_numpy(zero_copy_only=False)
-            .astype(np.int64)
-        )
-        flat = rows.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-        if len(flat) and (int(flat.min()) < 0 or int(flat.max()) >= self.vocab_size):
-            bad = flat[(flat < 0) | (flat >= self.vocab_size)][0]
-            raise UserError(
-                "token outside the vocabulary",
-                field="tokens",
-                found=int(bad),
-                allowed=[f"0 to {self.vocab_size - 1}"],
-            )
-        surfaces, starts = self._surfaces if controls else self._surfaces_without_controls
-        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(starts)[flat])])
-        text = join_bytes(flat, surfaces, starts, int(ends[-1]))
-        bounds = ends[np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])]
-        return _as_text(text, bounds)
+        return self.decoder.texts(tokens, controls, middle)
 
-    def encode_text(self, text: str) -> list[int]:
-        """Ids of one text, for single prompts. Raises: UserError when it is not Unicode, such as an
-        argument of a command that was not UTF-8.
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What each id says where it stands."""
+        return Decoder(self.vocabulary, self.prefix, self.bos_id, self.eos_id)
+
+    def encode_text(self, text: str, after_mark: bool = False) -> list[int]:
+        """Ids of one text, for single prompts, as :meth:`encode` has them.
+
+        Raises: UserError when it is not Unicode, such as an argument of a command that was not
+        UTF-8.
         """
         try:
             text.encode()
@@ -183,7 +190,9 @@ class Tokenizer:
                 found=ascii(text[error.start : error.end]),
                 fix="give it in UTF-8",
             ) from None
-        ids: list[int] = self.encode(pa.array([text], pa.large_string()))[0].as_py()
+        ids: list[int] = self.encode(pa.array([text], pa.large_string()), after_mark=after_mark)[
+            0
+        ].as_py()
         return ids
 
     def decode_tokens(self, tokens: list[int], controls: bool = True) -> str:
@@ -204,19 +213,15 @@ class Tokenizer:
         return (Tokenizer, (self.model, self.window_bytes))
 
     @cached_property
-    def _surfaces(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return self.vocabulary.surfaces, self.vocabulary.offsets
-
-    @cached_property
-    def _surfaces_without_controls(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        vocabulary = self.vocabulary
-        lengths = np.where(
-            np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)), 0, np.diff(vocabulary.offsets)
-        )
-        kept = [vocabulary.surface(int(token)) for token in np.flatnonzero(lengths)]
-        return np.frombuffer(b"".join(kept), np.uint8), np.concatenate(
-            [np.zeros(1, np.int64), np.cumsum(lengths)]
-        )
+    def _loaded(self) -> tuple[spm.SentencePieceProcessor, bool]:
+        """The model without a space before texts, and whether it had one."""
+        model = self.model if self.packed is None else self.packed.sentencepiece
+        if not model:  # SentencePiece takes no bytes for no model given
+            raise ValueError("an empty file")
+        given = spm.SentencePieceProcessor(model_proto=model)
+        if not adds_prefix(given):
+            return given, False
+        return spm.SentencePieceProcessor(model_proto=without_prefix(model)), True
 
     def _encode_bytes(
         self, values: NDArray[np.uint8], offsets: NDArray[np.int64]
@@ -315,8 +320,8 @@ class Tokenizer:
                     file=file,
                     found=f"{probe!r} comes back as {kept!r}",
                     fix=(
-                        "train with the identity normaliser, add_dummy_prefix=false and "
-                        "remove_extra_whitespaces=false"
+                        "train with the identity normaliser, remove_extra_whitespaces=false and "
+                        "treat_whitespace_as_suffix=false"
                         if self.foreign is None
                         else "take a tokenizer without a normaliser"
                     ),
@@ -354,15 +359,3 @@ def _buffers(column: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np
     text = np.frombuffer(values or b"", np.uint8)
     text.flags.writeable = False  # one array type for the kernels, whoever owns the buffer
     return text, np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8)
-
-
-def _as_text(text: NDArray[np.uint8], bounds: NDArray[np.int64]) -> pa.LargeStringArray:
-    raw = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(text)]
-    )
-    try:
-        return raw.cast(pa.large_string())
-    except pa.ArrowInvalid:
-        return pa.array(
-            [row.decode("utf-8", "replace") for row in raw.to_pylist()], pa.large_string()
-        )

@@ -81,7 +81,10 @@ def _bytes(part_gb: float) -> int:
     """Bytes of a file at most. Raises: UserError for none."""
     if not 0 < part_gb < math.inf:
         raise UserError(
-            "not a size", field="--part-gb", found=part_gb, fix="give a finite number above 0"
+            "not a size of files",
+            field="--part-gb",
+            found=part_gb,
+            fix="give a finite number above 0",
         )
     return max(1, round(part_gb * 1e9))
 
@@ -105,8 +108,8 @@ def import_command(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="folder with config.json, safetensors and tokenizer.model: Granite, Llama or "
-            "MiniCPM",
+            help="folder of a Granite, Llama or MiniCPM: config.json, safetensors, and "
+            "tokenizer.model or tokenizer.json",
         ),
     ],
     output: Annotated[
@@ -140,7 +143,7 @@ def _facts(made: Checkpoint) -> dict[str, object]:
 
 
 def _print_imported(made: Checkpoint) -> None:
-    from tokenizer.foreign.packed import is_packed
+    from tokenizer.encode import Tokenizer
     from trainer.checkpoints.checkpoint import TOKENIZER
     from trainer.checkpoints.recorded import model_config
     from trainer.shapes.parameter_counts import count_parameters
@@ -155,7 +158,8 @@ def _print_imported(made: Checkpoint) -> None:
             "note      its multipliers, if it had any, are in the weights: learning rates of the "
             "parameterisation are not its own, so a training asks for train.schedule.peak"
         )
-    if is_packed(made.read(TOKENIZER)):
+    tokenizer = Tokenizer.load(made.read(TOKENIZER))
+    if tokenizer.foreign is not None:
         print_text(
             "note      it has tokenizer.json alone: texts go through the library tokenizers (extra "
             "export), more slowly than through a tokenizer.model"

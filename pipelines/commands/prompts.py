@@ -55,7 +55,7 @@ class _Line(Record, strict=True):
 
 def prompts_asked(prompts: Sequence[str], file: Path | None) -> list[Asked]:
     """All prompts, those of the file last. Raises: UserError when there are none, and for a line
-    that is no prompt.
+    that is no prompt, or a file that cannot be read.
     """
     asked = [Asked(prompt) for prompt in prompts]
     if file is not None:
@@ -69,7 +69,15 @@ def prompts_asked(prompts: Sequence[str], file: Path | None) -> list[Asked]:
 
 
 def _of_file(path: Path) -> Iterator[Asked]:
-    lines = path.read_bytes().split(b"\n")
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(
+            "cannot read the file with prompts",
+            file=path,
+            found=error.strerror or error,
+            fix="name a file with a prompt on each line",
+        ) from None
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield Asked(_prompt(line.removesuffix(b"\r"), path, number), str(path), number)

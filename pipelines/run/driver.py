@@ -40,7 +40,6 @@ from pipelines.shards.write import encoded_of, shard_tasks, write_shards
 from pipelines.training.ahead import check_training
 from pipelines.training.watch import TrainingWatch
 from pipelines.training.way import Way, chosen_way
-from tokenizer.encode import Tokenizer
 
 UNTIL = ("read", "corpus", "tokenizer", "shards", "train")
 
@@ -79,20 +78,23 @@ def run_recipe(
     """
     if until not in UNTIL:
         raise UserError("no such step to stop after", parameter="until", found=until, allowed=UNTIL)
+    start = None
     if until == UNTIL[-1] and loaded.recipe.mixture is not None:
         require("train", "until", Setting("until", "shards"))
         from pipelines.run.after_training import check_ahead
-        from pipelines.training.starting import check_tokenizer, start_checkpoint
+        from pipelines.training.starting import start_checkpoint
         from pipelines.training.train import check_machine
 
         check_machine(loaded)
         check_ahead(loaded)
         start = start_checkpoint(loaded)
-        if start is not None and (model := given_model(loaded)) is not None:
-            check_tokenizer(loaded, start, Tokenizer.load(model))
+    given = given_model(loaded)
+    if start is not None:
+        from pipelines.training.starting import check_start
+
+        check_start(loaded, start, given)
     way = chosen_way(keep, back, restart)
     check_training(loaded)
-    given = given_model(loaded)
     executor = executor_kind(workers, scheduler, executor)
     opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
     store = _run_store(runs, loaded.recipe.name, scheduler)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.recipe.load import LoadedRecipe
 from tokenizer.encode import Tokenizer
-from tokenizer.foreign.folder import read_foreign
+from tokenizer.foreign.folder import read_folder
+from tokenizer.foreign.packed import SENTENCEPIECE as NAME
 from tokenizer.foreign.packed import STOCK
-from tokenizer.huggingface.files import MODEL as NAME
 
 
 def given_model(loaded: LoadedRecipe) -> bytes | None:
@@ -30,18 +28,16 @@ def given_tokenizer(path: str) -> Tokenizer:
     """The tokenizer of a SentencePiece model's file, or of a folder that holds one under its usual
     name, or a ``tokenizer.json`` alone. Raises: UserError when there is none, or it changes texts.
     """
-    place = Store(path)
     folder, _, name = path.rstrip("/").rpartition("/")
-    if place.local and not place.exists(NAME) and place.exists(STOCK):
-        return read_foreign(Path(place.base), None, None)
-    if place.exists(NAME):
-        return Tokenizer.load(place.read(NAME), file=place.full(NAME))
+    found = read_folder(Store(path))
+    if found is not None:
+        return found
     above = Store(folder or "/")
     if not name or not above.exists(name):
         raise UserError(
             "no tokenizer here",
             file=path,
             field="tokenizer.model",
-            fix=f"name a SentencePiece model, or a folder with a {NAME}",
+            fix=f"name a SentencePiece model, or a folder with {NAME} or {STOCK}",
         )
     return Tokenizer.load(above.read(name), file=path)

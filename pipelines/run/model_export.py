@@ -21,7 +21,7 @@ from pipelines.run.export import source_cards
 from pipelines.run.record import RECORD, load_run, read_record
 from pipelines.writers.dataset_card import hub_languages
 from trainer.checkpoints.checkpoint import Checkpoint, latest, load
-from trainer.checkpoints.paths import STATE
+from trainer.checkpoints.paths import EXAMPLE, STATE
 from trainer.export.card import Section, Story, table
 from trainer.export.export import ExportedModel, ExportSettings, export_model
 
@@ -56,13 +56,27 @@ def chosen_checkpoint(runs: str, target: str, branch: str | None = None) -> Chec
                 fix="name the run to choose one of its branches, or leave it out",
             )
         return load(target)
-    store, record = load_run(runs, target)
+    store, record = _run(runs, target)
     found = latest(Store(store.full(_training_folder(store, record, branch))))
     if found is None:
         raise UserError(
             "the training has no checkpoint yet", file=store.root, fix="train it to a checkpoint"
         )
     return found
+
+
+def _run(runs: str, target: str) -> tuple[Store, dict[str, Any]]:
+    """A run by name or folder. Raises: UserError when there is none, and for another folder."""
+    try:
+        return load_run(runs, target)
+    except UserError:
+        if not Store(target).exists(""):
+            raise
+        raise UserError(
+            "neither a checkpoint nor a run",
+            file=target,
+            fix=f"name a run, or a folder {EXAMPLE} of one",
+        ) from None
 
 
 def _training_folder(store: Store, record: dict[str, Any], branch: str | None) -> str:

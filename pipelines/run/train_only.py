@@ -24,11 +24,13 @@ from pipelines.report.calls import SHARDS, recipe_of
 from pipelines.run.after_training import after_training, check_ahead, finished
 from pipelines.run.driver import RunOutcome
 from pipelines.run.earlier import book_costs, trained
+from pipelines.run.given_tokenizer import given_model
 from pipelines.run.record import LEDGERS, load_run, write_ledger, write_record
 from pipelines.stages.step_names import is_training
 from pipelines.training.train import train_recipe
 from pipelines.training.watch import TrainingWatch
 from pipelines.training.way import chosen_way
+from tokenizer.encode import Tokenizer
 
 DECIDE_SHARDS = ("seed", "corpus", "tokenizer", "shards")  # parts of a recipe
 STOP_A_RUN = ("max_quarantined_share",)  # settings of a source that decide no byte
@@ -86,6 +88,20 @@ def check_shards_are_of(loaded: LoadedRecipe, record: dict[str, Any]) -> None:
     the one the shards were made with.
     """
     recipe, made_with = loaded.resolved(), _of_this_release(recipe_of(record, SHARDS))
+    given = given_model(loaded)
+    if given is not None and Tokenizer.load(given).hash == record["tokenizer"]["hash"]:
+        recipe["tokenizer"] = made_with["tokenizer"]  # the same one, wherever it lies
+    elif given is not None and recipe["tokenizer"] == made_with["tokenizer"]:
+        raise loaded.file.error(
+            ("tokenizer", "model") if loaded.recipe.start is None else ("start",),
+            "the run's shards were made with another tokenizer than lies there now",
+            found=Tokenizer.load(given).hash,
+            allowed=[record["tokenizer"]["hash"]],
+            fix=(
+                Command("run RECIPE", RECIPE=loaded.file.path),
+                " makes the shards of this one and trains on them; or put the former one back",
+            ),
+        )
     for part in DECIDE_SHARDS:
         for path, now, then in _differences(
             (part,), _deciding(recipe[part]), _deciding(made_with[part])

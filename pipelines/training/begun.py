@@ -18,6 +18,7 @@ from artifacts.fingerprints import canonical_json
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
 from pipelines.training.checkpoints import states
+from pipelines.training.starting import StartingPoint
 from trainer.checkpoints.checkpoint import Checkpoint, latest, saved
 from trainer.checkpoints.recorded import model_config, schedule
 from trainer.loop.recorded import train_settings
@@ -30,7 +31,11 @@ BEGUN = "begun.json"
 
 
 def beginning(
-    store: Store, folder: str, plan: Plan, config: ModelConfig, settings: TrainSettings
+    store: Store,
+    folder: str,
+    plan: Plan,
+    point: StartingPoint,
+    settings: TrainSettings,
 ) -> dict[str, Any]:
     """What the training in ``folder`` differs in from the run's training that is most like it, if
     there was one when it began; nothing where there was none.
@@ -40,7 +45,7 @@ def beginning(
     here = Store(store.full(folder))
     if saved(here) or here.exists(BEGUN):
         return read_book(here, BEGUN)
-    now = _decided(plan.hash, config, settings, OPTIMIZER_RULE)
+    now = _decided(plan.hash, point.config, settings, OPTIMIZER_RULE, point.weights)
     others = {name: _differences(facts, now) for name, facts in _trained(store)}
     if not others:
         return {}
@@ -87,20 +92,24 @@ def _trained(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
             newest = latest(Store(store.full(folder)))
             if newest is not None:
                 state, settings = newest.state, train_settings(newest)
+                start = None if state.parent is None else state.parent["weights"]
+                rule = state.counted.rule
                 yield (
                     folder,
-                    _decided(state.plan_hash, model_config(newest), settings, state.counted.rule),
+                    _decided(state.plan_hash, model_config(newest), settings, rule, start),
                 )
         except UserError:  # nothing here rests on it
             continue
 
 
 def _decided(
-    plan_hash: str, config: ModelConfig, settings: TrainSettings, rule: int
+    plan_hash: str, config: ModelConfig, settings: TrainSettings, rule: int, start: str | None
 ) -> dict[str, Any]:
-    """Everything that decides a training, by its address; ``rule`` is the optimizer's."""
+    """Everything that decides a training, by its address; ``rule`` is the optimizer's, ``start``
+    the checksum of the weights that it started at.
+    """
     facts = {"model": config.as_dict(), "train": settings.resolved()}
-    return {"plan": plan_hash, **dict(_addressed(facts)), "optimizer": rule}
+    return {"plan": plan_hash, **dict(_addressed(facts)), "optimizer": rule, "start": start}
 
 
 def _addressed(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from pipelines.recipe.load import LoadedRecipe
+from trainer.checkpoints.paths import RESTORE
 from trainer.loop.settings import ModelSettings
 from trainer.shapes.config import ModelConfig
 
@@ -35,6 +36,13 @@ class StartingPoint:
             return {}
         files = self.checkpoint.state.files
         return {"start": {name: record.checksum for name, record in sorted(files.items())}}
+
+    @property
+    def weights(self) -> str | None:
+        """The checksum of the weights; None where they are drawn."""
+        from trainer.checkpoints.checkpoint import WEIGHTS
+
+        return None if self.checkpoint is None else self.checkpoint.state.files[WEIGHTS].checksum
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -81,6 +89,35 @@ def check_tokenizer(loaded: LoadedRecipe, found: Checkpoint, tokenizer: Tokenize
             allowed=[found.state.tokenizer_hash],
             fix="leave tokenizer out of the recipe, and make the shards anew",
         )
+
+
+def check_start(loaded: LoadedRecipe, found: Checkpoint, given: bytes | None) -> None:
+    """Whether a training can start at a checkpoint, found before there is a corpus: all that it
+    needs of it is read. ``given``: the model of the tokenizer that the recipe names.
+
+    Raises: UserError when a file is damaged or is not what the state says, and when the tokenizer
+    is another one.
+    """
+    from tokenizer.encode import Tokenizer
+    from trainer.checkpoints.checkpoint import TOKENIZER
+    from trainer.checkpoints.recorded import model_config
+    from trainer.checkpoints.weights import check_finite, check_weights
+
+    check_weights(model_config(found), found.weights(), found.folder)
+    if found.state.imported is not None and found.state.optimizer is not None:
+        check_finite(found.moments(), found.folder)  # a training goes on with them
+    where = f"{found.folder}/{TOKENIZER}"
+    own = Tokenizer.load(found.read(TOKENIZER), file=where)
+    if own.hash != found.state.tokenizer_hash:
+        raise UserError(
+            "the checkpoint holds another tokenizer than its model was trained with",
+            file=where,
+            found=own.hash,
+            allowed=[found.state.tokenizer_hash],
+            fix=RESTORE,
+        )
+    if given is not None:
+        check_tokenizer(loaded, found, Tokenizer.load(given))
 
 
 def start_checkpoint(loaded: LoadedRecipe) -> Checkpoint | None:

@@ -92,7 +92,7 @@ def train_recipe(
         record.update(known)
         record["training"] |= {**_training(store, folder, plan, materials), **point.facts}
         return _nothing_made(recipe, folder)
-    begins = Beginning(store, folder, beginning(store, folder, plan, point.config, recipe.train))
+    begins = Beginning(store, folder, beginning(store, folder, plan, point, recipe.train))
     said = beginning_lines({**point.facts, **begins.facts, **how_begun(store, folder)})
     _tell([*said, point.config.below_base, *materials.too_short(*asked)], plan, watch)
     _tell_cuts([plan, *branches.values()], materials, watch)

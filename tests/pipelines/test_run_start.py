@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from pipelines.commands.app import app
-from pipelines.recipe.load import load_recipe
+from pipelines.recipe.load import LoadedRecipe, load_recipe
 from pipelines.run.driver import RunOutcome, run_recipe
+from pipelines.run.train_only import train_run
 from tokenizer.train import TrainConfig, train_model
-from trainer.checkpoints.checkpoint import load
+from trainer.checkpoints.checkpoint import load, save
 
 TRAINED = """
 shards: {part_mtokens: 0.1, hold_out: 0.1}
@@ -153,6 +156,7 @@ def test_another_start_is_another_training_and_a_folded_one_asks_for_its_rate(
         made = run_recipe(load_recipe(recipe), str(folder / "runs"))
         folders.add(made.record["training"]["folder"])
     assert len(folders) == 2
+    assert [entry["field"] for entry in made.record["training"]["differs"]] == ["start"]
     windtunnel("export", "starter", folder / "fold", "--to", "llama", "--runs", folder / "runs")
     windtunnel("import", folder / "fold", "-o", folder / "fold-in")
     folded = "../fold-in/checkpoints/step-00000000"
@@ -193,6 +197,75 @@ def test_a_start_that_does_not_go_with_its_recipe_is_refused_before_the_corpus(
     assert caught.value.field == field
     assert caught.value.file == str(recipe)
     assert not (folder / "runs/refused/run.json").exists()
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "tokenizer.model", "state.json"])
+def test_a_damaged_start_is_found_before_the_corpus(
+    trained: tuple[Path, RunOutcome], tmp_path: Path, file: str
+) -> None:
+    folder, outcome = trained
+    shutil.copytree(outcome.store.full(last_of(outcome.record)), tmp_path / "start")
+    raw = bytearray((tmp_path / "start" / file).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (tmp_path / "start" / file).write_bytes(raw)
+    recipe = annealing(folder, str(tmp_path / "start"), "damaged")
+    with pytest.raises(UserError) as caught:
+        run_recipe(load_recipe(recipe), str(folder / "runs"))
+    assert str(tmp_path / "start") in str(caught.value)
+    assert not (folder / "runs/damaged/run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("model", {"layers": 2}, "shape is not that of the weights"),
+        ("tokenizer_hash", "0" * 32, "another tokenizer than"),
+    ],
+)
+def test_a_start_that_is_not_what_it_says_is_found_before_the_corpus(
+    trained: tuple[Path, RunOutcome], tmp_path: Path, field: str, change: Any, message: str
+) -> None:
+    folder, outcome = trained
+    there = load(outcome.store.full(last_of(outcome.record)))
+    value = {**there.state.model, **change} if isinstance(change, dict) else change
+    state = there.state.model_copy(update={field: value, "step": 0, "files": {}})
+    files = {name: there.read(name) for name in ("plan.json", "tokenizer.model")}
+    made = save(Store(tmp_path), state, there.weights(), there.moments(), files)
+    recipe = annealing(folder, made.folder, "claimed")
+    with pytest.raises(UserError, match=message):
+        run_recipe(load_recipe(recipe), str(folder / "runs"))
+    assert not (folder / "runs/claimed/run.json").exists()
+
+
+def test_a_given_tokenizer_is_known_by_its_content_not_by_its_place(
+    trained: tuple[Path, RunOutcome],
+) -> None:
+    folder, outcome = trained
+    model = Path(outcome.store.full(last_of(outcome.record))) / "tokenizer.model"
+    moved = folder / "starter/moved.model"
+    more = TRAINED + "tokenizer: {model: MODEL}\n"
+    recipe = folder / "starter/content.yaml"
+
+    def recipe_with(name: str) -> LoadedRecipe:
+        recipe.write_text(f"name: content\n{corpus_of(folder)}{more.replace('MODEL', name)}")
+        return load_recipe(recipe)
+
+    run_recipe(recipe_with(str(model)), str(folder / "runs"), until="shards")
+    shutil.copy(model, moved)
+    first = train_run(recipe_with("moved.model"), str(folder / "runs"), until_step=1)
+    again = train_run(recipe_with(str(model)), str(folder / "runs"), until_step=1)
+    assert again.record["training"]["folder"] == first.record["training"]["folder"]
+    texts = [pa.array([recipe.read_text()] * 20, pa.large_string())]
+    moved.write_bytes(train_model(texts, TrainConfig(vocab_size=400))[0])
+    with pytest.raises(UserError, match="made with another setting") as caught:
+        train_run(recipe_with("moved.model"), str(folder / "runs"), until_step=1)
+    assert caught.value.field == "tokenizer.model"
+    run_recipe(recipe_with("moved.model"), str(folder / "runs"), until="shards")
+    shutil.copy(model, moved)
+    with pytest.raises(UserError, match="another tokenizer than lies there now") as caught:
+        train_run(recipe_with("moved.model"), str(folder / "runs"), until_step=1)
+    assert caught.value.field == "tokenizer.model"
+    assert "windtunnel run" in str(caught.value)
 
 
 def test_another_tokenizer_than_the_models_is_refused_before_the_corpus(
@@ -244,6 +317,7 @@ def test_what_cannot_be_exported_is_said(trained: tuple[Path, RunOutcome], tmp_p
     checkpoint = outcome.store.full(last_of(outcome.record))
     for arguments, message in (
         (["no-such-run", *runs], "no such run"),
+        ([str(folder / "starter"), *runs], "neither a checkpoint nor a run"),
         (["starter", *runs, "--branch", "x"], "no such branch"),
         ([checkpoint, "--branch", "web-alone"], "has no branches"),
         (["starter", *runs, "--to", "x"], "no such layout"),

@@ -220,7 +220,7 @@ def test_no_model_and_a_missing_file_are_user_errors(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"byte_fallback": False}, "byte pieces"),
-        ({"add_dummy_prefix": True}, "changes text"),
+        ({"add_dummy_prefix": True, "treat_whitespace_as_suffix": True}, "changes text"),
         ({"normalization_rule_name": "nmt_nfkc"}, "changes text"),
         ({"remove_extra_whitespaces": True}, "changes text"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from artifacts.books import parse_object
 from artifacts.errors import UserError
 from artifacts.extras import require
-from tokenizer.foreign.packed import STOCK, Packed, unpack
+from tokenizer.foreign.packed import STOCK, Packed
 from tokenizer.foreign.sound import check_same_ids, check_sound
+from tokenizer.foreign.spaces import with_spaces
 from tokenizer.foreign.surfaces import surfaces_of
 from tokenizer.vocabulary import CONTROL, PairSet, Vocabulary
 
@@ -32,17 +34,19 @@ class ForeignModel:
     packed: Packed
 
     @classmethod
-    def of(cls, model: bytes, file: object = "tokenizer") -> ForeignModel:
-        """From packed bytes. Raises: UserError when they are none, or the extra is missing."""
+    def of(cls, packed: Packed) -> ForeignModel:
+        """Of a ``tokenizer.json``. Raises: UserError when the extra is missing."""
         require("export")
-        return cls(unpack(model, file))
+        return cls(packed)
 
     @cached_property
     def stock(self) -> Stock:
         """The library's own object; text is never a special token to it."""
         from tokenizers import Tokenizer as Stock
 
-        stock = Stock.from_str(self.packed.files[STOCK].decode())
+        plain = with_spaces(parse_object(self.packed.files[STOCK]), STOCK).described
+        given = self.packed.files[STOCK].decode()
+        stock = Stock.from_str(given if plain is None else json.dumps(plain))
         stock.encode_special_tokens = True
         stock.no_truncation()
         stock.no_padding()
@@ -80,7 +84,17 @@ class ForeignModel:
         """Raises: UserError when the library cannot read it, or a mark of documents is no piece."""
         size = self.vocabulary.size
         described = parse_object(self.packed.files[STOCK])
-        check_sound(described, file)
+        spaced = with_spaces(described, file)
+        check_sound(described if spaced.described is None else spaced.described, file)
+        if spaced.prefix is not self.packed.prefix:
+            raise UserError(
+                "the space before texts is not the one that tokenizer.json has",
+                file=file,
+                field="prefix",
+                found=self.packed.prefix.value,
+                allowed=[spaced.prefix.value],
+                fix="import the folder anew",
+            )
         try:
             self.stock.encode("a")
             known = self.stock.get_vocab(with_added_tokens=True)

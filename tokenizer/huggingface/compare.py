@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from artifacts.errors import UserError
 from artifacts.extras import require
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.files import STOCK, huggingface_files
@@ -99,7 +100,8 @@ def compare(
 
     ``batches``: texts, a bounded number at a time. ``shown``: differences that are kept of each
     kind. ``files``: those of :func:`~tokenizer.huggingface.files.huggingface_files`, where they are
-    there. Raises: UserError where the extra is missing, or the tokenizer cannot be exported.
+    there. Raises: UserError where the extra is missing, the tokenizer cannot be exported, or
+    its folder had no ``tokenizer.json``.
     """
     require("export")
     whole = _stock(tokenizer, files, split=False)
@@ -146,6 +148,12 @@ def _stock(tokenizer: Tokenizer, files: dict[str, bytes] | None, split: bool) ->
     from tokenizers import Tokenizer as Stock
 
     made = files if files is not None else huggingface_files(tokenizer)
+    if STOCK not in made:
+        raise UserError(
+            "the tokenizer came without a tokenizer.json, so there is nothing to compare with",
+            parameter="check",
+            fix="leave the comparison out",
+        )
     stock = Stock.from_buffer(made[STOCK])
     stock.encode_special_tokens = split
     return stock

@@ -30,7 +30,7 @@ from tokenizer.huggingface.stock_model import added_token, stock_model
 
 STOCK, CONFIG, SPECIAL = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 TEMPLATE, MODEL = "chat_template.jinja", "tokenizer.model"
-NAMES = (STOCK, CONFIG, SPECIAL, TEMPLATE, MODEL)
+NAMES = (STOCK, CONFIG, SPECIAL, TEMPLATE, MODEL, "added_tokens.json")
 
 
 def huggingface_files(
@@ -42,8 +42,8 @@ def huggingface_files(
     transformers warns of longer ones.
     Raises: UserError when some text would get other ids, naming what of the model is the reason.
     """
-    if tokenizer.foreign is not None:  # its own, as they were
-        return dict(tokenizer.foreign.packed.files)
+    if tokenizer.packed is not None:  # its own, as they were
+        return dict(tokenizer.packed.files)
     pieces = same_pieces(tokenizer)
     template = chat_template(tokenizer)
     special = {

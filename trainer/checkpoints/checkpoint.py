@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from artifacts.books import DamageError, break_seal, parse_object
+from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.paths import Store, disk_full
 from trainer.checkpoints.paths import (
@@ -230,6 +231,15 @@ def flush(path: Path) -> None:
 def _read(store: Store, name: str) -> Checkpoint:
     file = f"{store.full(name)}/{STATE}"
     size = store.size(f"{name}/{STATE}")
+    if size is None and store.exists(f"{name}/config.json"):
+        raise UserError(
+            "a model of another program has to be imported first",
+            file=file,
+            fix=(
+                Command("import DIR -o imported", DIR=store.full(name)),
+                ", and name what it says",
+            ),
+        )
     if size is None:
         raise UserError("no checkpoint here", file=file, fix=f"name a folder {EXAMPLE} of a run")
     if size > _LARGEST_STATE:

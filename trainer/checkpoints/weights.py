@@ -44,7 +44,10 @@ def checksum(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 def check_fitting(
-    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], where: str
+    weights: Mapping[str, torch.Tensor],
+    own: Mapping[str, torch.Tensor],
+    where: str,
+    fix: str = "use the model settings of the run that wrote them",
 ) -> None:
     """Raises: UserError, which says ``where`` the weights are from, when their names or shapes are
     not those of ``own``.
@@ -57,11 +60,15 @@ def check_fitting(
             "the weights are of another model",
             file=where,
             field=odd[0],
-            fix="use the model settings of the run that wrote them",
+            fix=fix,
         )
 
 
-def check_finite(weights: Mapping[str, torch.Tensor], where: str) -> None:
+def check_finite(
+    weights: Mapping[str, torch.Tensor],
+    where: str,
+    fix: str = "take the weights of an earlier checkpoint",
+) -> None:
     """Raises: UserError, which says ``where`` the weights are from, when one is not finite."""
     for name in sorted(weights):
         finite = torch.isfinite(weights[name])
@@ -71,7 +78,7 @@ def check_finite(weights: Mapping[str, torch.Tensor], where: str) -> None:
                 file=where,
                 field=name,
                 found=f"{int((~finite).sum())} of {finite.numel()} values",
-                fix="take the weights of an earlier checkpoint",
+                fix=fix,
             )
 
 
@@ -112,6 +119,17 @@ def filled_model(config: ModelConfig, weights: Mapping[str, torch.Tensor], where
     check_fitting(weights, dict(model.named_parameters()), where)
     fill(model, weights)
     return model
+
+
+def check_weights(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raises: UserError, which says ``where`` the weights are from, when they are not of a shape or
+    not finite. Takes no memory for a model.
+    """
+    _check_size(config, weights, where)
+    with torch.device("meta"):
+        model = Model(config)
+    check_fitting(weights, dict(model.named_parameters()), where)
+    check_finite(weights, where)
 
 
 def _check_size(config: ModelConfig, weights: Mapping[str, torch.Tensor], where: str) -> None:

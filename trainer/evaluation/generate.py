@@ -13,9 +13,8 @@ not depend on the prompts beside it. How it is done is in :mod:`trainer.generati
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
@@ -184,5 +183,5 @@ def _answers(
             following += 1
 
 
-def _pieces(tokenizer: Tokenizer, settings: GenerateSettings) -> partial[Pieces]:
-    return partial(Pieces, tokenizer, settings.stop)
+def _pieces(tokenizer: Tokenizer, settings: GenerateSettings) -> Callable[[int], Pieces]:
+    return lambda before: Pieces(tokenizer, settings.stop, before)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.errors import Place, UserError
+from artifacts.errors import Address, Place, UserError
+from artifacts.foreign_json import foreign_object
 from tokenizer.encode import Tokenizer
 from trainer.export import rope
 from trainer.export.layouts import Layout, layout_of
@@ -22,7 +23,6 @@ _LARGEST = 4 << 20
 _PLAIN = {
     "attention_bias": False,
     "mlp_bias": False,
-    "hidden_act": "silu",
     "use_sliding_window": False,
     "sliding_window": None,
     "partial_rotary_factor": 1.0,
@@ -32,6 +32,9 @@ _PLAIN = {
     "clip_qkv": None,
 }
 """Settings of others that change what is computed, with the value that a model here has."""
+
+_SILU = ("silu", "swish")
+"""The names that transformers has for the activation of models here."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,10 @@ def read_config(raw: bytes, file: str) -> ReadConfig:
     """Raises: UserError for a file that is not JSON, an architecture that is not known, and a
     setting that models here do not have.
     """
-    values = _object(raw, file)
+    values = foreign_object(raw, file, _LARGEST)
     layout = layout_of(values, file)
     refuse_set(values, _PLAIN, file)
+    _check_activation(values, file)
     turned = rope.read(values, file)
     heads, width = count(values, "num_attention_heads", file), count(values, "hidden_size", file)
     shape = {
@@ -124,10 +128,38 @@ def read_config(raw: bytes, file: str) -> ReadConfig:
     try:
         config = ModelConfig.from_dict(settings)
     except UserError as error:
-        raise error.relocated(lambda address: Place(address, file=file)) from None
+        raise error.relocated(lambda address: Place(_theirs(address), file=file)) from None
     _check_context(config, turned.context, file)
     marks = (_mark(values, f"{name}_token_id") for name in ("bos", "eos"))
     return ReadConfig(layout, config, factors, turned.context, *marks)
+
+
+_THEIRS = {
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "ff": "intermediate_size",
+    "init_std": "initializer_range",
+    "norm_eps": "rms_norm_eps",
+    "tied": "tie_word_embeddings",
+    "factor": "rope_parameters.factor",
+    "rope_factor": "rope_parameters.factor",
+    "original_context": "rope_parameters.original_max_position_embeddings",
+    "rope_original_context": "rope_parameters.original_max_position_embeddings",
+    "scaling": "rope_parameters.rope_type",
+    "rope_scaling": "rope_parameters.rope_type",
+    "theta": "rope_parameters.rope_theta",
+    "rope_theta": "rope_parameters.rope_theta",
+}
+"""What settings of ``config.json`` are called that models here call otherwise."""
+
+
+def _theirs(address: Address) -> Address:
+    """The name in ``config.json`` of what an address speaks of."""
+    return tuple(
+        _THEIRS.get(str(part), part) for part in address if part not in ("model", "rotary")
+    )
 
 
 def _mark(values: Mapping[str, Any], name: str) -> int | None:
@@ -148,8 +180,23 @@ def _tied(values: Mapping[str, Any], layout: Layout, file: str) -> bool:
             field="tie_word_embeddings",
             found=value,
             allowed=["true", "false"],
+            fix="restore config.json from where the model came from",
         )
     return value
+
+
+def _check_activation(values: Mapping[str, Any], file: str) -> None:
+    """Raises: UserError for another activation; left out, it is that of models here."""
+    found = values.get("hidden_act")
+    if found is not None and found not in _SILU:
+        raise UserError(
+            "an activation that models here do not have",
+            file=file,
+            field="hidden_act",
+            found=found,
+            allowed=_SILU,
+            fix="take a model with one of these",
+        )
 
 
 def _check_context(config: ModelConfig, context: int, file: str) -> None:
@@ -163,17 +210,3 @@ def _check_context(config: ModelConfig, context: int, file: str) -> None:
             found=context,
             fix=f"give at least {before * config.rope_factor:.0f}",
         )
-
-
-def _object(raw: bytes, file: str) -> dict[str, Any]:
-    if len(raw) > _LARGEST:
-        raise UserError("too large for settings of a model", file=file, found=f"{len(raw)} bytes")
-    try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            "not JSON", file=file, found=str(error), fix="restore it from where it came from"
-        ) from None
-    if not isinstance(values, dict):
-        raise UserError("not a JSON object", file=file, found=type(values).__name__)
-    return values

@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +21,12 @@ import torch
 from torch import Tensor
 
 from artifacts.errors import Place, UserError
-from artifacts.paths import NO_ROOM, disk_full
 from tokenizer.encode import Tokenizer
 from tokenizer.huggingface.files import huggingface_files
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, load
 from trainer.checkpoints.recorded import model_config, trained_window
 from trainer.checkpoints.weights import check_finite, filled_model
+from trainer.export.appearing import appearing
 from trainer.export.card import CARD, Story, Written, model_card
 from trainer.export.check import LogitCheck, check_logits, check_rounded, drawn_logits
 from trainer.export.config_json import CONFIG, GENERATION, config_json, generation_json
@@ -96,7 +92,7 @@ def export_model(
     tied = config.tied and not chosen.untie
     context = chosen.context or trained_window(found)
     tokenizer = Tokenizer.load(found.read(TOKENIZER))
-    with _appearing(Path(folder)) as place:
+    with appearing(Path(folder)) as place:
         for name, content in huggingface_files(tokenizer, longest(config, context)).items():
             (place / name).write_bytes(content)
         (place / CONFIG).write_bytes(
@@ -197,51 +193,3 @@ def _write_moments(checkpoint: Checkpoint, place: Path) -> None:
 
 def _torch_name(chosen: ExportSettings) -> str:
     return str(DTYPES[chosen.dtype]).removeprefix("torch.")
-
-
-def _own_place(folder: Path) -> Path:
-    """The folder with a name of its own. Raises: UserError for one that cannot be replaced or is
-    not on this machine.
-    """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(folder)):
-        raise UserError(
-            "models are exported to a folder of this machine",
-            file=folder,
-            fix="export to a folder, and copy it to the store",
-        )
-    found = Path(os.path.abspath(folder))
-    if found == Path.cwd() or found == found.parent:
-        raise UserError(
-            "this folder cannot be replaced",
-            file=found,
-            fix="name a folder that is not there yet",
-        )
-    return folder
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its place when nothing went wrong. Raises: UserError when there
-    is something in its place.
-    """
-    folder = _own_place(folder)
-    if folder.is_symlink() or (
-        folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    ):
-        raise UserError(
-            "there is something here already",
-            file=folder,
-            fix="name a folder that is not there yet, or remove this one",
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
-    try:
-        yield place
-        place.chmod(0o755)
-        os.rename(place, folder)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise disk_full(str(folder), 0) from error
-        raise
-    finally:
-        shutil.rmtree(place, ignore_errors=True)

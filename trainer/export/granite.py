@@ -90,10 +90,12 @@ def _base(scaling: float, width: int, file: str) -> int:
     base = width / scaling
     if not 1 <= base < math.inf or not math.isclose(base, round(base), rel_tol=1e-9):
         raise UserError(
-            "the width is no multiple of the divisor of logits",
+            "logits are divided by a number that does not divide the width",
             file=file,
             field="logits_scaling",
             found=scaling,
-            fix="a model here divides logits by width / dim_model_base, with dim_model_base whole",
+            allowed=["width / dim_model_base, both whole numbers"],
+            fix="restore config.json from where it came from; a model of such a number cannot be "
+            "taken over",
         )
     return round(base)

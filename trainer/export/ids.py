@@ -31,7 +31,7 @@ _ODD = (
 
 def id_check(tokenizer: Tokenizer, folder: Path) -> str:
     """What came out, as a sentence. Raises: UserError when ids differ."""
-    if tokenizer.foreign is not None:
+    if tokenizer.packed is not None:
         return "the tokenizer is somebody else's; its files are here as they were."
     if not has("export"):
         return f"not compared, for lack of the library tokenizers (`{install_command('export')}`)."

@@ -76,4 +76,5 @@ def layout_of(values: Mapping[str, Any], file: str) -> Layout:
         field="architectures",
         found=named if named else values.get("model_type"),
         allowed=known,
+        fix="convert it to one of these, or take another model",
     )

@@ -25,14 +25,14 @@ class MiniCPM:
         check_no_qk_norm(config)
         if config.heads * config.head_dim != config.width:
             raise UserError(
-                "this layout has heads that fill the width",
+                "the layout minicpm does not say how wide a head is: its heads fill the width",
                 field="model.head_dim",
-                found=config.head_dim,
-                fix=("export to granite or llama, which say the size of a head",),
+                found=f"{config.heads} heads of {config.head_dim} in a width of {config.width}",
+                fix="export to granite or llama, which say it",
             )
         if config.rope_scaling == "yarn":
             raise UserError(
-                "this layout has no YaRN",
+                "the layout minicpm has no YaRN",
                 field="model.rope_scaling",
                 found=config.rope_scaling,
                 fix="export to granite or llama",

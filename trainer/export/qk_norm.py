@@ -14,5 +14,5 @@ def check_no_qk_norm(config: ModelConfig) -> None:
             "the gains",
             field="model.qk_norm",
             found=True,
-            fix="train with qk_norm: false what is to be exported",
+            fix="export a model that was trained with model.qk_norm: false",
         )

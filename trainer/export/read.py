@@ -24,11 +24,11 @@ from torch import Tensor
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from tokenizer.encode import Tokenizer
-from tokenizer.foreign.folder import read_foreign
+from tokenizer.foreign.folder import read_folder
 from tokenizer.foreign.packed import STOCK
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint, save
 from trainer.checkpoints.moments import FIRST, SECOND
-from trainer.checkpoints.paths import folder_name, state_name
+from trainer.checkpoints.paths import STATE, folder_name, state_name
 from trainer.checkpoints.state import CheckpointState, Imported
 from trainer.checkpoints.weights import check_finite, check_fitting
 from trainer.export.config_json import CONFIG, ReadConfig, read_config
@@ -38,6 +38,9 @@ from trainer.export.tensor_files import opened, tensor_files
 from trainer.optimizer.rule import UpdateCount
 
 Tensors = dict[str, Tensor]
+
+_RESTORE = "restore the folder from where it came from"
+_WITHOUT_MOMENTS = "export the checkpoint anew, or remove the folder of the moments"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def import_model(folder: str | Path, output: str | Path) -> Checkpoint:
 def read_model(folder: str | Path) -> ReadModel:
     """The model of a folder. Raises: UserError naming the file and what it lacks."""
     place = Path(folder)
+    _check_folder(place)
     raw = _bytes(place / CONFIG, "name a folder with config.json, weights and a tokenizer")
     said = read_config(raw, str(place / CONFIG))
     config = said.config
@@ -94,10 +98,27 @@ def read_model(folder: str | Path) -> ReadModel:
     tokenizer = _tokenizer(place, said)
     tensors = files.read()
     _check_tied(config.tied, tensors, str(place))
+    check_finite(tensors, str(place), _RESTORE)  # by the names that the folder has
     weights = inward(config, tensors, said.factors)
-    check_finite(weights, str(place))
+    check_finite(weights, str(place), _RESTORE)
     moments, updates = _moments(place, weights)
     return ReadModel(said, weights, tokenizer, moments, updates)
+
+
+def _check_folder(place: Path) -> None:
+    """Raises: UserError for a file, and for a checkpoint, which is no model of another program."""
+    if place.is_file():
+        raise UserError(
+            "a model is taken over by its folder, and this is a file",
+            file=place,
+            fix=f"name {place.parent}",
+        )
+    if (place / STATE).is_file() and not (place / CONFIG).exists():
+        raise UserError(
+            "this is a checkpoint already: it needs no import",
+            file=place,
+            fix="name it where a checkpoint is asked for, such as in generate or in start",
+        )
 
 
 def _check_tied(tied: bool, tensors: Tensors, where: str) -> None:
@@ -123,16 +144,13 @@ def _tokenizer(place: Path, said: ReadConfig) -> Tokenizer:
     """The folder's own tokenizer, its SentencePiece model where it has one. Raises: UserError when
     it has none, or more pieces than the model has rows.
     """
-    path, stock = place / TOKENIZER, place / STOCK
     fix = "add the tokenizer that the model was trained with"
-    if path.is_file():
-        tokenizer = Tokenizer.load(path)
-    elif stock.is_file():
-        tokenizer, path = read_foreign(place, said.bos, said.eos), stock
-    else:
+    tokenizer = read_folder(Store(place), said.bos, said.eos)
+    path = place / (TOKENIZER if (place / TOKENIZER).is_file() else STOCK)
+    if tokenizer is None:
         raise UserError(
             "the folder has no tokenizer",
-            file=path,
+            file=place / TOKENIZER,
             found=", ".join(sorted(one.name for one in place.glob("*token*"))) or "no such file",
             allowed=[TOKENIZER, STOCK],
             fix=fix,
@@ -167,15 +185,16 @@ def _moments(place: Path, weights: Tensors) -> tuple[Tensors, UpdateCount | None
                 "not the moments of an export",
                 file=path,
                 found=error,
-                fix="export the checkpoint anew, or remove the folder of the moments",
+                fix=_WITHOUT_MOMENTS,
             ) from None
-    check_finite(found, str(path))
+    check_finite(found, str(path), _WITHOUT_MOMENTS)
     for prefix in (FIRST, SECOND):
         own = {f"{prefix}{name}": value for name, value in weights.items()}
         check_fitting(
             {name: value for name, value in found.items() if name.startswith(prefix)},
             own,
             str(path),
+            _WITHOUT_MOMENTS,
         )
     return found, count
 

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from artifacts.errors import UserError
-from trainer.export.values import count, number
+from trainer.export.values import count, number, refuse_set
 from trainer.shapes.config import ModelConfig
 
 _DEFAULT = "default"
 TYPES = (_DEFAULT, "dynamic", "yarn")
 _BELOW = "rope_parameters."
 _ORIGINAL = "original_max_position_embeddings"
+_PLAIN = {f"{_BELOW}partial_rotary_factor": 1.0}
 _YARN_DEFAULTS = {
     "beta_fast": 32.0,
     "beta_slow": 1.0,
@@ -72,6 +73,7 @@ def read(values: Mapping[str, Any], file: str) -> ReadRope:
     """Raises: UserError for a scaling that models here do not have."""
     scaling = {**_said(values, "rope_scaling", file), **_said(values, "rope_parameters", file)}
     kind = scaling.get("rope_type", scaling.get("type", _DEFAULT))
+    refuse_set(_named(scaling), _PLAIN, file)
     context = count(values, "max_position_embeddings", file, usual=2048)
     if "rope_theta" in scaling:
         theta = number(_named(scaling), f"{_BELOW}rope_theta", file)
@@ -84,6 +86,7 @@ def read(values: Mapping[str, Any], file: str) -> ReadRope:
             field="rope_parameters.rope_type",
             found=kind,
             allowed=TYPES,
+            fix="take a model with one of these",
         )
     settings: dict[str, Any] = {"rope_theta": theta}
     if kind == _DEFAULT:
@@ -114,6 +117,7 @@ def _check_yarn(scaling: Mapping[str, Any], kind: str, file: str) -> None:
                 field=f"rope_parameters.{name}",
                 found=scaling[name],
                 allowed=[usual],
+                fix="take a model without it",
             )
 
 

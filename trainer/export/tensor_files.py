@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from artifacts.errors import UserError
+from artifacts.foreign_json import foreign_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -190,11 +191,10 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: dict[str, str
 
 
 def _index(path: Path) -> dict[str, str]:
-    size = path.stat().st_size
+    with path.open("rb") as file:
+        values = foreign_object(file.read(_LARGEST_INDEX + 1), path, _LARGEST_INDEX)
     try:
-        if size > _LARGEST_INDEX:
-            raise ValueError(f"{size} bytes")
-        holders = json.loads(path.read_bytes())["weight_map"]
+        holders = values["weight_map"]
         odd = [file for file in holders.values() if not _PART.match(file)]
         if odd:
             raise ValueError(f"weight_map names {odd[0]!r}")

@@ -67,4 +67,5 @@ def refuse_set(values: Mapping[str, Any], usual: Mapping[str, Any], file: str) -
                 field=name,
                 found=found,
                 allowed=[plain],
+                fix="take a model without it",
             )

@@ -6,8 +6,9 @@
 :mod:`~trainer.generation.settings` says how, :mod:`~trainer.generation.window` what is seen of
 a prompt and of what was said, :mod:`~trainer.generation.sampling` which token comes next,
 :mod:`~trainer.generation.pieces` what is shown of it, :mod:`~trainer.generation.speak` is the loop,
-:mod:`~trainer.generation.chat` has prompts of conversations. Models and checkpoints are joined to
-it by :mod:`trainer.evaluation.generate`.
+:mod:`~trainer.generation.chat` has prompts of conversations, :mod:`~trainer.generation.memory` what
+was read of one before. Models and checkpoints are joined to it by
+:mod:`trainer.evaluation.generate`.
 
 >>> import torch
 >>> from trainer.generation.window import Prompt

@@ -129,7 +129,7 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> 
 def said(tokenizer: Tokenizer, message: Mapping[str, Any]) -> list[int]:
     """Ids of one message, its mark first; an answer ends with EOS."""
     text = spoken(message["content"], message.get("tool_calls"))
-    ids = [mark_of(tokenizer, message["role"]), *tokenizer.encode_text(text)]
+    ids = [mark_of(tokenizer, message["role"]), *tokenizer.encode_text(text, after_mark=True)]
     return [*ids, tokenizer.eos_id] if message["role"] == "assistant" else ids
 
 
@@ -142,7 +142,7 @@ def mark_of(tokenizer: Tokenizer, role: str) -> int:
         raise UserError(
             "the tokenizer has no such chat mark as a control piece",
             field=f"messages.role={role}",
-            found=MARKS[role],
-            fix="train the tokenizer with its chat marks",
+            found=f"none named {MARKS[role]}",
+            fix="take a model whose tokenizer was trained with chat marks",
         )
     return mark

@@ -22,10 +22,15 @@ from tokenizer.vocabulary import CONTROL, UNKNOWN
 
 
 class Pieces:
-    """Text of tokens as they come."""
+    """Text of tokens as they come; ``before``: the token that the first one follows, by which a
+    text may begin there (:mod:`tokenizer.prefix`), None within a text.
+    """
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, stops: Sequence[str] = (), before: int | None = None
+    ) -> None:
         self.stopped = False
+        self._before = before
         self._tokenizer = tokenizer
         self._stops = tuple(stops)
         self._longest = max(map(len, stops), default=0)
@@ -54,8 +59,9 @@ class Pieces:
                 allowed=[f"0 to {vocabulary.size - 1}"],
                 fix="give the tokenizer that the model was trained with",
             )
+        before, self._before = self._before, token
         hidden = vocabulary.kinds[token] in (CONTROL, UNKNOWN)
-        return b"" if hidden else vocabulary.surface(token)
+        return b"" if hidden else self._tokenizer.decoder.surface(token, before)
 
     def _shown(self, text: str) -> str:
         if self.stopped:

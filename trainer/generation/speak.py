@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from trainer.generation.memory import Memory
 from trainer.generation.pieces import Pieces
 from trainer.generation.sampling import check_finite, generator_of, pick_each
 from trainer.generation.settings import GenerateSettings
@@ -48,19 +49,24 @@ def speak(
     prompts: Iterable[Prompt],
     settings: GenerateSettings,
     ends: Collection[int],
-    pieces: Callable[[], Pieces] | None = None,
+    pieces: Callable[[int], Pieces] | None = None,
     first: int = 0,
     ids: int | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Said]:
     """What is said after each prompt, token by token, of many prompts in turn.
 
     ``ends``: ids that end an answer and do not belong to it. ``pieces`` makes what turns an
-    answer's tokens into text and finds stop strings; without it there is no text. ``first``: the
-    number of the first prompt, which with the seed decides what it draws. ``ids``: only those below
-    it are said; others' models have rows that no piece of theirs has. Raises: UserError for
-    a prompt that cannot be continued, before it is read, and for scores that are not finite.
+    answer's tokens into text and finds stop strings, from the last id of its prompt; without it
+    there is no text. ``first``: the number of the first prompt, which with the seed decides what it
+    draws. ``ids``: only those below it are said; others' models have rows that no piece of theirs
+    has. ``memory``: what was read before, of which a prompt that begins alike reads nothing again;
+    prompts are answered one by one then.
+
+    Raises: UserError for a prompt that cannot be continued, before it is read, and for scores that
+    are not finite.
     """
-    batch = _Batch(model, settings, ids)
+    batch = _Batch(model, settings, ids, memory)
     waiting = enumerate(prompts, first)
     while True:
         with torch.inference_mode():  # not while the caller has a token
@@ -107,25 +113,32 @@ class _Row:
 class _Batch:
     """Rows that speak at the same time; a row has the number in the cache that it has here."""
 
-    def __init__(self, model: Model, settings: GenerateSettings, ids: int | None) -> None:
-        self.model, self.settings, self.ids = model, settings, ids
+    def __init__(
+        self, model: Model, settings: GenerateSettings, ids: int | None, memory: Memory | None
+    ) -> None:
+        self.model, self.settings, self.ids, self.memory = model, settings, ids, memory
         weight = next(model.parameters())
-        self.cache = Cache(model.config, weight.device, weight.dtype)
+        self.cache = (
+            Cache(model.config, weight.device, weight.dtype) if memory is None else memory.cache
+        )
         self.rows: list[_Row] = []
 
     def fill(
-        self, waiting: Iterator[tuple[int, Prompt]], pieces: Callable[[], Pieces] | None
+        self, waiting: Iterator[tuple[int, Prompt]], pieces: Callable[[int], Pieces] | None
     ) -> None:
         """Let prompts in while there is room."""
-        while len(self.rows) < self.settings.batch:
+        while len(self.rows) < (self.settings.batch if self.memory is None else 1):
             entry = next(waiting, None)
             if entry is None:
                 return
             number, prompt = entry
             prompt.check(self.settings)
-            text = None if pieces is None else pieces()
+            text = None if pieces is None else pieces(prompt.ids[-1])
             self.rows.append(_Row(number, prompt, self.settings, text))
-            self.cache.add()
+            if self.memory is None:
+                self.cache.add()
+            else:
+                self.memory.recall(self.rows[-1].window)
 
     def tokens(self) -> list[int]:
         """The next token of each row."""
@@ -139,7 +152,8 @@ class _Batch:
         """Let rows go that have ended."""
         for place in reversed(range(len(self.rows))):
             if self.rows[place].ended:
-                self.cache.remove(place)
+                if self.memory is None:
+                    self.cache.remove(place)
                 last = self.rows.pop()
                 if place < len(self.rows):
                     self.rows[place] = last
@@ -159,6 +173,8 @@ class _Batch:
         ]
         for window in windows:
             window.read()
+            if self.memory is not None:
+                self.memory.keep(window)
         if len(read) == 1:
             return read[0][1]
         hidden = read[0][1].new_empty(len(windows), read[0][1].shape[1])

@@ -75,9 +75,14 @@ class Window:
         """Ids in sight that were not read."""
         return self._ids[self._read :]
 
-    def read(self) -> None:
-        """All that is in sight has been read."""
-        self._read = len(self._ids)
+    @property
+    def ids(self) -> Sequence[int]:
+        """What is in sight; it grows by what is said while nothing leaves."""
+        return self._ids
+
+    def read(self, tokens: int | None = None) -> None:
+        """All that is in sight has been read, or so many tokens of it."""
+        self._read = len(self._ids) if tokens is None else tokens
 
     def forget(self) -> None:
         """What was read holds no longer."""

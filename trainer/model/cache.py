@@ -71,6 +71,12 @@ class Cache:
         self._store[:, row, :, :length] = self._store[:, last, :, :length]
         self.lengths.pop()
 
+    def cut(self, row: int, length: int) -> None:
+        """Forget what a row has read after its first ``length`` tokens, which are no more than it
+        has.
+        """
+        self.lengths[row] = length
+
     def clear(self, row: int) -> None:
         """Forget what a row has read."""
         self.lengths[row] = 0

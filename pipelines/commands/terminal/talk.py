@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from artifacts.errors import Address, UserError
 from pipelines.commands.terminal.shown import on_a_terminal, print_text
 from trainer.generation.chat import Conversation, Question
+from trainer.generation.memory import Memory
 from trainer.generation.pieces import Pieces
 from trainer.generation.settings import GenerateSettings
 from trainer.generation.speak import Said, speak
@@ -37,6 +38,7 @@ class Talk:
         self, model: Model, conversation: Conversation, settings: GenerateSettings
     ) -> None:
         self.model, self.conversation, self.settings = model, conversation, settings
+        self.memory = Memory(model)
         self.interactive = sys.stdin.isatty() and on_a_terminal()
 
     def run(self) -> None:
@@ -131,8 +133,9 @@ class Talk:
             [question.prompt],
             self.settings.model_copy(update={"tokens": room, "context": window}),
             self.conversation.ends,
-            lambda: Pieces(self.conversation.tokenizer),
+            lambda before: Pieces(self.conversation.tokenizer, before=before),
             first=question.number - 1,
+            memory=self.memory,
         )
 
     def _note_length(self, question: Question, tokens: int) -> None:

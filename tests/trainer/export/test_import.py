@@ -20,7 +20,7 @@ from tests.trainer.loop_runs import BATCH, LENGTH, MODEL, STABLE, settings
 from tokenizer.shards.reader import open_source
 from tokenizer.train import TrainConfig
 from tokenizer.train import train as train_tokenizer
-from trainer.checkpoints.checkpoint import Checkpoint, at_step
+from trainer.checkpoints.checkpoint import Checkpoint, at_step, load
 from trainer.checkpoints.recorded import model_config, trained_window
 from trainer.checkpoints.weights import model_of
 from trainer.evaluation.generate import GenerateSettings, generate, speaker
@@ -211,6 +211,11 @@ def _edited(folder: Path, **changes: Any) -> None:
         ({"sliding_window": 128}, "sliding_window"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"hidden_act": ["silu"]}, "hidden_act"),
+        ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+         "rope_parameters.partial_rotary_factor"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "partial_rotary_factor": 0.25}},
+         "rope_parameters.partial_rotary_factor"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "rope_parameters.rope_type"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": None},
@@ -233,8 +238,8 @@ def _edited(folder: Path, **changes: Any) -> None:
         ({"logits_scaling": 1e-320}, "logits_scaling"),
         ({"hidden_size": 0}, "hidden_size"),
         ({"hidden_size": "32"}, "hidden_size"),
-        ({"num_key_value_heads": 3}, "model.kv_heads"),
-        ({"head_dim": 7}, "model.head_dim"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads"),
+        ({"head_dim": 7}, "head_dim"),
         ({"logits_scaling": 0.0, "scale_emb": "drop"}, "logits_scaling"),
         ({"logits_scaling": 3.0}, "logits_scaling"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps"),
@@ -258,6 +263,40 @@ def test_a_config_that_is_not_this_models_is_refused(
     assert caught.value.file
     assert caught.value.fix or caught.value.allowed
     assert not (tmp_path / "in").exists()
+
+
+def test_other_names_and_values_of_what_models_here_have_are_taken(
+    made: Made, tmp_path: Path
+) -> None:
+    """swish is silu in transformers; a whole rotary factor is none."""
+    export_model(made("MHA"), tmp_path / "out")
+    known = read_model(tmp_path / "out").said
+    _edited(
+        tmp_path / "out",
+        hidden_act="swish",
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0,
+                         "partial_rotary_factor": 1.0},
+    )  # fmt: skip
+    assert read_model(tmp_path / "out").said.config == known.config
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "field"),
+    [
+        ("config.json", '{"vocab_size": 384, "hidden_size": 1, "vocab_size": 512}', "vocab_size"),
+        (INDEX, '{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "a"),
+        ("tokenizer_config.json", '{"legacy": true, "legacy": false}', "legacy"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(
+    made: Made, tmp_path: Path, file: str, text: str, field: str
+) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    (tmp_path / "out" / file).write_text(text)
+    with pytest.raises(UserError, match="stands twice") as caught:
+        read_model(tmp_path / "out")
+    assert (caught.value.file, caught.value.field) == (str(tmp_path / "out" / file), field)
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("layers", [10**9, 10**4])
@@ -286,7 +325,7 @@ def _with(folder: Path, name: str, tensor: torch.Tensor) -> None:
          "model.layers.0.self_attn.q_proj.bias"),
         (lambda out: _with(out, "model.norm.weight", torch.ones(31)), "", "model.norm.weight"),
         (lambda out: _with(out, "model.norm.weight", torch.full((32,), torch.nan)), "",
-         "final_norm.weight"),
+         "model.norm.weight"),
         (lambda out: (out / SINGLE).write_bytes(b"\x00" * 100), SINGLE, None),
         (lambda out: (out / SINGLE).write_bytes((out / SINGLE).read_bytes()[:-10]), SINGLE, None),
         (lambda out: (out / SINGLE).unlink(), "", None),
@@ -400,6 +439,22 @@ def test_two_sets_of_weights_are_refused(made: Made, tmp_path: Path) -> None:
         read_model(tmp_path / "out")
     (tmp_path / "out" / SINGLE).unlink()
     read_model(tmp_path / "out")
+
+
+def test_a_file_or_a_checkpoint_to_import_is_told(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    with pytest.raises(UserError, match="this is a file") as caught:
+        read_model(tmp_path / "out/config.json")
+    assert str(tmp_path / "out") in str(caught.value)
+    with pytest.raises(UserError, match="a checkpoint already"):
+        read_model(made("MHA").folder)
+
+
+def test_a_folder_to_import_is_no_checkpoint(made: Made, tmp_path: Path) -> None:
+    export_model(made("MHA"), tmp_path / "out")
+    with pytest.raises(UserError, match="imported first") as caught:
+        load(tmp_path / "out")
+    assert f"windtunnel import {tmp_path / 'out'}" in str(caught.value)
 
 
 def test_a_pipe_in_place_of_settings_is_not_waited_for(tmp_path: Path) -> None:
