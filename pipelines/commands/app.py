@@ -153,7 +153,11 @@ def run(
         typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="local worker processes; default: the number of cores")
+        int | None,
+        typer.Option(
+            min=1,
+            help="local worker processes; default: the number of cores, and none for small inputs",
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
@@ -170,7 +174,6 @@ def run(
 ) -> None:
     """Carry out a recipe; resumes whatever an earlier call left."""
     from pipelines.commands.terminal.progress import TerminalProgress, print_outcome
-    from pipelines.executors import default_workers
     from pipelines.recipe.load import load_recipe
     from pipelines.report.page import write_report
     from pipelines.run.driver import run_recipe
@@ -182,7 +185,7 @@ def run(
         outcome = run_recipe(
             loaded,
             runs,
-            workers=workers or default_workers(),
+            workers=workers,
             scheduler=scheduler,
             executor=executor,
             until=until,

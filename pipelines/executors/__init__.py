@@ -93,6 +93,13 @@ def executor_kind(workers: int = 1, scheduler: str | None = None, kind: str | No
     return chosen
 
 
-def default_workers() -> int:
-    """One worker process for each core, where there is what makes them work together; else one."""
-    return len(os.sched_getaffinity(0)) if has("dask") else 1
+SMALL = 4 << 20
+"""Stored bytes of all inputs below which one process is done before several have started."""
+
+
+def default_workers(input_bytes: int | None = None) -> int:
+    """One worker process for each core, where there is what makes them work together; one where
+    there is not, and for inputs that are known and :data:`SMALL`.
+    """
+    small = input_bytes is not None and input_bytes < SMALL
+    return len(os.sched_getaffinity(0)) if has("dask") and not small else 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from artifacts.settings import Part
 from pipelines.recipe.name import Name
@@ -12,7 +14,17 @@ from pipelines.recipe.name import Name
 OVERLAP = 0.5
 
 
-class TaskFiles(Part):
+class Shorthand(Part):
+    """Settings for which a string may stand."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(core), {"type": "string"}]}
+
+
+class TaskFiles(Shorthand):
     """Files of benchmark items. A string stands for paths alone: then every file is a task."""
 
     paths: Annotated[
@@ -52,7 +64,7 @@ class EvaluateSettings(Part):
     )
 
 
-class ExportAfter(Part):
+class ExportAfter(Shorthand):
     """How the trained model is written. A string stands for the layout."""
 
     to: Literal["granite", "llama", "minicpm"] = "granite"

@@ -24,7 +24,7 @@ from artifacts.paths import Store
 from artifacts.publish import FileRef
 from mixtures.spec.bands import is_held_out
 from pipelines.corpus.outcomes import ChunkResult
-from pipelines.executors import Executor, executor_kind, open_executor
+from pipelines.executors import Executor, default_workers, executor_kind, open_executor
 from pipelines.executors.progress import Progress, Silent
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.run.corpus import CorpusRunner
@@ -58,7 +58,7 @@ def run_recipe(
     loaded: LoadedRecipe,
     runs: str = "runs",
     *,
-    workers: int = 1,
+    workers: int | None = 1,
     scheduler: str | None = None,
     executor: str | None = None,
     until: str = "train",
@@ -70,10 +70,12 @@ def run_recipe(
 ) -> RunOutcome:
     """Carry out a recipe under ``runs/NAME`` as far as ``until``; resumes whatever is there.
 
-    ``workers``: local processes (1 = in this one). ``scheduler``: address of a Dask scheduler
-    instead. ``executor``: in-process, dask or datatrove; default: what ``workers`` and
-    ``scheduler`` ask for. ``open_workers``: opens an executor in place of these, which the run
-    closes. ``keep``, ``back``, ``restart``: as of :func:`pipelines.run.train_only.train_run`.
+    ``workers``: local processes (1 = in this one, None = as many as the inputs are worth).
+    ``scheduler``: address of a Dask scheduler instead. ``executor``: in-process, dask or datatrove;
+    default: what ``workers`` and ``scheduler`` ask for. ``open_workers``: opens an executor in
+    place of these, which the run closes. ``keep``, ``back``, ``restart``: as of
+    :func:`pipelines.run.train_only.train_run`.
+
     Raises: UserError for anything wrong with the recipe, the inputs or the disk.
     """
     if until not in UNTIL:
@@ -95,13 +97,14 @@ def run_recipe(
         check_start(loaded, start, given)
     way = chosen_way(keep, back, restart)
     check_training(loaded)
-    executor = executor_kind(workers, scheduler, executor)
-    opening = open_workers or (lambda: open_executor(workers, scheduler, executor))
+    executor_kind(workers or default_workers(), scheduler, executor)
     store = _run_store(runs, loaded.recipe.name, scheduler)
     progress = progress or Silent()
     with told_of_damage(progress.note):
         record = RunRecord(store, loaded)
         plan = plan_corpus(loaded, record.known_digests)
+        suited = workers or default_workers(plan.input_bytes if executor is None else None)
+        opening = open_workers or (lambda: open_executor(suited, scheduler, executor))
         with run_lock(store):
             record.begin(plan)
             driver = _Driver(loaded, store, plan, record, progress, opening)
