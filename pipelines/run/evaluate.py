@@ -40,7 +40,7 @@ from trainer.evaluation.text_loss import TextLosses, text_losses
 from trainer.export.config_json import CONFIG
 from trainer.export.read import read_model
 from trainer.model import Model
-from trainer.objectives.losses import Loss, token_bytes
+from trainer.objectives.losses import Loss
 from trainer.objectives.next_token import NextToken
 
 HELD_OUT, TEXTS = "held-out", "texts"
@@ -184,7 +184,7 @@ def _held_out(subject: _Subject) -> Iterator[Row]:
     folders = materials and materials.held_out(materials.folders, subject.window)
     if not folders:
         return
-    objective = NextToken(token_bytes(subject.tokenizer))
+    objective = NextToken.of(subject.tokenizer)
     texts = held_out(folders, subject.tokenizer, sequence_length=subject.window)
     for name, measured in texts.measure(subject.model, objective).items():
         yield Row(HELD_OUT, name, _summed(measured))

@@ -171,7 +171,7 @@ def validate(
     """
     measured = held_out(
         folders, tokenizer, sequence_length=sequence_length, windows=windows, rows=rows
-    ).measure(model, NextToken(token_bytes(tokenizer)))
+    ).measure(model, NextToken.of(tokenizer))
     return {name: found.whole for name, found in measured.items()}
 
 

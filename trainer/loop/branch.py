@@ -38,7 +38,6 @@ from trainer.loop.run import StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.training import Folders, TrainOutcome, train
 from trainer.objectives.contract import rows_together
-from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken
 from trainer.objectives.objective import Measure, Objective, record_of
 from trainer.shapes.config import ModelConfig
@@ -249,7 +248,7 @@ def _measure(
     settings: TrainSettings,
     objective: Objective[Any] | None,
 ) -> Callable[[Checkpoint], dict[str, Measured[Any]]]:
-    minimised = NextToken(token_bytes(tokenizer)) if objective is None else objective
+    minimised = NextToken.of(tokenizer) if objective is None else objective
     windows = held_out(
         validation,
         tokenizer,

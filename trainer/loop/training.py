@@ -45,7 +45,6 @@ from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.loop.start import FromCheckpoint, FromSeed, Start
 from trainer.objectives.contract import rows_together
-from trainer.objectives.losses import token_bytes
 from trainer.objectives.next_token import NextToken
 from trainer.objectives.objective import NEXT_TOKEN, Objective
 
@@ -279,7 +278,7 @@ def _board(run: Run, store: Store, board: BoardRun | None, held_out: Iterable[st
 def _minimised(objective: Objective[Any] | None, tokenizer: Tokenizer) -> Objective[Any]:
     """What is minimised. Raises: UserError when another objective bears the name of the default."""
     if objective is None:
-        return NextToken(token_bytes(tokenizer))
+        return NextToken.of(tokenizer)
     if objective.name == NEXT_TOKEN and type(objective) is not NextToken:
         raise UserError(
             "another objective has the name of next-token prediction",

@@ -2,7 +2,8 @@
 
 Nats per token depend on the tokenizer; bits per byte do not, so runs with different vocabularies
 compare. The bytes of a target are those its piece decodes to (a control mark such as EOS has none,
-its loss counts all the same: a document's end is information too).
+its loss counts all the same: a document's end is information too), without a space that the
+tokenizer put before the document.
 
 Shapes: B windows of T targets, S sources.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.encode import Tokenizer
+from tokenizer.prefix import SPACE, Prefix
 from tokenizer.vocabulary import CONTROL, UNKNOWN
 
 
@@ -58,6 +60,33 @@ def token_bytes(tokenizer: Tokenizer) -> NDArray[np.int64]:
     return np.where(
         np.isin(vocabulary.kinds, (CONTROL, UNKNOWN)), 0, np.diff(vocabulary.offsets)
     ).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """The spaces before texts that are not the texts' own (:mod:`tokenizer.prefix`).
+
+    ``begins`` (V,): which ids begin with a space. ``opening`` (V,): after which a text begins.
+    """
+
+    begins: NDArray[np.bool_]
+    opening: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> Spaces | None:
+        """Those of a tokenizer, None where it puts no space before a text."""
+        if tokenizer.prefix is Prefix.NONE:
+            return None
+        vocabulary = tokenizer.vocabulary
+        first = [vocabulary.surface(token).startswith(SPACE) for token in range(vocabulary.size)]
+        shown = ~np.isin(vocabulary.kinds, (CONTROL, UNKNOWN))
+        opening = tokenizer.prefix.opening(vocabulary, tokenizer.bos_id, tokenizer.eos_id)
+        return cls(np.array(first) & shown, opening)
+
+    def among(self, tokens: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which targets (B, T) hold such a space, each after its token (B, T)."""
+        found: NDArray[np.bool_] = self.opening[tokens] & self.begins[targets]
+        return found
 
 
 def by_source(

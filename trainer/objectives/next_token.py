@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixtures.loader.loader import Batch
+from tokenizer.encode import Tokenizer
 from trainer.model import Model
 from trainer.objectives.gradient import pending_loss, row_count
-from trainer.objectives.losses import NOTHING, Loss, by_source
+from trainer.objectives.losses import NOTHING, Loss, Spaces, by_source, token_bytes
 from trainer.objectives.objective import (
     NEXT_TOKEN,
     Columns,
@@ -35,9 +36,17 @@ NATS = "nats"
 
 @dataclass(frozen=True)
 class NextToken:
-    """Nats per target token. ``sizes`` (V,): bytes that each id decodes to, for bits per byte."""
+    """Nats per target token. ``sizes`` (V,): bytes that each id decodes to, for bits per byte;
+    ``spaces``: which are not of the text.
+    """
 
     sizes: NDArray[np.int64]
+    spaces: Spaces | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> NextToken:
+        """Over the ids of a tokenizer."""
+        return cls(token_bytes(tokenizer), Spaces.of(tokenizer))
 
     @property
     def name(self) -> str:
@@ -74,9 +83,18 @@ class NextToken:
 
     def measure(self, batch: Batch, kept: Columns, sources: Sequence[str]) -> dict[str, Loss]:
         """The loss of each source that has windows in the batch."""
-        return by_source(
+        losses = by_source(
             kept[NATS], batch.targets, batch.weights, batch.source, sources, self.sizes
         )
+        if self.spaces is None:
+            return losses
+        spaces = self.spaces.among(batch.tokens, batch.targets) * batch.weights
+        counts = np.bincount(batch.source, spaces.sum(1), minlength=len(sources))
+        return {
+            source: losses[source] + Loss(0.0, 0.0, -float(count))
+            for source, count in zip(sources, counts, strict=True)
+            if source in losses
+        }
 
     def figures(self, measures: Mapping[str, Loss]) -> Figures:
         """Bits per byte, the targets, and the losses by source."""

@@ -6,17 +6,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from mixtures.freeze.freeze import freeze
+from mixtures.loader.loader import Batch, Loader
 from mixtures.spec.spec import MixtureSpec, Phase
 from tests.llama_folders import TEXTS, odd_texts, write_llama_tokenizer
 from tests.trainer.loop_corpus import write_shards
 from tests.trainer.loop_runs import BATCH, LENGTH, settings
+from tokenizer.encode import Tokenizer
 from tokenizer.shards.reader import open_source
+from tokenizer.vocabulary import CONTROL
 from trainer.checkpoints.checkpoint import Checkpoint, at_step
 from trainer.evaluation.generate import GenerateSettings, generate, speaker, stream
 from trainer.evaluation.text_loss import text_losses
@@ -26,6 +30,8 @@ from trainer.loop.branch import branch
 from trainer.loop.settings import ModelSettings
 from trainer.loop.start import FromWeights
 from trainer.loop.training import train
+from trainer.objectives.losses import token_bytes
+from trainer.objectives.next_token import NATS, NextToken
 
 Made = Callable[[str], Checkpoint]
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
@@ -70,6 +76,22 @@ def _shards(folder: Path, checkpoint: Checkpoint) -> Path:
     return write_shards(folder, "web", tokens, None, tokenizer)
 
 
+def _check_bytes(batch: Batch, tokenizer: Tokenizer) -> None:
+    """Targets have the bytes of the texts: the space before each is not counted."""
+    nats = {NATS: np.zeros(batch.targets.shape, np.float32)}
+    found = NextToken.of(tokenizer).measure(batch, nats, ["web"])["web"]
+    pairs = zip(batch.tokens.ravel().tolist(), batch.targets.ravel().tolist(), strict=True)
+    kinds = tokenizer.vocabulary.kinds
+    said = [
+        tokenizer.decoder.surface(target, before)
+        for before, target in pairs
+        if kinds[target] != CONTROL
+    ]
+    assert batch.weights.min() == 1
+    assert found.bytes == sum(map(len, said))
+    assert found.bytes < sum(token_bytes(tokenizer)[batch.targets].ravel())
+
+
 def test_such_a_model_trains_on_is_measured_and_goes_out_with_its_own_files(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +107,7 @@ def test_such_a_model_trains_on_is_measured_and_goes_out_with_its_own_files(
         seed=5,
         bos_id=tokenizer.bos_id,
     )
+    _check_bytes(Loader(plan, shards).batch(0), tokenizer)
     shape = ModelSettings.model_validate(imported.state.model)
     chosen = settings(schedule={"peak": 0.01, "warmup": 0})
     start = FromWeights.of_checkpoint(imported)
