@@ -25,7 +25,10 @@ def arc(number: int) -> dict[str, Any]:
     return {
         "id": f"q{number}",
         "question": f"Which object is number {number}?",
-        "choices": {"text": ["a stone", "a boat", "a mill", "a road"][: len(labels)], "label": labels},
+        "choices": {
+            "text": ["a stone", "a boat", "a mill", "a road"][: len(labels)],
+            "label": labels,
+        },
         "answerKey": labels[number % len(labels)],
     }
 
@@ -54,7 +57,7 @@ def gsm8k(number: int) -> dict[str, Any]:
 
 
 def bbh(number: int) -> dict[str, Any]:
-    return {"input": f"not ( True ) and {number} is", "target": "False", "subject": "boolean_expressions"}  # fmt: skip
+    return {"input": f"not ( True ) and {number} is", "target": "False", "task": "boolean_expressions"}  # fmt: skip
 
 
 RECORDS: Mapping[str, Any] = {

@@ -138,7 +138,9 @@ def test_without_the_extra_one_line_says_how_to_get_it(
 
 
 def test_limits_are_of_each_subject(trained: Trained) -> None:
-    questions = [mmlu(number, subject) for subject in ("anatomy", "virology") for number in range(3)]
+    questions = [
+        mmlu(number, subject) for subject in ("anatomy", "virology") for number in range(3)
+    ]
     (score,) = scores(trained, Asked("mmlu", questions), limit=2)
     assert len(score.values) == 4
 

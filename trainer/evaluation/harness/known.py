@@ -5,7 +5,8 @@
 A file in ``tasks/`` is a task file of lm-evaluation-harness. It includes a file of the harness by
 its path among the harness's own tasks, so prompts and metrics are those that others report, and may
 override what it names. The entry ``windtunnel`` is ours: ``benchmark``, what users call it;
-``layout``, how its publisher's files read; ``fields`` that a record has, the answer last;
+``layout``, how its publisher's files read; ``fields`` that a record has, the answer last, how many
+options there may be (``lengths``), and the one that names a ``subject``;
 ``shots``, solved questions before each one where users name files with some and the harness's file
 leaves their number open; ``better_of``, the measure that a written form competes with.
 ``{subject}`` in a path and a name is each subject's. A benchmark more is a file more.
@@ -14,7 +15,7 @@ leaves their number open; ``better_of``, the measure that a written form compete
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -36,6 +37,8 @@ class Form:
     layout: str
     fields: tuple[str, ...]
     settings: Mapping[str, Any]
+    lengths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    subject: str = "subject"
     shots: int = 0
     better_of: str | None = None
 

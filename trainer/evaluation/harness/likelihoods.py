@@ -155,7 +155,12 @@ def _read_once(model: Model, batch: Sequence[_Group]) -> Iterator[tuple[int, Ans
             hidden = model(past.padded(ids), past.positions, past=past)
             # the rows end where their contexts do: the next continuation is written over this one
             further = {row: hidden[at, : len(ids[at])] for at, row in enumerate(longer)}
-        ends = [part for row in having for part in (last[row][None], further.get(row)) if part is not None]
+        ends = [
+            part
+            for row in having
+            for part in (last[row][None], further.get(row))
+            if part is not None
+        ]
         for row, answer in zip(having, _scored(model, torch.cat(ends), options), strict=True):
             yield batch[row].places[number], answer
 

@@ -70,7 +70,7 @@ def keys_of(hashes: Sequence[str]) -> tuple[str, ...]:
 
 def better_of(forms: Sequence[Form], scores: Sequence[Score]) -> list[Score]:
     """The higher of a benchmark's likelihood and written accuracy, as a score that says so."""
-    (asked,) = {form.better_of for form in forms if form.better_of} or {None}
+    asked = next((form.better_of for form in forms if form.better_of), None)
     if asked is None:
         return []
     rivals = [

@@ -1,7 +1,7 @@
 """The harness and what it rests on, without network and without a word on the terminal.
 
-    with alone():
-        evaluate(...)
+with alone():
+    evaluate(...)
 """
 
 from __future__ import annotations

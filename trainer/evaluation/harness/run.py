@@ -29,6 +29,7 @@ from trainer.evaluation.tasks.scores import Score
 from trainer.model import Model
 
 if TYPE_CHECKING:
+    from trainer.evaluation.harness.model import HarnessModel
     from trainer.evaluation.harness.task_files import Asked
 
 SHOTS_SEED = 1234
@@ -52,7 +53,9 @@ def harness_scores(
     with alone():
         from trainer.evaluation.harness.model import HarnessModel
 
-        twice = [name for name, times in Counter(one.benchmark for one in asked).items() if times > 1]
+        twice = [
+            name for name, times in Counter(one.benchmark for one in asked).items() if times > 1
+        ]
         if twice:
             raise UserError(
                 "a benchmark is asked once",
@@ -67,7 +70,7 @@ def harness_scores(
             for form in forms:
                 speaker = HarnessModel(model, tokenizer, window)
                 samples = samples_of(speaker, one, form, limit)
-                own += scores_of(form, samples, _note(speaker, window))
+                own += scores_of(form, samples, _note(speaker, one))
             scores += [*own, *better_of(forms, own)]
     return scores
 
@@ -93,11 +96,14 @@ def samples_of(
     return samples
 
 
-def _note(speaker: Any, window: int) -> str:
+def _note(speaker: HarnessModel, asked: Asked) -> str:
     """What a reader of a score must know beside its metric."""
-    note = f" (lm-eval {version('lm-eval')})"
+    window = speaker.max_length
+    parts = [f" (lm-eval {version('lm-eval')})"]
+    if asked.note is not None:
+        parts.append(asked.note)
     if speaker.cut:
-        note += f"; {speaker.cut:,} requests lost their beginning in a window of {window:,} tokens"
+        parts.append(f"{speaker.cut:,} requests lost their beginning in {window:,} tokens")
     if speaker.shortened:
-        note += f"; {speaker.shortened:,} answers of at most {max(1, window // 2):,} tokens"
-    return note
+        parts.append(f"{speaker.shortened:,} answers of at most {max(1, window // 2):,} tokens")
+    return "; ".join(parts)

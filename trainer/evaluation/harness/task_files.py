@@ -27,8 +27,8 @@ from trainer.evaluation.harness.known import SUBJECT, Form
 HARNESS = Path(harness_tasks.__file__).parent
 
 Record = Mapping[str, Any]
-"""A question with the fields of the dataset that the harness reads; ``subject`` where there are
-several.
+"""A question with the fields of the dataset that the harness reads, and the field that names its
+subject where there are several.
 """
 
 
@@ -36,7 +36,8 @@ several.
 class Asked:
     """A benchmark and what is asked: ``questions``, and ``shots``, solved ones to show before each.
 
-    ``named``, ``shots_named``: what errors call where they come from.
+    ``named``, ``shots_named``: what errors call where they come from. ``note``: what a reader of
+    the scores must know of the questions.
     """
 
     benchmark: str
@@ -44,6 +45,7 @@ class Asked:
     shots: Sequence[Record] = ()
     named: str = "the questions"
     shots_named: str = "the solved questions"
+    note: str | None = None
 
 
 class Written(NamedTuple):
@@ -128,6 +130,18 @@ def _check(records: Sequence[Record], form: Form, named: str) -> None:
                 if answer
                 else f"name files that their publisher made for {form.benchmark}",
             )
+        for field, (least, most) in form.lengths.items():
+            options = record[field]
+            count = len(options["text"] if isinstance(options, Mapping) else options)
+            if not least <= count <= most:
+                raise UserError(
+                    f"the form {form.name} has no place for so many options",
+                    file=named,
+                    field=field,
+                    found=f"{count} in record {number} of {len(records)}",
+                    allowed=[f"{least} to {most}" if least < most else str(most)],
+                    fix="take the record out of the file",
+                )
 
 
 def _by_subject(records: Sequence[Record], form: Form, named: str) -> dict[str, list[Record]]:
@@ -137,12 +151,12 @@ def _by_subject(records: Sequence[Record], form: Form, named: str) -> dict[str, 
     subjects = subjects_of(form)
     found: dict[str, list[Record]] = {}
     for record in records:
-        subject = record.get("subject")
+        subject = record.get(form.subject)
         if subject not in subjects:
             raise UserError(
                 f"the harness has no such subject of {form.benchmark}",
                 file=named,
-                field="subject",
+                field=form.subject,
                 found=subject,
                 allowed=sorted(subjects),
             )
@@ -205,5 +219,3 @@ def _write(records: Sequence[Record], path: Path, named: str) -> str:
             fix="mend the records, or name other files",
         ) from None
     return str(path)
-
-
