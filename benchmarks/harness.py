@@ -255,7 +255,7 @@ def whole_texts(sides: Mapping[str, Clocked], items: int) -> dict[str, Any]:
     size = np.log(2) * sum(len(text.encode()) for text in texts)
     return {
         "texts": len(texts),
-        "largest_difference": float(np.abs(own - by_bos[False]).max()),
+        "largest_relative_difference": float(np.abs(own / by_bos[False] - 1).max()),
         "bits_per_byte": {
             "ours": float(-own.sum() / size),
             "theirs, one BOS": float(-by_bos[False].sum() / size),
