@@ -45,11 +45,11 @@ from trainer.checkpoints.checkpoint import Checkpoint, load
 from trainer.checkpoints.recorded import model_config
 from trainer.evaluation.generate import speaker
 from trainer.evaluation.harness.known import forms_of
-from trainer.evaluation.harness.likelihoods import Request, likelihoods
 from trainer.evaluation.harness.model import HarnessModel
 from trainer.evaluation.harness.quiet import alone
 from trainer.evaluation.harness.run import samples_of
 from trainer.evaluation.harness.task_files import Asked
+from trainer.evaluation.tasks.likelihoods import Request, log_likelihoods
 from trainer.export.export import ExportSettings, export_model
 from trainer.shapes.parameter_counts import count_parameters
 
@@ -224,8 +224,8 @@ def _texts(model: HarnessModel, ours: Any, theirs: Any) -> tuple[bool, float, fl
     same = next(n for n, (one, other) in enumerate(zip(*rows, strict=False)) if one != other)
     before = tuple(context + rows[0][:same])
     asked = [Request(before, (row[same],)) for row in rows]
-    first, second = likelihoods(model.model, asked, model.max_length).answers
-    return False, abs(first.nats - second.nats), 0.0
+    first, second = log_likelihoods(model.model, asked)
+    return False, float(abs(first - second)), 0.0
 
 
 def timed(seconds: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:

@@ -25,9 +25,18 @@ Tasks = Annotated[
         "cmmlu, gsm8k, bbh), its layout told by its fields or named; may be repeated",
     ),
 ]
+Harness = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--harness",
+        metavar="NAME=FILES",
+        help="benchmark that lm-evaluation-harness asks, and its files; NAME/shots=FILES: those "
+        "with solved questions to show before each; may be repeated; needs the extra evaluate",
+    ),
+]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, help="so many items of each --task, evenly spread"),
+    typer.Option("--limit", min=1, help="so many items of each --task and --harness"),
 ]
 Items = Annotated[
     Path | None,
@@ -35,9 +44,10 @@ Items = Annotated[
 ]
 
 CAUTION = (
-    "Options are scored as the texts that may follow a question, since models below about 1B "
-    "parameters choose letters by chance. ± is half of the 95 % interval over items; an accuracy "
-    "whose interval holds chance does not tell the model from one that guesses."
+    "Models below about 1B parameters choose letters by chance: --task scores options as texts "
+    "that may follow a question, --harness asks as each benchmark does. ± is half of the 95 % "
+    "interval over items; an accuracy whose interval holds chance does not tell the model from one "
+    "that guesses."
 )
 
 
@@ -79,10 +89,8 @@ def print_scores(scores: tuple[Score, ...]) -> None:
     """A table, the notes, and what the figures do not say."""
     header = ("task", "items", "measure", "value", "chance", "above chance")
     print_table(header, [_cells(score) for score in scores])
-    for score in scores:
-        longer = [other.note or "" for other in scores if other.task == score.task]
-        if score.note and max(longer, key=len) == score.note:
-            print_text(f"{score.task}: {score.note}")
+    for task, note in dict.fromkeys((score.task, score.note) for score in scores if score.note):
+        print_text(f"{task}: {note}")
     print_text(CAUTION)
 
 

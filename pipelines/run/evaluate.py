@@ -23,6 +23,7 @@ from artifacts.errors import Parameter, UserError
 from artifacts.statistics import half_width
 from pipelines.readers.texts import text_files, texts_of
 from pipelines.run.benchmark_tasks import asked_tasks
+from pipelines.run.evaluate_harness import asked_of
 from pipelines.run.model_export import chosen_checkpoint, run_around
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
@@ -30,6 +31,7 @@ from trainer.checkpoints.checkpoint import TOKENIZER
 from trainer.checkpoints.recorded import trained_window
 from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
+from trainer.evaluation.harness.run import harness_scores
 from trainer.evaluation.held_out import Measured, held_out
 from trainer.evaluation.tasks.scores import Score
 from trainer.evaluation.tasks.scoring import score_tasks
@@ -105,6 +107,7 @@ def evaluate(
     texts: Sequence[str] = (),
     text_field: str = "text",
     tasks: Sequence[str] = (),
+    harness: Sequence[str] = (),
     limit: int | None = None,
     branch: str | None = None,
     window: int | None = None,
@@ -114,11 +117,13 @@ def evaluate(
 
     ``texts``: files or globs; records that readers know (``text_field`` of each), of others the
     lines. ``tasks``: files of benchmarks or globs, with ``limit`` so many items of each; where the
-    fields do not tell a file's layout, ``layout=glob``. ``window``: tokens that are seen at once;
+    fields do not tell a file's layout, ``layout=glob``. ``harness``: benchmarks and their files for
+    :func:`~pipelines.run.evaluate_harness.asked_of`. ``window``: tokens that are seen at once;
     default what the model was trained on. Raises: UserError where there is no model, nothing to
     measure, or a file that cannot be read.
     """
-    asked = asked_tasks(tasks, limit)
+    of_harness = asked_of(harness, limit)
+    asked = asked_tasks(tasks, None if of_harness and not tasks else limit)
     try:
         files = text_files(texts, text_field)
     except UserError as error:
@@ -132,14 +137,17 @@ def evaluate(
             unreadable += batch.unreadable
             losses += text_losses(subject.model, subject.tokenizer, batch.texts, subject.window)
         rows.append(Row(TEXTS, file.path, TextLosses.of(losses), unreadable))
-    if not rows and not asked:
+    if not rows and not asked and not of_harness:
         raise UserError(
             "nothing to measure the model on",
             parameter="texts",
             found="a model outside a run with held-out documents",
             fix="name files with texts, or of benchmarks",
         )
-    scores = score_tasks(subject.model, subject.tokenizer, asked, subject.window)
+    scores = [
+        *score_tasks(subject.model, subject.tokenizer, asked, subject.window),
+        *harness_scores(subject.model, subject.tokenizer, of_harness, subject.window),
+    ]
     return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores))
 
 

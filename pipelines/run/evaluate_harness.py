@@ -4,20 +4,20 @@
     scores = harness_scores(model, tokenizer, asked, window=256)
 
 A part ``NAME=FILES`` names a benchmark and its files, paths or globs; ``NAME/shots=FILES`` those
-with solved questions to show before each. Both read as their publisher lays them out
+with solved questions to show before each. Both are read as their publisher lays them out
 (:mod:`trainer.evaluation.tasks.layouts`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from glob import glob
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifacts.errors import UserError
 from artifacts.extras import require
+from pipelines.run.benchmark_tasks import files_of
 from trainer.evaluation.harness.known import forms_of
+from trainer.evaluation.harness.run import check_asked
 from trainer.evaluation.tasks.layouts import read_task
 
 if TYPE_CHECKING:
@@ -26,17 +26,42 @@ if TYPE_CHECKING:
 SHOTS = "/shots"
 
 
-def asked_of(named: Sequence[str]) -> list[Asked]:
-    """What is asked, a benchmark each. Raises: UserError without the extra ``evaluate``, for an
-    unknown benchmark, and for files that are not there or not of its layout.
+def asked_of(harness: Sequence[str], limit: int | None = None) -> list[Asked]:
+    """What is asked, a benchmark each, with ``limit`` so many of its questions, evenly spread.
+
+    Raises: UserError without the extra ``evaluate``, for an unknown benchmark, for files that are
+    not there or not of its layout, and for questions that it cannot ask.
     """
-    if not named:
-        return []
-    require("evaluate", "harness")
+    files = _files(harness)
+    if files:
+        require("evaluate", "harness")
+    asked = []
+    for name in dict.fromkeys(name.removesuffix(SHOTS) for name in files):
+        if name not in files:
+            raise UserError(
+                "solved questions, and no questions to ask",
+                parameter="harness",
+                found=f"{name}{SHOTS} alone",
+                fix=f"name the files of {name} too",
+            )
+        asked.append(_read(name, files[name], files.get(f"{name}{SHOTS}", []), limit))
+    check_asked(asked)
+    return asked
+
+
+def _read(name: str, own: Sequence[str], shots: Sequence[str], limit: int | None) -> Asked:
     from trainer.evaluation.harness.task_files import Asked
 
+    layout = forms_of(name)[0].layout
+    task = read_task(own, layout, limit=limit)
+    solved = read_task(shots, layout).records if shots else ()
+    return Asked(name, task.records, solved, ", ".join(own), ", ".join(shots), task.note)
+
+
+def _files(harness: Sequence[str]) -> dict[str, list[str]]:
+    """Files by what they are named for."""
     files: dict[str, list[str]] = {}
-    for part in named:
+    for part in harness:
         name, sign, pattern = part.partition("=")
         if not sign or not name or not pattern:
             raise UserError(
@@ -47,27 +72,5 @@ def asked_of(named: Sequence[str]) -> list[Asked]:
                 fix="give both sides of the sign =",
             )
         forms_of(name.removesuffix(SHOTS))
-        files.setdefault(name, []).extend(_paths(part, pattern))
-    asked = []
-    for name in dict.fromkeys(name.removesuffix(SHOTS) for name in files):
-        if name not in files:
-            raise UserError(
-                "solved questions, and no questions to ask",
-                parameter="harness",
-                found=f"{name}{SHOTS} alone",
-                fix=f"name the files of {name} too",
-            )
-        own, shots = files[name], files.get(f"{name}{SHOTS}", [])
-        layout = forms_of(name)[0].layout
-        task = read_task(own, layout=layout)
-        solved = read_task(shots, layout=layout).records if shots else ()
-        named_so = ", ".join(own), ", ".join(shots)
-        asked.append(Asked(name, task.records, solved, *named_so, note=task.note))
-    return asked
-
-
-def _paths(part: str, pattern: str) -> list[str]:
-    found = [pattern] if Path(pattern).exists() else sorted(glob(pattern, recursive=True))
-    if not found:
-        raise UserError("no such file", parameter="harness", found=part, fix="check the path")
-    return found
+        files.setdefault(name, []).extend(files_of(pattern, "harness"))
+    return files

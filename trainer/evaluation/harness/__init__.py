@@ -2,7 +2,7 @@
 
     tasks/*.yaml ─ known ─▶ forms of each benchmark, with the harness's own file that each includes
     questions, solved ones ─ task_files ─▶ Parquet and task files of one run
-    model, tokenizer ─ model, over likelihoods and trainer.generation ─▶ what the harness asks
+    model, tokenizer ─ model, over tasks.likelihoods, generation ─▶ what the harness asks
     all of them ─ run ─▶ what the harness logs ─ outcome ─▶ scores of every question
 
 Prompts, metrics and filters are the harness's, so figures compare with those that others report.
@@ -17,7 +17,7 @@ is called where that may be missing.
 >>> from trainer.shapes.presets import preset
 >>> import pyarrow as pa
 >>> texts = pa.array(["What is 2 + 3? 2 + 3 = 5"] * 9, pa.large_string())
->>> tokenizer = Tokenizer.load(train_model([texts], TrainConfig(vocab_size=320))[0])
+>>> tokenizer = Tokenizer.load(train_model([texts], TrainConfig(vocab_size=305))[0])
 >>> config = preset("tiny", vocab_size=tokenizer.vocab_size, layers=1)
 >>> model = Model(config)
 >>> init(model, config, seed=1)

@@ -21,7 +21,8 @@ from lm_eval.api.model import TemplateLM
 from artifacts.errors import UserError
 from tokenizer.encode import Tokenizer
 from trainer.evaluation.generate import answers
-from trainer.evaluation.harness.likelihoods import Request, likelihoods
+from trainer.evaluation.harness.fit import fitted
+from trainer.evaluation.tasks.likelihoods import Request, likelihoods
 from trainer.evaluation.text_loss import text_losses
 from trainer.generation.chat import chat_prompt
 from trainer.generation.settings import GenerateSettings
@@ -104,9 +105,10 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
                     fix="take the record out of the file",
                 )
         asked = [Request(tuple(context), tuple(own)) for _, context, own in requests]
-        found = likelihoods(self.model, asked, self.max_length)
-        self.cut += found.cut
-        return [(answer.nats, answer.greedy) for answer in found.answers]
+        kept = [fitted(request, self.max_length) for request in asked]
+        self.cut += sum(one != whole for one, whole in zip(kept, asked, strict=True))
+        found = likelihoods(self.model, kept)
+        return list(zip(found.nats.tolist(), found.greedy.tolist(), strict=True))
 
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = False

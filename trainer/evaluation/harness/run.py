@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from artifacts.errors import UserError
 from artifacts.extras import require
 from tokenizer.encode import Tokenizer
+from trainer.evaluation.harness.averages import average_scores
 from trainer.evaluation.harness.known import Form, forms_of
 from trainer.evaluation.harness.outcome import Sample, better_of, scores_of
 from trainer.evaluation.harness.quiet import alone
@@ -43,12 +44,14 @@ def harness_scores(
     window: int,
     limit: int | None = None,
 ) -> list[Score]:
-    """What a model reaches on each benchmark that is asked, form by form.
+    """What a model reaches on each benchmark that is asked, form by form, and their averages.
 
     ``window``: tokens that the model reads at once; ``limit``: questions of each subject. Raises:
     UserError without the extra ``evaluate``, for an unknown benchmark, and for questions that
     cannot be asked.
     """
+    if not asked:
+        return []
     require("evaluate", "harness")
     with alone():
         from trainer.evaluation.harness.model import HarnessModel
@@ -72,7 +75,21 @@ def harness_scores(
                 samples = samples_of(speaker, one, form, limit)
                 own += scores_of(form, samples, _note(speaker, one))
             scores += [*own, *better_of(forms, own)]
-    return scores
+    return [*scores, *average_scores(scores)]
+
+
+def check_asked(asked: Sequence[Asked]) -> None:
+    """Raises, before anything is measured, what :func:`harness_scores` raises for questions that
+    cannot be asked.
+    """
+    if not asked:
+        return
+    from trainer.evaluation.harness.task_files import write_tasks
+
+    with alone(), TemporaryDirectory(prefix="windtunnel-harness-") as folder:
+        for one in asked:
+            for form in forms_of(one.benchmark):
+                write_tasks(one, form, Path(folder))
 
 
 def samples_of(

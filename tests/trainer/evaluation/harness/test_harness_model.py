@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import product
 from typing import Any
 
@@ -12,9 +11,10 @@ import torch
 from lm_eval.api.instance import Instance
 
 from artifacts.errors import UserError
-from tests.trainer.harness.conftest import WINDOW, Trained
-from trainer.evaluation.harness.likelihoods import Request, likelihoods
+from tests.trainer.evaluation.harness.conftest import WINDOW, Trained
+from trainer.evaluation.harness.fit import fitted
 from trainer.evaluation.harness.model import HarnessModel
+from trainer.evaluation.tasks.likelihoods import Request, likelihoods
 from trainer.export.export import ExportSettings, export_model
 from trainer.generation.chat import chat_prompt
 
@@ -85,8 +85,7 @@ def test_the_likeliest_token_is_greedy_and_no_other_is(own: HarnessModel) -> Non
         for row, token in zip(rows, best, strict=True)
         for other in (0, 1)
     ]
-    found = likelihoods(own.model, asked, WINDOW)
-    assert [answer.greedy for answer in found.answers] == [True, False] * len(rows)
+    assert likelihoods(own.model, asked).greedy.tolist() == [True, False] * len(rows)
 
 
 def test_written_texts_are_those_of_the_harness_on_our_export(
@@ -115,20 +114,17 @@ def test_contexts_that_are_shared_change_nothing(own: HarnessModel) -> None:
     asked = [tuple(own.tok_encode(text)) for text in CONTEXTS[:6]]
     options = [(5,), (7, 8, 9), (7, 8), (300, 2), (5,)]
     pairs = [Request(context, option) for context in asked for option in options]
-    together = likelihoods(own.model, pairs, WINDOW)
-    apart = [likelihoods(own.model, [pair], WINDOW).answers[0] for pair in pairs]
-    assert [one.greedy for one in together.answers] == [one.greedy for one in apart]
-    np.testing.assert_allclose([n for n, _ in together.answers], [n for n, _ in apart], atol=1e-5)
+    together = likelihoods(own.model, pairs)
+    apart = [likelihoods(own.model, [pair]) for pair in pairs]
+    assert together.greedy.tolist() == [one.greedy[0] for one in apart]
+    np.testing.assert_allclose(together.nats, [one.nats[0] for one in apart], atol=1e-5)
 
 
-def test_a_continuation_longer_than_the_window_is_read_as_far_as_it_fits(
-    own: HarnessModel,
-) -> None:
-    found = likelihoods(own.model, [Request((1,), tuple(range(5, 105)))], 16)
-    rest = likelihoods(own.model, [Request((88,), tuple(range(89, 105)))], 16)
-    assert found.cut == 1
-    assert rest.cut == 0
-    assert math.isclose(found.answers[0].nats, rest.answers[0].nats, abs_tol=1e-5)
+def test_of_what_does_not_fit_the_end_is_read() -> None:
+    ids = tuple(range(100))
+    assert fitted(Request(ids[:10], ids[10:16]), 15) == Request(ids[:10], ids[10:16])
+    assert fitted(Request(ids[:10], ids[10:17]), 15) == Request(ids[1:10], ids[10:17])
+    assert fitted(Request(ids[:10], ids[10:]), 15) == Request((84,), ids[85:])
 
 
 def test_a_conversation_is_its_marks_by_id_and_no_content_forges_one(
@@ -145,8 +141,8 @@ def test_a_conversation_is_its_marks_by_id_and_no_content_forges_one(
     (after, bare) = own.loglikelihood(requests("loglikelihood", [(name, "A"), (name[:9], "A")]))
     ids = tuple(trained.tokenizer.encode_text("A"))
     context = tuple(chat_prompt(trained.tokenizer, turns))
-    expected = likelihoods(own.model, [Request(context, ids)], WINDOW).answers[0]
-    assert after == (expected.nats, expected.greedy)
+    expected = likelihoods(own.model, [Request(context, ids)])
+    assert after == (expected.nats[0], expected.greedy[0])
     assert after != bare
 
 
