@@ -16,6 +16,7 @@ EXTRAS = {
     "dask": ("dask", "distributed", "cryptography"),
     "datatrove": ("datatrove",),
     "export": ("tokenizers",),
+    "evaluate": ("lm_eval",),
 }
 """Import names by extra. What of ``cloud``, ``gpu`` and ``words`` is missing, the libraries that
 use them say.
@@ -26,6 +27,7 @@ _WORK = {
     "dask": "work on several processes or machines",
     "datatrove": "blocks and the executor of datatrove",
     "export": "a tokenizer.json, to read it or to compare its ids,",
+    "evaluate": "asking benchmarks as lm-evaluation-harness does",
 }
 
 

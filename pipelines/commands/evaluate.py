@@ -8,6 +8,7 @@ import typer
 
 from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
 from pipelines.commands.scores_table import (
+    Harness,
     Items,
     Limit,
     Seen,
@@ -42,6 +43,7 @@ def evaluate_command(
         str, typer.Option("--text-field", help="field with the text, of files with records")
     ] = "text",
     task: Tasks = None,
+    harness: Harness = None,
     limit: Limit = None,
     items: Items = None,
     seen: Seen = True,
@@ -61,13 +63,14 @@ def evaluate_command(
     """
     from pipelines.run.evaluate import evaluate
 
-    check_items(items, task)
+    check_items(items, [*(task or ()), *(harness or ())])
     found = evaluate(
         runs,
         target,
         texts=texts or (),
         text_field=text_field,
         tasks=task or (),
+        harness=harness or (),
         limit=limit,
         branch=branch,
         window=window,

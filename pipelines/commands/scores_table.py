@@ -27,9 +27,18 @@ Tasks = Annotated[
         "cmmlu, gsm8k, bbh), its layout told by its fields or named; may be repeated",
     ),
 ]
+Harness = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--harness",
+        metavar="NAME=FILES",
+        help="benchmark that lm-evaluation-harness asks, and its files; NAME/shots=FILES: those "
+        "with solved questions to show before each; may be repeated; needs the extra evaluate",
+    ),
+]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, help="so many items of each --task, evenly spread"),
+    typer.Option("--limit", min=1, help="so many items of each --task and --harness"),
 ]
 Items = Annotated[
     Path | None,
@@ -45,9 +54,10 @@ Seen = Annotated[
 ]
 
 CAUTION = (
-    "Options are scored as the texts that may follow a question, since models below about 1B "
-    "parameters choose letters by chance. ± is half of the 95 % interval over items; an accuracy "
-    "whose interval holds chance does not tell the model from one that guesses."
+    "Models below about 1B parameters choose letters by chance: --task scores options as texts "
+    "that may follow a question, --harness asks as each benchmark does. ± is half of the 95 % "
+    "interval over items; an accuracy whose interval holds chance does not tell the model from one "
+    "that guesses."
 )
 SEEN = (
     "Seen are items of which one document that the training was shown holds at least half of the "
@@ -95,10 +105,8 @@ def print_scores(scores: tuple[Score, ...], seen: Mapping[str, Contamination]) -
     """
     header = ("task", "items", "measure", "value", "chance", "above chance", "seen")
     print_table(header, [_cells(score, seen.get(score.task)) for score in scores])
-    for score in scores:
-        longer = [other.note or "" for other in scores if other.task == score.task]
-        if score.note and max(longer, key=len) == score.note:
-            print_text(f"{score.task}: {score.note}")
+    for task, note in dict.fromkeys((score.task, score.note) for score in scores if score.note):
+        print_text(f"{task}: {note}")
     print_text(CAUTION)
     if seen:
         print_text(SEEN)

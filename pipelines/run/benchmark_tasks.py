@@ -30,7 +30,7 @@ def asked_tasks(tasks: Sequence[str], limit: int | None = None) -> list[Task]:
     read: dict[str, Task] = {}
     for said in tasks:
         layout, pattern = _parted(said)
-        task = read_task(_files(pattern), layout, limit=limit)
+        task = read_task(files_of(pattern, "tasks"), layout, limit=limit)
         if task.name in read:
             raise UserError(
                 "two tasks have one name",
@@ -56,7 +56,8 @@ def _parted(said: str) -> tuple[str | None, str]:
     )
 
 
-def _files(pattern: str) -> list[str]:
+def files_of(pattern: str, parameter: str) -> list[str]:
+    """The files of a path or glob. Raises: UserError about ``parameter`` where there are none."""
     if Path(pattern).is_file():
         return [pattern]
     found = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
@@ -65,7 +66,7 @@ def _files(pattern: str) -> list[str]:
         raise UserError(
             "a folder, not a file" if folder else "no such file",
             file=pattern,
-            field=(Parameter("tasks"),),
+            field=(Parameter(parameter),),
             found=pattern,
             fix="name its files with a glob" if folder else "check the path",
         )

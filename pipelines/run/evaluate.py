@@ -25,6 +25,7 @@ from pipelines.evaluation.contamination import Contamination, SeenItems
 from pipelines.readers.texts import text_files, texts_of
 from pipelines.recipe.after import OVERLAP
 from pipelines.run.benchmark_tasks import asked_tasks
+from pipelines.run.evaluate_harness import asked_of
 from pipelines.run.model_export import chosen_checkpoint, run_around
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
@@ -32,6 +33,7 @@ from trainer.checkpoints.checkpoint import TOKENIZER, load
 from trainer.checkpoints.recorded import plan_of, trained_window
 from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
+from trainer.evaluation.harness.run import harness_scores
 from trainer.evaluation.held_out import Measured, held_out
 from trainer.evaluation.tasks.items import Task
 from trainer.evaluation.tasks.scores import Score
@@ -115,6 +117,7 @@ def evaluate(
     texts: Sequence[str] = (),
     text_field: str = "text",
     tasks: Sequence[str] = (),
+    harness: Sequence[str] = (),
     limit: int | None = None,
     branch: str | None = None,
     window: int | None = None,
@@ -125,12 +128,14 @@ def evaluate(
 
     ``texts``: files or globs; records that readers know (``text_field`` of each), of others the
     lines. ``tasks``: files of benchmarks or globs, with ``limit`` so many items of each; where the
-    fields do not tell a file's layout, ``layout=glob``. ``window``: tokens that are seen at once;
+    fields do not tell a file's layout, ``layout=glob``. ``harness``: benchmarks and their files for
+    :func:`~pipelines.run.evaluate_harness.asked_of`. ``window``: tokens that are seen at once;
     default what the model was trained on. ``seen``: look for the items of tasks in the shards that
     the training was shown, which are read whole. Raises: UserError where there is no model, nothing
     to measure, or a file that cannot be read.
     """
-    asked = asked_tasks(tasks, limit)
+    of_harness = asked_of(harness, limit)
+    asked = asked_tasks(tasks, None if of_harness and not tasks else limit)
     try:
         files = text_files(texts, text_field)
     except UserError as error:
@@ -144,14 +149,17 @@ def evaluate(
             unreadable += batch.unreadable
             losses += text_losses(subject.model, subject.tokenizer, batch.texts, subject.window)
         rows.append(Row(TEXTS, file.path, TextLosses.of(losses), unreadable))
-    if not rows and not asked:
+    if not rows and not asked and not of_harness:
         raise UserError(
             "nothing to measure the model on",
             parameter="texts",
             found="a model outside a run with held-out documents",
             fix="name files with texts, or of benchmarks",
         )
-    scores = score_tasks(subject.model, subject.tokenizer, asked, subject.window)
+    scores = [
+        *score_tasks(subject.model, subject.tokenizer, asked, subject.window),
+        *harness_scores(subject.model, subject.tokenizer, of_harness, subject.window),
+    ]
     found = _seen(subject, asked) if seen else {}
     return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores), found)
 

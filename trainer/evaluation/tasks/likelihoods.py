@@ -1,6 +1,7 @@
 """How likely continuations are after contexts; a context that several share is read once.
 
     log_likelihoods(model, [Request((1, 5, 9), (7,)), Request((1, 5, 9), (8, 2))])     two figures
+    likelihoods(model, requests).greedy       and whether a model that takes the likeliest says them
 
 Contexts with more than one continuation are read into a cache (:mod:`trainer.model.cache`), and
 their continuations from there: the first of each context together, then the second, and so on. A
@@ -29,6 +30,9 @@ from trainer.model.cache import Cache
 TOGETHER = 4096
 """Tokens, padding included, that are read at once."""
 
+SCORED = 1024
+"""Tokens that are predicted at once, each with a score of every piece of the vocabulary."""
+
 FEW = 16
 """Tokens of a context below which it is read again with each continuation."""
 
@@ -52,16 +56,31 @@ class _Group(NamedTuple):
         return len(self.context) + max(map(len, self.continuations))
 
 
+class Likelihoods(NamedTuple):
+    """Of each request (N,) the log-likelihood in ``nats`` of its continuation after its context,
+    and whether every token of it is the likeliest one there (``greedy``).
+    """
+
+    nats: NDArray[np.float64]
+    greedy: NDArray[np.bool_]
+
+
 def log_likelihoods(model: Model, requests: Sequence[Request]) -> NDArray[np.float64]:
     """The log-likelihood in nats of each request's continuation after its context."""
+    return likelihoods(model, requests).nats
+
+
+def likelihoods(model: Model, requests: Sequence[Request]) -> Likelihoods:
+    """How likely each request's continuation is after its context."""
     asked = {request: place for place, request in enumerate(dict.fromkeys(requests))}
-    found = np.zeros(len(asked))
+    nats, greedy = np.zeros(len(asked)), np.zeros(len(asked), np.bool_)
     with torch.inference_mode():
         for batch in _batches(_groups(model, list(asked))):
             read = _from_cache if len(batch[0].places) > 1 else _whole
             for places, values in read(model, batch):
-                found[places] = values
-    return found[[asked[request] for request in requests]]
+                nats[places], greedy[places] = values
+    order = [asked[request] for request in requests]
+    return Likelihoods(nats[order], greedy[order])
 
 
 def _groups(model: Model, requests: Sequence[Request]) -> list[_Group]:
@@ -97,7 +116,7 @@ def _batches(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
             yield batch
 
 
-Found = Iterator[tuple[list[int], NDArray[np.float64]]]
+Found = Iterator[tuple[list[int], Likelihoods]]
 
 
 def _whole(model: Model, batch: Sequence[_Group]) -> Found:
@@ -113,7 +132,7 @@ def _whole(model: Model, batch: Sequence[_Group]) -> Found:
         for row, group in enumerate(batch)
     ]
     continuations = [group.continuations[0] for group in batch]
-    yield [group.places[0] for group in batch], _sums(model, parts, continuations)
+    yield [group.places[0] for group in batch], _scored(model, parts, continuations)
 
 
 def _from_cache(model: Model, batch: Sequence[_Group]) -> Found:
@@ -136,20 +155,23 @@ def _from_cache(model: Model, batch: Sequence[_Group]) -> Found:
             for row, one, read in zip(longer, ids, hidden, strict=True):
                 parts[row] = torch.cat([parts[row], read[: len(one)]])
         places = [batch[row].places[number] for row in having]
-        yield places, _sums(model, list(parts.values()), continuations)
+        yield places, _scored(model, list(parts.values()), continuations)
 
 
-def _sums(
+def _scored(
     model: Model, parts: Sequence[Tensor], continuations: Sequence[tuple[int, ...]]
-) -> NDArray[np.float64]:
-    """The log-likelihood of each continuation by the hidden states (its tokens, D) before them."""
+) -> Likelihoods:
+    """Of each continuation, by the hidden states (its tokens, D) before them."""
     hidden = torch.cat(list(parts))  # (n, D)
     targets = torch.tensor([i for one in continuations for i in one], device=hidden.device)
-    nll = [
-        model.loss(some[None], ids[None], torch.ones_like(ids[None], dtype=torch.float32))[2][0]
-        for some, ids in zip(hidden.split(TOGETHER), targets.split(TOGETHER), strict=True)
-    ]
-    by_token = torch.cat(nll).double().cpu().numpy()
+    nats, greedy = [], []
+    for some, ids in zip(hidden.split(SCORED), targets.split(SCORED), strict=True):
+        logits = model.logits(some).float()  # (n, V)
+        nats.append(logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(1))
+        greedy.append(logits.argmax(1) == ids)
     starts = np.cumsum([0, *(len(one) for one in continuations[:-1])])
-    sums: NDArray[np.float64] = -np.add.reduceat(by_token, starts)
-    return sums
+    by_token = torch.cat(nats).double().cpu().numpy()
+    likeliest = torch.cat(greedy).cpu().numpy()
+    return Likelihoods(
+        np.add.reduceat(by_token, starts), np.logical_and.reduceat(likeliest, starts)
+    )
