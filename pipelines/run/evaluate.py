@@ -35,7 +35,7 @@ from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
 from trainer.evaluation.harness.run import harness_scores
 from trainer.evaluation.held_out import Measured, held_out
-from trainer.evaluation.tasks.items import Task
+from trainer.evaluation.tasks.items import Item, Task
 from trainer.evaluation.tasks.scores import Score
 from trainer.evaluation.tasks.scoring import score_tasks
 from trainer.evaluation.text_loss import TextLosses, text_losses
@@ -160,7 +160,10 @@ def evaluate(
         *score_tasks(subject.model, subject.tokenizer, asked, subject.window),
         *harness_scores(subject.model, subject.tokenizer, of_harness, subject.window),
     ]
-    found = _seen(subject, asked) if seen else {}
+    every = {one.benchmark: one.items for one in of_harness} | {
+        one.name: one.items for one in asked
+    }
+    found = _seen(subject, every) if seen else {}
     return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores), found)
 
 
@@ -198,20 +201,21 @@ def _held_out(subject: _Subject) -> Iterator[Row]:
         yield Row(HELD_OUT, name, _summed(measured))
 
 
-def _seen(subject: _Subject, tasks: Sequence[Task]) -> dict[str, Contamination]:
-    """What the sources that a checkpoint's training is shown hold of the tasks; nothing where they
-    are not known.
+def _seen(subject: _Subject, asked: Mapping[str, tuple[Item, ...]]) -> dict[str, Contamination]:
+    """What the sources that a checkpoint's training is shown hold of the items that are asked;
+    nothing where they are not known.
     """
-    materials = _materials(subject) if tasks else None
+    materials = _materials(subject) if asked else None
     if materials is None:
         return {}
-    items = SeenItems(tasks, materials)
+    tasks = {name: Task(name, "", (), each) for name, each in asked.items()}
+    items = SeenItems([*tasks.values()], materials)
     names = [name for name in plan_of(load(subject.folder)).names if name in materials.folders]
     return {
-        task.name: Contamination.of(
+        name: Contamination.of(
             [item.key for item in task.items], items.shares(task, names), OVERLAP
         )
-        for task in tasks
+        for name, task in tasks.items()
     }
 
 

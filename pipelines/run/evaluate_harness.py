@@ -55,7 +55,8 @@ def _read(name: str, own: Sequence[str], shots: Sequence[str], limit: int | None
     layout = forms_of(name)[0].layout
     task = read_task(own, layout, limit=limit)
     solved = read_task(shots, layout).records if shots else ()
-    return Asked(name, task.records, solved, ", ".join(own), ", ".join(shots), task.note)
+    files = ", ".join(own), ", ".join(shots)
+    return Asked(name, task.records, solved, *files, task.note, task.items)
 
 
 def _files(harness: Sequence[str]) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from lm_eval.tasks.manager import load_yaml
 
 from artifacts.errors import UserError
 from trainer.evaluation.harness.known import SUBJECT, Form
+from trainer.evaluation.tasks.items import Item
 
 HARNESS = Path(harness_tasks.__file__).parent
 
@@ -37,7 +38,7 @@ class Asked:
     """A benchmark and what is asked: ``questions``, and ``shots``, solved ones to show before each.
 
     ``named``, ``shots_named``: what errors call where they come from. ``note``: what a reader of
-    the scores must know of the questions.
+    the scores must know of the questions. ``items``: the questions once more, to look for elsewhere.
     """
 
     benchmark: str
@@ -46,6 +47,7 @@ class Asked:
     named: str = "the questions"
     shots_named: str = "the solved questions"
     note: str | None = None
+    items: tuple[Item, ...] = ()
 
 
 class Written(NamedTuple):
