@@ -66,7 +66,11 @@ def export_command(
 
 def exported_lines(done: ExportedTokenizer) -> list[str]:
     """What was written, what to know of it, and what was found."""
-    chat = "a template is among them" if done.chat else "no template: the tokenizer has no marks"
+    chat = (
+        "a template is among them"
+        if done.chat
+        else "no template: the tokenizer has no marks, or came without one"
+    )
     lines = [f"tokenizer {done.hash}, {done.vocab_size:,} pieces"]
     lines += [f"written   {file}" for file in done.files]
     lines.append(f"chat      {chat}")

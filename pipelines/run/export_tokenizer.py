@@ -23,8 +23,8 @@ from pipelines.run.record import load_run
 from pipelines.shards.tokenizer import recorded_model
 from pipelines.writers.whole_folder import check_folder, write_folder
 from tokenizer.encode import Tokenizer
-from tokenizer.huggingface.compare import Comparison, compare
-from tokenizer.huggingface.files import NAMES, TEMPLATE, huggingface_files
+from tokenizer.huggingface.compare import Comparison, check_comparable, compare
+from tokenizer.huggingface.files import OTHERS, TEMPLATE, huggingface_files
 from trainer.checkpoints.paths import STATE
 
 MODEL_SUFFIX = ".model"
@@ -78,13 +78,15 @@ def export_tokenizer(
         to_check = text_files(check, text_field)
     except UserError as error:
         raise error.relocated(lambda address: _of_check(address, text_field)) from None
-    check_folder(output, NAMES)
+    check_folder(output, OTHERS)
     tokenizer, name = tokenizer_of(target, runs)
     try:
         files = huggingface_files(tokenizer)
     except UserError as error:
         raise error.relocated(lambda address: Place(address, file=name)) from None
-    written = write_folder(output, files, NAMES)
+    if to_check:
+        check_comparable(files)
+    written = write_folder(output, files, OTHERS)
     done = ExportedTokenizer(
         tuple(written), tokenizer.hash, tokenizer.vocab_size, chat=TEMPLATE in files
     )

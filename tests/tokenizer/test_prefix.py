@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tokenizer.encode import Tokenizer
 from tokenizer.foreign.folder import read_folder
 from tokenizer.foreign.packed import pack, pack_with_model, unpack
 from tokenizer.foreign.spaces import with_spaces
+from tokenizer.huggingface.compare import compare
 from tokenizer.huggingface.files import huggingface_files
 from tokenizer.prefix import Prefix
 from trainer.generation.pieces import Pieces
@@ -172,9 +174,9 @@ def test_metaspace_that_splits_gives_the_library_s_ids() -> None:
 
 
 @given(st.lists(st.text(), max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_text_comes_back(texts: list[str]) -> None:
-    for tokenizer in (Tokenizer.load(llama_model()), _packed(Prefix.EACH)):
+    for tokenizer in map(_packed, Prefix):
         for after_mark in (False, True):
             ids = tokenizer.encode(column(texts), after_mark=after_mark)
             marked = pa.array([[3, *row] for row in ids.to_pylist()], pa.large_list(pa.int64()))
@@ -182,6 +184,7 @@ def test_every_text_comes_back(texts: list[str]) -> None:
             assert tokenizer.decode(rows, controls=False).to_pylist() == texts
 
 
+@cache
 def _packed(prefix: Prefix) -> Tokenizer:
     return Tokenizer.load(pack_with_model({"tokenizer.model": llama_model()}, 1, 2, prefix))
 
@@ -328,3 +331,16 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tokenizer.model")
     assert read_folder(Store(tmp_path)) is None
+
+
+def test_without_a_tokenizer_json_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    tokenizer = read(write_llama_tokenizer(tmp_path))
+    with pytest.raises(UserError, match="nothing to compare with"):
+        compare(tokenizer, [["a"]])
+
+
+def test_a_model_alone_is_not_written_for_others(given_model: Tokenizer) -> None:
+    with pytest.raises(UserError, match="changes a text") as caught:
+        huggingface_files(given_model)
+    assert caught.value.field == "normalizer_spec.add_dummy_prefix"
+    assert "tokenizer_config.json" in str(caught.value.fix)

@@ -13,7 +13,7 @@ Needs the library ``tokenizers``, extra ``export``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,16 @@ def compare(
     return found
 
 
+def check_comparable(files: Mapping[str, bytes]) -> None:
+    """Raises: UserError for files without a ``tokenizer.json``."""
+    if STOCK not in files:
+        raise UserError(
+            "the tokenizer came without a tokenizer.json, so there is nothing to compare with",
+            parameter="check",
+            fix="leave the comparison out",
+        )
+
+
 class Controls:
     """Which texts spell a control piece of a tokenizer."""
 
@@ -148,12 +158,7 @@ def _stock(tokenizer: Tokenizer, files: dict[str, bytes] | None, split: bool) ->
     from tokenizers import Tokenizer as Stock
 
     made = files if files is not None else huggingface_files(tokenizer)
-    if STOCK not in made:
-        raise UserError(
-            "the tokenizer came without a tokenizer.json, so there is nothing to compare with",
-            parameter="check",
-            fix="leave the comparison out",
-        )
+    check_comparable(made)
     stock = Stock.from_buffer(made[STOCK])
     stock.encode_special_tokens = split
     return stock

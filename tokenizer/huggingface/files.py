@@ -30,7 +30,9 @@ from tokenizer.huggingface.stock_model import added_token, stock_model
 
 STOCK, CONFIG, SPECIAL = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 TEMPLATE, MODEL = "chat_template.jinja", "tokenizer.model"
-NAMES = (STOCK, CONFIG, SPECIAL, TEMPLATE, MODEL, "added_tokens.json")
+NAMES = (STOCK, CONFIG, SPECIAL, TEMPLATE, MODEL)
+OTHERS = (*NAMES, "added_tokens.json")
+"""What there may be of a tokenizer that came from another program."""
 
 
 def huggingface_files(

@@ -118,8 +118,9 @@ def _check_model(model: ModelFile) -> None:
                 "the model changes a text before it is encoded, or writes spaces in its own way",
                 f"normalizer_spec.{name}",
                 "a table of characters" if model.replaces_characters else None,
-                "train with the identity normaliser, add_dummy_prefix=false and "
-                "remove_extra_whitespaces=false",
+                "give the folder that the model came in, with its tokenizer_config.json"
+                if name == "add_dummy_prefix"
+                else "train with the identity normaliser and remove_extra_whitespaces=false",
             )
     for piece in model.pieces:
         if piece.kind == UNUSED:
