@@ -124,7 +124,9 @@ def _whole(model: Model, batch: Sequence[_Group]) -> Found:
     rows = [[*group.context, *group.continuations[0][:-1]] for group in batch]
     device, longest = model.embedding.device, max(map(len, rows))
     tokens = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
-    hidden = model(tokens, torch.arange(longest, device=device).expand(len(rows), -1))
+    # padding repeats a row's last position: dynamic NTK takes a row to be as long as those say
+    last = torch.tensor([[len(row) - 1] for row in rows], device=device)
+    hidden = model(tokens, torch.minimum(torch.arange(longest, device=device), last))
     parts = [
         hidden[row, len(group.context) - 1 :][: len(group.continuations[0])]
         for row, group in enumerate(batch)

@@ -3,7 +3,7 @@
     NORMS["per_character"].scores(nats, premise, options)       the highest is the choice
 
 A long text is less likely than a short one, whatever it says, and a common one likelier than a rare
-one; a norm takes one of them out. Which benchmark has which norm: :mod:`.layouts`.
+one; a norm takes one of them out. :mod:`trainer.evaluation.tasks.layouts` says which is whose.
 
 Shapes: n options.
 """
@@ -46,5 +46,6 @@ NORMS: dict[str, Norm] = {
 
 
 def premise_of(context: str) -> str:
-    """What stands before an option whatever the question: the last line, ``Answer:``."""
-    return context.rpartition("\n")[2]
+    """What stands before an option whatever the question: the last line of several, ``Answer:``."""
+    _, several, last = context.rpartition("\n")
+    return last if several else ""

@@ -7,8 +7,9 @@
   the bytes of the answer in UTF-8, the space before it included. The mean is over bytes. It moves
   long before a choice does.
 - ``cloze_accuracy``, where there are options: the share of items whose right option is the
-  likeliest after the task's norm (:mod:`.norms`). Options whose scores lie within :data:`TIE` of
-  the best one share the choice equally, so an item may count 1/2; the note says how many.
+  likeliest after the task's norm (:mod:`trainer.evaluation.tasks.norms`). Options whose scores lie
+  within :data:`TIE` of the best one share the choice equally, so an item may count 1/2; the note
+  says how many.
 
 Ids: BOS and the context; of the continuation what encoding both together has more than the context
 alone. White space at a context's end belongs to the continuation. Of what is longer than the
