@@ -123,7 +123,7 @@ def f(x):
         frames.append(str(frame.f_locals))
         frame = frame.f_back
     everything = [thing for thing in gc.get_objects() if isinstance(thing, (dict, list, tuple))]
-    assert 'f(1) ' + '== 2' in ''.join(frames) + str(everything)
+    assert ' '.join(['f(1)', '== 2']) in ''.join(frames) + str(everything)
     return 2
 """,
 }
