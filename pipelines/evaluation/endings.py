@@ -30,6 +30,7 @@ from trainer.checkpoints.recorded import plan_of, trained_window
 from trainer.checkpoints.weights import model_of
 from trainer.devices.determinism import settled_threads
 from trainer.devices.precision import device_of
+from trainer.evaluation.comparison import checkpoints
 from trainer.evaluation.tasks.items import Task
 from trainer.evaluation.tasks.scores import Score
 from trainer.evaluation.tasks.scoring import score_tasks
@@ -67,14 +68,17 @@ def score_endings(
     endings = [*_endings(record)]
     progress.phase(EVALUATE, len(endings), 0, 0)
     examiner = _Examiner(store, record, asked)
+    main: dict[str, dict[str, Any]] = {}
     for ending in endings:
         figures, new = examiner.scores(ending)
         made += new
+        main = main or figures
         ending.facts[SCORES] = {
             task: {
                 **{name: facts[name] for name in ("task", "layout", "file")},
                 "measures": [_without_items(score) for score in facts["measures"]],
                 "contamination": _contamination(facts, settings.overlap).to_json(),
+                "minus_main": _differences(facts, main[task]) if facts is not main[task] else {},
             }
             for task, facts in figures.items()
         }
@@ -155,6 +159,18 @@ def recorded_scores(store: Store, facts: Mapping[str, Any], task: str) -> list[S
 
 def _contamination(facts: Mapping[str, Any], overlap: float) -> Contamination:
     return Contamination.of(facts["keys"], facts["held"], overlap)
+
+
+def _differences(facts: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, Any]:
+    """By measure, this ending minus the run's own, with the interval over items; what has too few
+    items for one is left out.
+    """
+    sides = [[Score.from_json(one) for one in side["measures"]] for side in (facts, main)]
+    return {
+        own.measure: checkpoints(own, other).to_json()
+        for own, other in zip(*sides, strict=True)
+        if len(set(own.clusters)) > 1
+    }
 
 
 def _without_items(values: dict[str, Any]) -> dict[str, Any]:

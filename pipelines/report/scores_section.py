@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.report.calls import TRAIN, recipe_of
-from pipelines.report.numerals import count, quantity, uncertain
+from pipelines.report.numerals import count, quantity, signed, uncertain
 from pipelines.report.training_metrics import Trainings
 
 LETTERS_WORK = 1_000_000_000
 """Parameters below which models have not been seen to answer by letter better than by chance."""
 
+_SHARE = "_accuracy"
 _NAMES = {
     "gold_bits_per_byte": "right answer, bits per byte",
     "cloze_accuracy": "options by their text, accuracy",
@@ -57,11 +58,22 @@ def _cell(facts: Mapping[str, Any] | None, name: str) -> dict[str, Any] | None:
     if measure is None:
         return None
     mean, half, chance = measure["mean"], measure["half_width"], measure["chance"]
-    if not name.endswith("_accuracy"):
-        return {"text": uncertain(mean, half), "guessing": False}
+    change = _change((facts or {}).get("minus_main", {}).get(name), name)
+    if not name.endswith(_SHARE):
+        return {"text": uncertain(mean, half), "guessing": False, "change": change}
     interval = "" if half is None else f" ± {100 * half:.1f}"
     guessing = chance is not None and (half is None or abs(mean - chance) <= half)
-    return {"text": f"{100 * mean:.1f}{interval} %", "guessing": guessing}
+    return {"text": f"{100 * mean:.1f}{interval} %", "guessing": guessing, "change": change}
+
+
+def _change(difference: Mapping[str, Any] | None, name: str) -> str:
+    """A branch minus the run, over the same items; nothing where there is no interval."""
+    if difference is None:
+        return ""
+    value, half = difference["difference"], (difference["high"] - difference["low"]) / 2
+    if name.endswith(_SHARE):
+        return f"{signed(100 * value, 1)} \u00b1{100 * half:.1f}"
+    return uncertain(value, half, plus=True)
 
 
 def _seen(scored: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
