@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
+from pipelines.commands.scores_table import (
+    Items,
+    Limit,
+    Tasks,
+    check_items,
+    print_scores,
+    write_items,
+)
 from pipelines.commands.terminal.shown import print_text
 
 if TYPE_CHECKING:
     from pipelines.run.evaluate import Evaluation, Row
 
 
-@said_of_options()
+@said_of_options({"tasks": "task"})
 def evaluate_command(
     target: Annotated[
         str,
@@ -32,6 +40,9 @@ def evaluate_command(
     text_field: Annotated[
         str, typer.Option("--text-field", help="field with the text, of files with records")
     ] = "text",
+    task: Tasks = None,
+    limit: Limit = None,
+    items: Items = None,
     branch: Annotated[
         str | None, typer.Option(help="of a run: its branch of this name instead")
     ] = None,
@@ -43,13 +54,24 @@ def evaluate_command(
     as_json: Json = False,
 ) -> None:
     """Bits per byte of a model: on the held-out documents of its run by source, and on texts of
-    yours, with 95 % intervals over documents. They compare between tokenizers.
+    yours, with 95 % intervals over documents. They compare between tokenizers. With --task the
+    scores on benchmarks too: bits per byte of right answers, and how often they are the likeliest.
     """
     from pipelines.run.evaluate import evaluate
 
+    check_items(items, task)
     found = evaluate(
-        runs, target, texts=texts or (), text_field=text_field, branch=branch, window=window
+        runs,
+        target,
+        texts=texts or (),
+        text_field=text_field,
+        tasks=task or (),
+        limit=limit,
+        branch=branch,
+        window=window,
     )
+    if items is not None:
+        write_items(items, found)
     if as_json:
         print_json(found.to_json())
     else:
@@ -58,7 +80,10 @@ def evaluate_command(
 
 def _print(found: Evaluation) -> None:
     header = ("of", "name", "texts", "bytes", "tokens", "bits per byte", "nats per token")
-    print_table(header, [_cells(row) for row in found.rows])
+    if found.rows:
+        print_table(header, [_cells(row) for row in found.rows])
+    if found.scores:
+        print_scores(found.scores)
     print_text(f"\n{found.model}, {found.window:,} tokens seen at once")
     for row in found.rows:
         if row.unreadable:

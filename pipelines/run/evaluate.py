@@ -1,8 +1,11 @@
-"""What a model is worth by its losses: on a run's held-out documents by source, and on any texts.
+"""What a model is worth: by its losses on a run's held-out documents and on any texts, and by its
+scores on benchmarks.
 
-    found = evaluate("runs", "quickstart", texts=["held-out/*.jsonl.zst"])
+    found = evaluate("runs", "quickstart", texts=["held-out/*.jsonl.zst"], tasks=["bbh.jsonl"])
     for row in found.rows:
         print(row.name, row.losses.whole.bits_per_byte, row.losses.half_width)
+    for score in found.scores:
+        print(score.task, score.measure, score.mean, score.half_width)
 
 Bits per byte compare between tokenizers. The held-out documents of a source are those that its
 training was measured on, in its windows; texts of files are read whole
@@ -19,6 +22,7 @@ from typing import Any
 from artifacts.errors import Parameter, UserError
 from artifacts.statistics import half_width
 from pipelines.readers.texts import text_files, texts_of
+from pipelines.run.benchmark_tasks import asked_tasks
 from pipelines.run.model_export import chosen_checkpoint, run_around
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
@@ -27,6 +31,8 @@ from trainer.checkpoints.recorded import trained_window
 from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
 from trainer.evaluation.held_out import Measured, held_out
+from trainer.evaluation.tasks.scores import Score
+from trainer.evaluation.tasks.scoring import score_tasks
 from trainer.evaluation.text_loss import TextLosses, text_losses
 from trainer.export.config_json import CONFIG
 from trainer.export.read import read_model
@@ -66,16 +72,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found. ``model``: its folder; ``window``: tokens that it saw at once."""
+    """What was found. ``model``: its folder; ``window``: tokens that it saw at once; ``scores`` on
+    benchmarks.
+    """
 
     model: str
     window: int
     rows: tuple[Row, ...]
+    scores: tuple[Score, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain values."""
+    def to_json(self, *, items: bool = False) -> dict[str, Any]:
+        """Everything as plain values; with ``items`` the scores of every item too."""
         rows = [row.to_json() for row in self.rows]
-        return {"model": self.model, "window": self.window, "rows": rows}
+        scores = [score.to_json(items=items) for score in self.scores]
+        return {"model": self.model, "window": self.window, "rows": rows, "scores": scores}
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,8 @@ def evaluate(
     *,
     texts: Sequence[str] = (),
     text_field: str = "text",
+    tasks: Sequence[str] = (),
+    limit: int | None = None,
     branch: str | None = None,
     window: int | None = None,
 ) -> Evaluation:
@@ -101,9 +113,12 @@ def evaluate(
     or another program wrote.
 
     ``texts``: files or globs; records that readers know (``text_field`` of each), of others the
-    lines. ``window``: tokens that are seen at once; default what the model was trained on. Raises:
-    UserError where there is no model, nothing to measure, or a file that cannot be read.
+    lines. ``tasks``: files of benchmarks or globs, with ``limit`` so many items of each; where the
+    fields do not tell a file's layout, ``layout=glob``. ``window``: tokens that are seen at once;
+    default what the model was trained on. Raises: UserError where there is no model, nothing to
+    measure, or a file that cannot be read.
     """
+    asked = asked_tasks(tasks, limit)
     try:
         files = text_files(texts, text_field)
     except UserError as error:
@@ -117,14 +132,15 @@ def evaluate(
             unreadable += batch.unreadable
             losses += text_losses(subject.model, subject.tokenizer, batch.texts, subject.window)
         rows.append(Row(TEXTS, file.path, TextLosses.of(losses), unreadable))
-    if not rows:
+    if not rows and not asked:
         raise UserError(
             "nothing to measure the model on",
             parameter="texts",
             found="a model outside a run with held-out documents",
-            fix="name files with texts",
+            fix="name files with texts, or of benchmarks",
         )
-    return Evaluation(subject.folder, subject.window, tuple(rows))
+    scores = score_tasks(subject.model, subject.tokenizer, asked, subject.window)
+    return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores))
 
 
 def _subject(runs: str, target: str, branch: str | None, window: int | None) -> _Subject:

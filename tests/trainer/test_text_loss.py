@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from trainer.checkpoints.checkpoint import at_step
 from trainer.evaluation import text_loss
 from trainer.evaluation.generate import speaker
 from trainer.evaluation.text_loss import TextLosses, text_losses
-from trainer.model import Model
+from trainer.model import Model, init
 from trainer.objectives.losses import Loss
 
 TEXTS = ["the river and the boat", "", "é 漢 🙂", "mill " * 40, "x"]
@@ -86,6 +87,20 @@ def test_texts_do_not_depend_on_those_beside_them(
     for one, other in zip(together, apart, strict=True):
         assert one.nats == pytest.approx(other.nats, rel=1e-5)
         assert (one.tokens, one.bytes) == (other.tokens, other.bytes)
+
+
+def test_angles_that_change_with_length_are_those_of_every_text_alone(
+    spoken: tuple[Model, Tokenizer],
+) -> None:
+    trained, tokenizer = spoken
+    config = dataclasses.replace(
+        trained.config, rope_scaling="dynamic", rope_factor=2.0, rope_original_context=8
+    )
+    model = Model(config)
+    init(model, config, seed=3)
+    texts = ["the river and the boat " * count for count in (1, 3)]
+    for text, loss in zip(texts, text_losses(model, tokenizer, texts, window=4096), strict=True):
+        assert loss.nats == pytest.approx(sum(nats_by_token(model, tokenizer, text)), rel=1e-5)
 
 
 def test_the_interval_is_over_texts() -> None:

@@ -133,7 +133,9 @@ def _predicted(model: Model, group: Sequence[_Window]) -> NDArray[np.float64]:
         length = len(piece.ids) - 1
         inputs[row, :length], targets[row, :length] = piece.ids[:-1], piece.ids[1:]
         counted[row, length - piece.counted : length] = 1.0
-    positions = torch.arange(longest, device=device).expand(len(group), -1)
+    # padding repeats a row's last position: dynamic NTK takes a row to be as long as those say
+    last = torch.tensor([[len(piece.ids) - 2] for piece in group], device=device)
+    positions = torch.minimum(torch.arange(longest, device=device), last)
     hidden = model(torch.from_numpy(inputs).to(device), positions)
     weights = torch.from_numpy(counted).to(device)
     nll = model.loss(hidden, torch.from_numpy(targets).to(device), weights)[2]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,18 @@ class Item:
 @dataclass(frozen=True)
 class Task:
     """A benchmark: ``layout``: how its files are laid out (a name of
-    :data:`trainer.evaluation.tasks.layouts.LAYOUTS`); ``files``: where they lie.
+    :data:`trainer.evaluation.tasks.layouts.LAYOUTS`); ``files``: where they lie; ``norm``: by what
+    options are told apart (a name of :data:`trainer.evaluation.tasks.norms.NORMS`); ``records``: of
+    each item, with the fields of the Hugging Face data set; ``note``: what a reader must know.
     """
 
     name: str
     layout: str
     files: tuple[str, ...]
     items: tuple[Item, ...]
+    norm: str = "per_character"
+    records: tuple[Mapping[str, Any], ...] = ()
+    note: str | None = None
 
     @property
     def chance(self) -> float | None:

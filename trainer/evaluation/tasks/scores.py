@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.statistics import CONFIDENCE
+
 
 @dataclass(frozen=True, eq=False)
 class Score:
@@ -60,6 +62,18 @@ class Score:
         return float(np.sqrt((sums**2).sum() * correction))
 
     @property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval of the mean: Student's t with one degree of freedom less than
+        there are clusters, times the standard error.
+        """
+        error = self.standard_error
+        if error is None:
+            return None
+        from scipy.special import stdtrit  # half a second, for those who ask
+
+        return float(stdtrit(len(set(self.clusters)) - 1, (1 + CONFIDENCE) / 2)) * error
+
+    @property
     def above_chance(self) -> float | None:
         """How much of the way from chance (0) to all right (1)."""
         return None if self.chance is None else (self.mean - self.chance) / (1 - self.chance)
@@ -72,6 +86,7 @@ class Score:
             "items": len(self.values),
             "mean": self.mean,
             "standard_error": self.standard_error,
+            "half_width": self.half_width,
             "chance": self.chance,
             "above_chance": self.above_chance,
             "note": self.note,
