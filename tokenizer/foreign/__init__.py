@@ -1,8 +1,10 @@
-"""Tokenizers of others that are no SentencePiece model: ``tokenizer.json``.
+"""Tokenizers of others: ``tokenizer.json``, and SentencePiece models that begin texts with a space.
 
-    folder with tokenizer.json ─ read_foreign ─▶ Tokenizer ─ model ─▶ packed bytes, and back by load
+    folder ─ read_folder ─▶ Tokenizer ─ model ─▶ packed bytes, and back by load
 
-A :class:`tokenizer.encode.Tokenizer` like any other, through the library ``tokenizers`` (extra
+A SentencePiece model of Llama's kind is packed with the files beside it, which say how texts begin
+(:mod:`tokenizer.prefix`), and is carried out as any other. A ``tokenizer.json`` is a
+:class:`tokenizer.encode.Tokenizer` like any other, through the library ``tokenizers`` (extra
 ``export``): a corpus is encoded with it, a model generates and is measured. Text never becomes a
 special token; and what one of its ids decodes to is read off its own description.
 
