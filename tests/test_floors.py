@@ -158,11 +158,17 @@ def test_a_floor_that_another_distribution_has_written_over_is_a_clear_error(
     assert "Traceback" not in done.stderr
 
 
+RUNS_PROGRAMS = {"trainer/evaluation/programs/inside.py"}
+"""What carries out a model's programs, in a process that has nothing but walls around it."""
+
+
 def test_no_source_uses_pickle_eval_or_names_of_utility_rooms(root: Path) -> None:
     for floor in FLOORS:
         for path in (root / floor).rglob("*.py"):
             assert path.stem not in {"utils", "helpers", "common", "misc"}, path
             assert not imported(path) & {"pickle", "dill", "marshal", "shelve"}, path
+            if str(path.relative_to(root)) in RUNS_PROGRAMS:
+                continue
             calls = [
                 node
                 for node in nodes(path)

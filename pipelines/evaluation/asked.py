@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from artifacts.fingerprints import file_digest
 from pipelines.readers import FORMATS, discover
 from pipelines.recipe.after import TaskFiles
 from pipelines.recipe.load import LoadedRecipe
+from pipelines.recipe.name import LONGEST_NAME, NAME
 from trainer.evaluation.tasks.items import Task
 from trainer.evaluation.tasks.layouts import read_task
 
@@ -64,6 +66,13 @@ def _files(
     groups = [[file] for file in files] if entry.each else [files]
     for group in groups:
         name = entry.name or PurePosixPath(group[0].path).name.split(".")[0]
+        if len(name) > LONGEST_NAME or not re.match(NAME, name):
+            raise loaded.file.error(
+                (*address, "paths"),
+                "a task is named after its first file, and this is no name for one",
+                found=name,
+                fix="give it one, as in {name: other, paths: [...]}",
+            )
         yield name, [file.url for file in group]
 
 

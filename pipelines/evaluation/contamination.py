@@ -1,10 +1,10 @@
 """Contamination: which items of a task the documents of training shards hold.
 
-    held = SeenItems(tasks, materials).shares(task, plan.names)
+    held = SeenItems(tasks, materials).shares(task, shown_sources(plan, step, materials))
     Contamination.of(task, held, overlap=0.5).contaminated
 
-An item counts as contaminated where one document of the sources that a training is shown holds at
-least the share ``overlap`` of its word n-grams, by the index and the rules of decontamination
+An item counts as contaminated where one document in the shards of the sources that a training has
+shown anything of holds at least the share ``overlap`` of its word n-grams, by the index and the rules of decontamination
 (:mod:`dedup.ngrams`). Documents are read from the shards: what decontamination dropped and what is
 held out is not among them; what was taken down is, since weights may have seen it before.
 
@@ -24,7 +24,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dedup.ngrams import NgramIndex
+from mixtures.inspect.accounting import realised
 from mixtures.parts.open_parts import files_of, open_shards
+from mixtures.plan.format import Plan
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
 from trainer.evaluation.tasks.items import Task
@@ -55,6 +57,12 @@ class Contamination:
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
         return {**vars(self), "contaminated": list(self.contaminated)}
+
+
+def shown_sources(plan: Plan, step: int, materials: Materials) -> list[str]:
+    """The sources of which a training has shown anything in its first ``step`` steps."""
+    shown = [one.source for one in realised(plan, step) if one.tokens]
+    return [name for name in shown if name in materials.folders]
 
 
 class SeenItems:

@@ -19,7 +19,7 @@ from artifacts.fingerprints import canonical_json, content_key
 from artifacts.ledger import Ledger
 from artifacts.paths import Store
 from pipelines.evaluation.asked import AskedTask, asked_tasks
-from pipelines.evaluation.contamination import Contamination, SeenItems
+from pipelines.evaluation.contamination import Contamination, SeenItems, shown_sources
 from pipelines.executors.progress import Progress
 from pipelines.recipe.load import LoadedRecipe
 from pipelines.stages.step_names import BRANCH, EVALUATE, TRAIN
@@ -100,7 +100,8 @@ class _Examiner:
 
     def __init__(self, store: Store, record: dict[str, Any], asked: list[AskedTask]) -> None:
         self._store, self._asked = store, asked
-        self._seen = SeenItems([one.task for one in asked], Materials.of(store, record))
+        self._materials = Materials.of(store, record)
+        self._seen = SeenItems([one.task for one in asked], self._materials)
 
     def scores(self, ending: _Ending) -> tuple[dict[str, dict[str, Any]], bool]:
         """What is kept of an ending's scores by task, and whether some were made now."""
@@ -124,7 +125,7 @@ class _Examiner:
         with settled_threads():
             model = model_of(checkpoint, device_of("auto"))
             scores = score_tasks(model, tokenizer, tasks, trained_window(checkpoint))
-        sources = plan_of(checkpoint).names
+        sources = shown_sources(plan_of(checkpoint), checkpoint.state.step, self._materials)
         return {
             task.name: {
                 "task": task.name,
@@ -144,7 +145,9 @@ def _name(ending: _Ending, asked: AskedTask, window: int) -> str:
             "step": ending.facts["steps"],
             "window": window,
             "layout": asked.task.layout,
+            "norm": asked.task.norm,
             "files": list(asked.digests),
+            "items": content_key([item.key for item in asked.task.items]),
             "limit": asked.limit,
         }
     )

@@ -8,6 +8,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from artifacts.errors import UserError
 from artifacts.settings import Part
 from pipelines.recipe.name import Name
 
@@ -41,6 +42,17 @@ class TaskFiles(Shorthand):
         default=None, description="how the files are laid out; default: told by their fields"
     )
     each: bool = Field(default=False, description="every file is a task of its own")
+
+    @model_validator(mode="after")
+    def _one_name_is_of_one_task(self) -> TaskFiles:
+        if self.each and self.name is not None:
+            raise UserError(
+                "one name cannot stand for several tasks",
+                field="name",
+                found=self.name,
+                fix="leave each out, so that the files are one task, or leave name out",
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -96,6 +96,8 @@ def _export(
             done = export_model(
                 checkpoint, Path(place) / FOLDER, ExportSettings(settings.to, settings.dtype), story
             )
+            # first, so that what a kill leaves half copied is known as the run's own
+            store.write(BOOK, canonical_json(sealed({"sizes": dict.fromkeys(done.files, -1)})))
             for name in done.files:
                 _copy(Path(done.folder) / name, store, f"{FOLDER}/{name}")
         facts = {**done.to_json(), "folder": FOLDER, "layout": settings.to}

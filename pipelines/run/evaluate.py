@@ -21,7 +21,7 @@ from typing import Any
 
 from artifacts.errors import Parameter, UserError
 from artifacts.statistics import half_width
-from pipelines.evaluation.contamination import Contamination, SeenItems
+from pipelines.evaluation.contamination import Contamination, SeenItems, shown_sources
 from pipelines.readers.texts import text_files, texts_of
 from pipelines.recipe.after import OVERLAP
 from pipelines.run.benchmark_tasks import asked_tasks
@@ -29,7 +29,7 @@ from pipelines.run.evaluate_harness import asked_of
 from pipelines.run.model_export import chosen_checkpoint, run_around
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
-from trainer.checkpoints.checkpoint import TOKENIZER, load
+from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint
 from trainer.checkpoints.recorded import plan_of, trained_window
 from trainer.checkpoints.weights import filled_model, model_of
 from trainer.devices.precision import device_of
@@ -102,12 +102,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A model to measure, and the longest text it was made for."""
+    """A model to measure, and the longest text it was made for; the checkpoint that it is, None for
+    a folder of an export.
+    """
 
     folder: str
     model: Model
     tokenizer: Tokenizer
     window: int
+    checkpoint: Checkpoint | None = None
 
 
 def evaluate(
@@ -186,6 +189,7 @@ def _subject(runs: str, target: str, branch: str | None, window: int | None) -> 
         model_of(found, device_of("auto")),
         Tokenizer.load(found.read(TOKENIZER)),
         window or trained_window(found),
+        found,
     )
 
 
@@ -205,12 +209,12 @@ def _seen(subject: _Subject, asked: Mapping[str, tuple[Item, ...]]) -> dict[str,
     """What the sources that a checkpoint's training is shown hold of the items that are asked;
     nothing where they are not known.
     """
-    materials = _materials(subject) if asked else None
-    if materials is None:
+    materials = _materials(subject) if asked and subject.checkpoint is not None else None
+    if materials is None or subject.checkpoint is None:
         return {}
     tasks = {name: Task(name, "", (), each) for name, each in asked.items()}
-    items = SeenItems([*tasks.values()], materials)
-    names = [name for name in plan_of(load(subject.folder)).names if name in materials.folders]
+    items, step = SeenItems([*tasks.values()], materials), subject.checkpoint.state.step
+    names = shown_sources(plan_of(subject.checkpoint), step, materials)
     return {
         name: Contamination.of(
             [item.key for item in task.items], items.shares(task, names), OVERLAP

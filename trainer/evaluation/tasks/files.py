@@ -17,11 +17,12 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import zstandard
 
 from artifacts.errors import Address, UserError
+from artifacts.paths import Store
 from trainer.evaluation.tasks.rows import RESTORE, Row
 
 LARGEST = 256 << 20
@@ -63,7 +64,7 @@ def rows_of(path: str | Path) -> Iterator[Row]:
 
 def _bytes(path: str | Path, packed: str) -> bytes:
     try:
-        with open(path, "rb") as opened:
+        with _opened(str(path)) as opened:
             if packed == ".gz":
                 raw = gzip.GzipFile(fileobj=opened).read(LARGEST + 1)
             elif packed:
@@ -89,7 +90,15 @@ def _bytes(path: str | Path, packed: str) -> bytes:
     return raw
 
 
-def _unpacked(opened: io.BufferedReader) -> bytes:
+def _opened(path: str) -> IO[bytes]:
+    """A file, local or of a store."""
+    if "://" not in path:
+        return open(path, "rb")
+    folder, _, name = path.rpartition("/")
+    return Store(folder).open(name)
+
+
+def _unpacked(opened: IO[bytes]) -> bytes:
     """The frames of a zstd file, up to a byte more than :data:`LARGEST`."""
     context = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     frame, parts, size, fed = context.decompressobj(), [], 0, b""
@@ -214,6 +223,7 @@ def _no_number(spelling: str) -> NoReturn:
 
 
 def _csv(text: str, file: str) -> Iterator[Row]:
+    csv.field_size_limit(LARGEST)  # of a file no larger than that
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     names: list[str] | None = None
     number, line = 0, 1

@@ -102,7 +102,13 @@ def layout_named(name: str) -> Layout:
     """Raises: UserError for another name."""
     found = LAYOUTS.get(name.replace("-", "_"))
     if found is None:
-        raise UserError("no such layout", parameter="layout", found=name, allowed=LAYOUTS)
+        raise UserError(
+            "no such layout",
+            parameter="layout",
+            found=name,
+            allowed=LAYOUTS,
+            fix="name one of these, or leave it out: the fields of the files tell",
+        )
     return found
 
 

@@ -64,11 +64,14 @@ class Score:
     @property
     def half_width(self) -> float | None:
         """Half of the 95 % interval of the mean: Student's t with one degree of freedom less than
-        there are clusters, times the standard error.
+        there are clusters, times the standard error. Where every item is wrong, or every one
+        right, how far the share may yet lie from that (Clopper and Pearson, Biometrika 26, 1934).
         """
         error = self.standard_error
         if error is None:
             return None
+        if np.all(self.values == 0) or np.all(self.values == 1):
+            return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / len(set(self.clusters))))
         from scipy.special import stdtrit  # half a second, for those who ask
 
         return float(stdtrit(len(set(self.clusters)) - 1, (1 + CONFIDENCE) / 2)) * error
