@@ -60,8 +60,8 @@ CAUTION = (
     "that guesses."
 )
 SEEN = (
-    "Seen are items of which one document in the shards of sources that the training has shown holds "
-    "at least half of the word n-grams, of those that are long enough to be looked for."
+    "Seen are items of which one document, in the shards of sources that the training has shown, "
+    "holds at least half of the word n-grams; of those that are long enough to be looked for."
 )
 
 
