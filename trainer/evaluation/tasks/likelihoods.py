@@ -5,9 +5,9 @@
 
 Contexts with more than one continuation are read into a cache (:mod:`trainer.model.cache`), and
 their continuations from there: the first of each context together, then the second, and so on. A
-context with one continuation is read with it in a single pass. On 200 questions with four options
-each the first way took 3.5 s where the second took 6.8 s (``tiny``, one core). Hidden states meet
-the vocabulary only where a token of a continuation is predicted.
+context with one continuation is read with it in a single pass. Of 200 questions of BIG-Bench Hard
+the first way took 1.9 s where the second took 3.9 s, of 200 of MMLU-Redux 2.3 s and 2.9 s
+(``tiny``, one core). Hidden states meet the vocabulary only where a continuation is predicted.
 
 What is read together changes roundings and nothing else.
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from trainer.model import Model
 from trainer.model.cache import Cache
 
-TOGETHER = 4096
+TOGETHER = 2048
 """Tokens, padding included, that are read at once."""
 
 SCORED = 1024

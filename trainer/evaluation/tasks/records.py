@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer.evaluation.tasks.option_lists import LETTER, listed
-from trainer.evaluation.tasks.rows import Row
+from trainer.evaluation.tasks.rows import Row, stem_of
 
 Record = dict[str, Any]
 
@@ -36,10 +36,10 @@ def unwrapped(row: Row) -> Row:
     if not isinstance(meta, Mapping):
         raise row.error("the original fields belong here", "meta", found=type(meta).__name__)
     row.value("answer")
-    given = {
-        "id": row.text("id"),
-        "task": row.text("benchmark").rpartition("/")[2],
-    }
+    given = {"id": row.text("id"), "task": row.text("benchmark").rpartition("/")[2]}
+    source = values.get("source_path")
+    if isinstance(source, str) and source.endswith(".csv"):
+        given["subject"] = _PART.sub("", stem_of(source))
     if set(meta) <= {CANARY}:
         texts = {"input": values["text"], "target": values["answer"]}
         return Row(row.file, row.line, row.number, {**texts, **given}, row.under)

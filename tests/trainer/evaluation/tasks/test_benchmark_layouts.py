@@ -193,6 +193,21 @@ def test_options_of_bbh_are_taken_out_of_the_question(read: Read) -> None:
     assert read("shapes.jsonl", lines(*examples)).items == task.items
 
 
+def test_records_of_this_project_hold_those_of_publishers(read: Read) -> None:
+    exam = {"Question": "Q", "A": "a", "B": "b", "C": "c", "D": "d", "Answer": "C"}
+    record = {
+        "id": "cmmlu:dev/law#0",
+        "benchmark": "cmmlu",
+        "text": "Q",
+        "answer": "C",
+        "source_path": "data/dev/law_dev.csv",
+        "meta": exam,
+    }
+    task = read("exams.jsonl", lines(record))
+    assert (task.layout, task.items[0].key) == ("cmmlu", "cmmlu:dev/law#0")
+    assert task.records == (exam | {"subject": "law"},)
+
+
 @pytest.mark.parametrize(
     ("name", "layout", "options"),
     [("mmlu-redux", "mmlu_redux", 200), ("gsm8k-test", "gsm8k", 0), ("bbh", "bbh", 149)],
