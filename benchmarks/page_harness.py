@@ -39,9 +39,9 @@ def harness_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         [
             (
                 NAMES[one],
-                found["questions"],
-                found["different"],
-                found["ties"],
+                f"{found['questions']:,}",
+                f"{found['different']:,}",
+                f"{found['ties']:,}",
                 f"{found['seconds_calls']['ours']['median']:.2f}",
                 f"{found['seconds_calls']['theirs']['median']:.2f}",
                 _ratio(found["theirs_over_ours_calls"]),
