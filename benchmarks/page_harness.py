@@ -20,8 +20,8 @@ def harness_section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield (
         f"A model of {result['model']['parameters']:,} parameters in fp32, by our class on the "
         "checkpoint and by the harness's class for Hugging Face models on its Granite export, "
-        f"which reads {result['rows_at_once']} rows at once. Windows of {result['window']} tokens, at most "
-        f"{result['new_tokens']} new ones, greedy. Seconds by the wall, medians of "
+        f"which reads {result['rows_at_once']} rows at once. Windows of {result['window']} tokens, "
+        f"at most {result['new_tokens']} new ones, greedy. Seconds by the wall, medians of "
         f"{result['pairs']} pairs; in brackets the lowest and the highest ratio within a pair."
     )
     yield ""
@@ -39,9 +39,9 @@ def harness_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         [
             (
                 NAMES[one],
-                found["questions"],
-                found["different"],
-                found["ties"],
+                f"{found['questions']:,}",
+                f"{found['different']:,}",
+                f"{found['ties']:,}",
                 f"{found['seconds_calls']['ours']['median']:.2f}",
                 f"{found['seconds_calls']['theirs']['median']:.2f}",
                 _ratio(found["theirs_over_ours_calls"]),
@@ -58,8 +58,8 @@ def harness_section(name: str, result: dict[str, Any]) -> Iterator[str]:
         f"The log-likelihood of an option differs by {largest:.1e} nats at most. Both share what "
         "the harness does itself: reading questions, making prompts, counting. Whole texts "
         f"({whole['texts']} solutions) cost {bits['ours']:.4f} bits per byte by ours and "
-        f"{bits['theirs, one BOS']:.4f} by theirs with one BOS; the largest relative difference of a "
-        f"text is {whole['largest_relative_difference']:.1e}. With `add_bos_token`, which the "
+        f"{bits['theirs, one BOS']:.4f} by theirs with one BOS; the largest relative difference "
+        f"of a text is {whole['largest_relative_difference']:.1e}. With `add_bos_token`, which the "
         f"other benchmarks need, theirs reads two and says {bits['theirs, two BOS']:.4f}."
     )
 

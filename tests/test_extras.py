@@ -144,6 +144,7 @@ def test_the_base_alone_curates_deduplicates_and_makes_shards(recipe: Path) -> N
         ("dask", ("run", "recipe.yaml", "--workers", "2", "--until", "corpus"), "--workers"),
         ("dask", ("run", "recipe.yaml", "--scheduler", "tcp://127.0.0.1:1"), "--scheduler"),
         ("export", ("tokenizer", "export", "small", "out", "--check", "web.jsonl"), "--check"),
+        ("evaluate", ("evaluate", "out", "--harness", "gsm8k_cot=gsm8k.jsonl"), "--harness"),
         ("datatrove", ("run", "recipe.yaml", "--executor", "datatrove", "--until", "corpus"), "--executor"),
         ("datatrove", ("run", "block.yaml", "--until", "corpus"), None),
     ],
@@ -152,6 +153,8 @@ def test_what_needs_an_extra_says_which_before_anything_is_made(
     recipe: Path, extra: str, call: tuple[str, ...], asked: str | None
 ) -> None:
     block = ", {datatrove: {block: C4QualityFilter}}"
+    solved = {"question": "What is 1 + 1?", "answer": "#### 2"}
+    (recipe.parent / "gsm8k.jsonl").write_text(json.dumps(solved) + "\n")
     (recipe.parent / "block.yaml").write_text(RECIPE.format(stage=block))
     done = windtunnel(recipe.parent, list(EXTRAS[extra]), *call)
     assert done.returncode == 2, done.stderr

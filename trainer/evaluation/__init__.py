@@ -2,7 +2,7 @@
 
     model, held-out shards ─ held_out ─▶ nats per target, bits per byte, by source
     model, prompts ─ generate, by trainer.generation ─▶ texts
-    model, benchmarks ─ tasks ─▶ scores of every item
+    model, benchmarks ─ tasks, or harness by lm-evaluation-harness ─▶ scores of every item
 
 Held-out documents are chosen by their order in the shards and their bytes, so the figures of two
 trainings compare, under two tokenizers too. In a folder with a trained run:

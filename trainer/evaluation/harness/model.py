@@ -132,14 +132,15 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
                 tokens = max(1, self.max_length // 2)
                 self.shortened += len(places)
             settings, room = _settings(asked, tokens), self.max_length - tokens
-            prompts = []
+            prompts = {}
             for place in places:
                 context = requests[place].args[0]
                 ids = self._chats.get(context) or contexts[context]
                 self.cut += len(ids) > room
-                prompts.append(ids[-room:])
-            told = answers(self.model, self._text, prompts, settings)
-            said |= {place: answer.text for place, answer in zip(places, told, strict=True)}
+                prompts[place] = ids[-room:]
+            order = sorted(places, key=lambda place: -len(prompts[place]))  # less is padded so
+            told = answers(self.model, self._text, [prompts[place] for place in order], settings)
+            said |= {place: answer.text for place, answer in zip(order, told, strict=True)}
         return [said[place] for place in range(len(requests))]
 
     def apply_chat_template(
