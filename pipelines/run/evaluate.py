@@ -24,6 +24,7 @@ from artifacts.statistics import half_width
 from pipelines.readers.texts import text_files, texts_of
 from pipelines.run.benchmark_tasks import asked_tasks
 from pipelines.run.model_export import chosen_checkpoint, run_around
+from pipelines.run.program_scores import Programs
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER
@@ -105,6 +106,7 @@ def evaluate(
     texts: Sequence[str] = (),
     text_field: str = "text",
     tasks: Sequence[str] = (),
+    programs: Programs | None = None,
     limit: int | None = None,
     branch: str | None = None,
     window: int | None = None,
@@ -114,11 +116,12 @@ def evaluate(
 
     ``texts``: files or globs; records that readers know (``text_field`` of each), of others the
     lines. ``tasks``: files of benchmarks or globs, with ``limit`` so many items of each; where the
-    fields do not tell a file's layout, ``layout=glob``. ``window``: tokens that are seen at once;
+    fields do not tell a file's layout, ``layout=glob``. ``programs``: which it is to write, and
+    that they may be run. ``window``: tokens that are seen at once;
     default what the model was trained on. Raises: UserError where there is no model, nothing to
     measure, or a file that cannot be read.
     """
-    asked = asked_tasks(tasks, limit)
+    asked = asked_tasks(tasks, limit if tasks or programs is None else None)
     try:
         files = text_files(texts, text_field)
     except UserError as error:
@@ -132,7 +135,7 @@ def evaluate(
             unreadable += batch.unreadable
             losses += text_losses(subject.model, subject.tokenizer, batch.texts, subject.window)
         rows.append(Row(TEXTS, file.path, TextLosses.of(losses), unreadable))
-    if not rows and not asked:
+    if not rows and not asked and programs is None:
         raise UserError(
             "nothing to measure the model on",
             parameter="texts",
@@ -140,6 +143,8 @@ def evaluate(
             fix="name files with texts, or of benchmarks",
         )
     scores = score_tasks(subject.model, subject.tokenizer, asked, subject.window)
+    if programs is not None:
+        scores += programs.scores(subject.model, subject.tokenizer, subject.window, limit)
     return Evaluation(subject.folder, subject.window, tuple(rows), tuple(scores))
 
 
