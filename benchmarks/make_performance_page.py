@@ -17,7 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_dedup, page_export, page_generation, page_gpu, page_training
+from benchmarks import (
+    page_dedup,
+    page_export,
+    page_generation,
+    page_gpu,
+    page_intervals,
+    page_training,
+)
 from benchmarks.gpu import make_readme
 from benchmarks.page_tables import heading, leaves, megabytes, rate, start_up, table
 
@@ -129,6 +136,7 @@ SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
     "shuffle_quality": page_training.shuffle_section,
     "decay_comparison": page_training.decay_section,
     "tiny_base": page_training.base_section,
+    "intervals": page_intervals.intervals_section,
     "generation": page_generation.generation_section,
     "export_readers": page_export.readers_section,
 }
