@@ -189,7 +189,8 @@ def main() -> None:
         row = {**asdict(setting), **measured(setting, asked.repetitions)}
         print(row, flush=True)
         rows.append(row)
-    one_core.publish("intervals", {"repetitions": asked.repetitions, "settings": rows})
+    result = {"repetitions": asked.repetitions, "settings": rows}
+    one_core.publish("intervals", {**result, "machine": one_core.machine(["numpy", "scipy"])})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from benchmarks import (
     page_generation,
     page_gpu,
     page_harness,
+    page_intervals,
     page_training,
 )
 from benchmarks.gpu import make_readme
@@ -136,6 +137,7 @@ SECTIONS: dict[str, Callable[[str, dict[str, Any]], Iterator[str]]] = {
     "shuffle_quality": page_training.shuffle_section,
     "decay_comparison": page_training.decay_section,
     "tiny_base": page_training.base_section,
+    "intervals": page_intervals.intervals_section,
     "generation": page_generation.generation_section,
     "harness": page_harness.harness_section,
     "export_readers": page_export.readers_section,

@@ -24,6 +24,8 @@ BELOW = {
     "trainer": {"artifacts", "dedup", "tokenizer", "mixtures"},
     "pipelines": {"artifacts", "dedup", "tokenizer", "mixtures", "trainer"},
 }
+RUNS_PROGRAMS = {Path("trainer/evaluation/programs/inside.py")}
+"""Runs programs that a model wrote, on request, in a process of their own behind walls."""
 HEAVY = ["datatrove", "dask", "distributed", "polars", "fasttext"]
 
 
@@ -174,7 +176,6 @@ def test_no_source_uses_pickle_eval_or_names_of_utility_rooms(root: Path) -> Non
                 for node in nodes(path)
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             ]
-            assert not {call.func.id for call in calls if isinstance(call.func, ast.Name)} & {
-                "eval",
-                "exec",
-            }, path
+            named = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+            if path.relative_to(root) not in RUNS_PROGRAMS:
+                assert not named & {"eval", "exec"}, path

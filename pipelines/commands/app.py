@@ -17,6 +17,7 @@ from artifacts.extras import extra_of, missing_extra
 from artifacts.ledger import LedgerError
 from artifacts.store_errors import is_from_a_store, unanswered
 from pipelines.commands.cache import cache_app
+from pipelines.commands.compare_scores import register as register_compare_scores
 from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
 from pipelines.commands.evaluate import register as register_evaluate
@@ -57,6 +58,7 @@ app.add_typer(tokenizer_app, name="tokenizer")
 register(app)
 register_export(app)
 register_evaluate(app)
+register_compare_scores(app)
 
 
 def _print_version(asked: bool) -> None:

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.commands.options import Json, Runs, print_json, print_table, said_of_options
+from pipelines.commands.program_options import (
+    Passes,
+    ProgramFiles,
+    RunPrograms,
+    Samples,
+    Temperature,
+    WithoutWalls,
+    asked_programs,
+)
 from pipelines.commands.scores_table import (
     Harness,
     Items,
@@ -23,28 +32,38 @@ if TYPE_CHECKING:
     from pipelines.run.evaluate import Evaluation, Row
 
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT|RUN|DIR",
+        help="folder of a checkpoint; a run, by name or folder: its last checkpoint; or a "
+        "folder that export or another program wrote",
+    ),
+]
+Texts = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="file or glob with texts, records or lines, to measure on too; may be repeated"
+    ),
+]
+
+
 @said_of_options({"tasks": "task"})
 def evaluate_command(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="CHECKPOINT|RUN|DIR",
-            help="folder of a checkpoint; a run, by name or folder: its last checkpoint; or a "
-            "folder that export or another program wrote",
-        ),
-    ],
-    texts: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="file or glob with texts, records or lines, to measure on too; may be repeated"
-        ),
-    ] = None,
+    target: Target,
+    texts: Texts = None,
     text_field: Annotated[
         str, typer.Option("--text-field", help="field with the text, of files with records")
     ] = "text",
     task: Tasks = None,
     harness: Harness = None,
     limit: Limit = None,
+    programs: ProgramFiles = None,
+    run_programs: RunPrograms = False,
+    without_walls: WithoutWalls = False,
+    samples: Samples = 1,
+    passes: Passes = 1,
+    temperature: Temperature = 0.0,
     items: Items = None,
     seen: Seen = True,
     branch: Annotated[
@@ -60,10 +79,12 @@ def evaluate_command(
     """Bits per byte of a model: on the held-out documents of its run by source, and on texts of
     yours, with 95 % intervals over documents. They compare between tokenizers. With --task the
     scores on benchmarks too: bits per byte of right answers, and how often they are the likeliest.
+    With --programs how often programs that it writes pass their tests.
     """
     from pipelines.run.evaluate import evaluate
 
-    check_items(items, [*(task or ()), *(harness or ())])
+    check_items(items, [*(task or ()), *(harness or ()), *(programs or ())])
+    asked = asked_programs(programs, run_programs, without_walls, samples, passes, temperature)
     found = evaluate(
         runs,
         target,
@@ -71,6 +92,7 @@ def evaluate_command(
         text_field=text_field,
         tasks=task or (),
         harness=harness or (),
+        programs=asked,
         limit=limit,
         branch=branch,
         window=window,

@@ -3,10 +3,10 @@
     held = SeenItems(tasks, materials).shares(task, shown_sources(plan, step, materials))
     Contamination.of(task, held, overlap=0.5).contaminated
 
-An item counts as contaminated where one document in the shards of the sources that a training has
-shown anything of holds at least the share ``overlap`` of its word n-grams, by the index and the rules of decontamination
-(:mod:`dedup.ngrams`). Documents are read from the shards: what decontamination dropped and what is
-held out is not among them; what was taken down is, since weights may have seen it before.
+An item counts as contaminated where one document, in the shards of the sources of which a training
+has shown anything, holds at least the share ``overlap`` of its word n-grams, by the index and the
+rules of decontamination (:mod:`dedup.ngrams`). What decontamination dropped and what is held out is
+not in the shards; what was taken down is, since weights may have seen it before.
 
 Shapes: N items of a task.
 """

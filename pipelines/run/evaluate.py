@@ -27,6 +27,7 @@ from pipelines.recipe.after import OVERLAP
 from pipelines.run.benchmark_tasks import asked_tasks
 from pipelines.run.evaluate_harness import asked_of
 from pipelines.run.model_export import chosen_checkpoint, run_around
+from pipelines.run.program_scores import Programs
 from pipelines.training.materials import Materials
 from tokenizer.encode import Tokenizer
 from trainer.checkpoints.checkpoint import TOKENIZER, Checkpoint
@@ -121,6 +122,7 @@ def evaluate(
     text_field: str = "text",
     tasks: Sequence[str] = (),
     harness: Sequence[str] = (),
+    programs: Programs | None = None,
     limit: int | None = None,
     branch: str | None = None,
     window: int | None = None,
@@ -132,13 +134,15 @@ def evaluate(
     ``texts``: files or globs; records that readers know (``text_field`` of each), of others the
     lines. ``tasks``: files of benchmarks or globs, with ``limit`` so many items of each; where the
     fields do not tell a file's layout, ``layout=glob``. ``harness``: benchmarks and their files for
-    :func:`~pipelines.run.evaluate_harness.asked_of`. ``window``: tokens that are seen at once;
-    default what the model was trained on. ``seen``: look for the items of tasks in the shards that
-    the training was shown, which are read whole. Raises: UserError where there is no model, nothing
-    to measure, or a file that cannot be read.
+    :func:`~pipelines.run.evaluate_harness.asked_of`. ``programs``: which it is to write, and that
+    they may be run. ``window``: tokens that are seen at once; default what the model was trained
+    on. ``seen``: look for the items of tasks in the shards that the training was shown, which are
+    read whole. Raises: UserError where there is no model, nothing to measure, or a file that cannot
+    be read.
     """
     of_harness = asked_of(harness, limit)
-    asked = asked_tasks(tasks, None if of_harness and not tasks else limit)
+    others = bool(of_harness) or programs is not None
+    asked = asked_tasks(tasks, limit if tasks or not others else None)
     try:
         files = text_files(texts, text_field)
     except UserError as error:
@@ -152,7 +156,7 @@ def evaluate(
             unreadable += batch.unreadable
             losses += text_losses(subject.model, subject.tokenizer, batch.texts, subject.window)
         rows.append(Row(TEXTS, file.path, TextLosses.of(losses), unreadable))
-    if not rows and not asked and not of_harness:
+    if not rows and not asked and not others:
         raise UserError(
             "nothing to measure the model on",
             parameter="texts",
@@ -163,6 +167,8 @@ def evaluate(
         *score_tasks(subject.model, subject.tokenizer, asked, subject.window),
         *harness_scores(subject.model, subject.tokenizer, of_harness, subject.window),
     ]
+    if programs is not None:
+        scores += programs.scores(subject.model, subject.tokenizer, subject.window, limit)
     every = {one.benchmark: one.items for one in of_harness} | {
         one.name: one.items for one in asked
     }

@@ -149,7 +149,8 @@ class _Shared:
         return float(self._means(self.a).mean() - self._means(self.b).mean())
 
     def _means(self, values: Array) -> Array:
-        return values @ self.weights / self.weights.sum()
+        means: Array = values @ self.weights / self.weights.sum()
+        return means
 
     def items(self) -> Variance:
         """What the draw of items adds: residuals of each item's difference."""

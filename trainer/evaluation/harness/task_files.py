@@ -38,7 +38,8 @@ class Asked:
     """A benchmark and what is asked: ``questions``, and ``shots``, solved ones to show before each.
 
     ``named``, ``shots_named``: what errors call where they come from. ``note``: what a reader of
-    the scores must know of the questions. ``items``: the questions once more, to look for elsewhere.
+    the scores must know of the questions. ``items``: the questions, to look for
+    elsewhere.
     """
 
     benchmark: str

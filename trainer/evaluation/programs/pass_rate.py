@@ -57,7 +57,16 @@ def completions(
     """``samples`` texts of every problem, in order. Raises: UserError where all of one problem
     would be the same.
     """
-    if samples > 1 and not settings.temperature:
+    check_samples(samples, settings.temperature)
+    prompts = [problem.prompt for problem in problems for _ in range(samples)]
+    stopped = _stopping(settings, problems)
+    texts = [one.text for one in answers(model, tokenizer, prompts, stopped)]
+    return [texts[first : first + samples] for first in range(0, len(texts), samples)]
+
+
+def check_samples(samples: int, temperature: float) -> None:
+    """Raises: UserError where all samples of a problem would be the same."""
+    if samples > 1 and not temperature:
         raise UserError(
             "at temperature 0 all samples of a problem are the same",
             parameter="samples",
@@ -65,10 +74,6 @@ def completions(
             allowed=["1, or a temperature above 0"],
             fix="take one sample, or give a temperature such as 0.2",
         )
-    prompts = [problem.prompt for problem in problems for _ in range(samples)]
-    stopped = _stopping(settings, problems)
-    texts = [one.text for one in answers(model, tokenizer, prompts, stopped)]
-    return [texts[first : first + samples] for first in range(0, len(texts), samples)]
 
 
 def _stopping(settings: GenerateSettings, problems: Sequence[Problem]) -> GenerateSettings:
