@@ -115,6 +115,20 @@ builtins.AssertionError = builtins.exec = builtins.compile = None
 json.dumps = lambda value: '["tuple", [["str", "value"], true]]'
 def f(x): return 5
 """,
+    "looks for the tests in open files": """
+import glob, os
+def f(x):
+    for path in glob.glob('/proc/[0-9]*/fd/*') + glob.glob('/proc/[0-9]*/mem'):
+        if not path.startswith('/proc/' + os.readlink('/proc/self') + '/'):
+            try:
+                with open(path, 'rb') as file:
+                    file.seek(0)
+                    if b' '.join([b'f(1)', b'== 2']) in file.read(1 << 20):
+                        return 2
+            except OSError:
+                pass
+    return 3
+""",
     "reads the tests": """
 import gc, sys
 def f(x):

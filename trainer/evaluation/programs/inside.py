@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 from trainer.evaluation.programs import walls
 from trainer.evaluation.programs.channel import Channel, EndedError
 from trainer.evaluation.programs.system_calls import (
+    conceal,
     die_with_parent,
     no_new_privileges,
     refuse_calls,
@@ -62,6 +63,7 @@ def _guarded(job: Job) -> Verdict:
             walls.enter_namespaces()
         except OSError as error:
             return _said(False, "", str(error))
+    conceal()
     reads, writes = os.pipe()
     judge = os.fork()
     if not judge:

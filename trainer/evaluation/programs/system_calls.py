@@ -45,7 +45,7 @@ REFUSED = (
 
 _CLONE, _CLONE3, _PRCTL = 56, 435, 157
 _CLONE_THREAD = 0x10000
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _ARCHITECTURE = 0xC000003E
 _LOAD, _IS, _AT_LEAST, _HAS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
@@ -79,6 +79,13 @@ def die_with_parent(signal: int) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "pdeathsig")
+
+
+def conceal() -> None:
+    """Let no process of this user look into this one or its children. Raises: OSError."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "dumpable")
 
 
 def _filter() -> list[tuple[int, int, int, int]]:
