@@ -11,10 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.errors import UserError
+from artifacts.paths import Store
 from pipelines.commands.app import app
 from pipelines.evaluation.contamination import Contamination
 from pipelines.recipe.load import LoadedRecipe, load_recipe
 from pipelines.report.page import write_report
+from pipelines.run import after_training
 from pipelines.run.after_training import check_ahead
 from pipelines.run.driver import RunOutcome, run_recipe
 from pipelines.run.evaluate import evaluate
@@ -120,9 +122,66 @@ def test_what_no_run_wrote_is_not_written_over(asked: Path) -> None:
     assert (folder / "model.safetensors").read_bytes() == b"mine"
 
 
+def test_only_sources_that_were_shown_count_as_seen(asked: Path) -> None:
+    rows = [json.loads(line) for line in (asked / "data/instructions.jsonl").open()]
+    told = max((message["content"] for row in rows for message in row["messages"]), key=len)
+    (asked / "items.jsonl").write_text(json.dumps(record_of("instruction", told)) + "\n")
+    outcome = ran(asked, "shards={hold_out: 0}")
+    endings = [outcome.record["training"], outcome.record["branches"]["plain"]]
+    main, plain = (facts["scores"]["items"]["contamination"] for facts in endings)
+    assert (main["contaminated"], plain["contaminated"]) == (["instruction"], [])
+    early = outcome.store.full(f"{endings[0]['folder']}/checkpoints/step-00000004")
+    found = evaluate("runs", early, tasks=[str(asked / "items.jsonl")])
+    assert found.contamination["items"].contaminated == ()
+
+
+def test_what_a_kill_left_of_an_export_is_gone_on_with(
+    asked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, copied = after_training._copy, []
+
+    def dying(file: Path, store: Store, name: str) -> None:
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        copied.append(name)
+        copy(file, store, name)
+
+    monkeypatch.setattr(after_training, "_copy", dying)
+    with pytest.raises(KeyboardInterrupt):
+        ran(asked, "export=granite")
+    monkeypatch.undo()
+    folder = asked / "runs/trained/export"
+    assert 0 < len([*folder.iterdir()]) < 5
+    ran(asked, "export=granite")
+    assert (folder / "model.safetensors").is_file()
+    assert not [*(asked / "runs/trained").glob(".writing-*")]
+
+
+def test_an_export_inside_its_run_is_scored_too(asked: Path) -> None:
+    ran(asked, "export=granite")
+    folder = str(asked / "runs/trained/export")
+    found = evaluate("runs", folder, tasks=[str(asked / "items.jsonl")])
+    assert found.scores
+    assert found.contamination == {}
+
+
+def test_scores_under_another_norm_are_other_scores(asked: Path) -> None:
+    record = {"id": "1", "question": UNSEEN, "choices": {"text": ["a", "bb"], "label": ["A", "B"]}}
+    content = json.dumps({**record, "answerKey": "A"}) + "\n"
+    for name in ("ARC-Easy.jsonl", "ARC-Challenge.jsonl"):
+        (asked / name).write_text(content)
+    files = [
+        ran(asked, f"evaluate={{tasks: [{{name: arc, paths: [{name}]}}]}}").record["training"]
+        for name in ("ARC-Easy.jsonl", "ARC-Challenge.jsonl")
+    ]
+    assert len({facts["scores"]["arc"]["file"] for facts in files}) == 2
+
+
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
+        ("evaluate={tasks: [.hidden.jsonl]}", "no name for one"),
+        ("evaluate={tasks: [{paths: [items.jsonl], name: a, each: true}]}", "one name"),
         ("evaluate={tasks: [nowhere.jsonl]}", "nowhere.jsonl"),
         ("evaluate={tasks: [items.jsonl, items.jsonl]}", "two tasks have one name"),
         ("evaluate={tasks: []}", "evaluate.tasks"),
@@ -135,6 +194,7 @@ def test_what_no_run_wrote_is_not_written_over(asked: Path) -> None:
 def test_what_cannot_be_done_afterwards_is_refused_before(
     asked: Path, setting: str, told: str
 ) -> None:
+    (asked / ".hidden.jsonl").write_bytes((asked / "items.jsonl").read_bytes())
     with pytest.raises(UserError) as caught:
         check_ahead(loaded(asked, "export=granite", setting))
     assert told in str(caught.value)
