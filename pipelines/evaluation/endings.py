@@ -147,7 +147,7 @@ def _name(ending: _Ending, asked: AskedTask, window: int) -> str:
             "layout": asked.task.layout,
             "norm": asked.task.norm,
             "files": list(asked.digests),
-            "items": content_key([item.key for item in asked.task.items]),
+            "items": content_key({"keys": [item.key for item in asked.task.items]}),
             "limit": asked.limit,
         }
     )
