@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from artifacts.errors import UserError
 from pipelines.commands.app import app
 from pipelines.run.driver import RunOutcome
-from tests.trainer.programs.test_problems import HUMANEVAL, mbpp, write
+from tests.trainer.programs.test_problems import HUMANEVAL, write
 from trainer.evaluation.programs import sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
@@ -26,16 +26,12 @@ def call(*arguments: object) -> Any:
 def test_programs_are_written_run_and_scored(tiny: tuple[Path, RunOutcome], tmp_path: Path) -> None:
     run, _ = tiny
     write(tmp_path / "h.jsonl", HUMANEVAL)
-    write(tmp_path / "m.jsonl", [mbpp(11), mbpp(12)])
     command = [run, "--programs", f"humaneval={tmp_path / 'h.jsonl'}"]
-    command += ["--programs", f"mbpp={tmp_path / 'm.jsonl'}", "--run-programs", "--limit", 1]
+    command += ["--run-programs", "--limit", 1]
     command += ["--samples", 2, "--temperature", 0.8, "--json", "--items"]
     command += [tmp_path / "items.json"]
     found = json.loads(call(*command).output)["scores"]
-    assert [(score["task"], score["items"]) for score in found] == [
-        ("humaneval", 1),
-        ("mbpp", 1),
-    ]
+    assert [(score["task"], score["items"]) for score in found] == [("humaneval", 1)]
     items = json.loads((tmp_path / "items.json").read_text())["scores"]
     assert items[0]["each"][0]["key"] == "Own/0"
     assert 0 <= items[0]["each"][0]["value"] <= 1
