@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from artifacts.errors import UserError
 from artifacts.statistics import half_width
 from tokenizer.encode import Tokenizer
+from trainer.evaluation.window import check_window
 from trainer.model import Model
 from trainer.objectives.losses import NOTHING, Loss
 
@@ -66,13 +67,7 @@ def text_losses(
 
     Raises: UserError for a window of less than two tokens, and for losses that are not finite.
     """
-    if window < 2:
-        raise UserError(
-            "a window has a token to predict and one before it",
-            parameter="window",
-            found=window,
-            fix="give at least 2",
-        )
+    check_window(window)
     column = pa.array(texts, pa.large_string()) if not isinstance(texts, pa.Array) else texts
     sizes = [len(text.encode()) for text in column.to_pylist()]
     windows = [

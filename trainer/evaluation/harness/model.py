@@ -24,6 +24,7 @@ from trainer.evaluation.generate import answers
 from trainer.evaluation.harness.fit import fitted
 from trainer.evaluation.tasks.likelihoods import Request, likelihoods
 from trainer.evaluation.text_loss import text_losses
+from trainer.evaluation.window import check_window
 from trainer.generation.chat import chat_prompt
 from trainer.generation.settings import GenerateSettings
 from trainer.model import Model
@@ -43,13 +44,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
 
     def __init__(self, model: Model, tokenizer: Tokenizer, window: int) -> None:
         super().__init__()
-        if window < 2:
-            raise UserError(
-                "a window has a token to predict and one before it",
-                parameter="window",
-                found=window,
-                fix="give at least 2",
-            )
+        check_window(window)
         self.model, self._text, self.max_length = model, tokenizer, window
         self.cut = self.shortened = 0
         self._chats: dict[str, list[int]] = {}

@@ -34,6 +34,7 @@ from trainer.evaluation.tasks.items import Item, Task
 from trainer.evaluation.tasks.likelihoods import Request, log_likelihoods
 from trainer.evaluation.tasks.norms import NORMS, premise_of
 from trainer.evaluation.tasks.scores import Score
+from trainer.evaluation.window import check_window
 from trainer.model import Model
 
 GOLD, CLOZE = "gold_bits_per_byte", "cloze_accuracy"
@@ -83,13 +84,7 @@ def score_tasks(
 
     Raises: UserError for a window of less than two tokens, and for likelihoods that are not finite.
     """
-    if window < 2:
-        raise UserError(
-            "a window has a token to predict and one before it",
-            parameter="window",
-            found=window,
-            fix="give at least 2",
-        )
+    check_window(window)
     asked = [said for task in tasks for said in _asked(task)]
     found = _Likelihoods(model, tokenizer, asked, window)
     broken = [said for said, nats in found.nats.items() if not math.isfinite(nats)]
