@@ -168,7 +168,9 @@ def read_task(
             "no items in these files",
             file=paths[0] if len(paths) == 1 else None,
             found=", ".join(paths) or "no file",
-            fix="name files with records of a benchmark",
+            fix=f"every question in them was found faulty ({withdrawn:,}); name others"
+            if withdrawn
+            else "name files with records of a benchmark",
         )
     said = name or _name(paths, chosen)
     return _task(said, chosen, paths, list(found.values()), limit, withdrawn)

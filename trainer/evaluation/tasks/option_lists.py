@@ -2,7 +2,7 @@
 
 >>> from trainer.evaluation.tasks.option_lists import listed
 >>> listed("Which is round?\\nOptions:\\n(A) a ball\\n(B) a cube", "(A)")
-OptionList(question='Which is round?', options=('a ball', 'a cube'), right=0, lettered=True)
+OptionList(question='Which is round?', options=('a ball', 'a cube'), names=('(A)', '(B)'), right=0)
 >>> listed("2 + 2 =", "4") is None
 True
 """
@@ -20,13 +20,13 @@ LETTER = re.compile(r"\([A-Z]\)")
 
 class OptionList(NamedTuple):
     """The question before the list, the options' texts, and which is right, None where the answer
-    is none of them. ``lettered``: an answer is given by a letter, else by the option's own text.
+    is none of them. ``names``: what an answer names an option by: its letter, or its own text.
     """
 
     question: str
     options: tuple[str, ...]
+    names: tuple[str, ...]
     right: int | None
-    lettered: bool
 
 
 def listed(asked: str, answer: str) -> OptionList | None:
@@ -38,8 +38,8 @@ def listed(asked: str, answer: str) -> OptionList | None:
         if found is None or len(lines) < 2 or len(matches) < len(lines):
             continue
         texts = tuple(match["text"] for match in matches)
-        lettered = form is _LETTERED
-        names = [f"({match['letter']})" for match in matches] if lettered else list(texts)
+        letters = form is _LETTERED
+        names = tuple(f"({match['letter']})" for match in matches) if letters else texts
         right = names.index(answer.strip()) if answer.strip() in names else None
-        return OptionList(found["asked"], texts, right, lettered)
+        return OptionList(found["asked"], texts, names, right)
     return None

@@ -183,6 +183,8 @@ def bbh(row: Row) -> Record:
             "the answer is none of the options",
             "target",
             found=answer,
-            allowed=[f"({chr(ord('A') + number)})" for number in range(len(found.options))],
+            allowed=found.names,
         )
+    if found is not None and len(set(found.names)) < len(found.names):
+        raise row.error("two options have one name", "input", found=", ".join(found.names))
     return {"input": asked, "target": answer, "task": str(row.values.get("task") or row.stem)}

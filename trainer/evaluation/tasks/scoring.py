@@ -128,7 +128,8 @@ def _scores(task: Task, found: _Likelihoods) -> list[Score]:
         tied = sum(tie for _, tie in choices)
         said = [*notes, f"chosen by {NORMS[task.norm].says}"]
         if len(chosen) < len(task.items):
-            said.append(f"{len(task.items) - len(chosen):,} items have no options")
+            left = len(task.items) - len(chosen)
+            said.append(f"{left:,} {'item has' if left == 1 else 'items have'} no options")
         if tied:
             said.append(f"in {tied:,} items the best options are equal and share the choice")
         ones = np.ones(len(chosen))

@@ -228,3 +228,26 @@ def test_hostile_fields_are_a_task_or_a_mistake_that_is_said(
     path = tmp_path_factory.getbasetemp() / "fields.jsonl"
     path.write_text(json.dumps(record))
     assert path.name in outcome(path, layout)
+
+
+@pytest.mark.parametrize(
+    ("options", "found", "told"),
+    [
+        ("(A) red\n(C) blue", "(B)", "(A), (C)"),
+        ("(A) red\n(A) blue", "(A)", "two options have one name"),
+    ],
+)
+def test_a_list_of_options_is_taken_as_it_is_lettered(
+    tmp_path: Path, options: str, found: str, told: str
+) -> None:
+    path = tmp_path / "colours.json"
+    example = {"input": f"Which?\nOptions:\n{options}", "target": found}
+    path.write_text(json.dumps({"examples": [example]}))
+    assert told in str(refused(path))
+
+
+def test_a_file_of_faulty_questions_alone_says_so(tmp_path: Path) -> None:
+    record = {"question": "Q", "choices": ["a", "b", "c", "d"], "answer": 0}
+    path = tmp_path / "redux.jsonl"
+    path.write_text(json.dumps({**record, "error_type": "wrong_groundtruth"}) + "\n")
+    assert "every question in them was found faulty (1)" in str(refused(path))
