@@ -68,6 +68,10 @@ KEPT = unusable(_FOLDER) is None
 if KEPT:
     os.environ["NUMBA_CACHE_DIR"] = str(_FOLDER)
 
+# where there is colorama numba would colour its errors, and end every program with a code to the
+# terminal
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
+
 import numba  # noqa: E402  (numba reads NUMBA_CACHE_DIR when it is imported)
 from numba.core.event import Listener, register  # noqa: E402
 

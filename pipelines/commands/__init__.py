@@ -12,7 +12,7 @@ Libraries that take long to load are imported by the command that needs them. To
 >>> from typer.main import get_command
 >>> from pipelines.commands.app import app
 >>> sorted(get_command(app).commands)[:5]
-['branch', 'cache', 'chat', 'corpus', 'dedup']
+['branch', 'cache', 'chat', 'compare-scores', 'corpus']
 
 ``windtunnel doctor`` in Python:
 
