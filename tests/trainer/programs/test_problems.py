@@ -145,3 +145,10 @@ def test_outcomes_become_a_score_of_every_problem(tmp_path: Path) -> None:
     assert score.values.tolist() == [0.5, 0.0]
     assert (score.measure, score.keys) == ("pass_at_1_accuracy", ("Own/0", "Own/1"))
     assert "landlock" in str(score.note)
+
+
+def test_problems_are_read_in_the_form_of_the_sample_corpus_too(root: Path) -> None:
+    folder = root / "examples" / "benchmarks"
+    humaneval = read_problems(str(folder / "humaneval.jsonl"), "humaneval")
+    assert (len(humaneval), humaneval[0].functions) == (34, ("has_close_elements",))
+    assert len(read_problems(str(folder / "mbpp.jsonl"), "mbpp")) == 36

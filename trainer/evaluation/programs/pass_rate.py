@@ -102,7 +102,10 @@ def score_of(
         keys,
         np.array(values),
         np.ones(len(problems)),
-        note=f"{samples} samples of each problem, run behind walls: {', '.join(walls) or 'none'}",
+        note=(
+            f"{'one sample' if samples == 1 else f'{samples} samples'} of each problem, run behind "
+            f"walls: {', '.join(walls) or 'none'}"
+        ),
     )
 
 

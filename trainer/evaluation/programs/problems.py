@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from artifacts.errors import UserError
 from trainer.evaluation.programs.sandbox import Trial
 from trainer.evaluation.tasks.files import rows_of
+from trainer.evaluation.tasks.records import unwrapped
 from trainer.evaluation.tasks.rows import RESTORE, Row
 
 HUMANEVAL_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
@@ -56,7 +57,7 @@ def read_problems(file: str, layout: str, limit: int | None = None) -> list[Prob
         raise UserError(
             "no such layout of programs", found=layout, allowed=LAYOUTS, fix="name one of these"
         )
-    problems = LAYOUTS[layout](list(rows_of(file)))
+    problems = LAYOUTS[layout]([unwrapped(row) for row in rows_of(file)])
     keys = [problem.key for problem in problems]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if not problems or twice is not None:
