@@ -31,7 +31,7 @@ from pipelines.run.corpus import CorpusRunner
 from pipelines.run.given_tokenizer import given_model
 from pipelines.run.record import RunRecord
 from pipelines.run.stretches import text_bytes
-from pipelines.run.work_plan import plan_corpus
+from pipelines.run.work_plan import CorpusPlan, plan_corpus
 from pipelines.shards.encode import EncodeTask, encode_chunk
 from pipelines.shards.split_work import BandTask, SourceBands, cut_source, empty_bands
 from pipelines.shards.take_downs import repeat_take_downs
@@ -103,7 +103,7 @@ def run_recipe(
     with told_of_damage(progress.note):
         record = RunRecord(store, loaded)
         plan = plan_corpus(loaded, record.known_digests)
-        suited = workers or default_workers(plan.input_bytes if executor is None else None)
+        suited = workers or _suited(plan, executor)
         opening = open_workers or (lambda: open_executor(suited, scheduler, executor))
         with run_lock(store):
             record.begin(plan)
@@ -114,6 +114,12 @@ def run_recipe(
             finally:
                 driver.close()
             return RunOutcome(store, record.content, driver.ledgers, driver.computed)
+
+
+def _suited(plan: CorpusPlan, executor: str | None) -> int:
+    """As many workers as the inputs are worth: no more than there are chunks."""
+    known = plan.input_bytes if executor is None else None
+    return min(default_workers(known), max(1, len(plan.chunks)))
 
 
 def _run_store(runs: str, name: str, scheduler: str | None) -> Store:
