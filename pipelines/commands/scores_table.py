@@ -49,7 +49,7 @@ Seen = Annotated[
     bool,
     typer.Option(
         "--seen/--no-seen",
-        help="look for the items of each --task in the shards of the training, read whole",
+        help="look for items of --task and --harness in the training's shards, read whole",
     ),
 ]
 

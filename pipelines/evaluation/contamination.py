@@ -1,7 +1,7 @@
 """Contamination: which items of a task the documents of training shards hold.
 
     held = SeenItems(tasks, materials).shares(task, shown_sources(plan, step, materials))
-    Contamination.of(task, held, overlap=0.5).contaminated
+    Contamination.of([item.key for item in task.items], held, overlap=0.5).contaminated
 
 An item counts as contaminated where one document, in the shards of the sources of which a training
 has shown anything, holds at least the share ``overlap`` of its word n-grams, by the index and the
