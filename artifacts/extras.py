@@ -17,6 +17,7 @@ EXTRAS = {
     "datatrove": ("datatrove",),
     "export": ("tokenizers",),
     "evaluate": ("lm_eval",),
+    "experiments": ("optuna", "matplotlib", "sklearn"),
 }
 """Import names by extra. What of ``cloud``, ``gpu`` and ``words`` is missing, the libraries that
 use them say.
@@ -28,6 +29,7 @@ _WORK = {
     "datatrove": "blocks and the executor of datatrove",
     "export": "a tokenizer.json, to read it or to compare its ids,",
     "evaluate": "asking benchmarks as lm-evaluation-harness does",
+    "experiments": "searching and drawing in experiments",
 }
 
 

@@ -53,6 +53,10 @@ def recipe(tmp_path: Path) -> Path:
     return tmp_path / "recipe.yaml"
 
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""Distributions by the modules that have another name."""
+
+
 def windtunnel(folder: Path, names: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command where some modules cannot be imported."""
     code = WITHOUT.format(names=set(names))
@@ -65,7 +69,8 @@ def test_the_table_is_that_of_the_distribution(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     base = {re.split("[<>=]", name)[0] for name in project["dependencies"]}
-    for extra, names in EXTRAS.items():
+    for extra, modules in EXTRAS.items():
+        names = [DISTRIBUTIONS.get(module, module) for module in modules]
         assert {re.split("[<>=]", name)[0] for name in extras[extra]} == set(names)
         assert not base & set(names)
     named = base.union(*({re.split("[<>=]", one)[0] for one in extras[extra]} for extra in EXTRAS))

@@ -37,7 +37,9 @@ ORDERS: dict[str, list[Step]] = {
         ("checkpoints", "generation"),
         ("export",),
         ("evaluation",),
+        ("probes",),
         ("loop",),
+        ("experiments",),
     ],
     "pipelines": [
         ("readers", "signals", "executors", "starter"),
@@ -48,7 +50,7 @@ ORDERS: dict[str, list[Step]] = {
         ("training",),
         ("evaluation",),
         ("run",),
-        ("deduplicate", "datatrove"),
+        ("deduplicate", "datatrove", "studies"),
         ("commands",),
         ("launch",),
     ],
