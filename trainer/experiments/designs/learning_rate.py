@@ -72,6 +72,10 @@ class LearningRateDesign(Design):
     def _base_width(self) -> int:
         return self.base_width or min(self.widths)
 
+    @property
+    def grows(self) -> bool:
+        return any(arm.more_seeds for arm in self.arms.values())
+
     def points(self, base: Base, made: Made) -> list[Point]:
         points = []
         for name, arm in self.arms.items():
