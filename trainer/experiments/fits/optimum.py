@@ -125,9 +125,9 @@ class Optimum:
 def find_optimum(points: Sequence[GridPoint], near: float = NEAR) -> Optimum:
     """The optimum of one curve, of one or several seeds.
 
-    Only grid values that every seed has run enter the parabola; all of them say where the best is.
-    Raises: UserError for fewer than 3 grid values, a run given twice, and where every grid value has
-    a run that diverged.
+    Only grid values that every seed has run enter the parabola; all of them say where the best
+    is. Raises: UserError for fewer than 3 grid values, a run given twice, and where every grid
+    value has a run that diverged.
     """
     grid, losses, seeds = _table(points)
     means = np.nanmean(losses, 0)  # inf where a seed diverged
