@@ -58,18 +58,25 @@ def power_command(
             fix="give --sd 0.015, or --table FILE.csv",
         )
     deviation = spread.deviation if spread is not None else float(sd or 0)
-    given = {"paired": paired, "alpha": alpha}
-    needed = seeds_needed(effect, deviation, target=power, **given)
+
+    def needed_at(spread: float) -> int:
+        return seeds_needed(effect, spread, target=power, paired=paired, alpha=alpha)
+
+    needed = needed_at(deviation)
     rows = [
-        (seeds, half_width(seeds, deviation, **given), power_of(seeds, effect, deviation, **given))
+        (
+            seeds,
+            half_width(seeds, deviation, paired=paired, alpha=alpha),
+            power_of(seeds, effect, deviation, paired=paired, alpha=alpha),
+        )
         for seeds in sorted({*SEEDS, needed})
     ]
-    found: dict[str, Any] = {"effect": effect, "sd": deviation, **given, "power": power}
-    found |= {"seeds": needed}
+    found: dict[str, Any] = {"effect": effect, "sd": deviation, "paired": paired, "alpha": alpha}
+    found |= {"power": power, "seeds": needed}
     if spread is not None:
         low, high = spread.deviation_interval()
         found |= {"sd_degrees": spread.degrees, "sd_low": low, "sd_high": high}
-        found |= {"seeds_at_sd_high": seeds_needed(effect, high, target=power, **given)}
+        found |= {"seeds_at_sd_high": needed_at(high)}
     if as_json:
         named = [dict(zip(("seeds", "half_width", "power"), row, strict=True)) for row in rows]
         print_json({**found, "table": named})

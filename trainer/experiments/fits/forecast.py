@@ -3,12 +3,13 @@
 The annealing law (arXiv 2408.11029), over the rates of all updates up to a point:
 
     L = L0 + A S1^-a - g C S2,    S1 = sum of eta_i,    S2 = sum of m_i,
-    m_i = lam m_(i-1) + (eta_(i-1) - eta_i)
+    m_i = lam m_(i-1) + (eta_(i-1) - eta_i), from the first update at the highest rate on
 
 For each (a, lam) of a grid L0, A and C are non-negative least squares; the grid is then refined in
-a. Laws fitted elsewhere foresee 14 to 37 % more gain from a decay than comes, always with one sign,
-so the gain is fitted: g is the least-squares ratio of the drops that real decays made to those the
-law gives them. At least one decay of the same size is needed.
+a. Warm-up is left out of S2, which is therefore 0 in the stable phase. Laws fitted elsewhere
+foresee 14 to 37 % more gain from a decay than comes, always with one sign, so the gain is fitted: g
+is the least-squares ratio of the drops that real decays made to those the law gives them. At least
+one decay of the same size is needed; with :func:`calibrated`, the rest may be another size's.
 
     interval    forecast +- t(n - 1) times the root mean square of n residuals, each decay foreseen
                 from the others (leave one branch out), or from those before it (past only)
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +35,9 @@ from artifacts.statistics.intervals import CONFIDENCE
 Array = NDArray[np.float64]
 
 EXPONENTS = np.geomspace(0.05, 2.0, 24)
-MEMORIES = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+MEMORIES = (0.99, 0.9, 0.95, 0.98, 0.995, 0.998, 0.999)
+"""The first stands where decays of one length cannot tell them apart."""
+
 LEAST_STABLE = 4
 LEAST_RESIDUALS = 3
 ALARM = 0.01
@@ -172,11 +175,13 @@ class Drift:
 
 
 def momentum_sum(rates: Array, memory: float) -> float:
-    """S2: the sum of m_i, whose updates m_i = memory m_(i-1) + (eta_(i-1) - eta_i), from m_1 = 0.
+    """S2: the sum of m_i = memory m_(i-1) + (eta_(i-1) - eta_i), from m = 0 at the first update at
+    the highest rate.
 
     In closed form: each fall counts (1 - memory^k) / (1 - memory), k updates before the end.
     """
-    falls = -np.diff(np.asarray(rates, np.float64))
+    whole = np.asarray(rates, np.float64)
+    falls = -np.diff(whole[int(np.argmax(whole)) :])
     left = np.arange(len(falls), 0, -1)
     return float((falls * (1 - memory**left)).sum() / (1 - memory))
 
@@ -185,7 +190,8 @@ def fit_law(stable: Sequence[Measured], decays: Sequence[Measured]) -> Annealing
     """The law through points of the stable phase and the ends of decays of the same size, with the
     gain that these decays had.
 
-    Raises: UserError for fewer than 4 stable points or no decay, and where no decay lowers the loss.
+    Raises: UserError for fewer than 4 stable points or no decay, and where no decay lowers the
+    loss.
     """
     if len(stable) < LEAST_STABLE or not decays:
         raise UserError(
@@ -196,6 +202,29 @@ def fit_law(stable: Sequence[Measured], decays: Sequence[Measured]) -> Annealing
             fix="branch a first decay early; what published laws foresee is too good",
         )
     return _fit(_Sums.of([*stable, *decays]), len(stable))
+
+
+def calibrated(
+    law: AnnealingLaw, stable: Sequence[Measured], decays: Sequence[Measured]
+) -> AnnealingLaw:
+    """A law that was fitted elsewhere, such as on a smaller size, moved to these runs: ``base``
+    from the mean distance of the stable points, ``gain`` from the drops of the decays.
+
+    Raises: UserError without a stable point or a decay, and where no decay lowers the loss.
+    """
+    if not stable or not decays:
+        raise UserError(
+            "a law is moved to other runs by their stable phase and a decay",
+            parameter="decays" if stable else "stable",
+            found=f"{len(stable)} stable points, {len(decays)} decays",
+            allowed=["at least 1 of each"],
+            fix="branch a first decay early",
+        )
+    above = sum(point.loss - law.stable(point.rates) for point in stable) / len(stable)
+    moved = replace(law, base=law.base + above)
+    foreseen = np.array([law.drop * momentum_sum(point.rates, law.memory) for point in decays])
+    real = np.array([moved.stable(point.rates) - point.loss for point in decays])
+    return replace(moved, gain=_gain(foreseen, real))
 
 
 def forecast(
@@ -300,44 +329,70 @@ def _fit(sums: _Sums, stable: int) -> AnnealingLaw:
     """``stable``: how many of the points come first and belong to the trunk."""
     grid = np.log(EXPONENTS)
     best: tuple[float, AnnealingLaw] | None = None
+    rounding = 1e-14 * float(sums.losses @ sums.losses)
     for _ in range(3):
-        for row, memory in enumerate(MEMORIES):
-            for exponent in np.exp(grid):
-                squares, law = _linear(sums, float(exponent), row, memory)
-                if best is None or squares < best[0]:
-                    best = squares, law
-        assert best is not None
+        squares, law = _best_of_grid(sums, np.exp(grid), rounding)
+        if best is None or squares < best[0] - rounding:
+            best = squares, law
         width = (grid[-1] - grid[0]) / (len(grid) - 1)
         grid = math.log(best[1].exponent) + np.linspace(-width, width, 9)
     assert best is not None
     return _with_gain(best[1], sums, stable)
 
 
-def _linear(sums: _Sums, exponent: float, row: int, memory: float) -> tuple[float, AnnealingLaw]:
+def _best_of_grid(sums: _Sums, exponents: Array, rounding: float) -> tuple[float, AnnealingLaw]:
+    """Least squares of every (memory, exponent), non-negative ones where that has to be asked for:
+    they cannot fit better than those without bounds.
+    """
     from scipy.optimize import nnls
 
-    unit = float(sums.first.max())
-    size = max(float(np.abs(sums.second[row]).max()), 1e-300)
-    columns = [np.ones_like(sums.first), (sums.first / unit) ** -exponent, -sums.second[row] / size]
-    (base, scale, drop), norm = nnls(np.stack(columns, axis=1), sums.losses)
-    return norm**2, AnnealingLaw(base, scale * unit**exponent, exponent, drop / size, memory)
+    unit, size = float(sums.first.max()), float(np.abs(sums.second).max()) or 1.0
+    grid = np.ones((len(MEMORIES), len(exponents), len(sums.losses), 3))
+    grid[..., 1] = (sums.first / unit) ** -exponents[:, None]
+    grid[..., 2] = -sums.second[:, None] / size
+    columns = grid.reshape(-1, len(sums.losses), 3)
+    q, r = np.linalg.qr(columns)
+    projected = np.swapaxes(q, 1, 2) @ sums.losses
+    squares = ((sums.losses - (q @ projected[..., None])[..., 0]) ** 2).sum(1)
+    regular = np.abs(np.diagonal(r, axis1=1, axis2=2)).min(1) > 1e-12
+    least, tried = math.inf, []
+    for cell in np.argsort(squares, kind="stable").tolist():
+        if squares[cell] > least + rounding:
+            break
+        solved = np.linalg.solve(r[cell], projected[cell]) if regular[cell] else np.full(3, -1.0)
+        value = float(squares[cell])
+        if (solved < 0).any():
+            solved, norm = nnls(columns[cell], sums.losses)
+            value = float(norm) ** 2
+        least = min(least, value)
+        tried.append((value, cell, solved.tolist()))
+    alike = [(cell, value, solved) for value, cell, solved in tried if value <= least + rounding]
+    # of those that fit alike the first memory, as in MEMORIES
+    cell, value, (base, scale, drop) = min(
+        alike, key=lambda entry: (entry[0] // len(exponents), entry[1])
+    )
+    memory, power = MEMORIES[cell // len(exponents)], float(exponents[cell % len(exponents)])
+    return value, AnnealingLaw(base, scale * unit**power, power, drop / size, memory)
 
 
 def _with_gain(law: AnnealingLaw, sums: _Sums, stable: int) -> AnnealingLaw:
     row = MEMORIES.index(law.memory)
     plateau = law.base + law.scale * sums.first[stable:] ** -law.exponent
     foreseen = law.drop * sums.second[row, stable:]
-    real = plateau - sums.losses[stable:]
-    squares = float(foreseen @ foreseen)
-    if squares == 0 or float(foreseen @ real) <= 0:
+    return replace(law, gain=_gain(foreseen, plateau - sums.losses[stable:]))
+
+
+def _gain(foreseen: Array, real: Array) -> float:
+    """The factor that brings the drops a law foresees nearest to the real ones."""
+    squares, product = float(foreseen @ foreseen), float(foreseen @ real)
+    if squares == 0 or product <= 0:
         raise UserError(
             "no decay lowers the loss below the stable phase",
             parameter="decays",
             found=f"{len(real)} decays, mean drop {real.mean():.4g}",
             fix="give each decay the rates of all its updates, the trunk's first, and its end loss",
         )
-    gain = float(foreseen @ real) / squares
-    return AnnealingLaw(law.base, law.scale, law.exponent, law.drop, law.memory, gain)
+    return product / squares
 
 
 def _foreseen(sums: _Sums, law: AnnealingLaw, place: int) -> float:
