@@ -99,9 +99,7 @@ def merge(steps: Sequence[int], decay: DecaySpec) -> Merge:
     return Merge(tuple(steps), tuple(merge_weights(factors)), decay)
 
 
-def merges_by_span(
-    steps: Sequence[int], spans: Sequence[int], decay: DecaySpec
-) -> list[Merge]:
+def merges_by_span(steps: Sequence[int], spans: Sequence[int], decay: DecaySpec) -> list[Merge]:
     """A merge for each span in steps, of the checkpoints from that far before the last one on.
 
     Raises: UserError for a span that holds no two checkpoints or goes back before the first, and as
