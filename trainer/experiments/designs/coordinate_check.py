@@ -206,16 +206,17 @@ def _figure(what: str, arms: dict[str, CoordinateCheck]) -> Figure:
             if name == "off" and any(panel.title == "off" for panel in panels):
                 continue
             names = list(dict.fromkeys(row.coordinate for row in rows))
+            counts = sorted({row.updates for row in rows})
             series = [
                 Series(
                     name=f"after {updates}",
-                    x=tuple(float(names.index(row.coordinate)) for row in at),
+                    x=tuple(names.index(row.coordinate) + _beside(place, counts) for row in at),
                     y=tuple(row.slope - row.expected for row in at),
                     low=tuple(None if row.low is None else row.low - row.expected for row in at),
                     high=tuple(None if row.high is None else row.high - row.expected for row in at),
                     style="points",
                 )
-                for updates in sorted({row.updates for row in rows})
+                for place, updates in enumerate(counts)
                 for at in [[row for row in rows if row.updates == updates]]
             ]
             series.append(Series(name="bound", y=(-0.15, 0.15), style="rule", faint=True))
@@ -235,3 +236,8 @@ def _figure(what: str, arms: dict[str, CoordinateCheck]) -> Figure:
         "updates; bars are 95 % t-intervals over seeds, dashed rules the bound up to 3 updates.",
         panels=tuple(panels),
     )
+
+
+def _beside(place: int, counts: Sequence[int]) -> float:
+    """How far a series stands beside the middle of its name."""
+    return 0.18 * (place - (len(counts) - 1) / 2)
