@@ -159,9 +159,9 @@ def descend(
         damping[going] = np.where(better, damping[going] / 5, damping[going] * 8)
         damping[going] = np.clip(damping[going], 1e-12, None)
         ended = (better & (gain <= tolerance * value)) | (damping[going] > 1e6)
-        value = np.where(better, after.value, value)
-        residuals = np.where(better[:, None], after.residuals, residuals)
-        jacobian = np.where(better[:, None, None], after.jacobian, jacobian)
+        np.copyto(value, after.value, where=better)
+        np.copyto(residuals, after.residuals, where=better[:, None])
+        np.copyto(jacobian, after.jacobian, where=better[:, None, None])
         if ended.any():
             going, value = going[~ended], value[~ended]
             residuals, jacobian = residuals[~ended], jacobian[~ended]
@@ -184,10 +184,10 @@ def _step(
     bounds: Array,
 ) -> Array:
     """A damped step of reweighted least squares, (R, 5); none of what a bound holds back."""
-    counts = weights * pull(residuals, objective.delta)
+    counts = np.sqrt(weights * pull(residuals, objective.delta))
     weighted = jacobian * counts[:, None]
-    gradient = (weighted @ residuals[..., None])[..., 0]
-    curvature = weighted @ jacobian.transpose(0, 2, 1)
+    gradient = (weighted @ (counts * residuals)[..., None])[..., 0]
+    curvature = weighted @ weighted.transpose(0, 2, 1)
     held = ((theta <= bounds[0]) & (gradient > 0)) | ((theta >= bounds[1]) & (gradient < 0))
     free = ~held
     curvature = curvature * (free[:, :, None] & free[:, None])
