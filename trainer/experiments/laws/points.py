@@ -8,7 +8,7 @@ of a cell are its replicates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,9 +28,10 @@ class Points:
 
     ``parameters``: N as counted; ``tokens``: D; ``losses``: positive, in any one unit.
     ``trunk``: the seed of the stable run that a point is a branch of, None where that is not known.
-    ``weights``: how much a point counts, None for 1 each. ``sources``: losses by held-out source.
-    ``counts``: parameters by other counting rules. ``settings``: what else runs differed in (batch,
-    rate, decay).
+    ``weights``: how much a point counts, None for 1 each. ``sizes``: names of sizes; without them
+    sizes are told by their parameters. ``sources``: losses by held-out source. ``counts``:
+    parameters by other counting rules. ``settings``: what else runs differed in (batch, rate,
+    decay).
     """
 
     parameters: Array
@@ -38,6 +39,7 @@ class Points:
     losses: Array
     trunk: Sequence[object] | None = None
     weights: Array | None = None
+    sizes: Sequence[object] | None = None
     sources: Mapping[str, Array] = field(default_factory=dict)
     counts: Mapping[str, Array] = field(default_factory=dict)
     settings: Mapping[str, Sequence[object]] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class Points:
 
     def _lengths(self) -> dict[str, int]:
         columns = {"tokens": self.tokens, "losses": self.losses, "weights": self.weights}
-        columns |= {"trunk": self.trunk, **self.sources, **self.counts, **self.settings}
+        columns |= {"trunk": self.trunk, "sizes": self.sizes, **self.sources, **self.counts, **self.settings}
         return {name: len(column) for name, column in columns.items() if column is not None}
 
     def __len__(self) -> int:
@@ -78,7 +80,11 @@ class Points:
     @cached_property
     def size(self) -> Groups:
         """Which size each point is of, numbered upwards."""
-        return grouped(self.parameters)
+        if self.sizes is None:
+            return grouped(self.parameters)
+        names = np.unique([str(name) for name in self.sizes], return_inverse=True)[1]
+        means = np.bincount(names, self.parameters) / np.bincount(names)
+        return np.asarray(np.argsort(np.argsort(means))[names], np.int64)
 
     @cached_property
     def length(self) -> Groups:
@@ -110,31 +116,30 @@ class Points:
     def chosen(self, mask: NDArray[np.bool_]) -> Points:
         """The points under a mask."""
         at = np.flatnonzero(mask)
-        return Points(
-            self.parameters[at],
-            self.tokens[at],
-            self.losses[at],
-            None if self.trunk is None else [self.trunk[row] for row in at],
-            None if self.weights is None else self.weights[at],
-            {name: column[at] for name, column in self.sources.items()},
-            {name: column[at] for name, column in self.counts.items()},
-            {name: [column[row] for row in at] for name, column in self.settings.items()},
+
+        def rows(column: Sequence[object] | None) -> list[object] | None:
+            return None if column is None else [column[row] for row in at]
+
+        return replace(
+            self,
+            parameters=self.parameters[at],
+            tokens=self.tokens[at],
+            losses=self.losses[at],
+            trunk=rows(self.trunk),
+            weights=None if self.weights is None else self.weights[at],
+            sizes=rows(self.sizes),
+            sources={name: column[at] for name, column in self.sources.items()},
+            counts={name: column[at] for name, column in self.counts.items()},
+            settings={name: rows(column) or [] for name, column in self.settings.items()},
         )
 
     def of_source(self, name: str) -> Points:
         """The same runs with the losses on one held-out source."""
-        return self._with(losses=self.sources[name])
+        return replace(self, losses=self.sources[name], sources={})
 
     def counted(self, name: str) -> Points:
         """The same runs with parameters counted by another rule."""
-        return self._with(parameters=self.counts[name])
-
-    def _with(self, **changes: Array) -> Points:
-        columns = {"parameters": self.parameters, "losses": self.losses, **changes}
-        return Points(
-            tokens=self.tokens, trunk=self.trunk, weights=self.weights, settings=self.settings,
-            **columns,
-        )  # fmt: skip
+        return replace(self, parameters=self.counts[name], counts={})
 
 
 def grouped(values: Array) -> Groups:
