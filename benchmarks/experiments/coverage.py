@@ -15,8 +15,8 @@ the truth, with the binomial standard error, and the median half width of ln(D/N
                      beside it the least loss of the bent surface itself
 
 Sizes are resampled only where there are 6 of them. A fit takes tens of milliseconds; the whole
-about 15 minutes on one core. Writes ``benchmarks/results/experiments/coverage.json``, and from 1,000
-simulations on what the package labels its intervals with, ``trainer/experiments/laws/coverage.json``.
+about 15 minutes on one core. Writes ``benchmarks/results/experiments/coverage.json``, and from
+1,000 simulations on ``trainer/experiments/laws/coverage.json``, which labels intervals.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.experiments.laws.law import Array, Law
 from trainer.experiments.laws.lack_of_fit import LackOfFit
+from trainer.experiments.laws.law import Array, Law
 from trainer.experiments.laws.methods import methods_of
 from trainer.experiments.laws.noise import Noise, drawn
 from trainer.experiments.laws.objectives import HUBER, Frame
@@ -71,7 +71,9 @@ class Design(NamedTuple):
 
     def exact(self, parameters: Array, tokens: Array) -> Array:
         """The loss without noise."""
-        return np.asarray(TRUTH.loss(parameters, tokens) * np.exp(self.misfit * bend(parameters, tokens)))
+        return np.asarray(
+            TRUTH.loss(parameters, tokens) * np.exp(self.misfit * bend(parameters, tokens))
+        )
 
 
 def bend(parameters: Array, tokens: Array) -> Array:

@@ -74,9 +74,7 @@ def _means(points: Points) -> Array:
     return np.asarray(own / own.sum(1, keepdims=True), np.float64)
 
 
-def _least_squares(
-    frame: Frame, logs: Array, whitener: Array, start: Array
-) -> tuple[Array, Array]:
+def _least_squares(frame: Frame, logs: Array, whitener: Array, start: Array) -> tuple[Array, Array]:
     """What the law leaves of the means, whitened (cells,), and the projection onto what it can
     follow.
     """
@@ -112,9 +110,7 @@ def _between(points: Points, means: Array, whitener: Array) -> Array:
     return np.asarray(basis @ basis.T, np.float64)
 
 
-def _noise_degrees(
-    points: Points, noise: Noise, degrees: int, between: Array, hat: Array
-) -> float:
+def _noise_degrees(points: Points, noise: Noise, degrees: int, between: Array, hat: Array) -> float:
     """Degrees of freedom of F's denominator."""
     sizes = int(points.size.max()) + 1
     outer = float(np.clip(sizes - np.trace(hat @ between), 0.0, degrees))

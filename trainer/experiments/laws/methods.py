@@ -76,9 +76,7 @@ def methods_of(
     units = {SIZES: sizes, POINTS: len(points) if sizes >= 3 else 0}
     for kind, count in units.items():
         if count >= LEAST_UNITS:
-            spreads[kind] = resampled(
-                objective, points, frame, theta, kind, draws=draws, seed=seed
-            )
+            spreads[kind] = resampled(objective, points, frame, theta, kind, draws=draws, seed=seed)
     return Methods(spreads, *_headline(noise, test, sizes), noise, test)
 
 

@@ -57,9 +57,7 @@ class Frame(NamedTuple):
     def law(self, theta: Array) -> Law:
         """Constants of theta (…, 5) in single parameters and tokens."""
         a, b, e, alpha, beta = np.moveaxis(theta, -1, 0)
-        return Law(
-            np.exp(e), np.exp(a + alpha * self.n0), np.exp(b + beta * self.d0), alpha, beta
-        )
+        return Law(np.exp(e), np.exp(a + alpha * self.n0), np.exp(b + beta * self.d0), alpha, beta)
 
     def theta(self, law: Law) -> Array:
         """The inverse of :meth:`law`."""
@@ -96,9 +94,7 @@ def evaluate(
     np.multiply(jacobian[:, 0], -frame.x, out=jacobian[:, 3])
     np.multiply(jacobian[:, 1], -frame.y, out=jacobian[:, 4])
     residuals = np.log(predicted / losses) if objective.logarithmic else predicted - losses
-    return State(
-        (weights * huber(residuals, objective.delta)).sum(-1), residuals, jacobian
-    )
+    return State((weights * huber(residuals, objective.delta)).sum(-1), residuals, jacobian)
 
 
 def huber(residuals: Array, delta: float) -> Array:

@@ -7,7 +7,7 @@ of a cell are its replicates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -70,8 +70,10 @@ class Points:
             )
 
     def _lengths(self) -> dict[str, int]:
-        columns = {"tokens": self.tokens, "losses": self.losses, "weights": self.weights}
-        columns |= {"trunk": self.trunk, "sizes": self.sizes, **self.sources, **self.counts, **self.settings}
+        columns: dict[str, Sized | None] = {"tokens": self.tokens, "losses": self.losses}
+        columns |= {"weights": self.weights, "trunk": self.trunk, "sizes": self.sizes}
+        for more in (self.sources, self.counts, self.settings):
+            columns |= more
         return {name: len(column) for name, column in columns.items() if column is not None}
 
     def __len__(self) -> int:
@@ -118,7 +120,7 @@ class Points:
         at = np.flatnonzero(mask)
 
         def rows(column: Sequence[object] | None) -> list[object] | None:
-            return None if column is None else [column[row] for row in at]
+            return None if column is None else [column[row] for row in at.tolist()]
 
         return replace(
             self,

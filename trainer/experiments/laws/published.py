@@ -118,7 +118,7 @@ class BatchLaw(NamedTuple):
 
     def tokens(self, loss: float) -> float:
         """The batch for a loss."""
-        return self.coefficient / _positive("loss", loss) ** self.exponent
+        return float(self.coefficient / _positive("loss", loss) ** self.exponent)
 
     def loss(self, tokens: float) -> float:
         """The loss that a batch is for."""
@@ -136,7 +136,7 @@ class ComputeLaw(NamedTuple):
     def loss(self, operations: float) -> float:
         """The loss after so many operations."""
         share = _positive("operations", operations) / self.unit
-        return self.coefficient * share**-self.exponent + self.floor
+        return float(self.coefficient * share**-self.exponent + self.floor)
 
     def operations(self, loss: float) -> float:
         """The operations that a loss takes. Raises: UserError at or below the floor."""

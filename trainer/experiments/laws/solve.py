@@ -17,6 +17,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.experiments.laws.law import Array
 from trainer.experiments.laws.objectives import Frame, Objective, evaluate, pull
@@ -170,7 +171,7 @@ def descend(
     return theta
 
 
-def _rows(values: Array, at: Array) -> Array:
+def _rows(values: Array, at: NDArray[np.int64]) -> Array:
     return values if len(values) == 1 else values[at]
 
 
