@@ -155,9 +155,7 @@ class Analysis(NamedTuple):
 
     def _of_method(self, kind: str) -> dict[str, Any]:
         spread = self.methods.spreads[kind]
-        ratio = spread.interval(
-            lambda law: law.ratio(self.operations), self.law, logarithmic=True
-        )
+        ratio = spread.interval(lambda law: law.ratio(self.operations), self.law, logarithmic=True)
         own = constant_intervals(spread, self.law)
         return {
             "meaning": MEANINGS[kind],
@@ -212,9 +210,7 @@ def analysed(
 def constant_intervals(spread: Spread, law: Law) -> dict[str, Interval | None]:
     """Of the five constants: of A and B by their logarithms."""
     return {
-        name: spread.interval(
-            operator.attrgetter(name), law, logarithmic=name in LOGARITHMIC
-        )
+        name: spread.interval(operator.attrgetter(name), law, logarithmic=name in LOGARITHMIC)
         for name in CONSTANTS
     }
 
@@ -234,9 +230,7 @@ def optimum_row(law: Law, operations: float, spread: Spread | None) -> dict[str,
         "ratio": float(best.ratio),
         "loss": float(law.loss(*best)),
         "intervals": {
-            name: None
-            if spread is None
-            else plain(spread.interval(figure, law, logarithmic=True))
+            name: None if spread is None else plain(spread.interval(figure, law, logarithmic=True))
             for name, figure in figures.items()
         },
     }

@@ -2,10 +2,12 @@
 
 ``coverage.json`` beside this file is written by ``benchmarks/experiments/coverage.py``: of 1,000
 simulated experiments of several designs, the share whose nominal 95 % interval of ln(D/N) held the
-truth. A fit's intervals are labelled with those of the nearest design.
+truth: ``coverage`` of what the law says without noise, ``coverage_of_surface`` of where the loss
+itself is least, another thing where the law does not fit. A fit's intervals are labelled with those
+of the nearest design.
 
 >>> sorted(label("jackknife", sizes=6, seeds=1, misfit=False))
-['coverage', 'design', 'error']
+['coverage', 'coverage_of_surface', 'design', 'error']
 """
 
 from __future__ import annotations
@@ -41,5 +43,6 @@ def label(kind: str, *, sizes: int, seeds: int, misfit: bool) -> dict[str, Any]:
     return {
         "design": nearest["name"],
         "coverage": own.get("coverage"),
+        "coverage_of_surface": own.get("coverage_of_surface"),
         "error": own.get("error"),
     }
