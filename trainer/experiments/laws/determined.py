@@ -13,7 +13,7 @@ import numpy as np
 
 from trainer.experiments.laws.law import CONSTANTS, LOGARITHMIC
 from trainer.experiments.laws.objectives import LOG_SQUARES, Frame, evaluate
-from trainer.experiments.laws.points import Points
+from trainer.experiments.laws.points import Points, grouped
 from trainer.experiments.laws.solve import EXPONENTS, Solution
 from trainer.experiments.laws.spreads import Interval
 
@@ -37,6 +37,9 @@ def undetermined(
     if cells < LEAST_POINTS:
         reason = f"{cells} different points for {len(CONSTANTS)} constants"
         return dict.fromkeys(CONSTANTS, reason)
+    ratios = grouped(points.tokens / points.parameters)
+    if ratios.max() == 0:
+        return dict.fromkeys(CONSTANTS, "all runs have one D/N, so N and D are not told apart")
     sizes = int(points.size.max()) + 1
     lengths = len(np.unique(points.length))
     for levels, what, names in ((sizes, "sizes", _OF_SIZE), (lengths, "lengths", _OF_LENGTH)):

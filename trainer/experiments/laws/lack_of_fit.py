@@ -23,6 +23,8 @@ from trainer.experiments.laws.points import Points
 
 LEVEL = 0.05
 PARAMETERS = 5
+LEAST_NOISE = 1e-20
+"""Variance of log losses below which it is rounding."""
 _STEPS = 20
 
 
@@ -53,7 +55,7 @@ def lack_of_fit(points: Points, frame: Frame, noise: Noise | None, start: Array)
         return "no size has two seeds, so the noise of seeds is not known"
     if cells <= PARAMETERS:
         return f"{cells} pairs of size and length cannot miss a law of {PARAMETERS} constants"
-    if noise.branch <= 0:
+    if noise.branch < LEAST_NOISE:
         return "seeds do not differ within a trunk, so there is no noise to measure misses by"
     from scipy.special import fdtrc  # half a second, for those who ask
 

@@ -39,7 +39,7 @@ class Noise(NamedTuple):
     def split(cls, squares: Array, facts: Facts) -> Noise:
         """From the sums of squares of trunks and branches."""
         between, within = squares
-        branch = within / facts.branch_degrees if facts.branch_degrees else 0.0
+        branch = max(0.0, within / facts.branch_degrees) if facts.branch_degrees else 0.0
         trunk = max(0.0, (between / facts.trunk_degrees - branch) / facts.share)
         return cls(float(trunk), float(branch), *facts)
 

@@ -26,6 +26,7 @@ EXPONENTS = (0.02, 1.5)
 GRID = np.linspace(0.05, 1.2, 24)
 LOWEST_E = 1e-6
 """Of the smallest loss: E is not sought below."""
+_BELOW, _ABOVE = 25.0, 5.0
 _SCALE = 1000.0
 """The objective is so small that a descent would stop early."""
 
@@ -39,12 +40,13 @@ class Solution(NamedTuple):
 
 
 def bounds_of(losses: Array) -> Array:
-    """Lowest and highest theta, (2, 5): exponents, and E between nearly nothing and the smallest
-    loss.
+    """Lowest and highest theta, (2, 5): exponents, E between nearly nothing and the smallest loss,
+    terms at the centre from nothing to far above all losses.
     """
-    least = float(np.log(losses.min()))
-    low = [-np.inf, -np.inf, least + np.log(LOWEST_E), EXPONENTS[0], EXPONENTS[0]]
-    return np.array([low, [np.inf, np.inf, least, EXPONENTS[1], EXPONENTS[1]]])
+    least, most = float(np.log(losses.min())), float(np.log(losses.max())) + _ABOVE
+    nothing = least - _BELOW
+    low = [nothing, nothing, least + np.log(LOWEST_E), EXPONENTS[0], EXPONENTS[0]]
+    return np.array([low, [most, most, least, EXPONENTS[1], EXPONENTS[1]]])
 
 
 def solve(objective: Objective, frame: Frame, losses: Array, weights: Array) -> Solution:

@@ -159,5 +159,5 @@ def _refitted(
     objective: Objective, frame: Frame, losses: Array, weights: Array, theta: Array, draws: int
 ) -> Array:
     start = np.repeat(theta[None], draws, 0)
-    bounds = bounds_of(np.min(losses, axis=0) if len(losses) == 1 else losses.min(0))
+    bounds = bounds_of(losses)
     return descend(objective, frame, losses, weights, start, bounds, steps=40, tolerance=1e-5)
