@@ -201,8 +201,8 @@ def fit_token_curve(batches: Sequence[float], tokens: Sequence[float]) -> TokenC
 def noise_scale_in_tokens(
     noise: Sequence[float], signal: Sequence[float], tokens_per_example: float
 ) -> float | None:
-    """The gradient noise scale in tokens: mean of the noise estimates S over the mean of the squared
-    gradients G2 (a ratio of means: the mean of ratios is biased), times tokens an example.
+    """The gradient noise scale in tokens: mean of the noise estimates S over the mean of the
+    squared gradients G2 (a ratio of means: the mean of ratios is biased), times tokens an example.
 
     S and G2 as for one example. None where the mean of G2 is not above 0: too noisy to tell.
     Raises: UserError without a value, and for columns of different lengths.

@@ -104,7 +104,7 @@ def test_a_critical_batch_outside_the_batches_is_not_determined(
 
 def test_two_batches_have_no_interval() -> None:
     found = fit_token_curve([1000, 4000], [1.25e6, 2e6])
-    assert found.critical == pytest.approx(3000, rel=1e-6)
+    assert found.critical == pytest.approx(4000, rel=1e-6)
     assert found.interval is None
 
 

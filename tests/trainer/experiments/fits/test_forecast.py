@@ -12,17 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from trainer.experiments.fits.forecast import (
+from trainer.experiments.fits.annealing_law import (
     AnnealingLaw,
     Measured,
-    Rehearsal,
     calibrated,
-    drift,
     fit_law,
-    forecast,
     momentum_sum,
-    rehearse,
 )
+from trainer.experiments.fits.forecast import Rehearsal, drift, forecast, rehearse
 from trainer.optimizer.schedules import DecaySpec, rate, wsd
 
 Rates = NDArray[np.float64]
