@@ -178,11 +178,11 @@ def fit_token_curve(batches: Sequence[float], tokens: Sequence[float]) -> TokenC
             residuals,
             [float(np.log(needed).mean() - np.log1p(batch / start).mean()), math.log(start)],
             bounds=([-np.inf, bounds[0]], [np.inf, bounds[1]]),
-            xtol=1e-14,
-            ftol=1e-14,
-            gtol=1e-14,
+            xtol=1e-12,
+            ftol=1e-12,
+            gtol=1e-12,
         )
-        for start in np.geomspace(low, high, 5)
+        for start in np.geomspace(low, high, 3)
     ]
     best = min(fits, key=lambda fit: float(fit.cost))
     least, critical = (float(value) for value in np.exp(best.x))

@@ -167,6 +167,7 @@ def rehearse(
     sums = PathSums.of([*stable, *decays])
     steps = np.array([len(point.rates) for point in (*stable, *decays)])
     found: list[Forecast] = []
+    measured: list[float] = []
     errors: list[float] = []
     first = len(stable)
     for place in range(first, len(sums.losses)):
@@ -181,9 +182,9 @@ def rehearse(
             if place == first or before < LEAST_STABLE:
                 continue
         found.append(_forecast(sums, known, before, place, residuals))
-        errors.append(found[-1].loss - float(sums.losses[place]))
-    measured = tuple(float(loss) for loss in sums.losses[-len(found) :]) if found else ()
-    return Rehearsal(order, tuple(found), measured)
+        measured.append(float(sums.losses[place]))
+        errors.append(found[-1].loss - measured[-1])
+    return Rehearsal(order, tuple(found), tuple(measured))
 
 
 def drift(rehearsal: Rehearsal) -> Drift:
