@@ -27,7 +27,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -37,7 +37,6 @@ from artifacts.statistics import Variance, interval_of
 CHANGE = "change."
 """Before the kind of tensor whose updates are measured."""
 
-Verdict = Literal["passes", "fails", "undecided: add seeds", "not judged"]
 PASSES, FAILS, UNDECIDED, NOT_JUDGED = "passes", "fails", "undecided: add seeds", "not judged"
 NO_POWER = "no power: the arm with the parameterisation off does not fail"
 
@@ -132,7 +131,7 @@ class Slope:
     seeds: int
     expected: float
     bound: float
-    verdict: Verdict
+    verdict: str
     diverged: bool = False
 
     def outside(self, bound: float) -> bool:
@@ -297,7 +296,7 @@ def _slope(
         if len(slopes) > 1:
             found = interval_of(mean, [Variance.of_mean(slopes)])
             low, high = found.low, found.high
-    verdict: Verdict = UNDECIDED
+    verdict = UNDECIDED
     if not bounds.judges(name, updates):
         verdict = NOT_JUDGED
     elif diverged:

@@ -204,8 +204,9 @@ class ModelConfig:
 
 def _is_finite(value: object) -> bool:
     """Whether a setting is a number, and finite."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value)
 
 
 def _of_model(address: Address) -> Address:
