@@ -19,7 +19,7 @@ from artifacts.records import Record
 from artifacts.settings import LATER
 from trainer.evaluation.rule import DOCUMENTS, Rule
 from trainer.optimizer.schedules import ScheduleSpec, Version
-from trainer.shapes.config import ModelConfig
+from trainer.shapes.config import STEEPEST, ModelConfig
 from trainer.shapes.presets import TINY, preset
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ModelSettings(Record):
     rope_factor: Annotated[float | None, Field(ge=1, allow_inf_nan=False), LATER] = None
     rope_original_context: Annotated[Count | None, LATER] = None
     qk_norm: Annotated[bool | None, LATER] = None
+    depth_alpha: Annotated[float | None, Field(ge=0, le=STEEPEST), LATER] = None
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The shape for a tokenizer of ``vocab_size`` pieces.
