@@ -1,6 +1,6 @@
 """Costs: what a model and a training step cost, from shapes alone.
 
-    shape ─ compute_costs ─▶ operations per token, bytes of memory
+    shape ─ compute_costs ─▶ operations per token
     shape, precision ─ training_memory ─▶ bytes by part, bytes of a checkpoint
     kernel, shape ─ kernel_costs ─▶ bytes that must cross memory, operations of products
     shape, device ─ roofline ─▶ the floor of every kernel, and the speed they allow together

@@ -14,7 +14,6 @@ import dataclasses
 from collections.abc import Collection
 from typing import Literal
 
-from trainer.costs.compute_costs import activations_per_token
 from trainer.costs.kernel_costs import BF16, FP32, LOGIT_ROWS
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
@@ -85,3 +84,18 @@ def marked_steps(first: int, last: int, every: int, ends: Collection[int]) -> li
     """
     multiples = range(first - first % every + every, last + 1, every)
     return sorted({*multiples, *(end for end in ends if first < end <= last)})
+
+
+def activations_per_token(config: ModelConfig) -> int:
+    """Values kept per token between forward and backward.
+
+    A layer keeps, for its two norms, the stream, what comes out and one figure each; qkv, whose
+    queries and keys were turned in place; the attention's output and one figure per head; gate and
+    up. The head keeps logits of a slice only.
+    """
+    heads, kv_heads, size = config.heads, config.kv_heads, config.head_dim
+    norms = 4 * config.width + 2
+    attention = (heads + 2 * kv_heads) * size + heads * size + heads
+    # final norm's stream, hidden, angles, token ids of eight bytes
+    ends = 2 * config.width + 1 + size + 2
+    return config.layers * (norms + attention + 2 * config.ff) + ends
