@@ -33,6 +33,27 @@ if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.loop.branch import Comparison
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
+]
+Roofline = Annotated[
+    bool,
+    typer.Option(
+        "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
+    ),
+]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate", help="train nothing that stays; memory, hours and disk that it will need"
+    ),
+]
+Watts = Annotated[
+    float | None,
+    typer.Option("--watts", help="with --estimate: what the machine draws, for the energy"),
+]
+
 
 @said_of_options()
 def train(
@@ -50,27 +71,11 @@ def train(
     plan: Annotated[
         Path | None, typer.Option(help="follow this frozen plan rather than the run's")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
-    ] = None,
-    roofline: Annotated[
-        bool,
-        typer.Option(
-            "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
-        ),
-    ] = False,
+    overrides: Overrides = None,
+    roofline: Roofline = False,
     device: Device = "H200",
-    estimate: Annotated[
-        bool,
-        typer.Option(
-            "--estimate", help="train nothing that stays; memory, hours and disk that it will need"
-        ),
-    ] = False,
-    watts: Annotated[
-        float | None,
-        typer.Option("--watts", help="with --estimate: what the machine draws, for the energy"),
-    ] = None,
+    estimate: Estimate = False,
+    watts: Watts = None,
     keep: Keep = False,
     back: Back = False,
     restart: Restart = False,

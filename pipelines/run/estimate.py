@@ -86,6 +86,13 @@ class Estimate:
         return sum(row.seconds for row in self.times)
 
     @property
+    def undisturbed_seconds(self) -> float:
+        """The same where no other program has the processor meanwhile; as :attr:`seconds` where
+        the system does not tell how long the probe waited.
+        """
+        return self.seconds * (1 - (self.probed.waited or 0.0))
+
+    @property
     def kilowatt_hours(self) -> float | None:
         """None where no wattage is given."""
         return None if self.watts is None else self.watts * self.seconds / 3.6e6
@@ -115,6 +122,7 @@ class Estimate:
             "times": [asdict(row) for row in self.times],
             "seconds": self.seconds,
             "hours": self.seconds / 3600,
+            "undisturbed_seconds": self.undisturbed_seconds,
             "checkpoints": self.checkpoints,
             "disk_bytes": self.disk_bytes,
             "free_bytes": self.free_bytes,
