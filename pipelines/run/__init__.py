@@ -8,8 +8,8 @@
 It holds no documents and decides no byte of any output. The names you need: ``run_recipe``
 (:mod:`~pipelines.run.driver`), ``load_run`` (:mod:`~pipelines.run.record`), ``train_run``
 (:mod:`~pipelines.run.train_only`), ``estimate_run`` (:mod:`~pipelines.run.estimate`), ``usage``
-and ``collect`` (:mod:`~pipelines.run.cache`). :mod:`~pipelines.run.rule_versions` holds rules' versions
-against their code.
+and ``collect`` (:mod:`~pipelines.run.cache`). :mod:`~pipelines.run.rule_versions` holds rules'
+versions against their code.
 
 >>> from pipelines.recipe.load import load_recipe
 >>> from pipelines.run.cache import usage
