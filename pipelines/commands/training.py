@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,12 +94,13 @@ def train(
     if roofline:
         _show_roofline(loaded.recipe, device, as_json)
         return
+    followed = None if plan is None else load_plan(plan)
     if estimate:
-        _show_estimate(loaded, runs, watts, device, as_json)
+        options = {"runs": runs, "watts": watts, "plan": followed}
+        _show_estimate(loaded, options, device, as_json)
         return
     from pipelines.run.train_only import train_run  # needs torch, which a roofline does not
 
-    followed = None if plan is None else load_plan(plan)
     ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
         outcome = train_run(
@@ -135,7 +136,7 @@ def _show_roofline(recipe: Recipe, device: str, as_json: bool) -> None:
 
 
 def _show_estimate(
-    loaded: LoadedRecipe, runs: str, watts: float | None, device: str, as_json: bool
+    loaded: LoadedRecipe, options: dict[str, Any], device: str, as_json: bool
 ) -> None:
     from pipelines.commands.terminal.estimate import print_estimate
     from pipelines.commands.terminal.progress import TerminalProgress
@@ -144,7 +145,7 @@ def _show_estimate(
 
     floor = recipe_roofline(loaded.recipe, device)
     with TerminalProgress(ShownConsole(stderr=True)) as progress:
-        found = estimate_run(loaded, runs, watts=watts, progress=progress)
+        found = estimate_run(loaded, progress=progress, **options)
     print_estimate(found, floor, as_json)
 
 
