@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,9 +28,31 @@ from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
+    from pipelines.recipe.load import LoadedRecipe
     from pipelines.run.driver import RunOutcome
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.loop.branch import Comparison
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
+]
+Roofline = Annotated[
+    bool,
+    typer.Option(
+        "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
+    ),
+]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate", help="train nothing that stays; memory, hours and disk that it will need"
+    ),
+]
+Watts = Annotated[
+    float | None,
+    typer.Option("--watts", help="with --estimate: what the machine draws, for the energy"),
+]
 
 
 @said_of_options()
@@ -49,17 +71,11 @@ def train(
     plan: Annotated[
         Path | None, typer.Option(help="follow this frozen plan rather than the run's")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
-    ] = None,
-    roofline: Annotated[
-        bool,
-        typer.Option(
-            "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
-        ),
-    ] = False,
+    overrides: Overrides = None,
+    roofline: Roofline = False,
     device: Device = "H200",
+    estimate: Estimate = False,
+    watts: Watts = None,
     keep: Keep = False,
     back: Back = False,
     restart: Restart = False,
@@ -78,9 +94,13 @@ def train(
     if roofline:
         _show_roofline(loaded.recipe, device, as_json)
         return
+    followed = None if plan is None else load_plan(plan)
+    if estimate:
+        options = {"runs": runs, "watts": watts, "plan": followed}
+        _show_estimate(loaded, options, device, as_json)
+        return
     from pipelines.run.train_only import train_run  # needs torch, which a roofline does not
 
-    followed = None if plan is None else load_plan(plan)
     ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
         outcome = train_run(
@@ -113,6 +133,20 @@ def _show_roofline(recipe: Recipe, device: str, as_json: bool) -> None:
     from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
 
     print_roofline(recipe_roofline(recipe, device), as_json)
+
+
+def _show_estimate(
+    loaded: LoadedRecipe, options: dict[str, Any], device: str, as_json: bool
+) -> None:
+    from pipelines.commands.terminal.estimate import print_estimate
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.roofline import recipe_roofline
+    from pipelines.run.estimate import estimate_run
+
+    floor = recipe_roofline(loaded.recipe, device)
+    with TerminalProgress(ShownConsole(stderr=True)) as progress:
+        found = estimate_run(loaded, progress=progress, **options)
+    print_estimate(found, floor, as_json)
 
 
 @said_of_options()
