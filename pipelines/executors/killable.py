@@ -104,7 +104,7 @@ class KillableProcess:
                 if len(answers) < len(values):
                     self._child, status = None, child.ended()
                     if status != -signal.SIGPROF:
-                        raise ProcessDiedError(len(answers), _how(status))
+                        raise ProcessDiedError(len(answers), how_ended(status))
                     answers.append(OVER_LIMIT)
         return answers
 
@@ -133,7 +133,7 @@ class KillableProcess:
         self.kill()
         child = self._child = _Child()
         if not child.begin(task):
-            raise ProcessDiedError(None, _how(child.ended()))
+            raise ProcessDiedError(None, how_ended(child.ended()))
         return child
 
     @contextlib.contextmanager
@@ -210,7 +210,8 @@ class _Child:
             self._alive = -1
 
 
-def _how(status: int) -> str:
+def how_ended(status: int) -> str:
+    """The signal or the exit status of a process, in words."""
     if status >= 0:
         return f"exit status {status}"
     try:
@@ -225,4 +226,11 @@ SHARED = KillableProcess()
 atexit.register(SHARED.kill)
 os.register_at_fork(after_in_child=SHARED.forget)
 
-__all__ = ["OVER_LIMIT", "SHARED", "KillableProcess", "OverLimit", "ProcessDiedError"]
+__all__ = [
+    "OVER_LIMIT",
+    "SHARED",
+    "KillableProcess",
+    "OverLimit",
+    "ProcessDiedError",
+    "how_ended",
+]

@@ -103,7 +103,7 @@ def given_recipe(values: dict[str, Any], folder: str | os.PathLike[str] = ".") -
 
 def _loaded(file: YamlFile) -> LoadedRecipe:
     try:
-        recipe = _validated(file, Recipe, file.plain(), ())
+        recipe = validated(file, Recipe, file.plain(), ())
         stages = _stages(file, recipe)
         folder = _root(file, recipe)
         check_names(recipe, stages)
@@ -115,7 +115,7 @@ def _loaded(file: YamlFile) -> LoadedRecipe:
     return LoadedRecipe(recipe, stages, folder, file)
 
 
-def _validated(file: YamlFile, model: type[M], values: Any, above: Address) -> M:
+def validated(file: YamlFile, model: type[M], values: Any, above: Address) -> M:
     """A part of a recipe from plain values. Raises: UserError with an address in the recipe."""
     try:
         return model.model_validate(values)
@@ -129,7 +129,7 @@ def given_part(model: type[M], values: dict[str, Any], fix: str) -> M:
     """
     file = GivenValues(values, Path())
     try:
-        return _validated(file, model, file.plain(), ())
+        return validated(file, model, file.plain(), ())
     except UserError as error:
         raise (error if error.fix else error.changed(fix=fix)) from None
 
@@ -140,7 +140,7 @@ def load_branch(path: str | os.PathLike[str]) -> Branch:
     """
     file = YamlFile(Path(path))
     try:
-        return _validated(file, Branch, {"name": Path(path).stem, **file.plain()}, ())
+        return validated(file, Branch, {"name": Path(path).stem, **file.plain()}, ())
     except UserError as error:
         raise error.relocated(
             lambda address: file.place(address[2:] if address[:1] == ("branches",) else address)
@@ -201,7 +201,7 @@ def _stages(file: YamlFile, recipe: Recipe) -> tuple[tuple[str, StageSettings], 
     for index, entry in enumerate(recipe.corpus.stages):
         location: Address = ("corpus", "stages", index)
         kind, settings = _stage_entry(location, entry)
-        stage = _validated(file, STAGES[kind], settings, (*location, kind))
+        stage = validated(file, STAGES[kind], settings, (*location, kind))
         name = stage.name or _unused(kind, [other for other, _ in stages])
         if name in [other for other, _ in stages]:
             raise UserError(

@@ -31,6 +31,11 @@ class TokenizerSettings(Part):
         default=None, description="share of the sample's bytes per source; default: by size"
     )
     sample_mib: Annotated[float, Field(gt=0)] = 64.0
+    character_coverage: Annotated[float, Field(ge=0.98, le=1.0), LATER] = Field(
+        default=0.9995,
+        description="share of the sample's characters that get a piece; a small vocabulary needs "
+        "a lower one",
+    )
 
     @model_validator(mode="after")
     def _a_given_model_is_not_trained(self) -> TokenizerSettings:

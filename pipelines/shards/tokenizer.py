@@ -107,7 +107,10 @@ def train_tokenizer(task: TokenizerTask, compute: bool = True) -> TrainedTokeniz
     store = Store(task.root)
     if task.given is not None:
         return _given(store, task.given, compute)
-    config = TrainConfig(vocab_size=task.settings.vocab_size)
+    config = TrainConfig(
+        vocab_size=task.settings.vocab_size,
+        character_coverage=task.settings.character_coverage,
+    )
     inputs = {
         "work": "tokenizer",
         "version": TOKENIZER_VERSION,

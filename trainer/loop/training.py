@@ -20,7 +20,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +96,7 @@ def train(
     until_step: int | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     board: BoardRun | None = None,
+    also_at: Collection[int] = (),
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
@@ -106,7 +107,8 @@ def train(
     version, whatever ``settings`` say. ``objective``: what is minimised, default the loss
     on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
     update. ``board``: where events for TensorBoard go, default ``metrics/tensorboard`` of the
-    output.
+    output. ``also_at``: steps after which a checkpoint is written besides those that the settings
+    ask for.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
     not fit or is damaged, when another process trains here, or when the loss is not finite.
@@ -134,7 +136,7 @@ def train(
         with Metrics(store, run.step, shown) as metrics:
             if run.step == 0 == plan.decay_step and not read_series(store, VALIDATION):
                 _record_losses(run, metrics, measured)  # what the decay is compared with
-            return _steps(run, store, metrics, measured, last, stop, on_step)
+            return _steps(run, store, metrics, measured, last, stop, on_step, also_at)
 
 
 def check_plan(plan: Plan, settings: TrainSettings, tokenizer: Tokenizer) -> None:
@@ -170,8 +172,10 @@ def _steps(
     last: int,
     stop: StopRequest,
     on_step: Callable[[StepReport], None] | None,
+    also_at: Collection[int],
 ) -> TrainOutcome:
     first, began, ends = run.step, time.perf_counter(), milestones(run.plan)
+    kept = {*also_at, *ends}
     training_seconds = 0.0
     written: Checkpoint | None = None
     report: StepReport | None = None
@@ -186,7 +190,7 @@ def _steps(
                 report,
                 looked=run.step % run.settings.validate_every == 0 or run.step in ends,
             )
-            asked = run.step % run.settings.checkpoint_every == 0 or run.step in ends
+            asked = run.step % run.settings.checkpoint_every == 0 or run.step in kept
             if asked or stop.signal is not None or run.step == last:
                 metrics.flush()
                 written = run.save(store, asked)
@@ -197,7 +201,7 @@ def _steps(
         written = checkpoint.latest(store, run.step) if run.step == first else None
         if written is None or written.state.step != run.step:
             metrics.flush()
-            written = run.save(store, asked=run.step in ends)
+            written = run.save(store, asked=run.step in kept)
     shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(first)
     return TrainOutcome(
         step=run.step,

@@ -1,0 +1,1 @@
+"""Designs: one kind of experiment each, from settings to runs, and from outcomes to findings."""

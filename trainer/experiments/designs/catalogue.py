@@ -1,0 +1,11 @@
+"""The kinds of experiment there are; a further one is a file and a line here."""
+
+from __future__ import annotations
+
+from trainer.experiments.design import Design
+from trainer.experiments.designs.learning_rate import LearningRateDesign
+
+_ALL: tuple[type[Design], ...] = (LearningRateDesign,)
+
+DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
+"""Designs by the name that an experiment's ``study`` gives."""
