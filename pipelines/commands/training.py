@@ -132,11 +132,41 @@ def branch_checkpoint(
         str | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
+    decay: Annotated[
+        str | None,
+        typer.Option(
+            help="length of each decay, for files that say weights alone: tokens, or as 10% a "
+            "share of all tokens at its end"
+        ),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            help="linear, exponential, one_minus_sqrt, cosine, inverse_linear or linear_to; "
+            "default: the checkpoint's"
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="decays of each mixture, on data of their own; differences are paired by seed",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="decays trained at one time, with --decay, --shape or --seeds; default: as many "
+            "as the cores have room for",
+        ),
+    ] = None,
     keep: Keep = False,
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
     from mixtures.spec.bands import source_of
+    from pipelines.commands.branch_seeds import branch_seeds
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
@@ -152,7 +182,23 @@ def branch_checkpoint(
     store, record = load_run(runs, run)
     complete_take_downs(store, record)
     materials = Materials.of(store, record)
-    phases = {name: load_branch(path).phases for name, path in _named(mixtures).items()}
+    named = _named(mixtures)
+    if any(option is not None for option in (decay, shape, seeds, workers)):
+        branch_seeds(
+            _stable_start(checkpoint)[0],
+            named,
+            store,
+            record,
+            output,
+            decay=decay,
+            shape=shape,
+            seeds=seeds or 1,
+            workers=workers,
+            keep=keep,
+            as_json=as_json,
+        )
+        return
+    phases = {name: load_branch(path).phases for name, path in named.items()}
     start, length = _stable_start(checkpoint)
     place = output or f"{start.folder.rsplit('/', 2)[0]}/branches"
     asked = [*materials.folders, *map(source_of, materials.folders)], length
