@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from artifacts.errors import UserError
+from pipelines.commands.branch_options import (
+    BranchWorkers,
+    DecayLengthOption,
+    SeedsOption,
+    ShapeOption,
+)
 from pipelines.commands.chat import chat
 from pipelines.commands.generate import generate_text
 from pipelines.commands.model import model_app, schedule_app
@@ -27,6 +33,7 @@ from pipelines.commands.options import (
 from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
+    from artifacts.paths import Store
     from pipelines.recipe.fields import Recipe
     from pipelines.run.driver import RunOutcome
     from trainer.checkpoints.checkpoint import Checkpoint
@@ -132,45 +139,57 @@ def branch_checkpoint(
         str | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
-    decay: Annotated[
-        str | None,
-        typer.Option(
-            help="length of each decay, for files that say weights alone: tokens, or as 10% a "
-            "share of all tokens at its end"
-        ),
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            help="linear, exponential, one_minus_sqrt, cosine, inverse_linear or linear_to; "
-            "default: the checkpoint's"
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="decays of each mixture, on data of their own; differences are paired by seed",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="decays trained at one time, with --decay, --shape or --seeds; default: as many "
-            "as the cores have room for",
-        ),
-    ] = None,
+    decay: DecayLengthOption = None,
+    shape: ShapeOption = None,
+    seeds: SeedsOption = None,
+    workers: BranchWorkers = None,
     keep: Keep = False,
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
-    from mixtures.spec.bands import source_of
-    from pipelines.commands.branch_seeds import branch_seeds
-    from pipelines.commands.terminal.progress import TerminalProgress
-    from pipelines.recipe.load import load_branch
     from pipelines.run.record import load_run
     from pipelines.shards.take_downs import complete_take_downs
+
+    store, record = load_run(runs, run)
+    complete_take_downs(store, record)
+    start, length = _stable_start(checkpoint)
+    named = _named(mixtures)
+    if all(option is None for option in (decay, shape, seeds, workers)):
+        _compare(start, length, named, store, record, output, keep, as_json)
+        return
+    from pipelines.commands.branch_seeds import branch_seeds
+
+    branch_seeds(
+        start,
+        named,
+        store,
+        record,
+        output,
+        decay=decay,
+        shape=shape,
+        seeds=seeds or 1,
+        workers=workers,
+        keep=keep,
+        as_json=as_json,
+    )
+
+
+def _compare(
+    start: Checkpoint,
+    length: int,
+    named: Mapping[str, Path],
+    store: Store,
+    record: dict[str, Any],
+    output: str | None,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """Train an ending of each file, one after another, and print how they compare; ``length``: of
+    the checkpoint's windows.
+    """
+    from mixtures.spec.bands import source_of
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.recipe.load import load_branch
     from pipelines.training.board import board_run
     from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
@@ -179,27 +198,8 @@ def branch_checkpoint(
     from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import compare
 
-    store, record = load_run(runs, run)
-    complete_take_downs(store, record)
     materials = Materials.of(store, record)
-    named = _named(mixtures)
-    if any(option is not None for option in (decay, shape, seeds, workers)):
-        branch_seeds(
-            _stable_start(checkpoint)[0],
-            named,
-            store,
-            record,
-            output,
-            decay=decay,
-            shape=shape,
-            seeds=seeds or 1,
-            workers=workers,
-            keep=keep,
-            as_json=as_json,
-        )
-        return
     phases = {name: load_branch(path).phases for name, path in named.items()}
-    start, length = _stable_start(checkpoint)
     place = output or f"{start.folder.rsplit('/', 2)[0]}/branches"
     asked = [*materials.folders, *map(source_of, materials.folders)], length
     held = materials.held_out(*asked)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ from trainer.devices.determinism import deterministic
 from trainer.devices.precision import device_of
 from trainer.loop.branch import branch_plan, check_stable, equal_tokens, measured_at
 from trainer.loop.settings import TrainSettings
+
+NOTHING_HELD_OUT = "nothing is held out that fills a window, so no losses are compared"
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def compare_seeds(
             SeedEnd(one.mixture, one.seed, one.folder, dict(end.losses))
             for one, end in zip(planned, ends, strict=True)
         ),
-        notes=tuple(_notes(asked, planned)),
+        notes=(*_notes(asked, planned), *(() if held_out else (NOTHING_HELD_OUT,))),
     )
     name = f"{BOOK}{content_key({'folders': [one.folder for one in planned]})[:8]}.json"
     Store(output).write(name, canonical_json(sealed(table.to_json())) + b"\n")
@@ -215,6 +218,10 @@ def _carried_out(
     try:
         with sigterm_exits(), advised_branch():
             ends = executor.map(make, tasks, done)
+    except KeyboardInterrupt:  # the tasks that ran have written their checkpoints
+        raise StoppedError(signal.SIGINT.name, 128 + signal.SIGINT) from None
+    except SystemExit:
+        raise StoppedError(signal.SIGTERM.name, 128 + signal.SIGTERM) from None
     finally:
         executor.close()
     watch.close()
