@@ -18,7 +18,7 @@ from artifacts.errors import UserError
 from artifacts.records import Record
 from artifacts.settings import LATER
 from trainer.evaluation.rule import DOCUMENTS, Rule
-from trainer.optimizer.schedules import ScheduleSpec, Version
+from trainer.optimizer.schedules import DecayShape, DecaySpec, ScheduleSpec, Version
 from trainer.shapes.config import STEEPEST, ModelConfig
 from trainer.shapes.presets import TINY, preset
 
@@ -211,6 +211,15 @@ class TrainSettings(Record):
         return self.model_copy(
             update={"schedule": self.schedule.resolved(decay_start=None, end=None)}
         )
+
+    def decaying(self, shape: DecayShape | None = None) -> TrainSettings:
+        """The same settings for an ending whose rate falls, also where it was constant before:
+        by ``shape`` to where that falls by itself, default as the schedule says.
+        """
+        own = self.schedule.decay
+        decay = own if shape in (None, own.shape) else DecaySpec(shape=shape)
+        facts = {"kind": "wsd", "decay": decay, "decay_start": None, "end": None}
+        return self.model_copy(update={"schedule": self.schedule.model_copy(update=facts)})
 
     def measuring_by(self, rule: Rule) -> TrainSettings:
         """The same settings with the rule for held-out text that a training began with."""

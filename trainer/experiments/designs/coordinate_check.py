@@ -149,7 +149,11 @@ class CoordinateCheckDesign(Design):
         known = {run.updates for run in self._lines(one)}
         return [
             Sizes(
-                int(one["size"]), int(one["seed"]), one["arm"] != "off", updates, dict.fromkeys(names)
+                int(one["size"]),
+                int(one["seed"]),
+                one["arm"] != "off",
+                updates,
+                dict.fromkeys(names),
             )
             for updates in self.after
             if updates not in known
