@@ -17,7 +17,7 @@ import numpy as np
 
 from artifacts.books import read_book
 from artifacts.paths import Store
-from artifacts.statistics import Variance, interval_of
+from artifacts.statistics.intervals import Variance, interval_of
 from pipelines.report.held_out_loss import HeldOutLoss
 
 BRANCHES = "branches"
