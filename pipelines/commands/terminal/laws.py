@@ -14,8 +14,9 @@ _OTHERS = {"chinchilla": "Chinchilla", "besiroglu": "Besiroglu", "paper": "MiniC
 def print_fit(found: Mapping[str, Any]) -> None:
     """The constants, then what they rest on."""
     print_text(
-        f"L(N, D) = E + A/N^alpha + B/D^beta on {found['points']} points of {found['sizes']} sizes "
-        f"and {found['lengths']} lengths; losses {found['unit']}; {found['loss']}.\n"
+        f"L(N, D) = E + A/N^alpha + B/D^beta on {_count(found['points'], 'point')} of "
+        f"{_count(found['sizes'], 'size')} and {_count(found['lengths'], 'length')}; losses "
+        f"{found['unit']}; {found['loss']}.\n"
     )
     _print_constants(found)
     print_text(f"\nInterval: {_said_of_interval(found['interval'])}.")
@@ -207,6 +208,10 @@ def _range(interval: Mapping[str, float] | None, form: str = ".4g") -> str:
     if interval is None:
         return "none"
     return f"{interval['low']:{form}} to {interval['high']:{form}}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _number(value: float) -> str:

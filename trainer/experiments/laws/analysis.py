@@ -75,6 +75,10 @@ class Analysis(NamedTuple):
         row = optimum_row(self.law, PAPER_OPERATIONS, self.methods.spread)
         ratio, interval = row["ratio"], row["intervals"]["ratio"]
         found = {"operations": PAPER_OPERATIONS, "paper": PAPER_RATIO, "ratio": ratio}
+        if self.reasons.keys() & {"A", "B", "alpha", "beta"}:
+            sentence = "These runs do not determine D/N, so nothing is said of the paper's "
+            sentence += f"{PAPER_RATIO}."
+            return {**found, "interval": interval, "holds": None, "sentence": sentence}
         if interval is None:
             sentence = f"D/N at 1e21 operations is {ratio:.3g} without an interval, so nothing is "
             sentence += f"said of the paper's {PAPER_RATIO}."
@@ -186,11 +190,10 @@ def analysed(
         solutions[objective.name] = solution, Law(*map(float, frame.law(solution.theta)))
     solution, law = solutions[HUBER.name]
     methods = methods_of(HUBER, points, frame, solution, draws=draws, seed=seed)
-    intervals = (
-        dict.fromkeys(CONSTANTS)
-        if methods.spread is None
-        else constant_intervals(methods.spread, law)
-    )
+    none: dict[str, Interval | None] = dict.fromkeys(CONSTANTS)
+    intervals = none if methods.spread is None else constant_intervals(methods.spread, law)
+    widest = methods.spread or next(iter(methods.spreads.values()), None)
+    judged = none if widest is None else constant_intervals(widest, law)
     errors = left_out_errors(points)
     return Analysis(
         points=points,
@@ -198,7 +201,7 @@ def analysed(
         solutions=solutions,
         methods=methods,
         intervals=intervals,
-        reasons=undetermined(points, frame, solution, intervals),
+        reasons=undetermined(points, frame, solution, judged),
         forest=forest(points, operations),
         operations=operations,
         budgets=tuple(budgets or decades(points)),

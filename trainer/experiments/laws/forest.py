@@ -80,7 +80,8 @@ def _choices(points: Points) -> Iterator[tuple[str, str, Points, Objective]]:
         yield "loss", objective.meaning, points, objective
     for kind, groups, what in (("size", points.size, "N"), ("length", points.length, "D")):
         for change, mask in _groups(groups, points, what):
-            yield kind, change, points.chosen(mask), HUBER
+            if mask.any():
+                yield kind, change, points.chosen(mask), HUBER
     for name in points.counts:
         yield "count", name.replace("_", " "), points.counted(name), HUBER
     for name, values in points.settings.items():

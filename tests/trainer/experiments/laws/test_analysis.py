@@ -21,6 +21,7 @@ from trainer.experiments.laws.planning import (
     known_of,
     planned,
 )
+from trainer.experiments.laws.points import Points
 from trainer.experiments.laws.published import BATCH_LAW
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -59,6 +60,17 @@ def test_a_constant_left_open_keeps_its_value() -> None:
     assert all(np.isfinite(few[name]) for name in CONSTANTS)
     assert few["interval"]["kind"] is None
     assert few["paper"]["holds"] is None
+
+
+@pytest.mark.parametrize("points", [design(1, 1, 1), design(1, 1, 3, branch=0.01)])
+def test_one_size_at_one_length_is_fitted_and_says_that_nothing_is_known(points: Points) -> None:
+    one = analysed(points, draws=20).to_json()
+    assert not any(one["determined"].values())
+    assert all(np.isfinite(one[name]) for name in CONSTANTS)
+    assert one["forest"] == []
+    assert one["paper"]["holds"] is None
+    assert "do not determine" in one["paper"]["sentence"]
+    assert one["prediction_deviation"] is None
 
 
 def test_the_forest_has_every_choice(found: dict[str, Any]) -> None:
