@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.export.conftest import SHAPES
 from trainer.checkpoints.checkpoint import Checkpoint
 from trainer.checkpoints.recorded import model_config
 from trainer.checkpoints.weights import model_of
 from trainer.export.export import ExportSettings, export_model
 from trainer.export.read import import_model
 
-LAYERS, ALPHA = 3, 0.9
-SHAPES["steep"] = {"heads": 2, "kv_heads": 2, "layers": LAYERS, "depth_alpha": ALPHA}
+LAYERS, ALPHA = 3, 0.9  # of the shape "steep"
 
 
 @pytest.mark.parametrize("layout", ["granite", "llama", "minicpm"])
