@@ -1,4 +1,4 @@
 """Studies: an experiment's file, its runs under content keys, and their table.
 
-experiment.yaml ─ design ─▶ runs ─ executors ─▶ a line each ─ experiments.parquet ─▶ result, figures
+    experiment.yaml ─ design ─▶ runs ─ executors ─▶ a line each ─ experiments.parquet ─▶ result, figures
 """

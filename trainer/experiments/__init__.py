@@ -1,4 +1,4 @@
 """Experiments: which runs answer a question, and what their losses say. Nothing here trains.
 
-question ─ designs ─▶ runs to make      losses of runs ─ fits, laws ─▶ figures with intervals ─▶ verdict
+    question ─ designs ─▶ runs to make      losses of runs ─ fits, laws ─▶ figures with intervals ─▶ verdict
 """

@@ -1,4 +1,4 @@
 """Probes: what is measured while any training runs.
 
-model, batch, step ─ a probe ─▶ lines of metrics
+    model, batch, step ─ a probe ─▶ lines of metrics
 """
