@@ -1,6 +1,5 @@
 """Studies: an experiment's file, its runs under content keys, and their table.
 
-<<<<<<< HEAD
     experiment.yaml ─ experiment ─▶ design      base recipe ─ base ─▶ shards, and what designs know
     design ─ points ─▶ runs ─ prepared ─▶ plans and keys ─ study, by executors ─▶ a line for each
     lines ─ table ─▶ experiments.parquet        lines ─ design ─▶ findings ─ pages ─▶ figures, page
@@ -12,7 +11,4 @@ stopped or killed goes on to the same table.
 >>> from trainer.experiments.designs.catalogue import DESIGNS
 >>> "lr" in DESIGNS
 True
-=======
-    experiment.yaml ─ design ─▶ runs ─ executors ─▶ a line each ─ experiments.parquet ─▶ result, figures
->>>>>>> estimates
 """

@@ -1,6 +1,5 @@
 """Experiments: which runs answer a question, and what their losses say. Nothing here trains.
 
-<<<<<<< HEAD
     question ─ designs ─▶ runs to make      losses of runs ─ fits, laws ─▶ estimates, intervals
     estimates, margins ─ verdicts ─▶ shown, refuted, cannot tell
 
@@ -14,7 +13,4 @@ A run is data (:mod:`~trainer.experiments.runs`), a design a pure function of se
 >>> ending = stable.ended((decay,), from_step=9)
 >>> ending.depth, ending.tokens, ending.parent == stable
 (1, 100, True)
-=======
-    question ─ designs ─▶ runs to make      losses of runs ─ fits, laws ─▶ figures with intervals ─▶ verdict
->>>>>>> estimates
 """

@@ -1,6 +1,5 @@
 """Probes: what is measured while any training runs, without changing a bit of it.
 
-<<<<<<< HEAD
     train(..., probes=[...]) ─ each step ─▶ a probe ─▶ metrics/probe-NAME.jsonl
                                                     ─▶ probes.safetensors in checkpoints, to go on
 
@@ -28,7 +27,4 @@ run:
 2
 >>> [line["micro_batches"] for line in read_series("probed", "probe-noise_scale")]
 [4, 4]
-=======
-    model, batch, step ─ a probe ─▶ lines of metrics
->>>>>>> estimates
 """
