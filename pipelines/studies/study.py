@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from artifacts.books import told_of_damage
-from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -100,7 +99,7 @@ class Study:
                 raise UserError(
                     "a run of this experiment is not made yet",
                     file=self.shelf.folder(run.key),
-                    fix=Command(f"tunnel {self.loaded.experiment.study} EXPERIMENT"),
+                    fix="carry the experiment out first",
                 )
         return {run.key: self.shelf.lines[run.key] for run in wanted}
 
