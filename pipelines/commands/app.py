@@ -33,6 +33,7 @@ from pipelines.commands.options import (
     print_table,
     said_of_options,
 )
+from pipelines.commands.preview import register as register_preview
 from pipelines.commands.shards import shards_app
 from pipelines.commands.terminal.compiling import KernelWatch
 from pipelines.commands.terminal.shown import ShownConsole
@@ -61,6 +62,7 @@ register(app)
 register_export(app)
 register_evaluate(app)
 register_compare_scores(app)
+register_preview(app)
 
 
 def _print_version(asked: bool) -> None:

@@ -28,6 +28,7 @@ from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
     from pipelines.recipe.fields import Recipe
+    from pipelines.recipe.load import LoadedRecipe
     from pipelines.run.driver import RunOutcome
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.loop.branch import Comparison
@@ -60,6 +61,16 @@ def train(
         ),
     ] = False,
     device: Device = "H200",
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="train nothing that stays; memory, hours and disk that it will need"
+        ),
+    ] = False,
+    watts: Annotated[
+        float | None,
+        typer.Option("--watts", help="with --estimate: what the machine draws, for the energy"),
+    ] = None,
     keep: Keep = False,
     back: Back = False,
     restart: Restart = False,
@@ -77,6 +88,9 @@ def train(
     loaded = load_recipe(recipe, overrides or ())
     if roofline:
         _show_roofline(loaded.recipe, device, as_json)
+        return
+    if estimate:
+        _show_estimate(loaded, runs, watts, device, as_json)
         return
     from pipelines.run.train_only import train_run  # needs torch, which a roofline does not
 
@@ -113,6 +127,20 @@ def _show_roofline(recipe: Recipe, device: str, as_json: bool) -> None:
     from pipelines.commands.terminal.roofline import print_roofline, recipe_roofline
 
     print_roofline(recipe_roofline(recipe, device), as_json)
+
+
+def _show_estimate(
+    loaded: LoadedRecipe, runs: str, watts: float | None, device: str, as_json: bool
+) -> None:
+    from pipelines.commands.terminal.estimate import print_estimate
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.roofline import recipe_roofline
+    from pipelines.run.estimate import estimate_run
+
+    floor = recipe_roofline(loaded.recipe, device)
+    with TerminalProgress(ShownConsole(stderr=True)) as progress:
+        found = estimate_run(loaded, runs, watts=watts, progress=progress)
+    print_estimate(found, floor, as_json)
 
 
 @said_of_options()

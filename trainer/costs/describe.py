@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token, memory
+from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
+from trainer.costs.training_memory import training_memory
 from trainer.shapes.config import ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
 
@@ -129,7 +130,7 @@ def _multipliers(config: ModelConfig, peak: float) -> list[Row]:
 
 
 def _costs(config: ModelConfig, sequence_length: int, micro_batch_tokens: int) -> list[Row]:
-    needed = memory(config, micro_batch_tokens)
+    needed = training_memory(config, micro_batch_tokens, "fp32", on_gpu=False)
     return [
         Row("compute", "per token, paper", flops_per_token(config), "FLOP", "6 N"),
         Row(
@@ -149,5 +150,6 @@ def _costs(config: ModelConfig, sequence_length: int, micro_batch_tokens: int) -
             "bytes",
             f"fp32, micro-batch of {micro_batch_tokens:,} tokens",
         ),
+        Row("memory", "slice of logits", needed.logits, "bytes", "with the gradient of the head"),
         Row("memory", "total", needed.total, "bytes"),
     ]
