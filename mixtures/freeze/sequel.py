@@ -21,7 +21,7 @@ from mixtures.freeze.freeze import branch
 from mixtures.freeze.pinning import Sources
 from mixtures.order.interleave import counts_at_end
 from mixtures.order.source_order import source_orders
-from mixtures.plan.format import Plan
+from mixtures.plan.format import Plan, Segment
 from mixtures.spec.phase import PhaseSpec
 
 
@@ -40,7 +40,7 @@ def sequel(
     both = branch(steady, step, phases, sources)
     _check_one_context(both)
     _check_repetitions(both, step)
-    segments = []
+    segments: list[Segment] = []
     for segment in both.segments:
         if segment.first_step >= step:
             passed = segment.cursors if not segments and any(segment.cursors) else ()
