@@ -24,6 +24,7 @@ from torch import Tensor
 
 from artifacts.errors import UserError
 from mixtures.loader.loader import Batch
+from trainer.kernels.embedding import keeps_wide_gradient
 from trainer.kernels.transfer import to_device
 from trainer.model import Model
 from trainer.objectives.contract import normaliser, rows_together
@@ -163,18 +164,27 @@ def _summed(
 
 
 def _apart(model: Model, share: Tensor, watch: PartWatch, seen: PartGradient) -> None:
-    """Add a micro-batch's gradient to those before it after ``watch`` has seen it alone."""
-    before = [(parameter, parameter.grad) for parameter in model.parameters()]
-    for parameter, _ in before:
-        parameter.grad = None
+    """Add a micro-batch's gradient to those before it; between, ``watch`` sees it alone.
+
+    Of bf16 parameters with fp32 gradients a backward pass may add to what is there, in several
+    goes: there a micro-batch's own gradient is what the sum grew by, to the rounding of fp32.
+    """
+    parameters = list(model.parameters())
+    grows = [keeps_wide_gradient(parameter) for parameter in parameters]
+    before = [parameter.grad for parameter in parameters]
+    for parameter, stays, summed in zip(parameters, grows, before, strict=True):
+        parameter.grad = summed.clone() if stays and summed is not None else None
     share.backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
+        after = [parameter.grad for parameter in parameters]
+        for parameter, stays, summed in zip(parameters, grows, before, strict=True):
+            if stays and summed is not None and parameter.grad is not None:
+                parameter.grad = torch.sub(parameter.grad, summed, out=summed)
         watch(seen)
-        for parameter, summed in before:
-            if summed is not None:
-                if parameter.grad is not None:
-                    summed += parameter.grad
-                parameter.grad = summed
+        for parameter, stays, summed, own in zip(parameters, grows, before, after, strict=True):
+            if not stays and summed is not None:
+                own = summed if own is None else summed.add_(own)
+            parameter.grad = own
 
 
 def micro_batches(total: int, rows: int, together: int = 1) -> Iterator[slice]:

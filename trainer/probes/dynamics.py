@@ -74,10 +74,12 @@ class Before:
         return cls(gradient, weights, bend)
 
     def beside(self, step: WatchedStep) -> Before:
-        """The same where the model of a step is."""
+        """The same where the model of a step is, and in the order of its tensors, in which sums
+        are made.
+        """
         device = step.model.embedding.device
         gradient, weights = (
-            {name: value.to(device) for name, value in tensors.items()}
+            {name: tensors[name].to(device) for name in step.optimizer.named if name in tensors}
             for tensors in (self.gradient, self.weights)
         )
         return Before(gradient, weights, self.same_batch)

@@ -1,4 +1,5 @@
-"""Products of vectors that are a model's tensors by name, summed in fp64 and in one order.
+"""Products of vectors that are a model's tensors by name, summed in fp64 and in one order, however
+a tensor lies in memory.
 
 Of no tensor is more than one fp64 copy held at a time.
 """
@@ -14,7 +15,8 @@ from torch import Tensor
 def squares(tensors: Iterable[Tensor]) -> float:
     """The squared Euclidean norm of all tensors together."""
     return sum(
-        float(torch.linalg.vector_norm(tensor, dtype=torch.float64).square()) for tensor in tensors
+        float(torch.linalg.vector_norm(tensor.flatten(), dtype=torch.float64).square())
+        for tensor in tensors
     )
 
 
