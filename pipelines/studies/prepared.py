@@ -205,6 +205,4 @@ class Preparing:
             return parent.plan
         if run.anew:
             return sequel(parent.plan, run.from_step, list(run.phases), self._sources)
-        return branch(
-            parent.plan, run.from_step, list(run.phases), self._sources, ahead=run.ahead
-        )
+        return branch(parent.plan, run.from_step, list(run.phases), self._sources, ahead=run.ahead)

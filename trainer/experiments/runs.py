@@ -125,9 +125,7 @@ class RunSpec(Record):
         }
         return RunSpec(**facts, phases=phases, parent=self, from_step=from_step)
 
-    def continued(
-        self, phases: tuple[PhaseSpec, ...], from_step: int, **changes: Any
-    ) -> RunSpec:
+    def continued(self, phases: tuple[PhaseSpec, ...], from_step: int, **changes: Any) -> RunSpec:
         """A training that goes on after ``from_step`` steps of this one, decayed or not, under a
         schedule that begins again; ``changes`` as in :meth:`ended`.
         """

@@ -56,7 +56,8 @@ def test_a_run_goes_on_after_a_decay_and_checkpoints_are_measured(experiment: Pa
     # after the decay the rate is full again, and falls again
     peak = 0.01
     rates = [line["lr"] for line in read_series(folders["again"], TRAIN)]
-    assert rates[:2] == [peak, peak] and peak > rates[2] > rates[3] > 0
+    assert rates[:2] == [peak, peak]
+    assert peak > rates[2] > rates[3] > 0
     assert [line["lr"] for line in read_series(folders["later"], TRAIN)][-1] < peak
     assert again.course.tokens == (8 * BATCH, 10 * BATCH)
     assert (again.tokens, again.own_tokens) == (10 * BATCH, 4 * BATCH)
