@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from trainer.experiments.design import Design
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
+from trainer.experiments.designs.dynamics import DynamicsDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 from trainer.experiments.designs.schedule import ScheduleDesign
 
 _ALL: tuple[type[Design], ...] = (
     CoordinateCheckDesign,
+    DynamicsDesign,
     LearningRateDesign,
     ScheduleDesign,
 )
