@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,16 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from trainer.experiments.fits.forecast import (
+from trainer.experiments.fits.annealing_law import (
     AnnealingLaw,
     Measured,
-    Rehearsal,
-    drift,
+    calibrated,
     fit_law,
-    forecast,
     momentum_sum,
-    rehearse,
 )
+from trainer.experiments.fits.forecast import Rehearsal, drift, forecast, rehearse
 from trainer.optimizer.schedules import DecaySpec, rate, wsd
 
 Rates = NDArray[np.float64]
@@ -46,7 +45,9 @@ def stable_points(law: AnnealingLaw = TRUTH) -> list[Measured]:
     ]
 
 
-def decays(law: AnnealingLaw, totals: list[int], noise: float = 0.0, seed: int = 0) -> list[Measured]:
+def decays(
+    law: AnnealingLaw, totals: list[int], noise: float = 0.0, seed: int = 0
+) -> list[Measured]:
     draw = np.random.default_rng(seed)
     paths = [decay_rates(total) for total in totals]
     return [Measured(path, law.predict(path) + noise * draw.normal()) for path in paths]
@@ -55,7 +56,8 @@ def decays(law: AnnealingLaw, totals: list[int], noise: float = 0.0, seed: int =
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.sampled_from([0.5, 0.9, 0.999]))
 def test_the_momentum_sum_is_the_recurrences(rates: list[float], memory: float) -> None:
     momentum, total = 0.0, 0.0
-    for before, after in zip(rates, rates[1:], strict=False):
+    falling = rates[rates.index(max(rates)) :]
+    for before, after in pairwise(falling):
         momentum = memory * momentum + (before - after)
         total += momentum
     assert momentum_sum(np.array(rates), memory) == pytest.approx(total, abs=1e-9)
@@ -70,16 +72,22 @@ def test_a_law_without_noise_is_recovered_and_its_gain_is_one() -> None:
     assert law.predict(path) == pytest.approx(TRUTH.predict(path), abs=1e-3)
 
 
-def test_the_gain_of_real_decays_takes_the_place_of_a_laws_own() -> None:
-    """Decays that gain 0.7 of what holds for the warm-up's rise are foreseen without bias."""
-    real = AnnealingLaw(2.8, 0.5, 0.4, 0.35 * 0.7, 0.99)
-    found = forecast(stable_points(), decays(real, [400]), decay_rates(1200))
-    wanted = real.predict(decay_rates(1200))
-    gain = real.stable(decay_rates(1200)) - wanted
-    assert abs(found.loss - wanted) < 0.05 * gain
-    assert found.low is None
-    optimistic = TRUTH.predict(decay_rates(1200))
-    assert wanted - optimistic > 0.3 * gain
+@given(st.floats(0.5, 0.95), st.floats(-0.5, 0.5))
+def test_the_gain_of_one_decay_takes_the_place_of_an_optimistic_laws(
+    share: float, higher: float
+) -> None:
+    real = AnnealingLaw(2.8 + higher, 0.5, 0.4, 0.35 * share, 0.99)
+    found = calibrated(TRUTH, stable_points(real)[-3:], decays(real, [400]))
+    assert found.gain == pytest.approx(share)
+    path = decay_rates(1200)
+    assert found.predict(path) == pytest.approx(real.predict(path))
+
+
+def test_one_decay_foresees_a_later_one_of_the_same_share_without_an_interval() -> None:
+    found = forecast(stable_points(), decays(TRUTH, [400]), decay_rates(1200))
+    gain = TRUTH.stable(decay_rates(1200)) - TRUTH.predict(decay_rates(1200))
+    assert abs(found.loss - TRUTH.predict(decay_rates(1200))) < 0.35 * gain
+    assert (found.low, found.decays) == (None, 1)
 
 
 def test_leaving_one_decay_out_gives_bias_and_coverage() -> None:
@@ -126,6 +134,13 @@ def test_past_decays_alone_foresee_the_next_and_drift_is_told() -> None:
     assert found.below == 0
 
 
+def test_a_decay_before_the_trunk_is_known_is_left_out_with_its_loss() -> None:
+    made = decays(TRUTH, [600, 200, 700, 800])
+    found = rehearse(stable_points(), made, "past")
+    assert found.measured == tuple(made[place].loss for place in (2, 3))
+    assert len(found.errors) == 2
+
+
 def test_an_alarm_needs_more_than_one_miss_on_one_side() -> None:
     law = fit_law(stable_points(), decays(TRUTH, [300]))
 
@@ -158,6 +173,8 @@ def test_a_forecast_without_a_decay_is_refused() -> None:
         fit_law(points[:2], decays(TRUTH, [300]))
     with pytest.raises(UserError, match="foreseen from others"):
         rehearse(points, decays(TRUTH, [300]))
+    with pytest.raises(UserError, match="stable phase and a decay"):
+        calibrated(TRUTH, points, [])
     path = decay_rates(600)
     with pytest.raises(UserError, match="no decay lowers"):
         fit_law(points, [Measured(path, TRUTH.stable(path) + 0.5)])
