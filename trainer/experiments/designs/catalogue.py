@@ -5,12 +5,14 @@ from __future__ import annotations
 from trainer.experiments.design import Design
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.dynamics import DynamicsDesign
+from trainer.experiments.designs.forecast import ForecastDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 from trainer.experiments.designs.schedule import ScheduleDesign
 
 _ALL: tuple[type[Design], ...] = (
     CoordinateCheckDesign,
     DynamicsDesign,
+    ForecastDesign,
     LearningRateDesign,
     ScheduleDesign,
 )

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from artifacts.errors import UserError
-from tests.trainer.experiments.made_up import BASE, BATCH, measured_by, noise, nothing_made, verdicts
+from tests.trainer.experiments.made_up import (
+    BASE,
+    BATCH,
+    measured_by,
+    noise,
+    nothing_made,
+    verdicts,
+)
 from trainer.experiments.design import Measured
 from trainer.experiments.designs.dynamics import DynamicsDesign
 from trainer.experiments.findings import Findings

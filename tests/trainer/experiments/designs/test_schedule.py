@@ -8,7 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from artifacts.errors import UserError
-from tests.trainer.experiments.made_up import BASE, BATCH, measured_by, noise, nothing_made, verdicts
+from tests.trainer.experiments.made_up import (
+    BASE,
+    BATCH,
+    measured_by,
+    noise,
+    nothing_made,
+    verdicts,
+)
 from trainer.experiments.design import Measured, with_parents
 from trainer.experiments.designs.schedule import ScheduleDesign
 from trainer.experiments.findings import Findings
