@@ -12,6 +12,7 @@ from trainer.experiments.designs.matched_lengths import MatchedLengths, tokens_s
 from trainer.experiments.designs.merge_findings import merge_findings
 from trainer.experiments.findings import Claim as Stated
 from trainer.experiments.findings import Findings, Table, stated
+from trainer.experiments.outcomes import Outcome
 from trainer.experiments.verdicts import Claim, judge
 
 
@@ -104,19 +105,32 @@ def _same_bits(ends: Ends, asked: MatchedLengths) -> list[Stated]:
     other: list[int] = []
     for seed in sorted(alone.keys() & branches.keys()):
         one, branch = alone[seed], branches[seed]
-        equal = (one.losses, one.training_loss, one.diverged) == (
-            branch.losses,
-            branch.training_loss,
-            branch.diverged,
-        )
-        (same if equal else other).append(seed)
+        equal = one.losses == branch.losses and _course(one, branch)
+        (same if equal and one.diverged == branch.diverged else other).append(seed)
     name = (
         f"{tokens_said(total)} tokens: a branch of the stable run equals a separate run of that "
         "length and seed, bit for bit"
     )
     verdict = "refuted" if other else "shown" if same else "cannot tell"
-    figures = {"equal seeds": same, "other seeds": other, "compared": "all losses, exactly"}
+    figures = {
+        "equal seeds": same,
+        "other seeds": other,
+        "compared": "held-out losses at the end and on the way, exactly",
+    }
     return [Stated(claim=name, verdict=verdict, figures=figures)]  # type: ignore[arg-type]
+
+
+def _course(one: Outcome, branch: Outcome) -> bool:
+    """Whether losses on the way are the same wherever both were looked at."""
+    places = set(one.course.tokens) & set(branch.course.tokens)
+    shown = [
+        {
+            name: [loss for at, loss in zip(run.course.tokens, losses, strict=True) if at in places]
+            for name, losses in run.course.losses.items()
+        }
+        for run in (one, branch)
+    ]
+    return shown[0] == shown[1]
 
 
 def _table(ends: Ends, asked: MatchedLengths) -> Table:
