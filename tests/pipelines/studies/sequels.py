@@ -32,6 +32,8 @@ class SequelsDesign(Design):
             "ended": ended,
             "again": again,
             "later": again.ended((base.plain_decay(BATCH),), 2),
+            "on": stable.ended((more,), 4),
+            "anew": stable.continued((more,), 4, train={"schedule": {"warmup": 0}}),
             "plateau": stable.measured_at(4),
             "end": ended.measured_at(6),
             "merge": stable.merged_at((2, 4, 6), DecaySpec(shape="linear")),

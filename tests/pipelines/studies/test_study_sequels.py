@@ -40,7 +40,7 @@ def carried_out(path: Path) -> tuple[StudyOutcome, dict[str, Outcome], dict[str,
 
 def test_a_run_goes_on_after_a_decay_and_checkpoints_are_measured(experiment: Path) -> None:
     found, outcomes, folders = carried_out(experiment)
-    assert len(found.made) == 7
+    assert len(found.made) == 9
     stable, ended, again = (outcomes[name] for name in ("stable", "ended", "again"))
 
     # what is measured without training is what the training measured
@@ -52,6 +52,10 @@ def test_a_run_goes_on_after_a_decay_and_checkpoints_are_measured(experiment: Pa
     assert outcomes["plateau"].own_tokens == outcomes["plateau"].operations == 0
     assert outcomes["merge"].tokens == 6 * BATCH
     assert outcomes["merge"].losses["web"] not in (stable.losses["web"], ended.losses["web"])
+
+    # at one rate throughout, what goes on is what never stopped, bit for bit
+    assert outcomes["anew"].losses == outcomes["on"].losses
+    assert outcomes["anew"].tokens == outcomes["on"].tokens == 6 * BATCH
 
     # after the decay the rate is full again, and falls again
     peak = 0.01
@@ -91,4 +95,4 @@ def test_they_are_made_once_and_come_to_the_same_figures_again(experiment: Path)
     found, _, _ = carried_out(experiment)
     assert carried_out(experiment)[0].made == ()
     runs = str(experiment.parent / "runs")
-    assert repeat_study(load_experiment(experiment), runs, workers=1) == len(found.lines) == 7
+    assert repeat_study(load_experiment(experiment), runs, workers=1) == len(found.lines) == 9
