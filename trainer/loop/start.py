@@ -4,7 +4,7 @@
     FromCheckpoint.branching(checkpoint)           its step: weights, moments, history; its plan up
                                                    to there is the training's
     FromWeights.of_checkpoint(checkpoint)          step 0: weights, and nothing that was done before
-    FromWeights.with_moments(checkpoint)           step 0: weights and moments, any schedule and plan
+    FromWeights.with_moments(checkpoint)           step 0: weights and moments, any schedule
     FromWeights.of_file("weights.safetensors")
     FromWeights.of_tensors(tensors, "imported")
 
