@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.optimizer.schedules import DecaySpec
 
+LOSSES = ("nats/token", "bits/byte", "minus checkpoint")
 EXPLAINED = (
     "A merge stands for a decay that began so many steps before the checkpoint and ended at it, on "
-    "the data that the stable training was shown there. It is a preview: windtunnel branch trains "
-    "the decay itself, with a mixture of its own. Differences are the merge minus the checkpoint."
+    "the data that the stable training was shown there; a branch trains the decay itself, with a "
+    "mixture of its own. Differences are the merge minus the checkpoint."
 )
 
 
@@ -67,9 +68,6 @@ def preview_command(
         return
     print_table(("merged", "span", "tokens", "held-out source", *LOSSES), _cells(rows))
     print_text(EXPLAINED)
-
-
-LOSSES = ("nats/token", "bits/byte", "minus checkpoint")
 
 
 def _decay(start: Checkpoint, shape: str | None) -> DecaySpec:

@@ -18,7 +18,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts.errors import UserError
+from artifacts.errors import Setting, UserError
 from artifacts.paths import Store
 from mixtures.plan.format import Plan
 from mixtures.spec.lengths import run_tokens
@@ -37,6 +37,7 @@ from pipelines.training.materials import Materials
 from pipelines.training.plan_file import edited_plan
 from pipelines.training.plans import (
     asked_of_held_out,
+    check_followed,
     plan_branches,
     plan_mixture,
     stable_steps,
@@ -86,6 +87,13 @@ class Estimate:
         return sum(row.seconds for row in self.times)
 
     @property
+    def undisturbed_seconds(self) -> float:
+        """The same where no other program has the processor meanwhile; as :attr:`seconds` where
+        the system does not tell how long the probe waited.
+        """
+        return self.seconds * (1 - (self.probed.waited or 0.0))
+
+    @property
     def kilowatt_hours(self) -> float | None:
         """None where no wattage is given."""
         return None if self.watts is None else self.watts * self.seconds / 3.6e6
@@ -115,6 +123,7 @@ class Estimate:
             "times": [asdict(row) for row in self.times],
             "seconds": self.seconds,
             "hours": self.seconds / 3600,
+            "undisturbed_seconds": self.undisturbed_seconds,
             "checkpoints": self.checkpoints,
             "disk_bytes": self.disk_bytes,
             "free_bytes": self.free_bytes,
@@ -146,10 +155,12 @@ def estimate_run(
     runs: str = "runs",
     *,
     watts: float | None = None,
+    plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> Estimate:
     """Estimate what :func:`pipelines.run.train_only.train_run` needs for a recipe, from the start
-    to the end of its branches and scores. ``watts``: what the machine draws meanwhile.
+    to the end of its branches and scores. ``watts``: what the machine draws meanwhile. ``plan``:
+    that which the training is to follow, instead of the run's.
 
     Raises: UserError where the recipe cannot be trained, and for a wattage that is none.
     """
@@ -164,7 +175,7 @@ def estimate_run(
     check_ahead(loaded)
     check_machine(loaded)
     store = Store(f"{runs.rstrip('/')}/{loaded.recipe.name}")
-    planned, settings = _planned(loaded, store), loaded.recipe.train
+    planned, settings = _planned(loaded, store, plan), loaded.recipe.train
     progress = progress or Silent()
     with settled_threads(), tempfile.TemporaryDirectory(dir=_disk_of(store)) as scratch:
         probed = probe(planned.ground, settings, Path(scratch), progress)
@@ -188,16 +199,26 @@ def estimate_run(
     )
 
 
-def _planned(loaded: LoadedRecipe, store: Store) -> _Planned:
-    """Over the run's shards where it has some. Raises: UserError where they are of another
-    recipe.
+def _planned(loaded: LoadedRecipe, store: Store, plan: Plan | None) -> _Planned:
+    """Over the run's shards where it has some. Raises: UserError where they are of another recipe,
+    or a plan is given and there are none.
     """
     record = read_record(store) if store.exists(RECORD) else {}
     if not record.get("shards"):
+        if plan is not None:
+            raise UserError(
+                "a plan is followed over the shards that it pins, and this run has none yet",
+                file=store.root,
+                parameter="plan",
+                fix=("leave ", Setting("plan"), " out, or make the shards"),
+            )
         return _by_lengths(loaded)
     check_shards_are_of(loaded, record)
     materials = Materials.of(store, record)
-    plan = edited_plan(store, plan_mixture(loaded, materials))
+    if plan is None:
+        plan = edited_plan(store, plan_mixture(loaded, materials))
+    else:
+        check_followed(loaded, plan, materials)
     branches = plan_branches(loaded, materials, plan)
     measured = materials.held_out(*asked_of_held_out(plan, branches))
     point = starting_point(loaded, materials.tokenizer)

@@ -29,7 +29,7 @@ def scoring_seconds(
     model = model.to(device_of("auto"))
     seconds = 0.0
     with settled_threads():
-        for task in tasks:
+        for task in (one for one in tasks if one.items):
             tried = dataclasses.replace(task, items=_spread(task))
             score_tasks(model, tokenizer, [_shortest(tried)], window)  # compiles, fills caches
             clock = time.perf_counter()

@@ -163,11 +163,11 @@ class _Probe:
             torch.cuda.reset_peak_memory_stats(device)
         clock, delay = time.perf_counter(), _delay()
         speeds, extra = self._speeds(model, optimizer)
-        waited = _share(delay, _delay(), time.perf_counter() - clock)
         steps = peak_bytes()
         gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         held_out = None if held is None else self._measured(model, held)
         saving = self._saved(optimizer, scratch)
+        waited = _share(delay, _delay(), time.perf_counter() - clock)
         memory = MeasuredMemory(process, opened, steps, peak_bytes(), gpu)
         return Probed(speeds, starting + extra, held_out, saving, memory, waited)
 

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from artifacts.errors import UserError
 from artifacts.paths import Store
+from mixtures.freeze.freeze import append_segment
 from mixtures.plan.format import Plan
+from mixtures.spec.phase import Phase
 from pipelines.commands.app import app
 from pipelines.commands.terminal.roofline import recipe_roofline
 from pipelines.executors.progress import Silent
@@ -221,3 +223,31 @@ def test_the_command_says_it_in_words_and_exactly(
     refused = CliRunner().invoke(app, [*base[:-1], "0"])
     assert isinstance(refused.exception, UserError)
     assert "--watts" in str(refused.exception)
+
+
+TASKS = ("evaluate={tasks: [benchmarks/gsm8k-test.jsonl], limit: 40}",)
+
+
+def test_scores_are_tried_on_some_items_and_counted_for_every_ending(
+    tiny: tuple[Path, RunOutcome], root: Path, tmp_path: Path
+) -> None:
+    loaded = load_recipe(root / "recipes" / "tiny.yaml", TASKS)
+    scores = by_part(estimate_run(loaded, str(tiny[0].parent)))["scores on tasks"]
+    assert scores.times == 2
+    assert scores.seconds > 0
+    before = estimate_run(loaded, str(tmp_path))
+    assert "scores on tasks" not in by_part(before)
+    assert any("there is no tokenizer yet" in sentence for sentence in before.unknown)
+
+
+def test_a_plan_that_is_given_is_followed(
+    tiny: tuple[Path, RunOutcome], recipe: LoadedRecipe, tmp_path: Path
+) -> None:
+    frozen = plan_of_run(Store(tiny[0]))
+    more = Phase(name="more", decay=True, tokens=4096, weights={"web-en": 1.0})
+    longer = append_segment(frozen, more, 20)
+    found = estimate_run(recipe, str(tiny[0].parent), plan=longer)
+    assert found.plan.hash == longer.hash
+    assert by_part(found)["more"].steps == 4
+    with pytest.raises(UserError, match="plan"):
+        estimate_run(recipe, str(tmp_path), plan=longer)

@@ -79,6 +79,12 @@ class Checkpoint:
         """The optimizer's running means. Raises: UserError when the file is missing or damaged."""
         return self._tensors(MOMENTS)
 
+    def probes(self) -> Tensors:
+        """What the probes of the training go on with; nothing where none left anything. Raises:
+        UserError when the file is missing or damaged.
+        """
+        return self._tensors(PROBES) if PROBES in self.state.files else {}
+
     @contextlib.contextmanager
     def open_weights(self) -> Iterator[Any]:
         """The parameters' file, open for ``keys()`` and ``get_tensor(name)``: a tensor at a time.
@@ -91,12 +97,6 @@ class Checkpoint:
                 raise self._not_safetensors(WEIGHTS, error) from None
             with opened as file:
                 yield file
-
-    def probes(self) -> Tensors:
-        """What the probes of the training go on with; nothing where none left anything. Raises:
-        UserError when the file is missing or damaged.
-        """
-        return self._tensors(PROBES) if PROBES in self.state.files else {}
 
     def check(self) -> None:
         """Read every file and compare its checksum. Raises: UserError when one is missing or

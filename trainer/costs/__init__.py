@@ -17,7 +17,7 @@
 ['layers', 'width']
 >>> from trainer.costs.training_memory import checkpoint_bytes, training_memory
 >>> training_memory(config, 2048, "fp32", on_gpu=False).moments
-171704320
+389818880
 >>> checkpoint_bytes(config)
-257556480
+584728320
 """

@@ -13,7 +13,7 @@ import dataclasses
 
 from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
 from trainer.costs.training_memory import training_memory
-from trainer.shapes.config import ModelConfig
+from trainer.shapes.config import SQUARE_ROOT, ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
 
 
@@ -113,7 +113,11 @@ def _multipliers(config: ModelConfig, peak: float) -> list[Row]:
             "multipliers",
             "residual branch",
             config.residual_multiplier,
-            rule="scale_depth / sqrt(layers)",
+            rule=(
+                "scale_depth / sqrt(layers)"
+                if config.depth_alpha == SQUARE_ROOT
+                else f"scale_depth / layers^{config.depth_alpha:g}"
+            ),
         ),
         Row(
             "multipliers",

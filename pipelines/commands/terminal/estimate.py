@@ -42,12 +42,6 @@ def _speeds(found: Estimate) -> Iterator[str]:
             f"{speed.tokens_per_second:,.0f} tokens/s{within}: {len(speed.each)} steps of "
             f"{windows:,} windows of {length:,} tokens, over {found.batches}"
         )
-    waited = found.probed.waited
-    if waited is not None and waited > _BUSY:
-        yield (
-            f"other programs had the processor in {share(waited, 1)} of that time: the hours below "
-            "are those of a machine that stays as busy"
-        )
 
 
 def _memory(found: Estimate) -> list[tuple[str, int, str, str, str]]:
@@ -87,6 +81,13 @@ def _times(found: Estimate) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def _summary(found: Estimate) -> Iterator[str]:
+    waited = found.probed.waited
+    if waited is not None and waited > _BUSY:
+        yield (
+            f"Other programs had the processor in {share(waited, 1)} of the probe: these are the "
+            "times of a machine that stays as busy. Undisturbed it would take about "
+            f"{duration(found.undisturbed_seconds)}."
+        )
     free = "" if found.free_bytes is None else f"; {byte_size(found.free_bytes)} are free"
     yield (
         f"Disk: {count(found.checkpoints)} checkpoints, {byte_size(found.disk_bytes)} in all{free}."

@@ -6,6 +6,7 @@ from trainer.experiments.design import Design
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.dynamics import DynamicsDesign
 from trainer.experiments.designs.forecast import ForecastDesign
+from trainer.experiments.designs.law import LawDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 from trainer.experiments.designs.schedule import ScheduleDesign
 
@@ -15,6 +16,7 @@ _ALL: tuple[type[Design], ...] = (
     ForecastDesign,
     LearningRateDesign,
     ScheduleDesign,
+    LawDesign,
 )
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}

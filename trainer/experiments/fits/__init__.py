@@ -2,7 +2,7 @@
 
     losses over a grid ─ optimum ─▶ best rate, its shift between widths      flat set ◀─ search
     curves by batch ─ equal_loss ─▶ bs(L) = a / L^b    branches by batch ─ critical_batch ─▶ tokens
-    trunk and decays ─ annealing_law, forecast ─▶ decayed loss    shapes ─ merging ─▶ weights
+    trunk and decays ─ annealing_law, forecast ─▶ decayed loss
     mixtures and losses ─ mixture_regression, gaussian_process ─▶ predicted loss
     predicted loss, caps ─ mixture_proposals ─▶ mixtures to run next
     runs ─ cost_ledger ─▶ operations against separate runs
