@@ -14,9 +14,9 @@ _ALL: tuple[type[Design], ...] = (
     CoordinateCheckDesign,
     DynamicsDesign,
     ForecastDesign,
+    LawDesign,
     LearningRateDesign,
     ScheduleDesign,
-    LawDesign,
 )
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}

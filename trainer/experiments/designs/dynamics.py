@@ -30,6 +30,9 @@ class DynamicsDesign(StableDesign):
     measured at the full rate before it. ``micro_batches`` of a step, from which its noise is known;
     ``window``: how many of the last steps a figure is the mean of; ``looks``: how often held-out
     loss is measured. ``control``: whether the same steps are made at the full rate as well.
+
+    ``seeds`` draw the weights and the order of data. ``width``: none for the recipe's model, else
+    of ``layers``; ``peak`` and ``warmup``, in steps: none for the recipe's.
     """
 
     kind: ClassVar[str] = "dynamics"

@@ -39,6 +39,9 @@ LEAST_DECAYS = 4
 class ForecastDesign(StableDesign):
     """``totals`` in tokens, decay included; each ends in a decay of every share in ``decays``, by
     every shape in ``shapes``.
+
+    ``seeds`` draw the weights and the order of data. ``width``: none for the recipe's model, else
+    of ``layers``; ``peak`` and ``warmup``, in steps: none for the recipe's.
     """
 
     kind: ClassVar[str] = "forecast"

@@ -47,6 +47,9 @@ class ScheduleDesign(StableDesign):
     end, the first for comparison. ``merged``: how many checkpoints are summed over each decay of
     ``decay``. ``separate``: whether the shortest total is trained in one go as well. ``again``:
     whether decayed runs are continued.
+
+    ``seeds`` draw the weights and the order of data. ``width``: none for the recipe's model, else
+    of ``layers``; ``peak`` and ``warmup``, in steps: none for the recipe's.
     """
 
     kind: ClassVar[str] = "schedule"

@@ -113,11 +113,15 @@ def _same_bits(ends: Ends, asked: MatchedLengths) -> list[Stated]:
     )
     verdict = "refuted" if other else "shown" if same else "cannot tell"
     figures = {
-        "equal seeds": same,
-        "other seeds": other,
+        "equal seeds": _listed(same),
+        "other seeds": _listed(other),
         "compared": "held-out losses at the end and on the way, exactly",
     }
     return [Stated(claim=name, verdict=verdict, figures=figures)]  # type: ignore[arg-type]
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds)) or "none"
 
 
 def _course(one: Outcome, branch: Outcome) -> bool:
