@@ -112,7 +112,7 @@ class Study:
                 break
             self._make(missing, points)
         return [
-            Measured(point, outcome)
+            Measured(point, outcome, self.shelf.seconds(outcome.key))
             for point in points
             if (outcome := self.outcome(point.run)) is not None
         ]
@@ -130,8 +130,10 @@ class Study:
                 self._never_began(run)
                 continue
             lacking[run.key] = run
-            parent, step = run.parent, run.run.from_step
-            if parent is not None and not self.shelf.has_checkpoint(parent.key, step):
+            parent = run.parent
+            if parent is not None and not all(
+                self.shelf.has_checkpoint(parent.key, step) for step in run.run.starts
+            ):
                 lacking[parent.key] = parent
         return [run for run in wanted if run.key in lacking]
 
@@ -141,7 +143,7 @@ class Study:
         also_at: dict[str, set[int]] = {}
         for run in wanted:
             if run.parent is not None:
-                also_at.setdefault(run.parent.key, set()).add(run.run.from_step)
+                also_at.setdefault(run.parent.key, set()).update(run.run.starts)
         depths = sorted({run.run.depth for run in missing})
         for depth in depths:
             level = [run for run in missing if run.run.depth == depth]
@@ -191,6 +193,9 @@ class Study:
             else (parent.key, self.shelf.folder(parent.key), run.run.from_step),
             also_at=tuple(also_at),
             probes=run.run.probes,
+            anew=run.run.anew,
+            merge=run.run.merge,
+            before=run.before,
         )
 
     def _diverged(self, run: Prepared) -> bool:

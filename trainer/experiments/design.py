@@ -70,10 +70,13 @@ def _length(name: str, tokens: int, *, decay: bool) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point of a design and what its run left."""
+    """A point of a design and what its run left; ``seconds`` its steps took, None where it was made
+    elsewhere.
+    """
 
     point: Point
     outcome: Outcome
+    seconds: float | None = None
 
     def __getitem__(self, label: str) -> Label:
         return self.point.labels[label]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from trainer.experiments.design import Design
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
+from trainer.experiments.designs.dynamics import DynamicsDesign
+from trainer.experiments.designs.forecast import ForecastDesign
 from trainer.experiments.designs.law import LawDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
+from trainer.experiments.designs.schedule import ScheduleDesign
 
 _ALL: tuple[type[Design], ...] = (
     CoordinateCheckDesign,
-    LearningRateDesign,
+    DynamicsDesign,
+    ForecastDesign,
     LawDesign,
+    LearningRateDesign,
+    ScheduleDesign,
 )
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
