@@ -66,6 +66,7 @@ def make_run(task: RunTask) -> Made:
     from trainer.loop.provenance import source_digest
     from trainer.loop.run import NotFiniteError
     from trainer.loop.training import train
+    from trainer.probes.catalogue import probes_of
 
     began = time.perf_counter()
     store, plan = Store(task.folder), Plan.model_validate_json(task.plan)
@@ -89,6 +90,7 @@ def make_run(task: RunTask) -> Made:
             validation=task.held_out,
             start=start,
             also_at=task.also_at,
+            probes=probes_of(task.probes),
         )
         if outcome.stopped_by is not None:
             return Made(None, signal=outcome.stopped_by, exit_code=outcome.exit_code)
@@ -114,7 +116,7 @@ def _outcome(
     first: int,
     diverged: Diverged | None,
 ) -> Outcome:
-    from trainer.loop.metrics import TRAIN, VALIDATION, read_series
+    from trainer.loop.metrics import TRAIN, VALIDATION, probe_series, read_series
 
     last = plan.steps if diverged is None else diverged.step - 1
     validation = [line for line in read_series(store, VALIDATION) if line["step"] > first]
@@ -151,5 +153,6 @@ def _outcome(
             for name, loss in sorted(ended.items())
         },
         course=course,
+        probes={name: read_series(store, probe_series(name)) for name in task.probes},
         diverged=diverged,
     )
