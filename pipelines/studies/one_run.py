@@ -26,9 +26,10 @@ LAST_STEPS = 10
 
 @dataclass(frozen=True)
 class RunTask:
-    """A run to be made in ``folder``: plan as its JSON, settings as plain values. ``parent``: folder
-    and step of the checkpoint it goes on from. ``also_at``: steps at which a checkpoint is kept,
-    for endings. ``provenance``: what its line says of how it was computed.
+    """A run to be made in ``folder``: plan as its JSON, settings as plain values.
+
+    ``parent``: key, folder and step of the checkpoint it goes on from. ``also_at``: steps at which
+    a checkpoint is kept, for endings. ``provenance``: what its line says of how it was computed.
     """
 
     key: str
