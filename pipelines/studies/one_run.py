@@ -154,6 +154,6 @@ def _outcome(
             for name, loss in sorted(ended.items())
         },
         course=course,
-        probes={name: read_series(store, probe_series(name)) for name in task.probes},
+        probes={name: read_series(store, probe_series(name)) for name in sorted(task.probes)},
         diverged=diverged,
     )

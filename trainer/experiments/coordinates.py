@@ -31,7 +31,7 @@ from typing import Any, Literal
 import numpy as np
 
 from artifacts.errors import UserError
-from artifacts.statistics import Variance, interval_of
+from artifacts.statistics.intervals import Variance, interval_of
 
 CHANGE = "change."
 """Before the kind of tensor whose updates are measured."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from trainer.experiments.design import Design
+from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 
-_ALL: tuple[type[Design], ...] = (LearningRateDesign,)
+_ALL: tuple[type[Design], ...] = (
+    CoordinateCheckDesign,
+    LearningRateDesign,
+)
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
 """Designs by the name that an experiment's ``study`` gives."""
