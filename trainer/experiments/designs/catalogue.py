@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from trainer.experiments.design import Design
+from trainer.experiments.designs.batch.design import BatchDesign
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 
 _ALL: tuple[type[Design], ...] = (
+    BatchDesign,
     CoordinateCheckDesign,
     LearningRateDesign,
 )

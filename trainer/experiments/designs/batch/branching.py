@@ -20,12 +20,13 @@ from trainer.experiments.design import Base
 from trainer.experiments.runs import RunSpec, merged
 
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 PROBE = "noise_scale"
 
 
 class Branching(Part):
     """``batch``: of the runs that larger batches go on from, one of the design's, under ``seeds``
-    that the fixed arm has. ``at``: after how many tokens, ``tokens``: how many more, ``factors``: k.
+    that the fixed arm has. ``at``: after how many tokens; ``tokens``: for how many; ``factors``: k.
     ``micro_batches`` of a step, from which the noise of gradients is seen every ``every`` steps.
     """
 
@@ -33,7 +34,7 @@ class Branching(Part):
     at: tuple[Count, ...] = Field(min_length=1)
     tokens: Count
     factors: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(2, 4, 8), min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0, lt=1 << 63)], ...] = Field(default=(1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1)
     micro_batches: Annotated[int, Field(ge=2)] = 8
     every: Count = 4
 
@@ -44,7 +45,7 @@ class Branching(Part):
     @property
     def probes(self) -> dict[str, dict[str, Any]]:
         """What is measured of the runs that are gone on from."""
-        return {PROBE: {"every": self.every}}
+        return {PROBE: {"steps": {"every": self.every}}}
 
     def trunk(self, batch: int, seed: int) -> bool:
         """Whether endings go on from the run of this batch and seed."""
@@ -76,7 +77,7 @@ class Branching(Part):
                 last = (tokens - self.tokens) // look_every * look_every
                 rule = f"multiples of look_every, {look_every}, from {look_every} to {last}"
                 raise _error("at", at, [rule], "branch where the run is looked at, before it ends")
-        step = max(look_every, self.batch * max(self.factors))
+        step = math.lcm(look_every, *(factor * self.batch for factor in self.factors))
         if self.tokens % step:
             rule = f"multiples of {step}"
             raise _error("tokens", self.tokens, [rule], "end with a look, after whole batches")

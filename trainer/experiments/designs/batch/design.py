@@ -133,8 +133,8 @@ class BatchDesign(Design):
         for batch in self.batches:
             for peak in peaks:
                 for seed in seeds:
-                    labels = {"arm": arm, "batch": batch, "peak": peak, "seed": seed}
-                    yield Point(labels, self.run(base, batch, peak, seed))
+                    run = self.run(base, batch, peak, seed)
+                    yield Point({"arm": arm, "batch": batch, "peak": peak, "seed": seed}, run)
 
     def _larger(self, base: Base) -> Iterator[Point]:
         """Endings at larger batches."""
@@ -145,8 +145,8 @@ class BatchDesign(Design):
             trunk = self.run(base, branching.batch, self.peak, seed)
             for at in branching.at:
                 for factor in branching.factors:
-                    labels = {"arm": LARGER, "at": at, "factor": factor, "seed": seed}
-                    yield Point(labels, branching.ending(base, trunk, at, factor))
+                    run = branching.ending(base, trunk, at, factor)
+                    yield Point({"arm": LARGER, "at": at, "factor": factor, "seed": seed}, run)
 
 
 def _check_rises(field: tuple[str, ...], values: Sequence[float]) -> None:
