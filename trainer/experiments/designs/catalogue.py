@@ -6,11 +6,13 @@ from trainer.experiments.design import Design
 from trainer.experiments.designs.batch.design import BatchDesign
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
+from trainer.experiments.designs.search.design import SearchDesign
 
 _ALL: tuple[type[Design], ...] = (
     BatchDesign,
     CoordinateCheckDesign,
     LearningRateDesign,
+    SearchDesign,
 )
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
