@@ -28,6 +28,7 @@ _TAKES = {
         "run", "train", "branch", "report", "corpus explain", "corpus export", "corpus requeue",
         "cache ls", "cache gc", "shards verify", "shards inspect", "shards remove", "mixture plan",
         "mixture check", "mixture edit", "mixture trace", "tokenizer export", "export", "evaluate",
+        "preview",
     ),
     "--set": ("run", "train", "mixture plan", "corpus requeue"),
     "--scheduler": ("run",),

@@ -157,4 +157,5 @@ class Preparing:
         )
 
     def _ending(self, run: RunSpec, parent: Prepared) -> Plan:
-        return branch(parent.plan, run.from_step, list(run.phases), self._sources)
+        phases = list(run.phases)
+        return branch(parent.plan, run.from_step, phases, self._sources, ahead=run.ahead)

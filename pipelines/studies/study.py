@@ -168,6 +168,8 @@ class Study:
         try:
             with sigterm_exits():
                 executor.map(make_run, tasks, done)
+        except KeyboardInterrupt:  # the runs at work have written their checkpoints
+            raise StoppedError("SIGINT", 130) from None
         finally:
             executor.close()
         self.progress.end([Ledger("runs", units=len(tasks), computed=len(tasks))])

@@ -213,7 +213,7 @@ def _unscaled(spec: ScheduleSpec, step: int) -> float:
             )
 
 
-def decay_factor(decay: DecaySpec, step: int, steps: int | None, version: int = VERSION) -> float:
+def decay_factor(decay: DecaySpec, step: float, steps: int | None, version: int = VERSION) -> float:
     """f: the fraction of the peak ``step`` steps into a decay of ``steps`` (None: without an end,
     for a half-life alone), by the rules of a schedule's ``version``.
     """

@@ -5,12 +5,14 @@ from __future__ import annotations
 from trainer.experiments.design import Design
 from trainer.experiments.designs.batch.design import BatchDesign
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
+from trainer.experiments.designs.law import LawDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 from trainer.experiments.designs.search.design import SearchDesign
 
 _ALL: tuple[type[Design], ...] = (
     BatchDesign,
     CoordinateCheckDesign,
+    LawDesign,
     LearningRateDesign,
     SearchDesign,
 )
