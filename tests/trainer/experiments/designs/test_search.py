@@ -91,7 +91,7 @@ def test_rounds_of_fixed_size_depend_on_outcomes_alone(search: list[Measured]) -
     for _ in range(4):
         points = SMALL.points(BASE, lambda run: made.get(run.identity))
         sizes.append(sum(point.at(stage="trial") for point in points))
-        made |= {point.run.identity: outcome(point.run) for point in points}
+        made.update({point.run.identity: outcome(point.run) for point in points})
     assert sizes == [8, 11, 14, 14]
     other = SMALL.model_copy(update={"search_seed": 6})
     first = [point.labels["lr"] for point in other.points(BASE, lambda run: None)]
@@ -216,7 +216,8 @@ def test_when_everything_diverges_the_papers_values_are_confirmed_alone() -> Non
     points: list[Point] = []
     for _ in range(3):
         points = design.points(BASE, lambda run: gone.get(run.identity))
-        gone |= {point.run.identity: outcome(point.run).model_copy(update=lost) for point in points}
+        for point in points:
+            gone[point.run.identity] = outcome(point.run).model_copy(update=lost)
     names = {point.labels["name"] for point in points if point.at(stage="confirm")}
     assert names == {"paper"}
     findings: Findings = design.findings(

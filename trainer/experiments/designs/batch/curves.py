@@ -12,6 +12,9 @@ from trainer.experiments.fits.equal_loss import LEAST_BATCHES, Curve, EqualLoss,
 Path = dict[int, float]
 """Losses in nats by tokens."""
 
+FIXED, RETUNED, LARGER = "fixed", "retuned", "larger"
+"""Arms: one rate for all batches, the best rate for each, endings of one run at larger batches."""
+
 REACHED_BY = 4
 """Batches that have to reach a level, where there are as many: 3 lie on any parabola."""
 

@@ -12,6 +12,7 @@ from artifacts.errors import UserError
 from artifacts.settings import Part
 from trainer.experiments.design import Base, Design, Made, Measured
 from trainer.experiments.designs.batch.branching import Branching
+from trainer.experiments.designs.batch.curves import FIXED, LARGER, RETUNED
 from trainer.experiments.designs.batch.findings import found
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.findings import Findings
@@ -20,9 +21,6 @@ from trainer.experiments.runs import Point, RunSpec
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
-
-FIXED, RETUNED, LARGER = "fixed", "retuned", "larger"
-"""Arms: one rate for all batches, the best rate for each, endings of one run at larger batches."""
 
 
 class Retuned(Part):
@@ -95,7 +93,14 @@ class BatchDesign(Design):
         return [*points, *self._larger(base)]
 
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
-        return found(self, base, measured)
+        return found(
+            base,
+            measured,
+            peak=self.peak,
+            branching=self.branching,
+            levels=self.levels,
+            smoothing=self.smoothing,
+        )
 
     def train(self, batch: int, peak: float) -> dict[str, Any]:
         """What differs from the base recipe's training at a batch and a rate."""

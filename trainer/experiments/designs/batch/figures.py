@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from trainer.experiments.designs.batch.curves import ArmFit
+from trainer.experiments.designs.batch.results import BatchResults
 from trainer.experiments.findings import Figure, Panel, Series
-
-if TYPE_CHECKING:
-    from trainer.experiments.designs.batch.findings import BatchResults
 
 PAPER_A, PAPER_B = 1.21e9, 6.24
 """bs(L) = 1.21e9 / L^6.24 tokens, L on C4 (arXiv 2404.06395, figure 2)."""
@@ -108,65 +104,74 @@ def _equal_losses(results: BatchResults) -> Figure:
 
 
 def _against_loss(results: BatchResults) -> Figure:
-    series = []
-    losses = [
-        *(level.loss for arm in results.arms if arm.fit is not None for level in arm.fit.levels),
-        *(one.loss for one in results.noise),
-    ]
-    for arm in results.arms:
-        levels = [] if arm.fit is None else [one for one in arm.fit.levels if one.best is not None]
-        if levels:
-            series.append(
-                Series(
-                    name=f"fewest tokens, {arm.name} rate",
-                    x=tuple(level.loss for level in levels),
-                    y=tuple(level.best for level in levels),
-                )
-            )
-    if results.noise:
-        ends = [one.interval or (one.scale, one.scale) for one in results.noise]
-        series.append(
-            Series(
-                name="gradient noise scale",
-                x=tuple(one.loss for one in results.noise),
-                y=tuple(one.scale for one in results.noise),
-                low=tuple(low for low, _ in ends),
-                high=tuple(high for _, high in ends),
-            )
-        )
-    known = [(one.loss, one.found) for one in results.critical if one.loss and one.found]
-    if known:
-        series.append(
-            Series(
-                name="critical batch, recovers up to",
-                x=tuple(loss for loss, _ in known),
-                y=tuple(found.low for _, found in known),
-                low=tuple(found.low for _, found in known),
-                high=tuple(found.high or found.low for _, found in known),
-                style="points",
-            )
-        )
-    line = np.geomspace(min(losses), max(losses), 40).tolist()
-    series.append(
-        Series(
-            name="MiniCPM on C4: 1.21e9 / L^6.24",
-            x=tuple(line),
-            y=tuple(PAPER_A / loss**PAPER_B for loss in line),
-            style="line",
-            faint=True,
-        )
-    )
+    seeds = max((one.seeds for one in results.noise), default=0)
+    series = [*_vertices(results), *_noise(results), *_critical(results), _papers(results)]
     return Figure(
         name="batch-against-loss",
         title="Batches against the loss",
         caption="Vertices of equal-loss parabolas; the noise scale of gradients over stretches of "
-        "a run, with 95 % intervals over its seeds "
-        f"({max((one.seeds for one in results.noise), default=0)}); the largest batch that an "
-        "ending is shown to recover at, up to the smallest that it is shown not to. The paper's "
-        "line is of another corpus and vocabulary: its slope can be compared, not its height.",
+        f"a run, with 95 % intervals over its seeds ({seeds}); the largest batch that an ending is "
+        "shown to recover at, up to the smallest that it is shown not to. The paper's line is of "
+        "another corpus and vocabulary: its slope can be compared, not its height.",
         panels=(
             Panel(x="held-out loss (nats)", y=TOKENS, log_x=True, log_y=True, series=tuple(series)),
         ),
+    )
+
+
+def _vertices(results: BatchResults) -> list[Series]:
+    series = []
+    for arm in results.arms:
+        levels = [] if arm.fit is None else [one for one in arm.fit.levels if one.best is not None]
+        if levels:
+            losses, best = tuple(one.loss for one in levels), tuple(one.best for one in levels)
+            series.append(Series(name=f"fewest tokens, {arm.name} rate", x=losses, y=best))
+    return series
+
+
+def _noise(results: BatchResults) -> list[Series]:
+    if not results.noise:
+        return []
+    ends = [one.interval or (one.scale, one.scale) for one in results.noise]
+    return [
+        Series(
+            name="gradient noise scale",
+            x=tuple(one.loss for one in results.noise),
+            y=tuple(one.scale for one in results.noise),
+            low=tuple(low for low, _ in ends),
+            high=tuple(high for _, high in ends),
+        )
+    ]
+
+
+def _critical(results: BatchResults) -> list[Series]:
+    known = [(one.loss, one.found) for one in results.critical if one.loss and one.found]
+    if not known:
+        return []
+    return [
+        Series(
+            name="critical batch, recovers up to",
+            x=tuple(loss for loss, _ in known),
+            y=tuple(found.low for _, found in known),
+            low=tuple(found.low for _, found in known),
+            high=tuple(found.high or found.low for _, found in known),
+            style="points",
+        )
+    ]
+
+
+def _papers(results: BatchResults) -> Series:
+    losses = [
+        *(level.loss for arm in results.arms if arm.fit is not None for level in arm.fit.levels),
+        *(one.loss for one in results.noise),
+    ]
+    line = np.geomspace(min(losses), max(losses), 40).tolist()
+    return Series(
+        name="MiniCPM on C4: 1.21e9 / L^6.24",
+        x=tuple(line),
+        y=tuple(PAPER_A / loss**PAPER_B for loss in line),
+        style="line",
+        faint=True,
     )
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artifacts.statistics.estimates import Estimate
 from trainer.experiments.design import Base, Measured
+from trainer.experiments.designs.batch.branching import Branching
 from trainer.experiments.designs.batch.curves import (
+    FIXED,
+    LARGER,
+    RETUNED,
     ArmFit,
     fitted,
     fixed_curves,
     retuned_curves,
 )
 from trainer.experiments.designs.batch.figures import PAPER_A, PAPER_B, figures_of
-from trainer.experiments.designs.batch.rates import BestRate, best_rates
+from trainer.experiments.designs.batch.rates import best_rates
+from trainer.experiments.designs.batch.results import BatchResults
 from trainer.experiments.designs.batch.scales import (
-    Critical,
-    NoiseMean,
     critical_batches,
     noise_exponent,
     noise_means,
@@ -28,27 +30,19 @@ from trainer.experiments.designs.batch.tables import tables_of
 from trainer.experiments.findings import Findings, stated
 from trainer.experiments.verdicts import Claim, judge
 
-if TYPE_CHECKING:
-    from trainer.experiments.designs.batch.design import BatchDesign
 
-
-@dataclass(frozen=True)
-class BatchResults:
-    """Everything that tables and figures show. ``noise_b``: exponent of the noise scale, or the
-    reason why there is none.
-    """
-
-    peak: float
-    arms: tuple[ArmFit, ...]
-    rates: tuple[BestRate, ...]
-    noise: tuple[NoiseMean, ...]
-    noise_b: tuple[Estimate | None, str | None]
-    critical: tuple[Critical, ...]
-
-
-def found(design: BatchDesign, base: Base, measured: Sequence[Measured]) -> Findings:
-    """Findings of a study of batches."""
-    results = _results(design, base, measured)
+def found(
+    base: Base,
+    measured: Sequence[Measured],
+    *,
+    peak: float,
+    branching: Branching | None,
+    levels: int,
+    smoothing: float,
+) -> Findings:
+    """Findings of a study of batches; settings are those of its design."""
+    arms = _arms(base, measured, levels, smoothing)
+    results = _results(base, measured, arms, peak, branching)
     verdicts = judge(_claims(results))
     return Findings(
         claims=stated(verdicts),
@@ -76,40 +70,51 @@ def found(design: BatchDesign, base: Base, measured: Sequence[Measured]) -> Find
     )
 
 
-def _results(design: BatchDesign, base: Base, measured: Sequence[Measured]) -> BatchResults:
-    def arm(name: str) -> list[Measured]:
-        return [one for one in measured if one.point.at(arm=name)]
-
-    fixed, retuned = arm("fixed"), arm("retuned")
-    arms = [
-        fitted("fixed", fixed_curves(base, fixed), design.levels, design.smoothing),
-    ]
+def _arms(
+    base: Base, measured: Sequence[Measured], levels: int, smoothing: float
+) -> tuple[ArmFit, ...]:
+    fixed, retuned = _of_arm(measured, FIXED), _of_arm(measured, RETUNED)
+    arms = [fitted(FIXED, fixed_curves(base, fixed), levels, smoothing)]
     if retuned:
-        curves = retuned_curves(base, retuned)
-        arms.append(fitted("retuned", curves, design.levels, design.smoothing))
-    branching = design.branching
+        arms.append(fitted(RETUNED, retuned_curves(base, retuned), levels, smoothing))
+    return tuple(arms)
+
+
+def _results(
+    base: Base,
+    measured: Sequence[Measured],
+    arms: tuple[ArmFit, ...],
+    peak: float,
+    branching: Branching | None,
+) -> BatchResults:
+    rates = tuple(best_rates(base, _of_arm(measured, RETUNED)))
     if branching is None:
-        nothing = (None, "no run was branched from")
-        return BatchResults(
-            design.peak, tuple(arms), tuple(best_rates(base, retuned)), (), nothing, ()
-        )
-    trunks = [one for one in fixed if branching.trunk(int(one["batch"]), int(one["seed"]))]
+        return BatchResults(peak, arms, rates, (), (None, "no run was branched from"), ())
+    trunks = [
+        one
+        for one in _of_arm(measured, FIXED)
+        if branching.trunk(int(one["batch"]), int(one["seed"]))
+    ]
     stretches = noise_stretches(base, branching, trunks)
     return BatchResults(
-        peak=design.peak,
-        arms=tuple(arms),
-        rates=tuple(best_rates(base, retuned)),
+        peak=peak,
+        arms=arms,
+        rates=rates,
         noise=tuple(noise_means(stretches)),
         noise_b=noise_exponent(stretches),
-        critical=tuple(critical_batches(base, branching, trunks, arm("larger"))),
+        critical=tuple(critical_batches(base, branching, trunks, _of_arm(measured, LARGER))),
     )
+
+
+def _of_arm(measured: Sequence[Measured], arm: str) -> list[Measured]:
+    return [one for one in measured if one.point.at(arm=arm)]
 
 
 def _claims(results: BatchResults) -> list[Claim]:
     """That what is best grows as the loss falls: exponents above 0."""
     names = {
-        "fixed": f"at rate {results.peak:g} the best batch grows as the loss falls",
-        "retuned": "with the best rate of each batch the best batch grows as the loss falls",
+        FIXED: f"at rate {results.peak:g} the best batch grows as the loss falls",
+        RETUNED: "with the best rate of each batch the best batch grows as the loss falls",
     }
     claims = [_above_zero(names[arm.name], _exponent(arm), arm.why or None) for arm in results.arms]
     if results.noise:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainer.experiments.designs.batch.curves import ArmFit
+from trainer.experiments.designs.batch.results import BatchResults
 from trainer.experiments.findings import Cell, Table
 from trainer.experiments.fits.critical_batch import TokenCurve, fit_token_curve
 from trainer.experiments.fits.equal_loss import Level
-
-if TYPE_CHECKING:
-    from trainer.experiments.designs.batch.findings import BatchResults
 
 
 def tables_of(results: BatchResults) -> tuple[Table, ...]:

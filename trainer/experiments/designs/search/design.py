@@ -12,6 +12,7 @@ from artifacts.extras import require
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
 from trainer.experiments.designs.search.findings import found
 from trainer.experiments.designs.search.journal import FILE, journal
+from trainer.experiments.designs.search.results import Budgets
 from trainer.experiments.designs.search.space import PAPER, Space, Values, first_points
 from trainer.experiments.designs.search.trials import (
     CONFIRM,
@@ -96,7 +97,9 @@ class SearchDesign(Design):
 
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
         require("experiments")
-        return found(self, base, measured)
+        longer = self.longer * self.tokens_per_parameter
+        budgets = Budgets(self.tokens_per_parameter, longer, self.alike > 0, self.agreement)
+        return found(base, measured, self.space, budgets)
 
     def files(self, base: Base, measured: Sequence[Measured]) -> dict[str, bytes]:
         """The trials as Optuna's tools read them."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainer.experiments.designs.search.importances import EVALUATORS
+from trainer.experiments.designs.search.results import SearchResults
 from trainer.experiments.designs.search.space import PAPER, Space, Values
 from trainer.experiments.findings import Figure, Panel, Series
-
-if TYPE_CHECKING:
-    from trainer.experiments.designs.search.findings import SearchResults
 
 LOSS = "held-out loss (nats)"
 
@@ -126,7 +122,7 @@ def _ranks(results: SearchResults) -> Figure:
         for trial in results.trials
         if trial.known is not None and (longer := results.longer.get(trial.name)) is not None
     ]
-    ratio, ranks = results.tokens_per_parameter, agreement.spearman
+    budgets, ranks = results.budgets, agreement.spearman
     interval = "" if ranks.low is None else f", 95 % interval {ranks.low:.2f} to {ranks.high:.2f}"
     return Figure(
         name="search-ranks",
@@ -136,8 +132,8 @@ def _ranks(results: SearchResults) -> Figure:
         f"{ranks.value:.2f}{interval}.",
         panels=(
             Panel(
-                x=f"loss at {ratio:g} tokens a parameter",
-                y=f"loss at {ratio * results.times:g} tokens a parameter",
+                x=f"loss at {budgets.short:g} tokens a parameter",
+                y=f"loss at {budgets.long:g} tokens a parameter",
                 series=(
                     Series(
                         name="",

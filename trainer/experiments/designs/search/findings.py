@@ -4,52 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from artifacts.statistics.estimates import Estimate
 from artifacts.statistics.ranks import RankCorrelation
 from trainer.experiments.design import Base, Measured
 from trainer.experiments.designs.search.confirmed import (
-    Confirmed,
     confirmed_in,
     flat_of,
     paper_difference,
 )
 from trainer.experiments.designs.search.figures import figures_of
 from trainer.experiments.designs.search.importances import importances, slices
+from trainer.experiments.designs.search.results import Budgets, SearchResults
+from trainer.experiments.designs.search.space import Space
 from trainer.experiments.designs.search.tables import tables_of
-from trainer.experiments.designs.search.trials import LONGER, Trial, nats, trials_in
+from trainer.experiments.designs.search.trials import LONGER, nats, trials_in
 from trainer.experiments.findings import Findings, stated
-from trainer.experiments.fits.search import Agreement, FlatSet, rank_agreement
+from trainer.experiments.fits.search import Agreement, rank_agreement
 from trainer.experiments.verdicts import Claim, judge
-
-if TYPE_CHECKING:
-    from trainer.experiments.designs.search.design import SearchDesign
 
 LARGE = 1e6
 """Degrees of freedom of what is normal."""
 
 
-@dataclass(frozen=True)
-class SearchResults:
-    """Everything that tables and figures show. ``longer``: losses at more tokens by trial."""
-
-    trials: tuple[Trial, ...]
-    confirmed: tuple[Confirmed, ...]
-    flat: FlatSet | None
-    importances: dict[str, dict[str, float]]
-    slices: dict[str, list[tuple[float, float]]]
-    longer: dict[str, float | None]
-    times: float
-    tokens_per_parameter: float
-    agreement: Agreement | None
-    no_agreement: str | None
-
-
-def found(design: SearchDesign, base: Base, measured: Sequence[Measured]) -> Findings:
+def found(base: Base, measured: Sequence[Measured], space: Space, budgets: Budgets) -> Findings:
     """Findings of a search."""
-    results = _results(design, base, measured)
+    results = _results(base, measured, space, budgets)
     difference, reason = paper_difference(results.confirmed)
     claims = [
         Claim(
@@ -60,13 +40,13 @@ def found(design: SearchDesign, base: Base, measured: Sequence[Measured]) -> Fin
             reason=reason,
         )
     ]
-    if design.alike:
-        claims.append(_ranks_agree(design, results))
+    if budgets.compared:
+        claims.append(_ranks_agree(results))
     verdicts = judge(claims)
     return Findings(
         claims=stated(verdicts),
         tables=tables_of(results),
-        figures=figures_of(results, design.space),
+        figures=figures_of(results, space),
         notes=tuple(_notes(results)),
         facts={
             "trials": [
@@ -82,7 +62,9 @@ def found(design: SearchDesign, base: Base, measured: Sequence[Measured]) -> Fin
     )
 
 
-def _results(design: SearchDesign, base: Base, measured: Sequence[Measured]) -> SearchResults:
+def _results(
+    base: Base, measured: Sequence[Measured], space: Space, budgets: Budgets
+) -> SearchResults:
     trials, confirmed = trials_in(base, measured), confirmed_in(base, measured)
     primary = nats(base)
     longer = {
@@ -95,11 +77,10 @@ def _results(design: SearchDesign, base: Base, measured: Sequence[Measured]) -> 
         trials=tuple(trials),
         confirmed=tuple(confirmed),
         flat=flat_of(trials, confirmed),
-        importances=importances(design.space, trials),
-        slices=slices(design.space, trials),
+        importances=importances(space, trials),
+        slices=slices(space, trials),
         longer=longer,
-        times=design.longer,
-        tokens_per_parameter=design.tokens_per_parameter,
+        budgets=budgets,
         agreement=agreement,
         no_agreement=why,
     )
@@ -115,11 +96,11 @@ def _agreement(
     return rank_agreement({name: short[name] for name in shared}, longer), None
 
 
-def _ranks_agree(design: SearchDesign, results: SearchResults) -> Claim:
-    ratio = results.tokens_per_parameter
+def _ranks_agree(results: SearchResults) -> Claim:
+    budgets = results.budgets
     name = (
-        f"ranks at {ratio:g} and {ratio * results.times:g} tokens a parameter correlate by more "
-        f"than {design.agreement:g}"
+        f"ranks at {budgets.short:g} and {budgets.long:g} tokens a parameter correlate by more "
+        f"than {budgets.agreement:g}"
     )
     if results.agreement is None:
         reason = results.no_agreement
@@ -128,7 +109,7 @@ def _ranks_agree(design: SearchDesign, results: SearchResults) -> Claim:
         name,
         "worse",
         _fisher(results.agreement.spearman),
-        margin=math.atanh(design.agreement),
+        margin=math.atanh(budgets.agreement),
         unit="Fisher's z",
     )
 

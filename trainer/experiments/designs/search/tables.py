@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainer.experiments.designs.search.importances import EVALUATORS
+from trainer.experiments.designs.search.results import SearchResults
 from trainer.experiments.designs.search.space import Values
 from trainer.experiments.findings import Cell, Table
-
-if TYPE_CHECKING:
-    from trainer.experiments.designs.search.findings import SearchResults
 
 
 def tables_of(results: SearchResults) -> tuple[Table, ...]:
@@ -74,13 +70,12 @@ def _importances(results: SearchResults) -> Table:
 def _agreement(results: SearchResults) -> Table:
     agreement = results.agreement
     assert agreement is not None
-    ratio = results.tokens_per_parameter
     rows = tuple(
         (one.kind, one.value, one.low, one.high, one.p, one.pairs)
         for one in (agreement.spearman, agreement.kendall)
     )
     return Table(
-        title=f"ranks at {ratio:g} and {ratio * results.times:g} tokens a parameter",
+        title=f"ranks at {results.budgets.short:g} and {results.budgets.long:g} tokens a parameter",
         columns=("", "correlation", "low", "high", "p", "configurations"),
         rows=rows,
         note=f"Of the first points of the search. The best at fewer tokens, "
