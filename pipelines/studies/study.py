@@ -299,7 +299,8 @@ def finished(study: Study, points: Sequence[Measured]) -> StudyOutcome:
     lines = study.lines_of([one.point for one in points])
     findings = study.loaded.design.findings(study.ground.base, points)
     folder = Store(study.shelf.store.full(study.loaded.experiment.name))
-    written(folder, study.loaded, points, lines, findings)
+    further = study.loaded.design.files(study.ground.base, points)
+    written(folder, study.loaded, points, lines, findings, further)
     return StudyOutcome(
         study.loaded, study.ground, folder, points, lines, tuple(study.made), findings
     )

@@ -3,6 +3,8 @@
 experiment.json       the experiment with all defaults, and the label of every run
 experiments.parquet   a line for each run
 findings.json         verdicts, tables, figures as data, sentences
+
+and what the design has for other programs.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ def written(
     points: Sequence[Measured],
     lines: Mapping[str, Line],
     findings: Findings,
+    further: Mapping[str, bytes],
 ) -> None:
-    """Write all three."""
+    """Write all of them. ``further``: files of the design by name."""
     asked = {
         **loaded.plain(),
         "points": [
@@ -39,3 +42,5 @@ def written(
     folder.write(ASKED, canonical_json(asked) + b"\n")
     folder.write(TABLE, to_parquet(lines.values()))
     folder.write(FINDINGS, canonical_json(findings.model_dump(mode="json")) + b"\n")
+    for name, content in sorted(further.items()):
+        folder.write(name, content)

@@ -102,6 +102,10 @@ class Design(Part):
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
         """What the outcomes of all points say."""
 
+    def files(self, base: Base, measured: Sequence[Measured]) -> dict[str, bytes]:
+        """Further files by name, for other programs, as the experiment's folder gets them."""
+        return {}
+
 
 def with_parents(points: Iterable[Point]) -> Iterator[RunSpec]:
     """The runs of points and those they go on from, each once, parents first."""
