@@ -11,6 +11,7 @@
     ledger         in = kept + dropped + quarantined
     errors         what a user is told: file, field, found, allowed, fix
     settings       the base of every part of a recipe
+    statistics     intervals, tests against a margin, seeds needed
     tables, text_buffers, strides, keyed_hash, jit, lock
 
 Write something once, find it ever after:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from artifacts.statistics import half_width
+from artifacts.statistics.weighted_means import half_width
 
 Group = tuple[float, float]  # target tokens, nats per target token
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import Parameter, UserError
-from artifacts.statistics import half_width
+from artifacts.statistics.weighted_means import half_width
 from pipelines.evaluation.contamination import Contamination, SeenItems, shown_sources
 from pipelines.readers.texts import text_files, texts_of
 from pipelines.recipe.after import OVERLAP

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from artifacts.errors import UserError
-from artifacts.statistics import Variance, interval_of
+from artifacts.statistics.intervals import Variance, interval_of
 from trainer.evaluation.comparison import CHECKPOINTS, RECIPES, checkpoints, recipes
 from trainer.evaluation.tasks.scores import Score
 

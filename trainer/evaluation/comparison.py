@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from artifacts.statistics import Variance, interval_of
+from artifacts.statistics.intervals import Variance, interval_of
 from trainer.evaluation.tasks.scores import Score
 
 Array = NDArray[np.float64]

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from artifacts.statistics import half_width
+from artifacts.statistics.weighted_means import half_width
 from tokenizer.encode import Tokenizer
 from trainer.evaluation.window import check_window
 from trainer.model import Model

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.statistics import CONFIDENCE
+from artifacts.statistics.intervals import CONFIDENCE
 
 
 @dataclass(frozen=True, eq=False)

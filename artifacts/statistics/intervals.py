@@ -1,8 +1,4 @@
-"""How sure a figure is: intervals for means over groups of what was measured.
-
->>> round(half_width([10, 20, 10], [2.0, 2.1, 2.4]), 3)
-0.406
-"""
+"""Intervals from variances that were estimated, each with its degrees of freedom."""
 
 from __future__ import annotations
 
@@ -15,25 +11,6 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 
 
-def half_width(weights: Sequence[float], values: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of the mean of ``values`` weighted by ``weights``, whose groups are
-    independent draws: the variance of a ratio estimator (Cochran, Sampling Techniques, 1977,
-    section 6.3), and Student's t with one degree of freedom less than there are groups.
-
-    None where fewer than two groups have a weight.
-    """
-    weight, value = (np.asarray(column, np.float64) for column in (weights, values))
-    weight, value = weight[weight > 0], value[weight > 0]
-    groups = len(weight)
-    if groups < 2:
-        return None
-    from scipy.special import stdtrit  # half a second, for those who ask
-
-    mean = (weight * value).sum() / weight.sum()
-    squares = ((weight * (value - mean)) ** 2).sum() * groups / (groups - 1)
-    return float(stdtrit(groups - 1, (1 + CONFIDENCE) / 2) * np.sqrt(squares) / weight.sum())
-
-
 class Variance(NamedTuple):
     """An estimated variance and its degrees of freedom."""
 
@@ -44,6 +21,20 @@ class Variance(NamedTuple):
     def of_mean(cls, values: NDArray[np.float64]) -> Variance:
         """Of the mean of independent values (at least two)."""
         return cls(float(values.var(ddof=1) / len(values)), len(values) - 1)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation."""
+        return float(np.sqrt(self.value))
+
+    def deviation_interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Bounds of the standard deviation, of normal values, by chi-squared."""
+        from scipy.special import chdtri  # half a second, for those who ask
+
+        tail = (1 - confidence) / 2
+        squares = self.value * self.degrees
+        low, high = (squares / chdtri(self.degrees, area) for area in (tail, 1 - tail))
+        return float(np.sqrt(low)), float(np.sqrt(high))
 
 
 class Bounds(NamedTuple):

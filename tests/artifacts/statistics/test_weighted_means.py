@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from artifacts.statistics import half_width
+from artifacts.statistics.weighted_means import half_width
 
 VALUES = st.lists(st.floats(-10, 10), min_size=2, max_size=20)
 
