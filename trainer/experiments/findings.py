@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
 
 from artifacts.records import Record
+from trainer.experiments.verdicts import Verdict
 
 Cell = str | int | float | None
 
@@ -69,6 +71,28 @@ class Claim(Record):
     claim: str
     verdict: Literal["shown", "refuted", "cannot tell"]
     figures: dict[str, Any] = {}
+
+
+def stated(verdicts: Iterable[Verdict]) -> tuple[Claim, ...]:
+    """Claims as findings hold them, from verdicts of one family."""
+    return tuple(
+        Claim(claim=one.claim.name, verdict=one.conclusion, figures=_figures(one))
+        for one in verdicts
+    )
+
+
+def _figures(verdict: Verdict) -> dict[str, Any]:
+    claim = verdict.claim
+    if claim.difference is None:
+        return {"reason": claim.reason}
+    return {
+        "estimate": claim.difference.value,
+        "interval": list(verdict.interval or ()),
+        "degrees": claim.difference.degrees,
+        "margin": claim.margin,
+        "unit": claim.unit,
+        "adjusted p": verdict.adjusted,
+    }
 
 
 class Findings(Record):

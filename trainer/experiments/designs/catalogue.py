@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from trainer.experiments.design import Design
 from trainer.experiments.designs.learning_rate import LearningRateDesign
+from trainer.experiments.designs.stages import StagesDesign
 
-_ALL: tuple[type[Design], ...] = (LearningRateDesign,)
+_ALL: tuple[type[Design], ...] = (LearningRateDesign, StagesDesign)
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
 """Designs by the name that an experiment's ``study`` gives."""
