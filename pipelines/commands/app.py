@@ -38,6 +38,7 @@ from pipelines.commands.terminal.compiling import KernelWatch
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.tokenizer import tokenizer_app
 from pipelines.commands.training import register
+from pipelines.commands.tunnel.app import tunnel_app
 from pipelines.training.watch import StoppedError
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(mixture_app, name="mixture")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(tunnel_app, name="tunnel")
 register(app)
 register_export(app)
 register_evaluate(app)

@@ -26,6 +26,9 @@ from trainer.experiments.outcomes import Course, Diverged, Losses, Outcome
 
 FORMAT = "experiments/1"
 
+WITNESSES = ("source_digest", "processor")
+"""What a line records of its computation without standing for its figures."""
+
 _LOSS = pa.struct(
     [("source", pa.string()), ("nats", pa.float64()), ("bits_per_byte", pa.float64())]
 )
@@ -66,10 +69,9 @@ class Line(Record):
         return canonical_json(self.model_dump(mode="json")) + b"\n"
 
     def same_figures(self, other: Line) -> bool:
-        """Whether two lines differ in nothing but the source that computed them."""
-        digests = {"source_digest"}
+        """Whether two lines differ in nothing but :data:`WITNESSES`."""
         mine, theirs = (
-            {name: value for name, value in line.provenance.items() if name not in digests}
+            {name: value for name, value in line.provenance.items() if name not in WITNESSES}
             for line in (self, other)
         )
         return (self.outcome, self.settings, mine) == (other.outcome, other.settings, theirs)

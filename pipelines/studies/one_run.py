@@ -26,9 +26,10 @@ LAST_STEPS = 10
 
 @dataclass(frozen=True)
 class RunTask:
-    """A run to be made in ``folder``: plan as its JSON, settings as plain values. ``parent``: folder
-    and step of the checkpoint it goes on from. ``also_at``: steps at which a checkpoint is kept,
-    for endings. ``provenance``: what its line says of how it was computed.
+    """A run to be made in ``folder``: plan as its JSON, settings as plain values.
+
+    ``parent``: key, folder and step of the checkpoint it goes on from. ``also_at``: steps at which
+    a checkpoint is kept, for endings. ``provenance``: what its line says of how it was computed.
     """
 
     key: str
@@ -66,6 +67,7 @@ def make_run(task: RunTask) -> Made:
     from trainer.loop.provenance import source_digest
     from trainer.loop.run import NotFiniteError
     from trainer.loop.training import train
+    from trainer.probes.catalogue import probes_of
 
     began = time.perf_counter()
     store, plan = Store(task.folder), Plan.model_validate_json(task.plan)
@@ -89,6 +91,7 @@ def make_run(task: RunTask) -> Made:
             validation=task.held_out,
             start=start,
             also_at=task.also_at,
+            probes=probes_of(task.probes),
         )
         if outcome.stopped_by is not None:
             return Made(None, signal=outcome.stopped_by, exit_code=outcome.exit_code)
@@ -114,7 +117,7 @@ def _outcome(
     first: int,
     diverged: Diverged | None,
 ) -> Outcome:
-    from trainer.loop.metrics import TRAIN, VALIDATION, read_series
+    from trainer.loop.metrics import TRAIN, VALIDATION, probe_series, read_series
 
     last = plan.steps if diverged is None else diverged.step - 1
     validation = [line for line in read_series(store, VALIDATION) if line["step"] > first]
@@ -151,5 +154,6 @@ def _outcome(
             for name, loss in sorted(ended.items())
         },
         course=course,
+        probes={name: read_series(store, probe_series(name)) for name in sorted(task.probes)},
         diverged=diverged,
     )

@@ -24,6 +24,7 @@ from pipelines.studies.base import Ground, held_out_digests
 from trainer.costs.compute_costs import exact_flops_per_token
 from trainer.experiments.runs import RunSpec, merged
 from trainer.loop.arithmetic import ARITHMETIC
+from trainer.loop.provenance import processor
 from trainer.loop.settings import ModelSettings, TrainSettings
 from trainer.optimizer.rule import OPTIMIZER_RULE
 from trainer.shapes.config import ModelConfig
@@ -98,6 +99,7 @@ class Preparing:
         return {
             **{name: value for name, value in self._fixed.items() if name != "held_out"},
             "tokenizer": tokenizer,
+            "processor": processor(),
         }
 
     def all_of(self, runs: Iterable[RunSpec]) -> list[Prepared]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from artifacts.books import told_of_damage
+from artifacts.commands import Command
+from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
 from artifacts.paths import Store
@@ -35,6 +37,7 @@ from trainer.experiments.outcomes import Diverged, Outcome
 from trainer.experiments.runs import Point, RunSpec
 
 STUDIES = "studies"
+AGAIN = "again"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,13 @@ class Study:
     def lines_of(self, points: Iterable[Point]) -> dict[str, Line]:
         """Lines of the points' runs and of those they go on from, by key."""
         wanted = self.preparing.all_of(with_parents(points))
+        for run in wanted:
+            if run.key not in self.shelf.lines:
+                raise UserError(
+                    "a run of this experiment is not made yet",
+                    file=self.shelf.folder(run.key),
+                    fix=Command(f"tunnel {self.loaded.experiment.study} EXPERIMENT"),
+                )
         return {run.key: self.shelf.lines[run.key] for run in wanted}
 
     def carry_out(self) -> list[Measured]:
@@ -249,6 +259,33 @@ def run_study(
             check_held_out(study.ground)
             points = study.carry_out()
             return finished(study, points)
+
+
+def opened_study(loaded: LoadedExperiment, runs: str, progress: Progress) -> Study:
+    """An experiment of which nothing is made yet by this call."""
+    return Study.begin(loaded, runs, opening(None, loaded.experiment.threads), progress)
+
+
+def repeat_study(
+    loaded: LoadedExperiment,
+    runs: str = "runs",
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Make every run of an experiment once more, below ``studies/again``, and compare it with the
+    line that is there; returns how many were compared.
+
+    Raises: UserError at the first that comes to other figures, and where a run is not there.
+    """
+    progress = progress or Silent()
+    study = Study.begin(loaded, runs, opening(workers, loaded.experiment.threads), progress)
+    with run_lock(study.shelf.store):
+        before = study.lines_of(study.points())
+        again = Shelf(Store(study.shelf.store.full(AGAIN)), before)
+        replace(study, shelf=again).carry_out()
+        study.shelf.store.delete(AGAIN)
+    return len(before)
 
 
 def finished(study: Study, points: Sequence[Measured]) -> StudyOutcome:

@@ -3,6 +3,7 @@
     RUN/checkpoints/step-00000100/
         weights.safetensors     one entry per parameter; a tied table once
         moments.safetensors     the optimizer's running means, ``mean.NAME`` and ``square.NAME``
+        probes.safetensors      what probes go on with, ``PROBE/NAME``; only where some do
         plan.json               the plan the run follows
         tokenizer.model         so that the checkpoint can speak
         state.json              what it is, and the checksums of the files above; written last
@@ -48,6 +49,7 @@ from trainer.checkpoints.state import FORMAT, CheckpointState, FileRecord
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
+PROBES = "probes.safetensors"
 PLAN = "plan.json"
 TOKENIZER = "tokenizer.model"
 _LARGEST_STATE = 64 << 20
@@ -75,6 +77,12 @@ class Checkpoint:
     def moments(self) -> Tensors:
         """The optimizer's running means. Raises: UserError when the file is missing or damaged."""
         return self._tensors(MOMENTS)
+
+    def probes(self) -> Tensors:
+        """What the probes of the training go on with; nothing where none left anything. Raises:
+        UserError when the file is missing or damaged.
+        """
+        return self._tensors(PROBES) if PROBES in self.state.files else {}
 
     def check(self) -> None:
         """Read every file and compare its checksum. Raises: UserError when one is missing or
@@ -122,22 +130,22 @@ def save(
     weights: Mapping[str, torch.Tensor],
     moments: Mapping[str, torch.Tensor],
     files: Mapping[str, bytes],
+    probes: Mapping[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
     """Write a checkpoint whole; one of the same step is replaced.
 
-    ``files`` are further files by name. Raises: UserError when the disk is full.
+    ``files`` are further files by name; ``probes`` what probes go on with, which has no file where
+    there is nothing. Raises: UserError when the disk is full.
     """
     name = folder_name(state.step)
+    tensors = {WEIGHTS: weights, MOMENTS: moments, **({PROBES: probes} if probes else {})}
     with _writing_folder(store) as folder:
         with _room(store.full(name)):
-            save_file(
-                {key: value.detach().contiguous().cpu() for key, value in weights.items()},
-                folder / WEIGHTS,
-            )
-            save_file(
-                {key: value.detach().contiguous().cpu() for key, value in moments.items()},
-                folder / MOMENTS,
-            )
+            for file, values in tensors.items():
+                save_file(
+                    {key: value.detach().contiguous().cpu() for key, value in values.items()},
+                    folder / file,
+                )
             for file, content in files.items():
                 (folder / file).write_bytes(content)
             records = {path.name: file_record(path) for path in sorted(folder.iterdir())}

@@ -38,7 +38,7 @@ class Base:
     decay: PhaseSpec | None
     available: Mapping[str, int]
     vocab_size: int
-    primary: Primary = Primary()
+    primary: Primary
     loss_margin: float = 0.02
     measured: tuple[str, ...] = ()
 
@@ -87,6 +87,11 @@ class Design(Part):
     kind: ClassVar[str]
     summary: ClassVar[str]
     """What it answers, in a few words."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether it may want further points when those wanted so far are made."""
+        return False
 
     @abstractmethod
     def points(self, base: Base, made: Made) -> list[Point]:

@@ -310,7 +310,7 @@ def embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
     tied to the table adds its own gradient through autograd, which waits for this one before it
     writes.
     """
-    if not torch.compiler.is_compiling() and _keeps_wide_gradient(table):
+    if not torch.compiler.is_compiling() and keeps_wide_gradient(table):
         into: Tensor = _IntoGradient.apply(tokens, table, scale)
         return into
     look_up = torch_embedding if is_direct(table) else _embedding
@@ -318,7 +318,7 @@ def embedding(tokens: Tensor, table: Tensor, scale: float) -> Tensor:
     return found
 
 
-def _keeps_wide_gradient(table: Tensor) -> bool:
+def keeps_wide_gradient(table: Tensor) -> bool:
     """Whether ``table`` is a bf16 leaf whose gradient, wanted now, is fp32."""
     wanted = torch.is_grad_enabled() and table.requires_grad and table.is_leaf
     return (

@@ -6,6 +6,7 @@
                                 (padding included), epochs
     metrics/time.jsonl          step, seconds, tokens per second, peak memory of the process: the
                                 one that differs from run to run
+    metrics/probe-NAME.jsonl    what a probe of that name measured (:mod:`trainer.probes`)
 
 The same goes to TensorBoard (:mod:`trainer.loop.board`), in ``metrics/tensorboard/`` or where a
 caller says.
@@ -21,7 +22,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ VALIDATION = "validation"
 DATA = "data"
 TIME = "time"
 SERIES = (TRAIN, VALIDATION, DATA, TIME)
+PROBE = "probe-"
 
 
 class JsonLines:
@@ -91,16 +93,23 @@ class JsonLines:
 class Metrics:
     """The series of a run and its TensorBoard events. Use as a context manager."""
 
-    def __init__(self, store: Store, step: int, board: Board | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        step: int,
+        board: Board | None = None,
+        probes: Iterable[str] = (),
+    ) -> None:
         """``step``: updates made before; later lines are removed. ``board``: is filled with what is
-        left of them where it is empty.
+        left of them where it is empty. ``probes``: by name, each has a series of its own.
         """
         self.lines = {
-            series: JsonLines(store, f"{FOLDER}/{series}.jsonl", step) for series in SERIES
+            series: JsonLines(store, f"{FOLDER}/{series}.jsonl", step)
+            for series in (*SERIES, *map(probe_series, probes))
         }
         self._board = board
         if board is not None and board.empty:
-            for series in SERIES:
+            for series in self.lines:
                 for line in read_series(store, series):
                     board.record(series, line["step"], flat(line))
 
@@ -127,6 +136,11 @@ class Metrics:
             lines.close()
         if self._board is not None:
             self._board.close()
+
+
+def probe_series(name: str) -> str:
+    """The series of a probe."""
+    return f"{PROBE}{name}"
 
 
 def whole_lines(store: Store, name: str) -> bytes:

@@ -26,10 +26,18 @@ from trainer.loop.settings import TrainSettings
 from trainer.loop.start import Start, Wanted
 from trainer.model import Model, ModelConfig, parameter_groups
 from trainer.model.float8 import use_float8
-from trainer.objectives.gradient import PartedError, PendingLoss, StepLoss, pending_loss
+from trainer.objectives.gradient import (
+    PartedError,
+    PartWatch,
+    PendingLoss,
+    StepLoss,
+    pending_loss,
+)
 from trainer.objectives.objective import Figures, Objective, Place, record_of
 from trainer.optimizer.adamw import AdamW
 from trainer.optimizer.schedules import ScheduleSpec, rate
+from trainer.probes.attached import NO_PROBES, Attached
+from trainer.probes.probe import WatchedStep
 
 
 class NotFiniteError(UserError):
@@ -70,7 +78,8 @@ class StepReport:
 
     ``loss`` is None where the step had nothing to learn: it made no update. ``grad_norm`` is before
     clipping, ``figures`` are the objective's own, ``auxiliary`` is what the
-    model added to the loss, by name, ``seconds`` is what the step took.
+    model added to the loss, by name, ``seconds`` is what the step took, ``probes`` are the lines of
+    probes by name.
     """
 
     step: int
@@ -83,6 +92,7 @@ class StepReport:
     step_tokens: int = 0
     seconds: float = 0.0
     auxiliary: Mapping[str, float] = field(default_factory=dict)
+    probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """The step as a line of ``metrics/train.jsonl``."""
@@ -113,6 +123,7 @@ class Run:
     history: tuple[Stretch, ...]
     step: int = 0
     parent: dict[str, Any] | None = None
+    probes: Attached = NO_PROBES
 
     @classmethod
     def begin(
@@ -125,6 +136,7 @@ class Run:
         threads: int,
         start: Start,
         objective: Objective[Any],
+        probes: Attached = NO_PROBES,
     ) -> Run:
         """A run from where ``start`` says. Raises: UserError when it cannot begin there."""
         schedule = settings.schedule_of(plan)
@@ -136,6 +148,8 @@ class Run:
         start.fill(model, settings.seed)
         optimizer = optimizer_of(model, settings)
         start.restore(optimizer)
+        if probes:
+            probes.restore(start.probes())
         stretch = Stretch(
             from_step=start.step,
             plan_hash=plan.hash,
@@ -155,6 +169,7 @@ class Run:
             lengthened(start.history, stretch),
             start.step,
             start.parent,
+            probes,
         )
 
     def updates(self, last: int) -> Generator[StepReport]:
@@ -172,9 +187,12 @@ class Run:
         untouched then.
         """
         step = self.step + 1
-        pending = self._pending(batch)
-        pending_norm = self.optimizer.clip(self.settings.clip, pending.minimised)
         lr = rate(self.schedule, step)
+        seen = self._watched(batch, lr)
+        with self.probes.watching(seen):
+            pending = self._pending(batch, self.probes.part_watch(seen))
+        self.probes.gradient(seen)
+        pending_norm = self.optimizer.clip(self.settings.clip, pending.minimised)
         self.optimizer.step(lr)
         self.optimizer.zero_grad()
         # the one time that the device is waited for
@@ -197,16 +215,25 @@ class Run:
             self.objective.figures(measures),
             tokens - self.plan.tokens_before(step - 1),
             auxiliary=found.auxiliary,
+            probes=self.probes.lines(seen),
         )
 
-    def _pending(self, batch: Batch) -> PendingLoss:
+    def _watched(self, batch: Batch, lr: float) -> WatchedStep:
+        """The next step as probes see it."""
+        rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
+        return WatchedStep(
+            self.step + 1, batch, lr, rows, self.model, self.optimizer, self.objective
+        )
+
+    def _pending(self, batch: Batch, watch: PartWatch | None) -> PendingLoss:
         """The loss of the next step, with its gradient. Raises: UserError as
         :func:`~trainer.objectives.gradient.pending_loss`, at the size of the step's batches.
         """
         rows = self.settings.micro_batch_rows(batch.tokens.shape[1])
+        windows = Place(self.step)
         try:
             return pending_loss(
-                self.objective, self.model, batch, Place(self.step), rows, backward=True
+                self.objective, self.model, batch, windows, rows, backward=True, watch=watch
             )
         except PartedError as error:
             place = place_of_batches(self.plan, self.step)
@@ -252,7 +279,8 @@ class Run:
         )
         weights = self.optimizer.weights()
         files = {PLAN: self.plan.to_json(), TOKENIZER: self.tokenizer.model}
-        written = checkpoint.save(store, state, weights, moment_tensors(self.optimizer), files)
+        moments = moment_tensors(self.optimizer)
+        written = checkpoint.save(store, state, weights, moments, files, self.probes.state())
         checkpoint.drop_unasked(store, below=self.step)
         return written
 

@@ -84,6 +84,10 @@ class Start(Protocol):
         """Put back what the optimizer knew."""
         ...
 
+    def probes(self) -> Mapping[str, Tensor]:
+        """What the probes of the training before knew."""
+        ...
+
 
 @dataclass(frozen=True)
 class FromSeed:
@@ -104,6 +108,9 @@ class FromSeed:
 
     def restore(self, optimizer: AdamW) -> None:
         """Nothing was known."""
+
+    def probes(self) -> Mapping[str, Tensor]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,9 @@ class FromCheckpoint:
 
     def restore(self, optimizer: AdamW) -> None:
         restore(self.checkpoint, optimizer)
+
+    def probes(self) -> Mapping[str, Tensor]:
+        return self.checkpoint.probes()
 
 
 @dataclass(frozen=True)
@@ -227,6 +237,9 @@ class FromWeights:
         """Moments start at zero, as in a new training, unless an import brought some."""
         if self.known is not None:
             restore(self.known, optimizer)
+
+    def probes(self) -> Mapping[str, Tensor]:
+        return {}
 
 
 def parent_of(checkpoint: Checkpoint) -> dict[str, Any]:

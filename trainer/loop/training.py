@@ -20,7 +20,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +39,7 @@ from trainer.devices.precision import computing_in
 from trainer.evaluation.held_out import HeldOut, held_out
 from trainer.loop.board import Board, BoardRun
 from trainer.loop.interrupt import StopRequest
-from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics, read_series
+from trainer.loop.metrics import DATA, TIME, TRAIN, VALIDATION, Metrics, probe_series, read_series
 from trainer.loop.metrics import FOLDER as METRICS
 from trainer.loop.run import Run, StepReport
 from trainer.loop.settings import ModelSettings, TrainSettings
@@ -47,6 +47,8 @@ from trainer.loop.start import FromCheckpoint, FromSeed, Start
 from trainer.objectives.contract import rows_together
 from trainer.objectives.next_token import NextToken
 from trainer.objectives.objective import NEXT_TOKEN, Objective
+from trainer.probes.attached import Attached
+from trainer.probes.probe import Probe
 
 Folders = Mapping[str, str | os.PathLike[str]]
 
@@ -97,6 +99,7 @@ def train(
     on_step: Callable[[StepReport], None] | None = None,
     board: BoardRun | None = None,
     also_at: Collection[int] = (),
+    probes: Sequence[Probe] = (),
 ) -> TrainOutcome:
     """Train to the end of the plan, or to ``until_step`` updates.
 
@@ -108,12 +111,14 @@ def train(
     on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
     update. ``board``: where events for TensorBoard go, default ``metrics/tensorboard`` of the
     output. ``also_at``: steps after which a checkpoint is written besides those that the settings
-    ask for.
+    ask for. ``probes``: what is measured besides, to ``metrics/probe-NAME.jsonl``
+    (:mod:`trainer.probes`); losses and weights keep their bits.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
     not fit or is damaged, when another process trains here, or when the loss is not finite.
     """
     store = output if isinstance(output, Store) else Store(output)
+    attached = Attached(tuple(probes))
     check_plan(plan, settings, tokenizer)
     last = plan.steps if until_step is None else min(until_step, plan.steps)
     with (
@@ -129,11 +134,13 @@ def train(
         config = model_settings.config(tokenizer.vocab_size)
         loader = Loader(plan, {name: os.fspath(folder) for name, folder in folders.items()})
         measured = _held_out(validation, tokenizer, settings, rows_together(minimised))
-        run = Run.begin(plan, loader, tokenizer, config, settings, threads, begins, minimised)
+        run = Run.begin(
+            plan, loader, tokenizer, config, settings, threads, begins, minimised, attached
+        )
         shown = _board(run, store, board, () if measured is None else measured.batches)
         if run.step == 0 == plan.decay_step:  # the stable checkpoint that other decays start from
             run.save(store, asked=True)
-        with Metrics(store, run.step, shown) as metrics:
+        with Metrics(store, run.step, shown, attached.names) as metrics:
             if run.step == 0 == plan.decay_step and not read_series(store, VALIDATION):
                 _record_losses(run, metrics, measured)  # what the decay is compared with
             return _steps(run, store, metrics, measured, last, stop, on_step, also_at)
@@ -230,6 +237,8 @@ def _record(
     documents.
     """
     metrics.record(TRAIN, report.line())
+    for name, line in report.probes.items():
+        metrics.record(probe_series(name), {"step": run.step, **line})
     shown = run.plan.tokens_before(run.step) - run.plan.tokens_before(run.step - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     speed = {

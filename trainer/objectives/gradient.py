@@ -4,15 +4,18 @@ Each micro-batch adds its share of the quotient to the gradients, so one with fe
 few, and cutting the batch otherwise changes rounding only. What a model adds to the loss on its own
 account (:meth:`~trainer.model.decoder.Model.auxiliary_losses`) counts what the objective says.
 
+Who wants the gradient of each micro-batch by itself gives a :data:`PartWatch`. The sum keeps its
+bits: autograd adds each to those before, in the same order.
+
 Shapes: B rows in the global batch, b of them in a micro-batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from artifacts.errors import UserError
 from mixtures.loader.loader import Batch
+from trainer.kernels.embedding import keeps_wide_gradient
 from trainer.kernels.transfer import to_device
 from trainer.model import Model
 from trainer.objectives.contract import normaliser, rows_together
@@ -77,6 +81,24 @@ class PendingLoss:
         )
 
 
+@dataclass(frozen=True)
+class PartGradient:
+    """A micro-batch of ``rows`` rows whose own gradient, and none but that, stands in the
+    parameters' ``grad``: its sum over the ``whole`` normaliser of the global batch.
+
+    ``normaliser`` is that of its rows alone; times ``whole / normaliser`` the gradient is the one
+    of a batch that has no other rows.
+    """
+
+    rows: int
+    normaliser: float
+    whole: float
+
+
+PartWatch: TypeAlias = Callable[[PartGradient], None]
+"""Is called after the backward pass of each micro-batch; reads ``grad`` and leaves it as it is."""
+
+
 def pending_loss(
     objective: Objective[Any],
     model: Model,
@@ -85,23 +107,30 @@ def pending_loss(
     rows: int,
     *,
     backward: bool,
+    watch: PartWatch | None = None,
 ) -> PendingLoss:
     """Loss of a global batch on the model's device, which is not waited for: the batch goes there
     at once, its figures stay there. With ``backward`` its gradient is added to the parameters'
     ``grad``.
 
-    ``rows``: at most so many in a micro-batch. A batch whose normaliser is 0 has no loss and no
+    ``rows``: at most so many in a micro-batch. ``watch``: who sees the gradient of each, which
+    takes the memory of one more gradient. A batch whose normaliser is 0 has no loss and no
     gradient, and keeps nothing for one. Raises: PartedError when rows that belong together do not
     fill the batch; UserError when the normaliser is no number to divide by.
     """
     columns = objective.columns(batch, place)
     total = normaliser(objective, columns)
     with torch.set_grad_enabled(backward and total > 0):
-        return _summed(objective, model, columns, total, rows)
+        return _summed(objective, model, columns, total, rows, watch)
 
 
 def _summed(
-    objective: Objective[Any], model: Model, columns: Columns, total: float, rows: int
+    objective: Objective[Any],
+    model: Model,
+    columns: Columns,
+    total: float,
+    rows: int,
+    watch: PartWatch | None,
 ) -> PendingLoss:
     """The micro-batches of a batch, one after another; with their gradients where these are
     enabled.
@@ -118,7 +147,13 @@ def _summed(
             for name, value in model.auxiliary_losses().items()
         }
         if torch.is_grad_enabled():
-            sum(added.values(), found.summed / total).backward()  # type: ignore[no-untyped-call]
+            share = sum(added.values(), found.summed / total)
+            if watch is None:
+                share.backward()  # type: ignore[no-untyped-call]
+            else:
+                own = normaliser(objective, {name: columns[name][part] for name in columns})
+                seen = PartGradient(part.stop - part.start, own, total)
+                _apart(model, share, watch, seen)
         summed = summed + found.summed.detach().double()
         for name, value in added.items():
             auxiliary[name] = auxiliary.get(name, 0.0) + value.detach().double()
@@ -126,6 +161,30 @@ def _summed(
             kept.setdefault(name, []).append(values.detach())
     whole = {name: torch.cat(values) for name, values in kept.items()}
     return PendingLoss(summed, total, whole, auxiliary)
+
+
+def _apart(model: Model, share: Tensor, watch: PartWatch, seen: PartGradient) -> None:
+    """Add a micro-batch's gradient to those before it; between, ``watch`` sees it alone.
+
+    Of bf16 parameters with fp32 gradients a backward pass may add to what is there, in several
+    goes: there a micro-batch's own gradient is what the sum grew by, to the rounding of fp32.
+    """
+    parameters = list(model.parameters())
+    grows = [keeps_wide_gradient(parameter) for parameter in parameters]
+    before = [parameter.grad for parameter in parameters]
+    for parameter, stays, summed in zip(parameters, grows, before, strict=True):
+        parameter.grad = summed.clone() if stays and summed is not None else None
+    share.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        after = [parameter.grad for parameter in parameters]
+        for parameter, stays, summed in zip(parameters, grows, before, strict=True):
+            if stays and summed is not None and parameter.grad is not None:
+                parameter.grad = torch.sub(parameter.grad, summed, out=summed)
+        watch(seen)
+        for parameter, stays, summed, own in zip(parameters, grows, before, after, strict=True):
+            if not stays and summed is not None:
+                own = summed if own is None else summed.add_(own)
+            parameter.grad = own
 
 
 def micro_batches(total: int, rows: int, together: int = 1) -> Iterator[slice]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from trainer.experiments.design import Design
+from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 from trainer.experiments.designs.stages import StagesDesign
 
-_ALL: tuple[type[Design], ...] = (LearningRateDesign, StagesDesign)
+_ALL: tuple[type[Design], ...] = (
+    CoordinateCheckDesign,
+    LearningRateDesign,
+    StagesDesign,
+)
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
 """Designs by the name that an experiment's ``study`` gives."""

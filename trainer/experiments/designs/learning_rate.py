@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from artifacts.errors import UserError
 from artifacts.settings import Part
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
+from trainer.experiments.designs.rate_findings import rate_findings
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Point, RunSpec
@@ -72,6 +73,10 @@ class LearningRateDesign(Design):
     def _base_width(self) -> int:
         return self.base_width or min(self.widths)
 
+    @property
+    def grows(self) -> bool:
+        return any(arm.more_seeds for arm in self.arms.values())
+
     def points(self, base: Base, made: Made) -> list[Point]:
         points = []
         for name, arm in self.arms.items():
@@ -83,7 +88,12 @@ class LearningRateDesign(Design):
         return points
 
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
-        return Findings()
+        return rate_findings(base, self._step, self.widths, measured)
+
+    @property
+    def _step(self) -> float:
+        """The ratio of neighbouring rates, in the mean over the grid."""
+        return float((self.peaks[-1] / self.peaks[0]) ** (1 / (len(self.peaks) - 1)))
 
     def _points(
         self,
