@@ -3,6 +3,7 @@
     app        run, init, report, schema, doctor, and the groups
     corpus, shards, cache, mixture, training, model, dedup, dedup_index    one group each
     options    options that commands share        plan_target    which plan a command speaks of
+    tunnel/    experiments on small models
     terminal/  progress while a run goes on, and what is printed at its end
 
 A command reads options, calls the API that exists without it and prints what came back; a

@@ -94,6 +94,11 @@ class BatchLaw:
         """The batch for a loss, in tokens."""
         return float(self.a / loss**self.b)
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        interval = None if self.exponent is None else self.exponent.to_json()
+        return {**vars(self), "determined": interval is not None, "exponent": interval}
+
 
 @dataclass(frozen=True)
 class EqualLoss:
@@ -110,15 +115,8 @@ class EqualLoss:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values; a level's tokens by batch as pairs."""
-        law = None if self.law is None else {"a": self.law.a, "b": self.law.b}
-        if self.law is not None and law is not None:
-            exponent = self.law.exponent
-            law |= {
-                "determined": exponent is not None,
-                "interval": None if exponent is None else exponent.to_json(),
-                "reason": self.law.reason,
-            }
         rows = [{**vars(level), "tokens": sorted(level.tokens.items())} for level in self.levels]
+        law = None if self.law is None else self.law.to_json()
         return {"levels": rows, "law": law, "reason": self.reason, "lost": self.lost}
 
 
@@ -181,7 +179,7 @@ def equal_loss(
         shared_levels(curves, smoothing=smoothing) if levels is None else levels, np.float64
     )
     runs = {
-        batch: np.log([tokens_to_reach(curve, chosen, smoothing) for curve in own])
+        batch: np.log([tokens_to_reach(curve, chosen.tolist(), smoothing) for curve in own])
         for batch, own in batches.items()
     }  # by batch (S, L)
     log_batch = np.log(list(runs))
@@ -198,14 +196,14 @@ def equal_loss(
     )
     law = BatchLaw(math.exp(level), -float(slope))
     exponent, lost = _exponent_interval(law.b, runs, chosen, valid, random_seed)
-    reason = None
+    missing = None
     if exponent is None:
-        reason = (
+        missing = (
             "one seed a batch shows no noise"
             if lost is None
             else f"{NO_MINIMUM} at some level in {lost:.0%} of draws"
         )
-    return EqualLoss(found, BatchLaw(law.a, law.b, exponent, reason), None, lost)
+    return EqualLoss(found, BatchLaw(law.a, law.b, exponent, missing), None, lost)
 
 
 def _batches(curves: Sequence[Curve]) -> dict[float, list[Curve]]:

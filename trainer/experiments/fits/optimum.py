@@ -125,9 +125,9 @@ class Optimum:
 def find_optimum(points: Sequence[GridPoint], near: float = NEAR) -> Optimum:
     """The optimum of one curve, of one or several seeds.
 
-    Only grid values that every seed has run enter the parabola; all of them say where the best is.
-    Raises: UserError for fewer than 3 grid values, a run given twice, and where every grid value has
-    a run that diverged.
+    Only grid values that every seed has run enter the parabola; all of them say where the best
+    is. Raises: UserError for fewer than 3 grid values, a run given twice, and where every grid
+    value has a run that diverged.
     """
     grid, losses, seeds = _table(points)
     means = np.nanmean(losses, 0)  # inf where a seed diverged
@@ -142,7 +142,7 @@ def find_optimum(points: Sequence[GridPoint], near: float = NEAR) -> Optimum:
     edge = _edge(grid, means, best)
     if edge in ("low", "high"):
         return _at_end(grid, means, best, edge)
-    complete = np.isfinite(losses).all(0)
+    complete: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(losses), axis=0)
     window = _window(means, complete, best, near) if complete[best] else []
     lacking = len(window) < LEAST_POINTS and not complete.all() and edge is None
     if lacking:
@@ -269,7 +269,7 @@ class _Parabola:
 
 def _parabola(log_x: Array, losses: Array) -> _Parabola:
     design = np.vander(log_x, 3, increasing=True)
-    coefficients = np.linalg.lstsq(design, losses, rcond=None)[0]
+    coefficients: Array = np.linalg.lstsq(design, losses, rcond=None)[0].astype(np.float64)
     # below what rounding of the losses can curve, the points are a line
     least = 1e-12 * max(float(np.abs(losses).max()), 1e-300) / float(np.ptp(log_x)) ** 2
     coefficients[2] = 0.0 if abs(coefficients[2]) < least else coefficients[2]
