@@ -24,7 +24,7 @@ from pipelines.executors.progress import Progress, Silent
 from pipelines.executors.termination import sigterm_exits
 from pipelines.studies.base import Ground, ground
 from pipelines.studies.experiment import LoadedExperiment
-from pipelines.studies.held_out import check_held_out
+from pipelines.studies.held_out import NearlyHeld, check_held_out, held_nearly, held_out_table
 from pipelines.studies.lines import Line, read_lines
 from pipelines.studies.one_run import Made, RunTask, make_run
 from pipelines.studies.prepared import Prepared, Preparing
@@ -257,8 +257,9 @@ def run_study(
         study = Study.begin(loaded, runs, opened, progress)
         with run_lock(study.shelf.store):
             check_held_out(study.ground)
+            held = held_nearly(study.ground, study.shelf.store)
             points = study.carry_out()
-            return finished(study, points)
+            return finished(study, points, held)
 
 
 def opened_study(loaded: LoadedExperiment, runs: str, progress: Progress) -> Study:
@@ -288,12 +289,15 @@ def repeat_study(
     return len(before)
 
 
-def finished(study: Study, points: Sequence[Measured]) -> StudyOutcome:
-    """Write the table and the findings of an experiment whose runs are there."""
+def finished(study: Study, points: Sequence[Measured], held: Sequence[NearlyHeld]) -> StudyOutcome:
+    """Write the table and the findings of an experiment whose runs are there. ``held``: what
+    training shards hold of the held-out documents, which stands beside its findings.
+    """
     lines = study.lines_of([one.point for one in points])
     findings = study.loaded.design.findings(study.ground.base, points)
+    findings = findings.model_copy(update={"tables": (*findings.tables, held_out_table(held))})
     folder = Store(study.shelf.store.full(study.loaded.experiment.name))
-    written(folder, study.loaded, points, lines, findings)
+    written(folder, study.loaded, points, lines, held, findings)
     return StudyOutcome(
         study.loaded, study.ground, folder, points, lines, tuple(study.made), findings
     )
