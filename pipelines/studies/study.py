@@ -84,8 +84,13 @@ class Study:
         return cls(loaded, on, preparing, shelf, open_executor, progress)
 
     def points(self) -> list[Point]:
-        """What the design wants, given what is there."""
-        return self.loaded.design.points(self.ground.base, self.outcome)
+        """What the design wants, given what is there. Raises: UserError for settings of the design
+        that do not fit the recipe.
+        """
+        try:
+            return self.loaded.design.points(self.ground.base, self.outcome)
+        except UserError as error:
+            raise error.relocated(self.loaded.file.place) from None
 
     def outcome(self, run: RunSpec) -> Outcome | None:
         """What a run left, None where it is not made."""
