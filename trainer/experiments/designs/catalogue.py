@@ -6,11 +6,13 @@ from trainer.experiments.design import Design
 from trainer.experiments.designs.coordinate_check import CoordinateCheckDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
 from trainer.experiments.designs.stages import StagesDesign
+from trainer.experiments.designs.value import ValueDesign
 
 _ALL: tuple[type[Design], ...] = (
     CoordinateCheckDesign,
     LearningRateDesign,
     StagesDesign,
+    ValueDesign,
 )
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.experiments.design import Base, Measured
-from trainer.experiments.designs.arms import Arms, Sources, cells, columns
-from trainer.experiments.findings import Cell, Figure, Findings, Panel, Series, Table, stated
+from trainer.experiments.designs.arms import Arms, Sources, cells
+from trainer.experiments.designs.forest import forest
+from trainer.experiments.findings import Cell, Figure, Findings, Table, stated
 from trainer.experiments.verdicts import Claim, judge
 
 WORDS = {
@@ -130,30 +131,14 @@ def _differences(arms: Arms, told: Told) -> Table:
 
 def _forest(arms: Arms, told: Told) -> Figure:
     reference = "none" if "none" in arms.outcomes else [*arms.outcomes][-1]
-    shown = [arm for arm in arms.outcomes if arm != reference]
-    domains = told.domains
-    series = []
-    for place, arm in enumerate(shown):
-        found = [arms.contrast(arm, reference, sources) for sources in domains.values()]
-        values, low, high = columns(found)
-        shift = 0.18 * (place - (len(shown) - 1) / 2)
-        at = tuple(number + shift for number in range(len(domains)))
-        series.append(Series(name=WORDS[arm], x=at, y=values, low=low, high=high, style="points"))
-    zero = Series(name=WORDS[reference], y=(0.0,), style="rule", faint=True)
+    shown = {arm: WORDS[arm] for arm in arms.outcomes if arm != reference}
     seeds = max((len(by_seed) for by_seed in arms.outcomes.values()), default=0)
     return Figure(
         name="stages",
         title=f"What {told.target} does, by where it is shown",
         caption=f"Loss minus that of the arm “{WORDS[reference]}”, by what is measured. A dot is a "
         f"mean over {seeds} trunk seeds, a bar the 95 % t-interval of differences paired by seed.",
-        panels=(
-            Panel(
-                x="loss of",
-                y=f"difference ({arms.unit})",
-                series=(*series, zero),
-                ticks=tuple(domains),
-            ),
-        ),
+        panels=(forest(arms, shown, (reference, WORDS[reference]), told.domains),),
     )
 
 
