@@ -64,15 +64,15 @@ class _Size:
     @property
     def operations(self) -> dict[str, float]:
         """Of an anneal, of a trunk, of all that was run, and of a run of its own for every
-        anneal.
+        anneal. Two arms of one mixture are one run.
         """
         trunks = {s: one.operations for s, one in self.arms.outcomes.get(TRUNK, {}).items()}
-        anneals = [
-            (seed, one.operations)
+        anneals = {
+            one.key: (seed, one.operations)
             for arm, by_seed in self.arms.outcomes.items()
             if arm != TRUNK
             for seed, one in by_seed.items()
-        ]
+        }.values()
         own = math.fsum(cost for _, cost in anneals)
         return {
             "anneal": own / len(anneals) if anneals else 0.0,
