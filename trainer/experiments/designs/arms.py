@@ -14,6 +14,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from artifacts.statistics.estimates import Estimate, paired_difference
 from trainer.experiments.design import Measured
 from trainer.experiments.findings import Cell
@@ -68,6 +70,20 @@ class Arms:
         difference = self.contrast(*pair, sources)
         reason = None if difference else "fewer than two seeds of both arms came to an end"
         return Claim(name, kind, difference, margin, self.unit, reason)
+
+    def spread_and_noise(self, arms: Sequence[str], sources: Sources) -> tuple[float, float] | None:
+        """Standard deviations of a loss: of the arms' means, and of what neither arm nor seed
+        explains. None for fewer than two arms, or fewer than two seeds that all of them have.
+        """
+        by_arm = [self.losses(arm, sources) for arm in arms]
+        seeds = sorted(set.intersection(*map(set, by_arm))) if by_arm else []
+        if len(arms) < 2 or len(seeds) < 2:
+            return None
+        losses = np.array([[one[seed] for seed in seeds] for one in by_arm])
+        means = losses.mean(1, keepdims=True)
+        rest = losses - means - losses.mean(0) + losses.mean()
+        degrees = (len(arms) - 1) * (len(seeds) - 1)
+        return float(means.std(ddof=1)), math.sqrt(float((rest**2).sum()) / degrees)
 
     @property
     def diverged(self) -> list[str]:

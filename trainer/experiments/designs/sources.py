@@ -25,8 +25,8 @@ def phase_of(
 def without(shares: Mapping[str, float], sources: Collection[str]) -> Shares:
     """Shares with sources left out, the others in proportion. Raises: UserError when none is left.
 
-    >>> without({"web": 0.6, "code": 0.2, "math": 0.2}, ["math"])
-    {'web': 0.75, 'code': 0.25}
+    >>> without({"web": 0.25, "code": 0.25, "math": 0.5}, ["math"])
+    {'web': 0.5, 'code': 0.5}
     """
     rest = {
         name: share
@@ -50,8 +50,8 @@ def without(shares: Mapping[str, float], sources: Collection[str]) -> Shares:
 def with_share(shares: Mapping[str, float], source: str, share: float) -> Shares:
     """Shares of which so much is a source's, beside what it has already.
 
-    >>> with_share({"web": 0.75, "code": 0.25}, "sft", 0.2)
-    {'web': 0.6000000000000001, 'code': 0.2, 'sft': 0.2}
+    >>> with_share({"web": 0.75, "code": 0.25}, "sft", 0.5)
+    {'web': 0.375, 'code': 0.125, 'sft': 0.5}
     """
     mixed = {name: (1 - share) * own for name, own in shares.items()}
     mixed[source] = mixed.get(source, 0.0) + share

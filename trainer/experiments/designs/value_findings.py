@@ -107,9 +107,10 @@ def value_findings(
     first, *further = sizes
     verdicts = _judged(first, base.loss_margin)
     stability = {one.name: _stability(first, one) for one in further}
+    rest = [_signals(sizes), _costs(sizes), *_ranks(stability)]
     return Findings(
         claims=stated(verdicts),
-        tables=(*map(_scores, sizes), *map(_by_domain, sizes), _costs(sizes), *_ranks(stability)),
+        tables=(*map(_scores, sizes), *map(_by_domain, sizes), *rest),
         figures=(_deltas(sizes), *_scatter(first, further)),
         notes=tuple(_notes(first, sizes)),
         facts={
@@ -186,6 +187,23 @@ def _by_domain(size: _Size) -> Table:
         rows=tuple((*row[:-1], "own" if row[-1] else "") for row in rows),
         note="Against the default mixture. What a candidate gains on its own held-out documents is "
         "no more than that it was learnt.",
+    )
+
+
+def _signals(sizes: Sequence[_Size]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for size in sizes:
+        for domain, sources in size.domains.items():
+            found = size.arms.spread_and_noise([DEFAULT, *size.slots], sources)
+            if found is not None:
+                spread, noise = found
+                rows.append((size.name, domain, spread, noise, spread / noise if noise else None))
+    return Table(
+        title="What each held-out set can tell apart",
+        columns=("size", "loss of", "spread", "noise", "ratio"),
+        rows=tuple(rows),
+        note="Spread: standard deviation of the means of all arms; noise: of what neither arm nor "
+        "seed explains. A set with a ratio near 1 ranks candidates by chance.",
     )
 
 

@@ -194,6 +194,28 @@ def test_optuna_searches_beside_and_its_best_is_verified() -> None:
     assert any(row[0] == "searched" for row in found.tables[1].rows)
 
 
+def test_held_out_mixtures_are_judged_at_a_larger_size_too() -> None:
+    larger = {"width": 128, "layers": 3, "trunk": 60 * BATCH, "decay": 20 * BATCH}
+
+    def turned(run: RunSpec) -> dict[str, float]:
+        """At the larger size the order of mixtures is the other way round."""
+        losses = formula(run)
+        return {n: 10 - loss for n, loss in losses.items()} if run.model["layers"] == 3 else losses
+
+    bench = Bench(design(larger=larger), turned, EVERY)
+    measured = bench.measured()
+    at_size = [one for one in measured if one["arm"] == "larger"]
+    held_out = [one for one in measured if one["arm"] == "test"]
+    assert [one["share web"] for one in at_size] == [one["share web"] for one in held_out]
+    assert {one.outcome.tokens for one in at_size} == {80 * BATCH}
+    ranked = bench.design.findings(EVERY, measured).facts["ranked"]
+    for model, other in zip(
+        ranked["primary"]["models"], ranked["primary at 128x3"]["models"], strict=True
+    ):
+        expected = -model["rank_correlation"]["value"]
+        assert other["rank_correlation"]["value"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [

@@ -37,6 +37,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+class Size(Part):
+    """A model, tokens of its ``trunk`` at the stable rate and of each ``decay`` after it."""
+
+    width: Count
+    layers: Count
+    trunk: Count
+    decay: Count
+
+    @property
+    def name(self) -> str:
+        return f"{self.width}x{self.layers}"
+
+
 class Trials(Part):
     """A search by Optuna: ``rounds`` of ``size`` mixtures; the first is drawn evenly."""
 
@@ -47,10 +60,10 @@ class Trials(Part):
 class MixturesDesign(Design):
     """``prior``: weights to draw around, default the recipe's decay (or stable) mixture; ``least``
     and ``most`` bound shares, ``epochs`` caps how often any source is shown. ``train`` and ``test``
-    mixtures are decays of ``decay`` tokens after ``trunk`` tokens of the trunk of ``seed``;
-    ``proposed`` are verified over trunks of ``verify_seeds``. ``own``: the source of which the
-    baseline takes all it can, default the one of the primary with the largest prior. ``kappa``
-    deviations are taken off a foreseen loss.
+    mixtures are decays of ``decay`` tokens after ``trunk`` tokens of the trunk of ``seed``, those
+    of the test at a ``larger`` size too; ``proposed`` are verified over trunks of ``verify_seeds``.
+    ``own``: the source of which the baseline takes all it can, default the one of the primary with
+    the largest prior. ``kappa`` deviations are taken off a foreseen loss.
     """
 
     kind: ClassVar[str] = "mixtures"
@@ -76,16 +89,21 @@ class MixturesDesign(Design):
     proposed: Count = 3
     verify_seeds: tuple[Seed, ...] = Field((2, 3, 4), min_length=1)
     optuna: Trials | None = None
+    larger: Size | None = None
 
     def points(self, base: Base, made: Made) -> list[Point]:
         space, points = self._space(base), []
-        for arm, mixtures in self._drawn(space).items():
+        drawn = self._drawn(space)
+        for arm, mixtures in drawn.items():
             points += self._numbered(base, space, arm, mixtures)
+        if self.larger is not None:
+            points += self._numbered(base, space, "larger", drawn["test"], self.larger)
         tried, searched = self._trials(base, space, made)
         points += self._numbered(base, space, "trial", tried)
         for arm, mixture in self._verified(base, space, made, searched).items():
             for seed in self.verify_seeds:
-                points.append(self._point(base, space, arm, mixture, seed))
+                labels = {"arm": arm, "seed": seed, **_labels(space, mixture)}
+                points.append(Point(labels, self._run(base, space, mixture, seed)))
         return points
 
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
@@ -100,13 +118,14 @@ class MixturesDesign(Design):
             own=self._own(base, space),
             foreseen=self._foreseen(base, space, made),
             seed=self.seed,
-            decay_tokens=self._decay(base),
+            larger=None if self.larger is None else self.larger.name,
             trials=None if self.optuna is None else self.optuna.rounds * self.optuna.size,
         )
         return mixture_findings(base, told, measured)
 
-    def _decay(self, base: Base) -> int:
-        return whole_batches(self.decay, base.train.batch_tokens)
+    @property
+    def _size(self) -> Size:
+        return Size(width=self.width, layers=self.layers, trunk=self.trunk, decay=self.decay)
 
     def _space(self, base: Base) -> Space:
         """Raises: UserError for sources that are not there, and bounds that no mixture is in."""
@@ -132,14 +151,7 @@ class MixturesDesign(Design):
                 found=", ".join(names),
                 fix="give the prior a further source",
             )
-        batch = base.train.batch_tokens
-        trunk = whole_batches(self.trunk, batch)
-        left = []
-        for name in names:
-            # a batch of room, since windows of whole documents are not full
-            shown = base.stable.weights.get(name, 0.0) * trunk + batch
-            left.append(max(self.epochs * available(base, name) - shown, 1.0))
-        caps = bounds_of_epochs(left, self._decay(base), 1).most
+        caps = self._caps(base, names)
         total = math.fsum(weights.values())
         return Space(
             names,
@@ -149,6 +161,19 @@ class MixturesDesign(Design):
                 tuple(min(self.most.get(n, 1.0), cap) for n, cap in zip(names, caps, strict=True)),
             ),
         )
+
+    def _caps(self, base: Base, names: Sequence[str]) -> list[float]:
+        """The largest share of each source that what its trunk leaves of it allows."""
+        batch, caps = base.train.batch_tokens, [1.0] * len(names)
+        for size in (self._size, self.larger or self._size):
+            trunk, decay = whole_batches(size.trunk, batch), whole_batches(size.decay, batch)
+            left = []
+            for name in names:
+                # a batch of room, since windows of whole documents are not full
+                shown = base.stable.weights.get(name, 0.0) * trunk + batch
+                left.append(max(self.epochs * available(base, name) - shown, 1.0))
+            caps = [*map(min, caps, bounds_of_epochs(left, decay, 1).most)]
+        return caps
 
     def _own(self, base: Base, space: Space) -> str:
         """Raises: UserError for a source that no mixture has."""
@@ -171,41 +196,37 @@ class MixturesDesign(Design):
         return {"train": train, "test": test}
 
     def _numbered(
-        self, base: Base, space: Space, arm: str, mixtures: Sequence[Mixture]
-    ) -> list[Point]:
-        return [
-            self._point(base, space, arm, mixture, self.seed, number)
-            for number, mixture in enumerate(mixtures)
-        ]
-
-    def _point(
         self,
         base: Base,
         space: Space,
         arm: str,
-        mixture: Mixture,
-        seed: int,
-        number: int | None = None,
-    ) -> Point:
-        labels: dict[str, Label] = {"arm": arm, "seed": seed}
-        if number is not None:
-            labels["number"] = number
-        labels |= {f"share {name}": x for name, x in zip(space.names, mixture, strict=True)}
-        return Point(labels, self._run(base, space, mixture, seed))
+        mixtures: Sequence[Mixture],
+        size: Size | None = None,
+    ) -> list[Point]:
+        return [
+            Point(
+                {"arm": arm, "seed": self.seed, "number": number, **_labels(space, mixture)},
+                self._run(base, space, mixture, self.seed, size),
+            )
+            for number, mixture in enumerate(mixtures)
+        ]
 
-    def _run(self, base: Base, space: Space, mixture: Mixture, seed: int) -> RunSpec:
-        batch = base.train.batch_tokens
-        stable = whole_batches(self.trunk, batch)
+    def _run(
+        self, base: Base, space: Space, mixture: Mixture, seed: int, size: Size | None = None
+    ) -> RunSpec:
+        """A decay of the trunk of a seed; ``size``: another than the study's."""
+        batch, of = base.train.batch_tokens, size or self._size
+        stable, decay = whole_batches(of.trunk, batch), whole_batches(of.decay, batch)
         settings: dict[str, Any] = {"schedule": {"warmup": self.warmup}}
         trunk = RunSpec(
-            model=shape(self.width, self.layers, self.base_width),
+            model=shape(of.width, of.layers, self.base_width),
             train=settings,
             seed=seed,
             phases=(base.stable_phase(stable),),
             cap=self.epochs,
         )
-        decay = phase_of(base, "decay", self._decay(base), space.shares(mixture), True)
-        return trunk.ended((decay,), stable // batch)
+        ending = phase_of(base, "decay", decay, space.shares(mixture), True)
+        return trunk.ended((ending,), stable // batch)
 
     def _losses(
         self, base: Base, space: Space, mixtures: Sequence[Mixture], made: Made
@@ -263,3 +284,7 @@ class MixturesDesign(Design):
         if searched is not None:
             arms["searched"] = searched
         return arms
+
+
+def _labels(space: Space, mixture: Mixture) -> dict[str, Label]:
+    return {f"share {name}": share for name, share in zip(space.names, mixture, strict=True)}

@@ -31,28 +31,29 @@ OBJECTIVE = "primary"
 SHOWN: tuple[Model, ...] = ("own share", "mixing law", "gaussian")
 """Models whose predictions are drawn."""
 
-DRAWN = ("train", "test", "trial")
+DRAWN = ("train", "test", "larger", "trial")
 
 
 @dataclass(frozen=True)
 class Told:
     """What the design knows: its ``space``, the source whose ``own`` share is the baseline, what
-    was ``foreseen`` of the mixtures proposed, the trunk's ``seed``, and how many ``trials`` Optuna
-    had.
+    was ``foreseen`` of the mixtures proposed, the trunk's ``seed``, how many ``trials`` Optuna had,
+    and the ``larger`` size at which the mixtures held out were run too.
     """
 
     space: Space
     own: str
     foreseen: tuple[Foreseen, ...]
     seed: int
-    decay_tokens: int
     trials: int | None
+    larger: str | None
 
 
 @dataclass(frozen=True)
 class Ranked:
     """Models of one loss: their ``qualities`` on the mixtures held out, best-known baseline first,
-    what some predict and what was measured; ``reason`` where none could be fitted.
+    what some predict and what was measured; ``reason`` where none could be fitted. ``larger``: they
+    were fitted at one size and judged at another, where errors of their level say nothing.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Ranked:
     predicted: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     measured: tuple[float, ...] = ()
     reason: str | None = None
+    larger: bool = False
 
     def quality(self, model: str) -> Quality | None:
         return next((one for one in self.qualities if one.model == model), None)
@@ -111,16 +113,18 @@ def _ranked(base: Base, told: Told, measured: Sequence[Measured]) -> dict[str, R
     for name in told.space.names:
         if name in base.measured:
             losses[name] = (name, Primary(sources=(name,), unit=base.primary.unit))
+    sizes = {"": "test"} if told.larger is None else {"": "test", f" at {told.larger}": "larger"}
     return {
-        name: _judged(name, own, primary, told.space, measured)
+        f"{name}{suffix}": _judged(f"{name}{suffix}", own, primary, told.space, measured, arm)
+        for suffix, arm in sizes.items()
         for name, (own, primary) in losses.items()
     }
 
 
 def _judged(
-    name: str, own: str, primary: Primary, space: Space, measured: Sequence[Measured]
+    name: str, own: str, primary: Primary, space: Space, measured: Sequence[Measured], judged: str
 ) -> Ranked:
-    train, test = (_columns(primary, space, measured, arm) for arm in ("train", "test"))
+    train, test = (_columns(primary, space, measured, arm) for arm in ("train", judged))
     source = space.names.index(own)
     try:
         qualities = compare_models(train, test, source)
@@ -131,7 +135,8 @@ def _judged(
         model: tuple(fit_mixture(model, *train, source).predict(test[0]).tolist())
         for model in shown
     }
-    return Ranked(name, own, tuple(qualities), predicted, tuple(test[1].tolist()))
+    losses = tuple(test[1].tolist())
+    return Ranked(name, own, tuple(qualities), predicted, losses, larger=judged == "larger")
 
 
 def _columns(
@@ -182,7 +187,8 @@ def _qualities(ranked: Mapping[str, Ranked], base: Base) -> Table:
             rank = quality.rank
             name = f"share of {one.own}" if quality.model == "own share" else quality.model
             gain = cells(quality.gain)
-            rows.append((one.name, name, rank.value, rank.low, rank.high, quality.error, *gain))
+            error = None if one.larger else quality.error
+            rows.append((one.name, name, rank.value, rank.low, rank.high, error, *gain))
     held_out = max((len(one.measured) for one in ranked.values()), default=0)
     return Table(
         title=f"Predicted and measured losses of {held_out} mixtures held out",
@@ -282,10 +288,23 @@ def _predicted(ranked: Ranked, base: Base) -> Figure:
 
 
 def _correlations(ranked: Mapping[str, Ranked]) -> Figure:
-    judged = {name: one for name, one in ranked.items() if one.qualities}
+    sizes = [[one for one in ranked.values() if one.larger is larger] for larger in (False, True)]
+    return Figure(
+        name="mixtures-ranks",
+        title="How well models rank mixtures held out, by what is measured",
+        caption="Spearman's rank correlation of predicted and measured loss over "
+        f"{len(ranked[OBJECTIVE].measured)} mixtures that no model was fitted to; a bar is its "
+        "95 % interval by Fisher's z. Own share: of the source that is measured, and of "
+        f"{ranked[OBJECTIVE].own} for the primary.",
+        panels=tuple(_rank_panel(judged) for judged in sizes if any(o.qualities for o in judged)),
+    )
+
+
+def _rank_panel(ranked: Sequence[Ranked]) -> Panel:
+    judged = [one for one in ranked if one.qualities]
     series = []
     for place, model in enumerate(MODELS):
-        found = [one.quality(model) for one in judged.values()]
+        found = [one.quality(model) for one in judged]
         shift = 0.6 * ((place + 0.5) / len(MODELS) - 0.5)
         series.append(
             Series(
@@ -297,15 +316,8 @@ def _correlations(ranked: Mapping[str, Ranked]) -> Figure:
                 style="points",
             )
         )
-    return Figure(
-        name="mixtures-ranks",
-        title="How well models rank mixtures held out, by what is measured",
-        caption="Spearman's rank correlation of predicted and measured loss over "
-        f"{len(ranked[OBJECTIVE].measured)} mixtures that no model was fitted to; a bar is its "
-        "95 % interval by Fisher's z. Own share: of the source that is measured, and of "
-        f"{ranked[OBJECTIVE].own} for the primary.",
-        panels=(Panel(x="loss of", y="rank correlation", series=tuple(series), ticks=(*judged,)),),
-    )
+    ticks = tuple(one.name for one in judged)
+    return Panel(x="loss of", y="rank correlation", series=tuple(series), ticks=ticks)
 
 
 def _notes(
