@@ -19,12 +19,16 @@ def forest(
     title: str = "",
 ) -> Panel:
     """Differences of arms, ``shown`` by the name of each, to the ``reference`` (arm and name), by
-    domain: sources whose mean loss it is.
+    domain: sources whose mean loss it is. An arm that is the name of a domain has no dot there: what
+    a source does to its own loss would hide all else.
     """
     zero = Series(name=reference[1], y=(0.0,), style="rule", faint=True)
     series = []
     for place, (arm, name) in enumerate(shown.items()):
-        found = [arms.contrast(arm, reference[0], sources) for sources in domains.values()]
+        found = [
+            None if sources == (arm,) else arms.contrast(arm, reference[0], sources)
+            for sources in domains.values()
+        ]
         values, low, high = columns(found)
         shift = WIDTH * ((place + 0.5) / len(shown) - 0.5)
         at = tuple(number + shift for number in range(len(domains)))

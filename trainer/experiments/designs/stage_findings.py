@@ -132,13 +132,17 @@ def _differences(arms: Arms, told: Told) -> Table:
 def _forest(arms: Arms, told: Told) -> Figure:
     reference = "none" if "none" in arms.outcomes else [*arms.outcomes][-1]
     shown = {arm: WORDS[arm] for arm in arms.outcomes if arm != reference}
+    own = {told.target: told.domains[told.target]}
+    others = {name: sources for name, sources in told.domains.items() if name not in own}
     seeds = max((len(by_seed) for by_seed in arms.outcomes.values()), default=0)
     return Figure(
         name="stages",
         title=f"What {told.target} does, by where it is shown",
         caption=f"Loss minus that of the arm “{WORDS[reference]}”, by what is measured. A dot is a "
         f"mean over {seeds} trunk seeds, a bar the 95 % t-interval of differences paired by seed.",
-        panels=(forest(arms, shown, (reference, WORDS[reference]), told.domains),),
+        panels=tuple(
+            forest(arms, shown, (reference, WORDS[reference]), domains) for domains in (own, others)
+        ),
     )
 
 

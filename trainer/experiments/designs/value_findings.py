@@ -280,7 +280,8 @@ def _deltas(sizes: Sequence[_Size]) -> Figure:
         name="value",
         title="What a source in the anneal changes, by what is measured",
         caption="Loss minus that of the default mixture in the same slot. A dot is a mean over "
-        f"{seeds} trunk seeds, a bar the 95 % t-interval of differences paired by seed.",
+        f"{seeds} trunk seeds, a bar the 95 % t-interval of differences paired by seed. What a "
+        "source does to its own loss stands in the table.",
         panels=tuple(
             forest(
                 size.arms,
