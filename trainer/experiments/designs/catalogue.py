@@ -9,8 +9,11 @@ from trainer.experiments.designs.dynamics import DynamicsDesign
 from trainer.experiments.designs.forecast import ForecastDesign
 from trainer.experiments.designs.law import LawDesign
 from trainer.experiments.designs.learning_rate import LearningRateDesign
+from trainer.experiments.designs.mixtures.design import MixturesDesign
 from trainer.experiments.designs.schedule import ScheduleDesign
 from trainer.experiments.designs.search.design import SearchDesign
+from trainer.experiments.designs.stages import StagesDesign
+from trainer.experiments.designs.value import ValueDesign
 
 _ALL: tuple[type[Design], ...] = (
     BatchDesign,
@@ -19,8 +22,11 @@ _ALL: tuple[type[Design], ...] = (
     ForecastDesign,
     LawDesign,
     LearningRateDesign,
+    MixturesDesign,
     ScheduleDesign,
     SearchDesign,
+    StagesDesign,
+    ValueDesign,
 )
 
 DESIGNS: dict[str, type[Design]] = {design.kind: design for design in _ALL}
