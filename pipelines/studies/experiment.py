@@ -28,6 +28,9 @@ from trainer.experiments.design import Design
 from trainer.experiments.designs.catalogue import DESIGNS
 from trainer.experiments.outcomes import Primary
 
+TAKEN = ("again", "figures", "runs")
+"""Names of folders beside those of experiments."""
+
 Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -89,6 +92,7 @@ def load_experiment(
     file = ExperimentFile(Path(path), overrides)
     try:
         experiment = validated(file, Experiment, file.plain(), ())
+        _check_name(experiment)
         _check_kind(experiment, study)
         kind = DESIGNS[experiment.study]
         design = validated(file, kind, experiment.design, ("design",))
@@ -112,6 +116,16 @@ def load_experiment(
             fix="name a recipe with mixture: {phases: [...]}",
         )
     return LoadedExperiment(experiment, design, recipe, file)
+
+
+def _check_name(experiment: Experiment) -> None:
+    if experiment.name in TAKEN:
+        raise UserError(
+            "an experiment's folder has its name, and this one is taken",
+            field="name",
+            found=experiment.name,
+            fix="name it otherwise",
+        )
 
 
 def _check_kind(experiment: Experiment, study: str | None) -> None:

@@ -155,9 +155,9 @@ class Study:
             level = [run for run in level if not self._lost_its_parent(run)]
             level.sort(key=lambda run: (-run.operations, run.key))
             tasks = [self._task(run, sorted(also_at.get(run.key, ()))) for run in level]
-            self._map(level, tasks, len(wanted))
+            self._map(level, tasks)
 
-    def _map(self, level: Sequence[Prepared], tasks: Sequence[RunTask], wanted: int) -> None:
+    def _map(self, level: Sequence[Prepared], tasks: Sequence[RunTask]) -> None:
         if not tasks:
             return
         self.progress.phase("runs", len(tasks), 0, 0)
