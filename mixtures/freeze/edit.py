@@ -78,6 +78,7 @@ def rest(plan: Plan, step: int, change: Change) -> tuple[Phase, ...]:
     not fit what is left.
     """
     plan.segment_at(step)
+    _check_seeds(plan, step)
     parts = planned_phases(plan)
     here = next(
         (number for number, part in enumerate(parts) if step < part.last_step), len(parts) - 1
@@ -174,6 +175,25 @@ def _decay(
     return _resized(current.phase, change.decay or 0, 0).model_copy(
         update={"name": DECAY, "decay": True, "weights": weights, "max_epochs": {}}
     )
+
+
+def _check_seeds(plan: Plan, step: int) -> None:
+    """Raises: UserError where windows are passed over from a later step on: as many as belong to
+    the ending that stands there, which would be another.
+    """
+    passing = next((one for one in plan.segments if one.passed and one.first_step >= step), None)
+    if passing is not None:
+        raise UserError(
+            "the plan of one seed of a decay is changed inside that decay only",
+            parameter="step",
+            found=f"step {step + 1}; phase {passing.name} begins at step "
+            f"{passing.first_step + 1} with windows that it passes over for other seeds",
+            allowed=[f"from step {passing.first_step + 2} on"],
+            fix=(
+                "give phases of your own, or branch again: ",
+                Command("branch CHECKPOINT --mixture FILE --run RUN"),
+            ),
+        )
 
 
 def _rest_of(part: PlannedPhase, step: int) -> Phase | None:

@@ -20,8 +20,10 @@ from typing import Any
 from artifacts.errors import UserError
 from mixtures.freeze.caps import check_caps
 from mixtures.freeze.contexts import continued, first_context, next_context
+from mixtures.freeze.decay_seeds import set_apart
 from mixtures.freeze.pinning import Sources, check_one_tokenizer, pin
 from mixtures.freeze.plan_table import table
+from mixtures.freeze.repetitions import check_repetitions
 from mixtures.freeze.skips import skips_until
 from mixtures.freeze.take_downs import take_downs_until
 from mixtures.order.block_sizes import OPEN_TOKENS
@@ -98,12 +100,15 @@ def branch(
     phases: Sequence[PhaseSpec],
     sources: Sources | None = None,
     name: str | None = None,
+    ahead: int = 0,
 ) -> Plan:
     """A plan that agrees with this one before ``step`` and goes on with other phases.
 
     Percents are of the tokens this plan was asked for in all. ``name``: of the branch, for sources
-    reserved for it. Raises: UserError as :func:`append_segment`, and for sources that the plan's
-    rules reserve or hold out.
+    reserved for it. ``ahead``: how many seeds of this ending come before, whose windows it passes
+    over (:mod:`mixtures.freeze.decay_seeds`). Raises: UserError as :func:`append_segment`, for
+    sources that the plan's rules reserve or hold out, and as
+    :func:`~mixtures.freeze.decay_seeds.set_apart`.
     """
     past = _cut(plan, step)
     last = plan.context_at(max(step - 1, 0))[1]
@@ -137,7 +142,9 @@ def branch(
     draft.pin(names_of(resolved))
     for phase in resolved:
         draft.add(phase, resolved, last.sequence_length, last.batch_tokens)
-    return draft.plan()
+    made = set_apart(draft.plan(), step, ahead)
+    check_repetitions(made)
+    return made
 
 
 def _available(sources: Sources) -> dict[str, int]:

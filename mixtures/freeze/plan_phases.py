@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixtures.freeze.caps import Cap, caps_on, epoch_tokens, refuse
+from mixtures.freeze.repetitions import check_repetitions
 from mixtures.order.interleave import tokens_shown
 from mixtures.plan.format import Plan, Segment
 from mixtures.spec.phase import Phase
@@ -70,6 +71,7 @@ def check_rules_held(plan: Plan, branch: str | None = None) -> None:
     for phase, cap in _caps(plan):
         if cap.shown > cap.tokens:
             refuse(cap, phase)
+    check_repetitions(plan)
 
 
 def _caps(plan: Plan) -> Iterator[tuple[Phase, Cap]]:
@@ -104,6 +106,7 @@ def _continues(plan: Plan, before: Segment, segment: Segment) -> bool:
     return (
         same
         and not (segment.ramp_steps and not before.ramp_steps)
+        and not segment.passed
         and segment.first_step not in plan.context_starts
     )
 

@@ -2,7 +2,8 @@
 shown. Exact, at any step.
 
 What passes by in a step that the plan skips is behind a source, and counts among its tokens and
-epochs, but no weights have seen its documents.
+epochs, but no weights have seen its documents. Windows that a plan passes over
+(:mod:`mixtures.freeze.decay_seeds`) are shown by no step and count nowhere.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 from mixtures.freeze.caps import epoch_tokens
 from mixtures.loader.loader import Folders, open_streams
 from mixtures.loader.windows import Windows
-from mixtures.order.interleave import context_end, counts_at_end, tokens_shown
+from mixtures.order.interleave import (
+    context_end,
+    counts_at_end,
+    counts_before,
+    segments_of,
+    tokens_shown,
+)
 from mixtures.order.source_order import SourceOrder
 from mixtures.parts.stream import SourceStream
 from mixtures.plan.format import Plan
@@ -61,7 +68,7 @@ def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
         ranges: list[Range] = []
         for number in range(len(plan.contexts)):
             for first, last in _stretches(plan, number, step):
-                before, behind = (counts_at_end(plan, number, at) for at in (first, last))
+                before, behind = counts_before(plan, first), counts_at_end(plan, number, last)
                 ranges += _ranges(windows, number, index, int(before[index]), int(behind[index]))
         found[plan.names[index]] = _documents(stream, _merged(ranges))
     return found
@@ -69,14 +76,16 @@ def documents_shown(plan: Plan, step: int, folders: Folders) -> dict[str, int]:
 
 def _stretches(plan: Plan, number: int, step: int) -> Iterator[Range]:
     """The stretches of a context's steps, before ``step``, that make updates, as first and last + 1
-    of each.
+    of each; windows are passed over at their borders only.
     """
     first = plan.contexts[number].first_step
     end = min(step, context_end(plan, number))
-    for one in plan.skipped:
-        if first < min(one.first_step, end):
-            yield first, min(one.first_step, end)
-        first = max(first, one.last_step)
+    gaps = [(one.first_step, one.last_step) for one in plan.skipped]
+    gaps += [(one.first_step, one.first_step) for one in segments_of(plan, number) if one.passed]
+    for begin, behind in sorted(gaps):
+        if first < min(begin, end):
+            yield first, min(begin, end)
+        first = max(first, behind)
     if first < end:
         yield first, end
 

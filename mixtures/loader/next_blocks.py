@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from artifacts.errors import UserError
-from mixtures.order.interleave import context_end, counts_at_end, step_of
+from mixtures.order.interleave import context_end, counts_at_end, step_behind
 from mixtures.order.source_order import LEFT, SourceOrder, source_orders
 from mixtures.parts.local_parts import LocalParts
 from mixtures.parts.stream import SourceStream
@@ -96,8 +96,8 @@ class NextBlocks:
             self._steps[source] = end
             if order.windows and order.groups > 1 and isinstance(stream.files, LocalParts):
                 blocks, due = self._blocks_due(source, order, shown[source])
-                place = step_of(self.plan, number, source, due)
-                self._steps[source] = end if place is None else place[0]
+                behind = step_behind(self.plan, number, source, due)
+                self._steps[source] = end if behind is None else behind
                 found += _records(stream, stream.files, order.context.block_tokens, blocks)
         self._due = min(self._steps, default=end)
         return found

@@ -1,10 +1,13 @@
-"""Between sources: which source each window of a context comes from, and how much each has shown.
+"""Between sources: which source each window of a context comes from, and how far each has come.
 
 Windows of a context are numbered from 0 at its first step. Inside a segment
 :mod:`mixtures.sequences.chairman` keeps every source within one window of its planned share after
 every window, counted from the segment's start; at a segment's start the plan holds exact counts. So
 any window is reached without walking there, and over the run a source is off by less than a window
 for every segment.
+
+Counts are places in a source's order: windows that are *behind* it, shown or passed over.
+:func:`passed_over` says how many of them no step shows.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from mixtures.plan.format import Plan, Segment
 
 
 def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
-    """Windows each source has shown before a window of a step, since the step's context began,
-    (sources,), exact.
+    """Windows of each source behind it before a window of a step, since the step's context began,
+    (sources,), exact; those that the step's segment passes over are among them.
 
     For the step behind a context's last these are counts of the next context, all 0; see
     :func:`counts_at_end`.
@@ -31,8 +34,9 @@ def counts_before(plan: Plan, step: int, window: int = 0) -> NDArray[np.int64]:
 
 
 def counts_at_end(plan: Plan, number: int, step: int | None = None) -> NDArray[np.int64]:
-    """Windows each source has shown in a context when it ends, or before ``step`` where that comes
-    first, (sources,).
+    """Windows of each source behind it in a context when it ends, or after the steps before
+    ``step`` where that comes first, (sources,); what a segment that begins at ``step`` passes over
+    is not among them.
     """
     end = context_end(plan, number)
     step = end if step is None else min(step, end)
@@ -77,7 +81,7 @@ def number_windows(
 
 def step_of(plan: Plan, number: int, source: int, shown: int) -> tuple[int, int] | None:
     """(step, window of the step) that shows a source's window ``shown`` of a context; None when the
-    context ends before.
+    context ends before, or passes over it.
     """
     if not 0 <= shown < counts_at_end(plan, number)[source]:
         return None
@@ -87,9 +91,29 @@ def step_of(plan: Plan, number: int, source: int, shown: int) -> tuple[int, int]
         for part in segments_of(plan, number)
         if source < len(part.cursors) and part.cursors[source] <= shown
     ]
+    if not reached:
+        return None
     segment = reached[-1]
-    place = segment.mix(context.batch_windows).place_of(source, shown - segment.cursors[source])
+    mix, inside = segment.mix(context.batch_windows), shown - segment.cursors[source]
+    if inside >= mix.counts(segment.steps * context.batch_windows)[source]:
+        return None
+    place = mix.place_of(source, inside)
     return segment.first_step + place // context.batch_windows, place % context.batch_windows
+
+
+def step_behind(plan: Plan, number: int, source: int, window: int) -> int | None:
+    """The first step after which a source's window ``window`` of a context is behind it, shown or
+    passed over; None when the context ends before.
+    """
+    place = step_of(plan, number, source, window)
+    if place is not None:
+        return place[0]
+    later = (
+        part.first_step
+        for part in segments_of(plan, number)
+        if source < len(part.cursors) and part.cursors[source] > window
+    )
+    return next(later, None)
 
 
 def segments_of(plan: Plan, number: int) -> list[Segment]:
@@ -107,8 +131,20 @@ def tokens_shown(plan: Plan, step: int) -> NDArray[np.int64]:
     """Tokens of the windows each source has shown before ``step``, padding included, (sources,)."""
     shown = np.zeros(len(plan.sources), np.int64)
     for number, context in enumerate(plan.contexts):
-        shown += counts_at_end(plan, number, step) * context.sequence_length
+        windows = counts_at_end(plan, number, step) - passed_over(plan, number, step)
+        shown += windows * context.sequence_length
     return shown
+
+
+def passed_over(plan: Plan, number: int, step: int | None = None) -> NDArray[np.int64]:
+    """Windows of each source that a context passes over, by segments that begin before ``step``
+    where it is given, (sources,).
+    """
+    passed = np.zeros(len(plan.sources), np.int64)
+    for segment in segments_of(plan, number):
+        if segment.passed and (step is None or segment.first_step < step):
+            passed += _padded(plan, np.array(segment.passed, np.int64))
+    return passed
 
 
 def check_cursors(plan: Plan) -> None:
@@ -120,6 +156,7 @@ def check_cursors(plan: Plan) -> None:
         expected = np.zeros(len(plan.sources), np.int64)
         for segment in segments_of(plan, number):
             found = _padded(plan, np.array(segment.cursors, np.int64))
+            expected = expected + _padded(plan, np.array(segment.passed, np.int64))
             if (found != expected).any():
                 raise UserError(
                     "the plan's counts do not follow from its segments",

@@ -99,13 +99,14 @@ def check_sound(plan: Plan, file: Path | str | None = None) -> None:
     for segment in plan.segments:
         number, context = plan.context_at(segment.first_step)
         shown = np.array(segment.start, np.int64) + np.array(segment.end, np.int64) > 0
+        shown[: len(segment.passed)] |= np.array(segment.passed, np.int64) > 0
         empty = np.array([own.windows == 0 for own in context.sources[: len(shown)]], bool)
         if (shown & empty).any():
             name = plan.names[int(np.argmax(shown & empty))]
             _refuse(
                 file,
                 f"contexts.{number}.sources.{name}.windows",
-                f"none, and segment {segment.name} shows it",
+                f"none, and segment {segment.name} shows it or passes over it",
             )
 
 

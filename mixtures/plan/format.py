@@ -113,8 +113,10 @@ class Segment(Record):
     ``asked_tokens`` is what the recipe said, ``steps`` what it came to. ``start`` and ``end`` are
     shares of windows in units of 1 / 2^18, by the plan's order of sources (sources pinned later
     have none). ``ramp_steps`` is 0 for constant shares, else the steps from start to end, of which
-    a cut segment shows the first ``steps``. ``cursors`` are the windows each source has shown
-    before, since the context began. ``weights`` and ``max_epochs`` are the recipe's.
+    a cut segment shows the first ``steps``. ``cursors`` say how many windows of each source's order
+    are behind it when the segment begins, since the context began: shown, or passed over. Those in
+    ``passed`` this segment passes over before its first window, none where it is empty: see
+    :mod:`mixtures.freeze.decay_seeds`. ``weights`` and ``max_epochs`` are the recipe's.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Segment(Record):
     end: tuple[Count, ...]
     ramp_steps: Count = 0
     cursors: tuple[Count, ...]
+    passed: tuple[Count, ...] = ()
     weights: dict[str, float] = {}
     max_epochs: dict[str, float] = {}
 
@@ -206,7 +209,8 @@ class Plan(Record):
             whole = sum(segment.start) == sum(segment.end) == SHARE_UNITS
             ramp = segment.ramp_steps == 0 and segment.start == segment.end
             ramp = ramp or segment.steps <= segment.ramp_steps <= LONGEST_RAMP // batch
-            if segment.first_step != step or not (known and whole and ramp):
+            passed = len(segment.passed) in (0, len(segment.cursors) * any(segment.passed))
+            if segment.first_step != step or not (known and whole and ramp and passed):
                 raise ValueError(
                     f"segment {segment.name} at step {segment.first_step} does not follow from the "
                     "ones before"
@@ -355,10 +359,15 @@ class Plan(Record):
         return Plan(**{name: getattr(self, name) for name in Plan.model_fields} | facts)
 
     def to_json(self) -> bytes:
-        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs and skipped steps only
-        where there are some.
+        """Canonical bytes: sorted keys, UTF-8, one line end; take-downs, skipped steps and windows
+        passed over only where there are some.
         """
-        left_out = {name for name in ("take_downs", "skipped") if not getattr(self, name)}
+        left_out: dict[str, Any] = {
+            name: True for name in ("take_downs", "skipped") if not getattr(self, name)
+        }
+        left_out["segments"] = {
+            place: {"passed"} for place, segment in enumerate(self.segments) if not segment.passed
+        }
         return (
             json.dumps(
                 self.model_dump(mode="json", exclude=left_out),

@@ -1,7 +1,7 @@
 """The command line: one file per group of commands, each a thin wrapper around a Python API.
 
     app        run, init, report, schema, doctor, and the groups
-    corpus, shards, cache, mixture, training, model, dedup, dedup_index    one group each
+    corpus, shards, cache, mixture, training, model, dedup, dedup_index, laws    one group each
     options    options that commands share        plan_target    which plan a command speaks of
     tunnel/    experiments on small models
     terminal/  progress while a run goes on, and what is printed at its end

@@ -22,6 +22,7 @@ from pipelines.commands.corpus import corpus_app
 from pipelines.commands.dedup import dedup_app
 from pipelines.commands.evaluate import register as register_evaluate
 from pipelines.commands.export import register as register_export
+from pipelines.commands.laws import laws_app
 from pipelines.commands.mixture import mixture_app
 from pipelines.commands.options import (
     Back,
@@ -33,6 +34,7 @@ from pipelines.commands.options import (
     print_table,
     said_of_options,
 )
+from pipelines.commands.preview import register as register_preview
 from pipelines.commands.shards import shards_app
 from pipelines.commands.terminal.compiling import KernelWatch
 from pipelines.commands.terminal.shown import ShownConsole
@@ -54,6 +56,7 @@ app.add_typer(shards_app, name="shards")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(cache_app, name="cache")
 app.add_typer(mixture_app, name="mixture")
+app.add_typer(laws_app, name="laws")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(tunnel_app, name="tunnel")
@@ -61,6 +64,7 @@ register(app)
 register_export(app)
 register_evaluate(app)
 register_compare_scores(app)
+register_preview(app)
 
 
 def _print_version(asked: bool) -> None:

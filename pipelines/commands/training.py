@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from artifacts.errors import UserError
+from pipelines.commands.branch_options import (
+    BranchWorkers,
+    DecayLengthOption,
+    SeedsOption,
+    ShapeOption,
+)
 from pipelines.commands.chat import chat
 from pipelines.commands.generate import generate_text
 from pipelines.commands.model import model_app, schedule_app
@@ -27,10 +33,33 @@ from pipelines.commands.options import (
 from pipelines.commands.terminal.shown import ShownConsole
 
 if TYPE_CHECKING:
+    from artifacts.paths import Store
     from pipelines.recipe.fields import Recipe
+    from pipelines.recipe.load import LoadedRecipe
     from pipelines.run.driver import RunOutcome
     from trainer.checkpoints.checkpoint import Checkpoint
     from trainer.loop.branch import Comparison
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
+]
+Roofline = Annotated[
+    bool,
+    typer.Option(
+        "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
+    ),
+]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate", help="train nothing that stays; memory, hours and disk that it will need"
+    ),
+]
+Watts = Annotated[
+    float | None,
+    typer.Option("--watts", help="with --estimate: what the machine draws, for the energy"),
+]
 
 
 @said_of_options()
@@ -49,17 +78,11 @@ def train(
     plan: Annotated[
         Path | None, typer.Option(help="follow this frozen plan rather than the run's")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="override a field: a.b.c=value; may be repeated"),
-    ] = None,
-    roofline: Annotated[
-        bool,
-        typer.Option(
-            "--roofline", help="train nothing; what a step costs on a device, kernel by kernel"
-        ),
-    ] = False,
+    overrides: Overrides = None,
+    roofline: Roofline = False,
     device: Device = "H200",
+    estimate: Estimate = False,
+    watts: Watts = None,
     keep: Keep = False,
     back: Back = False,
     restart: Restart = False,
@@ -78,9 +101,13 @@ def train(
     if roofline:
         _show_roofline(loaded.recipe, device, as_json)
         return
+    followed = None if plan is None else load_plan(plan)
+    if estimate:
+        options = {"runs": runs, "watts": watts, "plan": followed}
+        _show_estimate(loaded, options, device, as_json)
+        return
     from pipelines.run.train_only import train_run  # needs torch, which a roofline does not
 
-    followed = None if plan is None else load_plan(plan)
     ways = {"keep": keep, "back": back, "restart": restart}
     with TerminalProgress(console) as progress:
         outcome = train_run(
@@ -115,6 +142,20 @@ def _show_roofline(recipe: Recipe, device: str, as_json: bool) -> None:
     print_roofline(recipe_roofline(recipe, device), as_json)
 
 
+def _show_estimate(
+    loaded: LoadedRecipe, options: dict[str, Any], device: str, as_json: bool
+) -> None:
+    from pipelines.commands.terminal.estimate import print_estimate
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.roofline import recipe_roofline
+    from pipelines.run.estimate import estimate_run
+
+    floor = recipe_roofline(loaded.recipe, device)
+    with TerminalProgress(ShownConsole(stderr=True)) as progress:
+        found = estimate_run(loaded, progress=progress, **options)
+    print_estimate(found, floor, as_json)
+
+
 @said_of_options()
 def branch_checkpoint(
     checkpoint: Annotated[
@@ -132,15 +173,57 @@ def branch_checkpoint(
         str | None,
         typer.Option(help="where the branches go; default: branches/ beside the checkpoints"),
     ] = None,
+    decay: DecayLengthOption = None,
+    shape: ShapeOption = None,
+    seeds: SeedsOption = None,
+    workers: BranchWorkers = None,
     keep: Keep = False,
     as_json: Json = False,
 ) -> None:
     """Decay one stable checkpoint with several mixtures and compare them on held-out documents."""
+    from pipelines.run.record import load_run
+    from pipelines.shards.take_downs import complete_take_downs
+
+    store, record = load_run(runs, run)
+    complete_take_downs(store, record)
+    start, length = _stable_start(checkpoint)
+    named = _named(mixtures)
+    if all(option is None for option in (decay, shape, seeds, workers)):
+        _compare(start, length, named, store, record, output, keep, as_json)
+        return
+    from pipelines.commands.branch_seeds import branch_seeds
+
+    branch_seeds(
+        start,
+        named,
+        store,
+        record,
+        output,
+        decay=decay,
+        shape=shape,
+        seeds=seeds or 1,
+        workers=workers,
+        keep=keep,
+        as_json=as_json,
+    )
+
+
+def _compare(
+    start: Checkpoint,
+    length: int,
+    named: Mapping[str, Path],
+    store: Store,
+    record: dict[str, Any],
+    output: str | None,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """Train an ending of each file, one after another, and print how they compare; ``length``: of
+    the checkpoint's windows.
+    """
     from mixtures.spec.bands import source_of
     from pipelines.commands.terminal.progress import TerminalProgress
     from pipelines.recipe.load import load_branch
-    from pipelines.run.record import load_run
-    from pipelines.shards.take_downs import complete_take_downs
     from pipelines.training.board import board_run
     from pipelines.training.endings import ending_plans
     from pipelines.training.materials import Materials
@@ -149,11 +232,8 @@ def branch_checkpoint(
     from trainer.devices.determinism import settled_threads
     from trainer.loop.branch import compare
 
-    store, record = load_run(runs, run)
-    complete_take_downs(store, record)
     materials = Materials.of(store, record)
-    phases = {name: load_branch(path).phases for name, path in _named(mixtures).items()}
-    start, length = _stable_start(checkpoint)
+    phases = {name: load_branch(path).phases for name, path in named.items()}
     place = output or f"{start.folder.rsplit('/', 2)[0]}/branches"
     asked = [*materials.folders, *map(source_of, materials.folders)], length
     held = materials.held_out(*asked)

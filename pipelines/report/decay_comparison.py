@@ -7,12 +7,15 @@ one is better. One whose 95 % interval holds zero is told from none.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.report.endings import held_out_rows
 from pipelines.report.held_out_loss import HeldOutLoss
 from pipelines.report.interval_chart import Interval, IntervalChart, interval_chart
+from pipelines.report.numerals import count
+from pipelines.report.seed_table import NOISE, SeedTable, difference_of
 from pipelines.report.training_metrics import Trainings
 
 BETTER, WORSE, OPEN = "better", "worse", "no difference seen"
@@ -72,7 +75,29 @@ def comparisons(trainings: Trainings | None) -> list[Comparison]:
                 [(row["source"], row["branches"][place][1]) for row in rows],
             )
         )
+    for table in trainings.seed_tables:
+        found += seed_comparisons(table)
     return [comparison for comparison in found if comparison.rows]
+
+
+def seed_comparisons(table: SeedTable) -> list[Comparison]:
+    """Every mixture of a comparison over seeds against the first, paired by seed."""
+    first, *others = table.mixtures
+    found = []
+    for mixture in others:
+        rows = [row for row in table.rows() if row.mixture == mixture]
+        comparison = _comparison(
+            f"{mixture}, minus {first}: decays of {count(table.tokens)} tokens after step "
+            f"{count(table.step)}",
+            f"{mixture} is",
+            f"than {first}",
+            [(row.source, difference_of(row)) for row in rows],
+        )
+        seeds = f"{table.seeds} seeds" if table.seeds > 1 else "one seed, so without intervals"
+        further = (f"Paired over {seeds}", *table.notes, *([NOISE] if table.seeds > 1 else []))
+        told = f"{comparison.sentence} {'. '.join(further)}."
+        found.append(dataclasses.replace(comparison, sentence=told))
+    return found
 
 
 def _comparison(

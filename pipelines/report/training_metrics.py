@@ -17,6 +17,7 @@ from mixtures.freeze.plan_table import table
 from mixtures.inspect.accounting import realised
 from mixtures.order.sound_plan import load_plan
 from pipelines.report.held_out_loss import HeldOutLoss
+from pipelines.report.seed_table import SeedTable, read_seed_tables
 from trainer.checkpoints.paths import FOLDER, RESTORE, STATE, folder_name, step_of
 from trainer.loop.metrics import FOLDER as METRICS
 from trainer.loop.metrics import TIME, TRAIN, VALIDATION, damaged_line, read_series
@@ -102,12 +103,14 @@ class Ending:
 class Trainings:
     """The trainings of a run. ``stable_steps``: updates before the decay; all of them where nothing
     decays. ``model``: its shape, as the last checkpoint says; None where that is gone.
+    ``seed_tables``: comparisons of decays over seeds.
     """
 
     main: Ending
     branches: tuple[Ending, ...]
     stable_steps: int
     model: ModelConfig | None
+    seed_tables: tuple[SeedTable, ...] = ()
 
     @property
     def parameters(self) -> int | None:
@@ -171,7 +174,8 @@ def read_trainings(store: Store, record: dict[str, Any]) -> Trainings | None:
     for name, facts in record.get("branches", {}).items():
         branches.append(_ending(store, name, facts["folder"], facts["from_step"], None))
     stable = _stable_steps(training["segments"], main.last_step)
-    return Trainings(main, tuple(branches), stable, _model(store, main))
+    tables = read_seed_tables(store, training["folder"])
+    return Trainings(main, tuple(branches), stable, _model(store, main), tables)
 
 
 def _stable_steps(segments: Sequence[dict[str, Any]], steps: int) -> int:

@@ -3,11 +3,13 @@
     recipe ─ work_plan ─▶ chunks, phases of steps
     phase ─ stretches, compare ─▶ tasks whose units are missing ─ executor ─▶ results
     results ─ record ─▶ ledgers, run.json
+    recipe ─ estimate ─▶ memory, hours and disk of its training, before it is trained
 
 It holds no documents and decides no byte of any output. The names you need: ``run_recipe``
 (:mod:`~pipelines.run.driver`), ``load_run`` (:mod:`~pipelines.run.record`), ``train_run``
-(:mod:`~pipelines.run.train_only`), ``usage`` and ``collect`` (:mod:`~pipelines.run.cache`).
-:mod:`~pipelines.run.rule_versions` holds rules' versions against their code.
+(:mod:`~pipelines.run.train_only`), ``estimate_run`` (:mod:`~pipelines.run.estimate`), ``usage``
+and ``collect`` (:mod:`~pipelines.run.cache`). :mod:`~pipelines.run.rule_versions` holds rules'
+versions against their code.
 
 >>> from pipelines.recipe.load import load_recipe
 >>> from pipelines.run.cache import usage

@@ -24,6 +24,9 @@ PANEL_INCHES = (5.2, 3.9)
 WIDEST = 3
 """Panels beside one another; further ones begin another row."""
 
+MOST_SLANTED = 6
+"""Names below an axis that lie slanted; more of them stand upright."""
+
 _SETTINGS: dict[str, Any] = {
     "backend": "Agg",
     "svg.hashsalt": "windtunnel",
@@ -84,7 +87,9 @@ def _panel(axis: Axes, panel: Panel) -> None:
         else:
             _curve(axis, series, colour, MARKS[place % len(MARKS)])
     if panel.ticks:
-        axis.set_xticks(range(len(panel.ticks)), panel.ticks, rotation=20, ha="right")
+        many = len(panel.ticks) > MOST_SLANTED
+        slant = {"rotation": 90} if many else {"rotation": 20, "ha": "right"}
+        axis.set_xticks(range(len(panel.ticks)), panel.ticks, **slant)
     elif panel.log_x:
         _plain_ticks(axis, panel.series)
     axis.set_xlabel(panel.x)

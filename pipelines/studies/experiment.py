@@ -1,11 +1,13 @@
 """The file of an experiment: what is asked, fixed before it runs.
 
-name: lr-width
-recipe: wind-tunnel.yaml
-study: lr
-hypothesis: "The best rate stays within one grid step from width 48 to 192."
-stopping: every run of the design is made; nothing is looked at before
-design: {widths: [48, 96, 192], peaks: [0.0025, 0.005, 0.01, 0.02], seeds: [1, 2, 3]}
+    name: lr-width
+    recipe: wind-tunnel.yaml
+    study: lr
+    hypothesis: "The best rate stays within one grid step from width 48 to 192."
+    stopping: every run of the design is made; nothing is looked at before
+    design: {widths: [48, 96, 192], peaks: [0.0025, 0.005, 0.01, 0.02], seeds: [1, 2, 3]}
+
+Its fields stand in docs/experiments.md, those of ``design`` with each kind of experiment.
 """
 
 from __future__ import annotations
@@ -127,5 +129,5 @@ def _check_kind(experiment: Experiment, study: str | None) -> None:
             field="study",
             found=experiment.study,
             allowed=[study or ""],
-            fix=f"run it with windtunnel tunnel {experiment.study}",
+            fix=f"give it to the command {experiment.study}, or name a file of this kind",
         )

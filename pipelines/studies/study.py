@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from artifacts.books import told_of_damage
-from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -105,7 +104,7 @@ class Study:
                 raise UserError(
                     "a run of this experiment is not made yet",
                     file=self.shelf.folder(run.key),
-                    fix=Command(f"tunnel {self.loaded.experiment.study} EXPERIMENT"),
+                    fix="carry the experiment out first",
                 )
         return {run.key: self.shelf.lines[run.key] for run in wanted}
 
@@ -118,7 +117,7 @@ class Study:
                 break
             self._make(missing, points)
         return [
-            Measured(point, outcome)
+            Measured(point, outcome, self.shelf.seconds(outcome.key))
             for point in points
             if (outcome := self.outcome(point.run)) is not None
         ]
@@ -136,8 +135,10 @@ class Study:
                 self._never_began(run)
                 continue
             lacking[run.key] = run
-            parent, step = run.parent, run.run.from_step
-            if parent is not None and not self.shelf.has_checkpoint(parent.key, step):
+            parent = run.parent
+            if parent is not None and not all(
+                self.shelf.has_checkpoint(parent.key, step) for step in run.run.starts
+            ):
                 lacking[parent.key] = parent
         return [run for run in wanted if run.key in lacking]
 
@@ -147,7 +148,7 @@ class Study:
         also_at: dict[str, set[int]] = {}
         for run in wanted:
             if run.parent is not None:
-                also_at.setdefault(run.parent.key, set()).add(run.run.from_step)
+                also_at.setdefault(run.parent.key, set()).update(run.run.starts)
         depths = sorted({run.run.depth for run in missing})
         for depth in depths:
             level = [run for run in missing if run.run.depth == depth]
@@ -173,6 +174,8 @@ class Study:
         try:
             with sigterm_exits():
                 executor.map(make_run, tasks, done)
+        except KeyboardInterrupt:  # the runs at work have written their checkpoints
+            raise StoppedError("SIGINT", 130) from None
         finally:
             executor.close()
         self.progress.end([Ledger("runs", units=len(tasks), computed=len(tasks))])
@@ -195,6 +198,9 @@ class Study:
             else (parent.key, self.shelf.folder(parent.key), run.run.from_step),
             also_at=tuple(also_at),
             probes=run.run.probes,
+            anew=run.run.anew,
+            merge=run.run.merge,
+            before=run.before,
         )
 
     def _diverged(self, run: Prepared) -> bool:
@@ -302,7 +308,8 @@ def finished(study: Study, points: Sequence[Measured], held: Sequence[NearlyHeld
     findings = study.loaded.design.findings(study.ground.base, points)
     findings = findings.model_copy(update={"tables": (*findings.tables, held_out_table(held))})
     folder = Store(study.shelf.store.full(study.loaded.experiment.name))
-    written(folder, study.loaded, points, lines, held, findings)
+    further = study.loaded.design.files(study.ground.base, points)
+    written(folder, study.loaded, points, lines, held, findings, further)
     return StudyOutcome(
         study.loaded, study.ground, folder, points, lines, tuple(study.made), findings
     )

@@ -1,9 +1,11 @@
 """What an experiment leaves in its folder: what was asked, the table of its runs, what they say.
 
-experiment.json       the experiment with all defaults, the labels of all runs, how many held-out
-                      documents training shards nearly hold
-experiments.parquet   a line for each run
-findings.json         verdicts, tables, figures as data, sentences
+    experiment.json       the experiment with all defaults, the labels of all runs, how many held-out
+                          documents training shards nearly hold
+    experiments.parquet   a line for each run
+    findings.json         verdicts, tables, figures as data, sentences
+
+Beside them lies what the design has for other programs.
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ def written(
     lines: Mapping[str, Line],
     held: Sequence[NearlyHeld],
     findings: Findings,
+    further: Mapping[str, bytes],
 ) -> None:
-    """Write all three."""
+    """Write all of them. ``further``: files of the design by name."""
     asked = {
         **loaded.plain(),
         "held_out": [one.model_dump(mode="json") for one in held],
@@ -43,3 +46,5 @@ def written(
     folder.write(ASKED, canonical_json(asked) + b"\n")
     folder.write(TABLE, to_parquet(lines.values()))
     folder.write(FINDINGS, canonical_json(findings.model_dump(mode="json")) + b"\n")
+    for name, content in sorted(further.items()):
+        folder.write(name, content)

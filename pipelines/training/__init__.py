@@ -4,6 +4,8 @@
     mixture + shards ─ plans ─▶ plan, and one for each branch ─ train ─▶ checkpoints, metrics
     plan.json ─ edits ─▶ a plan that differs from a later step on
     ids ─ exposure ─▶ which steps showed a document, which checkpoints have seen it
+    plan ─ probe ─▶ seconds and bytes of its steps, of which nothing stays
+    stable checkpoints ─ previews ─▶ held-out losses of their merges, which stand for decays
     tombstones ─ versions, taken_down ─▶ the plan as a training follows it, or how it may go on
 
 The loop is :mod:`trainer.loop`, the planning :mod:`mixtures`; this room says where things lie in a

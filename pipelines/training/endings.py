@@ -46,6 +46,22 @@ def ending_plans(
     }
 
 
+def settled_ending(
+    start: Checkpoint,
+    made: Plan,
+    materials: Materials,
+    place: Store,
+    run: Store,
+    *,
+    keep: bool = False,
+) -> Plan:
+    """The plan ``made`` of a branch that lies at ``place``, with what was taken down of the shards;
+    arguments and errors are those of :func:`ending_plans`.
+    """
+    kept = kept_of(plan_of_run(run)) if run.exists(PLAN) else set()
+    return _ending_plan(start, made, materials, place, None if keep else kept)
+
+
 def _ending_plan(
     start: Checkpoint, made: Plan, materials: Materials, place: Store, kept: set[Spot] | None
 ) -> Plan:

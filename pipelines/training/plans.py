@@ -142,3 +142,14 @@ _MENDED = {
 def stable_steps(plan: Plan) -> int:
     """Steps before the decay: where branches leave; all of them when nothing decays."""
     return next((segment.first_step for segment in plan.segments if segment.decay), plan.steps)
+
+
+def asked_of_held_out(
+    plan: Plan, branches: Mapping[str, Plan]
+) -> tuple[list[str], int, tuple[str, ...]]:
+    """What of the held-out shards a training and its branches are measured on, as
+    :meth:`~pipelines.training.materials.Materials.held_out` is asked for it.
+    """
+    shown = [name for one in (plan, *branches.values()) for name in one.names]
+    sources = [*shown, *map(source_of, shown)]
+    return sources, plan.sequence_length, tuple(plan.rules.hold_out)

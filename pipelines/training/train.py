@@ -8,7 +8,7 @@ anew beside the old one, and an unchanged one finds its checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from mixtures.freeze.plan_table import shown_nothing, table
 from mixtures.inspect.accounting import realised
 from mixtures.inspect.cut_documents import cut_documents
 from mixtures.loader.loader import Folders
-from mixtures.spec.bands import source_of
 from pipelines.executors.memory import peak_bytes, reset_peak
 from pipelines.recipe.fields import Recipe
 from pipelines.recipe.load import LoadedRecipe
@@ -36,7 +35,13 @@ from pipelines.training.materials import Materials
 from pipelines.training.not_finite import advised, advised_branch
 from pipelines.training.outcomes import Outcome
 from pipelines.training.plan_file import PLAN, adopt, adoptable, edited_plan, write_plan
-from pipelines.training.plans import check_followed, plan_branches, plan_mixture, stable_steps
+from pipelines.training.plans import (
+    asked_of_held_out,
+    check_followed,
+    plan_branches,
+    plan_mixture,
+    stable_steps,
+)
 from pipelines.training.starting import StartingPoint, starting_point
 from pipelines.training.taken_down import BRANCHES, exposed, settled, settled_branch
 from pipelines.training.watch import TrainingWatch, ended
@@ -83,7 +88,7 @@ def train_recipe(
     write_plan(store, plan)
     folder = places.folder
     adopt(store, plan, folder, places.keying.folder)
-    asked = _asked(plan, branches)
+    asked = asked_of_held_out(plan, branches)
     measured = materials.held_out(*asked)
     shards = {name: record["shards"][name]["folder"] for name in measured}
     outcome = Outcome(store, recipe, places, shards)
@@ -173,15 +178,6 @@ def _tell(lines: Sequence[str], plan: Plan, watch: TrainingWatch) -> None:
     """Note what is odd about a training that begins or goes on, and about its plan."""
     for line in filter(None, (*lines, *shown_nothing(table(plan)))):
         watch.progress.note(line)
-
-
-def _asked(plan: Plan, branches: Mapping[str, Plan]) -> tuple[list[str], int, tuple[str, ...]]:
-    """What of the held-out shards a training and its branches are measured on, as
-    :meth:`~pipelines.training.materials.Materials.held_out` is asked for it.
-    """
-    shown = [name for one in (plan, *branches.values()) for name in one.names]
-    sources = [*shown, *map(source_of, shown)]
-    return sources, plan.sequence_length, tuple(plan.rules.hold_out)
 
 
 def _refuse_if_begun(loaded: LoadedRecipe, store: Store, plan: Plan, places: Places) -> None:

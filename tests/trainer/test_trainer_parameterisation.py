@@ -10,11 +10,11 @@ import torch
 
 from artifacts.errors import UserError
 from trainer.costs.compute_costs import (
-    activations_per_token,
     exact_flops_per_token,
     flops_per_token,
 )
 from trainer.costs.describe import describe
+from trainer.costs.training_memory import activations_per_token
 from trainer.model import Model, ModelConfig, init, parameter_groups
 from trainer.shapes.parameter_counts import count_parameters
 from trainer.shapes.presets import PRESETS, preset

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from artifacts.errors import UserError
+from artifacts.settings import key_settings
 from tests.oracles.plain_minicpm import plain_wsd
 from trainer.optimizer.schedules import (
     DecayShape,
@@ -28,6 +29,7 @@ SHAPES: list[DecayShape] = [
     "cosine",
     "inverse_linear",
     "linear_to",
+    "multi_step",
 ]
 
 
@@ -50,6 +52,7 @@ def test_the_released_models_decay_as_published() -> None:
         ("linear_to", (0.775, 0.55, 0.325)),
         ("exponential", (0.56234, 0.31623, 0.17783)),
         ("inverse_linear", (0.30769, 0.18182, 0.12903)),
+        ("multi_step", (0.31623, 0.31623, 0.1)),
     ],
 )
 def test_decay_shapes_have_the_factors_of_their_formulas(
@@ -59,6 +62,13 @@ def test_decay_shapes_have_the_factors_of_their_formulas(
     if spec.decay.floor == 0:
         spec = spec.resolved(decay_start=1000, end=1399)  # 0 is reached after the last update
     assert [rate(spec, step) for step in (1100, 1200, 1300)] == pytest.approx(factors, abs=5e-6)
+
+
+def test_two_steps_over_the_last_fifth_are_the_published_schedule() -> None:
+    spec = wsd(10_000, 2000, peak=1.0, warmup=2000, decay=DecaySpec(shape="multi_step"))
+    assert [rate(spec, step) for step in (2000, 8000)] == [1.0, 1.0]
+    assert [rate(spec, step) for step in (8001, 9000)] == pytest.approx([0.316, 0.316], abs=5e-4)
+    assert [rate(spec, step) for step in (9001, 10_000)] == [0.1, 0.1]
 
 
 def test_the_corrected_cosine_passes_the_plotted_point() -> None:
@@ -189,6 +199,24 @@ def test_a_branch_shares_every_rate_up_to_its_start() -> None:
     assert rate(stable, 10**6) == 0.01
 
 
+def test_a_change_scales_every_rate_after_its_step_and_none_before() -> None:
+    plain = ScheduleSpec(peak=0.01, warmup=10, decay_start=50, end=60)
+    raised = ScheduleSpec.model_validate(
+        {
+            **plain.model_dump(),
+            "changes": [{"after": 20, "factor": 2.0}, {"after": 55, "factor": 0.5}],
+        }
+    )
+    factors = [rate(raised, step) / rate(plain, step) for step in range(1, 60)]
+    assert factors == pytest.approx([1.0] * 20 + [2.0] * 35 + [0.5] * 4)
+
+
+def test_a_schedule_without_changes_has_the_key_it_had_before_there_were_any() -> None:
+    assert "changes" not in key_settings(ScheduleSpec())
+    changed = ScheduleSpec.model_validate({"changes": [{"after": 3, "factor": 2}]})
+    assert key_settings(changed)["changes"] == [{"after": 3, "factor": 2.0}]
+
+
 def test_a_half_life_has_no_end_and_no_floor() -> None:
     assert decay_factor(DecaySpec(half_life=10), 400, steps=20) == math.ldexp(1.0, -40)
 
@@ -213,7 +241,10 @@ def test_a_schedule_without_a_step_it_needs_says_which() -> None:
         {"decay": {"half_life": 5, "final": 0.1}},
         {"decay": {"shape": "inverse_linear", "final": 0.0}},
         {"decay": {"shape": "exponential", "final": 0.0}},
+        {"decay": {"shape": "multi_step", "final": 0.0}},
         {"warm_up": 3},
+        {"changes": [{"after": 9, "factor": 2}, {"after": 9, "factor": 3}]},
+        {"changes": [{"after": 9, "factor": 0}]},
     ],
 )
 def test_contradictory_schedules_are_refused(values: dict[str, object]) -> None:

@@ -24,11 +24,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import xxhash
 from pydantic import ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from artifacts.books import DamageError, break_seal, parse_object
@@ -84,6 +85,19 @@ class Checkpoint:
         """
         return self._tensors(PROBES) if PROBES in self.state.files else {}
 
+    @contextlib.contextmanager
+    def open_weights(self) -> Iterator[Any]:
+        """The parameters' file, open for ``keys()`` and ``get_tensor(name)``: a tensor at a time.
+        Raises: UserError as :meth:`weights`.
+        """
+        with self._checked(WEIGHTS) as path:
+            try:
+                opened = safe_open(path, framework="pt")
+            except SafetensorError as error:
+                raise self._not_safetensors(WEIGHTS, error) from None
+            with opened as file:
+                yield file
+
     def check(self) -> None:
         """Read every file and compare its checksum. Raises: UserError when one is missing or
         damaged.
@@ -102,9 +116,10 @@ class Checkpoint:
             try:
                 return load_file(path)
             except SafetensorError as error:
-                raise _damaged(
-                    f"{self.folder}/{file}", f"not a safetensors file: {error}"
-                ) from None
+                raise self._not_safetensors(file, error) from None
+
+    def _not_safetensors(self, file: str, error: SafetensorError) -> UserError:
+        return _damaged(f"{self.folder}/{file}", f"not a safetensors file: {error}")
 
     @contextlib.contextmanager
     def _checked(self, file: str) -> Iterator[Path]:

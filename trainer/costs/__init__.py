@@ -1,6 +1,7 @@
 """Costs: what a model and a training step cost, from shapes alone.
 
-    shape ─ compute_costs ─▶ operations per token, bytes of memory
+    shape ─ compute_costs ─▶ operations per token
+    shape, precision ─ training_memory ─▶ bytes by part, bytes of a checkpoint
     kernel, shape ─ kernel_costs ─▶ bytes that must cross memory, operations of products
     shape, device ─ roofline ─▶ the floor of every kernel, and the speed they allow together
 
@@ -14,4 +15,9 @@
 '5.66e+07'
 >>> [row.name for row in describe(config)][:2]
 ['layers', 'width']
+>>> from trainer.costs.training_memory import checkpoint_bytes, training_memory
+>>> training_memory(config, 2048, "fp32", on_gpu=False).moments
+389818880
+>>> checkpoint_bytes(config)
+584728320
 """

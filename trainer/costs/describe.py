@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token, memory
-from trainer.shapes.config import ModelConfig
+from trainer.costs.compute_costs import exact_flops_per_token, flops_per_token
+from trainer.costs.training_memory import training_memory
+from trainer.shapes.config import SQUARE_ROOT, ModelConfig
 from trainer.shapes.parameter_counts import count_parameters
 
 
@@ -112,7 +113,11 @@ def _multipliers(config: ModelConfig, peak: float) -> list[Row]:
             "multipliers",
             "residual branch",
             config.residual_multiplier,
-            rule="scale_depth / sqrt(layers)",
+            rule=(
+                "scale_depth / sqrt(layers)"
+                if config.depth_alpha == SQUARE_ROOT
+                else f"scale_depth / layers^{config.depth_alpha:g}"
+            ),
         ),
         Row(
             "multipliers",
@@ -129,7 +134,7 @@ def _multipliers(config: ModelConfig, peak: float) -> list[Row]:
 
 
 def _costs(config: ModelConfig, sequence_length: int, micro_batch_tokens: int) -> list[Row]:
-    needed = memory(config, micro_batch_tokens)
+    needed = training_memory(config, micro_batch_tokens, "fp32", on_gpu=False)
     return [
         Row("compute", "per token, paper", flops_per_token(config), "FLOP", "6 N"),
         Row(
@@ -149,5 +154,6 @@ def _costs(config: ModelConfig, sequence_length: int, micro_batch_tokens: int) -
             "bytes",
             f"fp32, micro-batch of {micro_batch_tokens:,} tokens",
         ),
+        Row("memory", "slice of logits", needed.logits, "bytes", "with the gradient of the head"),
         Row("memory", "total", needed.total, "bytes"),
     ]

@@ -2,14 +2,15 @@
 
     lines of the probe, by width and seed ─ measured_in ─▶ sizes ─ judge ─▶ slopes, verdicts
 
-For every coordinate and number of updates the slope of log2 mean |x| on log2 size is fitted for each
-seed, and has Student's t interval over seeds. It *fails* where the interval lies wholly outside what
-is allowed, *passes* wholly inside, and is *undecided* else: then more seeds are needed. A check that
-never fails says nothing, so models with the parameterisation off are measured too, and have to fail
-somewhere: else the check has no power.
+For every coordinate and number of updates the slope of log2 mean |x| on log2 size is fitted for
+each seed, and has Student's t interval over seeds. It *fails* where the interval lies wholly
+outside what is allowed, *passes* wholly inside, and is *undecided* else: then more seeds are
+needed. A check that never fails says nothing, so models with the parameterisation off are measured
+too, and have to fail somewhere: else the check has no power.
 
 Of a randomly drawn head the logits at the start fall as 1 / sqrt(width), by theory (with a head of
-fixed deviation and hidden states divided by m), and are not judged before training has settled them.
+fixed deviation and hidden states divided by m); they are not judged before training has settled
+them.
 
 A flat check does not prove that a learning rate transfers: it finds parameterisations that do not.
 
@@ -26,7 +27,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -36,7 +37,6 @@ from artifacts.statistics.intervals import Variance, interval_of
 CHANGE = "change."
 """Before the kind of tensor whose updates are measured."""
 
-Verdict = Literal["passes", "fails", "undecided: add seeds", "not judged"]
 PASSES, FAILS, UNDECIDED, NOT_JUDGED = "passes", "fails", "undecided: add seeds", "not judged"
 NO_POWER = "no power: the arm with the parameterisation off does not fail"
 
@@ -44,9 +44,13 @@ HIDDEN = ("q", "k", "v", "out", "gate", "up", "down")
 """Kinds of hidden matrices, which learn at 1/m of the rate."""
 
 
+Sizes: TypeAlias = Mapping[str, float | None]
+
+
 @dataclass(frozen=True)
 class Measured:
-    """One run after a number of ``updates``: the ``sizes`` (mean of absolute values) by coordinate.
+    """One run after a number of ``updates``: the ``sizes`` (mean of absolute values) by coordinate,
+    None where that is not finite.
 
     ``size`` is the width or the depth that is studied; ``on``: whether the parameterisation is.
     """
@@ -55,7 +59,7 @@ class Measured:
     seed: int
     on: bool
     updates: int
-    sizes: Mapping[str, float]
+    sizes: Sizes
 
 
 @dataclass(frozen=True)
@@ -114,24 +118,26 @@ class Bounds:
 @dataclass(frozen=True)
 class Slope:
     """The slope of one coordinate after some ``updates``: its mean over ``seeds`` and the 95 %
-    interval ``low`` to ``high``, None of one seed. ``bound`` around ``expected`` is allowed.
+    interval ``low`` to ``high``, None of one seed. ``bound`` around ``expected`` is allowed. Where
+    a run ``diverged`` there is no slope, and the coordinate fails.
     """
 
     coordinate: str
     updates: int
     on: bool
-    slope: float
+    slope: float | None
     low: float | None
     high: float | None
     seeds: int
     expected: float
     bound: float
-    verdict: Verdict
+    verdict: str
+    diverged: bool = False
 
     def outside(self, bound: float) -> bool:
         """Whether the interval lies wholly further than ``bound`` from what is expected."""
         if self.low is None or self.high is None:
-            return False
+            return self.diverged
         return self.low > self.expected + bound or self.high < self.expected - bound
 
     def to_json(self) -> dict[str, Any]:
@@ -205,7 +211,7 @@ def over_layers(measured: Measured) -> Measured:
     """
     values: dict[str, list[float]] = defaultdict(list)
     for name, value in measured.sizes.items():
-        values[_part(name)].append(value)
+        values[_part(name)].append(math.nan if value is None else value)
     means = {name: float(np.mean(found)) for name, found in values.items()}
     return Measured(measured.size, measured.seed, measured.on, measured.updates, means)
 
@@ -241,7 +247,7 @@ def judge(measured: Sequence[Measured], bounds: Bounds | None = None) -> Coordin
     return CoordinateCheck(tuple(sizes), rows[True], rows[False], chosen.power, left_out)
 
 
-Runs = dict[tuple[int, int], Mapping[str, float]]
+Runs: TypeAlias = dict[tuple[int, int], Sizes]
 """Sizes of coordinates by size and seed."""
 
 
@@ -278,36 +284,41 @@ def _slope(
 ) -> Slope:
     """The slope of a coordinate over the seeds of an arm."""
     seeds = sorted({seed for _, seed in runs})
-    logs = np.array(
-        [[_log2(runs[size, seed][name], name) for size in sizes] for seed in seeds], np.float64
-    )
-    x = np.log2(np.array(sizes, np.float64))
-    x -= x.mean()
-    slopes = logs @ x / (x @ x)
-    expected, bound, low, high = bounds.expects(name), bounds.allows(updates), None, None
-    mean = float(slopes.mean())
-    if len(slopes) > 1:
-        found = interval_of(mean, [Variance.of_mean(slopes)])
-        low, high = found.low, found.high
-    verdict: Verdict = UNDECIDED
+    logs = np.array([[_log2(runs[size, seed][name], name) for size in sizes] for seed in seeds])
+    expected, bound = bounds.expects(name), bounds.allows(updates)
+    mean = low = high = None
+    diverged = not np.isfinite(logs).all()
+    if not diverged:
+        x = np.log2(np.array(sizes, np.float64))
+        x -= x.mean()
+        slopes = logs @ x / (x @ x)
+        mean = float(slopes.mean())
+        if len(slopes) > 1:
+            found = interval_of(mean, [Variance.of_mean(slopes)])
+            low, high = found.low, found.high
+    verdict = UNDECIDED
     if not bounds.judges(name, updates):
         verdict = NOT_JUDGED
+    elif diverged:
+        verdict = FAILS
     elif low is not None and high is not None:
         if low > expected + bound or high < expected - bound:
             verdict = FAILS
         elif expected - bound <= low and high <= expected + bound:
             verdict = PASSES
-    return Slope(name, updates, on, mean, low, high, len(seeds), expected, bound, verdict)
+    return Slope(name, updates, on, mean, low, high, len(seeds), expected, bound, verdict, diverged)
 
 
 def _log2(value: float | None, name: str) -> float:
-    """Raises: UserError for a size that has no logarithm."""
-    if value is None or not math.isfinite(value) or value <= 0:
+    """Not a number where the size is not finite. Raises: UserError for one that is not above 0."""
+    if value is None or not math.isfinite(value):
+        return math.nan
+    if value <= 0:
         raise UserError(
-            "a size of activations or updates is not a number above 0",
+            "a size of activations or updates is not above 0",
             parameter="measured",
             found=f"{name}: {value}",
-            fix="leave out runs that diverged, or steps whose learning rate is 0",
+            fix="leave out steps whose learning rate is 0",
         )
     return math.log2(value)
 

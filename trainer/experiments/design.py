@@ -72,10 +72,13 @@ def _length(name: str, tokens: int, *, decay: bool) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point of a design and what its run left."""
+    """A point of a design and what its run left; ``seconds`` its steps took, None where it was made
+    elsewhere.
+    """
 
     point: Point
     outcome: Outcome
+    seconds: float | None = None
 
     def __getitem__(self, label: str) -> Label:
         return self.point.labels[label]
@@ -100,6 +103,10 @@ class Design(Part):
     @abstractmethod
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
         """What the outcomes of all points say."""
+
+    def files(self, base: Base, measured: Sequence[Measured]) -> dict[str, bytes]:
+        """Further files by name, for other programs, as the experiment's folder gets them."""
+        return {}
 
 
 def with_parents(points: Iterable[Point]) -> Iterator[RunSpec]:

@@ -1,12 +1,13 @@
 """Granite: the multipliers of MiniCPM under other names.
 
     embedding_multiplier   scale_emb
-    residual_multiplier    scale_depth / sqrt(layers)
+    residual_multiplier    scale_depth / layers^depth_alpha
     attention_multiplier   1 / sqrt(head_dim); its default of 1 is another model
     logits_scaling         m = width / dim_model_base, which divides
 
-``scale_emb``, ``scale_depth`` and ``dim_model_base`` stand beside them, so that an import finds
-them to the last bit. A model of another attention multiplier is taken over by scaling its queries.
+``scale_emb``, ``scale_depth`` and ``dim_model_base`` stand beside them, and ``depth_alpha`` where
+it is not 1/2, so that an import finds them to the last bit. A model of another attention multiplier
+is taken over by scaling its queries.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from artifacts.errors import UserError
 from trainer.export.names import Factors
 from trainer.export.qk_norm import check_no_qk_norm
 from trainer.export.values import number
-from trainer.shapes.config import ModelConfig
+from trainer.shapes.config import SQUARE_ROOT, ModelConfig
 
 _OWN = ("scale_emb", "scale_depth", "dim_model_base")
+_ALPHA = "depth_alpha"
 
 
 class Granite:
@@ -42,6 +44,7 @@ class Granite:
             "attention_multiplier": config.attention_multiplier,
             "logits_scaling": config.width_multiplier,
             **{name: getattr(config, name) for name in _OWN},
+            **({} if config.depth_alpha == SQUARE_ROOT else {_ALPHA: config.depth_alpha}),
         }
 
     def factors(self, config: ModelConfig, tied: bool) -> Factors:
@@ -62,8 +65,8 @@ class Granite:
         query = said["attention_multiplier"] * math.sqrt(shape["head_dim"])
         # the square root's own rounding apart, that is 1 of our exports
         factors = Factors(query=1.0 if math.isclose(query, 1.0, rel_tol=1e-12) else query)
-        own = {name: values[name] for name in _OWN if name in values}
-        if len(own) == len(_OWN) and _agree(own, said, shape):
+        own = {name: values[name] for name in (*_OWN, _ALPHA) if name in values}
+        if own.keys() >= set(_OWN) and _agree(own, said, shape):
             return own, factors
         return {
             "scale_emb": said["embedding_multiplier"],
@@ -77,7 +80,8 @@ def _agree(own: Mapping[str, Any], said: Mapping[str, float], shape: Mapping[str
     try:
         made = {
             "embedding_multiplier": float(own["scale_emb"]),
-            "residual_multiplier": float(own["scale_depth"]) / math.sqrt(shape["layers"]),
+            "residual_multiplier": float(own["scale_depth"])
+            / shape["layers"] ** float(own.get(_ALPHA, SQUARE_ROOT)),
             "logits_scaling": shape["width"] / int(own["dim_model_base"]),
         }
     except (TypeError, ValueError, ArithmeticError):

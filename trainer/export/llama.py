@@ -1,8 +1,8 @@
 """Llama: no multipliers, so each is folded into the weights that it follows.
 
-    scale_emb                       into the embedding
-    scale_depth / sqrt(layers)      into the last matrix of each residual branch
-    1 / m                           into the head
+    scale_emb                          into the embedding
+    scale_depth / layers^depth_alpha   into the last matrix of each residual branch
+    1 / m                              into the head
 
 Where head and embedding are one table, scale_emb is in the head too: there the gain of the last
 norm takes 1 / (m scale_emb). Gradients of folded weights are those of the others divided by the

@@ -1,7 +1,13 @@
-"""MiniCPM's own layout: Llama's names of tensors, and its three numbers in ``config.json``."""
+"""MiniCPM's own layout: Llama's names of tensors, and its three numbers in ``config.json``.
+
+Its readers divide ``scale_depth`` by the square root of the number of layers. So that of a model
+with another ``depth_alpha`` is written as the number which gives its multiplier that way: the
+function is the same, and an import has it with ``depth_alpha`` 1/2.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +15,7 @@ from artifacts.errors import UserError
 from trainer.export.names import Factors
 from trainer.export.qk_norm import check_no_qk_norm
 from trainer.export.values import count, number
-from trainer.shapes.config import ModelConfig
+from trainer.shapes.config import SQUARE_ROOT, ModelConfig
 
 
 class MiniCPM:
@@ -41,7 +47,7 @@ class MiniCPM:
     def settings(self, config: ModelConfig) -> dict[str, Any]:
         return {
             "scale_emb": config.scale_emb,
-            "scale_depth": config.scale_depth,
+            "scale_depth": _by_square_root(config),
             "dim_model_base": config.dim_model_base,
         }
 
@@ -56,3 +62,10 @@ class MiniCPM:
         }
         own["dim_model_base"] = count(values, "dim_model_base", file)
         return own, Factors()
+
+
+def _by_square_root(config: ModelConfig) -> float:
+    """``scale_depth`` for readers that divide it by sqrt(layers)."""
+    if config.depth_alpha == SQUARE_ROOT:
+        return config.scale_depth
+    return config.residual_multiplier * math.sqrt(config.layers)

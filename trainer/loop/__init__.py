@@ -2,6 +2,7 @@
 
     plan, shards, settings ─ train ─▶ checkpoints, metrics ─ train ─▶ the same, further
     stable checkpoint, mixtures ─ branch ─▶ an ending for each, with the same tokens, compared
+    stable checkpoints, a decay's shape ─ decayed_by_merging ─▶ about what that decay comes to
 
 ``train`` is in :mod:`~trainer.loop.training`, ``branch`` in :mod:`~trainer.loop.branch`, their
 settings in :mod:`~trainer.loop.settings`. :mod:`~trainer.loop.run` is one training in memory,

@@ -149,7 +149,7 @@ def compare(
     rule = train_settings(start).validation_rule
     chosen = (settings or train_settings(start)).without_ends().measuring_by(rule)
     tokenizer = Tokenizer.load(start.read(TOKENIZER))
-    tokens = _equal_tokens(plans, start)
+    tokens = equal_tokens(plans, start)
     model = model_settings(model_config(start))
     measure = _measure(validation, tokenizer, chosen, objective)
     losses = {START: measure(start)}
@@ -175,13 +175,60 @@ def compare(
     return Comparison(start.state.step, tokens, losses, outcomes)
 
 
+def end(
+    start: Checkpoint,
+    plan: Plan,
+    folders: Folders,
+    output: Store,
+    *,
+    validation: Folders,
+    settings: TrainSettings,
+    on_step: Callable[[StepReport], None] | None = None,
+    board: BoardRun | None = None,
+) -> tuple[TrainOutcome, dict[str, Measured[Any]]]:
+    """Train one branch to its end, or go on with it, and measure it; nothing is measured where a
+    signal stopped it. Errors are those of :func:`branch`.
+    """
+    chosen = settings.without_ends()
+    tokenizer = Tokenizer.load(start.read(TOKENIZER))
+    outcome = train(
+        plan,
+        folders,
+        model_settings(model_config(start)),
+        chosen,
+        output,
+        tokenizer,
+        validation=validation,
+        start=start,
+        on_step=on_step,
+        board=board,
+    )
+    if outcome.stopped_by is not None:
+        return outcome, {}
+    return outcome, _measure(validation, tokenizer, chosen, None)(outcome.checkpoint)
+
+
+def measured_at(
+    start: Checkpoint, validation: Folders, settings: TrainSettings
+) -> dict[str, Measured[Any]]:
+    """What a checkpoint measures, as :func:`end` measures the branches that leave it."""
+    tokenizer = Tokenizer.load(start.read(TOKENIZER))
+    return _measure(validation, tokenizer, settings, None)(start)
+
+
 def branch_plan(
-    start: Checkpoint, phases: Sequence[PhaseSpec], folders: Folders, name: str | None = None
+    start: Checkpoint,
+    phases: Sequence[PhaseSpec],
+    folders: Folders,
+    name: str | None = None,
+    ahead: int = 0,
 ) -> Plan:
-    """The checkpoint's plan up to its step, then ``phases``, those of the branch ``name``."""
+    """The checkpoint's plan up to its step, then ``phases``, those of the branch ``name``.
+    ``ahead``: how many seeds of it come before (:mod:`mixtures.freeze.decay_seeds`).
+    """
     plan = plan_of(start)
     opened = {source: open_shards(os.fspath(folder)) for source, folder in folders.items()}
-    return plans.branch(plan, start.state.step, list(phases), opened, name)
+    return plans.branch(plan, start.state.step, list(phases), opened, name, ahead)
 
 
 def model_settings(config: ModelConfig) -> ModelSettings:
@@ -213,7 +260,7 @@ def check_stable(start: Checkpoint) -> None:
         )
 
 
-def _equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
+def equal_tokens(branches: Mapping[str, Plan], start: Checkpoint) -> int:
     """Tokens after the checkpoint, the same for all. Raises: UserError when they differ or a name
     cannot be a folder.
     """

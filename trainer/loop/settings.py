@@ -19,8 +19,8 @@ from artifacts.errors import UserError
 from artifacts.records import Record
 from artifacts.settings import LATER
 from trainer.evaluation.rule import DOCUMENTS, Rule
-from trainer.optimizer.schedules import ScheduleSpec, Version
-from trainer.shapes.config import ModelConfig
+from trainer.optimizer.schedules import DecayShape, DecaySpec, ScheduleSpec, Version
+from trainer.shapes.config import STEEPEST, ModelConfig
 from trainer.shapes.presets import TINY, preset
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ModelSettings(Record):
     rope_factor: Annotated[float | None, Field(ge=1, allow_inf_nan=False), LATER] = None
     rope_original_context: Annotated[Count | None, LATER] = None
     qk_norm: Annotated[bool | None, LATER] = None
+    depth_alpha: Annotated[float | None, Field(ge=0, le=STEEPEST), LATER] = None
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The shape for a tokenizer of ``vocab_size`` pieces.
@@ -235,6 +236,15 @@ class TrainSettings(Record):
         return self.model_copy(
             update={"schedule": self.schedule.resolved(decay_start=None, end=None)}
         )
+
+    def decaying(self, shape: DecayShape | None = None) -> TrainSettings:
+        """The same settings for an ending whose rate falls, also where it was constant before:
+        by ``shape`` to where that falls by itself, default as the schedule says.
+        """
+        own = self.schedule.decay
+        decay = own if shape in (None, own.shape) else DecaySpec(shape=shape)
+        facts = {"kind": "wsd", "decay": decay, "decay_start": None, "end": None}
+        return self.model_copy(update={"schedule": self.schedule.model_copy(update=facts)})
 
     def measuring_by(self, rule: Rule) -> TrainSettings:
         """The same settings with the rule for held-out text that a training began with."""

@@ -110,9 +110,8 @@ def train(
     version, whatever ``settings`` say. ``objective``: what is minimised, default the loss
     on the next token (:mod:`trainer.objectives.objective`). ``on_step`` is called after each
     update. ``board``: where events for TensorBoard go, default ``metrics/tensorboard`` of the
-    output. ``also_at``: steps after which a checkpoint is written besides those that the settings
-    ask for. ``probes``: what is measured besides, to ``metrics/probe-NAME.jsonl``
-    (:mod:`trainer.probes`); losses and weights keep their bits.
+    output. ``also_at``: steps of further checkpoints. ``probes``: what is measured besides, to
+    ``metrics/probe-NAME.jsonl`` (:mod:`trainer.probes`); losses and weights keep their bits.
 
     Raises: UserError when plan, settings and tokenizer do not fit together, when a checkpoint does
     not fit or is damaged, when another process trains here, or when the loss is not finite.

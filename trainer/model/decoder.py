@@ -3,12 +3,12 @@ by depth.
 
     hidden = scale_emb * embedding[tokens]
     for each layer:
-        hidden = hidden + scale_depth/sqrt(layers) * attention(norm(hidden))
-        hidden = hidden + scale_depth/sqrt(layers) * feed_forward(norm(hidden))
+        hidden = hidden + scale_depth/layers^depth_alpha * attention(norm(hidden))
+        hidden = hidden + scale_depth/layers^depth_alpha * feed_forward(norm(hidden))
     logits = (norm(hidden) / m) head^T,  m = width / dim_model_base,  head = embedding where tied
 
-(arXiv 2404.06395, Table 7 and section 6.1.) No biases, RMSNorm, rotary positions in fp32,
-grouped-query attention.
+(arXiv 2404.06395, Table 7 and section 6.1, where depth_alpha is 1/2.) No biases, RMSNorm, rotary
+positions in fp32, grouped-query attention.
 
     config = preset("tiny", vocab_size=4096)
     model = Model(config)

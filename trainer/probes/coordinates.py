@@ -117,6 +117,7 @@ def measuring(model: Model, means: Means) -> Iterator[None]:
 def _hooks(model: Model, means: Means) -> Iterator[RemovableHandle]:
     """Hooks on the modules of the layers, one for each module however often it is used."""
     places: dict[nn.Module, tuple[list[str], Sizes]] = {}
+    module: nn.Module
     for number, layer in enumerate(cast(Iterable[Layer], model.layers)):
         multiplier = layer.residual_multiplier
         for module, name, sizes in (

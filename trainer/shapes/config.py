@@ -2,8 +2,9 @@
 
 MiniCPM's parameterisation (arXiv 2404.06395, Table 7) lets one learning rate serve every size: with
 m = width / dim_model_base the embedding output is multiplied by ``scale_emb``, each residual branch
-by ``scale_depth / sqrt(layers)``, the hidden state before the head by 1/m; hidden matrices start
-with standard deviation ``init_std / sqrt(m)`` and learn at 1/m of the rate. Attention keeps
+by ``scale_depth / layers^depth_alpha`` (1/2 in the paper; with 1 rates are found to carry over in
+depth too, arXiv 2505.01618), the hidden state before the head by 1/m; hidden matrices start with
+standard deviation ``init_std / sqrt(m)`` and learn at 1/m of the rate. Attention keeps
 1/sqrt(head_dim).
 """
 
@@ -23,6 +24,10 @@ from trainer.shapes.rotary import Rotary
 VOCABULARY_MULTIPLE = 64
 _COUNTS = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "ff", "dim_model_base")
 _POSITIVE = ("scale_emb", "scale_depth", "init_std", "rope_theta", "norm_eps")
+SQUARE_ROOT = 0.5
+"""The paper's ``depth_alpha``."""
+STEEPEST = 2
+"""The largest ``depth_alpha``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,7 @@ class ModelConfig:
     rope_factor: float = dataclasses.field(default=1.0, metadata={LATER: True})
     rope_original_context: int | None = dataclasses.field(default=None, metadata={LATER: True})
     qk_norm: bool = dataclasses.field(default=False, metadata={LATER: True})
+    depth_alpha: float = dataclasses.field(default=SQUARE_ROOT, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -68,12 +74,7 @@ class ModelConfig:
                 )
         for name in _POSITIVE:
             value = getattr(self, name)
-            if (
-                not isinstance(value, int | float)
-                or isinstance(value, bool)
-                or not math.isfinite(value)
-                or value <= 0
-            ):
+            if not _is_finite(value) or value <= 0:
                 raise UserError(
                     "a model needs positive scales",
                     field=f"model.{name}",
@@ -81,6 +82,14 @@ class ModelConfig:
                     fix="give a finite number above 0",
                 )
             object.__setattr__(self, name, float(value))
+        if not _is_finite(self.depth_alpha) or not 0 <= self.depth_alpha <= STEEPEST:
+            raise UserError(
+                "residual branches are divided by a power of the number of layers",
+                field="model.depth_alpha",
+                found=self.depth_alpha,
+                fix=f"give a number from 0 to {STEEPEST}; 0.5 is the paper's square root",
+            )
+        object.__setattr__(self, "depth_alpha", float(self.depth_alpha))
         if self.heads % self.kv_heads:
             raise UserError(
                 f"{self.heads} query heads cannot share {self.kv_heads} key-value heads evenly",
@@ -138,7 +147,14 @@ class ModelConfig:
         """What each attention and each feed-forward branch is multiplied by before it joins the
         stream.
         """
-        return self.scale_depth / math.sqrt(self.layers)
+        return self.scale_depth / self.depth_divisor
+
+    @property
+    def depth_divisor(self) -> float:
+        """layers^depth_alpha."""
+        if self.depth_alpha == SQUARE_ROOT:
+            return math.sqrt(self.layers)
+        return float(self.layers**self.depth_alpha)
 
     @property
     def attention_multiplier(self) -> float:
@@ -184,6 +200,13 @@ class ModelConfig:
                 fix="name a preset or give the whole shape",
             )
         return cls(**values)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a setting is a number, and finite."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value)
 
 
 def _of_model(address: Address) -> Address:

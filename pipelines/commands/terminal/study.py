@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table as Rows
 from rich.text import Text
 
+from artifacts.commands import Command
+from pipelines.commands.options import print_table
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.report.numerals import duration
 
 if TYPE_CHECKING:
     from pipelines.studies.ahead import Ahead
     from pipelines.studies.study import StudyOutcome
+
+MOST_ROWS = 24
+"""Of a table on the terminal."""
 
 COLOURS = {"shown": "green", "refuted": "red", "cannot tell": "yellow"}
 
@@ -34,12 +38,14 @@ def print_study(console: ShownConsole, outcome: StudyOutcome) -> None:
 
     findings = outcome.findings
     for table in findings.tables:
-        rows = Rows(*table.columns, title=table.title, title_justify="left", box=None)
-        for row in table.rows:
-            rows.add_row(*(cell(value) for value in row))
-        console.print(rows)
+        console.print(Text(table.title, style="bold"))
+        shown = table.rows[:MOST_ROWS]
+        print_table(table.columns, [tuple(map(cell, row)) for row in shown])
+        if len(shown) < len(table.rows):
+            console.print(f"and {len(table.rows) - len(shown)} rows more, in the page of figures")
         if table.note:
             console.print(Text(table.note, style="dim"))
+        console.print()
     for claim in findings.claims:
         verdict = Text(f"{claim.verdict}: ", style=COLOURS[claim.verdict])
         console.print(verdict.append(claim.claim, style="default"))
@@ -50,7 +56,8 @@ def print_study(console: ShownConsole, outcome: StudyOutcome) -> None:
     console.print(
         f"{len(outcome.lines)} runs, {len(outcome.made)} made by this call, {there} there before"
     )
-    console.print(f"{outcome.folder.root}; figures: windtunnel tunnel figures STUDIES")
+    drawing = Command("tunnel figures FOLDER", FOLDER=outcome.folder.root.rpartition("/")[0])
+    console.print(f"{outcome.folder.root}; {drawing} draws its figures", soft_wrap=True)
 
 
 def ahead_rows(found: Ahead) -> list[tuple[str, ...]]:
@@ -72,10 +79,7 @@ def ahead_rows(found: Ahead) -> list[tuple[str, ...]]:
 def print_ahead(console: ShownConsole, found: Ahead) -> None:
     """What is there and what is to come."""
     head = ("shape", "batch", "there", "to come", "tokens to come", "tokens/s", "one core")
-    rows = Rows(*head, box=None)
-    for row in ahead_rows(found):
-        rows.add_row(*row)
-    console.print(rows)
+    print_table(head, list(ahead_rows(found)))
     console.print(
         f"about {duration(found.seconds)} of training with {found.workers} at a time"
         + ("; the design may want further runs then" if found.more else "")

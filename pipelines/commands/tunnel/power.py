@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,37 @@ if TYPE_CHECKING:
     from artifacts.statistics.intervals import Variance
 
 SEEDS = (2, 3, 4, 5, 6, 8, 10, 15, 20)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be shown, and how surely."""
+
+    effect: float
+    paired: bool
+    alpha: float
+    power: float
+
+    def seeds(self, deviation: float) -> int:
+        """Seeds a side that suffice at a standard deviation."""
+        from artifacts.statistics.power import seeds_needed
+
+        return seeds_needed(
+            self.effect, deviation, target=self.power, paired=self.paired, alpha=self.alpha
+        )
+
+    def rows(self, deviation: float, needed: int) -> list[tuple[int, float, float]]:
+        """(seeds, half-width, power) for some numbers of seeds, those needed among them."""
+        from artifacts.statistics.power import half_width, power
+
+        return [
+            (
+                seeds,
+                half_width(seeds, deviation, paired=self.paired, alpha=self.alpha),
+                power(seeds, self.effect, deviation, paired=self.paired, alpha=self.alpha),
+            )
+            for seeds in sorted({*SEEDS, needed})
+        ]
 
 
 @said_of_options({"deviation": "sd", "target": "power"})
@@ -46,9 +78,6 @@ def power_command(
     """From the spread between seeds to the seeds needed: how many runs a side show an effect with
     the power asked for, and what fewer would show.
     """
-    from artifacts.statistics.power import half_width, seeds_needed
-    from artifacts.statistics.power import power as power_of
-
     spread = None if table is None else _spread(table, paired)
     if (sd is None) == (spread is None):
         raise UserError(
@@ -57,26 +86,14 @@ def power_command(
             found="neither --sd nor --table" if sd is None else "both --sd and --table",
             fix="give --sd 0.015, or --table FILE.csv",
         )
+    asked = _Asked(effect, paired, alpha, power)
     deviation = spread.deviation if spread is not None else float(sd or 0)
-
-    def needed_at(spread: float) -> int:
-        return seeds_needed(effect, spread, target=power, paired=paired, alpha=alpha)
-
-    needed = needed_at(deviation)
-    rows = [
-        (
-            seeds,
-            half_width(seeds, deviation, paired=paired, alpha=alpha),
-            power_of(seeds, effect, deviation, paired=paired, alpha=alpha),
-        )
-        for seeds in sorted({*SEEDS, needed})
-    ]
-    found: dict[str, Any] = {"effect": effect, "sd": deviation, "paired": paired, "alpha": alpha}
-    found |= {"power": power, "seeds": needed}
+    found = {**vars(asked), "sd": deviation, "seeds": asked.seeds(deviation)}
     if spread is not None:
         low, high = spread.deviation_interval()
         found |= {"sd_degrees": spread.degrees, "sd_low": low, "sd_high": high}
-        found |= {"seeds_at_sd_high": needed_at(high)}
+        found |= {"seeds_at_sd_high": asked.seeds(high)}
+    rows = asked.rows(deviation, found["seeds"])
     if as_json:
         named = [dict(zip(("seeds", "half_width", "power"), row, strict=True)) for row in rows]
         print_json({**found, "table": named})

@@ -34,6 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rope_scaling": "dynamic", "rope_factor": 4.0, "rope_original_context": 16,
     },
     "ntk": {"heads": 2, "kv_heads": 2, "rope_scaling": "ntk", "rope_factor": 4.0},
+    "steep": {"heads": 2, "kv_heads": 2, "layers": 3, "depth_alpha": 0.9},
 }  # fmt: skip
 """Twice as wide as their base (m = 2)."""
 

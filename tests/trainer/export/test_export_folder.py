@@ -196,7 +196,7 @@ def test_a_folder_that_is_another_model_does_not_appear(
 
 
 def test_every_layout_is_tried(made: Made) -> None:
-    assert {"MHA", "GQA", "untied", "yarn", "dynamic", "ntk"} == SHAPES.keys()
+    assert {"MHA", "GQA", "untied", "yarn", "dynamic", "ntk", "steep"} == SHAPES.keys()
 
 
 def test_places_that_cannot_be_replaced_are_refused(

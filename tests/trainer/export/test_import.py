@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("layout", ["granite", "minicpm", "llama"])
-@pytest.mark.parametrize("shape", ["MHA", "GQA", "untied", "yarn", "dynamic", "ntk"])
+@pytest.mark.parametrize("shape", ["MHA", "GQA", "untied", "yarn", "dynamic", "ntk", "steep"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_export_import_export_gives_the_same_bytes(
     made: Made, tmp_path: Path, layout: str, shape: str, dtype: str

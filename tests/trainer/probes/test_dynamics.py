@@ -111,7 +111,7 @@ def slope_and_bend(weights: dict[str, Tensor], v: dict[str, Tensor], batch: Batc
     slope = sum((g * v[name]).sum() for name, g in zip(live, grads, strict=True))
     products = torch.autograd.grad(slope, [*live.values()])
     bend = sum(float((h * v[name]).sum()) for name, h in zip(live, products, strict=True))
-    return float(slope), bend
+    return float(slope.detach()), bend
 
 
 def test_the_second_gradient_gives_autograds_hessian_along_the_update() -> None:

@@ -7,7 +7,8 @@ paper's square root or another ``depth_alpha``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ from trainer.experiments.coordinates import (
     NOT_JUDGED,
     Bounds,
     CoordinateCheck,
+    Slope,
     judge,
     measured_in,
     over_layers,
@@ -91,8 +93,8 @@ class CoordinateCheckDesign(Design):
                 "A flat check finds parameterisations that break; it does not prove that a "
                 "learning rate transfers.",
                 *(
-                    f"{one['arm']}, {what} {one['size']}, seed {one['seed']} diverged and is left "
-                    "out with its seed."
+                    f"{one['arm']}, {what} {one['size']}, seed {one['seed']} diverged: what it was "
+                    "not measured after fails."
                     for one in diverged
                 ),
             ),
@@ -123,35 +125,44 @@ class CoordinateCheckDesign(Design):
 
     def _check(self, arm: str, measured: Sequence[Measured]) -> CoordinateCheck:
         """The slopes of an arm, with those of the arm that is off."""
+        names = next((run.sizes for one in measured for run in self._lines(one)), {})
         sizes = [
             run
             for one in measured
-            if one["arm"] in (arm, "off") and not self._lost(measured, one)
-            for run in self._sizes(one)
+            if one["arm"] in (arm, "off")
+            for run in [*self._lines(one), *self._lost(one, names)]
         ]
         bounds = Bounds.of_depth(self.depth_alpha[arm]) if self.depths else Bounds.of_width()
         return judge(sizes, bounds)
 
-    def _lost(self, measured: Sequence[Measured], one: Measured) -> bool:
-        """Whether a run of the same arm and seed diverged, so that slopes have no full row."""
-        return any(
-            other.outcome.diverged is not None and other.point.at(arm=one["arm"], seed=one["seed"])
-            for other in measured
-        )
-
-    def _sizes(self, one: Measured) -> list[Sizes]:
+    def _lines(self, one: Measured) -> list[Sizes]:
         found = measured_in(
-            one.outcome.probes["coordinates"],
+            one.outcome.probes.get("coordinates", []),
             size=int(one["size"]),
             seed=int(one["seed"]),
             on=one["arm"] != "off",
         )
         return [over_layers(run) for run in found] if self.depths else found
 
+    def _lost(self, one: Measured, names: Iterable[str]) -> list[Sizes]:
+        """Sizes that are not finite, after updates that a run which diverged did not come to."""
+        known = {run.updates for run in self._lines(one)}
+        return [
+            Sizes(
+                int(one["size"]),
+                int(one["seed"]),
+                one["arm"] != "off",
+                updates,
+                dict.fromkeys(names),
+            )
+            for updates in self.after
+            if updates not in known
+        ]
+
 
 def _claim(arm: str, what: str, check: CoordinateCheck) -> Claim:
     judged = [row for row in check.rows if row.verdict != NOT_JUDGED]
-    worst = max(judged, key=lambda row: abs(row.slope - row.expected) / row.bound)
+    worst = max(judged, key=lambda row: _distance(row))
     return Claim(
         claim=f"{arm}: sizes do not depend on {what}",
         verdict=CONCLUSIONS.get(check.verdict, "cannot tell"),
@@ -166,6 +177,11 @@ def _claim(arm: str, what: str, check: CoordinateCheck) -> Claim:
             "bound": worst.bound,
         },
     )
+
+
+def _distance(row: Slope) -> float:
+    """How far a slope is from what is expected, in units of its bound."""
+    return math.inf if row.slope is None else abs(row.slope - row.expected) / row.bound
 
 
 def _table(arm: str, check: CoordinateCheck) -> Table:
@@ -206,16 +222,17 @@ def _figure(what: str, arms: dict[str, CoordinateCheck]) -> Figure:
             if name == "off" and any(panel.title == "off" for panel in panels):
                 continue
             names = list(dict.fromkeys(row.coordinate for row in rows))
+            counts = sorted({row.updates for row in rows})
             series = [
                 Series(
                     name=f"after {updates}",
-                    x=tuple(float(names.index(row.coordinate)) for row in at),
-                    y=tuple(row.slope - row.expected for row in at),
+                    x=tuple(names.index(row.coordinate) + _beside(place, counts) for row in at),
+                    y=tuple(None if row.slope is None else row.slope - row.expected for row in at),
                     low=tuple(None if row.low is None else row.low - row.expected for row in at),
                     high=tuple(None if row.high is None else row.high - row.expected for row in at),
                     style="points",
                 )
-                for updates in sorted({row.updates for row in rows})
+                for place, updates in enumerate(counts)
                 for at in [[row for row in rows if row.updates == updates]]
             ]
             series.append(Series(name="bound", y=(-0.15, 0.15), style="rule", faint=True))
@@ -235,3 +252,8 @@ def _figure(what: str, arms: dict[str, CoordinateCheck]) -> Figure:
         "updates; bars are 95 % t-intervals over seeds, dashed rules the bound up to 3 updates.",
         panels=tuple(panels),
     )
+
+
+def _beside(place: int, counts: Sequence[int]) -> float:
+    """How far a series stands beside the middle of its name."""
+    return 0.18 * (place - (len(counts) - 1) / 2)

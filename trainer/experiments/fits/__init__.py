@@ -2,8 +2,9 @@
 
     losses over a grid ─ optimum ─▶ best rate, its shift between widths      flat set ◀─ search
     curves by batch ─ equal_loss ─▶ bs(L) = a / L^b    branches by batch ─ critical_batch ─▶ tokens
-    trunk and decays ─ forecast ─▶ decayed loss        shapes ─ merging ─▶ weights of checkpoints
-    mixtures and losses ─ mixture_regression ─▶ predicted loss ─ mixture_proposals ─▶ next mixtures
+    trunk and decays ─ annealing_law, forecast ─▶ decayed loss
+    mixtures and losses ─ mixture_regression, gaussian_process ─▶ predicted loss
+    predicted loss, caps ─ mixture_proposals ─▶ mixtures to run next
     runs ─ cost_ledger ─▶ operations against separate runs
 
 Nothing here runs a training or reads a file. What a grid cannot tell is a result that says why:

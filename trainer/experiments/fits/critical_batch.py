@@ -178,11 +178,11 @@ def fit_token_curve(batches: Sequence[float], tokens: Sequence[float]) -> TokenC
             residuals,
             [float(np.log(needed).mean() - np.log1p(batch / start).mean()), math.log(start)],
             bounds=([-np.inf, bounds[0]], [np.inf, bounds[1]]),
-            xtol=1e-14,
-            ftol=1e-14,
-            gtol=1e-14,
+            xtol=1e-12,
+            ftol=1e-12,
+            gtol=1e-12,
         )
-        for start in np.geomspace(low, high, 5)
+        for start in np.geomspace(low, high, 3)
     ]
     best = min(fits, key=lambda fit: float(fit.cost))
     least, critical = (float(value) for value in np.exp(best.x))
@@ -201,8 +201,8 @@ def fit_token_curve(batches: Sequence[float], tokens: Sequence[float]) -> TokenC
 def noise_scale_in_tokens(
     noise: Sequence[float], signal: Sequence[float], tokens_per_example: float
 ) -> float | None:
-    """The gradient noise scale in tokens: mean of the noise estimates S over the mean of the squared
-    gradients G2 (a ratio of means: the mean of ratios is biased), times tokens an example.
+    """The gradient noise scale in tokens: mean of the noise estimates S over the mean of the
+    squared gradients G2 (a ratio of means: the mean of ratios is biased), times tokens an example.
 
     S and G2 as for one example. None where the mean of G2 is not above 0: too noisy to tell.
     Raises: UserError without a value, and for columns of different lengths.

@@ -98,7 +98,7 @@ def _density(places: Array, rest: Array, length: float, noise: float) -> float:
 def _inverse(places: Array, length: float, noise: float) -> Array:
     kernel = _kernel(places, places, length)
     kernel[np.diag_indices_from(kernel)] += noise + 1e-10
-    inverse: Array = np.linalg.inv(kernel)
+    inverse = np.linalg.inv(kernel).astype(np.float64)
     return (inverse + inverse.T) / 2
 
 

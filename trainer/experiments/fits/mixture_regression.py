@@ -10,9 +10,9 @@ For shares x (K, adding to 1) and the loss on one held-out set:
 
 Since shares add to 1, k is a constant added to every t: the law is fitted as c + exp(t . x), from
 starts over c by least squares of ln(L - c), polished by Huber's loss, and reported with t that adds
-to 0. On runs of 1M parameters (512 mixtures of 17 sources) ranks correlate .82 with own share, .90
-linear, .965 mixing law, .99 gaussian; carried over to 1B, own share alone reaches .98. So a model is
-shown beside the baseline, with the interval of how much better it ranks.
+to 0. On RegMix's runs of 1M parameters (512 mixtures of 17 sources) ranks correlate .82 with own
+share, .90 linear, .965 mixing law, .99 gaussian; carried over to 1B, own share alone reaches .98.
+So a model is shown beside the baseline, with the interval of how much better it ranks.
 """
 
 from __future__ import annotations
@@ -201,8 +201,8 @@ def compare_models(
 
 
 def rank_gain(measured: Array, predicted: Array, baseline: Array) -> Estimate | None:
-    """Rank correlation of ``predicted`` with ``measured`` minus that of ``baseline``, its error from
-    leaving out one mixture at a time (jackknife); None for fewer than 6 mixtures.
+    """Rank correlation of ``predicted`` with ``measured`` minus that of ``baseline``, its error
+    from leaving out one mixture at a time (jackknife); None for fewer than 6 mixtures.
     """
     mixtures = len(measured)
     if mixtures < 6:

@@ -78,6 +78,7 @@ def test_the_two_forms_of_the_law_are_one() -> None:
         assert (tokens / batch / least_steps - 1) * (tokens / found.least - 1) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_critical_batch_holds_it_as_often_as_it_says() -> None:
     draw, held, repetitions = np.random.default_rng(2), 0, 200
     batches = np.repeat(BATCHES, 3)
@@ -104,7 +105,7 @@ def test_a_critical_batch_outside_the_batches_is_not_determined(
 
 def test_two_batches_have_no_interval() -> None:
     found = fit_token_curve([1000, 4000], [1.25e6, 2e6])
-    assert found.critical == pytest.approx(3000, rel=1e-6)
+    assert found.critical == pytest.approx(4000, rel=1e-6)
     assert found.interval is None
 
 

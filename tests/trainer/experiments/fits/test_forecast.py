@@ -12,17 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from artifacts.errors import UserError
-from trainer.experiments.fits.forecast import (
+from trainer.experiments.fits.annealing_law import (
     AnnealingLaw,
     Measured,
-    Rehearsal,
     calibrated,
-    drift,
     fit_law,
-    forecast,
     momentum_sum,
-    rehearse,
 )
+from trainer.experiments.fits.forecast import Rehearsal, drift, forecast, rehearse
 from trainer.optimizer.schedules import DecaySpec, rate, wsd
 
 Rates = NDArray[np.float64]
@@ -135,6 +132,13 @@ def test_past_decays_alone_foresee_the_next_and_drift_is_told() -> None:
     found = drift(moved)
     assert found.above > 0
     assert found.below == 0
+
+
+def test_a_decay_before_the_trunk_is_known_is_left_out_with_its_loss() -> None:
+    made = decays(TRUTH, [600, 200, 700, 800])
+    found = rehearse(stable_points(), made, "past")
+    assert found.measured == tuple(made[place].loss for place in (2, 3))
+    assert len(found.errors) == 2
 
 
 def test_an_alarm_needs_more_than_one_miss_on_one_side() -> None:

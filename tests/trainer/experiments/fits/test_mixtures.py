@@ -110,6 +110,7 @@ def test_the_process_interpolates_and_is_sure_where_it_was_measured() -> None:
     assert near.max() < far.max()
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_mixtures_held_out_beside_the_baseline() -> None:
     x, held = mixtures(40), mixtures(16, 3)
     found = compare_models((x, smooth(x)), (held, smooth(held)), source=0)
