@@ -10,12 +10,14 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.parts.open_parts import open_shards
 from mixtures.spec.bands import shown_beside
+from mixtures.spec.phase import PhaseSpec
 from mixtures.spec.resolve import resolve
 from pipelines.executors.progress import Progress
 from pipelines.run.driver import run_recipe
 from pipelines.studies.experiment import LoadedExperiment
 from pipelines.training.materials import Materials
 from trainer.experiments.design import Base
+from trainer.experiments.outcomes import Primary
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,26 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
             fix="hold out a larger share of the documents",
         )
     measured = tuple(sorted(map(shown_beside, held_out)))
-    primary = experiment.primary.over(name for name, part in stable.weights.items() if part)
+    base = Base(
+        model=recipe.model,
+        train=recipe.train,
+        stable=stable,
+        decay=plain.get(True),
+        available=available,
+        vocab_size=materials.tokenizer.vocab_size,
+        primary=_primary(loaded, stable, measured),
+        loss_margin=experiment.margin,
+        measured=measured,
+    )
+    return Ground(outcome.store, dict(outcome.record), materials, base, held_out)
+
+
+def _primary(loaded: LoadedExperiment, stable: PhaseSpec, measured: tuple[str, ...]) -> Primary:
+    """The number an experiment is judged by. Raises: UserError for a source that is not
+    measured.
+    """
+    shown = (name for name, part in stable.weights.items() if part)
+    primary = loaded.experiment.primary.over(shown)
     for name in primary.sources:
         if name not in measured:
             raise loaded.file.error(
@@ -80,18 +101,7 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
                 allowed=list(measured),
                 fix="name sources of which documents are held out, or hold out a larger share",
             )
-    base = Base(
-        model=recipe.model,
-        train=recipe.train,
-        stable=stable,
-        decay=plain.get(True),
-        available=available,
-        vocab_size=materials.tokenizer.vocab_size,
-        primary=primary,
-        loss_margin=experiment.margin,
-        measured=measured,
-    )
-    return Ground(outcome.store, dict(outcome.record), materials, base, held_out)
+    return primary
 
 
 def held_out_digests(found: dict[str, Path | str]) -> dict[str, list[str]]:
