@@ -10,12 +10,14 @@ from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.parts.open_parts import open_shards
 from mixtures.spec.bands import shown_beside
+from mixtures.spec.phase import PhaseSpec
 from mixtures.spec.resolve import resolve
 from pipelines.executors.progress import Progress
 from pipelines.run.driver import run_recipe
 from pipelines.studies.experiment import LoadedExperiment
 from pipelines.training.materials import Materials
 from trainer.experiments.design import Base
+from trainer.experiments.outcomes import Primary
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
             found=recipe.shards.hold_out,
             fix="hold out a larger share of the documents",
         )
+    measured = tuple(sorted(map(shown_beside, held_out)))
     base = Base(
         model=recipe.model,
         train=recipe.train,
@@ -76,11 +79,29 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
         decay=plain.get(True),
         available=available,
         vocab_size=materials.tokenizer.vocab_size,
-        primary=experiment.primary.over(name for name, part in stable.weights.items() if part),
+        primary=_primary(loaded, stable, measured),
         loss_margin=experiment.margin,
-        measured=tuple(sorted(map(shown_beside, held_out))),
+        measured=measured,
     )
     return Ground(outcome.store, dict(outcome.record), materials, base, held_out)
+
+
+def _primary(loaded: LoadedExperiment, stable: PhaseSpec, measured: tuple[str, ...]) -> Primary:
+    """The number an experiment is judged by. Raises: UserError for a source that is not
+    measured.
+    """
+    shown = (name for name, part in stable.weights.items() if part)
+    primary = loaded.experiment.primary.over(shown)
+    for name in primary.sources:
+        if name not in measured:
+            raise loaded.file.error(
+                ("primary", "sources"),
+                "of this source no documents are held out, so its loss is not measured",
+                found=name,
+                allowed=list(measured),
+                fix="name sources of which documents are held out, or hold out a larger share",
+            )
+    return primary
 
 
 def held_out_digests(found: dict[str, Path | str]) -> dict[str, list[str]]:

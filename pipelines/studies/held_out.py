@@ -26,6 +26,7 @@ from dedup.ngrams import NgramIndex
 from mixtures.parts.open_parts import files_of, open_shards
 from mixtures.spec.bands import shown_beside
 from pipelines.evaluation.contamination import largest_shares, shard_texts
+from pipelines.executors.progress import Progress, Silent
 from pipelines.studies.base import Ground, held_out_digests
 from trainer.experiments.findings import Table
 
@@ -74,14 +75,14 @@ def check_held_out(ground: Ground) -> None:
                 )
 
 
-def held_nearly(ground: Ground, store: Store) -> list[NearlyHeld]:
+def held_nearly(ground: Ground, store: Store, progress: Progress | None = None) -> list[NearlyHeld]:
     """Of every held-out source how many documents training shards hold nearly; computed once for
     the same shards, and kept in ``store``.
     """
     name = f"{FOLDER}/{_key(ground)}.json"
     kept = _kept(store, name)
     if kept is None:
-        kept = _measured(ground)
+        kept = _measured(ground, progress or Silent())
         rows = [one.model_dump(mode="json") for one in kept]
         store.write(name, canonical_json(rows) + b"\n")
     return kept
@@ -138,7 +139,7 @@ def _kept(store: Store, name: str) -> list[NearlyHeld] | None:
         return None
 
 
-def _measured(ground: Ground) -> list[NearlyHeld]:
+def _measured(ground: Ground, progress: Progress) -> list[NearlyHeld]:
     """Every training source is read once, for all held-out ones."""
     tokenizer = ground.materials.tokenizer
     folders = sorted(ground.held_out.items())
@@ -148,11 +149,14 @@ def _measured(ground: Ground) -> list[NearlyHeld]:
     }
     indexes = {name: _index(rows) for name, rows in texts.items()}
     held: dict[str, dict[str, Any]] = {name: {} for name in indexes}
+    progress.phase("held-out documents", len(ground.materials.folders), 0, 0)
     for source, training in sorted(ground.materials.folders.items()):
         wanted = [name for name, folder in folders if source in _others(ground, folder)]
         shares = largest_shares([indexes[name] for name in wanted], training, tokenizer)
         for name, most in zip(wanted, shares, strict=True):
             held[name][source] = (most >= OVERLAP) & (indexes[name].item_ngrams > 0)
+        progress.advance(1, 0)
+    progress.end([])
     return [_counted(name, indexes[name], len(texts[name]), held[name]) for name in indexes]
 
 

@@ -268,7 +268,7 @@ def run_study(
         study = Study.begin(loaded, runs, opened, progress)
         with run_lock(study.shelf.store):
             check_held_out(study.ground)
-            held = held_nearly(study.ground, study.shelf.store)
+            held = held_nearly(study.ground, study.shelf.store, progress)
             points = study.carry_out()
             return finished(study, points, held)
 

@@ -1,7 +1,7 @@
 """What an experiment leaves in its folder: what was asked, the table of its runs, what they say.
 
-    experiment.json       the experiment with all defaults, labels of all runs, how many held-out
-                          documents training shards nearly hold
+    experiment.json       the experiment with all defaults, the labels of all runs, how many
+                          held-out documents training shards nearly hold
     experiments.parquet   a line for each run
     findings.json         verdicts, tables, figures as data, sentences
 

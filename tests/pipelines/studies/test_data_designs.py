@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.errors import UserError
 from mixtures.inspect.accounting import realised
 from pipelines.studies.experiment import load_experiment
 from pipelines.studies.study import StudyOutcome, run_study
@@ -49,6 +50,18 @@ def test_arms_of_two_stages_show_the_same_of_the_target(written: Write, bench: P
     assert b"Held-out documents" in found.folder.read(FINDINGS)
     assert b'"held_out":[{"documents"' in found.folder.read(ASKED)
     assert carried_out(written("stages", design)).made == ()
+
+
+def test_a_primary_that_is_not_measured_is_said_before_anything_is_run(written: Write) -> None:
+    design = {**SMALL, "target": "instructions", "tokens": 20 * BATCH, "seeds": [1]}
+    path = written("stages", design, primary={"sources": ["books"]})
+    with pytest.raises(UserError, match="its loss is not measured") as error:
+        carried_out(path)
+    assert (error.value.file, error.value.field) == (str(path), "primary.sources")
+    path = written("stages", {**design, "target": "books"})
+    with pytest.raises(UserError, match="no such source") as error:
+        carried_out(path)
+    assert (error.value.file, error.value.field) == (str(path), "design.target")
 
 
 def test_sources_are_valued_from_one_trunk(written: Write) -> None:

@@ -19,8 +19,8 @@ def forest(
     title: str = "",
 ) -> Panel:
     """Differences of arms, ``shown`` by the name of each, to the ``reference`` (arm and name), by
-    domain: sources whose mean loss it is. An arm that is the name of a domain has no dot there:
-    what a source does to its own loss would hide all else.
+    domain: sources whose mean loss it is. An arm named as the only source of a domain has no dot
+    there: what a source does to its own loss would hide all else.
     """
     zero = Series(name=reference[1], y=(0.0,), style="rule", faint=True)
     series = []
