@@ -53,7 +53,7 @@ class BatchDesign(Design):
     warmup_tokens: Annotated[int, Field(ge=0)] = 65_536
     least_warmup: Annotated[int, Field(ge=0)] = 10
     look_every: Count = 65_536
-    levels: Count = 8
+    levels: Count = 7
     smoothing: Annotated[float, Field(ge=0)] = 0.1
 
     @model_validator(mode="after")

@@ -61,28 +61,20 @@ def _equal_losses(results: BatchResults) -> Figure:
     for arm in results.arms:
         if arm.fit is None:
             continue
-        series = []
-        for level in arm.fit.levels:
-            group = f"loss {level.loss:.2f}"
-            rows = sorted(level.tokens.items())
-            series.append(
-                Series(
-                    name=group,
-                    group=group,
-                    x=tuple(batch for batch, _ in rows),
-                    y=tuple(tokens for _, tokens in rows),
-                )
-            )
         vertices = [level for level in arm.fit.levels if level.best is not None]
-        series.append(
+        series = [
             Series(
                 name="vertices",
-                group="vertices",
                 x=tuple(level.best or 0.0 for level in vertices),
                 y=tuple(level.tokens_at_best for level in vertices),
-                style="both",
             )
-        )
+        ]
+        named = (arm.fit.levels[0].loss, arm.fit.levels[-1].loss)
+        for level in arm.fit.levels:
+            group, rows = f"loss {level.loss:.2f}", sorted(level.tokens.items())
+            x, y = tuple(batch for batch, _ in rows), tuple(tokens for _, tokens in rows)
+            name = group if level.loss in named else ""
+            series.append(Series(name=name, group=group, x=x, y=y))
         panels.append(
             Panel(
                 title=f"{arm.name} rate",
@@ -96,9 +88,10 @@ def _equal_losses(results: BatchResults) -> Figure:
     return Figure(
         name="batch-equal-loss",
         title="Tokens to reach a loss, by batch",
-        caption=f"A dot is the mean over seeds ({_seeds(results)}), a vertex that of a parabola "
-        "through the dots of one loss in logarithms, drawn where it lies between the batches. No "
-        "intervals: the table has that of the exponent.",
+        caption=f"A dot is the mean over seeds ({_seeds(results)}); losses fall upward, evenly in "
+        "their logarithm. A vertex is that of a parabola through the dots of one loss in "
+        "logarithms, drawn where it lies between the batches. No intervals: the table has that of "
+        "the exponent.",
         panels=tuple(panels),
     )
 

@@ -139,10 +139,10 @@ def _notes(results: SearchResults) -> list[str]:
     if results.flat is not None:
         flat = results.flat
         notes.append(
-            f"{len(flat.confirmed)} confirmed configurations and {len(flat.untried)} of one run "
-            f"alone lie within one standard deviation ({flat.deviation:.4f} nats, between seeds) "
-            "of the best confirmed mean. The search cannot tell them apart, so no single best is "
-            "given."
+            f"The flat set holds {len(flat.confirmed)} confirmed configurations and "
+            f"{len(flat.untried)} of one run alone: all within one standard deviation between "
+            f"seeds, {flat.deviation:.4f} nats, of the best confirmed mean. The search tells "
+            "nothing apart within it, so no single best is given."
         )
     if results.no_agreement and results.longer:
         notes.append(f"Ranks at more tokens cannot be compared: {results.no_agreement}.")
