@@ -108,8 +108,8 @@ def _against_loss(results: BatchResults) -> Figure:
         caption="Vertices of equal-loss parabolas, and Bc of tokens Emin (1 + B / Bc), at the best "
         "rate of each batch where several were run; the noise scale of gradients over stretches "
         f"of a run, with 95 % intervals over its seeds ({seeds}); the largest batch that an ending "
-        "is shown to recover at, up to the smallest that it is shown not to. The paper's line is of "
-        "another corpus and vocabulary: its slope can be compared, not its height.",
+        "is shown to recover at, up to the smallest that it is shown not to. The paper's line "
+        "is of another corpus and vocabulary: its slope can be compared, not its height.",
         panels=(
             Panel(x="held-out loss (nats)", y=TOKENS, log_x=True, log_y=True, series=tuple(series)),
         ),
