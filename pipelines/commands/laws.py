@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifacts.errors import UserError
-from pipelines.commands.options import Json, print_json, said_of_options
+from pipelines.commands.options import Json, Runs, print_json, said_of_options
 
 if TYPE_CHECKING:
     from trainer.experiments.laws.planning import Known
@@ -24,6 +24,10 @@ laws_app = typer.Typer(
 @laws_app.command("fit")
 @said_of_options()
 def laws_fit(
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(help="file of an experiment over sizes and lengths, whose runs are made"),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -43,6 +47,7 @@ def laws_fit(
     ] = 1e21,
     draws: Annotated[int, typer.Option(min=20, max=100_000, help="replicates of a law")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="of the replicates")] = 0,
+    runs: Runs = "runs",
     as_json: Json = False,
 ) -> None:
     """Fit L(N, D) = E + A/N^alpha + B/D^beta to the losses of runs, with intervals that hold what
@@ -51,7 +56,10 @@ def laws_fit(
     from pipelines.commands.terminal.laws import print_fit
     from trainer.experiments.laws.analysis import analysed
 
-    points, remarks = _points(table, published)
+    if experiment is not None:
+        points, remarks, unit = _measured(experiment, runs, table or published, as_json)
+    else:
+        points, remarks = _points(table, published)
 
     def fit(of: Points) -> dict[str, Any]:
         found = analysed(of, unit=unit, operations=compute, draws=draws, seed=seed)
@@ -67,6 +75,32 @@ def laws_fit(
         print_fit(result)
 
 
+def _measured(
+    experiment: Path, runs: str, other: object, as_json: bool
+) -> tuple[Points, dict[str, Any], str]:
+    """The points of an experiment, made where they are not there, and their unit."""
+    from pipelines.commands.terminal.progress import TerminalProgress
+    from pipelines.commands.terminal.shown import ShownConsole
+    from pipelines.studies.experiment import load_experiment
+    from pipelines.studies.study import run_study
+    from trainer.experiments.designs.law_findings import endings, points_of
+
+    if other is not None:
+        raise UserError(
+            "a fit needs points, from one place",
+            parameter="experiment",
+            found=f"{experiment} and {other}",
+            fix="give the experiment alone, or leave it out",
+        )
+    with TerminalProgress(ShownConsole(stderr=as_json)) as progress:
+        outcome = run_study(load_experiment(experiment, "law"), runs, progress=progress)
+    base = outcome.ground.base
+    whole = endings(base, outcome.points)
+    lost = sum(one["schedule"] == "wsd" for one in outcome.points) - len(whole)
+    unit = base.primary.unit.replace("_", " ")
+    return points_of(base, whole), {"diverged": lost}, unit
+
+
 def _points(table: Path | None, published: str | None) -> tuple[Points, dict[str, Any]]:
     """The points that were asked for, and what to say of them."""
     from trainer.experiments.laws import published as known
@@ -77,7 +111,7 @@ def _points(table: Path | None, published: str | None) -> tuple[Points, dict[str
             "a fit needs points, from one place",
             field="--table",
             found="neither" if table is None else "also --published",
-            fix="give --table FILE.csv, or --published chinchilla",
+            fix="give the file of an experiment, --table FILE.csv, or --published chinchilla",
         )
     if table is not None:
         read = read_table(table)

@@ -1,11 +1,13 @@
 """The file of an experiment: what is asked, fixed before it runs.
 
-name: lr-width
-recipe: wind-tunnel.yaml
-study: lr
-hypothesis: "The best rate stays within one grid step from width 48 to 192."
-stopping: every run of the design is made; nothing is looked at before
-design: {widths: [48, 96, 192], peaks: [0.0025, 0.005, 0.01, 0.02], seeds: [1, 2, 3]}
+    name: lr-width
+    recipe: wind-tunnel.yaml
+    study: lr
+    hypothesis: "The best rate stays within one grid step from width 48 to 192."
+    stopping: every run of the design is made; nothing is looked at before
+    design: {widths: [48, 96, 192], peaks: [0.0025, 0.005, 0.01, 0.02], seeds: [1, 2, 3]}
+
+Its fields stand in docs/experiments.md, those of ``design`` with each kind of experiment.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from pipelines.recipe.yaml_lines import YamlFile
 from trainer.experiments.design import Design
 from trainer.experiments.designs.catalogue import DESIGNS
 from trainer.experiments.outcomes import Primary
+
+TAKEN = ("again", "figures", "runs")
+"""Names of folders beside those of experiments."""
 
 Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -87,6 +92,7 @@ def load_experiment(
     file = ExperimentFile(Path(path), overrides)
     try:
         experiment = validated(file, Experiment, file.plain(), ())
+        _check_name(experiment)
         _check_kind(experiment, study)
         kind = DESIGNS[experiment.study]
         design = validated(file, kind, experiment.design, ("design",))
@@ -112,6 +118,16 @@ def load_experiment(
     return LoadedExperiment(experiment, design, recipe, file)
 
 
+def _check_name(experiment: Experiment) -> None:
+    if experiment.name in TAKEN:
+        raise UserError(
+            "an experiment's folder has its name, and this one is taken",
+            field="name",
+            found=experiment.name,
+            fix="name it otherwise",
+        )
+
+
 def _check_kind(experiment: Experiment, study: str | None) -> None:
     if experiment.study not in DESIGNS:
         raise UserError(
@@ -127,5 +143,5 @@ def _check_kind(experiment: Experiment, study: str | None) -> None:
             field="study",
             found=experiment.study,
             allowed=[study or ""],
-            fix=f"run it with windtunnel tunnel {experiment.study}",
+            fix=f"give it to the command {experiment.study}, or name a file of this kind",
         )

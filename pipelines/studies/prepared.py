@@ -10,7 +10,7 @@ of code change no bit.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from artifacts.errors import UserError
 from artifacts.fingerprints import content_key
 from artifacts.settings import key_settings
 from mixtures.freeze.freeze import Plan, branch, freeze
+from mixtures.freeze.sequel import sequel
 from mixtures.spec.spec import MixtureSpec
 from pipelines.studies.base import Ground, held_out_digests
 from trainer.costs.compute_costs import exact_flops_per_token
@@ -26,6 +27,7 @@ from trainer.experiments.runs import RunSpec, merged
 from trainer.loop.arithmetic import ARITHMETIC
 from trainer.loop.provenance import processor
 from trainer.loop.settings import ModelSettings, TrainSettings
+from trainer.optimizer.merge_coefficients import merge_coefficients
 from trainer.optimizer.rule import OPTIMIZER_RULE
 from trainer.shapes.config import ModelConfig
 
@@ -50,9 +52,29 @@ class Prepared:
         return ModelSettings.model_validate(self.config.as_dict())
 
     @property
+    def first_step(self) -> int:
+        """The step of its plan before which nothing is its own: the last of checkpoints that are
+        only measured.
+        """
+        return 0 if self.run.anew else self.run.from_step
+
+    @property
+    def last_step(self) -> int:
+        """The step of its plan at which it ends."""
+        return self.plan.steps if self.run.merge is None else self.first_step
+
+    @property
+    def before(self) -> int:
+        """Tokens that were shown before the first step of its plan."""
+        if self.parent is None:
+            return 0
+        shown = self.parent.plan.tokens_before(self.run.from_step) if self.run.anew else 0
+        return self.parent.before + shown
+
+    @property
     def own_tokens(self) -> int:
         """Tokens of its own steps."""
-        return self.plan.tokens - self.plan.tokens_before(self.run.from_step)
+        return self.plan.tokens_before(self.last_step) - self.plan.tokens_before(self.first_step)
 
     @property
     def operations(self) -> float:
@@ -62,7 +84,7 @@ class Prepared:
 
     def settings(self) -> dict[str, Any]:
         """What a line says of the run."""
-        return {
+        facts = {
             "model": self.config.recorded(),
             "train": self.train.model_dump(mode="json", exclude=set(NOT_IN_KEYS)),
             "seed": self.run.seed,
@@ -73,6 +95,26 @@ class Prepared:
             "ahead": self.run.ahead,
             "probes": self.run.probes,
         }
+        return {**facts, **self.further}
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """What keys and lines say of runs that are no trainings from a seed or endings of one."""
+        facts: dict[str, Any] = {"anew": True} if self.run.anew else {}
+        if self.run.merge is not None:
+            facts["merge"] = {
+                **self.run.merge.model_dump(mode="json", exclude_defaults=True),
+                "coefficients": self.coefficients,
+            }
+        return facts
+
+    @property
+    def coefficients(self) -> list[float]:
+        """By which the checkpoints that are merged count."""
+        merge = self.run.merge
+        if merge is None or merge.decay is None:
+            return [1.0]
+        return [*merge_coefficients(merge.decay, merge.steps)]
 
 
 class Preparing:
@@ -116,8 +158,9 @@ class Preparing:
         parent = None if run.parent is None else self.of(run.parent)
         config = self._ground.base.config(run)
         train = self._train(run)
-        plan = self._trunk(run, train) if parent is None else self._ending(run, parent)
+        plan = self._trunk(run, train) if parent is None else self._after(run, parent)
         train.schedule_of(plan)
+        made = Prepared(run, "", plan, config, train, parent)
         key = content_key(
             {
                 "plan": plan.hash,
@@ -125,10 +168,11 @@ class Preparing:
                 "train": key_settings(train, NOT_IN_KEYS),
                 "parent": None if parent is None else [parent.key, run.from_step],
                 "probes": run.probes,
+                **made.further,
                 **self._fixed,
             }
         )
-        return Prepared(run, key, plan, config, train, parent)
+        return replace(made, key=key)
 
     def _train(self, run: RunSpec) -> TrainSettings:
         own = {"seed": run.seed, "threads": self._threads, "tensorboard": False}
@@ -156,6 +200,9 @@ class Preparing:
             bos_id=materials.tokenizer.bos_id,
         )
 
-    def _ending(self, run: RunSpec, parent: Prepared) -> Plan:
-        phases = list(run.phases)
-        return branch(parent.plan, run.from_step, phases, self._sources, ahead=run.ahead)
+    def _after(self, run: RunSpec, parent: Prepared) -> Plan:
+        if run.merge is not None:
+            return parent.plan
+        if run.anew:
+            return sequel(parent.plan, run.from_step, list(run.phases), self._sources)
+        return branch(parent.plan, run.from_step, list(run.phases), self._sources, ahead=run.ahead)

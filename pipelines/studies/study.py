@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from artifacts.books import told_of_damage
-from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -24,7 +23,7 @@ from pipelines.executors.progress import Progress, Silent
 from pipelines.executors.termination import sigterm_exits
 from pipelines.studies.base import Ground, ground
 from pipelines.studies.experiment import LoadedExperiment
-from pipelines.studies.held_out import check_held_out
+from pipelines.studies.held_out import NearlyHeld, check_held_out, held_nearly, held_out_table
 from pipelines.studies.lines import Line, read_lines
 from pipelines.studies.one_run import Made, RunTask, make_run
 from pipelines.studies.prepared import Prepared, Preparing
@@ -84,8 +83,13 @@ class Study:
         return cls(loaded, on, preparing, shelf, open_executor, progress)
 
     def points(self) -> list[Point]:
-        """What the design wants, given what is there."""
-        return self.loaded.design.points(self.ground.base, self.outcome)
+        """What the design wants, given what is there. Raises: UserError for settings of the design
+        that do not fit the recipe.
+        """
+        try:
+            return self.loaded.design.points(self.ground.base, self.outcome)
+        except UserError as error:
+            raise error.relocated(self.loaded.file.place) from None
 
     def outcome(self, run: RunSpec) -> Outcome | None:
         """What a run left, None where it is not made."""
@@ -100,7 +104,7 @@ class Study:
                 raise UserError(
                     "a run of this experiment is not made yet",
                     file=self.shelf.folder(run.key),
-                    fix=Command(f"tunnel {self.loaded.experiment.study} EXPERIMENT"),
+                    fix="carry the experiment out first",
                 )
         return {run.key: self.shelf.lines[run.key] for run in wanted}
 
@@ -113,7 +117,7 @@ class Study:
                 break
             self._make(missing, points)
         return [
-            Measured(point, outcome)
+            Measured(point, outcome, self.shelf.seconds(outcome.key))
             for point in points
             if (outcome := self.outcome(point.run)) is not None
         ]
@@ -131,8 +135,10 @@ class Study:
                 self._never_began(run)
                 continue
             lacking[run.key] = run
-            parent, step = run.parent, run.run.from_step
-            if parent is not None and not self.shelf.has_checkpoint(parent.key, step):
+            parent = run.parent
+            if parent is not None and not all(
+                self.shelf.has_checkpoint(parent.key, step) for step in run.run.starts
+            ):
                 lacking[parent.key] = parent
         return [run for run in wanted if run.key in lacking]
 
@@ -142,16 +148,16 @@ class Study:
         also_at: dict[str, set[int]] = {}
         for run in wanted:
             if run.parent is not None:
-                also_at.setdefault(run.parent.key, set()).add(run.run.from_step)
+                also_at.setdefault(run.parent.key, set()).update(run.run.starts)
         depths = sorted({run.run.depth for run in missing})
         for depth in depths:
             level = [run for run in missing if run.run.depth == depth]
             level = [run for run in level if not self._lost_its_parent(run)]
             level.sort(key=lambda run: (-run.operations, run.key))
             tasks = [self._task(run, sorted(also_at.get(run.key, ()))) for run in level]
-            self._map(level, tasks, len(wanted))
+            self._map(level, tasks)
 
-    def _map(self, level: Sequence[Prepared], tasks: Sequence[RunTask], wanted: int) -> None:
+    def _map(self, level: Sequence[Prepared], tasks: Sequence[RunTask]) -> None:
         if not tasks:
             return
         self.progress.phase("runs", len(tasks), 0, 0)
@@ -192,6 +198,9 @@ class Study:
             else (parent.key, self.shelf.folder(parent.key), run.run.from_step),
             also_at=tuple(also_at),
             probes=run.run.probes,
+            anew=run.run.anew,
+            merge=run.run.merge,
+            before=run.before,
         )
 
     def _diverged(self, run: Prepared) -> bool:
@@ -259,8 +268,9 @@ def run_study(
         study = Study.begin(loaded, runs, opened, progress)
         with run_lock(study.shelf.store):
             check_held_out(study.ground)
+            held = held_nearly(study.ground, study.shelf.store)
             points = study.carry_out()
-            return finished(study, points)
+            return finished(study, points, held)
 
 
 def opened_study(loaded: LoadedExperiment, runs: str, progress: Progress) -> Study:
@@ -290,13 +300,16 @@ def repeat_study(
     return len(before)
 
 
-def finished(study: Study, points: Sequence[Measured]) -> StudyOutcome:
-    """Write the table and the findings of an experiment whose runs are there."""
+def finished(study: Study, points: Sequence[Measured], held: Sequence[NearlyHeld]) -> StudyOutcome:
+    """Write the table and the findings of an experiment whose runs are there. ``held``: what
+    training shards hold of the held-out documents, which stands beside its findings.
+    """
     lines = study.lines_of([one.point for one in points])
     findings = study.loaded.design.findings(study.ground.base, points)
+    findings = findings.model_copy(update={"tables": (*findings.tables, held_out_table(held))})
     folder = Store(study.shelf.store.full(study.loaded.experiment.name))
     further = study.loaded.design.files(study.ground.base, points)
-    written(folder, study.loaded, points, lines, findings, further)
+    written(folder, study.loaded, points, lines, held, findings, further)
     return StudyOutcome(
         study.loaded, study.ground, folder, points, lines, tuple(study.made), findings
     )

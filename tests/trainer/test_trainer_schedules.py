@@ -29,6 +29,7 @@ SHAPES: list[DecayShape] = [
     "cosine",
     "inverse_linear",
     "linear_to",
+    "multi_step",
 ]
 
 
@@ -51,6 +52,7 @@ def test_the_released_models_decay_as_published() -> None:
         ("linear_to", (0.775, 0.55, 0.325)),
         ("exponential", (0.56234, 0.31623, 0.17783)),
         ("inverse_linear", (0.30769, 0.18182, 0.12903)),
+        ("multi_step", (0.31623, 0.31623, 0.1)),
     ],
 )
 def test_decay_shapes_have_the_factors_of_their_formulas(
@@ -60,6 +62,13 @@ def test_decay_shapes_have_the_factors_of_their_formulas(
     if spec.decay.floor == 0:
         spec = spec.resolved(decay_start=1000, end=1399)  # 0 is reached after the last update
     assert [rate(spec, step) for step in (1100, 1200, 1300)] == pytest.approx(factors, abs=5e-6)
+
+
+def test_two_steps_over_the_last_fifth_are_the_published_schedule() -> None:
+    spec = wsd(10_000, 2000, peak=1.0, warmup=2000, decay=DecaySpec(shape="multi_step"))
+    assert [rate(spec, step) for step in (2000, 8000)] == [1.0, 1.0]
+    assert [rate(spec, step) for step in (8001, 9000)] == pytest.approx([0.316, 0.316], abs=5e-4)
+    assert [rate(spec, step) for step in (9001, 10_000)] == [0.1, 0.1]
 
 
 def test_the_corrected_cosine_passes_the_plotted_point() -> None:
@@ -232,6 +241,7 @@ def test_a_schedule_without_a_step_it_needs_says_which() -> None:
         {"decay": {"half_life": 5, "final": 0.1}},
         {"decay": {"shape": "inverse_linear", "final": 0.0}},
         {"decay": {"shape": "exponential", "final": 0.0}},
+        {"decay": {"shape": "multi_step", "final": 0.0}},
         {"warm_up": 3},
         {"changes": [{"after": 9, "factor": 2}, {"after": 9, "factor": 3}]},
         {"changes": [{"after": 9, "factor": 0}]},

@@ -53,10 +53,11 @@ class CheckpointState(Record):
     because the run was stopped between two that were asked for; it is removed when the next one is
     there. ``parent`` is what the training started from: of a branch the step of its checkpoint and
     the checksum of its weights; of weights alone ``"past": false`` besides, and the step where it
-    is known. ``spikes`` is kept for a spike rule. ``objective`` is what was minimised, by name and
-    settings; next-token prediction is None and not written. ``optimizer`` says how many updates
-    counted and by which rule; None where a checkpoint was made before it was recorded. ``imported``
-    says where a model is from that was not trained here: it has no plan, schedule or settings.
+    is known; ``"moments": true`` where the optimizer went on with theirs. ``spikes`` is kept for a
+    spike rule. ``objective`` is what was minimised, by name and settings; next-token prediction is
+    None and not written. ``optimizer`` says how many updates counted and by which rule; None where
+    a checkpoint was made before it was recorded. ``imported`` says where a model is from that was
+    not trained here: it has no plan, schedule or settings.
     """
 
     format: Literal["checkpoint/1"] = "checkpoint/1"

@@ -29,6 +29,7 @@ Made = Callable[[RunSpec], Outcome | None]
 class Base:
     """What a design may know of the base recipe: its model, training and mixture, how many tokens
     every source has, and the vocabulary. ``loss_margin``: a difference of losses that matters.
+    ``measured``: sources of which documents are held out.
     """
 
     model: ModelSettings
@@ -39,6 +40,7 @@ class Base:
     vocab_size: int
     primary: Primary
     loss_margin: float = 0.02
+    measured: tuple[str, ...] = ()
 
     def config(self, run: RunSpec) -> ModelConfig:
         """The shape of a run's model. Raises: UserError when it cannot be built."""
@@ -70,10 +72,13 @@ def _length(name: str, tokens: int, *, decay: bool) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point of a design and what its run left."""
+    """A point of a design and what its run left; ``seconds`` its steps took, None where it was made
+    elsewhere.
+    """
 
     point: Point
     outcome: Outcome
+    seconds: float | None = None
 
     def __getitem__(self, label: str) -> Label:
         return self.point.labels[label]

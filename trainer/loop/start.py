@@ -4,6 +4,7 @@
     FromCheckpoint.branching(checkpoint)           its step: weights, moments, history; its plan up
                                                    to there is the training's
     FromWeights.of_checkpoint(checkpoint)          step 0: weights, and nothing that was done before
+    FromWeights.with_moments(checkpoint)           step 0: weights and moments, any schedule
     FromWeights.of_file("weights.safetensors")
     FromWeights.of_tensors(tensors, "imported")
 
@@ -12,6 +13,7 @@ What a training started from stands in its checkpoints as ``parent``.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -172,7 +174,7 @@ class FromWeights:
 
     ``read`` gives the tensors by parameter name, and ``where`` says in errors where they are from.
     ``facts`` are what the model and tokenizer they belong to are known to be, by name. ``known``:
-    an imported checkpoint whose moments the optimizer goes on with; without it that begins anew.
+    a checkpoint whose moments the optimizer goes on with; without it that begins anew.
     """
 
     read: Callable[[], Mapping[str, Tensor]]
@@ -197,6 +199,16 @@ class FromWeights:
         parent = {**parent_of(checkpoint), "past": False}
         known = checkpoint if state.imported is not None and state.optimizer is not None else None
         return cls(checkpoint.weights, checkpoint.folder, parent, facts, known)
+
+    @classmethod
+    def with_moments(cls, checkpoint: Checkpoint) -> FromWeights:
+        """Those of a checkpoint, whose moments and count of updates the optimizer goes on with: a
+        training of its own, whose rate may rise again after a decay (WSD-S, arXiv 2410.05192).
+        Which data come after those shown is for its plan (:mod:`mixtures.freeze.sequel`).
+        """
+        alone = cls.of_checkpoint(checkpoint)
+        parent = {**alone.parent, "moments": True}
+        return dataclasses.replace(alone, parent=parent, known=checkpoint)
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> FromWeights:
@@ -234,7 +246,9 @@ class FromWeights:
         fill(model, weights)
 
     def restore(self, optimizer: AdamW) -> None:
-        """Moments start at zero, as in a new training, unless an import brought some."""
+        """Moments start at zero, as in a new training, unless a checkpoint has some to go on
+        with.
+        """
         if self.known is not None:
             restore(self.known, optimizer)
 

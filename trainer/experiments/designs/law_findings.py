@@ -13,6 +13,7 @@ from artifacts.statistics.estimates import paired_difference
 from trainer.experiments.design import Base, Measured
 from trainer.experiments.findings import Figure, Findings, Panel, Series, Table, stated
 from trainer.experiments.laws.analysis import Analysis, analysed
+from trainer.experiments.laws.forest import fitted
 from trainer.experiments.laws.law import CONSTANTS, PER_TOKEN
 from trainer.experiments.laws.points import Points
 from trainer.experiments.verdicts import Claim, Verdict, judge
@@ -22,11 +23,13 @@ def law_findings(base: Base, measured: Sequence[Measured]) -> Findings:
     """Findings of a study over sizes and lengths. Runs that diverged have no place in a fit; they
     are counted in a note.
     """
-    endings = [one for one in measured if one["schedule"] == "wsd"]
-    whole = [one for one in endings if base.primary.of(one.outcome) is not None]
-    notes = [_lost(len(endings) - len(whole))] if len(whole) < len(endings) else []
+    whole = endings(base, measured)
+    lost = sum(one["schedule"] == "wsd" for one in measured) - len(whole)
+    notes = [_lost(lost)] if lost else []
     verdicts = judge(_cosine_claims(base, measured))
     try:
+        if not whole:
+            raise UserError("no ending has a loss", fix="lower the peak rate of the design")
         points = points_of(base, whole)
         middle = float(np.exp(np.mean(np.log(PER_TOKEN * points.parameters * points.tokens))))
         found = analysed(points, unit=base.primary.unit, operations=middle)
@@ -34,11 +37,25 @@ def law_findings(base: Base, measured: Sequence[Measured]) -> Findings:
         return Findings(claims=stated(verdicts), notes=(*notes, f"No law is fitted: {error}"))
     return Findings(
         claims=stated(verdicts),
-        tables=(_constants(found), _forest(found), _cosines(base, measured, verdicts)),
+        tables=(
+            _constants(found),
+            _by_source(found),
+            _forest(found),
+            _cosines(base, measured, verdicts),
+        ),
         figures=(_curves(base, whole, found), _ratios(found)),
         notes=(*notes, *_sentences(found)),
         facts=found.to_json(),
     )
+
+
+def endings(base: Base, measured: Sequence[Measured]) -> list[Measured]:
+    """The ends of decays that have a loss."""
+    return [
+        one
+        for one in measured
+        if one["schedule"] == "wsd" and base.primary.of(one.outcome) is not None
+    ]
 
 
 def points_of(base: Base, measured: Sequence[Measured]) -> Points:
@@ -114,6 +131,21 @@ def _constants(found: Analysis) -> Table:
         rows=tuple(rows),
         note=f"The headline is the fit by Huber's loss; its interval: {found.methods.because}."
         + (f" Not determined by these runs: {undetermined}." if undetermined else ""),
+    )
+
+
+def _by_source(found: Analysis) -> Table:
+    """The law of each held-out source, by Huber's loss."""
+    rows: list[tuple[Any, ...]] = []
+    for name in found.points.sources:
+        law = fitted(found.points.of_source(name))
+        constants = (float(value) for value in law)
+        rows.append((name, *constants, float(law.ratio(found.operations))))
+    return Table(
+        title="the law of each held-out source",
+        columns=("source", *CONSTANTS, f"D/N at {found.operations:.3g}"),
+        rows=tuple(rows),
+        note="Without intervals: what the sources differ by is not told from noise here.",
     )
 
 
