@@ -21,7 +21,7 @@ DESIGN = {
     "warmup_tokens": 512,
     "least_warmup": 1,
     "seeds": [1, 2],
-    "retuned": {"peaks": [0.005, 0.01, 0.02], "seeds": [1]},
+    "retuned": {"peaks": [0.005, 0.01, 0.02], "seeds": [1], "further": 0},
     "branching": {
         "batch": 256,
         "at": [1024],

@@ -8,10 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from artifacts.errors import UserError
-from tests.trainer.experiments.designs.batch_runs import BASE, DESIGN, B, diverged, study
+from tests.trainer.experiments.designs.batch_runs import BASE, DESIGN, B, diverged, outcome, study
 from trainer.experiments.design import Measured
 from trainer.experiments.designs.batch.design import BatchDesign
 from trainer.experiments.findings import Findings
+from trainer.experiments.outcomes import Outcome
 
 
 def verdicts(findings: Findings) -> dict[str, str]:
@@ -102,6 +103,26 @@ def test_a_rate_that_diverges_is_not_the_best_one() -> None:
     assert rate["note"]
 
 
+def test_a_batch_whose_best_rate_ends_the_grid_gets_the_next_one() -> None:
+    design = BatchDesign(
+        batches=(1024, 2048, 4096),
+        tokens=4 * 65_536,
+        seeds=(1,),
+        retuned={"peaks": [0.0025, 0.005, 0.01], "seeds": [1], "further": 2},
+    )
+    assert design.grows
+    made: dict[str, Outcome] = {}
+    for _ in range(4):
+        points = design.points(BASE, lambda run: made.get(run.identity))
+        made.update({point.run.identity: outcome(point) for point in points})
+    peaks = {point.labels["peak"] for point in points if point.at(arm="retuned", batch=2048)}
+    assert peaks == {0.0025, 0.005, 0.01, 0.02}
+    rates = design.findings(
+        BASE, [Measured(point, made[point.run.identity]) for point in points]
+    ).facts["best_rates"]
+    assert [rate["best"] for rate in rates] == [0.01] * 3
+
+
 def test_endings_without_a_loss_end_the_family_of_larger_batches() -> None:
     measured = [
         diverged(one, 0) if one.point.at(arm="larger", factor=4, seed=1) else one for one in study()
@@ -137,6 +158,7 @@ def test_figures_name_seeds_and_intervals_and_lie_on_one_axis() -> None:
     assert names == [
         "fewest tokens, fixed rate",
         "fewest tokens, retuned rate",
+        "Bc of tokens to a loss, retuned rate",
         "gradient noise scale",
         "critical batch, recovers up to",
         "MiniCPM on C4: 1.21e9 / L^6.24",

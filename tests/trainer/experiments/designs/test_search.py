@@ -144,6 +144,15 @@ def test_findings_give_a_flat_set_and_no_single_best(search: list[Measured]) -> 
     assert set(findings.facts["importances"]) == {"PED-ANOVA", "fANOVA"}
 
 
+def test_a_flat_set_at_the_end_of_a_range_says_where_to_search_further() -> None:
+    narrow = SearchDesign.model_validate(
+        {**SMALL.model_dump(), "space": {"lr": {"low": 0.002, "high": 0.004}}, "trials": 11}
+    )
+    points = [one for one in measured(narrow) if one.point.labels.get("name") != "paper"]
+    notes = narrow.findings(BASE, points).notes
+    assert any("lr 0.004, the high end of its range: search further, to 0.008." in x for x in notes)
+
+
 def test_diverged_trials_are_told_ln_v_and_named(search: list[Measured]) -> None:
     lost = [one for one in trials(search) if one.outcome.diverged is not None]
     assert lost

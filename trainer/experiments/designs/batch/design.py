@@ -14,6 +14,7 @@ from trainer.experiments.design import Base, Design, Made, Measured
 from trainer.experiments.designs.batch.branching import Branching
 from trainer.experiments.designs.batch.curves import FIXED, LARGER, RETUNED
 from trainer.experiments.designs.batch.findings import found
+from trainer.experiments.designs.batch.rates import best_rates
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Point, RunSpec
@@ -24,10 +25,13 @@ Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Retuned(Part):
-    """The rates among which each batch has its best, and the seeds of every run at them."""
+    """The rates among which each batch has its best, and the seeds of every run at them. A batch
+    whose best rate is the smallest or the largest gets the next one, up to ``further`` times.
+    """
 
     peaks: tuple[Rate, ...] = Field(default=(0.005, 0.01, 0.02), min_length=3)
     seeds: tuple[Seed, ...] = Field(default=(1, 2), min_length=1)
+    further: Annotated[int, Field(ge=0)] = 1
 
 
 class BatchDesign(Design):
@@ -53,7 +57,7 @@ class BatchDesign(Design):
     warmup_tokens: Annotated[int, Field(ge=0)] = 65_536
     least_warmup: Annotated[int, Field(ge=0)] = 10
     look_every: Count = 65_536
-    levels: Count = 8
+    levels: Count = 7
     smoothing: Annotated[float, Field(ge=0)] = 0.1
 
     @model_validator(mode="after")
@@ -87,10 +91,19 @@ class BatchDesign(Design):
         return self
 
     def points(self, base: Base, made: Made) -> list[Point]:
-        points = [*self._arm(base, FIXED, (self.peak,), self.seeds)]
+        points = [
+            point
+            for batch in self.batches
+            for point in self._arm(base, FIXED, batch, (self.peak,), self.seeds)
+        ]
         if self.retuned is not None:
-            points += self._arm(base, RETUNED, self.retuned.peaks, self.retuned.seeds)
+            for batch in self.batches:
+                points += self._tuned(base, batch, self.retuned, made)
         return [*points, *self._larger(base)]
+
+    @property
+    def grows(self) -> bool:
+        return self.retuned is not None and self.retuned.further > 0
 
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
         return found(
@@ -133,13 +146,25 @@ class BatchDesign(Design):
         return shape(self.width, self.layers, self.width)
 
     def _arm(
-        self, base: Base, arm: str, peaks: Sequence[float], seeds: Sequence[int]
+        self, base: Base, arm: str, batch: int, peaks: Sequence[float], seeds: Sequence[int]
     ) -> Iterator[Point]:
-        for batch in self.batches:
-            for peak in peaks:
-                for seed in seeds:
-                    run = self.run(base, batch, peak, seed)
-                    yield Point({"arm": arm, "batch": batch, "peak": peak, "seed": seed}, run)
+        for peak in peaks:
+            for seed in seeds:
+                run = self.run(base, batch, peak, seed)
+                yield Point({"arm": arm, "batch": batch, "peak": peak, "seed": seed}, run)
+
+    def _tuned(self, base: Base, batch: int, retuned: Retuned, made: Made) -> list[Point]:
+        """A batch at its rates, and at further ones beyond the end where its best lies."""
+        points = [*self._arm(base, RETUNED, batch, retuned.peaks, retuned.seeds)]
+        for _ in range(retuned.further):
+            outcomes = [(point, made(point.run)) for point in points]
+            measured = [Measured(point, one) for point, one in outcomes if one is not None]
+            best = best_rates(base, measured) if len(measured) == len(points) else []
+            beyond = best[0].beyond if best else None
+            if beyond is None:
+                break
+            points += self._arm(base, RETUNED, batch, (beyond,), retuned.seeds)
+        return points
 
     def _larger(self, base: Base) -> Iterator[Point]:
         """Endings at larger batches."""

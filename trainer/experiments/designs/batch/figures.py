@@ -6,6 +6,7 @@ import numpy as np
 
 from trainer.experiments.designs.batch.curves import ArmFit
 from trainer.experiments.designs.batch.results import BatchResults
+from trainer.experiments.designs.batch.tables import token_curve
 from trainer.experiments.findings import Figure, Panel, Series
 
 PAPER_A, PAPER_B = 1.21e9, 6.24
@@ -61,28 +62,16 @@ def _equal_losses(results: BatchResults) -> Figure:
     for arm in results.arms:
         if arm.fit is None:
             continue
-        series = []
-        for level in arm.fit.levels:
-            group = f"loss {level.loss:.2f}"
-            rows = sorted(level.tokens.items())
-            series.append(
-                Series(
-                    name=group,
-                    group=group,
-                    x=tuple(batch for batch, _ in rows),
-                    y=tuple(tokens for _, tokens in rows),
-                )
-            )
         vertices = [level for level in arm.fit.levels if level.best is not None]
-        series.append(
-            Series(
-                name="vertices",
-                group="vertices",
-                x=tuple(level.best or 0.0 for level in vertices),
-                y=tuple(level.tokens_at_best for level in vertices),
-                style="both",
-            )
-        )
+        x = tuple(level.best or 0.0 for level in vertices)
+        y = tuple(level.tokens_at_best for level in vertices)
+        series = [Series(name="vertices", x=x, y=y)] if vertices else []
+        named = (arm.fit.levels[0].loss, arm.fit.levels[-1].loss)
+        for level in arm.fit.levels:
+            group, rows = f"loss {level.loss:.2f}", sorted(level.tokens.items())
+            x, y = tuple(batch for batch, _ in rows), tuple(tokens for _, tokens in rows)
+            name = group if level.loss in named else ""
+            series.append(Series(name=name, group=group, x=x, y=y))
         panels.append(
             Panel(
                 title=f"{arm.name} rate",
@@ -96,23 +85,31 @@ def _equal_losses(results: BatchResults) -> Figure:
     return Figure(
         name="batch-equal-loss",
         title="Tokens to reach a loss, by batch",
-        caption=f"A dot is the mean over seeds ({_seeds(results)}), a vertex that of a parabola "
-        "through the dots of one loss in logarithms, drawn where it lies between the batches. No "
-        "intervals: the table has that of the exponent.",
+        caption=f"A dot is the mean over seeds ({_seeds(results)}); losses fall upward, evenly in "
+        "their logarithm. A vertex is that of a parabola through the dots of one loss in "
+        "logarithms, drawn where it lies between the batches. No intervals: the table has that of "
+        "the exponent.",
         panels=tuple(panels),
     )
 
 
 def _against_loss(results: BatchResults) -> Figure:
     seeds = max((one.seeds for one in results.noise), default=0)
-    series = [*_vertices(results), *_noise(results), *_critical(results), _papers(results)]
+    series = [
+        *_vertices(results),
+        *_curves(results),
+        *_noise(results),
+        *_critical(results),
+        _papers(results),
+    ]
     return Figure(
         name="batch-against-loss",
         title="Batches against the loss",
-        caption="Vertices of equal-loss parabolas; the noise scale of gradients over stretches of "
-        f"a run, with 95 % intervals over its seeds ({seeds}); the largest batch that an ending is "
-        "shown to recover at, up to the smallest that it is shown not to. The paper's line is of "
-        "another corpus and vocabulary: its slope can be compared, not its height.",
+        caption="Vertices of equal-loss parabolas, and Bc of tokens Emin (1 + B / Bc), at the best "
+        "rate of each batch where several were run; the noise scale of gradients over stretches "
+        f"of a run, with 95 % intervals over its seeds ({seeds}); the largest batch that an ending "
+        "is shown to recover at, up to the smallest that it is shown not to. The paper's line "
+        "is of another corpus and vocabulary: its slope can be compared, not its height.",
         panels=(
             Panel(x="held-out loss (nats)", y=TOKENS, log_x=True, log_y=True, series=tuple(series)),
         ),
@@ -127,6 +124,20 @@ def _vertices(results: BatchResults) -> list[Series]:
             losses, best = tuple(one.loss for one in levels), tuple(one.best for one in levels)
             series.append(Series(name=f"fewest tokens, {arm.name} rate", x=losses, y=best))
     return series
+
+
+def _curves(results: BatchResults) -> list[Series]:
+    """The critical batch by the tokens that losses take, of the arm whose rates were tuned best."""
+    arm = results.arms[-1]
+    known = [
+        (level.loss, curve.critical)
+        for level in (() if arm.fit is None else arm.fit.levels)
+        if (curve := token_curve(level)) is not None and curve.determined
+    ]
+    if not known:
+        return []
+    losses, batches = tuple(loss for loss, _ in known), tuple(batch for _, batch in known)
+    return [Series(name=f"Bc of tokens to a loss, {arm.name} rate", x=losses, y=batches)]
 
 
 def _noise(results: BatchResults) -> list[Series]:

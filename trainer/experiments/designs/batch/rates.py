@@ -22,6 +22,14 @@ class BestRate:
     optimum: Optimum | None
     note: str
 
+    @property
+    def beyond(self) -> float | None:
+        """The rate to run next where the best one ends the grid."""
+        if self.optimum is None or self.optimum.edge not in ("low", "high"):
+            return None
+        value = self.optimum.next_value
+        return None if value is None else float(f"{value:.4g}")
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
         optimum = None if self.optimum is None else self.optimum.to_json()

@@ -18,10 +18,13 @@ from trainer.experiments.designs.search.importances import importances, slices
 from trainer.experiments.designs.search.results import Budgets, SearchResults
 from trainer.experiments.designs.search.space import Space
 from trainer.experiments.designs.search.tables import tables_of
-from trainer.experiments.designs.search.trials import LONGER, nats, trials_in
+from trainer.experiments.designs.search.trials import LONGER, PAPERS, nats, trials_in
 from trainer.experiments.findings import Findings, stated
 from trainer.experiments.fits.search import Agreement, rank_agreement
 from trainer.experiments.verdicts import Claim, judge
+
+EDGE = 0.02
+"""Share of a range within which a value lies at its end."""
 
 LARGE = 1e6
 """Degrees of freedom of what is normal."""
@@ -47,7 +50,7 @@ def found(base: Base, measured: Sequence[Measured], space: Space, budgets: Budge
         claims=stated(verdicts),
         tables=tables_of(results),
         figures=figures_of(results, space),
-        notes=tuple(_notes(results)),
+        notes=(*_notes(results), *_at_edges(results, space)),
         facts={
             "trials": [
                 {**trial.values._asdict(), "loss": trial.known, "diverged": trial.diverged}
@@ -139,11 +142,30 @@ def _notes(results: SearchResults) -> list[str]:
     if results.flat is not None:
         flat = results.flat
         notes.append(
-            f"{len(flat.confirmed)} confirmed configurations and {len(flat.untried)} of one run "
-            f"alone lie within one standard deviation ({flat.deviation:.4f} nats, between seeds) "
-            "of the best confirmed mean. The search cannot tell them apart, so no single best is "
-            "given."
+            f"The flat set holds {len(flat.confirmed)} confirmed configurations and "
+            f"{len(flat.untried)} of one run alone: all within one standard deviation between "
+            f"seeds, {flat.deviation:.4f} nats, of the best confirmed mean. The search tells "
+            "nothing apart within it, so no single best is given."
         )
     if results.no_agreement and results.longer:
         notes.append(f"Ranks at more tokens cannot be compared: {results.no_agreement}.")
+    return notes
+
+
+def _at_edges(results: SearchResults, space: Space) -> list[str]:
+    """Values of the flat set's confirmed trials that end their range."""
+    flat = {} if results.flat is None else results.flat.confirmed
+    notes = []
+    for one in results.confirmed:
+        if one.name not in flat or one.name == PAPERS:
+            continue
+        for name, share in zip(space.ranges, space.shares(one.values), strict=True):
+            end = "low" if share < EDGE else "high" if share > 1 - EDGE else None
+            if end is not None:
+                value = getattr(one.values, name)
+                wider = value / 2 if end == "low" else 2 * value
+                notes.append(
+                    f"In the flat set {one.name} has {name} {value:g}, the {end} end of its range: "
+                    f"search further, to {wider:g}."
+                )
     return notes
