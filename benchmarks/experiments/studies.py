@@ -1,6 +1,7 @@
 """The wind tunnel's experiments on the sample corpus, run and kept with their figures.
 
-    PYTHONPATH=. python -m benchmarks.experiments.studies [--only lr law] [--runs runs] [--workers 2]
+    PYTHONPATH=. python -m benchmarks.experiments.studies [--only lr law] [--runs runs]
+        [--workers 2] [--again]
 
 Carries out the files of ``recipes/experiments`` (the walk's are left out) and writes of each, below
 ``benchmarks/results/experiments/NAME/``, what was asked, the line of every run, what they say, and
@@ -22,8 +23,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from artifacts.paths import Store
 from pipelines.commands.terminal.progress import TerminalProgress
-from pipelines.commands.terminal.study import print_study
 from pipelines.commands.terminal.shown import ShownConsole
+from pipelines.commands.terminal.study import print_study
 from pipelines.studies.experiment import LoadedExperiment, load_experiment
 from pipelines.studies.pages import found_in, write_figures
 from pipelines.studies.study import StudyOutcome, repeat_study, run_study

@@ -23,14 +23,21 @@ CARRIED = {
     "plan": "--plan",
 }
 """Options that say where and what; a command to go on with needs them again."""
+_TUNNEL = tuple(
+    f"tunnel {kind}"
+    for kind in (
+        *("batch", "coordcheck", "dynamics", "forecast", "law", "lr", "mixtures", "schedule"),
+        *("search", "stages", "value"),
+    )
+)
 _TAKES = {
     "--runs": (
         "run", "train", "branch", "report", "corpus explain", "corpus export", "corpus requeue",
         "cache ls", "cache gc", "shards verify", "shards inspect", "shards remove", "mixture plan",
         "mixture check", "mixture edit", "mixture trace", "tokenizer export", "export", "evaluate",
-        "preview",
+        "preview", "laws fit", *_TUNNEL,
     ),
-    "--set": ("run", "train", "mixture plan", "corpus requeue"),
+    "--set": ("run", "train", "mixture plan", "corpus requeue", *_TUNNEL),
     "--scheduler": ("run",),
     "--plan": ("train",),
 }  # fmt: skip

@@ -99,16 +99,25 @@ class SeenItems:
     def _held(self, source: str) -> list[Shares]:
         """Of each task (N,) the largest share of each item's n-grams in one document."""
         if source not in self._sources:
-            most = [np.zeros(len(task.items), np.float32) for task in self._tasks]
             folder = self._materials.folders[source]
-            for texts in _texts(folder, self._materials.tokenizer):
-                for index, shares in zip(self._indexes, most, strict=True):
-                    np.maximum(shares, index.overlap_and_coverage(texts)[1], out=shares)
-            self._sources[source] = most
+            self._sources[source] = largest_shares(self._indexes, folder, self._materials.tokenizer)
         return self._sources[source]
 
 
-def _texts(folder: Path | str, tokenizer: Tokenizer) -> Iterator[pa.LargeStringArray]:
+def largest_shares(
+    indexes: Sequence[NgramIndex], folder: Path | str, tokenizer: Tokenizer
+) -> list[Shares]:
+    """Of each index (its items,) the largest share of each item's n-grams that one document of a
+    source's shards holds. Raises: UserError for shards that are damaged.
+    """
+    most = [np.zeros(len(index.item_ngrams), np.float32) for index in indexes]
+    for texts in shard_texts(folder, tokenizer):
+        for index, shares in zip(indexes, most, strict=True):
+            np.maximum(shares, index.overlap_and_coverage(texts)[1], out=shares)
+    return most
+
+
+def shard_texts(folder: Path | str, tokenizer: Tokenizer) -> Iterator[pa.LargeStringArray]:
     """The texts of a source's shards, a record batch at a time."""
     files = files_of(open_shards(folder, tokenizer.hash))
     for part in range(len(files.manifest.parts)):

@@ -9,6 +9,7 @@ from typing import Any
 from artifacts.errors import UserError
 from artifacts.paths import Store
 from mixtures.parts.open_parts import open_shards
+from mixtures.spec.bands import shown_beside
 from mixtures.spec.resolve import resolve
 from pipelines.executors.progress import Progress
 from pipelines.run.driver import run_recipe
@@ -77,6 +78,7 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
         vocab_size=materials.tokenizer.vocab_size,
         primary=experiment.primary.over(name for name, part in stable.weights.items() if part),
         loss_margin=experiment.margin,
+        measured=tuple(sorted(map(shown_beside, held_out))),
     )
     return Ground(outcome.store, dict(outcome.record), materials, base, held_out)
 

@@ -129,5 +129,5 @@ def _check_kind(experiment: Experiment, study: str | None) -> None:
             field="study",
             found=experiment.study,
             allowed=[study or ""],
-            fix=f"run it with windtunnel tunnel {experiment.study}",
+            fix=f"give it to the command {experiment.study}, or name a file of this kind",
         )

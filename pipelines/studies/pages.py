@@ -51,7 +51,7 @@ def found_in(folder: Store) -> list[Found]:
         raise UserError(
             "no experiment has been made here",
             file=folder.root,
-            fix="run one of windtunnel tunnel first",
+            fix="name the studies folder of a run in which experiments were carried out",
         )
     return [_found(folder, name) for name in names]
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from artifacts.books import told_of_damage
-from artifacts.commands import Command
 from artifacts.errors import UserError
 from artifacts.ledger import Ledger
 from artifacts.lock import run_lock
@@ -24,7 +23,7 @@ from pipelines.executors.progress import Progress, Silent
 from pipelines.executors.termination import sigterm_exits
 from pipelines.studies.base import Ground, ground
 from pipelines.studies.experiment import LoadedExperiment
-from pipelines.studies.held_out import check_held_out
+from pipelines.studies.held_out import NearlyHeld, check_held_out, held_nearly, held_out_table
 from pipelines.studies.lines import Line, read_lines
 from pipelines.studies.one_run import Made, RunTask, make_run
 from pipelines.studies.prepared import Prepared, Preparing
@@ -84,8 +83,13 @@ class Study:
         return cls(loaded, on, preparing, shelf, open_executor, progress)
 
     def points(self) -> list[Point]:
-        """What the design wants, given what is there."""
-        return self.loaded.design.points(self.ground.base, self.outcome)
+        """What the design wants, given what is there. Raises: UserError for settings of the design
+        that do not fit the recipe.
+        """
+        try:
+            return self.loaded.design.points(self.ground.base, self.outcome)
+        except UserError as error:
+            raise error.relocated(self.loaded.file.place) from None
 
     def outcome(self, run: RunSpec) -> Outcome | None:
         """What a run left, None where it is not made."""
@@ -100,7 +104,7 @@ class Study:
                 raise UserError(
                     "a run of this experiment is not made yet",
                     file=self.shelf.folder(run.key),
-                    fix=Command(f"tunnel {self.loaded.experiment.study} EXPERIMENT"),
+                    fix="carry the experiment out first",
                 )
         return {run.key: self.shelf.lines[run.key] for run in wanted}
 
@@ -264,8 +268,9 @@ def run_study(
         study = Study.begin(loaded, runs, opened, progress)
         with run_lock(study.shelf.store):
             check_held_out(study.ground)
+            held = held_nearly(study.ground, study.shelf.store)
             points = study.carry_out()
-            return finished(study, points)
+            return finished(study, points, held)
 
 
 def opened_study(loaded: LoadedExperiment, runs: str, progress: Progress) -> Study:
@@ -295,12 +300,16 @@ def repeat_study(
     return len(before)
 
 
-def finished(study: Study, points: Sequence[Measured]) -> StudyOutcome:
-    """Write the table and the findings of an experiment whose runs are there."""
+def finished(study: Study, points: Sequence[Measured], held: Sequence[NearlyHeld]) -> StudyOutcome:
+    """Write the table and the findings of an experiment whose runs are there. ``held``: what
+    training shards hold of the held-out documents, which stands beside its findings.
+    """
     lines = study.lines_of([one.point for one in points])
     findings = study.loaded.design.findings(study.ground.base, points)
+    findings = findings.model_copy(update={"tables": (*findings.tables, held_out_table(held))})
     folder = Store(study.shelf.store.full(study.loaded.experiment.name))
-    written(folder, study.loaded, points, lines, findings)
+    further = study.loaded.design.files(study.ground.base, points)
+    written(folder, study.loaded, points, lines, held, findings, further)
     return StudyOutcome(
         study.loaded, study.ground, folder, points, lines, tuple(study.made), findings
     )

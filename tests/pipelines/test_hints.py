@@ -20,6 +20,7 @@ from pipelines.commands.app import app
 from pipelines.commands.hints import CARRIED, asking, completed, takes
 from pipelines.run.record import load_run
 from tests.artifacts.test_commands import read_by_bash
+from tests.pipelines.studies.experiment_folder import experiment
 from tests.pipelines.test_run_store import TRAINED
 from tests.source_trees import modules_of_floors
 
@@ -140,6 +141,7 @@ def blanks(folder: Path, words: str) -> Mapping[str, object]:
         "PATHS": folder / "data/web.jsonl",
         "DIR": folder / ("model" if words.startswith("import") else "other"),
         "BATCH": 1,
+        "FOLDER": experiment(folder / "studies").root,
     }
 
 

@@ -26,7 +26,7 @@ from pipelines.stages.heuristics import HeuristicsStage, RulesChoose
 from pipelines.training.keys import former_keyings, former_places, keying_of
 from tokenizer.train import TrainConfig
 from trainer.loop.settings import ModelSettings, TrainSettings
-from trainer.optimizer.schedules import DecaySpec, ScheduleSpec
+from trainer.optimizer.schedules import DecaySpec, RateChange, ScheduleSpec
 from trainer.shapes.config import ModelConfig
 
 # a field that is added to one of these is marked as LATER (artifacts.settings) and not listed here
@@ -46,6 +46,7 @@ KEY_FIELDS: dict[type, str] = {
         "init_std rope_theta norm_eps tied"
     ),
     DecaySpec: "shape half_life final",
+    RateChange: "after factor",
     Branch: "name phases",
     PhaseSpec: (
         "name tokens percent weights weights_from temperature preset bands decay max_epochs "

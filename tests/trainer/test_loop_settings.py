@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from artifacts.errors import UserError
+from mixtures.spec.spec import Phase
 from tests.trainer.loop_corpus import Corpus
-from tests.trainer.loop_runs import DECAY, STABLE, WEB, plan, settings
+from tests.trainer.loop_runs import BATCH, DECAY, MIXED, STABLE, WEB, plan, settings
 from trainer.devices.precision import check_possible, computing_in, device_of
 from trainer.loop.branch import model_settings
 from trainer.loop.settings import ModelSettings
@@ -63,6 +64,31 @@ def test_ends_a_schedule_names_must_be_the_plans(corpus: Corpus) -> None:
     with pytest.raises(UserError) as error:
         named.schedule_of(plan(corpus, WEB))
     assert error.value.allowed == ["leave it out: no phase is marked decay"]
+
+
+def test_phases_after_the_end_of_a_decay_run_at_the_rate_it_ends_with(corpus: Corpus) -> None:
+    end, after = STABLE + DECAY, 3
+    tuning = Phase(name="after", tokens=after * BATCH, weights={"chat": 1.0})
+    three = plan(corpus, WEB, MIXED, tuning)
+    decay = {"shape": "linear", "final": 0.25}
+    named = settings(schedule={"peak": 0.02, "decay": decay, "end": end}).schedule_of(three)
+    alone = settings(schedule={"peak": 0.02, "decay": decay}).schedule_of(plan(corpus))
+    steps = range(1, end + 1)
+    assert [rate(named, step) for step in steps] == [rate(alone, step) for step in steps]
+    assert {rate(named, end + step) for step in range(after + 1)} == {0.02 * 0.25}
+    whole = settings(schedule={"peak": 0.02, "decay": decay}).schedule_of(three)
+    assert whole.end == end + after
+
+
+def test_no_phase_runs_at_rate_0_after_the_end_of_a_decay(corpus: Corpus) -> None:
+    tuning = Phase(name="after", tokens=BATCH, weights={"chat": 1.0})
+    schedule = {"decay": {"shape": "one_minus_sqrt"}, "end": STABLE + DECAY}
+    with pytest.raises(UserError, match="at rate 0") as error:
+        settings(schedule=schedule).schedule_of(plan(corpus, WEB, MIXED, tuning))
+    assert error.value.field == "train.schedule.decay.final"
+    with pytest.raises(UserError, match="where the phases do not"):
+        half_life = {"decay": {"half_life": 3.0}, "end": STABLE + DECAY}
+        settings(schedule=half_life).schedule_of(plan(corpus, WEB, MIXED, tuning))
 
 
 @pytest.fixture

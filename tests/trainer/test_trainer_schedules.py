@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from artifacts.errors import UserError
+from artifacts.settings import key_settings
 from tests.oracles.plain_minicpm import plain_wsd
 from trainer.optimizer.schedules import (
     DecayShape,
@@ -198,6 +199,24 @@ def test_a_branch_shares_every_rate_up_to_its_start() -> None:
     assert rate(stable, 10**6) == 0.01
 
 
+def test_a_change_scales_every_rate_after_its_step_and_none_before() -> None:
+    plain = ScheduleSpec(peak=0.01, warmup=10, decay_start=50, end=60)
+    raised = ScheduleSpec.model_validate(
+        {
+            **plain.model_dump(),
+            "changes": [{"after": 20, "factor": 2.0}, {"after": 55, "factor": 0.5}],
+        }
+    )
+    factors = [rate(raised, step) / rate(plain, step) for step in range(1, 60)]
+    assert factors == pytest.approx([1.0] * 20 + [2.0] * 35 + [0.5] * 4)
+
+
+def test_a_schedule_without_changes_has_the_key_it_had_before_there_were_any() -> None:
+    assert "changes" not in key_settings(ScheduleSpec())
+    changed = ScheduleSpec.model_validate({"changes": [{"after": 3, "factor": 2}]})
+    assert key_settings(changed)["changes"] == [{"after": 3, "factor": 2.0}]
+
+
 def test_a_half_life_has_no_end_and_no_floor() -> None:
     assert decay_factor(DecaySpec(half_life=10), 400, steps=20) == math.ldexp(1.0, -40)
 
@@ -224,6 +243,8 @@ def test_a_schedule_without_a_step_it_needs_says_which() -> None:
         {"decay": {"shape": "exponential", "final": 0.0}},
         {"decay": {"shape": "multi_step", "final": 0.0}},
         {"warm_up": 3},
+        {"changes": [{"after": 9, "factor": 2}, {"after": 9, "factor": 3}]},
+        {"changes": [{"after": 9, "factor": 0}]},
     ],
 )
 def test_contradictory_schedules_are_refused(values: dict[str, object]) -> None:

@@ -29,6 +29,7 @@ Made = Callable[[RunSpec], Outcome | None]
 class Base:
     """What a design may know of the base recipe: its model, training and mixture, how many tokens
     every source has, and the vocabulary. ``loss_margin``: a difference of losses that matters.
+    ``measured``: sources of which documents are held out.
     """
 
     model: ModelSettings
@@ -39,6 +40,7 @@ class Base:
     vocab_size: int
     primary: Primary
     loss_margin: float = 0.02
+    measured: tuple[str, ...] = ()
 
     def config(self, run: RunSpec) -> ModelConfig:
         """The shape of a run's model. Raises: UserError when it cannot be built."""
@@ -101,6 +103,10 @@ class Design(Part):
     @abstractmethod
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:
         """What the outcomes of all points say."""
+
+    def files(self, base: Base, measured: Sequence[Measured]) -> dict[str, bytes]:
+        """Further files by name, for other programs, as the experiment's folder gets them."""
+        return {}
 
 
 def with_parents(points: Iterable[Point]) -> Iterator[RunSpec]:

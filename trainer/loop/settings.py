@@ -5,11 +5,12 @@
 
 Where the decay starts and where the run ends is the plan's to say: the segment marked ``decay`` and
 the last segment fix both. A schedule that says them too must say the same, so schedule and data
-cannot disagree.
+cannot disagree; but it may end where an earlier segment of the decay does.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -161,6 +162,8 @@ class TrainSettings(Record):
     def schedule_of(self, plan: Plan) -> ScheduleSpec:
         """The schedule with the decay's start and the end that the plan fixes.
 
+        A schedule may name as its end that of an earlier phase of the decay: the phases after it
+        run at the rate that the decay ends with, as instruction tuning does after annealing.
         Raises: UserError when the schedule names another start or end than the plan, or warm-up
         reaches into the decay.
         """
@@ -177,12 +180,14 @@ class TrainSettings(Record):
             "the schedule's decay starts where no phase marked decay begins",
             begins,
         )
-        self._check_said(
-            "end",
-            plan.steps,
-            "the schedule ends where the phases do not",
-            f"{plan.steps}, where the last phase ends",
-        )
+        early = self._early_end(plan)
+        if early is None:
+            self._check_said(
+                "end",
+                plan.steps,
+                "the schedule ends where the phases do not",
+                f"{plan.steps}, where the last phase ends",
+            )
         if start is not None and self.schedule.kind == "wsd" and start < self.schedule.warmup:
             raise UserError(
                 f"the decay starts after {start} steps, before warm-up ends",
@@ -190,7 +195,27 @@ class TrainSettings(Record):
                 found=self.schedule.warmup,
                 fix="shorten the warm-up, or give the stable phase more tokens",
             )
-        return self.schedule.resolved(decay_start=start, end=plan.steps)
+        return self.schedule.resolved(decay_start=start, end=early or plan.steps)
+
+    def _early_end(self, plan: Plan) -> int | None:
+        """The end that the schedule names, where that is an end of a phase of the decay before the
+        last. Raises: UserError when the rate is 0 from there on.
+        """
+        said, start, schedule = self.schedule.end, plan.decay_step, self.schedule
+        ends = {one.last_step for one, next_ in pairwise(plan.segments) if one.name != next_.name}
+        falls = schedule.kind == "wsd" and schedule.decay.half_life is None
+        if said is None or start is None or not falls or said not in ends or said <= start:
+            return None
+        if not schedule.decay.floor:
+            raise UserError(
+                "phases after the decay's end would run at rate 0",
+                field="train.schedule.decay.final",
+                found=schedule.decay.floor,
+                allowed=["above 0, up to 1"],
+                fix=f"give final: 0.1, or leave out end: {said}, so that the decay lasts to step "
+                f"{plan.steps}",
+            )
+        return said
 
     def _check_said(self, name: str, planned: int | None, message: str, allowed: str) -> None:
         said = getattr(self.schedule, name)

@@ -29,6 +29,8 @@ four) at p = 1 and staying there. What ends at 0 (r = 0) has p = (s-T)/(S-T+1) i
     multi_step       r^(1/2) up to p = 1/2, then r; over the last fifth of a run it is DeepSeek's
                      schedule: 31.6 % of the peak after 80 % of the tokens, 10 % after 90 %
                      (arXiv 2401.02954)
+
+Any of these may be scaled from a step on (:class:`RateChange`), as where a batch gets larger.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
+from artifacts.later import LATER
 from artifacts.records import Record
 
 ScheduleKind = Literal["wsd", "cosine", "cosine_loop", "constant"]
@@ -90,12 +93,22 @@ class DecaySpec(Record):
         return 0.1 if self.shape in _TENTH else 0.0
 
 
+class RateChange(Record):
+    """From the update after step ``after`` on the rate is ``factor`` times the schedule's, until
+    another change.
+    """
+
+    after: Steps
+    factor: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class ScheduleSpec(Record):
     """A schedule. ``warmup``, ``decay_start`` (T) and ``end`` (S) are in steps; the last two
     usually come from the plan.
 
     ``final`` and ``period`` are those of the cosine kinds; a period not given is ``end``.
     ``version`` says how progress is counted; a training that goes on has that of its checkpoint.
+    ``changes`` scale the rate from steps on that rise.
     """
 
     kind: ScheduleKind = "wsd"
@@ -107,6 +120,14 @@ class ScheduleSpec(Record):
     period: Steps | None = None
     final: Annotated[float, Field(ge=0, le=1)] = 0.1
     version: Version = VERSION
+    changes: Annotated[tuple[RateChange, ...], LATER] = ()
+
+    @model_validator(mode="after")
+    def _changes_rise(self) -> Self:
+        steps = [change.after for change in self.changes]
+        if steps != sorted(set(steps)):
+            raise ValueError(f"changes of the rate come one after the other, not after {steps}")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -161,6 +182,11 @@ def rate(spec: ScheduleSpec, step: int) -> float:
     """The learning rate of update number ``step`` (from 1). UserError where the schedule lacks a
     step it needs.
     """
+    factors = [change.factor for change in spec.changes if change.after < step]
+    return _unscaled(spec, step) * factors[-1] if factors else _unscaled(spec, step)
+
+
+def _unscaled(spec: ScheduleSpec, step: int) -> float:
     if step < spec.warmup:
         return spec.peak * step / spec.warmup
     match spec.kind:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from artifacts.commands import Command
 from pipelines.commands.options import print_table
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.report.numerals import duration
@@ -55,7 +56,8 @@ def print_study(console: ShownConsole, outcome: StudyOutcome) -> None:
     console.print(
         f"{len(outcome.lines)} runs, {len(outcome.made)} made by this call, {there} there before"
     )
-    console.print(f"{outcome.folder.root}; figures: windtunnel tunnel figures STUDIES")
+    drawing = Command("tunnel figures FOLDER", FOLDER=outcome.folder.root.rpartition("/")[0])
+    console.print(f"{outcome.folder.root}; {drawing} draws its figures", soft_wrap=True)
 
 
 def ahead_rows(found: Ahead) -> list[tuple[str, ...]]:

@@ -28,6 +28,8 @@ def law_findings(base: Base, measured: Sequence[Measured]) -> Findings:
     notes = [_lost(lost)] if lost else []
     verdicts = judge(_cosine_claims(base, measured))
     try:
+        if not whole:
+            raise UserError("no ending has a loss", fix="lower the peak rate of the design")
         points = points_of(base, whole)
         middle = float(np.exp(np.mean(np.log(PER_TOKEN * points.parameters * points.tokens))))
         found = analysed(points, unit=base.primary.unit, operations=middle)

@@ -27,7 +27,8 @@ Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 class Arm(Part):
     """One parameterisation: ``seeds`` at every rate, and ``more_seeds`` at the ``best`` rates of
-    each width. ``transfer``: whether the parameterisation is on.
+    each width and at the best one of the smallest. ``transfer``: whether the parameterisation is
+    on.
     """
 
     transfer: bool
@@ -80,11 +81,14 @@ class LearningRateDesign(Design):
     def points(self, base: Base, made: Made) -> list[Point]:
         points = []
         for name, arm in self.arms.items():
+            carried: tuple[float, ...] = ()
             for width in self.widths:
                 first = [*self._points(base, name, arm, width, arm.seeds, self.peaks)]
                 points += first
                 best = self._best(base, first, made, arm.best)
-                points += self._points(base, name, arm, width, arm.more_seeds, best)
+                carried = carried or self._best(base, first, made, 1)
+                again = sorted({*best, *carried}) if best else []
+                points += self._points(base, name, arm, width, arm.more_seeds, again)
         return points
 
     def findings(self, base: Base, measured: Sequence[Measured]) -> Findings:

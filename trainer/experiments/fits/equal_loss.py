@@ -130,9 +130,10 @@ def tokens_to_reach(curve: Curve, levels: Sequence[float], smoothing: float = 0.
 
     log_tokens, losses, weights = _binned(curve, smoothing)
     falling = isotonic_regression(losses, weights=weights, increasing=False)
-    edges = falling.blocks
-    sums = np.add.reduceat(np.stack([log_tokens * weights, weights]), edges[:-1], axis=1)
-    log_loss, log_tokens = np.log(falling.x[edges[:-1]]), sums[0] / sums[1]
+    log_loss, blocks = np.log(falling.x), falling.blocks[:-1]
+    starts = blocks[np.diff(log_loss[blocks], prepend=np.inf) < 0]  # blocks of one loss are one
+    sums = np.add.reduceat(np.stack([log_tokens * weights, weights]), starts, axis=1)
+    log_loss, log_tokens = log_loss[starts], sums[0] / sums[1]
     wanted = np.log(np.asarray(levels, np.float64))
     if len(log_loss) < 2:
         return np.full(len(wanted), np.nan)

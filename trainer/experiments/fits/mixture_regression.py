@@ -36,6 +36,8 @@ Model = Literal["own share", "linear", "log-linear", "mixing law", "gaussian"]
 MODELS: tuple[Model, ...] = ("own share", "linear", "log-linear", "mixing law", "gaussian")
 LEAST_MIXTURES = 4
 HUBER = 0.01
+STEPS = 40
+"""Of a polish from each start; the best one goes on to its end."""
 
 
 class Predictor(Protocol):
@@ -245,21 +247,28 @@ def _own_share(x: Array, y: Array, source: int) -> OwnShare:
 
 
 def _mixing_law(x: Array, y: Array) -> MixingLaw:
-    from scipy.optimize import least_squares
+    from scipy.optimize import OptimizeResult, least_squares
 
     def residuals(constants: Array) -> Array:
         values: Array = constants[0] + np.exp(np.minimum(x @ constants[1:], 50.0)) - y
         return values
 
+    def slopes(constants: Array) -> Array:
+        values = np.exp(np.minimum(x @ constants[1:], 50.0))
+        return np.concatenate([np.ones((len(x), 1)), x * values[:, None]], axis=1)
+
+    def fitted(start: Array, most: int | None) -> OptimizeResult:
+        return least_squares(
+            residuals, start, slopes, loss="huber", f_scale=HUBER, x_scale="jac", max_nfev=most
+        )
+
     spread = float(np.ptp(y)) or 1e-6
-    best = None
+    found = []
     for below in np.geomspace(0.02, 30, 10):
         floor = float(y.min()) - below * spread
         start = np.concatenate([[floor], _least_squares(x, np.log(y - floor))])
-        fit = least_squares(residuals, start, loss="huber", f_scale=HUBER, x_scale="jac")
-        if best is None or fit.cost < best.cost:
-            best = fit
-    assert best is not None
+        found.append(fitted(start, STEPS))
+    best = fitted(min(found, key=lambda one: float(one.cost)).x, None)
     floor, exponents = float(best.x[0]), np.asarray(best.x[1:], np.float64)
     middle = float(exponents.mean())
     return MixingLaw(floor, math.exp(middle), exponents - middle)

@@ -176,3 +176,8 @@ def test_studies_that_cannot_be_fitted_are_refused() -> None:
         equal_loss(curves, smoothing=-1.0)
     with pytest.raises(UserError, match="no loss in common"):
         shared_levels([Curve(1, [1, 2], [3, 2]), Curve(2, [1, 2], [9, 5])])
+
+
+def test_a_curve_may_stand_still() -> None:
+    curve = Curve(1024, (10.0, 20.0, 40.0, 80.0, 160.0), (4.0, 4.0, 3.0, 3.0, 2.0))
+    assert tokens_to_reach(curve, [3.0])[0] == pytest.approx(math.sqrt(40 * 80))
