@@ -7,7 +7,8 @@ Carries out the files of ``recipes/experiments`` (the walk's are left out) and w
 ``benchmarks/results/experiments/NAME/``, what was asked, the line of every run, what they say, and
 the wall time of every run made here; then the figures of all, and ``experiments.html``. A run whose
 line is there already counts as made, so a second call makes nothing: give ``--again`` to make all
-runs of the chosen experiments once more and compare every figure.
+runs of the chosen experiments once more and compare every figure. However a call ends, the lines of
+all runs made so far are kept in ``made.parquet``, so that another machine goes on from there.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from pipelines.commands.terminal.progress import TerminalProgress
 from pipelines.commands.terminal.shown import ShownConsole
 from pipelines.commands.terminal.study import print_study
 from pipelines.studies.experiment import LoadedExperiment, load_experiment
+from pipelines.studies.lines import read_lines, to_parquet
 from pipelines.studies.pages import found_in, write_figures
-from pipelines.studies.study import StudyOutcome, repeat_study, run_study
+from pipelines.studies.shelf import Shelf
+from pipelines.studies.study import STUDIES, StudyOutcome, repeat_study, run_study
 from pipelines.studies.written import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -35,10 +38,23 @@ FILES = ROOT / "recipes" / "experiments"
 RESULTS = ROOT / "benchmarks" / "results" / "experiments"
 WALK = "walk-"
 TIMES = "times.json"
+MADE = RESULTS / "made.parquet"
+RECIPE = "wind-tunnel"
 
 
 def main() -> None:
     arguments = parse()
+    try:
+        carry_out(arguments)
+    finally:
+        keep_lines(arguments.runs)
+    store = Store(RESULTS)
+    for file in write_figures(store, found_in(store)):
+        print(store.full(file), file=sys.stderr)
+
+
+def carry_out(arguments: argparse.Namespace) -> None:
+    """The experiments that were asked for, one after another."""
     console = ShownConsole()
     with TerminalProgress() as progress:
         for name in arguments.only:
@@ -55,9 +71,6 @@ def main() -> None:
             )
             keep(outcome)
             print_study(console, outcome)
-    store = Store(RESULTS)
-    for file in write_figures(store, found_in(store)):
-        print(store.full(file), file=sys.stderr)
 
 
 def parse() -> argparse.Namespace:
@@ -74,9 +87,24 @@ def parse() -> argparse.Namespace:
 
 def with_lines(loaded: LoadedExperiment) -> LoadedExperiment:
     """The experiment with the lines of all results that are there."""
-    tables = tuple(str(path) for path in sorted(RESULTS.glob(f"*/{TABLE}")))
+    tables = tuple(
+        str(path) for path in (*sorted(RESULTS.glob(f"*/{TABLE}")), MADE) if path.exists()
+    )
     experiment = loaded.experiment.model_copy(update={"lines": tables})
     return LoadedExperiment(experiment, loaded.design, loaded.recipe, loaded.file)
+
+
+def keep_lines(runs: str) -> None:
+    """Add the lines of all runs that lie in the studies of the base recipe to those kept."""
+    folder = Path(runs) / RECIPE / STUDIES
+    lines = dict(read_lines(MADE)) if MADE.exists() else {}
+    lines |= Shelf(Store(folder)).lines if folder.exists() else {}
+    kept = {key for path in RESULTS.glob(f"*/{TABLE}") for key in read_lines(path)}
+    rest = [line for key, line in lines.items() if key not in kept]
+    if rest:
+        MADE.write_bytes(to_parquet(rest))
+    else:
+        MADE.unlink(missing_ok=True)
 
 
 def keep(outcome: StudyOutcome) -> None:
@@ -91,7 +119,9 @@ def keep(outcome: StudyOutcome) -> None:
     (folder / "experiment.json").write_text(json.dumps(asked, sort_keys=True) + "\n")
     times = folder / TIMES
     before = json.loads(times.read_text()) if times.exists() else {}
-    seconds = {key: outcome.seconds[key] for key in outcome.lines if key in outcome.seconds}
+    shelf = Shelf(Store(outcome.ground.store.full(STUDIES)))
+    known = {key: shelf.seconds(key) for key in outcome.lines}
+    seconds = {key: value for key, value in known.items() if value is not None}
     times.write_text(json.dumps({**before, **seconds}, indent=1, sort_keys=True) + "\n")
 
 
