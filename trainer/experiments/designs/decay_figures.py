@@ -11,6 +11,9 @@ from trainer.experiments.designs.ends import Ends
 from trainer.experiments.designs.matched_lengths import Labels, MatchedLengths, tokens_said
 from trainer.experiments.findings import Figure, Panel, Series
 
+APART = 1.04
+"""Between the places at which shapes of one share are drawn."""
+
 
 def gains(ends: Ends, asked: MatchedLengths) -> Figure:
     """Each decay minus the cosine of its length, paired by seed, over the share that decays."""
@@ -18,13 +21,13 @@ def gains(ends: Ends, asked: MatchedLengths) -> Figure:
     for total in asked.totals:
         shapes = (asked.shape, *(asked.shapes if total == asked.totals[-1] else ()))
         series = []
-        for shape in shapes:
+        for place, shape in enumerate(shapes):
             shares = asked.decays if shape == asked.shape else asked.shape_decays
             found = [
                 (share, ends.contrast(asked.wsd(total, share, shape), asked.cosine(total)))
                 for share in shares
             ]
-            series.append(_line(shape, found))
+            series.append(_line(shape, found, APART ** (place - (len(shapes) - 1) / 2)))
         for name, labels in _others(asked, total):
             level = ends.contrast(labels, asked.cosine(total))
             if level is not None:
@@ -44,7 +47,8 @@ def gains(ends: Ends, asked: MatchedLengths) -> Figure:
         name="decay-lengths",
         title="Decays from one stable run against cosines of the same length",
         caption=f"Differences paired by seed, mean and 95 % t-interval over {seeds} seeds; below 0 "
-        "is better than the cosine. Rules are ends of other schedules.",
+        "is better than the cosine. Shapes are drawn a little apart sideways; rules are ends of "
+        "other schedules.",
         panels=tuple(panels),
     )
 
@@ -53,7 +57,7 @@ def courses(ends: Ends, asked: MatchedLengths) -> Figure:
     """Held-out loss over tokens of the stable run, its main decays and the cosines, of means over
     seeds.
     """
-    series = [_course("stable run", ends.at(arm="trunk"), ends)]
+    series = [_stable(ends)]
     for total in asked.totals:
         name = f"cosine, {tokens_said(total)}"
         series.append(_course(name, ends.at(**asked.cosine(total)), ends))
@@ -82,11 +86,11 @@ def _others(asked: MatchedLengths, total: int) -> Iterable[tuple[str, Labels]]:
     yield "decayed again", asked.again(total)
 
 
-def _line(name: str, found: Sequence[tuple[float, Estimate | None]]) -> Series:
+def _line(name: str, found: Sequence[tuple[float, Estimate | None]], aside: float) -> Series:
     known = [(share, one) for share, one in found if one is not None]
     return Series(
         name=name,
-        x=tuple(share for share, _ in known),
+        x=tuple(share * aside for share, _ in known),
         y=tuple(one.value for _, one in known),
         low=tuple(one.low for _, one in known),
         high=tuple(one.high for _, one in known),
@@ -110,7 +114,24 @@ def _course(name: str, runs: Sequence[Measured], ends: Ends) -> Series:
         name=name,
         x=tuple(float(tokens) for tokens, _ in whole),
         y=tuple(loss for _, loss in whole),
-        style="line",
+    )
+
+
+def _stable(ends: Ends) -> Series:
+    """The stable run, where it was looked at and where its checkpoints were measured."""
+    looked = _course("stable run", ends.at(arm="trunk"), ends)
+    points = dict(zip(looked.x, looked.y, strict=True))
+    by_tokens: dict[int, list[float | None]] = {}
+    for one in ends.at(arm="plateau"):
+        loss = ends.primary.of(one.outcome)
+        by_tokens.setdefault(one.outcome.tokens, []).append(loss)
+    for tokens, losses in by_tokens.items():
+        known = [loss for loss in losses if loss is not None]
+        if known and len(known) == len(losses):
+            points[float(tokens)] = math.fsum(known) / len(known)
+    places = sorted(points)
+    return looked.model_copy(
+        update={"x": tuple(places), "y": tuple(points[place] for place in places)}
     )
 
 

@@ -164,7 +164,7 @@ def _against_control(watched: Watched, lines: Lines) -> Iterator[Claim]:
 
 def _claim(name: str, quantity: Quantity, first: Any, second: Any) -> Claim:
     difference = paired(first, second)
-    unit = "ln" if quantity.log else ""
+    unit = "ln" if quantity.log else "cosine"
     reason = None if difference else FEW
     return Claim(name, quantity.kind, difference, margin=0.0, unit=unit, reason=reason)
 

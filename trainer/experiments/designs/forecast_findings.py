@@ -261,15 +261,12 @@ def _by_decay(found: Mapping[int, Rehearsal], runs: Sequence[Run]) -> Iterator[T
             strict=True,
         ):
             held = None if inside is None else "yes" if inside else "no"
-            ends = (foreseen.loss, foreseen.low, foreseen.high, held, foreseen.law.gain)
+            ends = (foreseen.loss, foreseen.low, foreseen.high, held)
             rows.append((run.seed, start, len(decay.rates), loss, *ends))
     if rows:
         yield Table(
             title="Each decay, foreseen from the others of its stable run",
-            columns=(
-                *("seed", "from step", "to step", "loss", "foreseen", "low", "high"),
-                *("inside", "fitted gain"),
-            ),
+            columns=("seed", "from step", "to step", "loss", "foreseen", "low", "high", "inside"),
             rows=tuple(rows),
         )
 
