@@ -35,7 +35,7 @@ class Branching(Part):
     tokens: Count
     factors: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(2, 4, 8), min_length=1)
     seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1)
-    micro_batches: Annotated[int, Field(ge=2)] = 8
+    micro_batches: Annotated[int, Field(ge=2)] = 4
     every: Count = 4
 
     @property
@@ -58,6 +58,7 @@ class Branching(Part):
         phase = phase.model_copy(update={"batch_tokens": factor * self.batch})
         change = {"after": step, "factor": math.sqrt(factor)}
         train = merged(trunk.train, {"schedule": {"changes": [change]}})
+        train.pop("micro_batch_tokens", None)  # small ones are for the noise of the trunk
         return trunk.ended((phase,), step, train=train)
 
     def check(
