@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from tests.trainer.generation.test_speak import Counting, counting
 from tests.trainer.loop_corpus import Corpus
 from tests.trainer.test_model_cache import model_of
+from trainer.generation import speak as speaking
 from trainer.generation.chat import Conversation
 from trainer.generation.memory import Memory
+from trainer.generation.sampling import pick_each
 from trainer.generation.settings import GenerateSettings
 from trainer.generation.speak import speak
 from trainer.generation.window import Prompt, Window
@@ -43,9 +46,39 @@ def talked(
     return answers, read
 
 
-def test_six_turns_say_the_same_and_read_the_turn_alone(corpus: Corpus) -> None:
+class Drawn:
+    """Draws tokens and remembers their scores; the second time it draws the same tokens where the
+    scores are the same but for rounding, which may part two chances that are as good as equal.
+    """
+
+    def __init__(self) -> None:
+        self.first: list[tuple[torch.Tensor, list[int]]] = []
+        self.second: Iterator[tuple[torch.Tensor, list[int]]] | None = None
+
+    def __call__(self, scores: torch.Tensor, *how: Any) -> list[int]:
+        if self.second is None:
+            self.first.append((scores.clone(), pick_each(scores, *how)))
+            return self.first[-1][1]
+        before, tokens = next(self.second)
+        torch.testing.assert_close(scores, before, atol=1e-5, rtol=1e-5)
+        return tokens
+
+    def again(self) -> None:
+        self.second = iter(self.first)
+
+    @property
+    def left(self) -> int:
+        return 0 if self.second is None else sum(1 for _ in self.second)
+
+
+def test_six_turns_say_the_same_and_read_the_turn_alone(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = counting(model_of(vocab_size=corpus.tokenizer.vocab_size))
+    drawn = Drawn()
+    monkeypatch.setattr(speaking, "pick_each", drawn)
     anew, all_read = talked(model, corpus, None, window=512)
+    drawn.again()
     kept, read = talked(model, corpus, Memory(model), window=512)
     assert kept == anew
     assert read[0] == all_read[0]
@@ -59,15 +92,19 @@ def test_six_turns_say_the_same_and_read_the_turn_alone(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("scaling", [None, "dynamic"])
 def test_turns_that_leave_the_window_are_answered_as_if_all_were_read_anew(
-    corpus: Corpus, scaling: str | None
+    corpus: Corpus, scaling: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rope = {} if scaling is None else {
         "rope_scaling": scaling, "rope_factor": 4.0, "rope_original_context": 48,
     }  # fmt: skip
     model = counting(model_of(vocab_size=corpus.tokenizer.vocab_size, **rope))
+    drawn = Drawn()
+    monkeypatch.setattr(speaking, "pick_each", drawn)
     anew, all_read = talked(model, corpus, None, window=64)
+    drawn.again()
     kept, read = talked(model, corpus, Memory(model), window=64)
     assert kept == anew
+    assert drawn.left == 0
     assert sum(read) <= sum(all_read)
 
 

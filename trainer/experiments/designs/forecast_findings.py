@@ -63,7 +63,7 @@ def forecast_findings(
             try:
                 found[order][run.seed] = rehearsed(run)
             except UserError as error:
-                why = str(error).splitlines()[0]
+                why, *_ = f"{error}".splitlines()
                 notes.append(f"Seed {run.seed}: nothing foreseen {WORDS[order]} ({why}).")
     bias = {order: _bias(by_seed.values()) for order, by_seed in found.items()}
     verdicts = judge(

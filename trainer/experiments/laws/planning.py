@@ -77,7 +77,7 @@ def known_of(found: Mapping[str, Any], name: str) -> Known:
             file=name,
             found=f"{type(error).__name__}: {error}",
             allowed=CONSTANTS,
-            fix="write it with laws fit --json",
+            fix="give the JSON that laws fit writes",
         ) from None
     values = np.array(law)
     if not (np.isfinite(values).all() and (values > 0).all()):
