@@ -68,7 +68,7 @@ def test_experiments_share_runs_and_tables_count_as_made(written: Write, bench: 
     kept = bench / "kept.parquet"
     kept.write_bytes(more.folder.read(TABLE))
     studies(bench).delete("runs")
-    path = written("endings", {"seeds": [1, 2]}, name="again", lines=["kept.parquet"])
+    path = written("endings", {"seeds": [1, 2]}, name="once-more", lines=["kept.parquet"])
     assert carried_out(path).made == ()
     # a further ending needs a checkpoint that a line does not hold: its stable run is made again
     path = written(
