@@ -25,6 +25,8 @@ from trainer.experiments.findings import Cell, Claim, Findings
 
 PAGE = "experiments.html"
 FIGURES = "figures"
+FIRST = ("estimate", "interval", "unit", "margin", "adjusted p", "degrees")
+"""Of the figures behind a verdict, those that come first."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ def cell(value: Cell) -> str:
 
 def claim_figures(claim: Claim) -> str:
     """The numbers behind a verdict in one line."""
-    return ", ".join(f"{name} {_plain(value)}" for name, value in claim.figures.items())
+    names = [name for name in FIRST if name in claim.figures]
+    names += [name for name in claim.figures if name not in FIRST]
+    return ", ".join(f"{name} {_plain(claim.figures[name])}" for name in names)
 
 
 def _plain(value: Any) -> str:
