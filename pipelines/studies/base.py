@@ -69,6 +69,17 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
             found=recipe.shards.hold_out,
             fix="hold out a larger share of the documents",
         )
+    measured = tuple(sorted(map(shown_beside, held_out)))
+    primary = experiment.primary.over(name for name, part in stable.weights.items() if part)
+    unseen = sorted({*primary.sources} - {*measured})
+    if unseen:
+        raise loaded.file.error(
+            ("primary", "sources"),
+            "no document of this source is held out, so its loss is not measured",
+            found=", ".join(unseen),
+            allowed=measured,
+            fix="name sources of which documents are held out",
+        )
     base = Base(
         model=recipe.model,
         train=recipe.train,
@@ -76,9 +87,9 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
         decay=plain.get(True),
         available=available,
         vocab_size=materials.tokenizer.vocab_size,
-        primary=experiment.primary.over(name for name, part in stable.weights.items() if part),
+        primary=primary,
         loss_margin=experiment.margin,
-        measured=tuple(sorted(map(shown_beside, held_out))),
+        measured=measured,
     )
     return Ground(outcome.store, dict(outcome.record), materials, base, held_out)
 

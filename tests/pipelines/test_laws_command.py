@@ -93,7 +93,7 @@ def test_the_papers_sets_are_shown_by_its_constants_and_as_printed() -> None:
         (["fit", "--published", "x"], "no such published points"),
         (["plan"], "needs a budget"),
         (["plan", "--flops", "1e21", "--hours", "3"], "one way"),
-        (["plan", "--flops", "-1"], "at least 1"),
+        (["plan", "--flops", "-1"], "above 0"),
         (["plan", "--flops", "1e21", "--law", "x"], "no such law"),
         (["plan", "--hours", "3", "--device", "X"], "no such device"),
         (["plan", "--flops", "1e21", "--unique", "0"], "unique tokens"),
@@ -131,5 +131,5 @@ def test_a_plan_says_which_constants_its_law_leaves_open(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("flops", ["1e-300", "0.5"])
 def test_less_than_one_operation_plans_nothing(flops: str) -> None:
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="above 0"):
         raise call("plan", "--flops", flops).exception or AssertionError

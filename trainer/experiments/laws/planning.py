@@ -113,7 +113,10 @@ def planned(
     """The plan as plain values."""
     if not (operations >= 1 and np.isfinite(operations)):
         raise UserError(
-            "operations are a finite number of at least 1", parameter="flops", found=operations
+            "operations are a finite number above 0",
+            parameter="flops",
+            found=operations,
+            allowed=["at least 1"],
         )
     law = known.law
     best = optimum_row(law, operations, known.spread)
