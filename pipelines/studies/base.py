@@ -16,6 +16,7 @@ from pipelines.run.driver import run_recipe
 from pipelines.studies.experiment import LoadedExperiment
 from pipelines.training.materials import Materials
 from trainer.experiments.design import Base
+from trainer.experiments.outcomes import Primary
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,7 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
         )
     measured = tuple(sorted(map(shown_beside, held_out)))
     primary = experiment.primary.over(name for name, part in stable.weights.items() if part)
-    unseen = sorted({*primary.sources} - {*measured})
-    if unseen:
-        raise loaded.file.error(
-            ("primary", "sources"),
-            "no document of this source is held out, so its loss is not measured",
-            found=", ".join(unseen),
-            allowed=measured,
-            fix="name sources of which documents are held out",
-        )
+    _check_measured(loaded, primary, measured)
     base = Base(
         model=recipe.model,
         train=recipe.train,
@@ -92,6 +85,18 @@ def ground(loaded: LoadedExperiment, runs: str, progress: Progress) -> Ground:
         measured=measured,
     )
     return Ground(outcome.store, dict(outcome.record), materials, base, held_out)
+
+
+def _check_measured(loaded: LoadedExperiment, primary: Primary, measured: tuple[str, ...]) -> None:
+    unseen = sorted({*primary.sources} - {*measured})
+    if unseen:
+        raise loaded.file.error(
+            ("primary", "sources"),
+            "no document of this source is held out, so its loss is not measured",
+            found=", ".join(unseen),
+            allowed=measured,
+            fix="name sources of which documents are held out",
+        )
 
 
 def held_out_digests(found: dict[str, Path | str]) -> dict[str, list[str]]:
