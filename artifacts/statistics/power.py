@@ -50,9 +50,10 @@ def power(
     degrees = _degrees(seeds, paired)
     shift = abs(effect) / deviation * math.sqrt(seeds / (1 if paired else 2))
     limit = stdtrit(degrees, 1 - alpha / 2)
-    if shift - limit > 40 and degrees > 30:  # where the series of nctdtr ends in nan
-        return 1.0
-    right_side = 1 - float(nctdtr(degrees, shift, limit))
+    left = float(nctdtr(degrees, shift, limit))
+    if math.isnan(left):  # its series ends in nan far out, where all of t is above the limit
+        return 1.0 if shift > limit else 0.0
+    right_side = 1 - left
     wrong_side = float(nctdtr(degrees, shift, -limit))  # nan where it is too small for a float
     return right_side + (0.0 if math.isnan(wrong_side) else wrong_side)
 

@@ -90,8 +90,12 @@ def _speed(study: Study, runs: Sequence[Prepared]) -> float:
 
 
 def _probed(study: Study, run: Prepared) -> float:
-    """Tokens per second of a few steps of a run's root."""
+    """Tokens per second of a few steps of a run's root; those before it diverged, where it does.
+
+    Raises: UserError where it diverges in its first step.
+    """
     from trainer.loop.metrics import TIME, read_series
+    from trainer.loop.run import NotFiniteError
     from trainer.loop.training import train
 
     root = run
@@ -99,15 +103,21 @@ def _probed(study: Study, run: Prepared) -> float:
         root = root.parent
     materials = study.ground.materials
     with tempfile.TemporaryDirectory(prefix="windtunnel-probe-") as folder:
-        train(
-            root.plan,
-            {name: materials.folders[name] for name in root.plan.names},
-            root.model,
-            root.train,
-            folder,
-            materials.tokenizer,
-            until_step=min(PROBE_STEPS, root.plan.steps),
-        )
+        diverged: NotFiniteError | None = None
+        try:
+            train(
+                root.plan,
+                {name: materials.folders[name] for name in root.plan.names},
+                root.model,
+                root.train,
+                folder,
+                materials.tokenizer,
+                until_step=min(PROBE_STEPS, root.plan.steps),
+            )
+        except NotFiniteError as error:
+            diverged = error
         lines = read_series(Store(folder), TIME)
+        if diverged and not lines:
+            raise diverged
     counted = lines[FIRST_STEPS:] or lines
     return float(statistics.median(line["tokens_per_second"] for line in counted))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifacts.extras import require
 from artifacts.fingerprints import canonical_json
+from artifacts.visible_text import visible
 from trainer.experiments.findings import Figure, Panel, Series
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _SETTINGS: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # names are names, with a dollar too
 }
 
 
@@ -48,6 +50,9 @@ def drawn(figure: Figure) -> dict[str, bytes]:
     """Files by name. Raises: UserError where Matplotlib is not installed."""
     require("experiments")
     import matplotlib
+
+    files = {f"{figure.name}.json": canonical_json(figure.model_dump(mode="json")) + b"\n"}
+    figure = Figure.model_validate(_visible(figure.model_dump()))
 
     settings: Any = _SETTINGS
     with matplotlib.rc_context(settings):
@@ -64,12 +69,20 @@ def drawn(figure: Figure) -> dict[str, bytes]:
         for axis in axes[len(figure.panels) :]:
             axis.set_visible(False)
         canvas.suptitle(figure.title, fontsize=11)
-        files = {f"{figure.name}.json": canonical_json(figure.model_dump(mode="json")) + b"\n"}
         for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             canvas.savefig(buffer, format=kind, dpi=144, metadata=metadata)
             files[f"{figure.name}.{kind}"] = buffer.getvalue()
     return files
+
+
+def _visible(value: Any) -> Any:
+    """Plain values with characters that act or hide as their numbers: XML has no place for them."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {name: _visible(inner) for name, inner in value.items()}
+    return tuple(map(_visible, value)) if isinstance(value, tuple) else value
 
 
 def _panel(axis: Axes, panel: Panel) -> None:

@@ -27,6 +27,8 @@ PAGE = "experiments.html"
 FIGURES = "figures"
 FIRST = ("estimate", "interval", "unit", "margin", "adjusted p", "degrees")
 """Of the figures behind a verdict, those that come first."""
+NEEDED = frozenset({"name", "hypothesis", "stopping", "margin", "study", "primary", "points"})
+"""What the page takes from an experiment's settings."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,21 @@ def found_in(folder: Store) -> list[Found]:
 
 
 def _found(folder: Store, name: str) -> Found:
-    asked = load_json(folder.read(f"{name}/{ASKED}"))
-    findings = Findings.model_validate(load_json(folder.read(f"{name}/{FINDINGS}")))
+    file = f"{name}/{ASKED}"
+    try:
+        asked = load_json(folder.read(file))
+        missing = NEEDED - {*asked} if isinstance(asked, dict) else NEEDED
+        if missing or asked["study"] not in DESIGNS:
+            raise ValueError(f"without {', '.join(sorted(missing)) or 'a study of a known kind'}")
+        file = f"{name}/{FINDINGS}"
+        findings = Findings.model_validate(load_json(folder.read(file)))
+    except ValueError as error:
+        raise UserError(
+            "not a file that an experiment leaves",
+            file=folder.full(file),
+            found=str(error).splitlines()[0],
+            fix="carry the experiment out once more, or remove its folder",
+        ) from None
     return Found(asked, read_lines(folder.full(f"{name}/{TABLE}")), findings)
 
 

@@ -83,7 +83,15 @@ class Shelf:
         name = f"{RUNS}/{key}/{TIMES}"
         if not self.store.exists(name):
             return None
-        return float(load_json(self.store.read(name))["training"])
+        try:
+            return float(load_json(self.store.read(name))["training"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                "not the time of a run",
+                file=self.store.full(name),
+                found=str(error),
+                fix="remove the file; no figure of the run depends on it",
+            ) from None
 
 
 def _losses(line: Line) -> str:

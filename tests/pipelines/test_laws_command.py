@@ -113,3 +113,23 @@ def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
         (tmp_path / "law.json").write_text(text)
         done = call("plan", "--flops", "1e21", "--law", tmp_path / "law.json")
         assert isinstance(done.exception, UserError)
+
+
+def test_a_plan_says_which_constants_its_law_leaves_open(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    rows = [f"{size},{20 * size},{3 + 400 / size**0.3}" for size in (1e6, 2e6, 4e6, 8e6, 2e7, 4e7)]
+    path.write_text("\n".join(["parameters,tokens,loss", *rows]))
+    law = tmp_path / "law.json"
+    law.write_text(call("fit", "--table", path, "--draws", 20, "--json").output)
+    plan = call("plan", "--flops", "1e18", "--law", law, "--json")
+    assert set(json.loads(plan.output)["undetermined_because"]) == set(CONSTANTS)
+    assert "alpha is not determined" in call("plan", "--flops", "1e18", "--law", law).output
+    assert (
+        json.loads(call("plan", "--flops", "1e18", "--json").output)["undetermined_because"] == {}
+    )
+
+
+@pytest.mark.parametrize("flops", ["1e-300", "0.5"])
+def test_less_than_one_operation_plans_nothing(flops: str) -> None:
+    with pytest.raises(UserError, match="above 0"):
+        raise call("plan", "--flops", flops).exception or AssertionError

@@ -14,6 +14,7 @@ from artifacts.errors import UserError
 from artifacts.statistics.pooled import difference_variance, pooled_variance
 from artifacts.statistics.power import half_width, power, seeds_needed
 from pipelines.commands.app import app
+from pipelines.commands.tunnel.loss_table import read_losses
 
 LOSSES = [[3.41, 3.39], [3.43, 3.42], [3.42, 3.39], [3.40, 3.38]]
 
@@ -139,3 +140,19 @@ def test_a_table_that_shows_no_spread_is_refused(tmp_path: Path, text: str, said
     assert isinstance(error, UserError)
     assert said in str(error)
     assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("text", ["a,b\n" + "9" * 200_000 + ",1\n", "a,b\n1,\xe9\n"])
+def test_a_file_that_is_not_csv_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match="not CSV"):
+        read_losses(path)
+
+
+def test_a_bad_cell_is_named_by_its_line_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_text("a,b\n\n1,2\n\n3,x\n")
+    with pytest.raises(UserError) as refused:
+        read_losses(path)
+    assert refused.value.line == 5

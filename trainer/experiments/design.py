@@ -11,8 +11,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from pydantic import model_validator
+
+from artifacts.errors import UserError
+from artifacts.records import Record
 from artifacts.settings import Part
 from mixtures.spec.phase import PhaseSpec
 from trainer.experiments.findings import Findings
@@ -67,6 +71,14 @@ class Base:
 
 
 def _length(name: str, tokens: int, *, decay: bool) -> dict[str, object]:
+    if tokens <= 0:
+        raise UserError(
+            "the tokens of a run leave none for one of its phases",
+            field="design",
+            found=f"{tokens} tokens in the phase {name}",
+            allowed=["at least a batch in each phase"],
+            fix="give the design more tokens, or another share of decay",
+        )
     return {"name": name, "tokens": tokens, "percent": None, "decay": decay, "ramp_tokens": 0}
 
 
@@ -91,6 +103,19 @@ class Design(Part):
     summary: ClassVar[str]
     """What it answers, in a few words."""
 
+    @model_validator(mode="after")
+    def _seeds_stand_once(self) -> Self:
+        """A seed twice is one run, which would count as two."""
+        for address, seeds in _seeds_of(self, ("design",)):
+            if len(set(seeds)) < len(seeds):
+                raise UserError(
+                    "a seed stands twice, and is one run",
+                    field=address,
+                    found=list(seeds),
+                    fix=f"write {sorted(set(seeds))}",
+                )
+        return self
+
     @property
     def grows(self) -> bool:
         """Whether it may want further points when those wanted so far are made."""
@@ -107,6 +132,24 @@ class Design(Part):
     def files(self, base: Base, measured: Sequence[Measured]) -> dict[str, bytes]:
         """Further files by name, for other programs, as the experiment's folder gets them."""
         return {}
+
+
+def _seeds_of(
+    value: object, address: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Sequence[int]]]:
+    """Lists of seeds in settings, with their addresses."""
+    entries: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, Record):
+        entries = value
+    elif isinstance(value, Mapping):
+        entries = value.items()
+    elif isinstance(value, tuple):
+        entries = enumerate(value)
+    for name, inner in entries:
+        if isinstance(inner, tuple) and str(name).endswith("seeds"):
+            yield (*address, name), inner
+        else:
+            yield from _seeds_of(inner, (*address, name))
 
 
 def with_parents(points: Iterable[Point]) -> Iterator[RunSpec]:

@@ -47,6 +47,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
             f"That is {own['hours']:g} hours of {own['count']} × {own['device']} at "
             f"{own['share']:.0%} of the peak."
         )
+    for name, reason in plan["undetermined_because"].items():
+        print_text(f"The law's {name} is not determined ({reason}): the plan rests on a guess.")
     print_text("")
     rows = [
         ("parameters N", _number(plan["parameters"]), _range(intervals["parameters"])),

@@ -22,12 +22,12 @@ SEED = "seed"
 def read_losses(path: Path) -> dict[str, list[float | None]]:
     """Losses by column, None where a cell is empty.
 
-    Raises: UserError for a file without rows or columns of losses, for two columns of one name, for
-    a row longer or shorter than the header, and for a cell that is no finite number.
+    Raises: UserError for a file that is not CSV, or has no rows or columns of losses, for two
+    columns of one name, for a row longer or shorter than the header, and for a cell that is no
+    finite number.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    header = [name.strip() for name in rows[0]] if rows else []
+    rows = _rows(path)
+    header = [name.strip() for name in rows[0][1]] if rows else []
     columns = [name for name in header if name.lower() != SEED]
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if len(rows) < 2 or not columns or twice:
@@ -40,7 +40,7 @@ def read_losses(path: Path) -> dict[str, list[float | None]]:
             fix="write a column for each setting, with its name, and a row for each seed",
         )
     table: dict[str, list[float | None]] = {name: [] for name in columns}
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows[1:]:
         if len(row) != len(header):
             raise UserError(
                 "a row has as many cells as the header",
@@ -54,6 +54,21 @@ def read_losses(path: Path) -> dict[str, list[float | None]]:
             if name in table:
                 table[name].append(_loss(cell.strip(), name, path, number))
     return table
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Rows that hold something, each with the number of the line it ends on."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            "the file is not CSV in UTF-8",
+            file=path,
+            found=str(error),
+            fix="write figures separated by commas, the first line their names",
+        ) from None
 
 
 def _loss(cell: str, column: str, path: Path, line: int) -> float | None:

@@ -95,3 +95,11 @@ def test_one_seed_has_no_power(call: object) -> None:
     assert callable(call)
     with pytest.raises(UserError, match="cannot be seen in one"):
         call()
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 10, 16, 40])
+@pytest.mark.parametrize("paired", [True, False])
+def test_power_of_any_large_effect_is_one(seeds: int, paired: bool) -> None:
+    chances = [power(seeds, effect, 1.0, paired=paired) for effect in np.geomspace(1, 1e12, 300)]
+    assert np.diff(chances).min() >= -1e-9
+    assert chances[-1] == 1.0

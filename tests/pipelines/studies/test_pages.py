@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -12,6 +13,7 @@ from artifacts.paths import Store
 from pipelines.studies.drawing import alternative, drawn
 from pipelines.studies.lines import read_lines, to_parquet
 from pipelines.studies.pages import PAGE, found_in, write_figures
+from pipelines.studies.written import ASKED, FINDINGS
 from tests.pipelines.studies.experiment_folder import experiment, figure, line
 from trainer.experiments.findings import Figure
 from trainer.experiments.outcomes import Diverged
@@ -68,3 +70,27 @@ def test_a_page_holds_all_experiments_and_nothing_that_acts(tmp_path: Path) -> N
 def test_a_folder_without_experiments_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no experiment has been made here"):
         found_in(Store(tmp_path))
+
+
+def test_names_that_act_are_drawn_as_their_characters() -> None:
+    name = "$\\frac{$ <b>\x1b[31m\x00"
+    panel = figure().panels[0]
+    series = tuple(one.model_copy(update={"name": name}) for one in panel.series)
+    hostile = figure().model_copy(
+        update={"title": name, "panels": (panel.model_copy(update={"series": series}),)}
+    )
+    files = drawn(hostile)
+    text = "".join(ElementTree.fromstring(files["losses.svg"]).itertext())
+    assert "$\\frac{$ <b>\\u001b[31m" in text
+    assert Figure.model_validate(load_json(files["losses.json"])) == hostile
+
+
+@pytest.mark.parametrize("name", [ASKED, FINDINGS])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"claims": 5, "study": "x"}'])
+def test_a_file_that_no_experiment_left_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    store = experiment(tmp_path)
+    folder = found_in(store)[0].name
+    store.write(f"{folder}/{name}", content)
+    with pytest.raises(UserError, match="not a file that an experiment leaves") as refused:
+        found_in(store)
+    assert str(refused.value.file).endswith(name)

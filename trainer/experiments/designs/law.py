@@ -46,7 +46,7 @@ class LawDesign(Design):
 
     sizes: tuple[Size, ...] = Field(min_length=2)
     lengths: tuple[Count, ...] = Field(min_length=2)
-    seeds: tuple[Seed, ...] = (1, 2, 3)
+    seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1)
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
     peak: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
     warmup: Annotated[int, Field(ge=0)] = 20
@@ -58,7 +58,6 @@ class LawDesign(Design):
         for name, values in (
             ("sizes", [size.name for size in self.sizes]),
             ("lengths", self.lengths),
-            ("seeds", self.seeds),
         ):
             if len(set(values)) < len(values):
                 raise UserError(

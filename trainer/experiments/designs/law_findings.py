@@ -103,14 +103,17 @@ def _cosine_claims(base: Base, measured: Sequence[Measured]) -> list[Claim]:
             loss = base.primary.of(one.outcome)
             if one.point.at(size=size, tokens=tokens) and loss is not None:
                 losses[str(one["schedule"])][int(one["seed"])] = loss
+        margin, unit = base.loss_margin, base.primary.unit
         shared = losses["wsd"].keys() & losses["cosine"].keys()
         name = f"size {size}, {tokens:,} tokens: WSD is not worse than the cosine of its length"
         if len(shared) < 2:
-            claims.append(Claim(name, "not worse", None, reason="fewer than two seeds have both"))
+            claims.append(
+                Claim(name, "not worse", None, margin, unit, "fewer than two seeds have both")
+            )
             continue
         sides = [{seed: losses[kind][seed] for seed in shared} for kind in ("wsd", "cosine")]
         difference = paired_difference(sides[0], sides[1])  # type: ignore[arg-type]
-        claims.append(Claim(name, "not worse", difference, margin=base.loss_margin))
+        claims.append(Claim(name, "not worse", difference, margin, unit))
     return claims
 
 

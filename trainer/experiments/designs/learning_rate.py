@@ -52,10 +52,13 @@ class LearningRateDesign(Design):
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.1
     warmup: Annotated[int, Field(ge=0)] = 20
     base_width: Count | None = None
-    arms: dict[str, Arm] = {
-        "on": Arm(transfer=True, seeds=(1, 2, 3)),
-        "off": Arm(transfer=False, seeds=(1,), more_seeds=(2, 3)),
-    }
+    arms: dict[str, Arm] = Field(
+        default={
+            "on": Arm(transfer=True, seeds=(1, 2, 3)),
+            "off": Arm(transfer=False, seeds=(1,), more_seeds=(2, 3)),
+        },
+        min_length=1,
+    )
 
     @model_validator(mode="after")
     def _grids_rise(self) -> LearningRateDesign:
@@ -67,6 +70,18 @@ class LearningRateDesign(Design):
                     field=("design", name),
                     found=values,
                     fix=f"write {sorted(set(values))}",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _more_seeds_are_others(self) -> LearningRateDesign:
+        for name, arm in self.arms.items():
+            if {*arm.seeds} & {*arm.more_seeds}:
+                raise UserError(
+                    "further seeds are others than the first",
+                    field=("design", "arms", name, "more_seeds"),
+                    found=list(arm.more_seeds),
+                    fix=f"write {sorted({*arm.more_seeds} - {*arm.seeds})}",
                 )
         return self
 

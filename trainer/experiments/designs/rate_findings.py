@@ -36,7 +36,7 @@ def rate_findings(
         [
             claim
             for arm in arms
-            for claim in [*_claims_of_shift(arm, optima[arm], step), *_contrast(arm, points)]
+            for claim in [*_claims_of_shift(arm, optima[arm], step), *_contrast(base, arm, points)]
         ]
     )
     return Findings(
@@ -97,7 +97,9 @@ def _edge(optimum: Optimum) -> str:
     return f"{where} of the grid{further}"
 
 
-def _contrast(arm: str, points: Mapping[str, Mapping[int, Sequence[GridPoint]]]) -> list[Claim]:
+def _contrast(
+    base: Base, arm: str, points: Mapping[str, Mapping[int, Sequence[GridPoint]]]
+) -> list[Claim]:
     """That an arm is worse than the first one at the rate that is best at the smallest width, on
     the largest: what it costs to carry a rate over.
     """
@@ -111,29 +113,34 @@ def _contrast(arm: str, points: Mapping[str, Mapping[int, Sequence[GridPoint]]])
     mine = _by_seed(points[arm][widths[-1]], rate)
     theirs = _by_seed(points[first][widths[-1]], own)
     shared = mine.keys() & theirs.keys()
+    margin, unit = base.loss_margin, base.primary.unit
     name = (
         f"{arm}: at width {widths[-1]} the best rate of width {widths[0]} costs more than with "
         f"{first}"
     )
     if len(shared) < 2:
         why = "fewer than two seeds have run both, or a run diverged"
-        return [Claim(name, "worse", None, reason=why)]
+        return [Claim(name, "worse", None, margin, unit, why)]
     difference = paired_difference(
         {seed: mine[seed] for seed in shared}, {seed: theirs[seed] for seed in shared}
     )
-    return [Claim(name, "worse", difference)]
+    return [Claim(name, "worse", difference, margin, unit)]
 
 
-def _nearest(points: Sequence[GridPoint], optimum: Optimum) -> float:
-    """The grid value nearest to an optimum, or the best one where there is none."""
+def _nearest(points: Sequence[GridPoint], optimum: Optimum) -> float | None:
+    """The grid value nearest to an optimum, or the best one where there is none; None where every
+    run diverged.
+    """
     runs = [point for point in points if point.loss is not None]
+    if not runs:
+        return None
     if optimum.value is None:
         return min(runs, key=lambda point: point.loss or 0.0).x
     value = optimum.value
     return min((point.x for point in runs), key=lambda x: max(x / value, value / x))
 
 
-def _by_seed(points: Sequence[GridPoint], rate: float) -> dict[Hashable, float]:
+def _by_seed(points: Sequence[GridPoint], rate: float | None) -> dict[Hashable, float]:
     return {
         point.seed: point.loss for point in points if point.x == rate and point.loss is not None
     }

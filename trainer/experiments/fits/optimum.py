@@ -126,17 +126,16 @@ def find_optimum(points: Sequence[GridPoint], near: float = NEAR) -> Optimum:
     """The optimum of one curve, of one or several seeds.
 
     Only grid values that every seed has run enter the parabola; all of them say where the best
-    is. Raises: UserError for fewer than 3 grid values, a run given twice, and where every grid
-    value has a run that diverged.
+    is. Raises: UserError for fewer than 3 grid values, and a run given twice.
     """
     grid, losses, seeds = _table(points)
     means = np.nanmean(losses, 0)  # inf where a seed diverged
     if not np.isfinite(means).any():
-        raise UserError(
-            "every grid value has a run that diverged",
-            parameter="points",
-            found=f"{len(grid)} values from {grid[0]:g} to {grid[-1]:g}",
-            fix=f"run smaller values, such as {grid[0] ** 2 / grid[1]:.4g}",
+        return Optimum(
+            *(None, None, None, None, ()),
+            edge="divergence",
+            next_value=float(grid[0] ** 2 / grid[1]),
+            reason="every grid value has a run that diverged",
         )
     best = int(np.argmin(means))
     edge = _edge(grid, means, best)

@@ -8,6 +8,7 @@ batch law is asked at the loss that Besiroglu et al. give for the same size and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ NATS, BYTES = "nats per token", "per byte"
 class Known(NamedTuple):
     """A law to plan with: where it comes from, the unit of its losses, and how sure it is.
     ``prediction``: the standard deviation of ln(predicted / measured) on sizes left out.
+    ``undetermined``: reasons by constant, for those that the runs leave open.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Known(NamedTuple):
     unit: str
     spread: Spread | None = None
     prediction: float = 0.0
+    undetermined: Mapping[str, str] = MappingProxyType({})
 
 
 PUBLISHED = {
@@ -71,7 +74,8 @@ def known_of(found: Mapping[str, Any], name: str) -> Known:
             own = Spread(str(spread["kind"]), rows, float(spread["factor"]), degrees)
         prediction = float(found.get("prediction_deviation") or 0.0)
         unit = str(found.get("unit", "as given"))
-    except (KeyError, TypeError, ValueError) as error:
+        reasons = {str(of): str(why) for of, why in found.get("undetermined_because", {}).items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             "the file holds no law",
             file=name,
@@ -84,7 +88,7 @@ def known_of(found: Mapping[str, Any], name: str) -> Known:
         raise UserError(
             "a law's constants are finite numbers above 0", file=name, found=values.tolist()
         )
-    return Known(name, law, unit, own, prediction)
+    return Known(name, law, unit, own, prediction, reasons)
 
 
 def budget_of(hours: float, device: str, count: int = 1, share: float = SHARE) -> float:
@@ -107,9 +111,12 @@ def planned(
     unique: float | None = None,
 ) -> dict[str, Any]:
     """The plan as plain values."""
-    if not (operations > 0 and np.isfinite(operations)):
+    if not (operations >= 1 and np.isfinite(operations)):
         raise UserError(
-            "operations are a finite number above 0", parameter="flops", found=operations
+            "operations are a finite number above 0",
+            parameter="flops",
+            found=operations,
+            allowed=["at least 1"],
         )
     law = known.law
     best = optimum_row(law, operations, known.spread)
@@ -117,6 +124,7 @@ def planned(
         "law": known.name,
         "unit": known.unit,
         "constants": {name: float(value) for name, value in law._asdict().items()},
+        "undetermined_because": dict(known.undetermined),
         **best,
         "loss_interval": _loss_interval(known, best["parameters"], best["tokens"]),
         **_settings(known, best["parameters"], best["tokens"], best["loss"]),

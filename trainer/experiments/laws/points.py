@@ -20,6 +20,8 @@ from trainer.experiments.laws.law import Array
 Groups = NDArray[np.int64]
 SAME = 0.01
 """Sizes, or lengths, that differ by less than this share are one."""
+MOST = 1e100
+"""No figure of a run is above it, or below one over it: products of two stay finite."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ class Points:
                 parameter="points",
                 found="0 rows",
                 fix="give at least 5 sizes at 5 lengths, with 3 seeds each for narrow intervals",
+            )
+        if not self.weight.any():
+            raise UserError(
+                "no point counts",
+                parameter="weights",
+                found="a weight of 0 at every point",
+                fix="give 1 to each run that counts, or leave the weights out",
             )
 
     def _lengths(self) -> dict[str, int]:
@@ -164,7 +173,9 @@ def _checked(points: Points, name: str, values: Array, least_is_zero: bool = Fal
 
 def _column(name: str, values: Array, least_is_zero: bool = False) -> Array:
     column = np.asarray(values, np.float64)
-    allowed = np.isfinite(column) & ((column >= 0) if least_is_zero else (column > 0))
+    allowed = (column >= 1 / MOST) & (column <= MOST)
+    if least_is_zero:
+        allowed |= column == 0
     if not allowed.all():
         row = int(np.flatnonzero(~allowed)[0])
         raise UserError(
@@ -172,6 +183,7 @@ def _column(name: str, values: Array, least_is_zero: bool = False) -> Array:
             + ("of at least 0" if least_is_zero else "above 0"),
             parameter=(*name.split("."), row),
             found=column[row],
+            allowed=[f"{1 / MOST:g} to {MOST:g}"],
             fix="leave out a run that did not end, and say so beside the fit",
         )
     return column

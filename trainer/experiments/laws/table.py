@@ -93,7 +93,9 @@ class Table:
             line=1,
             found=", ".join(self.columns) or "no columns",
             allowed=["parameters", "tokens or operations", "loss", "loss.NAME", *_OTHERS[1:]],
-            fix="name the columns in the first line",
+            fix="separate columns by commas"
+            if len(self.columns) == 1 and any(mark in next(iter(self.columns)) for mark in ";\t")
+            else "name the columns in the first line",
         )
 
     def _prefixed(self, prefix: str) -> dict[str, Array]:
@@ -160,7 +162,7 @@ def _read_csv(path: Path) -> Table:
     kept = [(number, text) for number, text in enumerate(texts, 1) if _holds_a_row(text)]
     if not kept:
         return Table(path, {}, ())
-    header, *rows = list(csv.reader([text for _, text in kept]))
+    header, *rows = [_cells(path, line, text) for line, text in kept]
     names = [name.strip() for name in header]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
@@ -178,8 +180,23 @@ def _read_csv(path: Path) -> Table:
     return Table(path, columns, [line for line, _ in kept[1:]])
 
 
+def _cells(path: Path, line: int, text: str) -> list[str]:
+    """Values of one line, which holds a whole row."""
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise UserError(
+            "the line is not CSV",
+            file=path,
+            line=line,
+            found=str(error),
+            fix="close each quote within its line, or write the figures without quotes",
+        ) from None
+
+
 def _holds_a_row(text: str) -> bool:
-    return bool(text.strip()) and not text.startswith("#")
+    """Whether a line has a value in it: spreadsheets end in lines of commas alone."""
+    return bool(text.strip().strip(",").strip()) and not text.startswith("#")
 
 
 def _read_parquet(path: Path) -> Table:

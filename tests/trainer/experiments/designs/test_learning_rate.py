@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -124,3 +125,34 @@ def test_a_grid_that_does_not_rise_is_refused_by_field(
     with pytest.raises(UserError, match="a grid rises") as error:
         design(**changes)
     assert field in str(error.value)
+
+
+def test_what_carrying_a_rate_over_costs_is_judged_by_the_margin_of_the_file() -> None:
+    chosen = design()
+    measured = Bench(chosen, bowl).measured()
+    primary = BASE.primary.model_copy(update={"unit": "bits_per_byte"})
+    findings = chosen.findings(replace(BASE, loss_margin=5.0, primary=primary), measured)
+    (one,) = [one for one in findings.facts["verdicts"] if "costs more" in one["claim"]]
+    assert (one["margin"], one["unit"]) == (5.0, "bits_per_byte")
+
+
+def test_where_every_run_diverges_nothing_can_be_told() -> None:
+    findings = found(design(), lambda run: None)
+    assert {claim.verdict for claim in findings.claims} == {"cannot tell"}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "more_seeds", "field"), [((1, 1), (), "seeds"), ((1, 2), (2, 3), "more_seeds")]
+)
+def test_a_seed_counts_once(
+    seeds: tuple[int, ...], more_seeds: tuple[int, ...], field: str
+) -> None:
+    arm = {"transfer": True, "seeds": seeds, "more_seeds": more_seeds}
+    with pytest.raises(UserError) as refused:
+        design(arms={"on": arm})
+    assert refused.value.field == f"design.arms.on.{field}"
+
+
+def test_tokens_that_leave_a_phase_none_are_refused() -> None:
+    with pytest.raises(UserError, match="leave none"):
+        design(tokens=1).points(BASE, lambda run: None)

@@ -239,12 +239,17 @@ def test_points_that_cannot_be_are_refused(
         ([], "on both sides"),
         (parabola(0.01)[:2], "on both sides"),
         (parabola(0.01) + parabola(0.01), "twice"),
-        ([GridPoint(x, None, reason="diverged") for x in RATES], "run smaller values"),
     ],
 )
 def test_grids_without_an_answer_are_refused(points: list[GridPoint], said: str) -> None:
     with pytest.raises(UserError, match=said):
         find_optimum(points)
+
+
+def test_where_all_diverge_there_is_no_optimum_and_a_smaller_value_to_run() -> None:
+    found = find_optimum([GridPoint(x, None, reason="diverged") for x in RATES])
+    assert (found.value, found.edge) == (None, "divergence")
+    assert found.next_value == pytest.approx(RATES[0] ** 2 / RATES[1])
 
 
 def test_what_has_no_step_or_start_is_refused() -> None:

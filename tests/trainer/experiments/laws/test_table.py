@@ -121,3 +121,36 @@ def test_sizes_lengths_cells_and_trunks_are_told_apart() -> None:
     crossed = Points(np.repeat([1e6, 2e6, 3e6], 2), np.tile([1e8, 2e8], 3), np.linspace(3, 2, 6))
     assert crossed.length.tolist() == [0, 1] * 3
     assert grouped(np.array([5.0, 5.01, 5.5])).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['1e6,1e7,"3.2\n1e6,1e7,3.1', "1e6,1e7," + "9" * 200_000],
+    ids=["a quote left open", "an endless value"],
+)
+def test_a_line_that_is_not_csv_is_named(tmp_path: Path, row: str) -> None:
+    path = written(tmp_path, f"parameters,tokens,loss\n1e6,1e7,3.0\n{row}\n")
+    with pytest.raises(UserError, match="not CSV") as refused:
+        read_table(path)
+    assert refused.value.line == 3
+
+
+def test_lines_of_commas_alone_are_no_rows(tmp_path: Path) -> None:
+    path = written(tmp_path, "parameters,tokens,loss\n1e6,1e7,3.0\n,,\n , ,\n")
+    assert len(read_table(path).points()) == 1
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_columns_separated_by_other_marks_are_recognised(tmp_path: Path, mark: str) -> None:
+    path = written(tmp_path, "parameters,tokens,loss\n1e6,1e7,3.0\n".replace(",", mark))
+    with pytest.raises(UserError) as refused:
+        read_table(path).points()
+    assert refused.value.fix == "separate columns by commas"
+
+
+def test_points_none_of_which_counts_and_figures_beyond_all_runs_are_refused() -> None:
+    one = np.array([1.0, 2.0])
+    with pytest.raises(UserError, match="no point counts"):
+        Points(one, one, one, weights=np.zeros(2))
+    with pytest.raises(UserError, match="above 0"):
+        Points(one * 1e300, one, one)
