@@ -18,6 +18,7 @@ from tests.trainer.loop_corpus import Corpus, make_corpus
 from tests.trainer.loop_runs import run
 from trainer.loop.arithmetic import ARITHMETIC
 from trainer.loop.metrics import TRAIN, read_series
+from trainer.loop.provenance import processor
 
 RECORD = Path(__file__).with_name("arithmetic.json")
 STEPS = 3
@@ -25,7 +26,7 @@ STEPS = 3
 
 def environment() -> str:
     """What decides bits besides the code."""
-    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"torch {torch.__version__}, {processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def bits(corpus: Corpus, folder: Path) -> dict[str, Any]:
