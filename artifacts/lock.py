@@ -28,14 +28,17 @@ RENEW_SECONDS = 20.0
 
 
 @contextlib.contextmanager
-def run_lock(store: Store) -> Iterator[None]:
-    """Hold the run's lock. Raises: UserError naming the owner when another process holds it."""
-    with _local_lock(store) if store.local else _remote_lock(store):
+def run_lock(store: Store, fix: str | None = None) -> Iterator[None]:
+    """Hold the run's lock. ``fix``: what to do where another process holds it, of a folder that is
+    no run's. Raises: UserError naming the owner when another process holds it.
+    """
+    held = _local_lock(store, fix) if store.local else _remote_lock(store, fix)
+    with held:
         yield
 
 
 @contextlib.contextmanager
-def _local_lock(store: Store) -> Iterator[None]:
+def _local_lock(store: Store, fix: str | None) -> Iterator[None]:
     path = store.full(NAME)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "a+", errors="replace") as file:
@@ -43,7 +46,7 @@ def _local_lock(store: Store) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            raise _held(store, file.read().strip()) from error
+            raise _held(store, file.read().strip(), fix) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -51,11 +54,11 @@ def _local_lock(store: Store) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _remote_lock(store: Store) -> Iterator[None]:
+def _remote_lock(store: Store, fix: str | None) -> Iterator[None]:
     token = uuid.uuid4().hex
     owner = _owner(store)
     if owner is not None and not _stale(owner):
-        raise _held(store, f"process {owner['process']} on {owner['host']}")
+        raise _held(store, f"process {owner['process']} on {owner['host']}", fix)
     done = threading.Event()
 
     def renew() -> None:
@@ -75,7 +78,7 @@ def _remote_lock(store: Store) -> Iterator[None]:
     time.sleep(0.2)  # two that start at once both write; the last writer owns it
     owner = _owner(store)
     if owner is None or owner.get("token") != token:
-        raise _held(store, "another process that started at the same moment")
+        raise _held(store, "another process that started at the same moment", fix)
     thread = threading.Thread(target=keep, daemon=True)
     thread.start()
     try:
@@ -122,12 +125,13 @@ def _stale(owner: dict[str, object]) -> bool:
     return False
 
 
-def _held(store: Store, owner: str) -> UserError:
+def _held(store: Store, owner: str, fix: str | None) -> UserError:
     return UserError(
         "another run is writing here",
         file=store.root,
         found=owner or "an unknown process",
-        fix=(
+        fix=fix
+        or (
             "wait for it, stop it, or give this run another name (",
             Setting("overrides", "name=…"),
             ")",

@@ -37,6 +37,7 @@ from trainer.experiments.runs import Point, RunSpec
 
 STUDIES = "studies"
 AGAIN = "again"
+AT_ONCE = "wait for it, or stop it: experiments on one recipe share their runs, one at a time"
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def run_study(
     opened = opening(workers, loaded.experiment.threads)
     with told_of_damage(progress.note):
         study = Study.begin(loaded, runs, opened, progress)
-        with run_lock(study.shelf.store):
+        with run_lock(study.shelf.store, AT_ONCE):
             check_held_out(study.ground)
             held = held_nearly(study.ground, study.shelf.store, progress)
             points = study.carry_out()
@@ -292,7 +293,7 @@ def repeat_study(
     """
     progress = progress or Silent()
     study = Study.begin(loaded, runs, opening(workers, loaded.experiment.threads), progress)
-    with run_lock(study.shelf.store):
+    with run_lock(study.shelf.store, AT_ONCE):
         before = study.lines_of(study.points())
         again = Shelf(Store(study.shelf.store.full(AGAIN)), before)
         replace(study, shelf=again).carry_out()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.errors import UserError
+from artifacts.lock import run_lock
 from artifacts.paths import Store
 from pipelines.studies.experiment import load_experiment
 from pipelines.studies.lines import read_lines
@@ -123,3 +124,12 @@ def test_held_out_documents_in_the_training_shards_stop_an_experiment(
     monkeypatch.setattr(study, "ground", swapped)
     with pytest.raises(UserError, match="held-out documents are in the training shards"):
         carried_out(path)
+
+
+@pytest.mark.usefixtures("endings")
+def test_a_second_experiment_at_the_same_time_is_told_to_wait(written: Write, bench: Path) -> None:
+    with (
+        run_lock(studies(bench)),
+        pytest.raises(UserError, match="experiments on one recipe share their runs"),
+    ):
+        carried_out(written("endings", {}))

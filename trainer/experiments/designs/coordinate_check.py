@@ -25,12 +25,11 @@ from trainer.experiments.coordinates import (
 )
 from trainer.experiments.coordinates import Measured as Sizes
 from trainer.experiments.design import Base, Design, Made, Measured
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.findings import Claim, Figure, Findings, Panel, Series, Table
 from trainer.experiments.runs import Point, RunSpec
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Alpha = Annotated[float, Field(ge=0, le=2)]
 CONCLUSIONS: dict[str, Literal["shown", "refuted", "cannot tell"]] = {
     "passes": "shown",

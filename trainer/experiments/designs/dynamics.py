@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 from artifacts.errors import UserError
 from trainer.experiments.design import Base, Made, Measured, whole_batches
 from trainer.experiments.designs.dynamics_findings import Watched, dynamics_findings
-from trainer.experiments.designs.stable_runs import Count, Share, Span, StableDesign, scheduled
+from trainer.experiments.designs.fields import Count
+from trainer.experiments.designs.stable_runs import Share, Span, StableDesign, scheduled
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Point
 from trainer.optimizer.schedules import DecaySpec

@@ -16,15 +16,9 @@ from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
 from trainer.experiments.design import Base, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count
 from trainer.experiments.designs.forecast_findings import forecast_findings
-from trainer.experiments.designs.stable_runs import (
-    Count,
-    Share,
-    Span,
-    StableDesign,
-    decayed,
-    named,
-)
+from trainer.experiments.designs.stable_runs import Share, Span, StableDesign, decayed, named
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Label, Point
 from trainer.optimizer.schedules import DecaySpec

@@ -15,13 +15,11 @@ from pydantic import Field, model_validator
 from artifacts.errors import UserError
 from artifacts.settings import Part
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.designs.law_findings import law_findings
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Point, RunSpec
-
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Size(Part):

@@ -21,10 +21,10 @@ from pydantic import Field, model_validator
 
 from artifacts.errors import UserError
 from trainer.experiments.design import Base, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count
 from trainer.experiments.designs.matched_lengths import MatchedLengths
 from trainer.experiments.designs.schedule_findings import schedule_findings
 from trainer.experiments.designs.stable_runs import (
-    Count,
     Share,
     Span,
     StableDesign,

@@ -15,14 +15,12 @@ from pydantic import Field
 
 from artifacts.errors import UserError
 from trainer.experiments.design import Base, Design, whole_batches
+from trainer.experiments.designs.fields import Count, Rate, Seed
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.runs import RunSpec
 from trainer.optimizer.schedules import DecaySpec, ScheduleSpec
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Span(NamedTuple):

@@ -21,6 +21,7 @@ from pydantic import Field
 from artifacts.errors import UserError
 from artifacts.settings import Part
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.designs.sources import (
     Shares,
@@ -35,8 +36,6 @@ from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Point, RunSpec
 
 ArmName = Literal["decay", "after", "spread", "none"]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Portion = Annotated[float, Field(gt=0, lt=1)]
 
 

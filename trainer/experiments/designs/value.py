@@ -22,6 +22,7 @@ from artifacts.errors import UserError
 from artifacts.settings import Part
 from mixtures.spec.bands import source_of
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.designs.sources import (
     Shares,
@@ -33,9 +34,6 @@ from trainer.experiments.designs.sources import (
 from trainer.experiments.designs.value_findings import DEFAULT, TRUNK, Slot, value_findings
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Label, Point, RunSpec
-
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Size(Part):

@@ -17,10 +17,9 @@ from pydantic import Field
 from artifacts.errors import UserError
 from artifacts.settings import Part
 from trainer.experiments.design import Base
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.runs import RunSpec, merged
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 PROBE = "noise_scale"
 
 

@@ -15,13 +15,10 @@ from trainer.experiments.designs.batch.branching import Branching
 from trainer.experiments.designs.batch.curves import FIXED, LARGER, RETUNED
 from trainer.experiments.designs.batch.findings import found
 from trainer.experiments.designs.batch.rates import best_rates
+from trainer.experiments.designs.fields import Count, Rate, Seed
 from trainer.experiments.designs.shape import shape
 from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Point, RunSpec
-
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Retuned(Part):

@@ -19,6 +19,7 @@ from pydantic import Field
 from artifacts.errors import UserError
 from artifacts.settings import Part
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.designs.mixtures.findings import Told, mixture_findings
 from trainer.experiments.designs.mixtures.proposals import Foreseen, proposals
 from trainer.experiments.designs.mixtures.space import Mixture, Space
@@ -31,8 +32,6 @@ from trainer.experiments.fits.mixture_regression import LEAST_MIXTURES
 from trainer.experiments.outcomes import Outcome
 from trainer.experiments.runs import Label, Point, RunSpec
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 

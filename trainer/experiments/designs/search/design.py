@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from artifacts.errors import UserError
 from artifacts.extras import require
 from trainer.experiments.design import Base, Design, Made, Measured, whole_batches
+from trainer.experiments.designs.fields import Count, Seed
 from trainer.experiments.designs.search.findings import found
 from trainer.experiments.designs.search.journal import FILE, journal
 from trainer.experiments.designs.search.results import Budgets
@@ -29,8 +30,6 @@ from trainer.experiments.findings import Findings
 from trainer.experiments.runs import Label, Point, RunSpec
 from trainer.shapes.parameter_counts import count_parameters
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
