@@ -69,6 +69,7 @@ class Table:
             losses = np.mean([*sources.values()], axis=0)
         else:
             raise self._without("loss")
+        self._check_twice()
         return Points(
             parameters,
             tokens,
@@ -80,6 +81,22 @@ class Table:
             counts=counts,
             settings={name: self._names(name) or [] for name in SETTINGS if name in self.columns},
         )
+
+    def _check_twice(self) -> None:
+        """Raises: UserError for rows that are one run: alike in every column, its seed included."""
+        if "seed" not in self.columns:
+            return
+        seen: dict[tuple[str, ...], int] = {}
+        for place, row in enumerate(zip(*self.columns.values(), strict=True)):
+            first = seen.setdefault(tuple(map(str, row)), place)
+            if first != place:
+                raise UserError(
+                    "a run stands twice, and would count as two",
+                    file=self.path,
+                    line=self.lines[place],
+                    found=f"the row of line {self.lines[first]} once more",
+                    fix="remove one of the two, or correct its seed",
+                )
 
     def _needed(self, name: str) -> Array:
         if name not in self.columns:

@@ -154,3 +154,12 @@ def test_points_none_of_which_counts_and_figures_beyond_all_runs_are_refused() -
         Points(one, one, one, weights=np.zeros(2))
     with pytest.raises(UserError, match="above 0"):
         Points(one * 1e300, one, one)
+
+
+def test_a_run_that_stands_twice_is_refused_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("parameters,tokens,loss,seed\n1e6,1e8,3.1,1\n1e6,1e8,3.1,2\n1e6,1e8,3.1,1\n")
+    with pytest.raises(UserError, match="stands twice") as error:
+        read_table(path).points()
+    assert ":4:" in str(error.value)
+    assert "line 2 once more" in str(error.value)
