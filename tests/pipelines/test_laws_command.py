@@ -55,6 +55,10 @@ def test_a_table_becomes_constants_and_these_a_plan(table: Path, tmp_path: Path)
     )
     assert plan["constants"] == {name: found[name] for name in CONSTANTS}
     assert plan["intervals"]["ratio"]["low"] < plan["ratio"] < plan["intervals"]["ratio"]["high"]
+    largest = 6 * 6e7 * 6e7 * 160
+    assert plan["times_the_largest_run"] == pytest.approx(1e18 / largest)
+    beyond = call("plan", "--flops", "1e20", "--law", tmp_path / "law.json").output
+    assert "times the largest run of the fit: an extrapolation" in beyond
 
 
 def test_the_tables_are_for_a_stranger(table: Path) -> None:

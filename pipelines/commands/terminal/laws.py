@@ -47,6 +47,9 @@ def print_plan(plan: Mapping[str, Any]) -> None:
             f"That is {own['hours']:g} hours of {own['count']} × {own['device']} at "
             f"{own['share']:.0%} of the peak."
         )
+    times = plan["times_the_largest_run"]
+    if times is not None and times > 1:
+        print_text(f"{times:.3g} times the largest run of the fit: an extrapolation.")
     for name, reason in plan["undetermined_because"].items():
         print_text(f"The law's {name} is not determined ({reason}): the plan rests on a guess.")
     print_text("")

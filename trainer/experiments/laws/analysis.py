@@ -108,6 +108,7 @@ class Analysis(NamedTuple):
             "objective": self.headline.value,
             "bounds_active": list(self.headline.active),
             "points": len(points),
+            "largest_operations": float((PER_TOKEN * points.parameters * points.tokens).max()),
             "sizes": int(points.size.max()) + 1,
             "lengths": len(np.unique(points.length)),
             "seeds": None if methods.noise is None else methods.noise.seeds,

@@ -44,7 +44,8 @@ NATS, BYTES = "nats per token", "per byte"
 class Known(NamedTuple):
     """A law to plan with: where it comes from, the unit of its losses, and how sure it is.
     ``prediction``: the standard deviation of ln(predicted / measured) on sizes left out.
-    ``undetermined``: reasons by constant, for those that the runs leave open.
+    ``undetermined``: reasons by constant, for those that the runs leave open. ``largest``: the
+    operations of the largest run that it was fitted to, None where that is not known.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Known(NamedTuple):
     spread: Spread | None = None
     prediction: float = 0.0
     undetermined: Mapping[str, str] = MappingProxyType({})
+    largest: float | None = None
 
 
 PUBLISHED = {
@@ -74,6 +76,8 @@ def known_of(found: Mapping[str, Any], name: str) -> Known:
             own = Spread(str(spread["kind"]), rows, float(spread["factor"]), degrees)
         prediction = float(found.get("prediction_deviation") or 0.0)
         unit = str(found.get("unit", "as given"))
+        largest = found.get("largest_operations")
+        largest = None if largest is None else float(largest)
         reasons = {str(of): str(why) for of, why in found.get("undetermined_because", {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -88,7 +92,7 @@ def known_of(found: Mapping[str, Any], name: str) -> Known:
         raise UserError(
             "a law's constants are finite numbers above 0", file=name, found=values.tolist()
         )
-    return Known(name, law, unit, own, prediction, reasons)
+    return Known(name, law, unit, own, prediction, reasons, largest)
 
 
 def budget_of(hours: float, device: str, count: int = 1, share: float = SHARE) -> float:
@@ -125,6 +129,7 @@ def planned(
         "unit": known.unit,
         "constants": {name: float(value) for name, value in law._asdict().items()},
         "undetermined_because": dict(known.undetermined),
+        "times_the_largest_run": None if known.largest is None else operations / known.largest,
         **best,
         "loss_interval": _loss_interval(known, best["parameters"], best["tokens"]),
         **_settings(known, best["parameters"], best["tokens"], best["loss"]),
