@@ -18,6 +18,8 @@ from artifacts.errors import UserError
 from pipelines.executors.process_worker import tell
 from pipelines.executors.processes import ProcessExecutor
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def executor() -> Iterator[ProcessExecutor]:
@@ -153,7 +155,12 @@ def until_asked(name: str) -> None:
 
 def started(folder: Path) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
     code = STOPPED
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     names = [folder / "a.begun", folder / "b.begun"]
     while not all(name.exists() and name.read_text() for name in names):
         assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]

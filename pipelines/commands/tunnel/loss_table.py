@@ -17,6 +17,8 @@ from pathlib import Path
 from artifacts.errors import UserError
 
 SEED = "seed"
+LONGEST_CELL = 1 << 17
+"""Characters; csv has this limit too, but any library may lift that."""
 
 
 def read_losses(path: Path) -> dict[str, list[float | None]]:
@@ -61,7 +63,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        for line, row in rows:
+            if any(len(cell) > LONGEST_CELL for cell in row):
+                raise csv.Error(f"line {line} has a cell of more than {LONGEST_CELL:,} characters")
+        return rows
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             "the file is not CSV in UTF-8",

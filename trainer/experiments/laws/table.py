@@ -31,6 +31,8 @@ EXACT = "exact operations"
 _LOSS, _COUNT = "loss.", "parameters."
 _OTHERS = ("operations", "seed", "size", "weight", *SETTINGS)
 _LARGEST = 256 << 20
+LONGEST_LINE = 1 << 17
+"""Characters of a row."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,15 @@ def _read_csv(path: Path) -> Table:
 
 def _cells(path: Path, line: int, text: str) -> list[str]:
     """Values of one line, which holds a whole row."""
+    if len(text) > LONGEST_LINE:  # csv has a limit of its own, which any library may lift
+        raise UserError(
+            "the line is not CSV",
+            file=path,
+            line=line,
+            found=f"{len(text):,} characters",
+            allowed=[f"at most {LONGEST_LINE:,}"],
+            fix="write one figure in each cell",
+        )
     try:
         return next(csv.reader([text], strict=True))
     except csv.Error as error:
