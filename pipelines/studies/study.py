@@ -132,14 +132,11 @@ class Study:
         for run in reversed(wanted):  # endings before what they start from
             if run.key in self.shelf.lines and run.key not in lacking:
                 continue
-            if run.parent is not None and self._diverged(run.parent):
-                self._never_began(run)
-                continue
             lacking[run.key] = run
             parent = run.parent
-            if parent is not None and not all(
-                self.shelf.has_checkpoint(parent.key, step) for step in run.run.starts
-            ):
+            if parent is None or self._diverged(parent):
+                continue
+            if not all(self.shelf.has_checkpoint(parent.key, step) for step in run.run.starts):
                 lacking[parent.key] = parent
         return [run for run in wanted if run.key in lacking]
 
